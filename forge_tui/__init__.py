@@ -1,0 +1,46 @@
+"""forge-tui: train several PyTorch models on one server, in series or in parallel, without overloading it.
+
+Names are loaded where they are first used: `import forge_tui` imports neither torch nor textual.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "CognateCreator": "forge_tui.creator",
+    "create_cognate_models": "forge_tui.creator",
+    "TrainingConfig": "forge_tui.settings.schema",
+    "Settings": "forge_tui.settings.schema",
+    "ResourceManager": "forge_tui.resources.manager",
+    "SystemResources": "forge_tui.resources.hardware",
+    "get_optimal_workers": "forge_tui.resources.manager",
+    "get_resource_summary": "forge_tui.resources.manager",
+    "ProgressAggregator": "forge_tui.progress.aggregator",
+    "TrainingPhase": "forge_tui.progress.phases",
+    "create_progress_tracker": "forge_tui.progress.aggregator",
+    "Snapshot": "forge_tui.progress.snapshot",
+    "TrainingFailed": "forge_tui.errors",
+    "Run": "forge_tui.session",
+    "start": "forge_tui.session",
+    "attach": "forge_tui.session",
+    "load_model": "forge_tui.training.export",
+}
+
+__all__ = [*_HOMES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

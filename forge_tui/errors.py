@@ -1,0 +1,54 @@
+"""The errors a user can meet. Each message says what happened, where, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+class ForgeError(Exception):
+    """Base of all errors that are told to the user without a traceback.
+
+    `exit_status` is what the command line exits with.
+    """
+
+    exit_status = 1
+
+
+class UsageError(ForgeError, ValueError):
+    """The command line or a call asks for something that does not exist or does not fit together."""
+
+    exit_status = 2
+
+
+class SettingsError(UsageError):
+    """A setting is unknown, of the wrong type or out of range; names the key, its value and where it stands."""
+
+
+class DataError(UsageError):
+    """A dataset is missing, malformed, or does not fit the model; names the file and the place in it."""
+
+
+class ResourceError(ForgeError, MemoryError):
+    """One model alone needs more than this machine may give it."""
+
+    exit_status = 3
+
+
+class RunDirectoryError(ForgeError, OSError):
+    """A run directory is in use, taken, damaged, or cannot be read or written."""
+
+    exit_status = 4
+
+
+class TrainingFailed(ForgeError, RuntimeError):
+    """Some models of a run did not complete.
+
+    `completed` holds the path stems of those that did, `failures` one record (`progress.snapshot.Failure`)
+    for each of the others.
+    """
+
+    def __init__(self, message: str, completed: Sequence[str] = (), failures: Sequence[Any] = ()) -> None:
+        super().__init__(message)
+        self.completed = list(completed)
+        self.failures = list(failures)

@@ -1,0 +1,61 @@
+"""The phases of a model and the states of a run."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class TrainingPhase(StrEnum):
+    """Where one model stands."""
+
+    QUEUED = "queued"
+    INITIALIZING = "initializing"
+    TRAINING = "training"
+    PAUSED = "paused"
+    CHECKPOINTING = "checkpointing"
+    SAVING = "saving"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_active(self) -> bool:
+        """Whether a worker is busy with the model."""
+        return self in _ACTIVE
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run does nothing more with the model by itself."""
+        return self in _FINAL
+
+
+_ACTIVE = {
+    TrainingPhase.INITIALIZING,
+    TrainingPhase.TRAINING,
+    TrainingPhase.PAUSED,
+    TrainingPhase.CHECKPOINTING,
+    TrainingPhase.SAVING,
+}
+_FINAL = {TrainingPhase.COMPLETED, TrainingPhase.FAILED, TrainingPhase.CANCELLED}
+
+
+class RunState(StrEnum):
+    """Where a run stands. `DIED` is never recorded: it is concluded from a free lock without a recorded end."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPING = "stopping"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    STOPPED = "stopped"
+    KILLED = "killed"
+    DIED = "died"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a runner is at work on the run."""
+        return self in _LIVE
+
+
+_LIVE = {RunState.QUEUED, RunState.RUNNING, RunState.PAUSED, RunState.STOPPING}

@@ -1,0 +1,284 @@
+"""The state of a run at one moment, which every front end draws from, and how events change it.
+
+Everything here is immutable: two snapshots share the records of the models that did not change between them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from forge_tui.progress import events as happened
+from forge_tui.progress.phases import RunState, TrainingPhase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one attempt at a model ended. `kind` as in the event `model_failed`."""
+
+    model: str
+    index: int
+    attempt: int
+    kind: str
+    message: str
+    traceback: str | None = None
+    time: float | None = None
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set."""
+
+    name: str
+    index: int
+    seed: int
+    epochs: int
+    phase: TrainingPhase = TrainingPhase.QUEUED
+    reason: str | None = None
+    attempt: int = 1
+    epoch: int = 0
+    step: int = 0
+    loss: float | None = None
+    best_loss: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_perplexity: float | None = None
+    diverged: bool = False
+    learning_rate: float | None = None
+    steps_per_second: float | None = None
+    epoch_seconds: float | None = None
+    eta_seconds: float | None = None
+    parameters: int | None = None
+    worker: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    group: tuple[str, ...] | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    started: float | None = None
+    finished: float | None = None
+    checkpoint_epoch: int = 0
+    checkpoint_step: int = 0
+    path: str | None = None
+    exact: bool = True
+    trend: tuple[float | None, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def percent(self) -> float:
+        """Share of the model's epochs that are done, 0–100."""
+        if self.phase is TrainingPhase.COMPLETED:
+            return 100.0
+        return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
+
+    @property
+    def error(self) -> Failure | None:
+        """The newest failure of a model that has failed for good."""
+        return self.failures[-1] if self.failures and self.phase is TrainingPhase.FAILED else None
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the state."""
+        record = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        record["failures"] = [dataclasses.asdict(failure) for failure in self.failures]
+        return happened.finite(record)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> ModelState:
+        """The state that `to_record` wrote; keys of a newer writer are left out."""
+        known = {item.name for item in dataclasses.fields(cls)}
+        values = {key: value for key, value in record.items() if key in known}
+        values["phase"] = TrainingPhase(values["phase"])
+        values["failures"] = tuple(Failure(**failure) for failure in values.get("failures", ()))
+        values["trend"] = tuple(values.get("trend", ()))
+        if values.get("group") is not None:
+            values["group"] = tuple(values["group"])
+        return cls(**values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """The run itself: what it is, how it stands, and what the resource rules gave it."""
+
+    run: str
+    path: str
+    mode: str
+    policy: str
+    model_type: str
+    models: int
+    epochs: int
+    state: RunState = RunState.QUEUED
+    reason: str | None = None
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    host: str = ""
+    runner: int | None = None
+    user: str = ""
+    workers: int = 1
+    requested: int = 1
+    limited_by: str = "none"
+    limit_reason: str = ""
+    limit_hint: str | None = None
+    threads: int = 1
+    version: str = ""
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the record."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> RunInfo:
+        """The record that `to_record` wrote; keys of a newer writer are left out."""
+        known = {item.name for item in dataclasses.fields(cls)}
+        values = {key: value for key, value in record.items() if key in known}
+        values["state"] = RunState(values["state"])
+        return cls(**values)
+
+
+TREND_LENGTH = 24
+
+
+def apply(model: ModelState, event: happened.Event) -> ModelState:
+    """The state of `model` after `event`."""
+    match event:
+        case happened.PhaseChanged():
+            phase = TrainingPhase(event.phase)
+            return replace(
+                model,
+                phase=phase,
+                reason=event.reason,
+                attempt=event.attempt,
+                worker=model.worker if phase.is_active else None,
+                eta_seconds=None if phase.is_final else model.eta_seconds,
+                finished=event.time if phase.is_final else None,
+            )
+        case happened.ModelStarted():
+            return replace(
+                model,
+                attempt=event.attempt,
+                config=event.config,
+                seed=event.seed,
+                parameters=event.parameters,
+                worker=event.worker,
+                device=event.device,
+                threads=event.threads,
+                group=None if event.group is None else tuple(event.group),
+                started=model.started if model.started is not None else event.time,
+            )
+        case happened.EpochFinished():
+            diverged = event.loss is None or not math.isfinite(event.loss)
+            loss = None if diverged else event.loss
+            return replace(
+                model,
+                attempt=event.attempt,
+                epoch=event.epoch,
+                epochs=event.epochs,
+                step=event.step,
+                loss=loss,
+                best_loss=event.best_loss,
+                validation_loss=event.validation_loss,
+                validation_accuracy=event.validation_accuracy,
+                validation_perplexity=event.validation_perplexity,
+                diverged=diverged,
+                learning_rate=event.learning_rate,
+                steps_per_second=event.steps_per_second,
+                epoch_seconds=event.seconds,
+                eta_seconds=event.eta_seconds,
+                trend=(*model.trend[-TREND_LENGTH + 1 :], loss),
+            )
+        case happened.CheckpointSaved():
+            return replace(model, checkpoint_epoch=event.epoch, checkpoint_step=event.step)
+        case happened.ModelCompleted():
+            return replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
+        case happened.ModelFailed():
+            failure = Failure(
+                model=event.model,
+                index=event.index,
+                attempt=event.attempt,
+                kind=event.kind,
+                message=event.message,
+                traceback=event.traceback,
+                time=event.time,
+                epoch=model.epoch,
+            )
+            return replace(model, failures=(*model.failures, failure), worker=None)
+        case happened.ModelRetried():
+            return replace(model, attempt=event.attempt, epoch=event.from_epoch, diverged=False)
+    return model
+
+
+def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
+    """The run's own record after `event`."""
+    match event:
+        case happened.RunStarted():
+            return replace(run, started=event.time)
+        case happened.RunStateChanged():
+            return replace(run, state=RunState(event.state), reason=event.reason)
+        case happened.WorkerLimited():
+            return replace(
+                run,
+                workers=event.workers,
+                requested=event.requested,
+                limited_by=event.limited_by,
+                limit_reason=event.reason,
+                limit_hint=event.hint,
+            )
+        case happened.RunFinished():
+            return replace(run, state=RunState(event.status), finished=event.time)
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A run and all its models at one moment (`time`, UNIX seconds).
+
+    `eta_seconds` is the time until the last model ends, None while unknown. `age` is how old the data is
+    (seconds since the runner last wrote). `problems` says in words what could not be read.
+    """
+
+    run: RunInfo
+    models: tuple[ModelState, ...]
+    state: RunState
+    revision: int
+    time: float
+    age: float = 0.0
+    eta_seconds: float | None = None
+    problems: tuple[str, ...] = ()
+
+    @cached_property
+    def counts(self) -> Counter[TrainingPhase]:
+        """How many models are in each phase."""
+        return Counter(model.phase for model in self.models)
+
+    @property
+    def completed(self) -> int:
+        """How many models are completed."""
+        return self.counts[TrainingPhase.COMPLETED]
+
+    @property
+    def failed(self) -> int:
+        """How many models have failed for good."""
+        return self.counts[TrainingPhase.FAILED]
+
+    @property
+    def overall_percent(self) -> float:
+        """Mean share of the models' epochs that are done, 0–100."""
+        return sum(model.percent for model in self.models) / len(self.models) if self.models else 0.0
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """Time since the run started, or that it took."""
+        if self.run.started is None:
+            return 0.0
+        end = self.run.finished if self.run.finished is not None else self.time
+        return max(0.0, end - self.run.started)
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The newest failure of every model that failed for good, the first to fail first."""
+        found = [model.error for model in self.models if model.error is not None]
+        return tuple(sorted(found, key=lambda failure: failure.time or 0.0))

@@ -1,0 +1,1 @@
+"""The one schema of settings, and the layers it is filled from."""

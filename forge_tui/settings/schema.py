@@ -1,0 +1,197 @@
+"""The one schema: every setting with its type, default, allowed range and one line of documentation.
+
+The form, the flags, the environment variables and the TOML file are all derived from these classes.
+Types are strict: `true` is no 1 and `"5"` is no 5.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import field
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
+
+from forge_tui.errors import SettingsError
+from forge_tui.settings.problems import describe
+
+_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+_Class = TypeVar("_Class", bound=type)
+
+
+def _clear_errors(cls: _Class) -> _Class:
+    """Turn pydantic's errors of the constructor into one `SettingsError` that names field, value and range."""
+    validated = cls.__init__
+
+    @functools.wraps(validated)
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            validated(self, *args, **kwargs)
+        except ValidationError as error:
+            raise SettingsError(
+                "; ".join(describe(problem, cls.__name__) for problem in error.errors())
+            ) from None
+
+    cls.__init__ = __init__  # type: ignore[misc]
+    return cls
+
+
+@_clear_errors
+@dataclass(config=_STRICT)
+class TrainingConfig:
+    """How each model is built and trained.
+
+    The first twelve fields may be given by position; the others by keyword only. A value out of range raises
+    `ValueError` that names the field, the value and what is allowed.
+    """
+
+    model_type: Annotated[
+        Literal["planner", "reasoner", "memory"],
+        Field(description="architecture: residual MLP, Transformer, or recurrent network with attention"),
+    ] = "planner"
+    model_size: Annotated[
+        int, Field(ge=1_000, le=1_000_000_000, description="number of parameters; met to within 5 %")
+    ] = 100_000
+    learning_rate: Annotated[float, Field(gt=0.0, le=10.0, description="step size of the optimizer")] = 0.001
+    batch_size: Annotated[int, Field(ge=1, description="samples a step")] = 32
+    epochs: Annotated[int, Field(ge=1, description="passes over the training data")] = 100
+    grokfast_enabled: Annotated[bool, Field(description="amplify slow gradients (GrokFast)")] = False
+    grokfast_alpha: Annotated[
+        float, Field(ge=0.0, lt=1.0, description="GrokFast: momentum of the gradient's moving average")
+    ] = 0.98
+    grokfast_lambda: Annotated[
+        float, Field(ge=0.0, description="GrokFast: how much of the slow gradient is added")
+    ] = 2.0
+    dataset: Annotated[
+        str,
+        Field(min_length=1, description="`synthetic`, or the path of a .csv, .npz or .txt file"),
+    ] = "synthetic"
+    checkpoint_interval: Annotated[int, Field(ge=1, description="epochs between checkpoints")] = 10
+    training_mode: Annotated[
+        Literal["series", "parallel"], Field(description="one model after another, or several at once")
+    ] = "series"
+    max_parallel_workers: Annotated[int, Field(ge=1, description="workers asked for in parallel mode")] = 3
+
+    optimizer: Annotated[
+        Literal["adam", "adamw", "sgd"], Field(description="adam couples weight decay, adamw decouples it")
+    ] = field(default="adam", kw_only=True)
+    weight_decay: Annotated[float, Field(ge=0.0, description="weight decay of the optimizer")] = field(
+        default=0.0, kw_only=True
+    )
+    betas: Annotated[
+        tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]],
+        Field(description="Adam and AdamW: decay rates of the moment estimates"),
+    ] = field(default=(0.9, 0.999), kw_only=True)
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0, description="SGD: momentum")] = field(
+        default=0.0, kw_only=True
+    )
+    grokfast_filter: Annotated[
+        Literal["ema", "ma"], Field(description="GrokFast: exponential or windowed moving average")
+    ] = field(default="ema", kw_only=True)
+    grokfast_window: Annotated[int, Field(ge=1, description="GrokFast: steps in the windowed average")] = (
+        field(default=100, kw_only=True)
+    )
+
+
+@_clear_errors
+@dataclass(config=_STRICT, kw_only=True)
+class RunSettings:
+    """What is trained, and where to."""
+
+    models: Annotated[int, Field(ge=1, description="how many models; they differ in seed")] = 3
+    seed: Annotated[
+        int,
+        Field(
+            ge=0,
+            lt=2**63,
+            description="of the data, its split and the first model; the next models' are +1, +2, …",
+        ),
+    ] = 0
+    output: Annotated[
+        str | None, Field(min_length=1, description="run directory; by default runs/DATE-TIME-TYPE")
+    ] = None
+    max_retries: Annotated[
+        int, Field(ge=0, description="failures of a model allowed since its newest checkpoint")
+    ] = 2
+    keep_checkpoints: Annotated[
+        int, Field(ge=2, description="newest checkpoints kept while a model trains")
+    ] = 2
+    max_seconds: Annotated[
+        float | None,
+        Field(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
+    ] = None
+    json: Annotated[bool, Field(description="batch mode writes JSON lines to stdout")] = False
+
+
+@_clear_errors
+@dataclass(config=_STRICT, kw_only=True)
+class DataSettings:
+    """How the dataset is read and split."""
+
+    target: Annotated[
+        str | None, Field(min_length=1, description="the column (.csv) or array (.npz) to predict")
+    ] = None
+    validation_fraction: Annotated[
+        float, Field(ge=0.0, le=0.9, description="part of the samples held back for validation")
+    ] = 0.1
+    normalise: Annotated[
+        bool, Field(description="scale features to mean 0, deviation 1 over the training part")
+    ] = True
+    samples: Annotated[int, Field(ge=2, description="synthetic: number of samples")] = 1_000
+    features: Annotated[int, Field(ge=1, description="synthetic: number of features")] = 64
+    classes: Annotated[int, Field(ge=2, description="synthetic: number of classes")] = 10
+
+
+@_clear_errors
+@dataclass(config=_STRICT, kw_only=True)
+class ResourceSettings:
+    """How much of the machine a run may take."""
+
+    policy: Annotated[
+        Literal["shared", "dedicated"],
+        Field(description="shared: half of the CPUs, 8 GiB a worker; dedicated: all CPUs, measured memory"),
+    ] = "shared"
+    memory_per_worker_gb: Annotated[
+        Annotated[float, Field(gt=0.0)] | Literal["measured"],
+        Field(description="memory set aside for a worker (GiB), or `measured`"),
+    ] = 8.0
+    max_cpu_utilization: Annotated[
+        float, Field(gt=0.0, le=1.0, description="shared: part of the CPUs that workers may use")
+    ] = 0.5
+    high_cpu_threshold: Annotated[
+        float,
+        Field(
+            gt=0.0, le=100.0, description="shared: one worker while others use more CPU than this (percent)"
+        ),
+    ] = 80.0
+    min_available_memory_gb: Annotated[
+        float, Field(ge=0.0, description="shared: one worker while less memory is available (GiB)")
+    ] = 8.0
+    max_suggested_workers: Annotated[int, Field(ge=1, description="the most workers that are suggested")] = 6
+    threads: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["auto"],
+        Field(description="threads of a worker, or `auto`: measured once at the start"),
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="where models are trained")] = "auto"
+
+
+@_clear_errors
+@dataclass(config=_STRICT, kw_only=True)
+class EngineSettings:
+    """What runs the workers."""
+
+    name: Annotated[Literal["local"], Field(description="local: worker processes on this machine")] = "local"
+    fuse: Annotated[Literal[1], Field(description="models trained as one group; 1 is off")] = 1
+
+
+@_clear_errors
+@dataclass(config=_STRICT, kw_only=True)
+class Settings:
+    """All settings of a run. Each field is a table of `settings.toml`."""
+
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    run: RunSettings = field(default_factory=RunSettings)
+    data: DataSettings = field(default_factory=DataSettings)
+    resources: ResourceSettings = field(default_factory=ResourceSettings)
+    engine: EngineSettings = field(default_factory=EngineSettings)
