@@ -10,7 +10,6 @@ import dataclasses
 import json
 import math
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, ClassVar
 
 VERSION = 1
@@ -192,12 +191,14 @@ _JSON_NAMES = {"sender": "from"}
 _MODEL_FIELDS = ("model", "index", "attempt")
 
 
-@cache
-def _fields(kind: type[Event]) -> tuple[tuple[str, str], ...]:
+def _field_names(kind: type[Event]) -> tuple[tuple[str, str], ...]:
     names = [field.name for field in dataclasses.fields(kind) if field.name not in ("time", *_MODEL_FIELDS)]
     if issubclass(kind, ModelEvent):
         names = [*_MODEL_FIELDS, *names]
     return tuple((name, _JSON_NAMES.get(name, name)) for name in names)
+
+
+_FIELDS = {kind: _field_names(kind) for kind in KINDS.values()}
 
 
 def finite(value: Any) -> Any:
@@ -215,7 +216,7 @@ def to_record(event: Event, run: str) -> dict[str, Any]:
     """The event as a JSON-able dict: `v`, `event`, `time`, `run`, then its own fields."""
     record: dict[str, Any] = {"v": VERSION, "event": event.event, "time": event.time, "run": run}
     diverged = False
-    for name, key in _fields(type(event)):
+    for name, key in _FIELDS[type(event)]:
         value = getattr(event, name)
         kind = type(value)
         if kind is float:
@@ -239,7 +240,7 @@ def from_record(record: dict[str, Any]) -> Event:
         raise ValueError(f"unknown event {record.get('event')!r}")
     diverged = record.get("diverged") is True
     values: dict[str, Any] = {}
-    for name, key in (("time", "time"), *_fields(kind)):
+    for name, key in (("time", "time"), *_FIELDS[kind]):
         if key in record:
             values[name] = record[key]
     if diverged and "loss" in values and values["loss"] is None:

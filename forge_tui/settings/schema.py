@@ -22,18 +22,16 @@ _Class = TypeVar("_Class", bound=type)
 
 def _clear_errors(cls: _Class) -> _Class:
     """Turn pydantic's errors of the constructor into one `SettingsError` that names field, value and range."""
-    validated = cls.__init__
+    validated: Any = cls.__dict__["__init__"]
 
     @functools.wraps(validated)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         try:
             validated(self, *args, **kwargs)
         except ValidationError as error:
-            raise SettingsError(
-                "; ".join(describe(problem, cls.__name__) for problem in error.errors())
-            ) from None
+            raise SettingsError("; ".join(describe(problem, cls.__name__) for problem in error.errors())) from None
 
-    cls.__init__ = __init__  # type: ignore[misc]
+    type.__setattr__(cls, "__init__", __init__)
     return cls
 
 
@@ -60,9 +58,9 @@ class TrainingConfig:
     grokfast_alpha: Annotated[
         float, Field(ge=0.0, lt=1.0, description="GrokFast: momentum of the gradient's moving average")
     ] = 0.98
-    grokfast_lambda: Annotated[
-        float, Field(ge=0.0, description="GrokFast: how much of the slow gradient is added")
-    ] = 2.0
+    grokfast_lambda: Annotated[float, Field(ge=0.0, description="GrokFast: how much of the slow gradient is added")] = (
+        2.0
+    )
     dataset: Annotated[
         str,
         Field(min_length=1, description="`synthetic`, or the path of a .csv, .npz or .txt file"),
@@ -83,14 +81,12 @@ class TrainingConfig:
         tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]],
         Field(description="Adam and AdamW: decay rates of the moment estimates"),
     ] = field(default=(0.9, 0.999), kw_only=True)
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0, description="SGD: momentum")] = field(
-        default=0.0, kw_only=True
-    )
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0, description="SGD: momentum")] = field(default=0.0, kw_only=True)
     grokfast_filter: Annotated[
         Literal["ema", "ma"], Field(description="GrokFast: exponential or windowed moving average")
     ] = field(default="ema", kw_only=True)
-    grokfast_window: Annotated[int, Field(ge=1, description="GrokFast: steps in the windowed average")] = (
-        field(default=100, kw_only=True)
+    grokfast_window: Annotated[int, Field(ge=1, description="GrokFast: steps in the windowed average")] = field(
+        default=100, kw_only=True
     )
 
 
@@ -108,15 +104,11 @@ class RunSettings:
             description="of the data, its split and the first model; the next models' are +1, +2, …",
         ),
     ] = 0
-    output: Annotated[
-        str | None, Field(min_length=1, description="run directory; by default runs/DATE-TIME-TYPE")
-    ] = None
-    max_retries: Annotated[
-        int, Field(ge=0, description="failures of a model allowed since its newest checkpoint")
-    ] = 2
-    keep_checkpoints: Annotated[
-        int, Field(ge=2, description="newest checkpoints kept while a model trains")
-    ] = 2
+    output: Annotated[str | None, Field(min_length=1, description="run directory; by default runs/DATE-TIME-TYPE")] = (
+        None
+    )
+    max_retries: Annotated[int, Field(ge=0, description="failures of a model allowed since its newest checkpoint")] = 2
+    keep_checkpoints: Annotated[int, Field(ge=2, description="newest checkpoints kept while a model trains")] = 2
     max_seconds: Annotated[
         float | None,
         Field(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
@@ -129,15 +121,13 @@ class RunSettings:
 class DataSettings:
     """How the dataset is read and split."""
 
-    target: Annotated[
-        str | None, Field(min_length=1, description="the column (.csv) or array (.npz) to predict")
-    ] = None
+    target: Annotated[str | None, Field(min_length=1, description="the column (.csv) or array (.npz) to predict")] = (
+        None
+    )
     validation_fraction: Annotated[
         float, Field(ge=0.0, le=0.9, description="part of the samples held back for validation")
     ] = 0.1
-    normalise: Annotated[
-        bool, Field(description="scale features to mean 0, deviation 1 over the training part")
-    ] = True
+    normalise: Annotated[bool, Field(description="scale features to mean 0, deviation 1 over the training part")] = True
     samples: Annotated[int, Field(ge=2, description="synthetic: number of samples")] = 1_000
     features: Annotated[int, Field(ge=1, description="synthetic: number of features")] = 64
     classes: Annotated[int, Field(ge=2, description="synthetic: number of classes")] = 10
@@ -161,9 +151,7 @@ class ResourceSettings:
     ] = 0.5
     high_cpu_threshold: Annotated[
         float,
-        Field(
-            gt=0.0, le=100.0, description="shared: one worker while others use more CPU than this (percent)"
-        ),
+        Field(gt=0.0, le=100.0, description="shared: one worker while others use more CPU than this (percent)"),
     ] = 80.0
     min_available_memory_gb: Annotated[
         float, Field(ge=0.0, description="shared: one worker while less memory is available (GiB)")
