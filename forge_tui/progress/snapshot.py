@@ -124,6 +124,8 @@ class RunInfo:
     limit_reason: str = ""
     limit_hint: str | None = None
     threads: int = 1
+    device: str = "cpu"
+    working_directory: str = ""
     version: str = ""
 
     def to_record(self) -> dict[str, Any]:
@@ -217,7 +219,8 @@ def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
         case happened.RunStarted():
             return replace(run, started=event.time)
         case happened.RunStateChanged():
-            return replace(run, state=RunState(event.state), reason=event.reason)
+            state = RunState(event.state)
+            return replace(run, state=state, reason=event.reason, finished=None if state.is_live else run.finished)
         case happened.WorkerLimited():
             return replace(
                 run,
@@ -282,3 +285,20 @@ class Snapshot:
         """The newest failure of every model that failed for good, the first to fail first."""
         found = [model.error for model in self.models if model.error is not None]
         return tuple(sorted(found, key=lambda failure: failure.time or 0.0))
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict: the run's own record, how it stands, and `models`."""
+        return {
+            **self.run.to_record(),
+            "state": self.state.value,
+            "time": self.time,
+            "age": self.age,
+            "overall_percent": self.overall_percent,
+            "elapsed_seconds": self.elapsed_seconds,
+            "eta_seconds": self.eta_seconds,
+            "completed": self.completed,
+            "failed": self.failed,
+            "problems": list(self.problems),
+            "models_total": len(self.models),
+            "models": [model.to_record() for model in self.models],
+        }

@@ -1,0 +1,97 @@
+"""The command line: `forge-tui [COMMAND] [OPTIONS]`.
+
+Each command lies in a module of its own that is imported when the command is given, so that none pays for another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forge_tui.errors import ForgeError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A word of the command line: what it does, and the module with its `configure` and `run`."""
+
+    name: str
+    help: str
+    module: str
+
+
+COMMANDS = (
+    Command("demo", "train three planners, seconds long, at once", "start"),
+    Command("runs", "the known runs", "look"),
+    Command("status", "one run's models", "look"),
+    Command("report", "summary of a run as text, JSON or CSV", "report"),
+    Command("logs", "the output of a run or of one model", "look"),
+    Command("wait", "block until a run ends, with its exit status", "look"),
+    Command("stop", "stop a live run after a checkpoint", "steer"),
+    Command("kill", "end a live run at once", "steer"),
+    Command("resume", "go on with a run that was stopped or has died", "start"),
+    Command("rm", "delete a run", "steer"),
+    Command("doctor", "what this machine has and allows", "inform"),
+    Command("config", "every setting, its value and where it came from", "inform"),
+)
+_START = Command("", "start a run", "start")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {command.name: command for command in COMMANDS}
+    try:
+        if arguments and not arguments[0].startswith("-"):
+            command = commands.get(arguments[0])
+            if command is None:
+                return _unknown(arguments[0])
+            return _run(command, arguments[1:])
+        return _run(_START, arguments)
+    except ForgeError as error:
+        print(f"forge-tui: {error}", file=sys.stderr)
+        return error.exit_status
+    except BrokenPipeError:
+        # The reader of a pipe has left (`| head`): nothing more to say, and nothing for the exit to flush.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(command: Command, arguments: list[str]) -> int:
+    module = importlib.import_module(f"forge_tui.cli.{command.module}")
+    parser = argparse.ArgumentParser(
+        prog=f"forge-tui {command.name}".strip(),
+        description=command.help[:1].upper() + command.help[1:] + ".",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if command is _START:
+        from forge_tui import __version__
+
+        parser.usage = "forge-tui --no-ui [OPTIONS] | forge-tui COMMAND [OPTIONS]"
+        parser.description = "Train several PyTorch models, in series or in parallel, without overloading the machine."
+        parser.epilog = _command_list()
+        parser.add_argument("--version", action="version", version=f"forge-tui {__version__}")
+    module.configure(parser, command.name)
+    return module.run(parser.parse_args(arguments), command.name)
+
+
+def _command_list() -> str:
+    width = max(len(command.name) for command in COMMANDS)
+    lines = [f"  {command.name.ljust(width)}  {command.help}" for command in COMMANDS]
+    return "\n".join(["commands (`forge-tui COMMAND --help` tells more):", *lines])
+
+
+def _unknown(word: str) -> int:
+    import difflib
+
+    near = difflib.get_close_matches(word, [command.name for command in COMMANDS], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "; `forge-tui --help` lists the commands"
+    print(f"forge-tui: there is no command {word!r}{hint}", file=sys.stderr)
+    return 2

@@ -1,0 +1,51 @@
+"""Tell about the machine and the settings: `doctor` and `config`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options of one command."""
+    if name == "config":
+        from forge_tui.settings.flags import add_flags, add_source_flags
+
+        add_source_flags(parser)
+        add_flags(parser)
+    else:
+        parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(arguments: argparse.Namespace, name: str) -> int:
+    """Carry out one command."""
+    return _doctor(arguments.json) if name == "doctor" else _config(arguments)
+
+
+def _doctor(as_json: bool) -> int:
+    from forge_tui.resources.manager import ResourceManager
+    from forge_tui.resources.report import doctor_text
+
+    report = ResourceManager().generate_resource_report()
+    sys.stdout.write(json.dumps(report) + "\n" if as_json else doctor_text(report))
+    return 0
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from forge_tui.settings.flags import config_rows, flag_values
+    from forge_tui.settings.layers import resolve
+    from forge_tui.text import table
+
+    resolved = resolve(
+        preset=arguments.preset,
+        settings_file=arguments.settings,
+        flags=flag_values(arguments),
+        assignments=arguments.set or (),
+    )
+    rows = config_rows(resolved)
+    if resolved.settings.run.json:
+        print(json.dumps([{"key": key, "value": value, "source": source} for key, value, source in rows]))
+    else:
+        sys.stdout.write(table(("KEY", "VALUE", "FROM"), rows))
+    return 0

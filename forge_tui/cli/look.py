@@ -1,0 +1,128 @@
+"""Look at runs: `runs`, `status`, `logs` and `wait`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError, UsageError
+
+_FOLLOW_SECONDS = 0.2
+_CHUNK = 1 << 16
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options of one command."""
+    if name != "runs":
+        optional = "?" if name == "status" else None
+        parser.add_argument("run", metavar="RUN", nargs=optional, help="run directory or run id")
+    if name == "logs":
+        parser.add_argument("model", metavar="MODEL", nargs="?", help="a model's name; without it the runner's output")
+        parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+    if name in ("runs", "status"):
+        parser.add_argument("--json", action="store_true", help="as JSON")
+
+
+def run(arguments: argparse.Namespace, name: str) -> int:
+    """Carry out one command."""
+    match name:
+        case "runs":
+            return _runs(arguments.json)
+        case "status":
+            return _status(arguments.run, arguments.json)
+        case "logs":
+            return _logs(arguments.run, arguments.model, arguments.follow)
+    return _wait(arguments.run)
+
+
+def _runs(as_json: bool) -> int:
+    from forge_tui.session import known_runs
+    from forge_tui.text import table
+
+    known = known_runs()
+    if as_json:
+        print(json.dumps([entry.to_record() for entry in known]))
+        return 0
+    if not known:
+        print("No runs yet: `forge-tui demo` makes one.", file=sys.stderr)
+        return 0
+    rows = [
+        (
+            entry.id,
+            entry.state,
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created)),
+            f"{entry.models} × {entry.model_type}",
+            entry.mode,
+            str(entry.path),
+        )
+        for entry in known
+    ]
+    sys.stdout.write(table(("RUN", "STATE", "CREATED", "MODELS", "MODE", "DIRECTORY"), rows))
+    return 0
+
+
+def _status(which: str | None, as_json: bool) -> int:
+    from forge_tui import session
+    from forge_tui.headless import progress_line, result_table
+
+    with session.attach(which) as attached:
+        snapshot = attached.snapshot()
+    if as_json:
+        print(json.dumps(snapshot.to_record()))
+        return 0
+    print(progress_line(snapshot))
+    if snapshot.run.limit_reason:
+        print(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}")
+    sys.stdout.write(result_table(snapshot))
+    for problem in snapshot.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return 0
+
+
+def _wait(which: str) -> int:
+    from forge_tui import session
+    from forge_tui.progress.phases import RunState
+
+    with session.attach(which) as attached:
+        snapshot = attached.wait()
+    reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
+    print(f"run {snapshot.run.run} {snapshot.state}{reason}", file=sys.stderr)
+    return 0 if snapshot.state is RunState.COMPLETED else 1
+
+
+def _logs(which: str, model: str | None, follow: bool) -> int:
+    from forge_tui import session
+
+    with session.attach(which) as attached:
+        names = [state.name for state in attached.snapshot().models]
+        if model is not None and model not in names:
+            raise UsageError(f"run {attached.id} has no model {model!r}; it has {', '.join(names[:10])}")
+        path = attached.directory.logs / "runner.log" if model is None else attached.directory.log(model)
+        _copy_log(path, attached, follow)
+    return 0
+
+
+def _copy_log(path: Path, attached: Any, follow: bool) -> None:
+    """Write a log to stdout, and with `follow` what is added to it until the run ends."""
+    position = 0
+    while True:
+        live = follow and attached.snapshot().state.is_live
+        try:
+            with path.open("rb") as log:
+                log.seek(position)
+                while chunk := log.read(_CHUNK):
+                    sys.stdout.buffer.write(chunk)
+                position = log.tell()
+        except FileNotFoundError:
+            if not follow:
+                return  # a model that has not started has no output yet
+        except OSError as error:
+            raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
+        sys.stdout.buffer.flush()
+        if not live:
+            return
+        time.sleep(_FOLLOW_SECONDS)

@@ -1,0 +1,1 @@
+"""Phases of the older library: `cognate_pretrain`."""

@@ -1,0 +1,214 @@
+"""Batch mode: a run without a screen. stdout carries results only, stderr progress."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import IO, Any
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.session import Run
+from forge_tui.text import duration, metric_text, number, table
+
+_LOOK_SECONDS = 0.2
+_LINE_SECONDS = 5.0
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_MAX_BARS = 12
+
+
+def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str] | None = None) -> int:
+    """Show a run until it ends and return the exit status.
+
+    INT, TERM and USR1 are forwarded: the run stops after a checkpoint, and the status is 128 + the signal.
+    """
+    out, err = out or sys.stdout, err or sys.stderr
+    with _forwarding() as signals, _progress(err) as show:
+        shown = 0
+        asked = False
+        for snapshot in _looks(run, signals):
+            if json_lines:
+                shown = _write_events(run, shown, out)
+            show(snapshot)
+            if signals and not asked:
+                asked = True
+                _ask_to_stop(run, signals[0], err)
+        snapshot = run.wait()
+        if json_lines:
+            _write_events(run, shown, out)
+    if not json_lines:
+        out.write(result_table(snapshot))
+        out.flush()
+    _tell_the_end(run, snapshot, err)
+    if snapshot.state is RunState.COMPLETED:
+        return 0
+    return 128 + signals[0] if signals else 1
+
+
+def _looks(run: Run, signals: list[int]) -> Iterator[Snapshot]:
+    """Snapshots every now and then, at once after a signal, the last one when the run has ended."""
+    wake = threading.Event()
+    while True:
+        snapshot = run.snapshot()
+        yield snapshot
+        if not snapshot.state.is_live:
+            return
+        before = len(signals)
+        deadline = time.monotonic() + _LOOK_SECONDS
+        while time.monotonic() < deadline and len(signals) == before:
+            wake.wait(0.05)
+
+
+@contextmanager
+def _forwarding() -> Iterator[list[int]]:
+    """Collect forwarded signals, the first one first; the handler only takes a note."""
+    received: list[int] = []
+
+    def note(signum: int, _frame: FrameType | None) -> None:
+        received.append(signum)
+
+    earlier = {signum: signal.signal(signum, note) for signum in _FORWARDED}
+    try:
+        yield received
+    finally:
+        for signum, handler in earlier.items():
+            signal.signal(signum, handler)
+
+
+def _ask_to_stop(run: Run, signum: int, err: IO[str]) -> None:
+    name = signal.Signals(signum).name
+    err.write(f"{name}: the run stops after a checkpoint\n")
+    err.flush()
+    try:
+        run.stop(sender=f"batch mode, {name}")
+    except RunDirectoryError:
+        return  # it has just ended by itself
+
+
+def _write_events(run: Run, since: int, out: IO[str]) -> int:
+    while True:
+        events = run.events(since)
+        for since, record in events:
+            out.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+        if not events:
+            out.flush()
+            return since
+
+
+# --- progress
+
+
+@contextmanager
+def _progress(err: IO[str]) -> Iterator[Any]:
+    """A function that shows a snapshot: bars on a terminal, a plain line every few seconds otherwise."""
+    import os
+
+    if err.isatty() and os.environ.get("TERM", "dumb") != "dumb":
+        with _bars(err) as show:
+            yield show
+    else:
+        yield _lines(err)
+
+
+def _lines(err: IO[str]) -> Any:
+    last = [float("-inf"), ""]
+
+    def show(snapshot: Snapshot) -> None:
+        now = time.monotonic()
+        line = progress_line(snapshot)
+        if line != last[1] and (now - float(last[0]) >= _LINE_SECONDS or not snapshot.state.is_live):
+            last[:] = [now, line]
+            err.write(f"{time.strftime('%H:%M:%S')} {line}\n")
+            err.flush()
+
+    return show
+
+
+@contextmanager
+def _bars(err: IO[str]) -> Iterator[Any]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+    )
+    with Progress(*columns, console=Console(file=err), auto_refresh=False) as progress:
+        overall = progress.add_task("all", total=100.0, note="")
+        tasks: dict[int, TaskID] = {}
+
+        def show(snapshot: Snapshot) -> None:
+            progress.update(overall, completed=snapshot.overall_percent, note=progress_line(snapshot))
+            for model in _worth_a_bar(snapshot):
+                if model.index not in tasks:
+                    tasks[model.index] = progress.add_task(model.name, total=100.0, note="")
+                note = f"{model.phase} {model.epoch}/{model.epochs} loss {number(model.loss)} {metric_text(model)}"
+                progress.update(tasks[model.index], completed=model.percent, note=note)
+            progress.refresh()
+
+        yield show
+
+
+def _worth_a_bar(snapshot: Snapshot) -> list[ModelState]:
+    if len(snapshot.models) <= _MAX_BARS:
+        return list(snapshot.models)
+    return [model for model in snapshot.models if model.phase.is_active][:_MAX_BARS]
+
+
+def progress_line(snapshot: Snapshot) -> str:
+    """One line about the whole run."""
+    counts = snapshot.counts
+    parts = [f"{snapshot.completed}/{len(snapshot.models)} done"]
+    active = sum(number for phase, number in counts.items() if phase.is_active)
+    parts += [f"{active} training"] if active else []
+    parts += [f"{counts[phase]} {phase}" for phase in (TrainingPhase.QUEUED, TrainingPhase.FAILED) if counts[phase]]
+    losses = [model.loss for model in snapshot.models if model.loss is not None]
+    if losses:
+        parts.append(f"loss {number(min(losses))} at best")
+    eta = (
+        f"ETA {duration(snapshot.eta_seconds)}"
+        if snapshot.state.is_live
+        else f"took {duration(snapshot.elapsed_seconds)}"
+    )
+    return f"{snapshot.run.run} {snapshot.state} {snapshot.overall_percent:.0f}%, {', '.join(parts)}, {eta}"
+
+
+# --- results
+
+
+def result_table(snapshot: Snapshot) -> str:
+    """The final table: one line a model, with its metrics and where it lies."""
+    rows = [
+        (
+            model.name,
+            model.phase.value,
+            f"{model.epoch}/{model.epochs}",
+            "diverged" if model.diverged else number(model.loss),
+            number(model.validation_loss),
+            metric_text(model) or "—",
+            model.path or (model.error.message if model.error else None) or "—",
+        )
+        for model in snapshot.models
+    ]
+    return table(("MODEL", "PHASE", "EPOCH", "LOSS", "VAL LOSS", "METRIC", "PATH OR REASON"), rows)
+
+
+def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
+    reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
+    err.write(f"run {run.id} {snapshot.state}{reason}\n")
+    for failure in snapshot.failures:
+        err.write(f"{failure.model} failed ({failure.kind}, attempt {failure.attempt}): {failure.message}\n")
+    for problem in snapshot.problems:
+        err.write(f"warning: {problem}\n")
+    if snapshot.state is not RunState.COMPLETED:
+        err.write(f"To go on: forge-tui resume {shlex.quote(str(run.path))}\n")
+    err.flush()

@@ -1,0 +1,8 @@
+"""`python -P -m forge_tui.runner FD`: the runner, started by `session`; FD is its channel to the caller."""
+
+import sys
+
+from forge_tui.runner.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1])))

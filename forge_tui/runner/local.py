@@ -1,0 +1,221 @@
+"""The local launcher: workers forked from a fork server on this machine."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import ForgeError
+from forge_tui.training.job import Job
+from forge_tui.training.wire import LineBuffer, encode_line, receive_message, send_message
+
+_READ_SIZE = 1 << 18
+_SOCKET_BUFFER = 1 << 20
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A worker as the runner sees it. `status` is its exit status (negative: a signal), None while it runs."""
+
+    id: int
+    job: Job
+    channel: socket.socket
+    on_message: Callable[[Worker, dict[str, Any]], None]
+    on_exit: Callable[[Worker], None]
+    pid: int | None = None
+    status: int | None = None
+    closed: bool = False
+    orphaned: bool = False
+    killed: bool = False
+    buffer: LineBuffer = field(default_factory=LineBuffer)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a command; a worker that has just gone does not mind."""
+        try:
+            self.channel.sendall(encode_line(message))
+        except OSError:
+            return
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self.killed = True
+        if self.pid is not None and self.status is None:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+
+class LocalLauncher:
+    """Starts workers and tells what they say and how they end.
+
+    All calls are made by one thread, the one that waits on `selector`; the callbacks run in it. A worker's
+    `on_exit` is called once, after its last message and when its process is really gone.
+    """
+
+    def __init__(self, selector: selectors.BaseSelector, lock_fd: int, nice: int) -> None:
+        self._selector = selector
+        self._lock_fd = lock_fd
+        self._nice = nice
+        self._ids = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._server: socket.socket | None = None
+        self._starting: dict[int, Worker] = {}
+        self.workers: list[Worker] = []
+
+    def start(self) -> None:
+        """Start the fork server. It imports torch in the background; requests wait for it."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "forge_tui.training.forkserver", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(), self._lock_fd),
+            )
+        self._server = ours
+        self._selector.register(ours, selectors.EVENT_READ, self._read_server)
+
+    def spawn(
+        self,
+        kind: str,
+        job: Job,
+        log: Path,
+        on_message: Callable[[Worker, dict[str, Any]], None],
+        on_exit: Callable[[Worker], None],
+        options: dict[str, Any] | None = None,
+    ) -> Worker:
+        """Ask for a worker that does `kind` ("train" or "inspect") with `job`, its output appended to `log`."""
+        if self._server is None:
+            self.start()
+        assert self._server is not None
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        worker = Worker(next(self._ids), job, ours, on_message, on_exit)
+        request = {
+            "id": worker.id,
+            "kind": kind,
+            "job": job.to_record(),
+            "options": options or {},
+            "title": f"forge-tui: {job.model} ({job.run})",
+            "nice": self._nice,
+        }
+        log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            send_message(self._server, request, (theirs.fileno(), log_fd))
+            self._starting[worker.id] = worker
+        except OSError:
+            worker.orphaned = True
+        finally:
+            os.close(log_fd)
+            theirs.close()
+        self.workers.append(worker)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._read_worker(worker))
+        return worker
+
+    def tick(self) -> None:
+        """Look after workers whose fork server died: report each when its process is really gone."""
+        for worker in [worker for worker in self.workers if worker.orphaned]:
+            if worker.closed if worker.pid is None else not _alive(worker.pid):
+                worker.status = -signal.SIGKILL
+                self._finish(worker)
+
+    def close(self) -> None:
+        """End the fork server and with it every worker, and wait until they are gone."""
+        if self._server is not None:
+            self._selector.unregister(self._server)
+            self._server.close()
+            self._server = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+
+    def _read_server(self) -> None:
+        assert self._server is not None
+        try:
+            received = receive_message(self._server)
+        except OSError:
+            received = None
+        if received is None:
+            self._server_died()
+            return
+        message = received[0]
+        if "started" in message:
+            worker = self._starting.pop(message["started"])
+            worker.pid = message["pid"]
+            if worker.killed:
+                worker.kill()
+        elif "exited" in message:
+            for worker in self.workers:
+                if worker.pid == message["exited"]:
+                    worker.status = message["status"]
+                    self._finish(worker)
+                    break
+
+    def _server_died(self) -> None:
+        assert self._server is not None
+        assert self._process is not None
+        self._selector.unregister(self._server)
+        self._server.close()
+        self._server = None
+        status = self._process.wait()
+        self._process = None
+        for worker in self.workers:
+            worker.orphaned = True
+        self._starting.clear()
+        if status > 0 and not any(worker.pid for worker in self.workers):
+            raise ForgeError(
+                "the fork server could not start (its output above says why); "
+                "try: python -c 'import torch' in the same environment"
+            )
+
+    def _read_worker(self, worker: Worker) -> None:
+        """Take what the worker has sent by now."""
+        while not worker.closed:
+            try:
+                data = worker.channel.recv(_READ_SIZE)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._hang_up(worker)
+            for message in worker.buffer.feed(data):
+                worker.on_message(worker, message)
+
+    def _hang_up(self, worker: Worker) -> None:
+        worker.closed = True
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
+
+    def _finish(self, worker: Worker) -> None:
+        """The process is gone, so all it ever sent lies in its socket: read that, then report the end."""
+        self._read_worker(worker)
+        if not worker.closed:  # a process that user code forked still holds the other side
+            self._hang_up(worker)
+        self.workers.remove(worker)
+        worker.on_exit(worker)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in ("Z", "X")
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -1,0 +1,213 @@
+"""The life of a runner: take the request, own the directory, prepare, train, leave the directory readable."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from setproctitle import setproctitle
+
+from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.progress.phases import RunState
+from forge_tui.resources.hardware import detect
+from forge_tui.runner import prepare
+from forge_tui.runner.local import LocalLauncher
+from forge_tui.runner.request import Reply, Request
+from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, refuse_earlier, supervise
+from forge_tui.runs.layout import RunDirectory, model_name
+from forge_tui.runs.lock import RunLock, is_locked
+from forge_tui.settings.schema import Settings, from_plain, to_plain
+from forge_tui.training.job import Job
+from forge_tui.training.wire import receive_message, send_message
+
+_NICE = 10
+_STARTING_LOG = "starting.log"
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class _Interrupted(ForgeError):
+    """The run was called off before it began."""
+
+
+def main(channel_fd: int) -> int:
+    """Serve the one request that comes over the channel; return the exit status."""
+    channel = socket.socket(fileno=channel_fd)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, _interrupt)
+    received = receive_message(channel)
+    if received is None:
+        return 1
+    request = Request.from_record(received[0])
+    with channel, contextlib.ExitStack() as stack:
+        try:
+            opened = _prepare(request, channel, stack)
+        except ForgeError as error:
+            _answer(channel, Reply(status="refused", message=str(error), exit_status=error.exit_status))
+            return error.exit_status
+        except Exception:  # told to the caller: nobody reads this process's log yet
+            message = f"the runner failed before the run began:\n{traceback.format_exc()}"
+            _answer(channel, Reply(status="refused", message=message, exit_status=1))
+            return 1
+        if opened is None:
+            return 0
+        _answer(channel, Reply(status="started", directory=str(opened.directory.path)))
+        leash = channel if request.leash else None
+        if leash is None:
+            channel.close()
+        return 0 if supervise(opened, leash, _STOP_SIGNALS) is RunState.COMPLETED else 1
+
+
+def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitStack) -> Opened | None:
+    """Everything up to the first step. If this ends by an error, the directory is as it was before."""
+    selector = stack.enter_context(selectors.DefaultSelector())
+    selector.register(channel, selectors.EVENT_READ, lambda: _caller_left(channel))
+    if request.action == "check":
+        _answer(channel, _check(request, selector, stack))
+        return None
+
+    undo = stack.enter_context(contextlib.ExitStack())
+    directory = _own_directory(request, undo)
+    setproctitle(f"forge-tui: runner {directory.id}")
+    if not directory.lock.exists():
+        undo.callback(directory.lock.unlink, missing_ok=True)
+    lock = RunLock.acquire(directory.lock)
+    stack.callback(lock.release)
+    directory.check_writable()
+    earlier = None
+    if request.action == "resume":
+        earlier = open_earlier(request, directory)
+    elif request.previous == "refuse":
+        refuse_earlier(directory)
+    log = directory.path / _STARTING_LOG if earlier is None else directory.log("runner")
+    if earlier is None:
+        undo.callback(log.unlink, missing_ok=True)
+    _write_output_to(log)
+
+    settings = earlier.settings if earlier is not None else _settings(request)
+    nice = _NICE if settings.resources.policy == "shared" else 0
+    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice)))
+    plan, _found = _plan(request, directory, settings, launcher, selector, log, earlier)
+    selector.unregister(channel)
+    opened = open_new(request, directory, settings, plan, log) if earlier is None else earlier.reopen(plan)
+    opened.attach(launcher, selector)
+    undo.pop_all()
+    return opened
+
+
+def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
+    """Try everything a start would, and touch nothing."""
+    settings = _settings(request)
+    directory = RunDirectory(Path(request.directory or request.working_directory))
+    if request.directory is not None and os.path.lexists(directory.path):
+        directory.check_writable()
+        if is_locked(directory.lock):
+            raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
+        if request.previous == "refuse":
+            refuse_earlier(directory)
+    nothing = stack.enter_context(open(os.devnull, "rb"))
+    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing.fileno(), 0)))
+    plan, found = _plan(request, directory, settings, launcher, selector, Path("/dev/stderr"), None)
+    return Reply(status="checked", found=found, limit=asdict(plan.limit))
+
+
+def _own_directory(request: Request, undo: contextlib.ExitStack) -> RunDirectory:
+    """The run directory, made if need be; `undo` removes what was made."""
+    if request.directory is None:
+        base = Path(request.working_directory) / "runs"
+        directory = RunDirectory.create_new(_settings(request).training.model_type, time.time(), base)
+        undo.callback(_remove_if_empty, directory.path)
+    else:
+        directory = RunDirectory(Path(request.directory))
+        if request.action == "resume":
+            directory.check_owner()
+        if not os.path.lexists(directory.path):
+            undo.callback(_remove_if_empty, directory.path)
+    for made in (directory.checkpoints, directory.commands, directory.logs):
+        if not os.path.lexists(made):
+            undo.callback(_remove_if_empty, made)
+    directory.create()
+    return directory
+
+
+def _settings(request: Request) -> Settings:
+    assert request.settings is not None
+    return from_plain(request.settings)
+
+
+def _plan(
+    request: Request,
+    directory: RunDirectory,
+    settings: Settings,
+    launcher: LocalLauncher,
+    selector: selectors.BaseSelector,
+    log: Path,
+    earlier: Earlier | None,
+) -> tuple[prepare.Plan, dict[str, Any]]:
+    launcher.start()  # imports torch while the resources are looked at
+    resources = detect()
+    limit = prepare.allowed_workers(settings, resources)
+    device = prepare.choose_device(settings, resources)
+    candidates = prepare.thread_candidates(settings, limit) if earlier is None else [earlier.info.threads]
+    job = Job(
+        run=directory.id,
+        directory=str(directory.path),
+        working_directory=request.working_directory if earlier is None else earlier.info.working_directory,
+        model=model_name(settings.training.model_type, 1),
+        index=1,
+        attempt=1,
+        seed=settings.run.seed,
+        settings=to_plain(settings),
+        threads=candidates[0],
+        device=device if earlier is None else earlier.info.device,
+    )
+    found = prepare.Inspector(launcher, selector).inspect(job, candidates, log)
+    prepare.check_memory(found, resources)
+    threads, reason = prepare.choose_threads(candidates, found)
+    plan = prepare.Plan(
+        limit=limit,
+        threads=threads,
+        threads_reason=reason,
+        job=job,
+        memory_estimate=int(found["estimated_bytes"]),
+    )
+    return plan, found
+
+
+def _answer(channel: socket.socket, reply: Reply) -> None:
+    with contextlib.suppress(OSError):  # a caller that has gone needs no answer
+        send_message(channel, reply.to_record())
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    raise _Interrupted(f"signal {signal.Signals(number).name} before the run began; nothing was started")
+
+
+def _caller_left(channel: socket.socket) -> None:
+    if not channel.recv(1):
+        raise _Interrupted("the caller went away before the run began; nothing was started")
+
+
+def _write_output_to(log: Path) -> None:
+    """Send this process's output, and that of the fork server to come, to a file of the run."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.dup2(fd, 1)
+    os.dup2(fd, 2)
+    os.close(fd)
+
+
+def _remove_if_empty(path: Path) -> None:
+    with contextlib.suppress(OSError):  # somebody put a file of their own there meanwhile
+        path.rmdir()

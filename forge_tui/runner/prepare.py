@@ -1,0 +1,115 @@
+"""What is settled before the first step: what data and model look like, how many workers, how many threads."""
+
+from __future__ import annotations
+
+import selectors
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.policy import WorkerLimit, worker_limit
+from forge_tui.runner.governor import GIB
+from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.settings.schema import Settings
+from forge_tui.training.job import Job
+
+_PROBE_SECONDS = 0.3
+# A further thread takes a core from another worker: it has to gain at least this much.
+_WORTH_MORE_THREADS = 1.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How the run will be carried out, settled once and kept by retry and resume."""
+
+    limit: WorkerLimit
+    threads: int
+    threads_reason: str
+    job: Job
+    memory_estimate: int
+
+
+class Inspector:
+    """Runs one worker that reads the data, builds the model and measures thread counts, and waits for its answer."""
+
+    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
+        self._launcher = launcher
+        self._selector = selector
+        self._answer: dict[str, Any] | None = None
+        self._ended: Worker | None = None
+
+    def inspect(self, job: Job, thread_candidates: list[int], log: Path) -> dict[str, Any]:
+        """What `training.probe` finds out. Raises `UsageError` or `ResourceError` with the reason."""
+        options = {"thread_candidates": thread_candidates, "seconds": _PROBE_SECONDS}
+        self._launcher.spawn("inspect", job, log, self._on_message, self._on_exit, options)
+        while self._ended is None:
+            for key, _ in self._selector.select(0.1):
+                key.data()
+            self._launcher.tick()
+        answer = self._answer
+        if answer is None:
+            raise ForgeError(
+                f"the worker that was to read the data ended with status {self._ended.status} and said nothing"
+            )
+        if "refused" in answer:
+            raised = {3: ResourceError, 4: RunDirectoryError}.get(answer["exit_status"], UsageError)
+            raise raised(answer["refused"])
+        return answer["result"]
+
+    def _on_message(self, _worker: Worker, message: dict[str, Any]) -> None:
+        self._answer = message
+
+    def _on_exit(self, worker: Worker) -> None:
+        self._ended = worker
+
+
+def allowed_workers(settings: Settings, resources: SystemResources) -> WorkerLimit:
+    """What the resource rules say to this run's mode, worker count and number of models."""
+    training = settings.training
+    requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
+    return worker_limit(min(requested, settings.run.models), resources, settings.resources, mode=training.training_mode)
+
+
+def thread_candidates(settings: Settings, limit: WorkerLimit) -> list[int]:
+    """The thread counts worth measuring: 1, 2, 4, … up to what the rules allow a worker."""
+    if settings.resources.threads != "auto":
+        return [settings.resources.threads]
+    candidates = [1]
+    while candidates[-1] * 2 <= limit.threads_allowed:
+        candidates.append(candidates[-1] * 2)
+    if candidates[-1] < limit.threads_allowed:
+        candidates.append(limit.threads_allowed)
+    return candidates
+
+
+def choose_threads(candidates: list[int], found: dict[str, Any]) -> tuple[int, str]:
+    """The thread count to train with, and why."""
+    measured = {int(threads): rate for threads, rate in found.get("steps_per_second", {}).items()}
+    if not measured:
+        threads = candidates[0]
+        return threads, f"{threads} thread{'s' if threads > 1 else ''} a worker, as set or all that the rules allow"
+    best = candidates[0]
+    for threads in candidates[1:]:
+        if measured[threads] > measured[best] * _WORTH_MORE_THREADS:
+            best = threads
+    rates = ", ".join(f"{threads}: {measured[threads]:.0f}" for threads in candidates)
+    return best, f"{best} thread{'s' if best > 1 else ''} a worker: measured steps/s by threads {rates}"
+
+
+def check_memory(found: dict[str, Any], resources: SystemResources) -> None:
+    """Refuse a model that alone needs more than there is. Raises `ResourceError`."""
+    needed, there = int(found["estimated_bytes"]), resources.memory_gb * GIB
+    if needed > there:
+        raise ResourceError(
+            f"one model alone needs about {needed / GIB:.1f} GiB of memory, and {there / GIB:.1f} GiB is all there is; "
+            "choose a smaller --model-size or --batch-size"
+        )
+
+
+def choose_device(settings: Settings, resources: SystemResources) -> str:
+    """The device models are trained on."""
+    if settings.resources.device != "auto":
+        return settings.resources.device
+    return "cuda" if resources.gpus else "cpu"

@@ -1,0 +1,58 @@
+"""What a front end asks of a runner it starts, and what it hears back: one JSON message each way."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """Start, resume or only check a run.
+
+    Without `directory` a new one is made under `runs/` in the working directory, named by date, time and model type.
+    `settings` are nested plain dicts; a resume takes those of the run directory instead and may raise `epochs`.
+    With `leash` the run stops after a checkpoint when the caller's side of the channel closes.
+    """
+
+    action: Literal["start", "resume", "check"]
+    directory: str | None
+    working_directory: str
+    settings: dict[str, Any] | None = None
+    epochs: int | None = None
+    previous: Literal["refuse", "move"] = "refuse"
+    leash: bool = False
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the request."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Request:
+        """The request that `to_record` wrote."""
+        return cls(**record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """Whether the run has begun. If not: why, in words, and the exit status that goes with it.
+
+    `directory` is where it trains; `found` is what an inspection found out about the data and the model, `limit` what the resource rules say.
+    """
+
+    status: Literal["started", "checked", "refused"]
+    message: str = ""
+    exit_status: int = 0
+    directory: str = ""
+    found: dict[str, Any] | None = None
+    limit: dict[str, Any] | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the reply."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Reply:
+        """The reply that `to_record` wrote."""
+        return cls(**record)

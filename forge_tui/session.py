@@ -1,0 +1,325 @@
+"""Start, attach to, follow and control a run: the only way a front end reaches one.
+
+The runner is a process of its own, in a session of its own, and needs none of its viewers. All they share with it
+is the run directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal
+
+from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
+from forge_tui.progress.eta import remaining_seconds
+from forge_tui.progress.events import EpochFinished
+from forge_tui.progress.phases import RunState
+from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
+from forge_tui.runner.request import Reply, Request
+from forge_tui.runs import commands, registry
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import RunLock, is_locked
+from forge_tui.runs.reader import RunReader
+from forge_tui.training.wire import receive_message, send_message
+
+if TYPE_CHECKING:
+    from forge_tui.settings.schema import Settings
+
+POLL_SECONDS = 0.1
+_ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
+
+
+def start(
+    settings: Settings | None = None,
+    detach: bool = False,
+    *,
+    previous: Literal["refuse", "move"] = "refuse",
+    leash: bool | None = None,
+) -> Run:
+    """Start a run and return when it has begun: its data is read and its first models are queued.
+
+    Without `detach` the run stops after a checkpoint when this process dies (`leash=False`: it goes on). `previous`
+    says what happens to an earlier run in the same directory. Raises `ForgeError` with the reason if it cannot begin.
+    """
+    request = _request("start", settings, previous, leash if leash is not None else not detach)
+    reply, channel = _launch(request)
+    return Run(Path(reply.directory), channel)
+
+
+def check(settings: Settings | None = None) -> Reply:
+    """Validate everything a run would need (settings, data, model, memory, directory) and train nothing."""
+    request = _request("check", settings, "refuse", leash=True)
+    reply, channel = _launch(request)
+    channel.close()
+    return reply
+
+
+def resume(run: str | os.PathLike[str], *, epochs: int | None = None, detach: bool = False) -> Run:
+    """Go on with a run that was stopped, has failed or has died; `epochs` trains a finished one further."""
+    path = registry.resolve(os.fspath(run))
+    request = Request(
+        action="resume",
+        directory=str(path),
+        working_directory=os.getcwd(),
+        epochs=epochs,
+        leash=not detach,
+    )
+    _reply, channel = _launch(request)
+    return Run(path, channel)
+
+
+def attach(run: str | os.PathLike[str] | None = None) -> Run:
+    """Look at a run that is there, live or finished: a directory, a run id, or the newest."""
+    return Run(registry.resolve(None if run is None else os.fspath(run)))
+
+
+def find(run: str | None) -> Path:
+    """The run directory of a directory, a run id, or the newest run. Raises `RunDirectoryError` if there is none."""
+    return registry.resolve(run)
+
+
+def known_runs() -> list[registry.KnownRun]:
+    """All known runs, the newest first, each with its state as it is now."""
+    return [entry if entry.ended else _looked_up(entry) for entry in registry.known()]
+
+
+def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
+    try:
+        with Run(entry.path) as run:
+            state = run.snapshot().state.value
+    except RunDirectoryError:
+        state = "unreadable"
+    return dataclasses.replace(entry, state=state)
+
+
+def delete(path: Path) -> None:
+    """Delete a run directory with everything forge-tui put there. Raises `RunDirectoryError` if it is live."""
+    directory = RunDirectory(path)
+    lock = RunLock.acquire(directory.lock, timeout=0.0)
+    try:
+        directory.delete()
+    finally:
+        lock.release()
+    registry.forget(path)
+
+
+def _request(
+    action: Literal["start", "check"],
+    settings: Settings | None,
+    previous: Literal["refuse", "move"],
+    leash: bool,
+) -> Request:
+    from forge_tui.settings.schema import Settings, to_plain
+
+    settings = settings or Settings()
+    plain = to_plain(settings)
+    output = settings.run.output
+    directory = None if output is None else str(Path(output).expanduser().absolute())
+    plain["run"]["output"] = directory
+    dataset = Path(settings.training.dataset).expanduser()
+    if dataset.suffix:
+        plain["training"]["dataset"] = str(dataset.absolute())
+    return Request(
+        action=action,
+        directory=directory,
+        working_directory=os.getcwd(),
+        settings=plain,
+        previous=previous,
+        leash=leash,
+    )
+
+
+def _launch(request: Request) -> tuple[Reply, socket.socket]:
+    """Start a runner, hand it the request and wait for its answer."""
+    ours, theirs = socket.socketpair()
+    with theirs, tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "forge_tui.runner", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            pass_fds=(theirs.fileno(),),
+        )
+        # Reaped in the background, so that no zombie is left when the caller does not wait for the run.
+        threading.Thread(target=process.wait, name="reap runner", daemon=True).start()
+        theirs.close()
+        try:
+            send_message(ours, request.to_record())
+            received = receive_message(ours)
+        except OSError:
+            received = None
+        except BaseException:
+            ours.close()
+            raise
+        if received is None:
+            ours.close()
+            process.wait()
+            output.seek(0)
+            said = output.read().decode(errors="replace").strip()
+            raise ForgeError(f"the runner ended before the run began (status {process.returncode}). It said:\n{said}")
+    reply = Reply.from_record(received[0])
+    if reply.status == "refused":
+        ours.close()
+        raise _ERRORS.get(reply.exit_status, ForgeError)(reply.message)
+    return reply, ours
+
+
+class Run:
+    """A run, live or finished, seen through its run directory.
+
+    Every method may be called from any thread. Close it, or use it in a `with` block.
+    """
+
+    def __init__(self, path: Path, channel: socket.socket | None = None) -> None:
+        self.directory = RunDirectory(path)
+        self._channel = channel
+        self._reader = RunReader(self.directory.database)
+        self._lock = threading.Lock()
+        self._models: dict[int, ModelState] = {}
+        self._ordered: tuple[ModelState, ...] = ()
+        self._revision = 0
+
+    @property
+    def id(self) -> str:
+        """The run id: the run directory's last component."""
+        return self.directory.id
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the run. One that was started without `detach` stops after a checkpoint."""
+        with self._lock:
+            self._reader.close()
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = None
+
+    # --- looking
+
+    def snapshot(self) -> Snapshot:
+        """The state of the run now. Records of models that did not change are shared with the last snapshot."""
+        with self._lock:
+            return self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        info = self._reader.info()
+        state = info.state
+        if state.is_live and not is_locked(self.directory.lock):
+            info = self._reader.info()  # it may have ended between the two looks
+            state = RunState.DIED if info.state.is_live else info.state
+        changed, revision = self._reader.models(self._revision)
+        if changed:
+            for model in changed:
+                self._models[model.index] = model
+            self._ordered = tuple(self._models[index] for index in sorted(self._models))
+            self._revision = revision
+        now = time.time()
+        eta = remaining_seconds(self._ordered, info.workers) if state.is_live else None
+        written = self._reader.heartbeat().written
+        return Snapshot(
+            run=info,
+            models=self._ordered,
+            state=state,
+            revision=self._revision,
+            time=now,
+            age=max(0.0, now - written) if state.is_live else 0.0,
+            eta_seconds=eta,
+            problems=tuple(self._reader.problems),
+        )
+
+    def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
+        """Yield a snapshot now and whenever something changed, at most every `interval` seconds.
+
+        Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set.
+        """
+        cancelled = cancelled or threading.Event()
+        last: tuple[int, RunInfo, RunState] | None = None
+        while not cancelled.is_set():
+            snapshot = self.snapshot()
+            mark = (snapshot.revision, snapshot.run, snapshot.state)
+            if mark != last:
+                last = mark
+                yield snapshot
+            if not snapshot.state.is_live:
+                return
+            cancelled.wait(interval)
+
+    def events(self, since: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
+        """Events after sequence number `since`, oldest first, as (sequence number, JSON-able record)."""
+        with self._lock:
+            return self._reader.events(since, limit=limit)
+
+    def history(self, index: int) -> list[EpochFinished]:
+        """The epochs of one model (index 1…N), oldest first."""
+        with self._lock:
+            return self._reader.epochs(index)
+
+    def wait(self, timeout: float | None = None) -> Snapshot:
+        """Block until the run is no longer live and nobody holds its directory; return the last snapshot.
+
+        Raises `TimeoutError` after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            snapshot = self.snapshot()
+            if not snapshot.state.is_live and not is_locked(self.directory.lock):
+                return snapshot
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"run {self.id} is still {snapshot.state} after {timeout:g} s")
+            time.sleep(POLL_SECONDS)
+
+    # --- steering
+
+    def stop(self, sender: str = "python") -> str:
+        """Ask the run to stop after a checkpoint; returns the command's id."""
+        return self.control("stop", sender=sender)
+
+    def kill(self, sender: str = "python") -> str:
+        """Ask the run to end at once; returns the command's id."""
+        return self.control("kill", sender=sender)
+
+    def control(self, name: str, arguments: dict[str, Any] | None = None, sender: str = "python") -> str:
+        """Drop a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
+        snapshot = self.snapshot()
+        if not snapshot.state.is_live:
+            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}")
+        return commands.send(self.directory, name, arguments or {}, sender)
+
+    def answer(self, command: str, timeout: float = 5.0, done: bool = False) -> dict[str, Any] | None:
+        """Wait for the runner's answer to a command: its `command` event, or None after `timeout` seconds.
+
+        With `done`, waits for the second answer: that it was carried out.
+        """
+        final = ("refused", "done", "failed")
+        deadline = time.monotonic() + timeout
+        seen = 0
+        while True:
+            for seen, record in self.events(seen):
+                if record["event"] != "command" or record["id"] != command:
+                    continue
+                if not done or record["outcome"] in final:
+                    return record
+            if time.monotonic() >= deadline:
+                return None
+            time.sleep(POLL_SECONDS)

@@ -1,0 +1,69 @@
+"""Numbers, durations and tables as text, the same in every front end."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import ModelState
+
+UNKNOWN = "—"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A measured number in `digits` significant places; unknown and NaN are `—`."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits - 2}e}"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else digits - 1
+    return f"{value:.{min(places, digits)}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as M:SS, H:MM:SS or `Nd HH:MM`; unknown is `—`."""
+    if seconds is None or not math.isfinite(seconds):
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24}d {hours % 24:02}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def memory(size: float | None) -> str:
+    """A size in bytes with a binary unit."""
+    if size is None:
+        return UNKNOWN
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def metric_text(model: ModelState) -> str:
+    """A model's validation metric in words, empty where it has none."""
+    if model.validation_accuracy is not None:
+        return f"accuracy {model.validation_accuracy:.4f}"
+    if model.validation_perplexity is not None:
+        return f"perplexity {number(model.validation_perplexity)}"
+    return ""
+
+
+def printable(text: str) -> str:
+    """`text` without control characters: what comes from runs, files or exceptions must not steer a terminal."""
+    return "".join(character if unicodedata.category(character)[0] != "C" else " " for character in text)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned to the left, two spaces apart, one line a row."""
+    lines = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+    )

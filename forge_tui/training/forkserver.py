@@ -1,0 +1,140 @@
+"""The fork server: a process that has imported torch once and forks a worker for every model.
+
+Forking takes milliseconds where importing torch takes seconds. The server itself runs no torch operation and
+touches no GPU: thread pools and CUDA contexts do not survive a fork. It is our own instead of multiprocessing's
+because that one cannot hand the run's lock to its children, reports children as dead when it dies itself, and
+starts a resource tracker that would outlive them.
+
+Protocol, over the socket whose number is the only argument: the runner sends
+`{"id", "kind", "job", "options", "title", "nice"}` with two descriptors (the worker's own socket and its log); the server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal).
+It ends when the runner closes its side, and every worker ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import Any
+
+from setproctitle import setproctitle
+
+from forge_tui.training.wire import receive_message, send_message
+
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Serve fork requests until the runner goes away."""
+    server = socket.socket(fileno=int(sys.argv[1]))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
+    _preload()
+    setproctitle("forge-tui: fork server")
+    send_message(server, {"ready": os.getpid()})
+    _serve(server)
+    return 0
+
+
+def _preload() -> None:
+    """Import what every worker needs. torch._dynamo is imported by the first optimizer step: 1.3 s in each worker."""
+
+    import forge_tui.training.trainer
+    import forge_tui.training.worker  # noqa: F401
+
+    gc.collect()
+    gc.freeze()  # collections in the children then leave the shared pages alone
+
+
+def _serve(server: socket.socket) -> None:
+    wake_read, wake_write = os.pipe()
+    os.set_blocking(wake_read, False)
+    os.set_blocking(wake_write, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+    selector = selectors.DefaultSelector()
+    selector.register(server, selectors.EVENT_READ)
+    selector.register(wake_read, selectors.EVENT_READ)
+    children: set[int] = set()
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is server:
+                received = receive_message(server, max_fds=2)
+                if received is None:
+                    _end(children)
+                    return
+                children.add(_fork(server, (wake_read, wake_write), *received))
+            else:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake_read, 4096)
+        _reap(server, children)
+
+
+def _reap(server: socket.socket, children: set[int]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        children.discard(pid)
+        send_message(server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+
+
+def _end(children: set[int]) -> None:
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    for pid in children:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
+
+
+def _fork(server: socket.socket, wake: tuple[int, int], request: dict[str, Any], fds: list[int]) -> int:
+    parent = os.getpid()
+    pid = os.fork()
+    if pid:
+        for fd in fds:
+            os.close(fd)
+        send_message(server, {"started": request["id"], "pid": pid})
+        return pid
+    status = 70
+    try:
+        _die_with(parent)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        server.close()
+        for fd in wake:
+            os.close(fd)
+        # The server inherited the descriptor of the run's lock, and so does this process: it holds the lock too.
+        channel_fd, log_fd = fds
+        for standard in (1, 2):
+            os.dup2(log_fd, standard)
+        os.close(log_fd)
+        setproctitle(request["title"])
+        if request["nice"]:
+            os.nice(request["nice"])
+        from forge_tui.training import worker
+
+        status = worker.main(socket.socket(fileno=channel_fd), request, parent)
+    finally:
+        # Not sys.exit: nothing of the server's (buffers, exit handlers) may run twice.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(status)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when the fork server dies (Linux); elsewhere the worker watches its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

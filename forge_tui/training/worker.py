@@ -1,0 +1,185 @@
+"""A worker: the process that trains one model. It reports over its socket and ends with its runner.
+
+To the runner it sends lines: events as in `run.db`, `{"memory": bytes}` (its own cost: peak RSS minus RSS at the
+start), `{"result": …}` of an inspection, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import ForgeError
+from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
+from forge_tui.training.job import Control, Job
+from forge_tui.training.wire import LineBuffer, encode_line
+
+_PARENT_CHECK_SECONDS = 1.0
+_MEMORY_STEP = 1.05
+
+
+class Channel:
+    """The worker's side of its socket; used by the trainer's thread and by the listening one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one line; ends the process when the runner is gone."""
+        try:
+            with self._lock:
+                self._sock.sendall(encode_line(message))
+        except OSError:
+            os._exit(1)
+
+    def listen(self, control: Control, parent: int) -> None:
+        """Take commands until the runner or the fork server is gone, then end the process at once."""
+        buffer = LineBuffer()
+        while True:
+            readable, _, _ = select.select([self._sock], [], [], _PARENT_CHECK_SECONDS)
+            if os.getppid() != parent:
+                os._exit(1)
+            if not readable:
+                continue
+            try:
+                data = self._sock.recv(1 << 16)
+            except OSError:
+                data = b""
+            if not data:
+                os._exit(1)
+            for message in buffer.feed(data):
+                if message["command"] == "stop":
+                    control.request_stop()
+
+
+def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
+    """Do what `request` asks and return the exit status."""
+    import torch
+
+    channel, control = Channel(sock), Control()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda *_: control.request_stop())
+    threading.Thread(target=channel.listen, args=(control, parent), name="listen", daemon=True).start()
+    job = Job.from_record(request["job"])
+    torch.set_num_threads(job.threads)
+    if request["kind"] == "inspect":
+        return _inspect(channel, job, request["options"])
+    return _train(channel, job, control)
+
+
+def _train(channel: Channel, job: Job, control: Control) -> int:
+    from forge_tui.training.trainer import Trainer
+
+    meter = MemoryMeter()
+
+    def emit(event: Event) -> None:
+        channel.send(to_record(event, job.run))
+        if isinstance(event, EpochFinished):
+            grown = meter.grown()
+            if grown is not None:
+                channel.send({"memory": grown})
+
+    try:
+        outcome = Trainer(job, emit, control).run()
+    except BaseException as error:  # the boundary where any end of training becomes data
+        emit(failure(job, error))
+        traceback.print_exc()
+        return 1
+    channel.send({"outcome": outcome.value})
+    return 0
+
+
+def _inspect(channel: Channel, job: Job, options: dict[str, Any]) -> int:
+    from forge_tui.training import probe
+
+    try:
+        result: dict[str, Any] = dataclasses.asdict(probe.inspect(job))
+        candidates = options["thread_candidates"]
+        if len(candidates) > 1:
+            measured = probe.measure_threads(job, candidates, options["seconds"])
+            result["steps_per_second"] = {str(threads): rate for threads, rate in measured.items()}
+        channel.send({"result": result})
+    except ForgeError as error:
+        channel.send({"refused": str(error), "exit_status": error.exit_status})
+        return 1
+    except BaseException as error:  # reported to the caller, who sees no log yet
+        kind, message = classify(error)
+        status = 3 if kind == "out_of_memory" else 2
+        channel.send({"refused": message, "exit_status": status, "traceback": traceback.format_exc()})
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """The failure kind of `contracts` (exception, out_of_memory, diverged, exit) and the message in words."""
+    import torch
+
+    from forge_tui.training.failures import Diverged
+
+    if isinstance(error, Diverged):
+        return "diverged", str(error)
+    if isinstance(error, ForgeError):
+        return "exception", str(error)
+    if isinstance(error, SystemExit):
+        return "exit", f"the training code called sys.exit({error.code!r})"
+    name = type(error).__name__
+    message = f"{name}: {error}" if str(error) else name
+    exhausted = isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error)
+    if exhausted or isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "out_of_memory", message
+    return "exception", message
+
+
+def failure(job: Job, error: BaseException) -> ModelFailed:
+    """The record of a failed attempt; whether it is retried is the runner's to say."""
+    kind, message = classify(error)
+    told = isinstance(error, ForgeError)
+    return ModelFailed(
+        time=time.time(),
+        model=job.model,
+        index=job.index,
+        attempt=job.attempt,
+        kind=kind,
+        message=message,
+        traceback=None if told else "".join(traceback.format_exception(error)),
+    )
+
+
+class MemoryMeter:
+    """Measures what this worker costs: its peak RSS minus its RSS at the start, in bytes.
+
+    Pages shared with the fork server are in both figures, so they count once for all workers.
+    """
+
+    def __init__(self) -> None:
+        self._base = self._peak()
+        self._told = -1
+
+    @staticmethod
+    def _peak() -> int:
+        if sys.platform == "linux":
+            for line in Path("/proc/self/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+    def grown(self) -> int | None:
+        """The cost now, or None while it is about what was told last."""
+        cost = self._peak() - self._base
+        if cost <= self._told * _MEMORY_STEP:
+            return None
+        self._told = cost
+        return cost
