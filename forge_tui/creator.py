@@ -151,7 +151,8 @@ class CognateCreator:
 
 def _why(snapshot: Snapshot) -> str:
     """Why a run did not complete, in words, the first cause first."""
-    ended = f"{snapshot.completed} of {len(snapshot.models)} models completed; the run {snapshot.run.run} is {snapshot.state}"
+    done = f"{snapshot.completed} of {len(snapshot.models)} models completed"
+    ended = f"{done}; the run {snapshot.run.run} is {snapshot.state}"
     causes = "; ".join(f"{failure.model}: {failure.message}" for failure in snapshot.failures)
     reason = causes or snapshot.run.reason
     return f"{ended}: {reason}" if reason else ended

@@ -96,11 +96,12 @@ def _ask_to_stop(run: Run, signum: int, err: IO[str]) -> None:
 def _write_events(run: Run, since: int, out: IO[str]) -> int:
     while True:
         events = run.events(since)
-        for since, record in events:
+        for _, record in events:
             out.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
         if not events:
             out.flush()
             return since
+        since = events[-1][0]
 
 
 # --- progress

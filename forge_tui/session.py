@@ -315,11 +315,13 @@ class Run:
         deadline = time.monotonic() + timeout
         seen = 0
         while True:
-            for seen, record in self.events(seen):
+            events = self.events(seen)
+            for _, record in events:
                 if record["event"] != "command" or record["id"] != command:
                     continue
                 if not done or record["outcome"] in final:
                     return record
+            seen = events[-1][0] if events else seen
             if time.monotonic() >= deadline:
                 return None
             time.sleep(POLL_SECONDS)

@@ -86,12 +86,8 @@ def _text(attached: Any, snapshot: Snapshot) -> str:
     text = "\n".join(lines) + "\n" + result_table(snapshot)
     for record in _remarkable(attached):
         if record["event"] == "model_failed":
-            text += (
-                printable(
-                    f"{record['model']} attempt {record['attempt']} failed ({record['kind']}): {record['message']}"
-                )
-                + "\n"
-            )
+            failed = f"{record['model']} attempt {record['attempt']} failed ({record['kind']}): {record['message']}"
+            text += printable(failed) + "\n"
         elif record["event"] == "resource_warning":
             text += printable(f"warning: {record['message']}") + "\n"
     return text

@@ -38,7 +38,8 @@ class Request:
 class Reply:
     """Whether the run has begun. If not: why, in words, and the exit status that goes with it.
 
-    `directory` is where it trains; `found` is what an inspection found out about the data and the model, `limit` what the resource rules say.
+    `directory` is where it trains; `found` is what an inspection found out about the data and the model, `limit` what
+    the resource rules say.
     """
 
     status: Literal["started", "checked", "refused"]

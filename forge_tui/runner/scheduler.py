@@ -137,8 +137,8 @@ class Scheduler:
                 attempt.failure = event
                 return
             if isinstance(event, happened.CheckpointSaved):
-                if event.step > self._journal.models[event.index].checkpoint_step:
-                    self._failures[event.index] = 0
+                newer = event.step > self._journal.models[event.index].checkpoint_step
+                self._failures[event.index] = 0 if newer else self._failures[event.index]
             self._journal.record(event)
         elif "memory" in message:
             attempt.memory = message["memory"]

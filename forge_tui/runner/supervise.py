@@ -134,8 +134,8 @@ def refuse_earlier(directory: RunDirectory) -> None:
     """Raise `RunDirectoryError` if a run is there already."""
     if directory.holds_run():
         raise RunDirectoryError(
-            f"{directory.path} holds a run already; go on with it: `forge-tui resume {directory.path}`, or move its files "
-            "to previous-N/ with --overwrite"
+            f"{directory.path} holds a run already; go on with it: `forge-tui resume {directory.path}`, "
+            "or move its files to previous-N/ with --overwrite"
         )
 
 

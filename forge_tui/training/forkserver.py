@@ -6,7 +6,8 @@ because that one cannot hand the run's lock to its children, reports children as
 starts a resource tracker that would outlive them.
 
 Protocol, over the socket whose number is the only argument: the runner sends
-`{"id", "kind", "job", "options", "title", "nice"}` with two descriptors (the worker's own socket and its log); the server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal).
+`{"id", "kind", "job", "options", "title", "nice"}` with two descriptors (the worker's own socket and its log); the
+server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal).
 It ends when the runner closes its side, and every worker ends with it.
 """
 
