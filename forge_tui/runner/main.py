@@ -115,8 +115,9 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
         if request.previous == "refuse":
             refuse_earlier(directory)
-    nothing = stack.enter_context(Path(os.devnull).open("rb"))
-    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing.fileno(), 0)))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    stack.callback(os.close, nothing)
+    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, 0)))
     plan, found = _plan(request, directory, settings, launcher, selector, Path("/dev/stderr"), None)
     return Reply(status="checked", found=found, limit=asdict(plan.limit))
 
