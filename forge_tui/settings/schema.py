@@ -39,7 +39,7 @@ def _clear_errors(cls: _Class) -> _Class:
         try:
             validated(self, *args, **kwargs)
         except ValidationError as error:
-            values = {**dict(enumerate(args)), **kwargs}
+            values: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
             fields = [one.name for one in dataclasses.fields(cls)]
             raise SettingsError(describe(error.errors(include_url=False), cls.__name__, fields, values)) from None
 
