@@ -17,10 +17,10 @@ _STRINGS = (
     re.compile(r"'[^'\n]*'"),
 )
 
-Path = tuple[str, ...]
+KeyPath = tuple[str, ...]
 
 
-def key_lines(text: str) -> dict[Path, int]:
+def key_lines(text: str) -> dict[KeyPath, int]:
     """The line (from 1) of the first mention of each table and key, by path: `("training", "epochs")`.
 
     `text` must be a document that tomllib accepts.
@@ -34,12 +34,12 @@ class _Scanner:
     def __init__(self, text: str) -> None:
         self.text = text
         self.position = 0
-        self.lines: dict[Path, int] = {}
+        self.lines: dict[KeyPath, int] = {}
         self._counted = 0
         self._line = 1
 
-    def document(self) -> dict[Path, int]:
-        table: Path = ()
+    def document(self) -> dict[KeyPath, int]:
+        table: KeyPath = ()
         while self._skip(_FILLING) < len(self.text):
             if self.text[self.position] == "[":
                 brackets = 2 if self.text.startswith("[[", self.position) else 1
@@ -50,13 +50,13 @@ class _Scanner:
                 self._pair(table)
         return self.lines
 
-    def _pair(self, table: Path) -> None:
+    def _pair(self, table: KeyPath) -> None:
         path = self._key(table)
         self.position += 1  # the equals sign
         self._skip(_SPACE)
         self._value(path)
 
-    def _key(self, table: Path) -> Path:
+    def _key(self, table: KeyPath) -> KeyPath:
         """Read a key, dotted or not, with the space around it; note the line of every part."""
         path = table
         while True:
@@ -75,7 +75,7 @@ class _Scanner:
                 return path
             self.position += 1
 
-    def _value(self, path: Path) -> None:
+    def _value(self, path: KeyPath) -> None:
         match self.text[self.position]:
             case '"' | "'":
                 self._string()
