@@ -8,6 +8,7 @@ from typing import Any
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.keys import Key
+from forge_tui.settings.presets import preset_names
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of, keys_by_name, tables, unknown
 
@@ -16,7 +17,9 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
     """Add `--settings`, `--preset` and `--set`: `settings_file`, `preset` and `assignments` of `resolve`."""
     group = parser.add_argument_group("where settings come from")
     group.add_argument("--settings", dest="settings_file", metavar="FILE", default=None, help="a TOML settings file")
-    group.add_argument("--preset", metavar="NAME", default=None, help="settings that ship with forge-tui; see above")
+    group.add_argument(
+        "--preset", metavar="NAME", default=None, help=f"settings that ship with forge-tui: {', '.join(preset_names())}"
+    )
     group.add_argument(
         "--set",
         dest="assignments",
@@ -76,6 +79,8 @@ def _help(key: Key) -> str:
 
 
 def _placeholder(key: Key) -> str:
-    if key.words and "number" not in key.type_words:
-        return "WORD"
-    return "N" if "number" in key.type_words else "TEXT"
+    if key.type_words.startswith("list"):
+        return "LIST"
+    if "number" in key.type_words:
+        return "|".join(["N", *key.words])
+    return "WORD" if key.words else "TEXT"

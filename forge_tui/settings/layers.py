@@ -138,12 +138,21 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
     for variable in sorted(name for name in environment if name.startswith(VARIABLE_PREFIX)):
         key = by_variable.get(variable)
         if key is None:
-            hint = did_you_mean(variable, by_variable) or "; `forge-tui config` lists all settings"
+            hint = _variable_near(variable) or "; `forge-tui config` lists all settings"
             problems.append(f"unknown environment variable {printable(variable)}{hint}")
             continue
         source = Source(Layer.ENVIRONMENT, name=variable)
         _check(key, environment[variable], source, f"{variable}={{}}", values, problems)
     return _unless(problems, values)
+
+
+def _variable_near(variable: str) -> str:
+    """The hint for an unknown variable; the prefix that all share counts for nothing."""
+    endings = [key.variable.removeprefix(VARIABLE_PREFIX) for key in fields_of()]
+    ending = variable.removeprefix(VARIABLE_PREFIX)
+    without_table = [known for known in endings if known.partition("__")[2] == ending.upper()]
+    hint = f"; did you mean {without_table[0]}?" if without_table else did_you_mean(ending, endings)
+    return hint.replace("did you mean ", f"did you mean {VARIABLE_PREFIX}")
 
 
 def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value]:
@@ -167,8 +176,9 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value
             problems.append(f"--set {printable(assignment)}: {unknown(name)}")
             continue
         checked: list[_Value] = []
-        _check(key, text.strip(), Source(Layer.FLAG, name="--set"), f"--set {key.key}={{}}", checked, problems)
-        assigned.update({key.key: one for one in checked})
+        _check(key, text, Source(Layer.FLAG, name="--set"), f"--set {key.key}={{}}", checked, problems)
+        if checked:
+            assigned[key.key] = checked[0]
     for by_flag in values:
         other = assigned.get(by_flag.key.key)
         if other is not None and other.value != by_flag.value:
