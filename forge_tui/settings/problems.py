@@ -1,8 +1,9 @@
-"""Validation problems in words: which key, which value, what is allowed."""
+"""Validation problems in words: which key, which value, what is allowed, and what may have been meant."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 _SINGLE_TYPES = {
@@ -10,11 +11,14 @@ _SINGLE_TYPES = {
     "float_type": "a number",
     "bool_type": "true or false",
     "string_type": "text",
+    "string_unicode": "text in UTF-8",
     "tuple_type": "a list",
     "dict_type": "a table",
     "dataclass_type": "a table",
     "dataclass_exact_type": "a table",
+    "finite_number": "a finite number",
 }
+_LONGEST_SHOWN = 80
 
 
 def allowed(problem: Mapping[str, Any]) -> str:
@@ -24,25 +28,93 @@ def allowed(problem: Mapping[str, Any]) -> str:
         return f"must be {_SINGLE_TYPES[kind]}"
     match kind:
         case "greater_than_equal":
-            return f"must be at least {context['ge']}"
+            return f"must be at least {number(context['ge'])}"
         case "greater_than":
-            return f"must be greater than {context['gt']}"
+            return f"must be greater than {number(context['gt'])}"
         case "less_than_equal":
-            return f"must be at most {context['le']}"
+            return f"must be at most {number(context['le'])}"
         case "less_than":
-            return f"must be less than {context['lt']}"
+            return f"must be less than {number(context['lt'])}"
         case "literal_error":
             return f"must be {context['expected']}"
         case "string_too_short":
             return "must not be empty"
-        case "finite_number":
-            return "must be a finite number"
+        case "missing":
+            return "is missing"
+        case "too_long":
+            return f"must have {context['max_length']} items"
     return str(problem["msg"])
 
 
-def describe(problem: Mapping[str, Any], owner: str) -> str:
-    """One problem as a sentence: `epochs = 0: must be at least 1`."""
-    if problem["type"] == "unexpected_keyword_argument":
-        return f"{owner} has no field {problem['loc'][-1]!r}"
-    name = str(problem["loc"][0])
-    return f"{name} = {problem['input']!r}: {allowed(problem)}"
+def explain(problems: Sequence[Mapping[str, Any]]) -> str:
+    """All problems of one value as one sentence: `must be at least 1 or 'auto'`."""
+    items = [problem for problem in problems if len(problem["loc"]) > 1 and isinstance(problem["loc"][1], int)]
+    if items:
+        return "; ".join(f"item {problem['loc'][1] + 1} {allowed(problem)}" for problem in items)
+    words = list(dict.fromkeys(allowed(problem) for problem in problems))
+    return " or ".join([words[0], *(word.removeprefix("must be ") for word in words[1:])])
+
+
+def describe(
+    problems: Sequence[Mapping[str, Any]], owner: str, fields: Sequence[str], values: Mapping[Any, Any]
+) -> str:
+    """The problems of one constructor call: `epochs = 0: must be at least 1; …`.
+
+    `fields` are the owner's fields in their order, `values` what was given, by name or position.
+    """
+    grouped: dict[Any, list[Mapping[str, Any]]] = {}
+    for problem in problems:
+        grouped.setdefault(problem["loc"][0], []).append(problem)
+    sentences: list[str] = []
+    for place, of_one in grouped.items():
+        match of_one[0]["type"]:
+            case "unexpected_positional_argument":
+                sentence = f"{owner} takes fewer values by position; name the further ones"
+            case "unexpected_keyword_argument":
+                sentence = f"{owner} has no field {place!r}{did_you_mean(str(place), fields)}"
+            case "multiple_argument_values":
+                sentence = f"{place}: is given twice, by position and by name"
+            case _:
+                name = fields[place] if isinstance(place, int) else place
+                sentence = f"{name} = {shown(values.get(place))}: {explain(of_one)}"
+        if sentence not in sentences:
+            sentences.append(sentence)
+    return "; ".join(sentences)
+
+
+def did_you_mean(word: str, candidates: Iterable[str]) -> str:
+    """`; did you mean X?` for the candidate nearest to `word`, or nothing if none is near."""
+    by_fold = {candidate.casefold(): candidate for candidate in candidates}
+    near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
+    return f"; did you mean {by_fold[near[0]]}?" if near else ""
+
+
+def shown(value: Any) -> str:
+    """A value as TOML writes it, on one line, without control characters, and shortened if it is long."""
+    match value:
+        case None:
+            text = "none"
+        case bool():
+            text = "true" if value else "false"
+        case str():
+            text = '"' + printable(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+        case int():
+            # Python refuses to write integers of more than 4,300 digits in decimal.
+            text = str(value) if value.bit_length() < 1_000 else hex(value)
+        case list() | tuple():
+            text = "[" + ", ".join(shown(item) for item in value[:_LONGEST_SHOWN]) + "]"
+        case Mapping():
+            text = "a table" if value else "an empty table"
+        case _:
+            text = printable(str(value))
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def number(value: Any) -> str:
+    """A bound as people write it: `1`, `0.9`, `1000000000`."""
+    return str(value) if isinstance(value, int) else f"{value:g}"
+
+
+def printable(text: str) -> str:
+    """The text with control characters and broken bytes escaped, so that it cannot steer a terminal."""
+    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)

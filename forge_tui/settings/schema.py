@@ -1,23 +1,33 @@
 """The one schema: every setting with its type, default, allowed range and one line of documentation.
 
 The form, the flags, the environment variables and the TOML file are all derived from these classes.
-Types are strict: `true` is no 1 and `"5"` is no 5.
+Types are strict: `true` is no 1 and `"5"` is no 5. Descriptions are ASCII: `--help` prints them on any terminal.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+from collections.abc import Mapping
 from dataclasses import field
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from forge_tui.errors import SettingsError
-from forge_tui.settings.problems import describe
+from forge_tui.settings.keys import LARGEST_INTEGER, Key, keys_of
+from forge_tui.settings.problems import describe, did_you_mean, printable, shown
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _Class = TypeVar("_Class", bound=type)
+_Count = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
+_Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+def _list_to_tuple(value: Any) -> Any:
+    """JSON and TOML know lists only."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _clear_errors(cls: _Class) -> _Class:
@@ -29,7 +39,9 @@ def _clear_errors(cls: _Class) -> _Class:
         try:
             validated(self, *args, **kwargs)
         except ValidationError as error:
-            raise SettingsError("; ".join(describe(problem, cls.__name__) for problem in error.errors())) from None
+            values: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+            fields = [one.name for one in dataclasses.fields(cls)]
+            raise SettingsError(describe(error.errors(include_url=False), cls.__name__, fields, values)) from None
 
     type.__setattr__(cls, "__init__", __init__)
     return cls
@@ -52,8 +64,8 @@ class TrainingConfig:
         int, Field(ge=1_000, le=1_000_000_000, description="number of parameters; met to within 5 %")
     ] = 100_000
     learning_rate: Annotated[float, Field(gt=0.0, le=10.0, description="step size of the optimizer")] = 0.001
-    batch_size: Annotated[int, Field(ge=1, description="samples a step")] = 32
-    epochs: Annotated[int, Field(ge=1, description="passes over the training data")] = 100
+    batch_size: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="samples a step")] = 32
+    epochs: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="passes over the training data")] = 100
     grokfast_enabled: Annotated[bool, Field(description="amplify slow gradients (GrokFast)")] = False
     grokfast_alpha: Annotated[
         float, Field(ge=0.0, lt=1.0, description="GrokFast: momentum of the gradient's moving average")
@@ -65,11 +77,13 @@ class TrainingConfig:
         str,
         Field(min_length=1, description="`synthetic`, or the path of a .csv, .npz or .txt file"),
     ] = "synthetic"
-    checkpoint_interval: Annotated[int, Field(ge=1, description="epochs between checkpoints")] = 10
+    checkpoint_interval: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
     training_mode: Annotated[
         Literal["series", "parallel"], Field(description="one model after another, or several at once")
     ] = "series"
-    max_parallel_workers: Annotated[int, Field(ge=1, description="workers asked for in parallel mode")] = 3
+    max_parallel_workers: Annotated[
+        int, Field(ge=1, le=LARGEST_INTEGER, description="workers asked for in parallel mode")
+    ] = 3
 
     optimizer: Annotated[
         Literal["adam", "adamw", "sgd"], Field(description="adam couples weight decay, adamw decouples it")
@@ -78,16 +92,17 @@ class TrainingConfig:
         default=0.0, kw_only=True
     )
     betas: Annotated[
-        tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]],
+        tuple[_Rate, _Rate],
+        BeforeValidator(_list_to_tuple),
         Field(description="Adam and AdamW: decay rates of the moment estimates"),
     ] = field(default=(0.9, 0.999), kw_only=True)
     momentum: Annotated[float, Field(ge=0.0, lt=1.0, description="SGD: momentum")] = field(default=0.0, kw_only=True)
     grokfast_filter: Annotated[
         Literal["ema", "ma"], Field(description="GrokFast: exponential or windowed moving average")
     ] = field(default="ema", kw_only=True)
-    grokfast_window: Annotated[int, Field(ge=1, description="GrokFast: steps in the windowed average")] = field(
-        default=100, kw_only=True
-    )
+    grokfast_window: Annotated[
+        int, Field(ge=1, le=LARGEST_INTEGER, description="GrokFast: steps in the windowed average")
+    ] = field(default=100, kw_only=True)
 
 
 @_clear_errors
@@ -95,20 +110,24 @@ class TrainingConfig:
 class RunSettings:
     """What is trained, and where to."""
 
-    models: Annotated[int, Field(ge=1, description="how many models; they differ in seed")] = 3
+    models: Annotated[int, Field(ge=1, le=100_000, description="how many models; they differ in seed")] = 3
     seed: Annotated[
         int,
         Field(
             ge=0,
-            lt=2**63,
-            description="of the data, its split and the first model; the next models' are +1, +2, …",
+            le=LARGEST_INTEGER,
+            description="of the data, its split and the first model; the next models' are +1, +2 and so on",
         ),
     ] = 0
     output: Annotated[str | None, Field(min_length=1, description="run directory; by default runs/DATE-TIME-TYPE")] = (
         None
     )
-    max_retries: Annotated[int, Field(ge=0, description="failures of a model allowed since its newest checkpoint")] = 2
-    keep_checkpoints: Annotated[int, Field(ge=2, description="newest checkpoints kept while a model trains")] = 2
+    max_retries: Annotated[
+        int, Field(ge=0, le=LARGEST_INTEGER, description="failures of a model allowed since its newest checkpoint")
+    ] = 2
+    keep_checkpoints: Annotated[
+        int, Field(ge=2, le=LARGEST_INTEGER, description="newest checkpoints kept while a model trains")
+    ] = 2
     max_seconds: Annotated[
         float | None,
         Field(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
@@ -128,9 +147,9 @@ class DataSettings:
         float, Field(ge=0.0, le=0.9, description="part of the samples held back for validation")
     ] = 0.1
     normalise: Annotated[bool, Field(description="scale features to mean 0, deviation 1 over the training part")] = True
-    samples: Annotated[int, Field(ge=2, description="synthetic: number of samples")] = 1_000
-    features: Annotated[int, Field(ge=1, description="synthetic: number of features")] = 64
-    classes: Annotated[int, Field(ge=2, description="synthetic: number of classes")] = 10
+    samples: Annotated[int, Field(ge=2, le=LARGEST_INTEGER, description="synthetic: number of samples")] = 1_000
+    features: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="synthetic: number of features")] = 64
+    classes: Annotated[int, Field(ge=2, le=LARGEST_INTEGER, description="synthetic: number of classes")] = 10
 
 
 @_clear_errors
@@ -156,9 +175,11 @@ class ResourceSettings:
     min_available_memory_gb: Annotated[
         float, Field(ge=0.0, description="shared: one worker while less memory is available (GiB)")
     ] = 8.0
-    max_suggested_workers: Annotated[int, Field(ge=1, description="the most workers that are suggested")] = 6
+    max_suggested_workers: Annotated[
+        int, Field(ge=1, le=LARGEST_INTEGER, description="the most workers that are suggested")
+    ] = 6
     threads: Annotated[
-        Annotated[int, Field(ge=1)] | Literal["auto"],
+        _Count | Literal["auto"],
         Field(description="threads of a worker, or `auto`: measured once at the start"),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="where models are trained")] = "auto"
@@ -170,7 +191,7 @@ class EngineSettings:
     """What runs the workers."""
 
     name: Annotated[Literal["local"], Field(description="local: worker processes on this machine")] = "local"
-    fuse: Annotated[Literal[1], Field(description="models trained as one group; 1 is off")] = 1
+    fuse: Annotated[int, Field(ge=1, le=1, description="models trained as one group; 1 is off")] = 1
 
 
 @_clear_errors
@@ -183,3 +204,73 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+
+
+def tables() -> dict[str, type]:
+    """The tables of a settings file, in order: name and dataclass."""
+    return {one.name: one.default_factory for one in dataclasses.fields(Settings)}  # type: ignore[misc]
+
+
+@functools.cache
+def fields_of() -> tuple[Key, ...]:
+    """Every key of the schema, in order."""
+    return tuple(key for table, owner in tables().items() for key in keys_of(table, owner))
+
+
+@functools.cache
+def keys_by_name() -> Mapping[str, Key]:
+    """Every key of the schema by its full name, such as `training.epochs`."""
+    return {key.key: key for key in fields_of()}
+
+
+def unknown(name: str, *, is_table: bool = False) -> str:
+    """What to say of a key or table that the schema lacks: `unknown key training.epoch; did you mean …?`."""
+    if is_table:
+        hint = did_you_mean(name, tables()) or f"; there are {', '.join(tables())}"
+        return f"unknown table {printable(name)}{hint}"
+    table, _, field_name = name.rpartition(".")
+    beside = [key.name for key in fields_of() if key.table == table]
+    elsewhere = [key.key for key in fields_of() if key.name == field_name]
+    if near := did_you_mean(field_name, beside):
+        hint = near.replace("did you mean ", f"did you mean {table}.")
+    elif elsewhere:
+        hint = f"; did you mean {elsewhere[0]}?"
+    else:
+        hint = did_you_mean(name, keys_by_name()) or "; `forge-tui config` lists all settings"
+    return f"unknown key {printable(name)}{hint}"
+
+
+def to_plain(settings: Settings) -> dict[str, dict[str, Any]]:
+    """The settings as nested dicts that JSON can hold: tuples are lists, what is not set is None."""
+    return {
+        table: {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in dataclasses.asdict(getattr(settings, table)).items()
+        }
+        for table in tables()
+    }
+
+
+def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """The settings that `to_plain` wrote; what is absent has its default.
+
+    Raises `SettingsError` naming every key that is unknown, of the wrong type or out of range.
+    """
+    problems: list[str] = []
+    for table, values in plain.items():
+        if table not in tables():
+            problems.append(unknown(table, is_table=isinstance(values, Mapping)))
+            continue
+        if not isinstance(values, Mapping):
+            problems.append(f"{table} = {shown(values)}: must be a table")
+            continue
+        for name, value in values.items():
+            key = keys_by_name().get(f"{table}.{name}")
+            wrong = None if key is None else key.problem(value)
+            if key is None:
+                problems.append(unknown(f"{table}.{name}"))
+            elif wrong is not None:
+                problems.append(f"{key.key} = {shown(value)}: {wrong}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Settings(**{table: owner(**plain[table]) for table, owner in tables().items() if table in plain})

@@ -1,0 +1,177 @@
+"""Settings files: read with the line of every key, and written."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import SettingsError
+from forge_tui.settings.keys import Key
+from forge_tui.settings.lines import key_lines
+from forge_tui.settings.problems import printable, shown
+from forge_tui.settings.schema import Settings, from_plain, keys_by_name, tables, to_plain, unknown
+
+# A settings file is a page or two; a device or a data file given by mistake is not read into memory.
+_LARGEST_FILE = 1 << 20
+
+_SYNTAX_PLACE = re.compile(
+    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FileValue:
+    """A value from a settings file, checked, and the line of its key."""
+
+    key: Key
+    value: Any
+    line: int | None
+
+
+def read_values(path: Path) -> list[FileValue]:
+    """The values of a settings file, in its order.
+
+    Raises `SettingsError` naming file, line, key, value and what is allowed, one line for every problem.
+    """
+    text = _read_text(path)
+    document = _parse(path, text)
+    lines = key_lines(text)
+    values: list[FileValue] = []
+    problems: list[str] = []
+    for place, value in _entries(document):
+        line = next((lines[place[:length]] for length in range(len(place), 0, -1) if place[:length] in lines), None)
+        problem = _problem(place, value)
+        if problem is None:
+            values.append(FileValue(keys_by_name()[".".join(place)], value, line))
+        else:
+            where = f"{_name(path)}, line {line}" if line else _name(path)
+            problems.append(f"{where}: {problem}")
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return values
+
+
+def read_settings(path: Path | str) -> Settings:
+    """The settings of one file; what it leaves out has its default.
+
+    Raises `SettingsError` naming file, line, key, value and what is allowed.
+    """
+    plain: dict[str, dict[str, Any]] = {}
+    for found in read_values(Path(path)):
+        plain.setdefault(found.key.table, {})[found.key.name] = found.value
+    return from_plain(plain)
+
+
+def settings_text(settings: Settings) -> str:
+    """The settings as a TOML document that `read_settings` reads back; what is not set is left out.
+
+    Raises `SettingsError` if a value was changed to something that may not stand.
+    """
+    import tomli_w
+
+    checked = to_plain(from_plain(to_plain(settings)))
+    given = {
+        table: {name: value for name, value in values.items() if value is not None} for table, values in checked.items()
+    }
+    return tomli_w.dumps(given)
+
+
+def write_settings(settings: Settings, path: Path | str) -> None:
+    """Write the settings as TOML, readable by this user only; a kill leaves the old file or the new one.
+
+    Raises `SettingsError` if the file cannot be written.
+    """
+    target = Path(path)
+    content = settings_text(settings).encode()
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        directory = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        raise SettingsError(f"{_name(target)}: cannot be written: {error.strerror or error}") from None
+
+
+def _read_text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise SettingsError(f"{_name(path)}: there is no such file; give the path of a TOML file") from None
+    except IsADirectoryError:
+        raise SettingsError(f"{_name(path)}: is a directory; give the path of a TOML file") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SettingsError(f"{_name(path)}: cannot be read: {reason}") from None
+    if len(content) > _LARGEST_FILE:
+        raise SettingsError(f"{_name(path)}: is larger than 1 MiB; this is no settings file")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise SettingsError(f"{_name(path)}, line {line}: is not UTF-8 text; save the file as UTF-8") from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _SYNTAX_PLACE.fullmatch(str(error))
+        what = printable(found["what"] if found else str(error))
+        last_line = text.rstrip().count("\n") + 1
+        where = f"line {found['line']}, column {found['column']}" if found and found["line"] else f"line {last_line}"
+        raise SettingsError(f"{_name(path)}, {where}: {what}; this is not TOML") from None
+    except RecursionError:
+        raise SettingsError(f"{_name(path)}: is nested too deeply") from None
+    except ValueError as error:
+        # An integer of more than 4,300 digits, a date that does not exist.
+        raise SettingsError(f"{_name(path)}: {printable(str(error))}") from None
+
+
+def _entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Path and value of every key in a known table, and of everything else at the top."""
+    for table, values in document.items():
+        if table in tables() and isinstance(values, dict):
+            yield from (((table, name), value) for name, value in values.items())
+        else:
+            yield (table,), values
+
+
+def _problem(place: tuple[str, ...], value: Any) -> str | None:
+    if any("." in part for part in place):
+        quoted = ".".join(shown(part) if "." in part else printable(part) for part in place)
+        return f"unknown key {quoted}; in quotes, a dot is part of the name"
+    name = ".".join(place)
+    if name in tables():
+        if isinstance(value, list):
+            return f"{name}: must be one table; write [{name}] once, in single brackets"
+        return f"{name} = {shown(value)}: must be a table"
+    key = keys_by_name().get(name)
+    if key is None:
+        is_table = isinstance(value, dict) or (
+            isinstance(value, list) and any(isinstance(item, dict) for item in value)
+        )
+        return unknown(name, is_table=is_table and len(place) == 1)
+    wrong = key.problem(value)
+    return None if wrong is None else f"{name} = {shown(value)}: {wrong}"
+
+
+def _name(path: Path) -> str:
+    return printable(str(path))

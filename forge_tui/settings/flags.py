@@ -1,0 +1,86 @@
+"""The command line's flags: one for every setting, made from the schema."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from forge_tui.errors import SettingsError
+from forge_tui.settings.keys import Key
+from forge_tui.settings.presets import preset_names
+from forge_tui.settings.problems import shown
+from forge_tui.settings.schema import fields_of, keys_by_name, tables, unknown
+
+
+def add_source_flags(parser: argparse.ArgumentParser) -> None:
+    """Add `--settings`, `--preset` and `--set`: `settings_file`, `preset` and `assignments` of `resolve`."""
+    group = parser.add_argument_group("where settings come from")
+    group.add_argument("--settings", dest="settings_file", metavar="FILE", default=None, help="a TOML settings file")
+    group.add_argument(
+        "--preset", metavar="NAME", default=None, help=f"settings that ship with forge-tui: {', '.join(preset_names())}"
+    )
+    group.add_argument(
+        "--set",
+        dest="assignments",
+        metavar="KEY=VALUE",
+        action="append",
+        default=[],
+        help="any setting by its full name, such as training.epochs=5; may be repeated",
+    )
+
+
+def add_flags(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """Add a flag for every setting, in a group for each table; or only for `names` (such as `training.epochs`).
+
+    Values stay texts: `resolve` parses and checks them, so that flags, files and variables agree. A flag that is not
+    given leaves nothing in the namespace. Raises `SettingsError` for a name that the schema lacks.
+    """
+    for name in names or ():
+        if name not in keys_by_name():
+            raise SettingsError(unknown(name))
+    for table, owner in tables().items():
+        keys = [key for key in fields_of() if key.table == table and (names is None or key.key in names)]
+        if not keys:
+            continue
+        group = parser.add_argument_group(table, (owner.__doc__ or "").strip().partition("\n")[0])
+        for key in keys:
+            _add_flag(group, key)
+
+
+def flag_values(namespace: argparse.Namespace) -> dict[str, str | bool]:
+    """What was given by the flags of `add_flags`, by full name, for `resolve(flags=...)`."""
+    given: Mapping[str, Any] = vars(namespace)
+    return {key.key: given[key.key] for key in fields_of() if key.key in given}
+
+
+def _add_flag(group: argparse._ArgumentGroup, key: Key) -> None:
+    if key.is_switch:
+        group.add_argument(
+            key.flag,
+            dest=key.key,
+            action=argparse.BooleanOptionalAction,
+            default=argparse.SUPPRESS,
+            help=_help(key),
+        )
+    else:
+        group.add_argument(
+            key.flag, dest=key.key, metavar=_placeholder(key), default=argparse.SUPPRESS, help=_help(key)
+        )
+
+
+def _help(key: Key) -> str:
+    """The line of documentation, what is allowed, and the default. argparse formats it with `%`."""
+    notes = [] if key.is_switch or not key.allowed else [key.allowed]
+    if key.default is not None:
+        notes.append(f"default {key.default if isinstance(key.default, str) else shown(key.default)}")
+    words = f"{key.help} ({'; '.join(notes)})" if notes else key.help
+    return words.replace("%", "%%")
+
+
+def _placeholder(key: Key) -> str:
+    if key.type_words.startswith("list"):
+        return "LIST"
+    if "number" in key.type_words:
+        return "|".join(["N", *key.words])
+    return "WORD" if key.words else "TEXT"

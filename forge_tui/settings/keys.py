@@ -1,0 +1,178 @@
+"""What is known of each key of the schema: type, default, range and help in words; check and parse one value.
+
+Flags, environment variables, TOML files, `forge-tui config` and the README's reference are all made from these.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ArgsKwargs
+
+from forge_tui.settings.problems import explain, number
+
+# Databases and TOML files hold whole numbers of 64 bits.
+LARGEST_INTEGER = 2**63 - 1
+
+_FLAGS = {
+    "training.training_mode": "--mode",
+    "training.max_parallel_workers": "--workers",
+    "run.max_seconds": "--max-time",
+    "engine.name": "--engine",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One setting: where it stands, what it may be, and by which names it is given.
+
+    `type_words` is its type (`whole number`), `allowed` its range or words (`at least 1`; empty if anything of the
+    type will do).
+    """
+
+    table: str
+    name: str
+    annotation: Any = dataclasses.field(repr=False)
+    owner: type = dataclasses.field(repr=False)
+    default: Any
+    type_words: str
+    allowed: str
+    help: str
+
+    @property
+    def key(self) -> str:
+        """Its full name, such as `training.epochs`."""
+        return f"{self.table}.{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """Its flag on the command line, such as `--epochs`."""
+        return _FLAGS.get(self.key, "--" + self.name.replace("_", "-"))
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable, such as `FORGE_TUI_TRAINING__EPOCHS`."""
+        return f"FORGE_TUI_{self.table}__{self.name}".upper()
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether it is on or off."""
+        return self.annotation is bool
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words it takes, for completion and choice lists; empty if it takes other values only."""
+        return tuple(str(word) for part in _alternatives(self.annotation) for word in _literals(part))
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, in words (`must be at least 1`), or None if it may stand."""
+        validator = self.owner.__pydantic_validator__  # type: ignore[attr-defined]
+        try:
+            validator.validate_python(ArgsKwargs((), {self.name: value}), self_instance=object.__new__(self.owner))
+        except ValidationError as error:
+            return explain(error.errors(include_url=False))
+        return None
+
+    def parse(self, text: str) -> Any:
+        """The value that a text stands for in a flag or a variable.
+
+        Lists are TOML's, the brackets may be left out; `none` unsets a number that has no default. A text that does
+        not fit the type is returned as it is: `problem` says what is wrong with it.
+        """
+        parts = _alternatives(self.annotation)
+        for part in parts:
+            if part is types.NoneType and str in parts:
+                continue
+            value = _parsed(part, text)
+            if not isinstance(value, str) or value in _literals(part):
+                return value
+        return text
+
+
+def keys_of(table: str, owner: type) -> Iterator[Key]:
+    """The keys of one table, in their order, from its pydantic dataclass."""
+    infos: Mapping[str, FieldInfo] = owner.__pydantic_fields__  # type: ignore[attr-defined]
+    for field in dataclasses.fields(owner):
+        info = infos[field.name]
+        type_words, allowed = _in_words(info.annotation, info.metadata)
+        yield Key(
+            table=table,
+            name=field.name,
+            annotation=info.annotation,
+            owner=owner,
+            default=info.default,
+            type_words=type_words,
+            allowed=allowed,
+            help=info.description or "",
+        )
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """The parts of a union, literals first; the annotation itself if it is none."""
+    plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
+    if get_origin(plain) in (Union, types.UnionType):
+        return sorted((part for one in get_args(plain) for part in _alternatives(one)), key=lambda p: not _literals(p))
+    return [plain]
+
+
+def _literals(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+
+def _parsed(annotation: Any, text: str) -> Any:
+    """The text as the one type, or the text itself."""
+    try:
+        if annotation is bool:
+            return {"true": True, "false": False}.get(text, text)
+        if annotation is int:
+            return int(text)
+        if annotation is float:
+            return float(text)
+        if annotation is types.NoneType:
+            return None if text == "none" else text
+        if get_origin(annotation) is tuple and "\n" not in text:
+            return tomllib.loads(f"value = {text}" if text.lstrip().startswith("[") else f"value = [{text}]")["value"]
+    except (ValueError, RecursionError):
+        return text
+    by_text = {str(word): word for word in _literals(annotation)}
+    return by_text.get(text, text)
+
+
+def _in_words(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
+    """(type, allowed) in words, ASCII only: they are printed by `--help` on any terminal."""
+    if get_origin(annotation) is Annotated:
+        annotation, *extra = get_args(annotation)
+        metadata = [*metadata, *(rule for info in extra for rule in getattr(info, "metadata", [info]))]
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [_in_words(part, metadata) for part in get_args(annotation) if part is not types.NoneType]
+        kinds = " or ".join(dict.fromkeys(kind for kind, _ in parts))
+        return kinds, " or ".join(allowed for _, allowed in parts if allowed)
+    if words := _literals(annotation):
+        names = [str(word) for word in words]
+        return "word" if isinstance(words[0], str) else "whole number", ", ".join(names)
+    if get_origin(annotation) is tuple:
+        kind, allowed = _in_words(get_args(annotation)[0], [])
+        return f"list of {len(get_args(annotation))} {kind}s", f"each {allowed}" if allowed else ""
+    kind = {bool: "true or false", int: "whole number", float: "number", str: "text"}[annotation]
+    return kind, "" if annotation is str else _range(metadata)
+
+
+def _range(metadata: list[Any]) -> str:
+    bounds = {
+        name: getattr(rule, name) for rule in metadata for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)
+    }
+    if bounds.get("le") == LARGEST_INTEGER:
+        del bounds["le"]
+    if "ge" in bounds and bounds.get("le") == bounds["ge"]:
+        return number(bounds["ge"])
+    if "ge" in bounds and "le" in bounds:
+        return f"{number(bounds['ge'])} to {number(bounds['le'])}"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    return ", ".join(f"{words[name]} {number(bound)}" for name, bound in bounds.items())

@@ -1,0 +1,208 @@
+"""The layers a run's settings come from, merged, with the source of every value.
+
+Order, later ones win: defaults, the user's settings.toml, `--preset`, `--settings`, environment, flags and `--set`.
+Every layer is checked by itself, so a wrong value is reported even where a later layer overrides it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import SettingsError
+from forge_tui.settings.files import read_values
+from forge_tui.settings.keys import Key
+from forge_tui.settings.presets import preset_path
+from forge_tui.settings.problems import did_you_mean, printable, shown
+from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, to_plain, unknown
+
+VARIABLE_PREFIX = "FORGE_TUI_"
+
+
+class Layer(StrEnum):
+    """Where a value may come from, lowest first."""
+
+    DEFAULT = "default"
+    USER = "user"
+    PRESET = "preset"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value came from: `name` is the preset, variable or flag, `file` and `line` the place in a file."""
+
+    layer: Layer
+    file: Path | None = None
+    line: int | None = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The source in words: `settings.toml, line 7`."""
+        match self.layer:
+            case Layer.DEFAULT:
+                return "default"
+            case Layer.PRESET:
+                return f"preset {self.name}, line {self.line}"
+            case Layer.USER | Layer.FILE:
+                return f"{printable(str(self.file))}, line {self.line}"
+        return str(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings of a run, and where each value came from (by full name, such as `training.epochs`)."""
+
+    settings: Settings
+    sources: Mapping[str, Source]
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    key: Key
+    value: Any
+    source: Source
+
+
+def user_settings_file() -> Path:
+    """The user's own settings file; it need not exist."""
+    import platformdirs
+
+    return platformdirs.user_config_path("forge-tui", appauthor=False) / "settings.toml"
+
+
+def resolve(
+    *,
+    preset: str | None = None,
+    settings_file: Path | str | None = None,
+    environment: Mapping[str, str] = os.environ,
+    flags: Mapping[str, Any] | None = None,
+    assignments: Iterable[str] = (),
+    user_file: Path | str | None = None,
+    use_user_file: bool = True,
+) -> Resolved:
+    """Merge all layers. Where both a preset and a settings file are given, the file wins over the preset.
+
+    `flags` are values by full name, as text or typed; `assignments` are texts `KEY=VALUE` (`--set`). The user's file
+    is `user_file` or else the one in the configuration directory, which may be missing.
+
+    Raises `SettingsError` naming every value that may not stand, and where it was given.
+    """
+    defaults = Settings()
+    values = to_plain(defaults)
+    sources: dict[str, Source] = {key.key: Source(Layer.DEFAULT) for key in fields_of()}
+    layers: list[list[_Value]] = []
+    if use_user_file:
+        layers.append(_user_layer(user_file))
+    if preset is not None:
+        layers.append(_file_layer(preset_path(preset), Layer.PRESET, preset))
+    if settings_file is not None:
+        layers.append(_file_layer(Path(settings_file), Layer.FILE))
+    layers.append(_environment_layer(environment))
+    layers.append(_flag_layer(flags or {}, list(assignments)))
+    for layer in layers:
+        for given in layer:
+            values[given.key.table][given.key.name] = given.value
+            sources[given.key.key] = given.source
+    return Resolved(from_plain(values), sources)
+
+
+def _user_layer(user_file: Path | str | None) -> list[_Value]:
+    if user_file is not None:
+        return _file_layer(Path(user_file), Layer.USER)
+    default = user_settings_file()
+    try:
+        default.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise SettingsError(f"{printable(str(default))}: cannot be read: {error.strerror or error}") from None
+    return _file_layer(default, Layer.USER)
+
+
+def _file_layer(path: Path, layer: Layer, name: str | None = None) -> list[_Value]:
+    return [_Value(one.key, one.value, Source(layer, path, one.line, name)) for one in read_values(path)]
+
+
+def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
+    by_variable = {key.variable: key for key in fields_of()}
+    values: list[_Value] = []
+    problems: list[str] = []
+    for variable in sorted(name for name in environment if name.startswith(VARIABLE_PREFIX)):
+        key = by_variable.get(variable)
+        if key is None:
+            hint = _variable_near(variable) or "; `forge-tui config` lists all settings"
+            problems.append(f"unknown environment variable {printable(variable)}{hint}")
+            continue
+        source = Source(Layer.ENVIRONMENT, name=variable)
+        _check(key, environment[variable], source, f"{variable}={{}}", values, problems)
+    return _unless(problems, values)
+
+
+def _variable_near(variable: str) -> str:
+    """The hint for an unknown variable; the prefix that all share counts for nothing."""
+    endings = [key.variable.removeprefix(VARIABLE_PREFIX) for key in fields_of()]
+    ending = variable.removeprefix(VARIABLE_PREFIX)
+    without_table = [known for known in endings if known.partition("__")[2] == ending.upper()]
+    hint = f"; did you mean {without_table[0]}?" if without_table else did_you_mean(ending, endings)
+    return hint.replace("did you mean ", f"did you mean {VARIABLE_PREFIX}")
+
+
+def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value]:
+    values: list[_Value] = []
+    problems: list[str] = []
+    for name, value in flags.items():
+        key = keys_by_name().get(name)
+        if key is None:
+            problems.append(unknown(name))
+            continue
+        _check(key, value, Source(Layer.FLAG, name=key.flag), f"{key.flag} {{}}", values, problems)
+    assigned: dict[str, _Value] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            problems.append(f"--set {printable(assignment)}: write KEY=VALUE, such as --set training.epochs=5")
+            continue
+        key = keys_by_name().get(name)
+        if key is None:
+            problems.append(f"--set {printable(assignment)}: {unknown(name)}")
+            continue
+        checked: list[_Value] = []
+        _check(key, text, Source(Layer.FLAG, name="--set"), f"--set {key.key}={{}}", checked, problems)
+        if checked:
+            assigned[key.key] = checked[0]
+    for by_flag in values:
+        other = assigned.get(by_flag.key.key)
+        if other is not None and other.value != by_flag.value:
+            told = f"{by_flag.key.flag} {_told(by_flag.value)} and --set {by_flag.key.key}={_told(other.value)}"
+            problems.append(f"{told} contradict each other; give one of them")
+    return _unless(problems, [*values, *assigned.values()])
+
+
+def _check(key: Key, given: Any, source: Source, place: str, values: list[_Value], problems: list[str]) -> None:
+    """Parse and check one value that was given by name; `place` says where, with `{}` for the value."""
+    value = key.parse(given) if isinstance(given, str) else given
+    wrong = key.problem(value)
+    if wrong is None:
+        values.append(_Value(key, value, source))
+    else:
+        problems.append(f"{place.format(_told(given))}: {wrong}")
+
+
+def _told(value: Any) -> str:
+    """A value as it is typed in a shell: text without quotes."""
+    return shown(value)[1:-1] if isinstance(value, str) and len(value) < 60 else shown(value)
+
+
+def _unless(problems: list[str], values: list[_Value]) -> list[_Value]:
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return values
