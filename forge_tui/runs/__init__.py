@@ -1,0 +1,1 @@
+"""Run directories: where they are, what is in them, and who may write there."""

@@ -1,0 +1,135 @@
+"""Opens run.db for reading: beside a writer, after a crash, on read-only media."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs import schema
+from forge_tui.runs.files import in_words
+
+# Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
+BUSY_SECONDS = 0.2
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Whether the database was only in use at that moment."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
+
+
+class Source:
+    """A run's database file and the way it can be opened, found out at the first opening."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises `RunDirectoryError` where there is no file, or where it is none of ours."""
+        self.path = path.absolute()
+        self.problems: list[str] = []
+        self._file = self.path
+        self._immutable = False
+        self._checked = False
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._check_file()
+
+    def _check_file(self) -> None:
+        try:
+            status = self.path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise RunDirectoryError(
+                f"there is no run in {self.path.parent} (no {self.path.name}); `forge-tui runs` lists the known ones"
+            ) from None
+        except OSError as error:
+            raise in_words(error, "read", self.path) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise RunDirectoryError(f"{self.path} is not a file; name the directory of a run")
+        if status.st_size == 0:
+            raise RunDirectoryError(f"{self.path} is empty: it was cut off; restore a copy, or start the run anew")
+
+    def close(self) -> None:
+        """Remove what was made to read by."""
+        if self._copy is not None:
+            self._copy.cleanup()
+            self._copy = None
+
+    @contextmanager
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """A connection that cannot write, for a short time. Raises `RunDirectoryError` and `sqlite3.Error`."""
+        connection = self._connect()
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return self._try()
+        except sqlite3.OperationalError as error:
+            code = error.sqlite_errorcode & 0xFF
+            if self._immutable or code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                raise
+            self._check_file()
+            self._read_without_writing()
+        return self._try()
+
+    def _read_without_writing(self) -> None:
+        """From now on read without the files that SQLite wants to make beside a database in WAL mode."""
+        log = self.path.with_name(self.path.name + "-wal")
+        try:
+            if log.exists() and log.stat().st_size > 0:
+                # What the runner wrote last stands in the log only. Both are read from a copy.
+                self._copy = tempfile.TemporaryDirectory(prefix="forge-tui-", ignore_cleanup_errors=True)
+                self._file = Path(shutil.copy(self.path, self._copy.name))
+                shutil.copy(log, self._copy.name)
+                return
+        except OSError as error:
+            self.problems.append(f"{log}: {error.strerror}; what the run did last may be missing")
+            self._file = self.path
+        self._immutable = True
+
+    def _try(self) -> sqlite3.Connection:
+        mode = "mode=ro&immutable=1" if self._immutable else "mode=ro"
+        connection = sqlite3.connect(
+            f"{self._file.as_uri()}?{mode}", uri=True, timeout=BUSY_SECONDS, isolation_level=None
+        )
+        try:
+            connection.text_factory = bytes
+            connection.execute("PRAGMA trusted_schema=OFF")
+            connection.execute("PRAGMA cell_size_check=ON")
+            if not self._checked:
+                self._check_kind(connection)
+            # The first look at the file: here it shows whether it can be read this way.
+            connection.execute("SELECT 1 FROM run").fetchone()
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+
+    def _check_kind(self, connection: sqlite3.Connection) -> None:
+        (identity,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if identity != schema.APPLICATION_ID:
+            raise RunDirectoryError(f"{self.path} is not the database of a run; name the directory of a run")
+        if version > schema.VERSION:
+            raise RunDirectoryError(
+                f"{self.path} was written by a newer forge-tui (format {version}, this one knows {schema.VERSION}); "
+                "update forge-tui"
+            )
+        kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')"))
+        if version != schema.VERSION or any(kinds.get(name.encode()) != b"table" for name in schema.TABLE_NAMES):
+            raise RunDirectoryError(f"{self.path} is damaged: tables are missing; restore a copy")
+        self._checked = True
+
+    def in_words(self, error: sqlite3.Error) -> RunDirectoryError:
+        """`error` of SQLite as one that says what is wrong with the file, and what to do next."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_NOTADB:
+            return RunDirectoryError(f"{self.path} is not the database of a run; name the directory of a run")
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
+            return RunDirectoryError(f"cannot read {self.path}: {error}; see that you may read it and its directory")
+        return RunDirectoryError(f"{self.path} is damaged or cut off ({error}); restore a copy, or start the run anew")

@@ -1,0 +1,80 @@
+"""Files that are whole or absent: written under a temporary name in the same directory, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+
+_ADVICE = {
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "your quota on that disk is used up: free some space there",
+    errno.EROFS: "it is on a read-only file system: choose another directory",
+    errno.EACCES: "you may not write there: choose another directory, or change its permissions",
+    errno.EPERM: "you may not write there: choose another directory, or change its permissions",
+    errno.ENOTDIR: "a part of the path is a file: choose another directory",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "it is a symbolic link, which is not followed here",
+}
+
+
+def in_words(error: OSError, doing: str, path: Path | str) -> RunDirectoryError:
+    """`error` as a `RunDirectoryError` that says what was being done, to what, and what to do next."""
+    cause = error.strerror or str(error) or type(error).__name__
+    advice = _ADVICE.get(error.errno or 0)
+    told = RunDirectoryError(f"cannot {doing} {path}: {cause}" + (f"; {advice}" if advice else ""))
+    told.errno = error.errno
+    return told
+
+
+def temporary_name(path: Path) -> Path:
+    """A fresh name beside `path` that no listing of ours takes for a finished file."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable. Raises `OSError`."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a directory; they order renames themselves.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of `path` durable. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write `path` so that a kill at any instant leaves the old content or the new, never a part.
+
+    Raises `RunDirectoryError`; the old content is then still there.
+    """
+    temporary = temporary_name(path)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(temporary, flags, mode)
+        try:
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.write(data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise in_words(error, "write", path) from error
+    finally:
+        temporary.unlink(missing_ok=True)

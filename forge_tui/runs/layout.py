@@ -1,0 +1,228 @@
+"""The run directory: what lies where in it, and how it comes to be."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.files import in_words, sync_directory, temporary_name, write_atomically
+
+__all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
+
+_MODEL_FILE = re.compile(r"cognate_\w+\.(json|safetensors)")
+_PREVIOUS = re.compile(r"previous-([0-9]{1,9})")
+# An interrupted move goes on here, so that one run's files are never spread over two `previous-N`.
+_MOVING = ".previous.moving"
+
+
+def _word(model_type: str) -> str:
+    """`model_type` as a part of file names: a user's `package.module:function` holds other signs too."""
+    return re.sub(r"\W+", "_", model_type, flags=re.ASCII).strip("_") or "model"
+
+
+def model_name(model_type: str, index: int) -> str:
+    """The NAME of model `index` (1…N), such as `cognate_planner_1`."""
+    return f"cognate_{_word(model_type)}_{index}"
+
+
+def default_run_path(model_type: str, now: float | datetime, base: Path = Path("runs")) -> Path:
+    """A path for a new run, such as `runs/20261123-150210-planner`; `-2`, `-3`, … where that is taken.
+
+    `now` in UNIX seconds (shown in local time) or as a datetime. Nothing is created: see `RunDirectory.create_new`.
+    """
+    moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now)
+    stem = f"{moment:%Y%m%d-%H%M%S}-{_word(model_type)}"
+    path, count = base / stem, 1
+    while os.path.lexists(path):
+        count += 1
+        path = base / f"{stem}-{count}"
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The paths of one run. Making one touches no file."""
+
+    path: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(os.path.abspath(Path(self.path).expanduser())))
+
+    @property
+    def id(self) -> str:
+        """The run id: the directory's own name."""
+        return self.path.name
+
+    @property
+    def database(self) -> Path:
+        """State and history."""
+        return self.path / "run.db"
+
+    @property
+    def settings(self) -> Path:
+        """What the run was started with."""
+        return self.path / "settings.toml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Holds one directory a model."""
+        return self.path / "checkpoints"
+
+    @property
+    def commands(self) -> Path:
+        """Commands waiting to be taken by the runner."""
+        return self.path / "commands"
+
+    @property
+    def logs(self) -> Path:
+        """Output of the runner and of the models."""
+        return self.path / "logs"
+
+    @property
+    def lock(self) -> Path:
+        """Held while anyone trains here."""
+        return self.path / "lock"
+
+    def checkpoint_directory(self, name: str) -> Path:
+        """Where the model's newest checkpoints are."""
+        return self.checkpoints / name
+
+    def stem(self, name: str) -> Path:
+        """The path that `.json` and `.safetensors` are added to."""
+        return self.path / name
+
+    def json(self, name: str) -> Path:
+        """The finished model's metadata."""
+        return self.path / f"{name}.json"
+
+    def weights(self, name: str) -> Path:
+        """The finished model's weights."""
+        return self.path / f"{name}.safetensors"
+
+    def log(self, name: str) -> Path:
+        """The output of a model, or of `runner`."""
+        return self.logs / f"{name}.log"
+
+    @classmethod
+    def create_new(cls, model_type: str, now: float | datetime, base: Path = Path("runs")) -> RunDirectory:
+        """Create a directory under the default name; two starts in the same second get different ones."""
+        while True:
+            directory = cls(default_run_path(model_type, now, base))
+            _make_parents(directory.path)
+            try:
+                os.mkdir(directory.path, 0o700)
+            except FileExistsError:
+                continue
+            except OSError as error:
+                raise in_words(error, "create the run directory", directory.path) from error
+            directory.create()
+            return directory
+
+    def create(self) -> None:
+        """Create the directory and those in it (mode 0700); what is there already keeps its mode.
+
+        Raises `RunDirectoryError` where that cannot be, and for a directory of another user.
+        """
+        _make_parents(self.path)
+        _make_directory(self.path)
+        self.check_owner()
+        for directory in (self.checkpoints, self.commands, self.logs):
+            _make_directory(directory)
+
+    def check_owner(self) -> None:
+        """Raise `RunDirectoryError` unless the directory is there and this user's own."""
+        try:
+            owner = os.stat(self.path).st_uid
+        except OSError as error:
+            raise in_words(error, "use the run directory", self.path) from error
+        if owner != os.geteuid():
+            raise RunDirectoryError(
+                f"{self.path} belongs to another user (uid {owner}, you are {os.geteuid()}); "
+                "choose a directory of your own with --output"
+            )
+
+    def check_writable(self) -> None:
+        """Raise `RunDirectoryError` unless files can be made and renamed here."""
+        self.check_owner()
+        probe = temporary_name(self.path / "probe")
+        try:
+            descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, b"\0" * 4096)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise in_words(error, "write in", self.path) from error
+        finally:
+            if os.path.lexists(probe):
+                os.unlink(probe)
+
+    def holds_run(self) -> bool:
+        """Whether files of a run are here that a new run would write over."""
+        return any(True for _ in self._earlier_files()) or os.path.lexists(self.path / _MOVING)
+
+    def move_to_previous(self) -> Path | None:
+        """Move all files of the run that is here to `previous-N/`, and return that; None where there is no run.
+
+        Files that are no run's (and `lock`) stay. Each is renamed; a move that was interrupted is gone on with.
+        Call it with the lock held. Raises `RunDirectoryError`.
+        """
+        if not self.holds_run():
+            return None
+        self.check_owner()
+        moving = self.path / _MOVING
+        try:
+            _make_directory(moving)
+            # The database goes last: while it is here the directory is seen to hold a run.
+            for file in sorted(self._earlier_files(), key=lambda file: file.name.startswith("run.db")):
+                os.replace(file, moving / file.name)
+            destination = self.path / f"previous-{self._last_previous() + 1}"
+            os.rename(moving, destination)
+            sync_directory(self.path)
+        except OSError as error:
+            raise in_words(error, "move the earlier run's files in", self.path) from error
+        for directory in (self.checkpoints, self.commands, self.logs):
+            _make_directory(directory)
+        return destination
+
+    def _earlier_files(self) -> Iterator[Path]:
+        try:
+            entries = list(os.scandir(self.path))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise in_words(error, "look into", self.path) from error
+        directories = {self.checkpoints.name, self.commands.name, self.logs.name}
+        files = {self.settings.name, *(self.database.name + suffix for suffix in ("", "-wal", "-shm", "-journal"))}
+        for entry in entries:
+            if entry.name in directories:
+                if not entry.is_dir() or any(os.scandir(entry)):
+                    yield Path(entry.path)
+            elif entry.name in files or _MODEL_FILE.fullmatch(entry.name):
+                yield Path(entry.path)
+
+    def _last_previous(self) -> int:
+        found = (_PREVIOUS.fullmatch(entry.name) for entry in os.scandir(self.path))
+        return max((int(match[1]) for match in found if match), default=0)
+
+
+def _make_parents(path: Path) -> None:
+    for parent in reversed(path.parents):
+        if not os.path.isdir(parent):
+            _make_directory(parent)
+
+
+def _make_directory(path: Path) -> None:
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not stat.S_ISDIR(os.stat(path).st_mode):
+            raise RunDirectoryError(f"{path} is there and is no directory; choose another with --output") from None
+    except OSError as error:
+        raise in_words(error, "create the directory", path) from error

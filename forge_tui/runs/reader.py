@@ -1,0 +1,291 @@
+"""Reads run.db for viewers: read-only, briefly, and never showing a damaged row as if it were good."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.events import EpochFinished, to_record
+from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.runs import schema
+from forge_tui.runs.connection import Source, is_busy
+from forge_tui.runs.damage import Damage
+
+_ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
+_EPOCH_SELECT = f"SELECT {', '.join(schema.EPOCH_COLUMNS)} FROM epochs"
+_PAGE = 5_000
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """`count` grows with every transaction of a living runner; `written` is when the last one was (UNIX seconds)."""
+
+    count: int
+    written: float
+
+
+class _RunRow(NamedTuple):
+    info: RunInfo
+    heartbeat: Heartbeat
+    revision: int
+    last_seq: int
+
+
+class RunReader:
+    """A run's database for looking at.
+
+    Every call opens the file, reads and lets go, so that no viewer ever holds up the runner or its tidying up;
+    calls inside `with reader.reading():` share one opening and one moment. A writer that is busy means no news:
+    what was known is returned again. Methods raise `RunDirectoryError` where nothing can be read; single rows
+    that are damaged are left out and told in `problems`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """`path` is run.db, or the run directory. Raises `RunDirectoryError` if there is no readable run."""
+        self._source = Source(path / "run.db" if path.is_dir() else path)
+        self._damage = Damage(self._source.path)
+        self._open: sqlite3.Connection | None = None
+        self._row: _RunRow | None = None
+        self._checked: dict[int, int] = {}
+        self._bad_epochs: dict[int, set[int]] = {}
+        self._run_row()
+
+    @property
+    def path(self) -> Path:
+        """The database."""
+        return self._source.path
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read so far, in words."""
+        return (*self._source.problems, *self._damage.in_words())
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._source.close()
+
+    def __enter__(self) -> RunReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Make the calls inside see one moment of the run; keep it short."""
+        if self._open is not None:
+            yield
+            return
+        with self._source.connection() as connection:
+            self._open = connection
+            try:
+                connection.execute("BEGIN")
+                yield
+            finally:
+                self._open = None
+
+    def _read(self, read: Callable[[sqlite3.Connection], _Value], unknown: _Value) -> _Value:
+        """What `read` returns; `unknown` while the database is locked."""
+        try:
+            with self.reading():
+                assert self._open is not None
+                return read(self._open)
+        except sqlite3.Error as error:
+            if is_busy(error):
+                return unknown
+            raise self._source.in_words(error) from error
+
+    def _run_row(self) -> _RunRow:
+        def read(connection: sqlite3.Connection) -> _RunRow | None:
+            found = connection.execute("SELECT record, revision, heartbeat, written, last_seq, crc FROM run").fetchone()
+            if found is None:
+                raise RunDirectoryError(f"{self.path} is damaged: the record of the run is missing; restore a copy")
+            try:
+                record, *numbers, crc = found
+                if schema.run_crc(record, *numbers) != crc:
+                    raise ValueError("checksum")
+                revision, heartbeat, written, last_seq = numbers
+                info = RunInfo.from_record(schema.from_json(record))
+            except _ROW_ERRORS:
+                raise RunDirectoryError(
+                    f"{self.path} is damaged: the record of the run does not match its checksum; restore a copy"
+                ) from None
+            return _RunRow(info, Heartbeat(heartbeat, written), revision, last_seq)
+
+        self._row = self._read(read, self._row)
+        if self._row is None:
+            raise RunDirectoryError(f"{self.path} is locked by another program; try again, or see what holds it")
+        return self._row
+
+    def info(self) -> RunInfo:
+        """The run itself."""
+        return self._run_row().info
+
+    def heartbeat(self) -> Heartbeat:
+        """The sign of life that the runner leaves about every second."""
+        return self._run_row().heartbeat
+
+    def models(self, since_revision: int = 0) -> tuple[list[ModelState], int]:
+        """The models that changed after `since_revision`, by index, and the revision to ask with next time."""
+        found: list[ModelState] = []
+
+        def read(connection: sqlite3.Connection) -> int:
+            newest = self._run_row()
+            rows = connection.execute(
+                "SELECT model_index, revision, record, crc FROM models WHERE revision > ? ORDER BY model_index",
+                (since_revision,),
+            )
+            for index, revision, record, crc in rows:
+                try:
+                    if schema.model_crc(index, revision, record) != crc:
+                        raise ValueError("checksum")
+                    found.append(ModelState.from_record(schema.from_json(record)))
+                    self._damage.mend("models", index)
+                except _ROW_ERRORS:
+                    self._damage.bad_row("models", index)
+            if since_revision == 0 and len(found) < newest.info.models:
+                self._damage.missing("models", newest.info.models - len(found) - self._damage.count("models"))
+            return newest.revision
+
+        revision = self._read(read, -1)
+        return ([], since_revision) if revision < 0 else (found, revision)
+
+    def events(self, since_seq: int = 0, limit: int = 1_000) -> list[tuple[int, dict[str, Any]]]:
+        """Up to `limit` events after `since_seq` as `(seq, record)`, oldest first; epochs are among them."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, dict[str, Any]]]:
+            last_seq, run = self._run_row().last_seq, self._run_row().info.run
+            position = since_seq
+            found: list[tuple[int, dict[str, Any]]] = []
+            # Once more where all rows of a page are bad: an empty answer means that there is no more.
+            while not found and position < last_seq:
+                end = min(last_seq, position + limit)
+                present = self._page(connection, position, end, run, found)
+                self._damage.missing_seqs(position, end, present)
+                position = end
+            return found
+
+        return self._read(read, [])
+
+    def _page(
+        self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]
+    ) -> set[int]:
+        """Adds the good rows with `after < seq <= end` to `found`, in order; returns which rows are there at all."""
+        good: dict[int, dict[str, Any]] = {}
+        present: set[int] = set()
+        span = (after, end)
+        for seq, record, crc in connection.execute(
+            "SELECT seq, record, crc FROM events WHERE seq > ? AND seq <= ?", span
+        ):
+            present.add(seq)
+            try:
+                if schema.event_crc(seq, record) != crc:
+                    raise ValueError("checksum")
+                good[seq] = schema.from_json(record)
+            except _ROW_ERRORS:
+                self._damage.bad_row("events", seq)
+        for row in connection.execute(f"{_EPOCH_SELECT} WHERE seq > ? AND seq <= ?", span):
+            present.add(row[0])
+            event = self._epoch(row)
+            if event is not None:
+                record = to_record(event[0], run)
+                if event[1]:
+                    record["diverged"] = True
+                good[row[0]] = record
+        found.extend((seq, good[seq]) for seq in sorted(good))
+        return present
+
+    def _epoch(self, row: tuple[Any, ...]) -> tuple[EpochFinished, bool] | None:
+        try:
+            if schema.epoch_crc(row[:-1]) != row[-1]:
+                raise ValueError("checksum")
+            return schema.epoch_of(row[:-1])
+        except _ROW_ERRORS:
+            self._damage.bad_row("epochs", row[0])
+            return None
+
+    def epochs(self, index: int) -> list[EpochFinished]:
+        """The history of model `index`, one record an epoch: where a retry did epochs again, the newer ones."""
+
+        def read(connection: sqlite3.Connection) -> list[EpochFinished]:
+            found: list[EpochFinished] = []
+            for row in connection.execute(f"{_EPOCH_SELECT} WHERE model_index = ? ORDER BY seq", (index,)):
+                event = self._epoch(row)
+                if event is None:
+                    continue
+                while found and found[-1].epoch >= event[0].epoch:
+                    found.pop()
+                found.append(event[0])
+            return found
+
+        return self._read(read, [])
+
+    def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
+        """A curve for drawing: at most `buckets` of `(last epoch, minimum, maximum)`, None where no number is known.
+
+        `column` is one of `schema.EPOCH_NUMBERS`. Raises `ValueError` for another one and for `buckets` < 1.
+        """
+        if column not in schema.EPOCH_NUMBERS:
+            raise ValueError(f"no column {column!r} in the epochs; there are {', '.join(schema.EPOCH_NUMBERS)}")
+        if buckets < 1:
+            raise ValueError(f"buckets must be at least 1, not {buckets}")
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, float | None, float | None]]:
+            self._check_epochs(connection, index)
+            bad = ",".join(str(seq) for seq in sorted(self._bad_epochs.get(index, ())))
+            # An epoch counts if no later row does it, or an earlier epoch, again.
+            rows = connection.execute(
+                f"""
+                WITH ordered AS (
+                    SELECT epoch, {column} AS value, min(epoch) OVER (
+                        ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                    ) AS again FROM epochs WHERE model_index = :index AND seq NOT IN ({bad})
+                ), current AS (SELECT epoch, value FROM ordered WHERE again IS NULL OR again > epoch),
+                span AS (SELECT min(epoch) AS first, max(epoch) - min(epoch) + 1 AS length FROM current)
+                SELECT max(epoch), min(value), max(value) FROM current, span
+                GROUP BY (epoch - first) * :buckets / max(length, :buckets) ORDER BY 1
+                """,
+                {"index": index, "buckets": buckets},
+            )
+            return rows.fetchall()
+
+        return self._read(read, [])
+
+    def _check_epochs(self, connection: sqlite3.Connection, index: int) -> None:
+        """Verify the rows of a model that came since the last time, so that SQL may count on the others."""
+        checked = self._checked.get(index, 0)
+        cursor = connection.execute(f"{_EPOCH_SELECT} WHERE model_index = ? AND seq > ? ORDER BY seq", (index, checked))
+        while rows := cursor.fetchmany(_PAGE):
+            for row in rows:
+                if self._epoch(row) is None:
+                    self._bad_epochs.setdefault(index, set()).add(row[0])
+            checked = rows[-1][0]
+        self._checked[index] = checked
+
+    def resources(self, since_seq: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
+        """Up to `limit` resource samples after `since_seq` as `(seq, record)`, oldest first."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, dict[str, Any]]]:
+            found = []
+            for seq, time, record, crc in connection.execute(
+                "SELECT seq, time, record, crc FROM resources WHERE seq > ? ORDER BY seq LIMIT ?", (since_seq, limit)
+            ):
+                try:
+                    if schema.resource_crc(seq, time, record) != crc:
+                        raise ValueError("checksum")
+                    found.append((seq, schema.from_json(record)))
+                except _ROW_ERRORS:
+                    self._damage.bad_row("resources", seq)
+            return found
+
+        return self._read(read, [])

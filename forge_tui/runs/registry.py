@@ -1,0 +1,194 @@
+"""The runs this user has started on this machine, so that they can be named by their id."""
+
+from __future__ import annotations
+
+import difflib
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from forge_tui.errors import RunDirectoryError, UsageError
+from forge_tui.progress.snapshot import RunInfo
+from forge_tui.runs.files import in_words, write_atomically
+from forge_tui.runs.layout import RunDirectory
+
+_LOG = logging.getLogger("forge_tui")
+_FILE = "runs.jsonl"
+# Beyond this many lines that say nothing any more, the file is written anew.
+_SUPERSEDED = 2_000
+_NEAR = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownRun:
+    """A run as it was registered; what it is doing now stands in its own directory. Times in UNIX seconds."""
+
+    run: str
+    path: Path
+    created: float
+    mode: str = ""
+    model_type: str = ""
+    models: int = 0
+    host: str = ""
+    status: str | None = None
+    finished: float | None = None
+
+
+def state_directory() -> Path:
+    """Where the registry is kept: the platform's directory for a user's state."""
+    return Path(platformdirs.user_state_dir("forge-tui", appauthor=False))
+
+
+def register(info: RunInfo, state: Path | None = None) -> None:
+    """Make the run known. Raises `RunDirectoryError` where the state directory cannot be written."""
+    _append(
+        {
+            "event": "registered", "run": info.run, "path": info.path, "created": info.created, "mode": info.mode,
+            "model_type": info.model_type, "models": info.models, "host": info.host,
+        },
+        state,
+    )  # fmt: skip
+
+
+def finished(path: Path, status: str, when: float, state: Path | None = None) -> None:
+    """Record how the run at `path` ended. Raises `RunDirectoryError` as `register` does."""
+    _append({"event": "finished", "path": str(RunDirectory(path).path), "status": status, "finished": when}, state)
+
+
+def forget(path: Path, state: Path | None = None) -> None:
+    """Take the run at `path` out of the list; its files stay. Raises `RunDirectoryError` as `register` does."""
+    _append({"event": "forgotten", "path": str(RunDirectory(path).path)}, state)
+
+
+def known(state: Path | None = None) -> list[KnownRun]:
+    """The runs whose directories are still there, the newest first. Raises `RunDirectoryError` if unreadable."""
+    file = (state or state_directory()) / _FILE
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise in_words(error, "read the list of runs", file) from error
+    runs = (run for run in _fold(data).values() if (run.path / "run.db").exists())
+    # Runs of one second keep the order in which they were registered.
+    return sorted(runs, key=lambda run: run.created)[::-1]
+
+
+def resolve(run: str | None, state: Path | None = None) -> Path:
+    """The directory of the run that is meant: a directory, an id, the beginning of one, or None for the newest.
+
+    Raises `UsageError` where none or several fit, and names near ones; `RunDirectoryError` for a directory without a run.
+    """
+    runs = known(state)
+    if run is None:
+        if not runs:
+            raise UsageError("no run is known; start one with `forge-tui --no-ui`, or name a run directory")
+        return runs[0].path
+    directory = RunDirectory(Path(run))
+    if directory.database.is_file():
+        return directory.path
+    exact = [one for one in runs if one.run == run]
+    fitting = exact or [one for one in runs if run and one.run.startswith(run)]
+    if len(fitting) == 1:
+        return fitting[0].path
+    if fitting:
+        some = ", ".join(str(one.path) if exact else one.run for one in fitting[:_NEAR])
+        more = f" and {len(fitting) - _NEAR} more" if len(fitting) > _NEAR else ""
+        raise UsageError(f"{run!r} fits {len(fitting)} runs: {some}{more}; name one in full")
+    if directory.path.is_dir():
+        raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
+    names = [one.run for one in runs]
+    near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4) or names[:_NEAR]
+    told = f"the nearest are {', '.join(near)}" if near else "none is known"
+    raise UsageError(f"no run {run!r}; {told}; `forge-tui runs` lists them all")
+
+
+def _fold(data: bytes) -> dict[str, KnownRun]:
+    """The runs that the lines of the file lead to, by path."""
+    runs: dict[str, KnownRun] = {}
+    for number, line in enumerate(data.splitlines(), 1):
+        if not line:
+            continue
+        try:
+            record = json.loads(line)
+            path = str(record["path"])
+            match record["event"]:
+                case "registered":
+                    # Again at the end: a directory that is trained in anew is a new run.
+                    runs.pop(path, None)
+                    runs[path] = _run_of(record)
+                case "finished" if path in runs:
+                    runs[path] = replace(runs[path], status=str(record["status"]), finished=float(record["finished"]))
+                case "forgotten":
+                    runs.pop(path, None)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            _LOG.debug("line %d of the list of runs is left out: %s", number, error)
+    return runs
+
+
+def _run_of(record: dict[str, Any]) -> KnownRun:
+    return KnownRun(
+        run=str(record["run"]),
+        path=Path(record["path"]),
+        created=float(record["created"]),
+        mode=str(record.get("mode", "")),
+        model_type=str(record.get("model_type", "")),
+        models=int(record.get("models", 0)),
+        host=str(record.get("host", "")),
+    )
+
+
+def _append(record: dict[str, Any], state: Path | None) -> None:
+    directory = state or state_directory()
+    file = directory / _FILE
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(directory):
+            old = file.read_bytes() if file.exists() else b""
+            line = json.dumps({"v": 1, "time": time.time(), **record}).encode() + b"\n"
+            if old.count(b"\n") > _SUPERSEDED + 2 * len(runs := _fold(old)):
+                write_atomically(file, b"".join(_lines_of(run) for run in runs.values()) + line)
+                return
+            # A line that a crash or a full disk cut off must not swallow this one.
+            start = b"\n" if old and not old.endswith(b"\n") else b""
+            descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            try:
+                os.write(descriptor, start + line)
+            finally:
+                os.close(descriptor)
+    except RunDirectoryError:
+        raise
+    except OSError as error:
+        raise in_words(error, "write the list of runs", file) from error
+
+
+def _lines_of(run: KnownRun) -> bytes:
+    record = {
+        "v": 1, "event": "registered", "run": run.run, "path": str(run.path), "created": run.created, "mode": run.mode,
+        "model_type": run.model_type, "models": run.models, "host": run.host,
+    }  # fmt: skip
+    lines = json.dumps(record).encode() + b"\n"
+    if run.status is not None:
+        end = {"v": 1, "event": "finished", "path": str(run.path), "status": run.status, "finished": run.finished}
+        lines += json.dumps(end).encode() + b"\n"
+    return lines
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    # A file of its own: the list itself is replaced when it is written anew.
+    descriptor = os.open(directory / "runs.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,144 @@
+"""The tables of run.db and the checksums of their rows: what `store` writes and `reader` reads.
+
+`seq` numbers events and epochs together, from 1 without gaps: they merge in order, and a missing row is noticed.
+Every row carries a CRC-32 over its key and its content, so that damage is reported and never shown as a number.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from typing import Any
+from zlib import crc32
+
+from forge_tui.progress.events import EpochFinished
+
+VERSION = 1
+# "frun": told apart from any other SQLite database.
+APPLICATION_ID = 0x6672756E
+
+TABLES = """
+CREATE TABLE run (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    record TEXT NOT NULL, revision INTEGER NOT NULL,
+    heartbeat INTEGER NOT NULL, written REAL NOT NULL, last_seq INTEGER NOT NULL, crc INTEGER NOT NULL
+);
+CREATE TABLE models (
+    model_index INTEGER PRIMARY KEY, revision INTEGER NOT NULL, record TEXT NOT NULL, crc INTEGER NOT NULL
+);
+CREATE INDEX models_by_revision ON models (revision);
+CREATE TABLE epochs (
+    seq INTEGER PRIMARY KEY,
+    model_index INTEGER NOT NULL, attempt INTEGER NOT NULL, epoch INTEGER NOT NULL, epochs INTEGER NOT NULL,
+    step INTEGER NOT NULL, diverged INTEGER NOT NULL, time REAL NOT NULL,
+    loss REAL, best_loss REAL, validation_loss REAL, validation_accuracy REAL, validation_perplexity REAL,
+    learning_rate REAL, seconds REAL, steps_per_second REAL, eta_seconds REAL,
+    model TEXT NOT NULL, crc INTEGER NOT NULL
+);
+CREATE INDEX epochs_by_model ON epochs (model_index, seq);
+CREATE TABLE events (seq INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL);
+CREATE TABLE resources (seq INTEGER PRIMARY KEY, time REAL NOT NULL, record TEXT NOT NULL, crc INTEGER NOT NULL);
+"""
+TABLE_NAMES = ("run", "models", "epochs", "events", "resources")
+
+EPOCH_NUMBERS = (
+    "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
+    "steps_per_second", "eta_seconds",
+)  # fmt: skip
+EPOCH_COLUMNS = (
+    "seq", "model_index", "attempt", "epoch", "epochs", "step", "diverged", "time", *EPOCH_NUMBERS, "model", "crc",
+)  # fmt: skip
+
+_NUMBERS = len(EPOCH_NUMBERS)
+_EPOCH = struct.Struct(f"<7q{1 + _NUMBERS}d")
+_RUN = struct.Struct("<qqdq")
+_TWO = struct.Struct("<qq")
+_SAMPLE = struct.Struct("<qd")
+_NAN = math.nan
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def to_json(record: dict[str, Any]) -> bytes:
+    """`record`, free of NaN, as compact JSON in UTF-8; values that JSON does not know are written as their text."""
+    try:
+        text = _ENCODER.encode(record)
+    except (TypeError, ValueError):  # keys of another type, or a value that holds itself
+        text = _ENCODER.encode({str(key): _plain(value) for key, value in record.items()})
+    # Output of a process may hold bytes that were no UTF-8 (lone surrogates): they become "?".
+    return text.encode("utf-8", "replace")
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | int | float | None) else str(value)
+
+
+def from_json(record: bytes) -> dict[str, Any]:
+    """The dict that `to_json` wrote. Raises `ValueError` for anything else."""
+    value = json.loads(record)
+    if not isinstance(value, dict):
+        raise ValueError("a record that is no JSON object")
+    return value
+
+
+def run_crc(record: bytes, revision: int, heartbeat: int, written: float, last_seq: int) -> int:
+    """The checksum of the row of `run`."""
+    return crc32(record, crc32(_RUN.pack(revision, heartbeat, written, last_seq)))
+
+
+def model_crc(index: int, revision: int, record: bytes) -> int:
+    """The checksum of a row of `models`."""
+    return crc32(record, crc32(_TWO.pack(index, revision)))
+
+
+def event_crc(seq: int, record: bytes) -> int:
+    """The checksum of a row of `events`."""
+    return crc32(record, crc32(_TWO.pack(seq, 0)))
+
+
+def resource_crc(seq: int, time: float, record: bytes) -> int:
+    """The checksum of a row of `resources`."""
+    return crc32(record, crc32(_SAMPLE.pack(seq, time)))
+
+
+def epoch_crc(row: tuple[Any, ...]) -> int:
+    """The checksum of a row of `epochs`, given without its `crc`; `model` as bytes. NULL counts as NaN."""
+    numbers = [_NAN if value is None else value for value in row[7:-1]]
+    return crc32(row[-1], crc32(_EPOCH.pack(*row[:7], *numbers)))
+
+
+def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:
+    """The row of `epochs` for `event`: NaN and infinity become NULL with `diverged` set.
+
+    Raises `ValueError`, `TypeError`, `OverflowError` or `struct.error` where a field is no number that fits.
+    """
+    diverged = 0
+    numbers: list[float | None] = []
+    for value in (
+        event.loss, event.best_loss, event.validation_loss, event.validation_accuracy, event.validation_perplexity,
+        event.learning_rate, event.seconds, event.steps_per_second, event.eta_seconds,
+    ):  # fmt: skip
+        if value is not None:
+            value = float(value)
+            if value - value != 0.0:  # NaN or infinite; a fifth of the time of math.isfinite by name
+                value, diverged = None, 1
+        numbers.append(value)
+    name = event.model.encode("utf-8", "replace")
+    whole = (int(event.index), int(event.attempt), int(event.epoch), int(event.epochs), int(event.step))
+    head = (seq, *whole, diverged, float(event.time))
+    row = (*head, *numbers, name)
+    return (*head, *numbers, name.decode(), epoch_crc(row))
+
+
+def epoch_of(row: tuple[Any, ...]) -> tuple[EpochFinished, bool]:
+    """The event of a row of `epochs` (without its `crc`, `model` as bytes), and whether a number in it diverged."""
+    _, index, attempt, epoch, epochs, step, diverged, time, *numbers, model = row
+    values: dict[str, float | None] = dict(zip(EPOCH_NUMBERS, numbers, strict=True))
+    if diverged and values["loss"] is None:
+        values["loss"] = _NAN
+    loss, best_loss = values.pop("loss"), values.pop("best_loss")
+    event = EpochFinished(
+        time=time, model=model.decode(), index=index, attempt=attempt, epoch=epoch, epochs=epochs, step=step,
+        loss=loss, best_loss=best_loss, **values,
+    )  # fmt: skip
+    return event, bool(diverged)

@@ -1,0 +1,296 @@
+"""Writes run.db: one thread, one transaction about every 100 ms, and a buffer that training never waits for."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.events import Event
+from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.runs import schema
+from forge_tui.runs.batch import Batch, Position, read_position, write_batch
+from forge_tui.runs.files import in_words, sync_directory, sync_file, temporary_name
+from forge_tui.runs.filesystem import is_network
+
+TRANSACTION_SECONDS = 0.1
+HEARTBEAT_SECONDS = 1.0
+# Longer than any viewer reads; a writer that waits longer than this says so.
+STALL_SECONDS = 10.0
+# A backlog (a disk that was full for an hour) is written in transactions of this many records.
+LARGEST_BATCH = 20_000
+_RETRY_SECONDS = 0.5
+_BUSY_SECONDS = 2.0
+
+
+class RunStore:
+    """The runner's only way to write state and history.
+
+    `append`, `put_model`, `put_run` and `add_resources` take about a microsecond, never touch the disk, and may be
+    called from any thread. A disk that is full or stuck keeps everything in memory; `problem` then says so.
+    """
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, clock: Callable[[], float] = time.time) -> None:
+        """Use `create` or `open`."""
+        self.path = path
+        self._clock = clock
+        self._connection: sqlite3.Connection | None = connection
+        self._position = read_position(connection)
+        self._inode = os.stat(path).st_ino
+        self._lock = threading.Lock()
+        self._events: deque[Event] = deque()
+        self._models: dict[int, ModelState] = {}
+        self._samples: deque[Mapping[str, Any]] = deque()
+        self._run: RunInfo | None = None
+        self._failure: str | None = None
+        self._waiting_since: float | None = None
+        self._closing = False
+        self._flush_wanted = 0
+        self._flushed = threading.Condition(self._lock)
+        self._flush_done = 0
+        self._wake = threading.Event()
+        self._thread = threading.Thread(target=self._write_until_closed, name="run-store", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    def create(
+        cls, path: Path, info: RunInfo, models: Iterable[ModelState], *, clock: Callable[[], float] = time.time
+    ) -> RunStore:
+        """Make the database of a new run; it appears whole, with the run and all its models in it.
+
+        Raises `RunDirectoryError` where one is there already or none can be made.
+        """
+        temporary = temporary_name(path)
+        try:
+            if os.path.lexists(path):
+                raise RunDirectoryError(
+                    f"{path} is there already: go on with that run (`forge-tui resume {path.parent}`), "
+                    "or move it away with --overwrite"
+                )
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            connection = _connect(temporary)
+            try:
+                connection.executescript(
+                    "PRAGMA synchronous=OFF; BEGIN; "
+                    f"PRAGMA application_id={schema.APPLICATION_ID}; {schema.TABLES} COMMIT;"
+                )
+                batch = Batch(events=(), models=tuple(models), run=info, samples=())
+                write_batch(connection, batch, Position(run=b""), clock())
+                # Last: a database without its version was never finished.
+                connection.execute(f"PRAGMA user_version={schema.VERSION}")
+            finally:
+                connection.close()
+            sync_file(temporary)
+            os.replace(temporary, path)
+            sync_directory(path.parent)
+        except OSError as error:
+            if isinstance(error, RunDirectoryError):
+                raise
+            raise in_words(error, "create", path) from error
+        except sqlite3.Error as error:
+            raise RunDirectoryError(f"cannot create {path}: {error}; see that its disk has space and works") from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        return cls.open(path, clock=clock)
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> RunStore:
+        """Go on writing the database of a run that has ended or died.
+
+        Raises `RunDirectoryError` where it is missing, damaged, or of a newer version.
+        """
+        if not path.is_file():
+            raise RunDirectoryError(f"{path} is missing: there is no run in {path.parent}")
+        try:
+            connection = _connect(path)
+            try:
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                if version > schema.VERSION:
+                    raise RunDirectoryError(
+                        f"{path} was written by a newer forge-tui (format {version}, this one knows "
+                        f"{schema.VERSION}); update forge-tui"
+                    )
+                verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+                if version != schema.VERSION or verdict != "ok":
+                    raise RunDirectoryError(f"{path} is damaged ({verdict}); start the run anew with --overwrite")
+                _set_journal(connection, path)
+                return cls(path, connection, clock=clock)
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, ValueError) as error:
+            raise RunDirectoryError(
+                f"cannot go on writing {path}: {error}; if it is damaged, start the run anew with --overwrite"
+            ) from error
+
+    def append(self, event: Event) -> None:
+        """Record that something happened."""
+        with self._lock:
+            self._events.append(event)
+
+    def put_model(self, model: ModelState) -> None:
+        """Make this the model's newest state; of several before a transaction only the last is written."""
+        with self._lock:
+            self._models[model.index] = model
+
+    def put_run(self, info: RunInfo) -> None:
+        """Make this the run's newest record."""
+        with self._lock:
+            self._run = info
+
+    def add_resources(self, sample: Mapping[str, Any]) -> None:
+        """Record a resource sample: JSON-able values by name; `time` (UNIX seconds) is when it was taken.
+
+        Raises `KeyError`, `TypeError` or `ValueError` where `time` is missing or no number.
+        """
+        float(sample["time"])
+        with self._lock:
+            self._samples.append(sample)
+
+    @property
+    def problem(self) -> str | None:
+        """Why nothing is being written just now, in words; None while all is well."""
+        since, failure = self._waiting_since, self._failure
+        if failure is not None:
+            return failure
+        waited = 0.0 if since is None else time.monotonic() - since
+        if waited > STALL_SECONDS:
+            return f"{self.path}: the disk has not answered for {waited:.0f} s; training goes on, the history waits"
+        return None
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until all that was handed over so far is in the database; False if it is not after `timeout` seconds."""
+        with self._flushed:
+            self._flush_wanted += 1
+            wanted = self._flush_wanted
+            self._wake.set()
+            return self._flushed.wait_for(lambda: self._flush_done >= wanted, timeout)
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Write what is left and leave one plain file, without WAL; False where that failed (see `problem`).
+
+        A viewer that is reading is waited for up to a second; if it stays, the WAL is left for the next to open it.
+        """
+        if self._thread.is_alive():
+            complete = self.flush(timeout)
+            self._closing = True
+            self._wake.set()
+            self._thread.join(timeout)
+        else:
+            complete = not (self._events or self._models or self._samples or self._run)
+        if self._thread.is_alive() or self._connection is None:
+            return False
+        connection, self._connection = self._connection, None
+        try:
+            connection.execute("PRAGMA busy_timeout=1000")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+            connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+        except sqlite3.Error as error:
+            # All rows are committed; only the tidying failed.
+            if not _is_busy(error):
+                self._failure = f"{self.path}: {error}"
+        finally:
+            connection.close()
+        return complete
+
+    def _write_until_closed(self) -> None:
+        last_beat = time.monotonic()
+        pending: Batch | None = None
+        ticket = 0
+        while True:
+            self._wake.wait(_RETRY_SECONDS if pending is not None else TRANSACTION_SECONDS)
+            self._wake.clear()
+            closing = self._closing
+            while True:
+                if pending is None:
+                    pending, ticket = self._take()
+                if pending.is_empty and time.monotonic() - last_beat < HEARTBEAT_SECONDS and self._flush_done >= ticket:
+                    pending = None
+                    break
+                if not self._write(pending):
+                    break
+                pending, last_beat = None, time.monotonic()
+                with self._flushed:
+                    more = bool(self._events)
+                    if not more:
+                        self._flush_done = ticket
+                        self._flushed.notify_all()
+                if not more:
+                    break
+            if closing:
+                return
+
+    def _take(self) -> tuple[Batch, int]:
+        """What there is to write, and the newest flush that was asked for before."""
+        with self._lock:
+            many = len(self._events) > LARGEST_BATCH
+            events = [self._events.popleft() for _ in range(LARGEST_BATCH)] if many else list(self._events)
+            samples, models, run = list(self._samples), list(self._models.values()), self._run
+            if not many:
+                self._events.clear()
+            self._samples.clear()
+            self._models.clear()
+            self._run = None
+            return Batch(events=events, models=models, run=run, samples=samples), self._flush_wanted
+
+    def _write(self, batch: Batch) -> bool:
+        self._waiting_since = time.monotonic()
+        try:
+            self._reconnect()
+            assert self._connection is not None
+            found = read_position(self._connection) if self._failure is not None else self._position
+            if found.heartbeat > self._position.heartbeat:
+                self._position = found  # The commit that failed had reached the disk.
+            else:
+                self._position = write_batch(self._connection, batch, self._position, self._clock())
+            self._failure = None
+            return True
+        except Exception as error:
+            # The boundary of this thread: whatever it was, the batch is kept, told about, and tried again.
+            self._failure = f"{self.path}: {error}; training goes on, the history waits in memory"
+            return False
+        finally:
+            self._waiting_since = None
+
+    def _reconnect(self) -> None:
+        """After a failure start from a fresh connection; see that the file is still the one in the run directory."""
+        try:
+            same = os.stat(self.path).st_ino == self._inode
+        except FileNotFoundError:
+            same = False
+        if not same:
+            raise RunDirectoryError("the file was deleted or replaced while the run was writing it")
+        if self._failure is not None and self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        if self._connection is None:
+            self._connection = _connect(self.path)
+            _set_journal(self._connection, self.path)
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    """A connection for writing to a file that is there. Transactions are begun by hand."""
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+
+
+def _set_journal(connection: sqlite3.Connection, path: Path) -> None:
+    """WAL where its shared memory works: readers never hold up the writer, and a kill costs no sync at each commit."""
+    network = is_network(path)
+    connection.execute(f"PRAGMA journal_mode={'DELETE' if network else 'WAL'}").fetchall()
+    connection.execute(f"PRAGMA synchronous={'FULL' if network else 'NORMAL'}")
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

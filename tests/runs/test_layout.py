@@ -1,0 +1,148 @@
+"""The run directory: names, modes, owners, and how an earlier run's files move away."""
+
+from __future__ import annotations
+
+import os
+import stat
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs import layout
+from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, write_atomically
+
+NOON = datetime(2026, 11, 23, 15, 2, 10)
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_names() -> None:
+    assert model_name("planner", 1) == "cognate_planner_1"
+    assert model_name("package.models:small", 12) == "cognate_package_models_small_12"
+
+
+def test_default_path_is_date_time_type_and_counts_up(tmp_path: Path) -> None:
+    first = default_run_path("planner", NOON, tmp_path)
+    assert first == tmp_path / "20261123-150210-planner"
+    assert default_run_path("planner", NOON.timestamp(), tmp_path) == first
+    first.mkdir()
+    (tmp_path / "20261123-150210-planner-2").mkdir()
+    assert default_run_path("planner", NOON, tmp_path).name == "20261123-150210-planner-3"
+
+
+def test_create_new_never_shares_a_directory(tmp_path: Path) -> None:
+    made = [RunDirectory.create_new("planner", NOON, tmp_path / "runs").id for _ in range(3)]
+    assert made == ["20261123-150210-planner", "20261123-150210-planner-2", "20261123-150210-planner-3"]
+
+
+def test_create_is_private_and_leaves_the_users_mode(tmp_path: Path) -> None:
+    fresh = RunDirectory(tmp_path / "a" / "b")
+    fresh.create()
+    created = [fresh.path, fresh.path.parent, fresh.checkpoints, fresh.commands, fresh.logs]
+    assert [mode(path) for path in created] == [0o700] * 5
+    own = tmp_path / "own"
+    own.mkdir(mode=0o755)
+    own.chmod(0o755)
+    RunDirectory(own).create()
+    assert mode(own) == 0o755
+
+
+def test_relative_paths_and_home_are_resolved_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert RunDirectory(Path("runs/x")).path == tmp_path / "runs" / "x"
+    assert RunDirectory(Path("~/x")).path == tmp_path / "home" / "x"
+    assert RunDirectory(Path("runs/x/")).id == "x"
+
+
+def test_paths(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    found = [run.database, run.settings, run.lock, run.checkpoint_directory("m"), run.json("m"), run.weights("m")]
+    names = ["run.db", "settings.toml", "lock", "checkpoints/m", "m.json", "m.safetensors"]
+    assert found == [tmp_path / name for name in names]
+    assert run.log("runner") == tmp_path / "logs" / "runner.log"
+    assert run.stem("m") == tmp_path / "m"
+
+
+def test_a_file_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(RunDirectoryError, match=r"taken is there and is no directory"):
+        RunDirectory(tmp_path / "taken").create()
+    with pytest.raises(RunDirectoryError, match="taken"):
+        RunDirectory(tmp_path / "taken" / "below").create()
+
+
+def test_another_users_directory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout.os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(RunDirectoryError, match="belongs to another user"):
+        RunDirectory(tmp_path).create()
+    with pytest.raises(RunDirectoryError, match="belongs to another user"):
+        RunDirectory(tmp_path).check_writable()
+
+
+def test_check_writable_leaves_nothing_and_names_what_fails(tmp_path: Path) -> None:
+    RunDirectory(tmp_path).check_writable()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RunDirectoryError, match="gone"):
+        RunDirectory(tmp_path / "gone").check_writable()
+
+
+def fill(run: RunDirectory, mark: str) -> None:
+    run.create()
+    for path in (run.database, run.settings, run.json("cognate_planner_1"), run.weights("cognate_planner_1")):
+        path.write_text(mark)
+    run.log("runner").write_text(mark)
+
+
+def test_an_earlier_run_moves_away_and_the_users_files_stay(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "lock").write_text("")
+    run.create()
+    assert not run.holds_run()
+    assert run.move_to_previous() is None
+    for count, mark in ((1, "first"), (2, "second")):
+        fill(run, mark)
+        assert run.holds_run()
+        assert run.move_to_previous() == tmp_path / f"previous-{count}"
+        assert not run.holds_run()
+        assert (tmp_path / f"previous-{count}" / "run.db").read_text() == mark
+        assert (tmp_path / f"previous-{count}" / "logs" / "runner.log").read_text() == mark
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["checkpoints", "commands", "lock", "logs", "notes.txt", "previous-1", "previous-2"]
+
+
+def test_a_move_that_was_interrupted_goes_on_into_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = RunDirectory(tmp_path)
+    fill(run, "x")
+    with monkeypatch.context() as patch:
+        patch.setattr(layout.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(5, "killed here")))
+        with pytest.raises(RunDirectoryError, match="killed here"):
+            run.move_to_previous()
+    assert run.holds_run()
+    assert run.move_to_previous() == tmp_path / "previous-1"
+    assert (tmp_path / "previous-1" / "run.db").read_text() == "x"
+    assert not (tmp_path / "previous-2").exists()
+
+
+def test_models_alone_count_as_a_run(tmp_path: Path) -> None:
+    (tmp_path / "cognate_planner_2.safetensors").write_text("")
+    assert RunDirectory(tmp_path).holds_run()
+
+
+def test_write_atomically_replaces_or_leaves_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+    assert mode(path) == 0o600
+    write_atomically(path, b"new", mode=0o640)
+    assert path.read_bytes() == b"new"
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(RunDirectoryError, match=r"cannot write .*file: No space left on device; free some space") as e:
+        write_atomically(path, b"newer")
+    assert e.value.errno == 28
+    assert path.read_bytes() == b"new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
