@@ -88,8 +88,8 @@ def find(run: str | None) -> Path:
 
 
 def known_runs() -> list[registry.KnownRun]:
-    """All known runs, the newest first, each with its state as it is now."""
-    return [entry if entry.ended else _looked_up(entry) for entry in registry.known()]
+    """All known runs, the newest first, each with its state as it is now as `status`."""
+    return [entry if entry.status is not None else _looked_up(entry) for entry in registry.known()]
 
 
 def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
@@ -98,7 +98,7 @@ def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
             state = run.snapshot().state.value
     except RunDirectoryError:
         state = "unreadable"
-    return dataclasses.replace(entry, state=state)
+    return dataclasses.replace(entry, status=state)
 
 
 def delete(path: Path) -> None:

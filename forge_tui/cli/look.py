@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -45,15 +46,15 @@ def _runs(as_json: bool) -> int:
 
     known = known_runs()
     if as_json:
-        print(json.dumps([entry.to_record() for entry in known]))
+        print(json.dumps([{**dataclasses.asdict(entry), "path": str(entry.path)} for entry in known]))
         return 0
     if not known:
         print("No runs yet: `forge-tui demo` makes one.", file=sys.stderr)
         return 0
     rows = [
         (
-            entry.id,
-            entry.state,
+            entry.run,
+            entry.status or "—",
             time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created)),
             f"{entry.models} × {entry.model_type}",
             entry.mode,

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from forge_tui.errors import RunDirectoryError
 from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runner.governor import Governor
@@ -65,6 +66,7 @@ class Scheduler:
         self._ending: RunState | None = None
         self._answer_when_done: list[commands.Command] = []
         self._held: str | None = None
+        self._deaf: str | None = None
 
     def run(self) -> RunState:
         """Train until nothing is left to do or the run is ended; return its final state."""
@@ -218,8 +220,10 @@ class Scheduler:
     # --- commands and the end
 
     def _take_commands(self) -> None:
-        for command in commands.take(self._directory):
-            if command.name == "stop" and self._ending is None:
+        for command in self._waiting_commands():
+            if command.problem is not None:
+                self._answer(command, "refused", command.problem)
+            elif command.name == "stop" and self._ending is None:
                 self._answer(command, "accepted")
                 self._answer_when_done.append(command)
                 self.stop(f"command from {command.sender}")
@@ -231,6 +235,15 @@ class Scheduler:
                 self._answer(command, "refused", "the run is ending already")
             else:
                 self._answer(command, "refused", f"there is no command {command.name!r}; this runner knows stop, kill")
+
+    def _waiting_commands(self) -> list[commands.Command]:
+        try:
+            return commands.take(self._directory)
+        except RunDirectoryError as error:
+            if self._deaf != str(error):
+                self._deaf = str(error)
+                self._journal.warn("commands", f"{error}; until then the run takes no commands")
+            return []
 
     def _answer(self, command: commands.Command, outcome: str, reason: str | None = None) -> None:
         self._journal.record(

@@ -95,7 +95,7 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
             output=str(directory.path),
         )
     )
-    registry.register(directory.path, model_type=info.model_type, models=info.models, mode=info.mode)
+    _register(journal)
     return Opened(directory, settings, plan, store, journal)
 
 
@@ -124,9 +124,7 @@ class Earlier:
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
-        registry.register(
-            self.directory.path, model_type=self.info.model_type, models=self.info.models, mode=self.info.mode
-        )
+        _register(journal)
         return Opened(self.directory, self.settings, plan, store, journal)
 
 
@@ -197,8 +195,16 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     opened.launcher.close()
     _refuse_the_rest(opened)
     opened.store.close()
-    registry.finished(opened.directory.path, state)
+    with contextlib.suppress(RunDirectoryError):  # the list is a convenience; the run itself is recorded
+        registry.finished(opened.directory.path, state, journal.clock())
     return state
+
+
+def _register(journal: Journal) -> None:
+    try:
+        registry.register(journal.info)
+    except RunDirectoryError as error:
+        journal.warn("registry", f"{error}; the run is not in the list of known runs, name it by its directory")
 
 
 def _stop_on_signals(scheduler: Scheduler, selector: selectors.BaseSelector, numbers: Sequence[int]) -> None:
