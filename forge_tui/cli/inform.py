@@ -33,8 +33,9 @@ def _doctor(as_json: bool) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from forge_tui.settings.flags import config_rows, flag_values
+    from forge_tui.settings.flags import flag_values
     from forge_tui.settings.layers import resolve
+    from forge_tui.settings.overview import config_rows
     from forge_tui.text import table
 
     resolved = resolve(
