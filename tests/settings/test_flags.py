@@ -34,7 +34,7 @@ def test_a_flag_that_is_not_given_leaves_nothing() -> None:
     namespace = parser().parse_args([])
 
     assert flag_values(namespace) == {}
-    assert vars(namespace) == {"settings_file": None, "preset": None, "assignments": []}
+    assert vars(namespace) == {"settings": None, "preset": None, "set": []}
 
 
 def test_flags_reach_the_settings() -> None:
@@ -45,7 +45,7 @@ def test_flags_reach_the_settings() -> None:
     namespace = parser().parse_args(shlex.split(line))
 
     resolved = resolve(
-        environment={}, preset=namespace.preset, flags=flag_values(namespace), assignments=namespace.assignments,
+        environment={}, preset=namespace.preset, flags=flag_values(namespace), assignments=namespace.set,
         use_user_file=False,
     )  # fmt: skip
 
@@ -61,7 +61,7 @@ def test_assignments_of_one_parse_do_not_leak_into_the_next() -> None:
     made = parser()
     made.parse_args(["--set", "a=1"])
 
-    assert made.parse_args([]).assignments == []
+    assert made.parse_args([]).set == []
 
 
 def test_a_wrong_value_is_told_by_the_name_of_its_flag() -> None:
