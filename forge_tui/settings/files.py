@@ -40,8 +40,7 @@ def read_values(path: Path) -> list[FileValue]:
     Raises `SettingsError` naming file, line, key, value and what is allowed, one line for every problem.
     """
     text = _read_text(path)
-    document = _parse(path, text)
-    lines = key_lines(text)
+    document, lines = _parse(path, text)
     values: list[FileValue] = []
     problems: list[str] = []
     for place, value in _entries(document):
@@ -129,9 +128,10 @@ def _read_text(path: Path) -> str:
         raise SettingsError(f"{_name(path)}, line {line}: is not UTF-8 text; save the file as UTF-8") from None
 
 
-def _parse(path: Path, text: str) -> dict[str, Any]:
+def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ...], int]]:
+    """The document, and the line of every key."""
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text), key_lines(text)
     except tomllib.TOMLDecodeError as error:
         found = _SYNTAX_PLACE.fullmatch(str(error))
         what = printable(found["what"] if found else str(error))

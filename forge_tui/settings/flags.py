@@ -14,15 +14,14 @@ from forge_tui.settings.schema import fields_of, keys_by_name, tables, unknown
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--settings`, `--preset` and `--set`: `settings_file`, `preset` and `assignments` of `resolve`."""
+    """Add `--settings`, `--preset` and `--set`: for `settings_file`, `preset` and `assignments` of `resolve`."""
     group = parser.add_argument_group("where settings come from")
-    group.add_argument("--settings", dest="settings_file", metavar="FILE", default=None, help="a TOML settings file")
+    group.add_argument("--settings", metavar="FILE", default=None, help="a TOML settings file")
     group.add_argument(
         "--preset", metavar="NAME", default=None, help=f"settings that ship with forge-tui: {', '.join(preset_names())}"
     )
     group.add_argument(
         "--set",
-        dest="assignments",
         metavar="KEY=VALUE",
         action="append",
         default=[],

@@ -17,7 +17,7 @@ from forge_tui.errors import SettingsError
 from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import Key
 from forge_tui.settings.presets import preset_path
-from forge_tui.settings.problems import did_you_mean, printable, shown
+from forge_tui.settings.problems import nearest, printable, shown
 from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, to_plain, unknown
 
 VARIABLE_PREFIX = "FORGE_TUI_"
@@ -138,8 +138,7 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
     for variable in sorted(name for name in environment if name.startswith(VARIABLE_PREFIX)):
         key = by_variable.get(variable)
         if key is None:
-            hint = _variable_near(variable) or "; `forge-tui config` lists all settings"
-            problems.append(f"unknown environment variable {printable(variable)}{hint}")
+            problems.append(f"unknown environment variable {printable(variable)}; {_variable_near(variable)}")
             continue
         source = Source(Layer.ENVIRONMENT, name=variable)
         _check(key, environment[variable], source, f"{variable}={{}}", values, problems)
@@ -148,11 +147,11 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
 
 def _variable_near(variable: str) -> str:
     """The hint for an unknown variable; the prefix that all share counts for nothing."""
-    endings = [key.variable.removeprefix(VARIABLE_PREFIX) for key in fields_of()]
-    ending = variable.removeprefix(VARIABLE_PREFIX)
-    without_table = [known for known in endings if known.partition("__")[2] == ending.upper()]
-    hint = f"; did you mean {without_table[0]}?" if without_table else did_you_mean(ending, endings)
-    return hint.replace("did you mean ", f"did you mean {VARIABLE_PREFIX}")
+    ending = variable.removeprefix(VARIABLE_PREFIX).upper()
+    by_name = {key.name.upper(): key.variable for key in fields_of()}
+    by_ending = {key.variable.removeprefix(VARIABLE_PREFIX): key.variable for key in fields_of()}
+    meant = by_name.get(ending) or nearest(ending, by_ending)
+    return f"did you mean {meant}?" if meant else "`forge-tui config` lists all settings"
 
 
 def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value]:

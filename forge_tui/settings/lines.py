@@ -17,13 +17,16 @@ _STRINGS = (
     re.compile(r"'[^'\n]*'"),
 )
 
+# Longer paths are cut to this; otherwise a hostile document could fill the memory with them.
+_LONGEST_PATH = 4
+
 KeyPath = tuple[str, ...]
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line (from 1) of the first mention of each table and key, by path: `("training", "epochs")`.
 
-    `text` must be a document that tomllib accepts.
+    `text` must be a document that tomllib accepts. Keys are told to a depth of four.
     """
     return _Scanner(text.replace("\r\n", "\n")).document()
 
@@ -68,8 +71,9 @@ class _Scanner:
             else:
                 self._skip(_BARE_KEY)
                 part = self.text[start : self.position]
-            path = (*path, part)
-            self.lines.setdefault(path, self._line_of(start))
+            if len(path) < _LONGEST_PATH:
+                path = (*path, part)
+                self.lines.setdefault(path, self._line_of(start))
             self._skip(_SPACE)
             if self.text[self.position] != ".":
                 return path

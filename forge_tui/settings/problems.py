@@ -82,11 +82,17 @@ def describe(
     return "; ".join(sentences)
 
 
-def did_you_mean(word: str, candidates: Iterable[str]) -> str:
-    """`; did you mean X?` for the candidate nearest to `word`, or nothing if none is near."""
-    by_fold = {candidate.casefold(): candidate for candidate in candidates}
+def nearest(word: str, meanings: Mapping[str, str]) -> str | None:
+    """The meaning of the name nearest to `word`, or None if no name is near."""
+    by_fold = {name.casefold(): meaning for name, meaning in meanings.items()}
     near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
-    return f"; did you mean {by_fold[near[0]]}?" if near else ""
+    return by_fold[near[0]] if near else None
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """`; did you mean X?` for the name nearest to `word`, or nothing if none is near."""
+    near = nearest(word, {name: name for name in names})
+    return f"; did you mean {near}?" if near else ""
 
 
 def shown(value: Any) -> str:

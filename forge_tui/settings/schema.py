@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.keys import LARGEST_INTEGER, Key, keys_of
-from forge_tui.settings.problems import describe, did_you_mean, printable, shown
+from forge_tui.settings.problems import describe, did_you_mean, nearest, printable, shown
 
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 _Class = TypeVar("_Class", bound=type)
@@ -229,14 +229,11 @@ def unknown(name: str, *, is_table: bool = False) -> str:
         hint = did_you_mean(name, tables()) or f"; there are {', '.join(tables())}"
         return f"unknown table {printable(name)}{hint}"
     table, _, field_name = name.rpartition(".")
-    beside = [key.name for key in fields_of() if key.table == table]
-    elsewhere = [key.key for key in fields_of() if key.name == field_name]
-    if near := did_you_mean(field_name, beside):
-        hint = near.replace("did you mean ", f"did you mean {table}.")
-    elif elsewhere:
-        hint = f"; did you mean {elsewhere[0]}?"
-    else:
-        hint = did_you_mean(name, keys_by_name()) or "; `forge-tui config` lists all settings"
+    # The same name in another table first, then a similar one in this table, then one anywhere.
+    anywhere = {key.name: key.key for key in reversed(fields_of())}
+    beside = {key.name: key.key for key in fields_of() if key.table == table}
+    meant = anywhere.get(field_name) or nearest(field_name, beside) or nearest(field_name, anywhere)
+    hint = f"; did you mean {meant}?" if meant else "; `forge-tui config` lists all settings"
     return f"unknown key {printable(name)}{hint}"
 
 
