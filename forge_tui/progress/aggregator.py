@@ -255,16 +255,15 @@ class ProgressAggregator:
     ) -> float | None:
         """The mean seconds of the model's epochs so far, without the first one, which holds the warm-up."""
         start = self._timed_from.get(identity)
-        if start is None or epoch < known.epoch or (start[1] == 0 and epoch > 0 and known.epoch > 0):
+        if start is None or epoch < known.epoch:
             if phase in _IN_TRAINING:
                 self._timed_from[identity] = (now, epoch)
-            return known.epoch_seconds
-        since, first = start
-        if epoch <= known.epoch:
-            return known.epoch_seconds
-        if first == 0:
-            self._timed_from[identity] = (now, epoch)
-        return (now - since) / (epoch - first)
+        elif epoch > known.epoch and phase is not TrainingPhase.COMPLETED:
+            since, first = start
+            if first == 0:
+                self._timed_from[identity] = (now, epoch)
+            return max(0.0, now - since) / (epoch - first)
+        return known.epoch_seconds
 
     def _elapsed(self, states: list[ModelState]) -> float:
         if self._started is None:

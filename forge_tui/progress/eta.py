@@ -29,14 +29,12 @@ def remaining_seconds(models: Sequence[ModelState], slots: int) -> float | None:
         if left is None:
             return None
         ends.append(left)
+    latest = max(ends, default=0.0)
     ends.extend([0.0] * (slots - len(ends)))
     heapq.heapify(ends)
-    # Workers may have become fewer: a slot above their number takes no new model.
-    while len(ends) > slots and waiting:
-        last = heapq.heappop(ends)
-        if len(ends) == 0:
-            heapq.heappush(ends, last)
-    latest = max(ends)
+    # Workers may have become fewer: the first of those above their number end and are not replaced.
+    for _ in range(len(ends) - slots):
+        heapq.heappop(ends)
     for model in waiting:
         left = _seconds_left(model, models)
         if left is None:
