@@ -1,4 +1,4 @@
-"""Commands to a live run: small files that a front end drops and the runner takes. So no viewer can hold up training."""
+"""Commands to a live run: small files that a front end drops and the runner takes; no viewer can hold up training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LARGEST = 65_536
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What somebody asks of a run. `problem` says why it cannot be followed (the file was malformed); None if it can."""
+    """What somebody asks of a run. `problem` says why it cannot be followed (the file was malformed), else None."""
 
     id: str
     name: str

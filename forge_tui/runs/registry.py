@@ -86,7 +86,7 @@ def known(state: Path | None = None) -> list[KnownRun]:
 def resolve(run: str | None, state: Path | None = None) -> Path:
     """The directory of the run that is meant: a directory, an id, the beginning of one, or None for the newest.
 
-    Raises `UsageError` where none or several fit, and names near ones; `RunDirectoryError` for a directory without a run.
+    Raises `UsageError` where none or several fit, and names near ones; `RunDirectoryError` for a directory without run.
     """
     runs = known(state)
     if run is None:

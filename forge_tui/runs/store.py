@@ -51,6 +51,7 @@ class RunStore:
         self._failure: str | None = None
         self._waiting_since: float | None = None
         self._closing = False
+        self._complete = False
         self._flush_wanted = 0
         self._flushed = threading.Condition(self._lock)
         self._flush_done = 0
@@ -178,14 +179,14 @@ class RunStore:
         A viewer that is reading is waited for up to a second; if it stays, the WAL is left for the next to open it.
         """
         if self._thread.is_alive():
-            complete = self.flush(timeout)
+            self._complete = self.flush(timeout)
             self._closing = True
             self._wake.set()
             self._thread.join(timeout)
-        else:
-            complete = not (self._events or self._models or self._samples or self._run)
-        if self._thread.is_alive() or self._connection is None:
+        if self._thread.is_alive():
             return False
+        if self._connection is None:
+            return self._complete
         connection, self._connection = self._connection, None
         try:
             connection.execute("PRAGMA busy_timeout=1000")
@@ -197,7 +198,7 @@ class RunStore:
                 self._failure = f"{self.path}: {error}"
         finally:
             connection.close()
-        return complete
+        return self._complete
 
     def _write_until_closed(self) -> None:
         last_beat = time.monotonic()

@@ -1,0 +1,265 @@
+"""Reading run.db: beside a writer, on read-only media, and when rows are damaged."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs import connection
+from forge_tui.runs.reader import RunReader
+
+
+def change(path: Path, sql: str) -> None:
+    database = sqlite3.connect(path)
+    with database:
+        database.execute(sql)
+    database.close()
+
+
+def written(runs: Any, epochs: int = 10) -> Path:
+    made = runs.store()
+    for number in range(1, epochs + 1):
+        made.append(runs.epoch(1, number, loss=1.0 / number, epochs=epochs))
+        made.append(runs.epoch(2, number, loss=2.0 / number, epochs=epochs))
+    made.close()
+    return made.path
+
+
+def test_a_directory_without_a_run_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="there is no run in"):
+        RunReader(tmp_path)
+    (tmp_path / "run.db").mkdir()
+    with pytest.raises(RunDirectoryError, match="not a file"):
+        RunReader(tmp_path / "run.db" / "..")
+
+
+def test_other_files_are_told_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "run.db"
+    path.write_bytes(b"")
+    with pytest.raises(RunDirectoryError, match="is empty"):
+        RunReader(path)
+    path.write_bytes(b"text " * 1000)
+    with pytest.raises(RunDirectoryError, match="is not the database of a run"):
+        RunReader(path)
+    path.unlink()
+    change(path, "CREATE TABLE run (x)")
+    with pytest.raises(RunDirectoryError, match="is not the database of a run"):
+        RunReader(path)
+
+
+def test_a_view_in_place_of_a_table_is_refused(runs: Any) -> None:
+    path = written(runs)
+    change(path, "DROP TABLE events")
+    change(path, "CREATE VIEW events AS SELECT 1 AS seq, '{}' AS record, 0 AS crc")
+    with pytest.raises(RunDirectoryError, match="tables are missing"):
+        RunReader(path)
+
+
+def test_pages_of_events_join_without_gap_or_overlap(runs: Any) -> None:
+    reader = RunReader(written(runs))
+    position, seen = 0, []
+    while page := reader.events(position, limit=3):
+        assert len(page) <= 3
+        seen += [seq for seq, _ in page]
+        position = page[-1][0]
+    assert seen == list(range(1, 21))
+
+
+def test_a_retry_replaces_the_epochs_it_does_again(runs: Any) -> None:
+    made = runs.store()
+    for number in range(1, 7):
+        made.append(runs.epoch(1, number, loss=10.0 + number))
+    for number in range(4, 6):
+        made.append(runs.epoch(1, number, loss=20.0 + number, attempt=2))
+    made.flush()
+    reader = RunReader(made.path)
+    assert [(e.epoch, e.loss, e.attempt) for e in reader.epochs(1)] == [
+        (1, 11.0, 1), (2, 12.0, 1), (3, 13.0, 1), (4, 24.0, 2), (5, 25.0, 2),
+    ]  # fmt: skip
+    assert reader.series(1, "loss", 100) == [
+        (n, v, v) for n, v in zip(range(1, 6), [11.0, 12, 13, 24, 25], strict=True)
+    ]
+    assert len(reader.events()) == 8
+
+
+def test_a_series_keeps_the_extremes_of_each_bucket(runs: Any) -> None:
+    made = runs.store()
+    values = [5.0, 1.0, 4.0, 2.0, 9.0, 3.0, None, None]
+    for number, value in enumerate(values, 1):
+        made.append(runs.epoch(1, number, loss=value))
+    made.flush()
+    reader = RunReader(made.path)
+    assert reader.series(1, "loss", 4) == [(2, 1.0, 5.0), (4, 2.0, 4.0), (6, 3.0, 9.0), (8, None, None)]
+    made.append(runs.epoch(1, 9, loss=0.5))
+    made.flush()
+    assert reader.series(1, "loss", 1) == [(9, 0.5, 9.0)]
+    assert reader.series(1, "validation_accuracy", 2) == [(5, None, None), (9, None, None)]
+    assert reader.series(7, "loss", 4) == []
+    with pytest.raises(ValueError, match="no column 'loss; DROP TABLE run'"):
+        reader.series(1, "loss; DROP TABLE run", 4)
+    with pytest.raises(ValueError, match="buckets"):
+        reader.series(1, "loss", 0)
+
+
+def test_a_changed_number_is_reported_and_never_shown(runs: Any) -> None:
+    path = written(runs)
+    change(path, "UPDATE epochs SET loss = 0.0001 WHERE seq = 5")
+    change(path, "UPDATE epochs SET validation_loss = 0.1 WHERE seq = 6")
+    reader = RunReader(path)
+    assert [record.epoch for record in reader.epochs(1)] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert [epoch for epoch, _, _ in reader.series(1, "loss", 100)] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert min(low for _, low, _ in reader.series(1, "loss", 2) if low is not None) == 0.1
+    assert [seq for seq, _ in reader.events()] == [seq for seq in range(1, 21) if seq not in (5, 6)]
+    assert reader.problems == (
+        f"{path}: 2 rows of table epochs do not match their checksum (the first is number 5) and are left out",
+    )
+
+
+def test_a_changed_event_model_and_sample_are_reported(runs: Any) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1, step=2**70))
+    made.add_resources({"time": 1.0, "x": 1})
+    made.close()
+    for table in ("events", "resources", "models"):
+        change(made.path, f"UPDATE {table} SET record = replace(record, '1', '7')")
+    reader = RunReader(made.path)
+    assert reader.events() == []
+    assert reader.resources() == []
+    assert reader.models()[0] == []
+    assert [problem.split("table ")[1].split(" ")[0] for problem in reader.problems] == [
+        "events",
+        "resources",
+        "models",
+    ]
+
+
+def test_a_damaged_run_row_is_an_error(runs: Any) -> None:
+    path = written(runs)
+    change(path, "UPDATE run SET heartbeat = heartbeat + 1")
+    with pytest.raises(RunDirectoryError, match="does not match its checksum"):
+        RunReader(path)
+    change(path, "DELETE FROM run")
+    with pytest.raises(RunDirectoryError, match="record of the run is missing"):
+        RunReader(path)
+
+
+def test_missing_rows_are_noticed(runs: Any) -> None:
+    path = written(runs)
+    change(path, "DELETE FROM epochs WHERE seq IN (3, 20)")
+    change(path, "DELETE FROM models WHERE model_index = 2")
+    reader = RunReader(path)
+    assert len(reader.events()) == 18
+    assert len(reader.models()[0]) == 1
+    assert reader.problems == (
+        f"{path}: 1 row of table models are missing".replace("are", "is"),
+        f"{path}: 2 rows of the history are missing (the first is number 3)",
+    )
+
+
+def test_a_page_of_bad_rows_is_no_end(runs: Any) -> None:
+    path = written(runs)
+    change(path, "UPDATE epochs SET step = step + 1 WHERE seq <= 10")
+    assert RunReader(path).events(limit=2)[0][0] == 11
+
+
+def test_reading_shares_one_moment(runs: Any) -> None:
+    made = runs.store()
+    reader = RunReader(made.path)
+    with reader.reading():
+        assert reader.events() == []
+        made.append(runs.epoch(1, 1))
+        assert made.flush()
+        assert reader.events() == []
+    assert len(reader.events()) == 1
+
+
+def test_a_viewer_that_is_reading_holds_up_nobody(runs: Any) -> None:
+    made = runs.store()
+    reader = RunReader(made.path)
+    with reader.reading():
+        reader.events()
+        made.append(runs.epoch(1, 1))
+        assert made.close()
+    assert len(RunReader(made.path).events()) == 1
+
+
+def test_a_locked_database_is_no_news(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.01)
+    path = written(runs)
+    reader = RunReader(path)
+    info, heartbeat = reader.info(), reader.heartbeat()
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("BEGIN EXCLUSIVE")
+    assert reader.info() == info
+    assert reader.heartbeat() == heartbeat
+    assert reader.models(1) == ([], 1)
+    assert reader.events() == []
+    with pytest.raises(RunDirectoryError, match="locked by another program"):
+        RunReader(path)
+    writer.execute("ROLLBACK")
+    writer.close()
+    assert len(reader.events()) == 20
+
+
+READ = """
+import json, os, sys
+from pathlib import Path
+if os.geteuid() == 0:
+    os.setgid(65534); os.setuid(65534)
+from forge_tui.runs.reader import RunReader
+reader = RunReader(Path(sys.argv[1]))
+print(json.dumps([[seq for seq, _ in reader.events()], len(reader.models()[0]), reader.problems]))
+reader.close()
+"""
+
+
+def read_as_nobody(path: Path) -> Any:
+    """Read as a user who may not write: as root every directory is writable."""
+    for directory in (path, *path.parents):
+        if directory.stat().st_uid == os.geteuid() and directory != Path("/"):
+            directory.chmod(directory.stat().st_mode | 0o055)
+    for file in path.iterdir():
+        file.chmod(0o444)
+    path.chmod(0o555)
+    try:
+        ended = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+    finally:
+        path.chmod(0o755)
+
+
+@pytest.mark.parametrize("kept", [("-wal", "-shm"), ("-wal",), ()])
+def test_read_only_copies_of_finished_and_of_killed_runs(runs: Any, tmp_path: Path, kept: tuple[str, ...]) -> None:
+    made = runs.store()
+    for number in range(1, 4):
+        made.append(runs.epoch(1, number))
+    assert made.flush()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    if not kept:
+        made.close()
+    for suffix in ("", *kept):
+        shutil.copy(f"{made.path}{suffix}", copy)
+    assert read_as_nobody(copy) == [[1, 2, 3], 2, []]
+    assert sorted(os.listdir(copy)) == sorted(f"run.db{suffix}" for suffix in ("", *kept))
+
+
+def test_a_wal_database_without_its_wal_is_read_on_read_only_media(runs: Any, tmp_path: Path) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    made._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(made.path, copy)
+    assert read_as_nobody(copy) == [[1], 2, []]

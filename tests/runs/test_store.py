@@ -1,0 +1,279 @@
+"""Writing run.db: nothing is lost, nothing waits for the disk, one plain file is left."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.events import Decision, ModelStarted, RunStateChanged
+from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.runs import schema, store
+from forge_tui.runs.reader import RunReader
+from forge_tui.runs.store import RunStore
+
+
+def files(path: Path) -> list[str]:
+    return sorted(os.listdir(path.parent))
+
+
+def test_a_new_run_is_there_whole_and_private(runs: Any) -> None:
+    made = runs.store()
+    reader = RunReader(made.path)
+    assert reader.info() == runs.info(made.path.parent)
+    assert reader.models() == (runs.models(), 1)
+    assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
+    with pytest.raises(RunDirectoryError, match=r"is there already.*forge-tui resume"):
+        RunStore.create(made.path, runs.info(made.path.parent), [])
+
+
+def test_epochs_and_events_come_back_in_the_order_they_happened(runs: Any) -> None:
+    made = runs.store()
+    made.append(RunStateChanged(time=1.0, state="running"))
+    made.append(runs.epoch(1, 1))
+    made.append(Decision(time=2.0, kind="admit", reason="[bold]free[/] – ünï"))
+    made.append(runs.epoch(2, 1, loss=math.nan, validation_accuracy=0.75))
+    assert made.flush()
+    events = RunReader(made.path).events()
+    assert [seq for seq, _ in events] == [1, 2, 3, 4]
+    assert [record["event"] for _, record in events] == [
+        "run_state_changed", "epoch_finished", "decision", "epoch_finished",
+    ]  # fmt: skip
+    assert {record["run"] for _, record in events} == {"run"}
+    assert events[2][1]["reason"] == "[bold]free[/] – ünï"
+    assert events[1][1]["loss"] == 0.5
+    assert "diverged" not in events[1][1]
+    assert events[3][1]["loss"] is None
+    assert events[3][1]["diverged"] is True
+    assert events[3][1]["validation_accuracy"] == 0.75
+    database = sqlite3.connect(made.path)
+    assert database.execute("SELECT seq FROM epochs ORDER BY seq").fetchall() == [(2,), (4,)]
+    assert database.execute("SELECT seq FROM events ORDER BY seq").fetchall() == [(1,), (3,)]
+    database.close()
+
+
+def test_only_the_newest_state_of_a_model_is_written(runs: Any) -> None:
+    made = runs.store()
+    states = [replace(runs.models()[1], phase=TrainingPhase.TRAINING, epoch=n) for n in range(1, 8)]
+    reader = RunReader(made.path)
+    _, revision = reader.models()
+    for state in states:
+        made.put_model(state)
+    assert made.flush()
+    changed, later = reader.models(revision)
+    assert changed == [states[-1]]
+    assert later > revision
+    assert reader.models(later) == ([], later)
+
+
+def test_the_run_record_and_the_time_of_writing(runs: Any) -> None:
+    moments = iter(range(100, 100_000))
+    made = runs.store(clock=lambda: float(next(moments)))
+    reader = RunReader(made.path)
+    before = reader.heartbeat()
+    made.put_run(replace(reader.info(), state=RunState.RUNNING, workers=2))
+    assert made.flush()
+    after = reader.heartbeat()
+    assert reader.info().state is RunState.RUNNING
+    assert after.count > before.count
+    assert after.written > before.written
+
+
+def test_closing_leaves_one_plain_file(runs: Any) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    assert made.close()
+    assert files(made.path) == ["run.db"]
+    assert made.close()
+    database = sqlite3.connect(made.path)
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+    database.close()
+    assert len(RunReader(made.path).epochs(1)) == 1
+    assert files(made.path) == ["run.db"]
+
+
+def test_going_on_continues_all_numbers(runs: Any) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    made.add_resources({"time": 1.0, "cpu_percent": 50.0})
+    made.close()
+    heartbeat, (_, revision) = RunReader(made.path).heartbeat(), RunReader(made.path).models()
+    again = RunStore.open(made.path)
+    again.append(runs.epoch(1, 2))
+    again.add_resources({"time": 2.0, "cpu_percent": math.inf})
+    again.put_model(runs.models()[0])
+    again.close()
+    reader = RunReader(made.path)
+    assert [seq for seq, _ in reader.events()] == [1, 2]
+    assert reader.resources() == [
+        (1, {"time": 1.0, "cpu_percent": 50.0}), (2, {"time": 2.0, "cpu_percent": None}),
+    ]  # fmt: skip
+    assert reader.resources(since_seq=1)[0][0] == 2
+    assert reader.heartbeat().count > heartbeat.count
+    assert [model.index for model in reader.models(revision)[0]] == [1]
+
+
+def test_a_run_that_was_killed_is_read_and_gone_on_with(runs: Any, tmp_path: Path) -> None:
+    script = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from conftest import run_info, model_states, epoch
+from forge_tui.runs.store import RunStore
+path = Path(sys.argv[1])
+path.mkdir()
+store = RunStore.create(path / "run.db", run_info(path), model_states())
+for number in range(1, 6):
+    store.append(epoch(1, number))
+assert store.flush()
+os.kill(os.getpid(), 9)
+"""
+    here = str(Path(__file__).parent)
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "killed"), here], check=False)
+    assert ended.returncode == -9
+    database = tmp_path / "killed" / "run.db"
+    assert [record.epoch for record in RunReader(database).epochs(1)] == [1, 2, 3, 4, 5]
+    again = RunStore.open(database)
+    again.append(runs.epoch(1, 6))
+    assert again.close()
+    assert [seq for seq, _ in RunReader(database).events()] == [1, 2, 3, 4, 5, 6]
+    assert files(database) == ["run.db"]
+
+
+def test_a_locked_database_keeps_the_buffer_and_says_so(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = runs.store()
+    other = sqlite3.connect(made.path, isolation_level=None)
+    monkeypatch.setattr(store, "_BUSY_SECONDS", 0.05)
+    made._connection.execute("PRAGMA busy_timeout=50")
+    other.execute("BEGIN IMMEDIATE")
+    made.append(runs.epoch(1, 1))
+    failed = threading.Event()
+    original = made._write
+    monkeypatch.setattr(made, "_write", lambda batch: original(batch) or failed.set() or False)
+    made.append(runs.epoch(1, 2))
+    assert failed.wait(20)
+    assert "locked" in made.problem
+    other.execute("ROLLBACK")
+    other.close()
+    assert made.flush(20)
+    assert made.problem is None
+    assert [record.epoch for record in RunReader(made.path).epochs(1)] == [1, 2]
+
+
+def test_a_full_disk_keeps_the_buffer_and_nothing_is_written_twice(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = runs.store()
+    assert made.flush()
+    pages = made._connection.execute("PRAGMA page_count").fetchone()[0]
+    connect = store._connect
+
+    def full(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        return connection
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_connect", full)
+        made._connection.execute(f"PRAGMA max_page_count={pages}")
+        for number in range(1, 2_001):
+            made.append(runs.epoch(1, number, epochs=2_000))
+        assert not made.flush(0.3)
+        assert "full" in made.problem
+    assert made.flush(20)
+    assert made.problem is None
+    assert [record.epoch for record in RunReader(made.path).epochs(1)] == list(range(1, 2_001))
+
+
+def test_a_commit_that_failed_after_reaching_the_disk_is_not_repeated(
+    runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs.store()
+    original, calls = store.write_batch, []
+
+    def failing(*arguments: Any) -> Any:
+        calls.append(arguments[1])
+        position = original(*arguments)
+        if len(calls) == 1:
+            raise sqlite3.OperationalError("disk I/O error")
+        return position
+
+    monkeypatch.setattr(store, "write_batch", failing)
+    made.append(runs.epoch(1, 1))
+    assert made.flush(20)
+    assert [seq for seq, _ in RunReader(made.path).events()] == [1]
+
+
+def test_a_deleted_database_is_a_problem_in_words(runs: Any) -> None:
+    made = runs.store()
+    made.path.unlink()
+    made.append(runs.epoch(1, 1))
+    assert not made.flush(1.0)
+    assert "was deleted or replaced" in made.problem
+
+
+def test_what_does_not_fit_the_columns_is_kept_and_stops_nothing(runs: Any) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1, step=2**70))
+    made.append(
+        ModelStarted(
+            time=1.0, model="m", index=1, attempt=1, config={("a",): object, "bytes": "\udc80"}, seed=1, parameters=1,
+            worker=1, device="cpu", threads=1,
+        )
+    )  # fmt: skip
+    made.append(runs.epoch(1, 2))
+    assert made.flush()
+    events = RunReader(made.path).events()
+    assert [record["event"] for _, record in events] == ["epoch_finished", "model_started", "epoch_finished"]
+    assert events[0][1]["step"] == 2**70
+
+
+def test_a_sample_without_time_is_the_callers_error(runs: Any) -> None:
+    with pytest.raises(KeyError):
+        runs.store().add_resources({"cpu_percent": 1.0})
+
+
+def test_a_backlog_is_written_in_several_transactions(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "LARGEST_BATCH", 10)
+    made = runs.store()
+    for number in range(1, 96):
+        made.append(runs.epoch(1, number, epochs=100))
+    assert made.flush()
+    assert [seq for seq, _ in RunReader(made.path).events()] == list(range(1, 96))
+
+
+@pytest.mark.parametrize("newer", [schema.VERSION + 1, 99])
+def test_a_newer_database_is_refused(runs: Any, newer: int) -> None:
+    made = runs.store()
+    made.close()
+    database = sqlite3.connect(made.path)
+    database.execute(f"PRAGMA user_version={newer}")
+    database.close()
+    for refuse in (RunStore.open, RunReader):
+        with pytest.raises(RunDirectoryError, match=rf"newer forge-tui \(format {newer}"):
+            refuse(made.path)
+
+
+def test_opening_what_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match="is missing"):
+        RunStore.open(tmp_path / "run.db")
+    (tmp_path / "run.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
+    with pytest.raises(RunDirectoryError, match="cannot go on writing"):
+        RunStore.open(tmp_path / "run.db")
+
+
+def test_a_network_file_system_gets_a_rollback_journal(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "is_network", lambda path: True)
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    assert "run.db-wal" not in files(made.path)
+    assert len(RunReader(made.path).epochs(1)) == 1
