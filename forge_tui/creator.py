@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from forge_tui import session
 from forge_tui.errors import TrainingFailed, UsageError
@@ -18,7 +18,6 @@ from forge_tui.resources.manager import ResourceManager
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 
 _MODELS = 3
-_MODES = ("series", "parallel")
 _FOLLOW_SECONDS = 0.2
 _LOG = logging.getLogger("forge_tui")
 
@@ -46,7 +45,7 @@ class CognateCreator:
         directory, `TrainingFailed` if a model did not complete.
         """
         mode = self.config.training_mode if training_mode is None else training_mode
-        if mode not in _MODES:
+        if mode not in ("series", "parallel"):
             raise UsageError(f"training_mode = {mode!r}: must be 'series' or 'parallel'")
         if mode == "series":
             return self._create_models_series(save_dir)
@@ -112,7 +111,7 @@ class CognateCreator:
             ],
         }
 
-    def _create(self, save_dir: str | os.PathLike[str], mode: str, workers: int) -> list[str]:
+    def _create(self, save_dir: str | os.PathLike[str], mode: Literal["series", "parallel"], workers: int) -> list[str]:
         directory = os.fspath(save_dir)
         config = dataclasses.replace(self.config, training_mode=mode, max_parallel_workers=workers)
         settings = Settings(training=config, run=RunSettings(models=_MODELS, output=directory))

@@ -120,13 +120,14 @@ def _progress(err: IO[str]) -> Iterator[Any]:
 
 
 def _lines(err: IO[str]) -> Any:
-    last = [float("-inf"), ""]
+    shown_at, shown = float("-inf"), ""
 
     def show(snapshot: Snapshot) -> None:
+        nonlocal shown_at, shown
         now = time.monotonic()
         line = progress_line(snapshot)
-        if line != last[1] and (now - float(last[0]) >= _LINE_SECONDS or not snapshot.state.is_live):
-            last[:] = [now, line]
+        if line != shown and (now - shown_at >= _LINE_SECONDS or not snapshot.state.is_live):
+            shown_at, shown = now, line
             err.write(f"{time.strftime('%H:%M:%S')} {line}\n")
             err.flush()
 

@@ -46,8 +46,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         return _check(settings)
     if name != "demo" and not (arguments.no_ui or arguments.detach):
         raise UsageError("give --no-ui to train in batch mode, or a command: `forge-tui --help` lists them")
-    previous = "move" if arguments.overwrite else "refuse"
-    started = session.start(settings, detach=True, previous=previous)
+    started = session.start(settings, detach=True, previous="move" if arguments.overwrite else "refuse")
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -190,6 +191,25 @@ class RunDirectory:
         for directory in (self.checkpoints, self.commands, self.logs):
             _make_directory(directory)
         return destination
+
+    def delete(self) -> None:
+        """Delete everything forge-tui put here, and the directory itself if nothing else is in it.
+
+        Call it with the lock held. Raises `RunDirectoryError`.
+        """
+        self.check_owner()
+        try:
+            previous = [Path(entry.path) for entry in os.scandir(self.path) if _PREVIOUS.fullmatch(entry.name)]
+            for path in (*self._earlier_files(), *previous, self.path / _MOVING):
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+            for room in (self.checkpoints, self.commands, self.logs):
+                if room.is_dir():
+                    room.rmdir()
+            self.lock.unlink(missing_ok=True)
+            if not any(os.scandir(self.path)):
+                self.path.rmdir()
+        except OSError as error:
+            raise in_words(error, "delete the run in", self.path) from error
 
     def _earlier_files(self) -> Iterator[Path]:
         try:
