@@ -42,7 +42,7 @@ def _config(arguments: argparse.Namespace) -> int:
         preset=arguments.preset,
         settings_file=arguments.settings,
         flags=flag_values(arguments),
-        assignments=arguments.set or (),
+        assignments=arguments.set,
     )
     rows = config_rows(resolved)
     if resolved.settings.run.json:

@@ -59,7 +59,7 @@ def _settings(arguments: argparse.Namespace, *, demo: bool) -> Any:
         preset=arguments.preset,
         settings_file=arguments.settings,
         flags={**_DEMO, **given} if demo else given,
-        assignments=arguments.set or (),
+        assignments=arguments.set,
     ).settings
 
 

@@ -66,6 +66,7 @@ class TestBackwardCompatibility(Sandboxed):
         import agent_forge.phases.cognate_pretrain.cognate_creator as creator
         import agent_forge.utils.progress_aggregator as aggregator
         import agent_forge.utils.resource_manager as manager
+
         import forge_tui
 
         self.assertIs(creator.CognateCreator, forge_tui.CognateCreator)
@@ -284,9 +285,7 @@ class TestProgressAggregation(unittest.TestCase):
     def test_message_in_series(self) -> None:
         aggregator = ProgressAggregator(total_models=3)
         aggregator.update_model_progress(1, TrainingPhase.TRAINING, 50, 100)
-        self.assertEqual(
-            aggregator.format_progress_message("series"), "Training model 1/3: Epoch 50/100 (50.0%)"
-        )
+        self.assertEqual(aggregator.format_progress_message("series"), "Training model 1/3: Epoch 50/100 (50.0%)")
 
     def test_completion_and_failure(self) -> None:
         aggregator = ProgressAggregator(total_models=2)
@@ -377,7 +376,8 @@ class TestErrorHandling(Sandboxed):
         self.assertIn("detect", reason.lower())
 
     def test_little_memory_means_one_worker(self) -> None:
-        memory = mock.Mock(total=16 * GIB, available=2 * GIB, used=14 * GIB, percent=87.5, free=GIB, cached=0, buffers=0)
+        sizes = {"total": 16 * GIB, "available": 2 * GIB, "used": 14 * GIB, "free": GIB, "cached": 0, "buffers": 0}
+        memory = mock.Mock(percent=87.5, **sizes)
         with mock.patch.object(psutil, "virtual_memory", return_value=memory):
             count, reason = ResourceManager().validate_worker_count(4)
         self.assertEqual(count, 1)
