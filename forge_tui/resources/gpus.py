@@ -1,0 +1,54 @@
+"""The NVIDIA GPUs of this machine, by NVML."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+# Any of these means a driver; without one neither the library (50 ms to import) nor NVML is touched.
+_DRIVER_FILES = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU; memory in bytes, use in percent (None where the driver does not tell)."""
+
+    index: int
+    name: str
+    memory_total: int
+    memory_used: int
+    utilization_percent: float | None = None
+
+
+def read_gpus() -> tuple[Gpu, ...]:
+    """All GPUs NVML knows; none without a driver. Raises `OSError` when NVML is there but does not answer."""
+    if not any(os.path.exists(path) for path in _DRIVER_FILES):
+        return ()
+    import pynvml  # heavy: only where there is a driver
+
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError_LibraryNotFound:
+        return ()
+    except pynvml.NVMLError as error:
+        raise OSError(f"NVML: {error}") from error
+    try:
+        return tuple(_read_gpu(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    except pynvml.NVMLError as error:
+        raise OSError(f"NVML: {error}") from error
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _read_gpu(index: int) -> Gpu:
+    import pynvml
+
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    name = pynvml.nvmlDeviceGetName(handle)
+    try:
+        utilization: float | None = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError:  # not supported on partitioned (MIG) and some older devices
+        utilization = None
+    name = name.decode() if isinstance(name, bytes) else str(name)
+    return Gpu(index, name, int(memory.total), int(memory.used), utilization)

@@ -1,0 +1,299 @@
+"""How many workers and threads the machine allows, and the reason in words.
+
+Policy `shared` leaves at least half of the machine to others; `dedicated` takes all CPUs and measured memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from forge_tui.errors import ResourceError
+
+if TYPE_CHECKING:
+    from forge_tui.resources.hardware import SystemResources
+
+GIB = 2**30
+
+# The description's limits; `[resources]` of the settings has the same defaults (a test compares them).
+MEMORY_PER_WORKER = 8.0  # GiB
+MAX_CPU_UTILIZATION = 0.5  # part of the CPUs
+HIGH_CPU_THRESHOLD = 80.0  # percent
+MIN_AVAILABLE_MEMORY = 8.0  # GiB
+MAX_SUGGESTED_WORKERS = 6
+
+# Firmware and kernel keep a part of the memory that is sold as 8, 16, 32 or 64 GB; what is left is up to 5 % less.
+_FIRMWARE_SHARE = 1.05
+MEASURED_MARGIN = 1.15  # workers differ: sequence lengths, allocator, validation
+
+
+class Thresholds(Protocol):
+    """What the arithmetic needs of `settings.schema.ResourceSettings`."""
+
+    @property
+    def policy(self) -> str: ...
+    @property
+    def memory_per_worker_gb(self) -> float | str: ...
+    @property
+    def max_cpu_utilization(self) -> float: ...
+    @property
+    def high_cpu_threshold(self) -> float: ...
+    @property
+    def min_available_memory_gb(self) -> float: ...
+    @property
+    def max_suggested_workers(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class DefaultThresholds:
+    """The defaults of `[resources]`, at hand without the settings' schema (which costs 90 ms to import)."""
+
+    policy: str = "shared"
+    memory_per_worker_gb: float | str = MEMORY_PER_WORKER
+    max_cpu_utilization: float = MAX_CPU_UTILIZATION
+    high_cpu_threshold: float = HIGH_CPU_THRESHOLD
+    min_available_memory_gb: float = MIN_AVAILABLE_MEMORY
+    max_suggested_workers: int = MAX_SUGGESTED_WORKERS
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLimit:
+    """How many workers may run at once, what decided it, and the flag that would allow more.
+
+    `limited_by`: `cpu`, `memory`, `busy`, `other_runs` or `detection` where the machine allows fewer than requested;
+    `request` where it would allow more; `none` where it allows just as many. `threads_allowed`: for each worker.
+    """
+
+    workers: int
+    requested: int
+    policy: str
+    reason: str
+    limited_by: str
+    hint: str | None
+    threads_allowed: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Cap:
+    workers: int
+    limited_by: str
+    reason: str
+    hint: str | None
+
+
+def worker_limit(
+    requested: int,
+    resources: SystemResources,
+    settings: Thresholds,
+    *,
+    mode: str = "parallel",
+    worker_bytes: int | None = None,
+    running: int = 0,
+    growth_bytes: int = 0,
+    other_workers: int = 0,
+) -> WorkerLimit:
+    """The workers that may run at once; at least one, whatever the limits say.
+
+    `worker_bytes`: what a worker takes, measured or estimated, where memory is measured; beside `running` workers,
+    which are expected to grow by `growth_bytes` altogether. `other_workers`: of this user's other runs.
+    """
+    if requested < 1:
+        threads = threads_allowed(1, resources, settings)
+        reason = f"Invalid worker count {requested}: at least one worker is needed, so one is used"
+        return WorkerLimit(1, requested, settings.policy, reason, "request", "--workers 1", threads)
+    caps = [_cpu_cap(resources, settings)]
+    caps += _memory_caps(requested, resources, settings, worker_bytes, running, growth_bytes)
+    warnings = list(_warnings(resources, settings))
+    if other_workers > 0:
+        share = min(cap.workers for cap in caps)
+        caps.append(
+            _Cap(
+                max(1, share - other_workers),
+                "other_runs",
+                f"your other runs have {_count(other_workers)} of the {_count(share)} that fit",
+                "--after RUN",
+            )
+        )
+    if resources.failures:
+        what = "; ".join(resources.failures)
+        caps.insert(0, _Cap(0, "detection", f"detection failed ({what}), so one worker is used", None))
+    elif settings.policy == "shared":
+        caps[:0] = _one_worker_caps(resources, settings)
+    tightest = min(caps, key=lambda cap: cap.workers)  # the first of equals: the more pressing reason
+    capacity = max(1, tightest.workers)
+    wanted = 1 if mode == "series" else requested
+    workers = min(wanted, capacity)
+    threads = threads_allowed(workers, resources, settings)
+    if tightest.limited_by == "detection" or capacity < wanted:
+        warnings += _memory_warning(requested, resources, settings, workers)
+        words = tightest.reason if workers == requested else f"{workers} instead of {requested}: {tightest.reason}"
+        limited_by, hint = tightest.limited_by, tightest.hint
+    elif mode == "series":
+        words, limited_by, hint = "one model at a time (series mode)", "none", None
+        if capacity > 1:
+            words += f"; this machine allows {_count(capacity)}"
+            limited_by, hint = "request", "--mode parallel"
+    elif capacity > wanted:
+        words = f"{_count(workers)} as requested; this machine allows {capacity}: {tightest.reason}"
+        limited_by, hint = "request", f"--workers {capacity}"
+    else:
+        words = f"{_count(workers)} as requested, all that this machine allows: {tightest.reason}"
+        limited_by, hint = "none", tightest.hint
+    return WorkerLimit(
+        workers, requested, settings.policy, words, limited_by, hint, threads, tuple(dict.fromkeys(warnings))
+    )
+
+
+def threads_allowed(workers: int, resources: SystemResources, settings: Thresholds, *, other_threads: int = 0) -> int:
+    """Threads for each of `workers`, so that all together keep within the CPUs the policy gives; at least one."""
+    return max(1, (cpu_share(resources, settings) - other_threads) // max(1, workers))
+
+
+def cpu_share(resources: SystemResources, settings: Thresholds) -> int:
+    """CPUs that all workers together may use under the policy; at least one."""
+    if settings.policy == "dedicated":
+        return max(1, resources.cpu_count)
+    return max(1, math.floor(resources.cpu_count * settings.max_cpu_utilization + 1e-9))
+
+
+def recommended_workers(resources: SystemResources, settings: Thresholds) -> int:
+    """The workers to suggest: what the machine allows, at most `max_suggested_workers`."""
+    return worker_limit(settings.max_suggested_workers, resources, settings).workers
+
+
+def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> None:
+    """Raise `ResourceError` when one model's own estimate (bytes) exceeds all the memory this process may use."""
+    if resources.failures or estimated_bytes <= resources.memory_gb * GIB:
+        return
+    source = f" ({resources.memory_limit_source})" if resources.memory_limit_source else ""
+    raise ResourceError(
+        f"one model needs about {estimated_bytes / GIB:.1f} GB, but {resources.memory_gb:.1f} GB is all that this "
+        f"process may use{source}: train with a smaller --model-size or --batch-size, or raise that limit"
+    )
+
+
+def memory_capacity(resources: SystemResources, settings: Thresholds) -> int | None:
+    """Workers that fit in memory at a fixed size each; None where memory is measured instead."""
+    if _is_measured(settings):
+        return None
+    return math.floor(_FIRMWARE_SHARE * resources.memory_gb / float(settings.memory_per_worker_gb) + 1e-9)
+
+
+def is_busy(resources: SystemResources, settings: Thresholds) -> bool:
+    """Whether others' work keeps the CPUs busier than the threshold."""
+    return _others_percent(resources) > settings.high_cpu_threshold
+
+
+def is_low_on_memory(resources: SystemResources, settings: Thresholds) -> bool:
+    """Whether less memory is available than the policy wants to see free."""
+    return resources.available_memory_gb < settings.min_available_memory_gb
+
+
+def _is_measured(settings: Thresholds) -> bool:
+    return settings.policy == "dedicated" or settings.memory_per_worker_gb == "measured"
+
+
+def _others_percent(resources: SystemResources) -> float:
+    return resources.cpu_usage_percent if resources.others_cpu_percent is None else resources.others_cpu_percent
+
+
+def _cpu_cap(resources: SystemResources, settings: Thresholds) -> _Cap:
+    cpus = f"the {resources.cpu_count} CPUs" if resources.cpu_count != 1 else "the one CPU"
+    cpus += f" this process may use{_because(resources.cpu_limit_source)}"
+    if settings.policy == "dedicated":
+        return _Cap(cpu_share(resources, settings), "cpu", f"a CPU for each worker of {cpus} (policy dedicated)", None)
+    part = "half" if settings.max_cpu_utilization == 0.5 else f"{100 * settings.max_cpu_utilization:g} %"
+    reason = f"CPU limit: at most {part} of {cpus} (policy shared)"
+    hint = "--policy dedicated" if resources.cpu_count > 1 else None
+    return _Cap(cpu_share(resources, settings), "cpu", reason, hint)
+
+
+def _memory_caps(
+    requested: int,
+    resources: SystemResources,
+    settings: Thresholds,
+    worker_bytes: int | None,
+    running: int,
+    growth_bytes: int,
+) -> list[_Cap]:
+    fixed = memory_capacity(resources, settings)
+    where = _because(resources.memory_limit_source)
+    if fixed is not None:
+        each = float(settings.memory_per_worker_gb)
+        reason = (
+            f"Memory warning: {_count(requested)} {'needs' if requested == 1 else 'need'} {requested * each:g}GB, "
+            f"but only {resources.memory_gb:.1f}GB available{where} ({each:g} GB a worker, policy {settings.policy})"
+        )
+        if fixed >= requested:
+            reason = f"memory limit: {each:g} GB a worker of {resources.memory_gb:.1f} GB{where}"
+        return [_Cap(fixed, "memory", reason, "--policy dedicated")]
+    if worker_bytes is None or worker_bytes <= 0:
+        return []
+    free = resources.available_memory_gb * GIB - growth_bytes
+    more = max(0, math.floor(free / (worker_bytes * MEASURED_MARGIN)))
+    reason = (
+        f"memory limit: a worker takes {_size(worker_bytes)} (with a margin of "
+        f"{100 * (MEASURED_MARGIN - 1):.0f} %), and {_size(max(0, free))} is available{where}"
+    )
+    if running:
+        reason += f" beside the {running} running"
+    return [_Cap(running + more, "memory", reason, "--batch-size N (smaller) or --model-size N (smaller)")]
+
+
+def _one_worker_caps(resources: SystemResources, settings: Thresholds) -> list[_Cap]:
+    caps = []
+    if is_low_on_memory(resources, settings):
+        caps.append(_Cap(1, "memory", _low_memory_words(resources, settings), "--policy dedicated"))
+    if is_busy(resources, settings):
+        caps.append(_Cap(1, "busy", _busy_words(resources, settings), "--policy dedicated"))
+    return caps
+
+
+def _warnings(resources: SystemResources, settings: Thresholds) -> list[str]:
+    warnings = [f"Detection failed: {failure}" for failure in resources.failures]
+    if settings.policy == "shared" and not resources.failures:
+        if is_low_on_memory(resources, settings):
+            warnings.append("Memory warning: " + _low_memory_words(resources, settings))
+        if is_busy(resources, settings):
+            warnings.append("CPU warning: " + _busy_words(resources, settings))
+    return warnings
+
+
+def _memory_warning(requested: int, resources: SystemResources, settings: Thresholds, workers: int) -> list[str]:
+    """The description's warning, where memory at a fixed size does not hold all that were requested."""
+    fixed = memory_capacity(resources, settings)
+    if fixed is None or resources.failures or requested <= max(1, fixed):
+        return []
+    needed = requested * float(settings.memory_per_worker_gb)
+    return [
+        f"Memory warning: {requested} workers need {needed:g}GB, but only {resources.memory_gb:.1f}GB available; "
+        f"using {workers}"
+    ]
+
+
+def _low_memory_words(resources: SystemResources, settings: Thresholds) -> str:
+    return (
+        f"only {resources.available_memory_gb:.1f} GB of memory is available, less than the "
+        f"{settings.min_available_memory_gb:g} GB that must be free{_because(resources.memory_limit_source)}"
+    )
+
+
+def _busy_words(resources: SystemResources, settings: Thresholds) -> str:
+    return (
+        f"the CPUs are {_others_percent(resources):.0f} % busy with others' work, more than "
+        f"{settings.high_cpu_threshold:g} % (high CPU usage)"
+    )
+
+
+def _because(source: str | None) -> str:
+    return f" ({source})" if source else ""
+
+
+def _count(workers: int) -> str:
+    return "1 worker" if workers == 1 else f"{workers} workers"
+
+
+def _size(size: float) -> str:
+    return f"{size / GIB:.1f} GB" if size >= 0.95 * GIB else f"{size / 2**20:.0f} MB"

@@ -1,0 +1,95 @@
+"""The one place that touches the system: psutil, /proc, /sys and the environment. Tests hand in another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from forge_tui.resources.gpus import Gpu, read_gpus
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Physical memory in bytes: all of it, and what can be had without swapping (cache counts as free)."""
+
+    total: int
+    available: int
+
+
+class SystemProbe:
+    """Reads this machine. Every method may raise; detection turns that into one worker.
+
+    `root` stands for `/` in all files read: a test hands in a directory with a /proc and a /sys of its own.
+    psutil's functions are looked up at each call.
+    """
+
+    def __init__(self, root: str | Path = "/", environment: Mapping[str, str] | None = None) -> None:
+        self.root = Path(root)
+        self.environment: Mapping[str, str] = os.environ if environment is None else environment
+
+    def read(self, path: str) -> str | None:
+        """Text of a file given by its absolute path; None where it does not exist or the kernel offers none."""
+        try:
+            return (self.root / path.lstrip("/")).read_text(errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            if error.errno in _NOT_OFFERED:
+                return None
+            raise
+
+    def writable(self, path: str) -> bool:
+        """Whether this process may write the file."""
+        return os.access(self.root / path.lstrip("/"), os.W_OK)
+
+    def cpu_count(self) -> int:
+        """Logical CPUs that are online. Raises `RuntimeError` where that cannot be told."""
+        count = psutil.cpu_count()
+        if count is None or count < 1:
+            raise RuntimeError("the number of CPUs cannot be told")
+        return int(count)
+
+    def online_cpus(self) -> int:
+        """CPUs the kernel has online: an affinity mask as wide as this is no limit."""
+        return os.sysconf("SC_NPROCESSORS_ONLN")
+
+    def affinity(self) -> frozenset[int] | None:
+        """CPUs this process may run on; None where the system has no such notion."""
+        if not hasattr(os, "sched_getaffinity"):
+            return None
+        return frozenset(os.sched_getaffinity(0))
+
+    def memory(self) -> Memory:
+        """Physical memory by psutil."""
+        memory = psutil.virtual_memory()
+        return Memory(int(memory.total), int(memory.available))
+
+    def cpu_percent(self, interval: float) -> float:
+        """Use of all CPUs of the machine over the next `interval` seconds (0–100)."""
+        return float(psutil.cpu_percent(interval=interval))
+
+    def cpu_times(self) -> list[tuple[float, float]]:
+        """(busy, total) seconds of each CPU since the machine started."""
+        return [_busy_and_total(times) for times in psutil.cpu_times(percpu=True)]
+
+    def load_average(self) -> tuple[float, float, float] | None:
+        """Mean number of runnable processes over 1, 5 and 15 minutes."""
+        return os.getloadavg() if hasattr(os, "getloadavg") else None
+
+    def gpus(self) -> tuple[Gpu, ...]:
+        """The GPUs of the machine. Raises `OSError` when the driver does not answer."""
+        return read_gpus()
+
+
+_NOT_OFFERED = {19, 95}  # ENODEV, EOPNOTSUPP: a pressure file of a kernel started with PSI off
+
+
+def _busy_and_total(times: Any) -> tuple[float, float]:
+    # As psutil.cpu_percent: guest time is already in user time, waiting for I/O is idle.
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total

@@ -1,0 +1,58 @@
+"""Memory of one process, from the kernel's own account (proc_pid_status(5))."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessMemory:
+    """Bytes: resident now, its highest so far, and the part that is not backed by files (None: not told)."""
+
+    resident: int
+    peak: int | None
+    anonymous: int | None
+
+
+def process_memory(pid: int) -> ProcessMemory | None:
+    """What a process has resident; None when it is gone (a zombie has no memory left)."""
+    try:
+        with open(f"/proc/{pid}/status", "rb") as file:
+            lines = file.read().decode(errors="replace").splitlines()
+    except FileNotFoundError:
+        return _by_psutil(pid)
+    except ProcessLookupError:
+        return None
+    sizes = {}
+    for line in lines:
+        name, _, rest = line.partition(":")
+        if name in ("VmRSS", "VmHWM", "RssAnon"):
+            sizes[name] = 1024 * int(rest.split()[0])
+    if "VmRSS" not in sizes:
+        return None
+    return ProcessMemory(sizes["VmRSS"], sizes.get("VmHWM"), sizes.get("RssAnon"))
+
+
+def peak_rss(pid: int) -> int | None:
+    """The most a process has had resident so far, in bytes; None when it is gone or the system does not tell."""
+    memory = process_memory(pid)
+    return memory.peak if memory else None
+
+
+def process_tree_rss(pid: int) -> int:
+    """Resident bytes of a process and all its descendants; pages they share count once for each."""
+    try:
+        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    memories = (process_memory(process.pid) for process in processes)
+    return sum(memory.resident for memory in memories if memory is not None)
+
+
+def _by_psutil(pid: int) -> ProcessMemory | None:
+    try:
+        return ProcessMemory(int(psutil.Process(pid).memory_info().rss), None, None)
+    except psutil.Error:
+        return None
