@@ -24,8 +24,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _doctor(as_json: bool) -> int:
+    from forge_tui.resources.doctor import doctor_text
     from forge_tui.resources.manager import ResourceManager
-    from forge_tui.resources.report import doctor_text
 
     report = ResourceManager().generate_resource_report()
     sys.stdout.write(json.dumps(report) + "\n" if as_json else doctor_text(report))

@@ -20,6 +20,7 @@ from setproctitle import setproctitle
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import detect
+from forge_tui.resources.policy import require_room_for_one
 from forge_tui.runner import prepare
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.request import Reply, Request
@@ -173,7 +174,7 @@ def _plan(
         device=device if earlier is None else earlier.info.device,
     )
     found = prepare.Inspector(launcher, selector).inspect(job, candidates, log)
-    prepare.check_memory(found, resources)
+    require_room_for_one(int(found["estimated_bytes"]), resources)
     threads, reason = prepare.choose_threads(candidates, found)
     plan = prepare.Plan(
         limit=limit,

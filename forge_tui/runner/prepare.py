@@ -10,7 +10,6 @@ from typing import Any
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit, worker_limit
-from forge_tui.runner.governor import GIB
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
@@ -96,16 +95,6 @@ def choose_threads(candidates: list[int], found: dict[str, Any]) -> tuple[int, s
             best = threads
     rates = ", ".join(f"{threads}: {measured[threads]:.0f}" for threads in candidates)
     return best, f"{best} thread{'s' if best > 1 else ''} a worker: measured steps/s by threads {rates}"
-
-
-def check_memory(found: dict[str, Any], resources: SystemResources) -> None:
-    """Refuse a model that alone needs more than there is. Raises `ResourceError`."""
-    needed, there = int(found["estimated_bytes"]), resources.memory_gb * GIB
-    if needed > there:
-        raise ResourceError(
-            f"one model alone needs about {needed / GIB:.1f} GiB of memory, and {there / GIB:.1f} GiB is all there is; "
-            "choose a smaller --model-size or --batch-size"
-        )
 
 
 def choose_device(settings: Settings, resources: SystemResources) -> str:

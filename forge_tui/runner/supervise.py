@@ -18,8 +18,8 @@ from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.progress.events import CommandAnswered, RunStarted, WorkerLimited
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
-from forge_tui.resources.hardware import available_memory
-from forge_tui.runner.governor import Governor
+from forge_tui.resources.hardware import detect
+from forge_tui.runner.governor import GIB, Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.prepare import Plan
@@ -184,7 +184,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         limit.workers,
         measured=settings.resources.policy == "dedicated" or settings.resources.memory_per_worker_gb == "measured",
         estimate=plan.memory_estimate,
-        available=available_memory,
+        available=_available_memory,
     )
     job = replace(plan.job, threads=plan.threads)
     scheduler = Scheduler(opened.directory, settings, job, journal, opened.launcher, governor, selector)
@@ -205,6 +205,11 @@ def _register(journal: Journal) -> None:
         registry.register(journal.info)
     except RunDirectoryError as error:
         journal.warn("registry", f"{error}; the run is not in the list of known runs, name it by its directory")
+
+
+def _available_memory() -> int:
+    """Memory that may still be used, in bytes: the machine's, or what control groups leave of it."""
+    return int(detect(measure_usage=False).available_memory_gb * GIB)
 
 
 def _stop_on_signals(scheduler: Scheduler, selector: selectors.BaseSelector, numbers: Sequence[int]) -> None:

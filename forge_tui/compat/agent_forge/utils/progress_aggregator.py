@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from forge_tui.progress.aggregator import ProgressAggregator, create_progress_tracker
-
 from forge_tui.progress.phases import TrainingPhase
 
 __all__ = ["ProgressAggregator", "TrainingPhase", "create_progress_tracker"]
