@@ -7,10 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-
-REPOSITORY = Path(__file__).resolve().parents[1]
+from running import processes_of
 
 
 @pytest.fixture(autouse=True)
@@ -23,39 +21,9 @@ def private_directories(tmp_path_factory: pytest.TempPathFactory, monkeypatch: p
         monkeypatch.delenv(name)
 
 
-def processes_of(directory: Path) -> list[psutil.Process]:
-    """The processes that have a file of this run open or carry its name: runner, fork server, workers."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            title = " ".join(process.cmdline())
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            holds = any(Path(file.path).is_relative_to(directory) for file in process.open_files())
-            if (
-                process.pid != os.getpid()
-                and ("forge-tui:" in title or "forge_tui" in title)
-                and (holds or directory.name in title)
-            ):
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
-
-
-def wait_until(condition: object, seconds: float = 60.0) -> None:
-    """Wait for `condition()` to hold; fail with its name after `seconds`."""
-    deadline = time.monotonic() + seconds
-    assert callable(condition)
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {seconds:g} s in vain for {getattr(condition, '__name__', condition)}")
-        time.sleep(0.02)
-
-
 @pytest.fixture
 def run_directory(tmp_path: Path) -> Iterator[Path]:
-    """A directory for one run; whatever still runs in it after the test is ended, and fails the test."""
+    """A directory for one run; a process of it that outlives the test is ended, and fails the test."""
     directory = tmp_path / "run"
     yield directory
     deadline = time.monotonic() + 5.0
@@ -64,3 +32,19 @@ def run_directory(tmp_path: Path) -> Iterator[Path]:
     for process in left:
         process.kill()
     assert not left, f"processes of the run were left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def digits_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """scikit-learn's handwritten digits: 1,797 rows, 64 features, column `target`."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    path = tmp_path_factory.mktemp("data") / "digits.csv"
+    header = ",".join([*(f"pixel_{number}" for number in range(64)), "target"])
+    rows = [
+        ",".join([*(f"{value:g}" for value in row), str(label)])
+        for row, label in zip(digits.data, digits.target, strict=True)
+    ]
+    path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return path
