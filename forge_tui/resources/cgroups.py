@@ -76,12 +76,10 @@ def find_groups(read: Read) -> tuple[tuple[Group, ...], list[str]]:
         )
         if not candidates:
             continue
-        for _, _, root, mount_point in candidates:
-            inner = _below(path, root)
-            if inner is not None:
-                break
-        else:
-            root, mount_point, inner = candidates[0][2], candidates[0][3], ""
+        fitting = [(mount[3], inner) for mount in candidates if (inner := _below(path, mount[2])) is not None]
+        mount_point, inner = fitting[0] if fitting else (candidates[0][3], "")
+        if not fitting:
+            root = candidates[0][2]
             problems.append(
                 f"the control group {path} lies outside what is mounted at {mount_point} (root {root}); "
                 "only the limits at that mount point are seen"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 _GIB = 2**30
-_LABEL = 14
+_LABEL = 17
 
 
 def doctor_text(report: dict[str, Any], width: int = 80) -> str:

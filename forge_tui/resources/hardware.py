@@ -15,7 +15,7 @@ from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.policy import GIB, DefaultThresholds, Thresholds, recommended_workers
 from forge_tui.resources.pressure import Pressure, read_pressure
 from forge_tui.resources.probe import Memory, SystemProbe
-from forge_tui.resources.slurm import read_slurm
+from forge_tui.resources.slurm import SlurmLimit, read_slurm
 from forge_tui.resources.usage import CpuMeter, CpuUsage, Own
 
 _log = logging.getLogger(__name__)
@@ -191,7 +191,8 @@ def _collect_limits(found: _Detection, control: CgroupLimits, affinity: frozense
     if affinity is not None:
         found.limits.append(Limit("cpu", float(len(affinity)), "CPU affinity (taskset, numactl or a batch system)"))
     found.limits.extend(Limit("memory", limit.limit / GIB, limit.file) for limit in control.memory)
-    slurm = found.attempt("Slurm", lambda: read_slurm(found.probe.environment), ())
+    nothing: tuple[SlurmLimit, ...] = ()
+    slurm = found.attempt("Slurm", lambda: read_slurm(found.probe.environment), nothing)
     found.limits.extend(Limit(limit.resource, limit.value, limit.source) for limit in slurm)
 
 

@@ -81,6 +81,7 @@ class _Cap:
     limited_by: str
     reason: str
     hint: str | None
+    shortfall: str | None = None  # the reason where a certain number was requested
 
 
 def worker_limit(
@@ -103,32 +104,17 @@ def worker_limit(
         threads = threads_allowed(1, resources, settings)
         reason = f"Invalid worker count {requested}: at least one worker is needed, so one is used"
         return WorkerLimit(1, requested, settings.policy, reason, "request", "--workers 1", threads)
-    caps = [_cpu_cap(resources, settings)]
-    caps += _memory_caps(requested, resources, settings, worker_bytes, running, growth_bytes)
-    warnings = list(_warnings(resources, settings))
-    if other_workers > 0:
-        share = min(cap.workers for cap in caps)
-        caps.append(
-            _Cap(
-                max(1, share - other_workers),
-                "other_runs",
-                f"your other runs have {_count(other_workers)} of the {_count(share)} that fit",
-                "--after RUN",
-            )
-        )
-    if resources.failures:
-        what = "; ".join(resources.failures)
-        caps.insert(0, _Cap(0, "detection", f"detection failed ({what}), so one worker is used", None))
-    elif settings.policy == "shared":
-        caps[:0] = _one_worker_caps(resources, settings)
-    tightest = min(caps, key=lambda cap: cap.workers)  # the first of equals: the more pressing reason
+    tightest = _tightest(requested, resources, settings, worker_bytes, running, growth_bytes, other_workers)
     capacity = max(1, tightest.workers)
     wanted = 1 if mode == "series" else requested
     workers = min(wanted, capacity)
-    threads = threads_allowed(workers, resources, settings)
+    warnings = list(standing_warnings(resources, settings))
     if tightest.limited_by == "detection" or capacity < wanted:
-        warnings += _memory_warning(requested, resources, settings, workers)
-        words = tightest.reason if workers == requested else f"{workers} instead of {requested}: {tightest.reason}"
+        words = tightest.shortfall or tightest.reason
+        if tightest.shortfall and tightest.limited_by == "memory":
+            warnings.append(f"Memory warning: {tightest.shortfall}; using {workers}")
+        if workers != requested:
+            words = f"{workers} instead of {requested}: {words}"
         limited_by, hint = tightest.limited_by, tightest.hint
     elif mode == "series":
         words, limited_by, hint = "one model at a time (series mode)", "none", None
@@ -141,9 +127,47 @@ def worker_limit(
     else:
         words = f"{_count(workers)} as requested, all that this machine allows: {tightest.reason}"
         limited_by, hint = "none", tightest.hint
-    return WorkerLimit(
-        workers, requested, settings.policy, words, limited_by, hint, threads, tuple(dict.fromkeys(warnings))
-    )
+    threads = threads_allowed(workers, resources, settings)
+    return WorkerLimit(workers, requested, settings.policy, words, limited_by, hint, threads, tuple(warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """The most workers the machine allows, whatever is requested; words as in `WorkerLimit`."""
+
+    workers: int
+    limited_by: str
+    reason: str
+    hint: str | None
+
+
+def capacity(resources: SystemResources, settings: Thresholds) -> Capacity:
+    """The most workers the machine allows, what decides that, and the flag that would allow more."""
+    tightest = _tightest(1, resources, settings, None, 0, 0, 0)
+    return Capacity(max(1, tightest.workers), tightest.limited_by, tightest.reason, tightest.hint)
+
+
+def _tightest(
+    requested: int,
+    resources: SystemResources,
+    settings: Thresholds,
+    worker_bytes: int | None,
+    running: int,
+    growth_bytes: int,
+    other_workers: int,
+) -> _Cap:
+    """The limit that allows fewest workers; of equals the more pressing one."""
+    if resources.failures:
+        what = "; ".join(resources.failures)
+        return _Cap(0, "detection", f"detection failed ({what}), so one worker is used", None)
+    caps = _one_worker_caps(resources, settings) if settings.policy == "shared" else []
+    caps.append(_cpu_cap(resources, settings))
+    caps += _memory_caps(requested, resources, settings, worker_bytes, running, growth_bytes)
+    if other_workers > 0:
+        share = max(1, min(cap.workers for cap in caps))
+        reason = f"your other runs have {_count(other_workers)} of the {share} that this machine allows"
+        caps.append(_Cap(max(1, share - other_workers), "other_runs", reason, "--after RUN"))
+    return min(caps, key=lambda cap: cap.workers)
 
 
 def threads_allowed(workers: int, resources: SystemResources, settings: Thresholds, *, other_threads: int = 0) -> int:
@@ -200,10 +224,11 @@ def _others_percent(resources: SystemResources) -> float:
 
 
 def _cpu_cap(resources: SystemResources, settings: Thresholds) -> _Cap:
-    cpus = f"the {resources.cpu_count} CPUs" if resources.cpu_count != 1 else "the one CPU"
+    cpus = f"the {resources.cpu_count} CPUs" if resources.cpu_count != 1 else "the 1 CPU"
     cpus += f" this process may use{_because(resources.cpu_limit_source)}"
     if settings.policy == "dedicated":
-        return _Cap(cpu_share(resources, settings), "cpu", f"a CPU for each worker of {cpus} (policy dedicated)", None)
+        reason = f"CPU limit: one worker for each of {cpus} (policy dedicated; memory is measured)"
+        return _Cap(cpu_share(resources, settings), "cpu", reason, None)
     part = "half" if settings.max_cpu_utilization == 0.5 else f"{100 * settings.max_cpu_utilization:g} %"
     reason = f"CPU limit: at most {part} of {cpus} (policy shared)"
     hint = "--policy dedicated" if resources.cpu_count > 1 else None
@@ -222,13 +247,10 @@ def _memory_caps(
     where = _because(resources.memory_limit_source)
     if fixed is not None:
         each = float(settings.memory_per_worker_gb)
-        reason = (
-            f"Memory warning: {_count(requested)} {'needs' if requested == 1 else 'need'} {requested * each:g}GB, "
-            f"but only {resources.memory_gb:.1f}GB available{where} ({each:g} GB a worker, policy {settings.policy})"
-        )
-        if fixed >= requested:
-            reason = f"memory limit: {each:g} GB a worker of {resources.memory_gb:.1f} GB{where}"
-        return [_Cap(fixed, "memory", reason, "--policy dedicated")]
+        needs = "1 worker needs" if requested == 1 else f"{requested} workers need"
+        shortfall = f"{needs} {requested * each:g}GB, but only {resources.memory_gb:.1f}GB available{where}"
+        reason = f"memory limit: {each:g} GB a worker of {resources.memory_gb:.1f} GB{where}"
+        return [_Cap(fixed, "memory", reason, "--policy dedicated", shortfall)]
     if worker_bytes is None or worker_bytes <= 0:
         return []
     free = resources.available_memory_gb * GIB - growth_bytes
@@ -251,26 +273,17 @@ def _one_worker_caps(resources: SystemResources, settings: Thresholds) -> list[_
     return caps
 
 
-def _warnings(resources: SystemResources, settings: Thresholds) -> list[str]:
-    warnings = [f"Detection failed: {failure}" for failure in resources.failures]
-    if settings.policy == "shared" and not resources.failures:
+def standing_warnings(resources: SystemResources, settings: Thresholds) -> tuple[str, ...]:
+    """What is wrong with the machine now, however many workers are requested."""
+    if resources.failures:
+        return tuple(f"Detection failed: {failure}" for failure in resources.failures)
+    warnings = []
+    if settings.policy == "shared":
         if is_low_on_memory(resources, settings):
             warnings.append("Memory warning: " + _low_memory_words(resources, settings))
         if is_busy(resources, settings):
             warnings.append("CPU warning: " + _busy_words(resources, settings))
-    return warnings
-
-
-def _memory_warning(requested: int, resources: SystemResources, settings: Thresholds, workers: int) -> list[str]:
-    """The description's warning, where memory at a fixed size does not hold all that were requested."""
-    fixed = memory_capacity(resources, settings)
-    if fixed is None or resources.failures or requested <= max(1, fixed):
-        return []
-    needed = requested * float(settings.memory_per_worker_gb)
-    return [
-        f"Memory warning: {requested} workers need {needed:g}GB, but only {resources.memory_gb:.1f}GB available; "
-        f"using {workers}"
-    ]
+    return tuple(warnings)
 
 
 def _low_memory_words(resources: SystemResources, settings: Thresholds) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import (
     Thresholds,
-    WorkerLimit,
+    capacity,
     cpu_share,
     is_busy,
     is_low_on_memory,
     memory_capacity,
-    worker_limit,
+    standing_warnings,
+    threads_allowed,
 )
 from forge_tui.resources.priority import priority_effect
 from forge_tui.resources.probe import SystemProbe
@@ -34,22 +35,26 @@ class _WithPolicy:
 
 def build_report(resources: SystemResources, settings: Thresholds, probe: SystemProbe) -> dict[str, Any]:
     """The report of `ResourceManager.generate_resource_report`, JSON-able."""
-    suggested = worker_limit(settings.max_suggested_workers, resources, settings)
-    suggestion = "parallel" if suggested.workers > 1 else "series"
+    allowed = capacity(resources, settings)
+    workers = min(allowed.workers, settings.max_suggested_workers)
+    reason, hint = allowed.reason, allowed.hint
+    if allowed.workers > workers:
+        reason = f"at most {workers} are suggested; {allowed.workers} are possible ({allowed.reason})"
+        hint = f"--workers {allowed.workers}"
     return {
         "system_info": _system_info(resources),
         "current_usage": _current_usage(resources),
         "recommendations": {
-            "parallel_workers": suggested.workers,
-            "training_mode_suggestion": suggestion,
-            "reason": suggested.reason,
-            "limited_by": suggested.limited_by,
-            "hint": suggested.hint,
+            "parallel_workers": workers,
+            "training_mode_suggestion": "parallel" if workers > 1 else "series",
+            "reason": reason,
+            "limited_by": allowed.limited_by,
+            "hint": hint,
             "policy": settings.policy,
-            "threads_per_worker": suggested.threads_allowed,
+            "threads_per_worker": threads_allowed(workers, resources, settings),
             "memory_per_worker_gb": settings.memory_per_worker_gb,
             "policies": {name: _policy(name, resources, settings) for name in ("shared", "dedicated")},
-            "warnings": list(suggested.warnings),
+            "warnings": list(standing_warnings(resources, settings)),
         },
         "constraints": _constraints(resources, settings),
         "detection": {
@@ -101,7 +106,7 @@ def _policy(name: str, resources: SystemResources, settings: Thresholds) -> dict
         settings.min_available_memory_gb,
         settings.max_suggested_workers,
     )
-    limit: WorkerLimit = worker_limit(max(1, resources.cpu_count), resources, thresholds)
+    limit = capacity(resources, thresholds)
     return {
         "workers": limit.workers,
         "cpus": cpu_share(resources, thresholds),
@@ -119,10 +124,10 @@ def _constraints(resources: SystemResources, settings: Thresholds) -> dict[str, 
     most = settings.max_suggested_workers
     memory_limited = (shared and low) or (memory is not None and memory < most and memory <= cpus)
     cpu_limited = cpus < most and (memory is None or cpus <= max(1, memory))
-    limit = worker_limit(most, resources, settings)
-    words = list(limit.warnings)
-    if limit.workers < most and not words:
-        words.append(limit.reason)
+    allowed = capacity(resources, settings)
+    words = list(standing_warnings(resources, settings))
+    if allowed.workers < most and not words:
+        words.append(allowed.reason)
     return {"memory_limited": memory_limited, "cpu_limited": cpu_limited, "high_usage": busy, "words": words}
 
 

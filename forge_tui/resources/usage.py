@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Callable
@@ -35,7 +36,7 @@ def is_own(process: psutil.Process) -> bool:
     command = process.cmdline()
     if not command:
         return False
-    return command[0].startswith(_OWN_TITLE) or any(pair == ("-m", "forge_tui") for pair in zip(command, command[1:]))
+    return command[0].startswith(_OWN_TITLE) or any(pair == ("-m", "forge_tui") for pair in itertools.pairwise(command))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +80,9 @@ class CpuMeter:
         before_time, before_cores, before_processes = self._time, self._cores, self._processes
         self._begin()
         seconds = self._time - before_time
-        busy = [now[0] - before[0] for now, before in zip(self._cores, before_cores)]
-        total = [now[1] - before[1] for now, before in zip(self._cores, before_cores)]
-        per_core = tuple(_percent(b, t) for b, t in zip(busy, total))
+        busy = [now[0] - before[0] for now, before in zip(self._cores, before_cores, strict=False)]
+        total = [now[1] - before[1] for now, before in zip(self._cores, before_cores, strict=False)]
+        per_core = tuple(_percent(b, t) for b, t in zip(busy, total, strict=True))
         machine = _percent(sum(busy), sum(total)) if percent is None else percent
         # On a machine cut up by CPU sets only our CPUs' load says whether we would disturb anyone.
         mine = [cpu for cpu in sorted(self._cpus or ()) if cpu < len(per_core)]
