@@ -46,9 +46,8 @@ class Damage:
             f"{self._path}: {_rows(gone)} of table {table} missing" for table, gone in self._gone.items() if gone > 0
         ]
         if self._gone_seqs:
-            told.append(
-                f"{self._path}: {_rows(len(self._gone_seqs))} of the history missing (first: number {min(self._gone_seqs)})"
-            )
+            first = min(self._gone_seqs)
+            told.append(f"{self._path}: {_rows(len(self._gone_seqs))} of the history missing (first: number {first})")
         return tuple(told)
 
 

@@ -85,14 +85,14 @@ def test_resolving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("20260102", state)
     with pytest.raises(UsageError, match=r"no run '20260101-100000-plannr'; the nearest are 20260101-100000-planner"):
         resolve("20260101-100000-plannr", state)
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="is empty"):
         resolve("", state)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunDirectoryError, match="there is no run in"):
         resolve("empty", state)
+    made(tmp_path / "other", "20260101-100000-planner", 1.0, state)
+    monkeypatch.chdir(state)
     with pytest.raises(UsageError, match=rf"fits 2 runs: .*{tmp_path}/other/20260101-100000-planner"):
-        made(tmp_path / "other", "20260101-100000-planner", 1.0, state)
-        monkeypatch.chdir(state)
         resolve("20260101-100000-planner", state)
 
 
