@@ -163,6 +163,15 @@ def test_missing_rows_are_noticed(runs: Any) -> None:
     )
 
 
+def test_a_gap_in_a_models_history_is_told(runs: Any) -> None:
+    path = written(runs)
+    change(path, "DELETE FROM epochs WHERE model_index = 1 AND epoch IN (4, 5)")
+    reader = RunReader(path)
+    assert [record.epoch for record in reader.epochs(1)] == [1, 2, 3, 6, 7, 8, 9, 10]
+    assert len(reader.epochs(2)) == 10
+    assert reader.problems == (f"{path}: 2 rows of table epochs (model 1) missing",)
+
+
 def test_a_page_of_bad_rows_is_no_end(runs: Any) -> None:
     path = written(runs)
     change(path, "UPDATE epochs SET step = step + 1 WHERE seq <= 10")
