@@ -252,5 +252,6 @@ def from_record(record: dict[str, Any]) -> Event:
 
 
 def encode(event: Event, run: str) -> str:
-    """The event as one line of JSON, without the newline."""
-    return json.dumps(to_record(event, run), ensure_ascii=False, separators=(",", ":"))
+    """The event as one line of JSON, without the newline. Lone surrogates (output that was no UTF-8) become `?`."""
+    line = json.dumps(to_record(event, run), ensure_ascii=False, separators=(",", ":"))
+    return line.encode("utf-8", "replace").decode()

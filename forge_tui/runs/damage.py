@@ -38,21 +38,16 @@ class Damage:
     def in_words(self) -> tuple[str, ...]:
         """One sentence for each table that is damaged."""
         told = [
-            f"{self._path}: {_rows(len(keys))} of table {table} do not match their checksum (the first is number "
-            f"{min(keys)}) and are left out"
+            f"{self._path}: {_rows(len(keys))} of table {table} left out: wrong checksum (first: number {min(keys)})"
             for table, keys in self._bad.items()
             if keys
         ]
         told += [
-            f"{self._path}: {_rows(gone)} of table {table} are missing"
-            for table, gone in self._gone.items()
-            if gone > 0
+            f"{self._path}: {_rows(gone)} of table {table} missing" for table, gone in self._gone.items() if gone > 0
         ]
         if self._gone_seqs:
-            told.append(
-                f"{self._path}: {_rows(len(self._gone_seqs))} of the history are missing (the first is number "
-                f"{min(self._gone_seqs)})"
-            )
+            first = min(self._gone_seqs)
+            told.append(f"{self._path}: {_rows(len(self._gone_seqs))} of the history missing (first: number {first})")
         return tuple(told)
 
 

@@ -205,14 +205,17 @@ class RunReader:
         found.extend((seq, good[seq]) for seq in sorted(good))
         return present
 
-    def _epoch(self, row: tuple[Any, ...]) -> tuple[EpochFinished, bool] | None:
+    def _is_good_epoch(self, row: tuple[Any, ...]) -> bool:
         try:
-            if schema.epoch_crc(row[:-1]) != row[-1]:
-                raise ValueError("checksum")
-            return schema.epoch_of(row[:-1])
+            good = bool(schema.epoch_crc(row[:-1]) == row[-1])
         except _ROW_ERRORS:
+            good = False
+        if not good:
             self._damage.bad_row("epochs", row[0])
-            return None
+        return good
+
+    def _epoch(self, row: tuple[Any, ...]) -> tuple[EpochFinished, bool] | None:
+        return schema.epoch_of(row[:-1]) if self._is_good_epoch(row) else None
 
     def epochs(self, index: int) -> list[EpochFinished]:
         """The history of model `index`, one record an epoch: where a retry did epochs again, the newer ones."""
@@ -226,6 +229,8 @@ class RunReader:
                 while found and found[-1].epoch >= event[0].epoch:
                     found.pop()
                 found.append(event[0])
+            gaps = found[-1].epoch - found[0].epoch + 1 - len(found) if found else 0
+            self._damage.missing(f"epochs (model {index})", gaps - self._damage.count("epochs"))
             return found
 
         return self._read(read, [])
@@ -267,7 +272,7 @@ class RunReader:
         cursor = connection.execute(f"{_EPOCH_SELECT} WHERE model_index = ? AND seq > ? ORDER BY seq", (index, checked))
         while rows := cursor.fetchmany(_PAGE):
             for row in rows:
-                if self._epoch(row) is None:
+                if not self._is_good_epoch(row):
                     self._bad_epochs.setdefault(index, set()).add(row[0])
             checked = rows[-1][0]
         self._checked[index] = checked

@@ -93,11 +93,13 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
         if not runs:
             raise UsageError("no run is known; start one with `forge-tui --no-ui`, or name a run directory")
         return runs[0].path
+    if not run:
+        raise UsageError("the name of the run is empty; leave it out for the newest, or see `forge-tui runs`")
     directory = RunDirectory(Path(run))
     if directory.database.is_file():
         return directory.path
     exact = [one for one in runs if one.run == run]
-    fitting = exact or [one for one in runs if run and one.run.startswith(run)]
+    fitting = exact or [one for one in runs if one.run.startswith(run)]
     if len(fitting) == 1:
         return fitting[0].path
     if fitting:

@@ -52,6 +52,7 @@ class RunStore:
         self._waiting_since: float | None = None
         self._closing = False
         self._complete = False
+        self._gone = False
         self._flush_wanted = 0
         self._flushed = threading.Condition(self._lock)
         self._flush_done = 0
@@ -171,7 +172,8 @@ class RunStore:
             self._flush_wanted += 1
             wanted = self._flush_wanted
             self._wake.set()
-            return self._flushed.wait_for(lambda: self._flush_done >= wanted, timeout)
+            self._flushed.wait_for(lambda: self._flush_done >= wanted or self._gone, timeout)
+            return self._flush_done >= wanted
 
     def close(self, timeout: float = 10.0) -> bool:
         """Write what is left and leave one plain file, without WAL; False where that failed (see `problem`).
@@ -266,6 +268,9 @@ class RunStore:
         except FileNotFoundError:
             same = False
         if not same:
+            with self._flushed:
+                self._gone = True  # It does not come back: nobody need wait for it.
+                self._flushed.notify_all()
             raise RunDirectoryError("the file was deleted or replaced while the run was writing it")
         if self._failure is not None and self._connection is not None:
             self._connection.close()

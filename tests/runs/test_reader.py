@@ -119,9 +119,7 @@ def test_a_changed_number_is_reported_and_never_shown(runs: Any) -> None:
     assert [epoch for epoch, _, _ in reader.series(1, "loss", 100)] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert min(low for _, low, _ in reader.series(1, "loss", 2) if low is not None) == 0.1
     assert [seq for seq, _ in reader.events()] == [seq for seq in range(1, 21) if seq not in (5, 6)]
-    assert reader.problems == (
-        f"{path}: 2 rows of table epochs do not match their checksum (the first is number 5) and are left out",
-    )
+    assert reader.problems == (f"{path}: 2 rows of table epochs left out: wrong checksum (first: number 5)",)
 
 
 def test_a_changed_event_model_and_sample_are_reported(runs: Any) -> None:
@@ -160,9 +158,18 @@ def test_missing_rows_are_noticed(runs: Any) -> None:
     assert len(reader.events()) == 18
     assert len(reader.models()[0]) == 1
     assert reader.problems == (
-        f"{path}: 1 row of table models are missing".replace("are", "is"),
-        f"{path}: 2 rows of the history are missing (the first is number 3)",
+        f"{path}: 1 row of table models missing",
+        f"{path}: 2 rows of the history missing (first: number 3)",
     )
+
+
+def test_a_gap_in_a_models_history_is_told(runs: Any) -> None:
+    path = written(runs)
+    change(path, "DELETE FROM epochs WHERE model_index = 1 AND epoch IN (4, 5)")
+    reader = RunReader(path)
+    assert [record.epoch for record in reader.epochs(1)] == [1, 2, 3, 6, 7, 8, 9, 10]
+    assert len(reader.epochs(2)) == 10
+    assert reader.problems == (f"{path}: 2 rows of table epochs (model 1) missing",)
 
 
 def test_a_page_of_bad_rows_is_no_end(runs: Any) -> None:
@@ -213,9 +220,10 @@ def test_a_locked_database_is_no_news(runs: Any, monkeypatch: pytest.MonkeyPatch
 READ = """
 import json, os, sys
 from pathlib import Path
-if os.geteuid() == 0:
-    os.setgid(65534); os.setuid(65534)
 from forge_tui.runs.reader import RunReader
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
 reader = RunReader(Path(sys.argv[1]))
 print(json.dumps([[seq for seq, _ in reader.events()], len(reader.models()[0]), reader.problems]))
 reader.close()
@@ -225,7 +233,7 @@ reader.close()
 def read_as_nobody(path: Path) -> Any:
     """Read as a user who may not write: as root every directory is writable."""
     for directory in (path, *path.parents):
-        if directory.stat().st_uid == os.geteuid() and directory != Path("/"):
+        if directory.stat().st_mode & 0o055 != 0o055:
             directory.chmod(directory.stat().st_mode | 0o055)
     for file in path.iterdir():
         file.chmod(0o444)

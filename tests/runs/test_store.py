@@ -212,6 +212,30 @@ def test_a_commit_that_failed_after_reaching_the_disk_is_not_repeated(
     assert [seq for seq, _ in RunReader(made.path).events()] == [1]
 
 
+def test_a_disk_that_does_not_answer_holds_up_nobody_and_is_told(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = runs.store()
+    assert made.flush()
+    entered, answer, original = threading.Event(), threading.Event(), store.write_batch
+
+    def stuck(*arguments: Any) -> Any:
+        entered.set()
+        assert answer.wait(60)
+        return original(*arguments)
+
+    monkeypatch.setattr(store, "write_batch", stuck)
+    made.append(runs.epoch(1, 1))
+    assert entered.wait(20)
+    for number in range(2, 1_001):
+        made.append(runs.epoch(1, number, epochs=1_000))
+    assert made.problem is None
+    monkeypatch.setattr(store, "STALL_SECONDS", 0.0)
+    assert "the disk has not answered" in made.problem
+    answer.set()
+    assert made.flush(20)
+    assert made.problem is None
+    assert len(RunReader(made.path).epochs(1)) == 1_000
+
+
 def test_a_deleted_database_is_a_problem_in_words(runs: Any) -> None:
     made = runs.store()
     made.path.unlink()
