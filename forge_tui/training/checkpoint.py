@@ -1,0 +1,111 @@
+"""Checkpoints of one model: one safetensors file each, with a SHA-256 over all that is in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from forge_tui.runs.files import in_words
+from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
+
+FORMAT = 1
+_NAME = re.compile(r"step-(\d{12,})\.safetensors")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Checkpoint:
+    """What a file holds: `record` (JSON-able: format, model, seed, epoch, step, …) and tensors as `PART/NAME`."""
+
+    path: Path
+    record: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return int(self.record["epoch"])
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self.record["step"])
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors under `name/`, without that prefix."""
+        prefix = f"{name}/"
+        return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
+
+
+def checkpoint_path(directory: Path, step: int) -> Path:
+    """Where the checkpoint of `step` lies; names sort by step."""
+    return directory / f"step-{step:012d}.safetensors"
+
+
+def save(directory: Path, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
+    """Write a checkpoint, whole or not at all; `format` and `sha256` are added to `record`.
+
+    Raises `RunDirectoryError`.
+    """
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise in_words(error, "create the directory", directory) from error
+    path = checkpoint_path(directory, step)
+    full = {**record, "format": FORMAT}
+    write_tensors(path, tensors, {**full, "sha256": digest(tensors, full)})
+    return path
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint. Raises `DamagedFile` unless every byte of its content is as it was written."""
+    tensors, record = read_tensors(path)
+    told = record.pop("sha256", None)
+    if told != digest(tensors, record):
+        raise DamagedFile(f"{path} is damaged: its content does not match its SHA-256")
+    if record.get("format") != FORMAT:
+        raise DamagedFile(f"{path} has format {record.get('format')!r}; this version reads format {FORMAT}")
+    return Checkpoint(path=path, record=record, tensors=tensors)
+
+
+def paths(directory: Path) -> list[Path]:
+    """The checkpoints of a model, the newest first; not verified."""
+    try:
+        found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted(found, key=_step, reverse=True)
+
+
+def newest_valid(directory: Path, warn: Callable[[str], None] = lambda message: None) -> Checkpoint | None:
+    """The newest checkpoint that verifies, or None. `warn` is told in words of each one that was passed over."""
+    passed_over: list[str] = []
+    found = None
+    for path in paths(directory):
+        try:
+            found = load(path)
+            break
+        except (DamagedFile, OSError) as error:
+            passed_over.append(str(error))
+    going_on = f"going on from {found.path.name}" if found else "no earlier one verifies: training starts anew"
+    for problem in passed_over:
+        warn(f"{problem}; {going_on}")
+    return found
+
+
+def prune(directory: Path, keep: int) -> list[Path]:
+    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted."""
+    deleted = paths(directory)[keep:]
+    deleted += [path for path in directory.glob(".step-*.tmp") if path.is_file()]
+    for path in deleted:
+        path.unlink(missing_ok=True)
+    return deleted
+
+
+def _step(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1

@@ -1,0 +1,153 @@
+"""What every kind of dataset becomes: tensors, split into training and validation, and what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forge_tui.errors import DataError
+from forge_tui.training.models.inputs import InputSpec
+
+
+class Task(StrEnum):
+    """What is learned; follows from the data."""
+
+    CLASSIFICATION = "classification"
+    REGRESSION = "regression"
+    NEXT_TOKEN = "next_token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Normalisation:
+    """Means and scales that the model keeps in buffers: features float32 (features,), targets (outputs,) or None."""
+
+    feature_mean: Tensor
+    feature_scale: Tensor
+    target_mean: Tensor | None = None
+    target_scale: Tensor | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the figures."""
+        names = ("feature_mean", "feature_scale", "target_mean", "target_scale")
+        values = {name: getattr(self, name) for name in names}
+        return {name: None if value is None else value.tolist() for name, value in values.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Raw data as tensors on the CPU, and what it means.
+
+    Shapes: features float32 (N, F), tokens int64 (N, T); targets int64 (N,) for classes, float32 (N, K) for
+    regression, int64 (N, T) for next tokens. `outputs` is the number of classes, of targets or of tokens.
+    """
+
+    task: Task
+    train_inputs: Tensor
+    train_targets: Tensor
+    validation_inputs: Tensor | None
+    validation_targets: Tensor | None
+    outputs: int
+    features: tuple[str, ...]
+    target: str | None
+    classes: tuple[str | int | float | bool, ...] | None
+    vocabulary: tuple[str, ...] | None
+    normalisation: Normalisation | None
+    split: dict[str, Any]
+
+    @property
+    def inputs(self) -> InputSpec:
+        """What a model for this data takes and gives."""
+        if self.vocabulary is not None:
+            return InputSpec(vocabulary=len(self.vocabulary), outputs=self.outputs)
+        return InputSpec(features=self.train_inputs.shape[1], outputs=self.outputs)
+
+    @property
+    def train_samples(self) -> int:
+        """Samples that are trained on."""
+        return self.train_inputs.shape[0]
+
+    @property
+    def validation_samples(self) -> int:
+        """Samples held back for validation."""
+        return 0 if self.validation_inputs is None else self.validation_inputs.shape[0]
+
+
+def split_at_random(samples: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Row numbers of the training and the validation part, each in rising order; at least one row is trained on.
+
+    The permutation comes from `seed` (the run's), so that all models of a run share one split.
+    """
+    held_back = min(round(samples * fraction), samples - 1)
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+    return order[held_back:].sort().values, order[:held_back].sort().values
+
+
+def fit_scale(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each column, float32; a constant column has scale 1."""
+    exact = values.double()
+    mean = exact.mean(dim=0)
+    scale = (exact - mean).square().mean(dim=0).sqrt()
+    # Rounding leaves a constant column with a deviation of about 1e-16 of its size, which must not be scaled up.
+    constant = scale <= 1e-7 * mean.abs().clamp(min=1e-30)
+    return mean.float(), torch.where(constant, torch.ones_like(scale), scale).float()
+
+
+def assemble(
+    *,
+    task: Task,
+    inputs: Tensor,
+    targets: Tensor,
+    outputs: int,
+    features: tuple[str, ...],
+    target: str | None,
+    classes: tuple[str | int | float | bool, ...] | None,
+    fraction: float,
+    seed: int,
+    normalise: bool,
+) -> Dataset:
+    """A dataset of real-valued features, split by a permutation, with scales fitted to the training part.
+
+    A regression's targets are scaled too: their loss is then in units of the targets' variance (1.0: no better
+    than predicting the mean), whatever their own units are, and one learning rate suits them all.
+    """
+    train, validation = split_at_random(inputs.shape[0], fraction, seed)
+    normalisation = None
+    if normalise:
+        feature_mean, feature_scale = fit_scale(inputs[train])
+        target_mean, target_scale = fit_scale(targets[train]) if task is Task.REGRESSION else (None, None)
+        normalisation = Normalisation(
+            feature_mean=feature_mean,
+            feature_scale=feature_scale,
+            target_mean=target_mean,
+            target_scale=target_scale,
+        )
+    return Dataset(
+        task=task,
+        train_inputs=inputs[train],
+        train_targets=targets[train],
+        validation_inputs=inputs[validation] if len(validation) else None,
+        validation_targets=targets[validation] if len(validation) else None,
+        outputs=outputs,
+        features=features,
+        target=target,
+        classes=classes,
+        vocabulary=None,
+        normalisation=normalisation,
+        split={
+            "method": "random permutation",
+            "seed": seed,
+            "train_samples": len(train),
+            "validation_samples": len(validation),
+            "validation_fraction": fraction,
+        },
+    )
+
+
+def check_sample_count(samples: int, source: str) -> None:
+    """Raise `DataError` unless there is something to train on."""
+    if samples < 1:
+        raise DataError(f"{source} holds no samples; give a dataset with at least one row of data")

@@ -1,0 +1,38 @@
+"""From the settings to the dataset they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from forge_tui.errors import DataError
+from forge_tui.settings.schema import Settings
+from forge_tui.training.data.csv_file import csv_dataset
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.synthetic import synthetic_dataset
+
+SYNTHETIC = "synthetic"
+_READERS: dict[str, Callable[[Path, Settings], Dataset]] = {".csv": csv_dataset}
+
+
+def load_dataset(settings: Settings, working_directory: Path) -> Dataset:
+    """Read `training.dataset`; a relative path counts from `working_directory`. The split is fixed by `run.seed`.
+
+    Raises `DataError` with the file and the place in it.
+    """
+    name = settings.training.dataset
+    if name == SYNTHETIC:
+        return synthetic_dataset(settings.data, settings.run.seed)
+    path = working_directory / Path(name).expanduser()
+    known = ", ".join(_READERS)
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"--dataset {name}: unknown kind of dataset; give `{SYNTHETIC}` or a file that ends in {known}")
+    if path.is_dir():
+        raise DataError(f"--dataset {path} is a directory; give a file that ends in {known}")
+    if not path.exists():
+        raise DataError(f"--dataset {path}: there is no such file; check the path (it counts from {working_directory})")
+    try:
+        return reader(path, settings)
+    except OSError as error:
+        raise DataError(f"--dataset {path} cannot be read: {error.strerror or error}; check its permissions") from None

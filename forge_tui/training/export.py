@@ -1,0 +1,56 @@
+"""Finished models, back as modules."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.training.data.dataset import Normalisation
+from forge_tui.training.model_file import read_record, read_weights
+from forge_tui.training.models.build import build_model
+from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.models.network import Network, set_weights
+
+
+def load_model(stem: str | os.PathLike[str]) -> nn.Module:
+    """The trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. The caller's random state stays.
+
+    It takes raw features, float32 (N, features), and gives logits (N, classes) or predictions in the targets' own
+    units (N, targets); or tokens, int64 (N, T), and gives logits (N, T, vocabulary). Raises `RunDirectoryError` if
+    either file is missing, damaged, or does not fit the other.
+    """
+    path = Path(stem)
+    if path.suffix in (".json", ".safetensors"):
+        path = path.with_suffix("")
+    record = read_record(path)
+    try:
+        config, inputs = record["config"], _inputs(record)
+        weights = read_weights(path, record["sha256"])
+        with torch.random.fork_rng(devices=[]):
+            body = build_model(config["model_type"], config["model_size"], inputs)
+        network = Network(body, _normalisation(record))
+        set_weights(network, weights)
+    except RunDirectoryError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(f"{path}.json does not describe {path}.safetensors: {error}; train it again") from error
+    return network.requires_grad_(False).eval()
+
+
+def _inputs(record: dict[str, Any]) -> InputSpec:
+    outputs = int(record["outputs"])
+    if record["vocabulary"] is not None:
+        return InputSpec(vocabulary=len(record["vocabulary"]), outputs=outputs)
+    return InputSpec(features=len(record["features"]), outputs=outputs)
+
+
+def _normalisation(record: dict[str, Any]) -> Normalisation | None:
+    told = record["normalisation"]
+    if told is None:
+        return None
+    return Normalisation(**{name: None if value is None else torch.tensor(value) for name, value in told.items()})

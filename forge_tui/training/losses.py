@@ -1,0 +1,78 @@
+"""What is minimised for each task, and what is measured on the validation part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forge_tui.training.data.dataset import Task
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+NAMES = {
+    Task.CLASSIFICATION: "cross entropy",
+    Task.REGRESSION: "mean squared error",
+    Task.NEXT_TOKEN: "cross entropy per token",
+}
+# Elements of the largest tensor that a validation batch may make: 32 MiB in float32.
+_VALIDATION_ELEMENTS = 1 << 23
+_VALIDATION_ROWS = 4096
+
+
+def _token_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+def loss_of(task: Task) -> Loss:
+    """Mean loss of a batch from outputs and targets.
+
+    Cross entropy (nats) for classes; for next tokens its mean over all tokens; mean squared error of the scaled
+    targets for a regression.
+    """
+    if task is Task.REGRESSION:
+        return functional.mse_loss
+    return functional.cross_entropy if task is Task.CLASSIFICATION else _token_loss
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Validation:
+    """Mean loss over the validation part; accuracy 0–1 for classes, perplexity for tokens, else None."""
+
+    loss: float | None = None
+    accuracy: float | None = None
+    perplexity: float | None = None
+
+
+def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Validation:
+    """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers."""
+    loss_function = loss_of(task)
+    rows = _batch_rows(inputs, body)
+    total = torch.zeros((), dtype=torch.float64, device=inputs.device)
+    correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
+    was_training = body.training
+    body.eval()
+    with torch.inference_mode():
+        for start in range(0, len(inputs), rows):
+            batch, wanted = inputs[start : start + rows], targets[start : start + rows]
+            out = body(batch)
+            total.add_(loss_function(out, wanted), alpha=len(batch))
+            if task is Task.CLASSIFICATION:
+                correct += (out.argmax(dim=-1) == wanted).sum()
+    body.train(was_training)
+    loss = total.item() / len(inputs)
+    if task is Task.CLASSIFICATION:
+        return Validation(loss=loss, accuracy=correct.item() / len(inputs))
+    if task is Task.NEXT_TOKEN:
+        return Validation(loss=loss, perplexity=math.exp(loss) if loss < 700 else math.inf)
+    return Validation(loss=loss)
+
+
+def _batch_rows(inputs: Tensor, body: nn.Module) -> int:
+    widest = max((parameter.shape[0] for parameter in body.parameters()), default=1)
+    steps = inputs.shape[1] if inputs.dtype is torch.int64 else 1
+    return max(1, min(_VALIDATION_ROWS, _VALIDATION_ELEMENTS // (widest * steps)))

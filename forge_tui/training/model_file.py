@@ -1,0 +1,88 @@
+"""NAME.json and NAME.safetensors: a finished model (contracts, `NAME.json`)."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forge_tui import __version__
+from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.events import finite
+from forge_tui.runs.files import write_atomically
+from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
+
+FORMAT = 1
+
+
+def paths_of(stem: Path) -> tuple[Path, Path]:
+    """Metadata and weights of a path stem."""
+    return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.safetensors")
+
+
+def versions() -> dict[str, str]:
+    """What the model was made with."""
+    return {
+        "forge_tui": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def write_model(stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+    """Write the weights, then the metadata that says they are complete. Raises `RunDirectoryError`.
+
+    The weights' file has no metadata and no times: equal weights give equal bytes.
+    """
+    metadata_path, weights_path = paths_of(stem)
+    full = {
+        "format": FORMAT,
+        "name": stem.name,
+        "final_model": True,
+        **finite(dict(record)),
+        "sha256": digest(weights),
+    }
+    write_tensors(weights_path, weights)
+    write_atomically(metadata_path, (json.dumps(full, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_record(stem: Path) -> dict[str, Any]:
+    """NAME.json. Raises `RunDirectoryError` if it is missing, damaged, or newer than this version."""
+    path, _ = paths_of(stem)
+    try:
+        record = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise RunDirectoryError(f"there is no model at {stem}: {path} is missing; is its run complete?") from None
+    except OSError as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
+    except ValueError as error:
+        raise RunDirectoryError(f"{path} is damaged: {error}; train the model again") from None
+    if not isinstance(record, dict) or not isinstance(record.get("format"), int):
+        raise RunDirectoryError(f"{path} is not a model's metadata; give the path stem that the run reported")
+    if record["format"] > FORMAT:
+        raise RunDirectoryError(f"{path} has format {record['format']}, made by a newer forge-tui: update this one")
+    return record
+
+
+def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
+    """The tensors of NAME.safetensors. Raises `RunDirectoryError` if they are missing or not those of `sha256`."""
+    _, path = paths_of(stem)
+    try:
+        weights, _ = read_tensors(path)
+    except FileNotFoundError:
+        raise RunDirectoryError(f"{path} is missing; train the model again") from None
+    except OSError as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
+    except DamagedFile as error:
+        raise RunDirectoryError(f"{error}; resume its run to write it again") from None
+    if digest(weights) != sha256:
+        raise RunDirectoryError(f"{path} is damaged: its SHA-256 is not the recorded one; resume its run to mend it")
+    return weights

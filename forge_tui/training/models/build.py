@@ -1,0 +1,27 @@
+"""The architectures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import nn
+
+from forge_tui.errors import SettingsError
+from forge_tui.training.models import planner
+from forge_tui.training.models.inputs import InputSpec
+
+ARCHITECTURES: dict[str, Callable[[int, InputSpec], nn.Module]] = {
+    "planner": planner.build,
+}
+
+
+def build_model(model_type: str, model_size: int, inputs: InputSpec) -> nn.Module:
+    """A new module with random weights (torch's global generator) and `model_size` parameters to within 5 %.
+
+    Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, outputs). Raises `SettingsError` where the size is
+    too small for the inputs.
+    """
+    build = ARCHITECTURES.get(model_type)
+    if build is None:
+        raise SettingsError(f"model_type = {model_type!r}: must be one of {', '.join(ARCHITECTURES)}")
+    return build(model_size, inputs)

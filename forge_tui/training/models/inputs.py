@@ -1,0 +1,26 @@
+"""What a model takes and gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """Real-valued features (N, features) or tokens (N, T) out of `vocabulary`; exactly one of the two is set.
+
+    `outputs` is the size of the last axis of what comes out: classes, regression targets, or the vocabulary.
+    """
+
+    outputs: int
+    features: int | None = None
+    vocabulary: int | None = None
+
+    def __post_init__(self) -> None:
+        if (self.features is None) == (self.vocabulary is None):
+            raise ValueError("an InputSpec has either features or a vocabulary")
+
+    def __str__(self) -> str:
+        if self.features is not None:
+            return f"{self.features} features and {self.outputs} outputs"
+        return f"a vocabulary of {self.vocabulary} and {self.outputs} outputs"

@@ -1,0 +1,100 @@
+"""The planner: a residual MLP."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.models.sizing import Shape, fit, linear
+
+CONTEXT = 8
+
+
+class ResidualBlock(nn.Module):
+    """x + W₂ relu(W₁ norm(x)), with the normalisation before the layers (He et al. 2016, "Identity Mappings")."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, hidden)
+        self.outer = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, width) → (…, width)."""
+        return x + self.outer(torch.relu(self.inner(self.norm(x))))
+
+
+class Planner(nn.Module):
+    """A residual MLP over the features: (N, features) → (N, outputs)."""
+
+    def __init__(self, inputs: int, outputs: int, shape: Shape) -> None:
+        super().__init__()
+        self.enter = nn.Linear(inputs, shape.width)
+        self.blocks = nn.Sequential(*(ResidualBlock(shape.width, shape.hidden) for _ in range(shape.depth)))
+        self.leave = nn.Linear(shape.width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, inputs) → (…, outputs)."""
+        return self.leave(self.blocks(self.enter(x)))
+
+
+class TokenPlanner(nn.Module):
+    """A residual MLP over the last 8 tokens: (N, T) → (N, T, vocabulary).
+
+    The embeddings of a token and of the seven before it are laid side by side, zeros where the text begins
+    (Bengio et al. 2003, "A Neural Probabilistic Language Model").
+    """
+
+    def __init__(self, vocabulary: int, outputs: int, shape: Shape) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, embedding_width(shape.width))
+        self.planner = Planner(CONTEXT * embedding_width(shape.width), outputs, shape)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T) int64 → (N, T, outputs)."""
+        embedded = functional.pad(self.embedding(tokens), (0, 0, CONTEXT - 1, 0))
+        windows = embedded.unfold(1, CONTEXT, 1)
+        return self.planner(windows.flatten(start_dim=2))
+
+
+def embedding_width(width: int) -> int:
+    """How many figures stand for a token in a planner of this width."""
+    return max(2, min(64, width // 4))
+
+
+def parameter_count(shape: Shape, inputs: InputSpec) -> int:
+    """Parameters of the planner of this shape."""
+    block = 2 * shape.width + linear(shape.width, shape.hidden) + linear(shape.hidden, shape.width)
+    entering, embedding = inputs.features or 0, 0
+    if inputs.vocabulary is not None:
+        entering = CONTEXT * embedding_width(shape.width)
+        embedding = inputs.vocabulary * embedding_width(shape.width)
+    return embedding + linear(entering, shape.width) + shape.depth * block + linear(shape.width, inputs.outputs)
+
+
+def depth_for(size: int) -> int:
+    """Residual blocks: one below 300,000 parameters, two below 3 million, then one more for each factor of ten.
+
+    On CPUs a step of a small model is mostly call overhead, which grows with depth and hardly with width.
+    """
+    depth, limit = 1, 300_000
+    while size >= limit:
+        depth, limit = depth + 1, limit * 10
+    return depth
+
+
+def build(size: int, inputs: InputSpec) -> nn.Module:
+    """The planner with about `size` parameters."""
+    depth = depth_for(size)
+    shape = fit(
+        "planner",
+        size,
+        inputs,
+        lambda width: Shape(width=width, hidden=2 * width, depth=depth),
+        lambda shape: parameter_count(shape, inputs),
+    )
+    if inputs.vocabulary is not None:
+        return TokenPlanner(inputs.vocabulary, inputs.outputs, shape)
+    return Planner(inputs.features or 0, inputs.outputs, shape)

@@ -1,0 +1,78 @@
+"""Finding the shape of a model that has a wanted number of parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from forge_tui.errors import SettingsError
+
+TOLERANCE = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """`width` of the main path, `hidden` width inside a block, number of blocks (`depth`), attention `heads`."""
+
+    width: int
+    hidden: int
+    depth: int
+    heads: int = 1
+
+
+def linear(inputs: int, outputs: int) -> int:
+    """Parameters of a linear layer with bias."""
+    return inputs * outputs + outputs
+
+
+def largest(limit: int, count: Callable[[int], int]) -> int:
+    """The largest n ≥ 1 with `count(n)` ≤ `limit`, or 0; `count` must rise."""
+    high = 1
+    while count(high) <= limit:
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if count(middle) <= limit:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def nearest(target: int, count: Callable[[int], int]) -> int:
+    """The n ≥ 1 whose `count(n)` is nearest to `target`; the smaller of two that are equally near."""
+    low = max(1, largest(target, count))
+    return low if abs(count(low) - target) <= abs(count(low + 1) - target) else low + 1
+
+
+def fit(
+    name: str,
+    size: int,
+    inputs: object,
+    shape_of: Callable[[int], Shape],
+    count: Callable[[Shape], int],
+) -> Shape:
+    """The shape with about `size` parameters: the widest that `shape_of` gives, its `hidden` then adjusted.
+
+    Deterministic. Raises `SettingsError` where even the smallest shape is more than 5 % too large.
+    """
+
+    def adjusted(width: int) -> Shape:
+        base = shape_of(width)
+
+        def with_hidden(hidden: int) -> Shape:
+            return Shape(width=base.width, hidden=hidden, depth=base.depth, heads=base.heads)
+
+        return with_hidden(nearest(size, lambda hidden: count(with_hidden(hidden))))
+
+    width = max(1, largest(size, lambda width: count(shape_of(width))))
+    for candidate in range(width, 0, -1):
+        shape = adjusted(candidate)
+        if abs(count(shape) - size) <= TOLERANCE * size:
+            return shape
+    smallest = count(Shape(width=shape_of(1).width, hidden=1, depth=shape_of(1).depth, heads=shape_of(1).heads))
+    raise SettingsError(
+        f"model_size = {size}: a {name} for {inputs} cannot be made that small; "
+        f"its smallest has {smallest:,} parameters: raise --model-size"
+    )

@@ -1,0 +1,48 @@
+"""The order in which samples are seen: a permutation an epoch that follows from seed and epoch alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# A whole epoch is gathered at once (one call instead of one a batch) while the copy stays below this.
+_GATHER_BYTES = 256 << 20
+
+
+def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
+    """The permutation of `epoch` (1…): stateless, so that a resume needs the epoch only. Independent between seeds."""
+    mixed = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(mixed[:8], "little") >> 1)
+    return torch.randperm(samples, generator=generator)
+
+
+class Batches:
+    """Samples on the device, dealt out in batches; the last one of an epoch may be short."""
+
+    def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int) -> None:
+        self._inputs = inputs
+        self._targets = targets
+        self._batch_size = batch_size
+        self.samples = len(inputs)
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return -(-self.samples // self._batch_size)
+
+    def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of `epoch`, without the first `skip`."""
+        order = epoch_order(self.samples, seed, epoch).to(self._inputs.device)
+        size = self._batch_size
+        row_bytes = self._inputs[0].numel() * self._inputs.element_size()
+        if row_bytes * self.samples <= _GATHER_BYTES:
+            inputs, targets = self._inputs[order], self._targets[order]
+            for start in range(skip * size, self.samples, size):
+                yield inputs[start : start + size], targets[start : start + size]
+        else:
+            for start in range(skip * size, self.samples, size):
+                rows = order[start : start + size]
+                yield self._inputs[rows], self._targets[rows]

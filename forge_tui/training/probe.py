@@ -1,0 +1,113 @@
+"""Before a run: what data and model look like, what one model will need, and how many threads suit it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from forge_tui.settings.schema import Settings, from_plain
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.load import load_dataset
+from forge_tui.training.job import Job
+from forge_tui.training.losses import loss_of
+from forge_tui.training.models.network import count_parameters
+from forge_tui.training.order import Batches
+from forge_tui.training.state import TrainingState
+
+# What torch, its allocator and its thread pool take in a worker beside tensors; measured 60–90 MB.
+_BASE_BYTES = 96 << 20
+_WARM_UP_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """`features` is the number of features, or None for tokens; `classes` that of classes, or of tokens, or None.
+
+    `estimated_bytes` is the memory that training one such model will take.
+    """
+
+    parameters: int
+    train_samples: int
+    validation_samples: int
+    features: int | None
+    classes: int | None
+    task: str
+    estimated_bytes: int
+
+
+def inspect(job: Job) -> Inspection:
+    """Read the data and build the model once. Raises `DataError` and `SettingsError` as training would."""
+    settings, dataset, state = _prepare(job)
+    parameters = count_parameters(state.network)
+    known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
+    return Inspection(
+        parameters=parameters,
+        train_samples=dataset.train_samples,
+        validation_samples=dataset.validation_samples,
+        features=dataset.inputs.features,
+        classes=None if known is None else len(known),
+        task=dataset.task.value,
+        estimated_bytes=_estimate(settings, dataset, parameters),
+    )
+
+
+def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict[int, float]:
+    """Steps per second with each number of threads, each measured for about `seconds`, in turns of two halves.
+
+    Trains a model that is thrown away. The process is left with the last candidate's thread count.
+    """
+    settings, dataset, state = _prepare(job)
+    with torch.no_grad():
+        inputs = state.network.scale_features(dataset.train_inputs.to(state.loss_sum.device))
+        targets = state.network.scale_targets(dataset.train_targets.to(state.loss_sum.device))
+    batches = Batches(inputs, targets, settings.training.batch_size)
+    loss_function = loss_of(dataset.task)
+    parameters = list(state.network.parameters())
+
+    def steps(limit: float, most: int | None = None) -> float:
+        done, epoch, begun = 0, 0, time.perf_counter()
+        while True:
+            epoch += 1
+            for batch, wanted in batches.epoch(job.seed, epoch):
+                loss_function(state.network.body(batch), wanted).backward()
+                state.filter.apply()
+                state.optimizer.step()
+                for parameter in parameters:
+                    parameter.grad = None
+                done += 1
+                spent = time.perf_counter() - begun
+                if spent >= limit or done == most:
+                    return done / spent
+
+    best = dict.fromkeys(candidates, 0.0)
+    for _ in range(2):  # in turns, so that a moment's load of the machine does not hit one candidate only
+        for threads in candidates:
+            torch.set_num_threads(threads)
+            steps(seconds, most=_WARM_UP_STEPS)
+            best[threads] = max(best[threads], steps(seconds / 2))
+    return best
+
+
+def _prepare(job: Job) -> tuple[Settings, Dataset, TrainingState]:
+    settings = from_plain(job.settings)
+    dataset = load_dataset(settings, Path(job.working_directory))
+    device = torch.device(job.device)
+    return settings, dataset, TrainingState.create(settings.training, dataset, job.seed, device)
+
+
+def _estimate(settings: Settings, dataset: Dataset, parameters: int) -> int:
+    """Weights, gradients, optimizer and filter state, a checkpoint's copy, the data twice, and activations."""
+    training = settings.training
+    copies = 2 + (2 if training.optimizer != "sgd" else 1) + 1
+    if training.grokfast_enabled:
+        copies += 1 if training.grokfast_filter == "ema" else training.grokfast_window + 2
+    held = (dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets)
+    data = 3 * sum(tensor.numel() * tensor.element_size() for tensor in held if tensor is not None)
+    positions = dataset.train_inputs.shape[1] if dataset.vocabulary is not None else 16
+    rows = max(training.batch_size, min(dataset.validation_samples, 4096))
+    activations = rows * positions * 8 * (4 * int(parameters**0.5) + dataset.outputs) * 4
+    return _BASE_BYTES + 4 * parameters * copies + data + activations
