@@ -105,11 +105,11 @@ def worker_limit(
         reason = f"Invalid worker count {requested}: at least one worker is needed, so one is used"
         return WorkerLimit(1, requested, settings.policy, reason, "request", "--workers 1", threads)
     tightest = _tightest(requested, resources, settings, worker_bytes, running, growth_bytes, other_workers)
-    capacity = max(1, tightest.workers)
+    most = max(1, tightest.workers)
     wanted = 1 if mode == "series" else requested
-    workers = min(wanted, capacity)
+    workers = min(wanted, most)
     warnings = list(standing_warnings(resources, settings))
-    if tightest.limited_by == "detection" or capacity < wanted:
+    if tightest.limited_by == "detection" or most < wanted:
         words = tightest.shortfall or tightest.reason
         if tightest.shortfall and tightest.limited_by == "memory":
             warnings.append(f"Memory warning: {tightest.shortfall}; using {workers}")
@@ -118,12 +118,12 @@ def worker_limit(
         limited_by, hint = tightest.limited_by, tightest.hint
     elif mode == "series":
         words, limited_by, hint = "one model at a time (series mode)", "none", None
-        if capacity > 1:
-            words += f"; this machine allows {_count(capacity)}"
+        if most > 1:
+            words += f"; this machine allows {_count(most)}"
             limited_by, hint = "request", "--mode parallel"
-    elif capacity > wanted:
-        words = f"{_count(workers)} as requested; this machine allows {capacity}: {tightest.reason}"
-        limited_by, hint = "request", f"--workers {capacity}"
+    elif most > wanted:
+        words = f"{_count(workers)} as requested; this machine allows {most}: {tightest.reason}"
+        limited_by, hint = "request", f"--workers {most}"
     else:
         words = f"{_count(workers)} as requested, all that this machine allows: {tightest.reason}"
         limited_by, hint = "none", tightest.hint
