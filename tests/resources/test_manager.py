@@ -144,7 +144,7 @@ def test_the_room_needs_no_torch_textual_or_pydantic_and_prints_nothing():
     code = (
         "import sys; from forge_tui.resources.manager import *; m = ResourceManager(); m.generate_resource_report();"
         "m.validate_worker_count(99);"
-        "sys.exit(','.join({'torch', 'textual', 'pydantic', 'numpy', 'pynvml'} & set(sys.modules) - allowed))"
+        "sys.exit(','.join({'torch', 'textual', 'pydantic', 'numpy', 'pynvml'} & set(sys.modules) - allowed) or 0)"
     )
     allowed = "{'pynvml'}" if Path("/dev/nvidiactl").exists() else "set()"
     done = subprocess.run(
