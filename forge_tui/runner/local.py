@@ -136,6 +136,8 @@ class LocalLauncher:
             self._server.close()
             self._server = None
         if self._process is not None:
+            if not self.workers:
+                self._process.kill()  # it may still be importing torch, and has nobody to look after
             self._process.wait()
             self._process = None
 

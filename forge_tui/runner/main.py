@@ -54,10 +54,12 @@ def main(channel_fd: int) -> int:
         try:
             opened = _prepare(request, channel, stack)
         except ForgeError as error:
+            stack.close()  # first everything is as it was, then the caller hears of it
             _answer(channel, Reply(status="refused", message=str(error), exit_status=error.exit_status))
             return error.exit_status
         except Exception:  # told to the caller: nobody reads this process's log yet
             message = f"the runner failed before the run began:\n{traceback.format_exc()}"
+            stack.close()
             _answer(channel, Reply(status="refused", message=message, exit_status=1))
             return 1
         if opened is None:
