@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forge_tui.training.models.inputs import InputSpec
-from forge_tui.training.models.sequence import FeatureSteps, TokenEmbedding
+from forge_tui.training.models.sequence import FeatureSteps
 from forge_tui.training.models.sizing import Shape, fit, linear
 
 
@@ -52,12 +52,13 @@ class TokenMemory(nn.Module):
 
     def __init__(self, vocabulary: int, shape: Shape) -> None:
         super().__init__()
-        self.embedding = TokenEmbedding(vocabulary, shape.width)
+        self.embedding = nn.Embedding(vocabulary, shape.width)
         self.memory = RecurrentMemory(shape)
+        self.leave = nn.Linear(shape.width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, T) int64 → (N, T, vocabulary)."""
-        return self.embedding.score(self.memory(self.embedding(tokens)))
+        return self.leave(self.memory(self.embedding(tokens)))
 
 
 def parameter_count(shape: Shape, inputs: InputSpec) -> int:
@@ -66,7 +67,7 @@ def parameter_count(shape: Shape, inputs: InputSpec) -> int:
     cell = 6 * width * width + 6 * width
     head = linear(width, 3 * width) + linear(2 * width, shape.hidden) + linear(shape.hidden, width) + 2 * width
     if inputs.vocabulary is not None:
-        ends = TokenEmbedding.count(inputs.vocabulary, width)
+        ends = inputs.vocabulary * width + linear(width, inputs.outputs)
     else:
         ends = FeatureSteps.count(inputs.features or 0, width) + linear(width, inputs.outputs)
     return ends + cell + head

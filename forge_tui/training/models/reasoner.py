@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forge_tui.training.models.inputs import InputSpec
-from forge_tui.training.models.sequence import FeatureSteps, TokenEmbedding, even_width, heads_for, sinusoids
+from forge_tui.training.models.sequence import FeatureSteps, even_width, heads_for, sinusoids
 from forge_tui.training.models.sizing import Shape, fit, linear
 
 
@@ -55,15 +55,16 @@ class TokenReasoner(nn.Module):
 
     def __init__(self, vocabulary: int, shape: Shape) -> None:
         super().__init__()
-        self.embedding = TokenEmbedding(vocabulary, shape.width)
+        self.embedding = nn.Embedding(vocabulary, shape.width)
         self.blocks = nn.Sequential(*(TransformerBlock(shape, causal=True) for _ in range(shape.depth)))
         self.norm = nn.LayerNorm(shape.width)
+        self.leave = nn.Linear(shape.width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, T) int64 → (N, T, vocabulary)."""
         x = self.embedding(tokens)
         x = x + sinusoids(x.shape[1], x.shape[2], x)
-        return self.embedding.score(self.norm(self.blocks(x)))
+        return self.leave(self.norm(self.blocks(x)))
 
 
 def parameter_count(shape: Shape, inputs: InputSpec) -> int:
@@ -72,7 +73,7 @@ def parameter_count(shape: Shape, inputs: InputSpec) -> int:
     attention = linear(width, 3 * width) + linear(width, width)
     block = attention + linear(width, shape.hidden) + linear(shape.hidden, width) + 4 * width
     if inputs.vocabulary is not None:
-        ends = TokenEmbedding.count(inputs.vocabulary, width)
+        ends = inputs.vocabulary * width + linear(width, inputs.outputs)
     else:
         ends = FeatureSteps.count(inputs.features or 0, width) + linear(width, inputs.outputs)
     return ends + shape.depth * block + 2 * width
