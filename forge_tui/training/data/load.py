@@ -9,10 +9,16 @@ from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.csv_file import csv_dataset
 from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.npz_file import npz_dataset
 from forge_tui.training.data.synthetic import synthetic_dataset
+from forge_tui.training.data.text_file import text_dataset
 
 SYNTHETIC = "synthetic"
-_READERS: dict[str, Callable[[Path, Settings], Dataset]] = {".csv": csv_dataset}
+_READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
+    ".csv": csv_dataset,
+    ".npz": npz_dataset,
+    ".txt": text_dataset,
+}
 
 
 def load_dataset(settings: Settings, working_directory: Path) -> Dataset:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from torch import nn
 
 from forge_tui.errors import SettingsError
-from forge_tui.training.models import planner
+from forge_tui.training.models import memory, planner, reasoner
 from forge_tui.training.models.inputs import InputSpec
 
 ARCHITECTURES: dict[str, Callable[[int, InputSpec], nn.Module]] = {
     "planner": planner.build,
+    "reasoner": reasoner.build,
+    "memory": memory.build,
 }
 
 

@@ -1,0 +1,65 @@
+"""Text files: character-level language modelling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forge_tui.errors import DataError
+from forge_tui.settings.schema import Settings
+from forge_tui.training.data.dataset import Dataset, Task
+
+WINDOW = 64
+
+
+def text_dataset(path: Path, settings: Settings) -> Dataset:
+    """Cut a UTF-8 text into windows of 64 characters, each to be continued by one character at every place.
+
+    The vocabulary is every character of the file, sorted. The text's last part is held back for validation, not
+    random windows: neighbours of what is trained on would flatter the result. Raises `DataError`.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no UTF-8 text (byte {error.start + 1}: {error.reason}); save it as UTF-8") from None
+    if len(text) < 2:
+        raise DataError(f"{path} holds {len(text)} characters; at least 2 are needed to learn which one follows")
+    points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+    known, numbers = np.unique(points, return_inverse=True)
+    tokens = torch.from_numpy(numbers.astype(np.int64).reshape(-1))
+
+    length = min(WINDOW, len(tokens) - 1)
+    windows = (len(tokens) - 1) // length
+    held_back = min(round(windows * settings.data.validation_fraction), windows - 1)
+    inputs, targets = _windows(tokens, length, windows)
+    trained = windows - held_back
+    return Dataset(
+        task=Task.NEXT_TOKEN,
+        train_inputs=inputs[:trained],
+        train_targets=targets[:trained],
+        validation_inputs=inputs[trained:] if held_back else None,
+        validation_targets=targets[trained:] if held_back else None,
+        outputs=len(known),
+        features=(),
+        target=None,
+        classes=None,
+        vocabulary=tuple(chr(point) for point in known.tolist()),
+        normalisation=None,
+        split={
+            "method": "last part of the text",
+            "seed": None,
+            "window": length,
+            "train_samples": trained,
+            "validation_samples": held_back,
+            "validation_fraction": settings.data.validation_fraction,
+        },
+    )
+
+
+def _windows(tokens: Tensor, length: int, windows: int) -> tuple[Tensor, Tensor]:
+    """Neighbouring windows, and the same one character on; each (windows, length)."""
+    used = windows * length
+    return tokens[:used].view(windows, length), tokens[1 : used + 1].view(windows, length)

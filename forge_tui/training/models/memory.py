@@ -1,0 +1,87 @@
+"""The memory: a gated recurrent network that reads its past states by attention."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.models.sequence import FeatureSteps
+from forge_tui.training.models.sizing import Shape, fit, linear
+
+
+class RecurrentMemory(nn.Module):
+    """A GRU (Cho et al. 2014) whose every state reads the states up to it by scaled dot-product attention.
+
+    State and what was read go through one hidden layer, around a residual path.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.cell = nn.GRU(shape.width, shape.width, batch_first=True)
+        self.norm = nn.LayerNorm(shape.width)
+        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
+        self.inner = nn.Linear(2 * shape.width, shape.hidden)
+        self.outer = nn.Linear(shape.hidden, shape.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, S, width) → (N, S, width); step s depends on steps 1 … s only."""
+        states = self.norm(self.cell(x)[0])
+        query, key, value = self.query_key_value(states).chunk(3, dim=-1)
+        read = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return states + self.outer(functional.gelu(self.inner(torch.cat((states, read), dim=-1))))
+
+
+class FeatureMemory(nn.Module):
+    """Features as up to 16 steps in time; the answer is read off the last: (N, features) → (N, outputs)."""
+
+    def __init__(self, features: int, outputs: int, shape: Shape) -> None:
+        super().__init__()
+        self.enter = FeatureSteps(features, shape.width)
+        self.memory = RecurrentMemory(shape)
+        self.leave = nn.Linear(shape.width, outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, features) → (N, outputs)."""
+        return self.leave(self.memory(self.enter(x))[:, -1])
+
+
+class TokenMemory(nn.Module):
+    """Predicts each next token: (N, T) → (N, T, vocabulary)."""
+
+    def __init__(self, vocabulary: int, shape: Shape) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, shape.width)
+        self.memory = RecurrentMemory(shape)
+        self.leave = nn.Linear(shape.width, vocabulary)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T) int64 → (N, T, vocabulary)."""
+        return self.leave(self.memory(self.embedding(tokens)))
+
+
+def parameter_count(shape: Shape, inputs: InputSpec) -> int:
+    """Parameters of the memory of this shape."""
+    width = shape.width
+    cell = 6 * width * width + 6 * width
+    head = linear(width, 3 * width) + linear(2 * width, shape.hidden) + linear(shape.hidden, width) + 2 * width
+    if inputs.vocabulary is not None:
+        ends = inputs.vocabulary * width + linear(width, inputs.outputs)
+    else:
+        ends = FeatureSteps.count(inputs.features or 0, width) + linear(width, inputs.outputs)
+    return ends + cell + head
+
+
+def build(size: int, inputs: InputSpec) -> nn.Module:
+    """The memory with about `size` parameters."""
+    shape = fit(
+        "memory",
+        size,
+        inputs,
+        lambda width: Shape(width=width, hidden=2 * width, depth=1),
+        lambda shape: parameter_count(shape, inputs),
+    )
+    if inputs.vocabulary is not None:
+        return TokenMemory(inputs.vocabulary, shape)
+    return FeatureMemory(inputs.features or 0, inputs.outputs, shape)

@@ -1,0 +1,89 @@
+"""Jobs of the trainer's tests, in a run directory of their own and with one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from forge_tui.progress.events import Event
+from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
+from forge_tui.training.job import Control, Job, Outcome
+from forge_tui.training.trainer import Trainer
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+JobMaker = Callable[..., Job]
+
+
+@pytest.fixture
+def make_job(tmp_path: Path) -> JobMaker:
+    """Jobs for small planners; `training`, `data` and `run` override settings, the others fields of the job."""
+
+    def make(
+        directory: str = "run",
+        training: dict[str, Any] | None = None,
+        data: dict[str, Any] | None = None,
+        run: dict[str, Any] | None = None,
+        **fields: Any,
+    ) -> Job:
+        (tmp_path / directory).mkdir(exist_ok=True)
+        settings = Settings(
+            training=TrainingConfig(**{"model_size": 2_000, "epochs": 4, **(training or {})}),
+            data=DataSettings(**{"samples": 110, "features": 12, "classes": 4, **(data or {})}),
+            run=RunSettings(**(run or {})),
+        )
+        values: dict[str, Any] = {
+            "run": directory,
+            "directory": str(tmp_path / directory),
+            "working_directory": str(tmp_path),
+            "model": "cognate_planner_1",
+            "index": 1,
+            "attempt": 1,
+            "seed": 0,
+            "settings": to_plain(settings),
+            "threads": 1,
+            "device": "cpu",
+        }
+        return Job(**{**values, **fields})
+
+    return make
+
+
+@pytest.fixture
+def train() -> Callable[[Job], tuple[Outcome, list[Event]]]:
+    """Train a job to its end; returns the outcome and the events."""
+
+    def run(job: Job) -> tuple[Outcome, list[Event]]:
+        events: list[Event] = []
+        return Trainer(job, events.append, Control()).run(), events
+
+    return run
+
+
+class StopAfter(Control):
+    """Asks for a stop once the trainer has looked `looks` times: before step `looks`, counted from 0."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__()
+        self._left = looks
+
+    @property
+    def stop_requested(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+@pytest.fixture
+def stop_after() -> type[StopAfter]:
+    """The control that asks for a stop at a given step."""
+    return StopAfter

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training.tensor_file import DamagedFile
+
+
+def save(directory: Path, step: int, value: float = 1.0) -> Path:
+    tensors = {"weights/a": torch.full((3, 2), value), "optimizer/0.step": torch.tensor(float(step))}
+    return checkpoints.save(directory, step, tensors, {"epoch": step // 10, "step": step, "loss": 0.1 + 0.2})
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    found = checkpoints.load(save(tmp_path, 25, value=7.0))
+    assert (found.epoch, found.step, found.record["loss"]) == (2, 25, 0.1 + 0.2)
+    assert found.part("weights")["a"].tolist() == [[7.0, 7.0]] * 3
+    assert found.part("optimizer")["0.step"].item() == 25.0
+    assert found.path.stat().st_mode & 0o777 == 0o600
+
+
+def test_names_sort_by_step_and_the_newest_is_used(tmp_path: Path) -> None:
+    for step in (9, 1_000, 80):
+        save(tmp_path, step)
+    assert [path.name for path in checkpoints.paths(tmp_path)] == sorted(
+        (path.name for path in tmp_path.iterdir()), reverse=True
+    )
+    found = checkpoints.newest_valid(tmp_path)
+    assert found is not None
+    assert found.step == 1_000
+
+
+def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
+    assert save(tmp_path / "a", 5).read_bytes() == save(tmp_path / "b", 5).read_bytes()
+
+
+def test_prune_keeps_the_newest_and_removes_leftovers(tmp_path: Path) -> None:
+    for step in range(1, 6):
+        save(tmp_path, step)
+    (tmp_path / ".step-000000000006.safetensors.1234abcd.tmp").write_bytes(b"half")
+    (tmp_path / "notes.txt").write_text("the user's own")
+    checkpoints.prune(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "notes.txt",
+        "step-000000000004.safetensors",
+        "step-000000000005.safetensors",
+    ]
+
+
+def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    """A flip either makes the file invalid or leaves every number in it as it was."""
+    path = save(tmp_path, 3)
+    original, sound = path.read_bytes(), checkpoints.load(path)
+    noticed = 0
+    for position in range(len(original)):
+        damaged = bytearray(original)
+        damaged[position] ^= 0x04
+        path.write_bytes(damaged)
+        try:
+            found = checkpoints.load(path)
+        except DamagedFile:
+            noticed += 1
+            continue
+        assert found.record == sound.record, position
+        assert all(torch.equal(found.tensors[name], tensor) for name, tensor in sound.tensors.items()), position
+    assert noticed >= len(original) - 8  # padding spaces at the end of the header hold nothing
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
+def test_a_truncated_newest_is_passed_over_with_a_warning(tmp_path: Path, share: float) -> None:
+    save(tmp_path, 10, value=1.0)
+    newest = save(tmp_path, 20, value=2.0)
+    data = newest.read_bytes()
+    newest.write_bytes(data[: int(share * len(data))])
+    warnings: list[str] = []
+    found = checkpoints.newest_valid(tmp_path, warnings.append)
+    assert found is not None
+    assert found.step == 10
+    assert len(warnings) == 1
+    assert str(newest) in warnings[0]
+    assert "going on from step-000000000010.safetensors" in warnings[0]
+
+
+def test_nothing_valid_is_none_and_said(tmp_path: Path) -> None:
+    assert checkpoints.newest_valid(tmp_path / "absent") is None
+    save(tmp_path, 1).write_bytes(b"\x80\x04pickle")
+    warnings: list[str] = []
+    assert checkpoints.newest_valid(tmp_path, warnings.append) is None
+    assert "training starts anew" in warnings[0]
+
+
+def test_a_newer_format_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkpoints, "FORMAT", 2)
+    path = save(tmp_path, 1)
+    monkeypatch.undo()
+    with pytest.raises(DamagedFile, match="format 2"):
+        checkpoints.load(path)
