@@ -106,7 +106,7 @@ class LocalLauncher:
             "kind": kind,
             "job": job.to_record(),
             "options": options or {},
-            "title": f"forge-tui: {job.model} ({job.run})",
+            "title": f"forge-tui: {job.model if kind == 'train' else kind} ({job.run})",
             "nice": self._nice,
         }
         log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import selectors
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Inspector:
         answer = self._answer
         if answer is None:
             raise ForgeError(
-                f"the worker that was to read the data ended with status {self._ended.status} and said nothing"
+                f"the worker that was to read the data {ending(self._ended.status)} and said nothing; try again"
             )
         if "refused" in answer:
             raised = {3: ResourceError, 4: RunDirectoryError}.get(answer["exit_status"], UsageError)
@@ -62,6 +63,13 @@ class Inspector:
 
     def _on_exit(self, worker: Worker) -> None:
         self._ended = worker
+
+
+def ending(status: int | None) -> str:
+    """How a process ended, in words, from its exit status (negative: a signal)."""
+    if status is not None and status < 0:
+        return f"was killed by {signal.Signals(-status).name}"
+    return f"ended with status {status}"
 
 
 def allowed_workers(settings: Settings, resources: SystemResources) -> WorkerLimit:

@@ -20,6 +20,7 @@ from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.runner.prepare import ending
 from forge_tui.runs import commands
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.schema import Settings
@@ -169,12 +170,9 @@ class Scheduler:
     def _unexplained(self, worker: Worker) -> happened.ModelFailed:
         """The record of a worker that ended without a word."""
         status = worker.status if worker.status is not None else 0
-        if status < 0:
-            name = signal.Signals(-status).name
-            cause = "the fork server died and took it along" if worker.orphaned else f"killed by {name}"
-            kind, message = "signal", f"worker {worker.pid or '—'}: {cause}"
-        else:
-            kind, message = "exit", f"worker {worker.pid}: ended with status {status} before the model was finished"
+        kind = "signal" if status < 0 else "exit"
+        cause = "ended because its fork server died" if worker.orphaned else ending(status)
+        message = f"worker {worker.pid or '—'} {cause} before the model was finished"
         return happened.ModelFailed(
             time=self._journal.clock(),
             model=worker.job.model,

@@ -118,5 +118,3 @@ def config_record(training: TrainingConfig) -> dict[str, Any]:
         item.name: list(value) if isinstance(value := getattr(training, item.name), tuple) else value
         for item in dataclasses.fields(training)
     }
-
-

@@ -57,6 +57,7 @@ def test_models_that_always_die_fail_after_their_retries(run_directory: Path) ->
         "--no-ui", "--json", "--epochs", "100000", "--models", "1", "--checkpoint-interval", "100000",
         "--max-retries", "1", *SMALL, "--output", run_directory,
     )  # fmt: skip
+    wait_until(lambda: epochs_of(run_directory) >= 1, "an epoch")
     killed: set[int] = set()
     for _ in range(2):
         worker = wait_until(
