@@ -41,8 +41,6 @@ def from_tensor(table: Tensor) -> list[EpochRecord]:
     """The history that `to_tensor` wrote."""
     history = []
     for row in table.tolist():
-        values = {
-            name: None if math.isnan(value) else value for name, value in zip(_COLUMNS, row, strict=True)
-        }
+        values = {name: None if math.isnan(value) else value for name, value in zip(_COLUMNS, row, strict=True)}
         history.append(EpochRecord(**{**values, "epoch": int(row[0]), "step": int(row[1])}))  # type: ignore[arg-type]
     return history

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from forge_tui.errors import SettingsError
 from forge_tui.training.data.dataset import Normalisation
 from forge_tui.training.models import InputSpec, Network, build_model
@@ -31,7 +32,9 @@ def test_every_size_is_met_to_within_5_percent(architecture: str, inputs: InputS
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_size_too_small_for_the_inputs_says_what_is_possible(architecture: str) -> None:
-    with pytest.raises(SettingsError, match=r"model_size = 1000: .* smallest has [\d,]+ parameters: raise --model-size"):
+    with pytest.raises(
+        SettingsError, match=r"model_size = 1000: .* smallest has [\d,]+ parameters: raise --model-size"
+    ):
         build_model(architecture, 1_000, InputSpec(vocabulary=3_000, outputs=3_000))
 
 
