@@ -138,7 +138,8 @@ def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str
     known = [mean for mean in means if mean is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
     top = len(glyphs.spark) - 1
-    span = high - low
+    # Means of equal values differ by rounding; that is not a trend.
+    span = high - low if high - low > 1e-9 * max(abs(low), abs(high)) else 0.0
     return "".join(
         glyphs.gap if mean is None else glyphs.spark[round((mean - low) / span * top) if span > 0 else top // 2]
         for mean in means

@@ -52,7 +52,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         & > .model-table--active { color: $primary-lighten-2; }
         & > .model-table--paused { color: $warning; }
         & > .model-table--done { color: $success; }
-        & > .model-table--failed { color: $error; }
+        & > .model-table--failed { color: $error-lighten-2; }
         & > .model-table--bar { color: $primary-lighten-1; }
         & > .model-table--trend { color: $primary-lighten-2; }
         & > .model-table--mark { color: $warning; text-style: bold; }
@@ -60,6 +60,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         & > .model-table--cursor-blurred { background: $surface-lighten-2; }
         & > .model-table--empty { color: $foreground 60%; }
         &:light > .model-table--active { color: $primary-darken-1; }
+        &:light > .model-table--failed { color: $error; }
         &:light > .model-table--bar { color: $primary; }
         &:light > .model-table--trend { color: $primary-darken-1; }
         &:ansi > .model-table--header { color: ansi_default; text-style: dim; }
@@ -460,9 +461,9 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     def _load_styles(self) -> dict[str, Style]:
         prefix = "model-table--"
         names = [name.removeprefix(prefix) for name in self.COMPONENT_CLASSES]
-        base = self.rich_style
-        styles = {name: base + self.get_component_rich_style(prefix + name, partial=True) for name in names}
-        blurred = self.get_component_rich_style(prefix + "cursor-blurred", partial=True)
-        styles |= {"blurred " + name: styles[name] + blurred for name in names}
+        # Not the partial styles: those leave out how transparent a colour is.
+        styles = {name: self.get_component_rich_style(prefix + name) for name in names}
+        background = self.get_component_rich_style(prefix + "cursor-blurred", partial=True)
+        styles |= {"blurred " + name: styles[name] + background for name in names}
         self._styles = styles
         return styles
