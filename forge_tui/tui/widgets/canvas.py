@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,36 +45,56 @@ class Curve:
     last: tuple[int, int] | None
 
 
-def trace(
-    spans: Iterable[Span],
-    width: int,
-    height: int,
-    column_of: Callable[[float], float],
-    row_of: Callable[[float], float],
-    joins_gaps: bool = False,
-) -> Curve:
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """From values to pixels: column = `left` + `per_x` · x, row = `top` + `per_y` · y (or log y)."""
+
+    left: float
+    per_x: float
+    top: float
+    per_y: float
+    log: bool
+
+    def column(self, x: float) -> int:
+        """The pixel column of `x`, which may lie outside."""
+        return round(self.left + self.per_x * x)
+
+    def row(self, y: float) -> int:
+        """The pixel row of `y`, which may lie outside; far below for what a logarithm has no place for."""
+        if self.log:
+            return round(self.top + self.per_y * math.log(y)) if y > 0 else _FAR_BELOW
+        return round(self.top + self.per_y * y)
+
+
+_FAR_BELOW = 1 << 20
+
+
+def trace(spans: Iterable[Span], width: int, height: int, projection: Projection, joins_gaps: bool = False) -> Curve:
     """Draw `spans` (by rising x) on `width` × `height` pixels, joined by straight lines.
 
-    `column_of` and `row_of` give pixels, as fractions. Spans that share a column become one from their smallest to
-    their largest value. A span without numbers interrupts the line, unless it `joins_gaps`.
+    Spans that share a column become one from their smallest to their largest value. A span without numbers
+    interrupts the line, unless it `joins_gaps`. Values below the lowest row are drawn on it.
     """
     columns = [0] * width
     previous: tuple[int, int, int] | None = None
     last: tuple[int, int] | None = None
+    column_of, row_of, floor = projection.column, projection.row, height - 1
     for x, low, high in spans:
         if low is None or high is None:
             if not joins_gaps:
                 previous = None
             continue
-        column = round(column_of(x))
-        top, bottom = round(row_of(high)), round(row_of(low))
-        if previous is not None and previous[0] < column:
-            _join(columns, height, previous, (column, top, bottom))
-        elif previous is not None:
-            top, bottom = min(top, previous[1]), max(bottom, previous[2])
+        column = column_of(x)
+        top = min(row_of(high), floor)
+        bottom = top if low == high else min(row_of(low), floor)
+        if previous is not None:
+            if previous[0] == column:
+                top, bottom = min(top, previous[1]), max(bottom, previous[2])
+            elif previous[1] > bottom + 1 or top > previous[2] + 1 or column > previous[0] + 1:
+                _join(columns, height, previous, (column, top, bottom))
         if 0 <= column < width:
-            _fill(columns, height, column, top, bottom)
-            last = column, min(max((top + bottom) // 2, 0), height - 1)
+            columns[column] |= ((2 << (bottom - top)) - 1) << top if top >= 0 else (2 << max(bottom, 0)) - 1
+            last = column, max((top + bottom) // 2, 0)
         previous = column, top, bottom
     return Curve(columns, last)
 
@@ -82,7 +103,8 @@ def dotted(curve: Curve, pixels: Pixels) -> Curve:
     """The curve with gaps: every other cell, and along steep parts every other bit of it."""
     run = 1 if pixels is Pixels.ASCII else 2
     rows = 2 if pixels is Pixels.BRAILLE else 1
-    dashes = sum(((1 << rows) - 1) << place for place in range(0, 4096, 2 * rows))
+    tallest = max((mask.bit_length() for mask in curve.columns), default=0)
+    dashes = sum(((1 << rows) - 1) << place for place in range(0, tallest, 2 * rows))
     thinned = []
     for column, mask in enumerate(curve.columns):
         if mask.bit_count() > 2 * rows:
@@ -102,8 +124,6 @@ def _fill(columns: list[int], height: int, column: int, top: int, bottom: int) -
 def _join(columns: list[int], height: int, start: tuple[int, int, int], end: tuple[int, int, int]) -> None:
     """Draw what lies between two spans: in each column on the way from where the line is to where it goes."""
     distance = end[0] - start[0]
-    if distance == 1 and start[1] <= end[2] and end[1] <= start[2]:
-        return
     # From the nearest ends of the two spans, so that a tall span does not throw its line off.
     if start[2] < end[1]:
         begin, finish = start[2], end[1]
@@ -111,6 +131,12 @@ def _join(columns: list[int], height: int, start: tuple[int, int, int], end: tup
         begin, finish = start[1], end[2]
     else:
         begin = finish = (max(start[1], end[1]) + min(start[2], end[2])) // 2
+    if distance == 1:
+        half = (begin + finish) // 2
+        for column, stop in ((start[0], begin), (end[0], finish)):
+            if 0 <= column < len(columns):
+                _fill(columns, height, column, min(stop, half), max(stop, half))
+        return
     slope = (finish - begin) / distance
     first, final = max(0, -start[0]), min(distance, len(columns) - 1 - start[0])
     for step in range(first, final + 1):

@@ -264,10 +264,18 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         )
         lines = plot.picture(self._series, view, width, height, self.glyphs)
         if not lines:
-            text = cells.left(f"  {self.empty_text}", width, self.glyphs.ellipsis)
+            text = cells.left(f"  {self._why_empty()}", width, self.glyphs.ellipsis)
             return [Strip([Segment(text, self._style("empty"))], width)]
         style = self._style
         return [Strip([Segment(text, style(name or "label")) for text, name in line], width) for line in lines]
+
+    def _why_empty(self) -> str:
+        if self.size.width < plot.LEAST_WIDTH or self.size.height < plot.LEAST_HEIGHT:
+            return "No room for the chart."
+        shown = [each for each in self._series if each.kind in self._kinds and each.points]
+        if any(each.kind == "train" for each in shown):
+            return f"{self.glyphs.diverged} diverged: no epoch in view has a number."
+        return "No validation value yet." if self._kinds == {"validation"} else self.empty_text
 
     def _style(self, name: str) -> Style:
         style = self._styles.get(name)

@@ -10,12 +10,13 @@ from typing import Literal
 
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.canvas import Canvas, Pixels, Span, dotted, trace
+from forge_tui.tui.widgets.canvas import Canvas, Pixels, Projection, Span, dotted, trace
 from forge_tui.tui.widgets.columns import Run, pad
 from forge_tui.tui.widgets.scale import Scale, Tick, fitted, labels, linear_values
 
 Kind = Literal["train", "validation"]
 COLOURS = 8
+LEAST_WIDTH, LEAST_HEIGHT = 16, 3
 _LABELS_FROM_HEIGHT, _AXIS_FROM_HEIGHT = 8, 5
 
 
@@ -51,10 +52,7 @@ class _Drawn:
     spans: list[Span]
     marks: list[float]
     number: int
-
-    @property
-    def style(self) -> str:
-        return f"series-{self.number % COLOURS + 1}"
+    style: str
 
 
 def extent(series: Sequence[Series]) -> tuple[float, float] | None:
@@ -65,17 +63,11 @@ def extent(series: Sequence[Series]) -> tuple[float, float] | None:
     return min(start for start, _ in ends), max(end for _, end in ends)
 
 
-def gutter_of(view: View, series: Sequence[Series], height: int) -> int:
-    """How many cells the axis at the left takes in a picture `height` cells high."""
-    scale = _scale(_drawn(series, view), view)
-    return 0 if scale is None else _gutter(scale.ticks(max(2, (height - 3) // 2)))
-
-
 def picture(series: Sequence[Series], view: View, width: int, height: int, glyphs: Glyphs) -> list[list[Run]]:
     """The chart in `height` lines of `width` cells; no lines where there is nothing to draw or no room for it."""
     drawn = _drawn(series, view)
     scale = _scale(drawn, view)
-    if scale is None or width < 16 or height < 3:
+    if scale is None or width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return []
     below = 2 if height >= _LABELS_FROM_HEIGHT else 1 if height >= _AXIS_FROM_HEIGHT else 0
     rows = height - 1 - below
@@ -92,10 +84,10 @@ def picture(series: Sequence[Series], view: View, width: int, height: int, glyph
 
 def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
     """The curves of the kinds shown, cut to the view (and one point around it), one number a label."""
-    numbers: dict[str, int] = {}
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(each.label for each in series))}
     found = []
     for each in series:
-        number = numbers.setdefault(each.label, len(numbers))
+        number = numbers[each.label]
         if each.kind not in view.kinds:
             continue
         spans = [_finite(span) for span in each.points]
@@ -106,26 +98,36 @@ def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
             inside = [place for place, span in enumerate(spans) if view.start <= span[0] <= view.end]
             first, last = (inside[0], inside[-1]) if inside else (0, -1)
             spans = spans[max(0, first - 1) : last + 2]
-        found.append(_Drawn(each, spans, sorted(x for x in marks if view.start <= x <= view.end), number))
+        marks = {x for x in marks if view.start <= x <= view.end}
+        # One model alone has a colour for each kind; several have a colour each.
+        colour = 1 if len(numbers) == 1 and each.kind == "validation" else number % COLOURS
+        found.append(_Drawn(each, spans, sorted(marks), number, f"series-{colour + 1}"))
     return found
 
 
 def _finite(span: Span) -> Span:
-    x, low, high = span
-    known = low is not None and high is not None and math.isfinite(low) and math.isfinite(high)
-    return span if known else (x, None, None)
+    _, low, high = span
+    if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
+        return span
+    return span[0], None, None
 
 
 def _scale(drawn: Sequence[_Drawn], view: View) -> Scale | None:
-    values = [
-        value
-        for each in drawn
-        for x, low, high in each.spans
-        if view.start <= x <= view.end
-        for value in (low, high)
-        if value is not None
-    ]
-    return fitted(values, view.log) if values else None
+    lows, highs = [], []
+    for each in drawn:
+        for x, low, high in each.spans:
+            if low is not None and high is not None and view.start <= x <= view.end:
+                lows.append(low)
+                highs.append(high)
+    return fitted([*lows, max(highs)], view.log) if lows else None
+
+
+def _projection(scale: Scale, view: View, width: int, height: int) -> Projection:
+    """The first and the last x, and the ends of the scale, on the middle of the outermost pixels."""
+    per_x = (width - 1) / max(view.end - view.start, 1e-12)
+    low, high = (math.log(scale.low), math.log(scale.high)) if scale.log else (scale.low, scale.high)
+    per_y = -(height - 1) / (high - low)
+    return Projection(-view.start * per_x, per_x, -high * per_y, per_y, scale.log)
 
 
 def _gutter(ticks: Sequence[Tick]) -> int:
@@ -137,19 +139,12 @@ def _curves(
 ) -> None:
     pixels = view.pixels
     width, height = canvas.width * pixels.across, canvas.height * pixels.down
-    length = max(view.end - view.start, 1e-12)
-
-    def column_of(x: float) -> float:
-        return (x - view.start) / length * (width - 1)
-
-    def row_of(value: float) -> float:
-        return (1.0 - max(0.0, scale.share(value))) * (height - 1)
-
+    projection = _projection(scale, view, width, height)
     signs: list[tuple[int, int, str, str]] = []
     # Train over validation, and the first label (the selected model) over the others.
     for each in sorted(drawn, key=lambda item: (item.series.kind == "train", -item.number)):
         validation = each.series.kind == "validation"
-        curve = trace(each.spans, width, height, column_of, row_of, joins_gaps=validation)
+        curve = trace(each.spans, width, height, projection, joins_gaps=validation)
         canvas.draw(dotted(curve, pixels) if validation else curve, each.style, each.number)
         if curve.last is not None:
             column, row = curve.last[0] // pixels.across, curve.last[1] // pixels.down
@@ -159,9 +154,9 @@ def _curves(
             elif known == 1:
                 signs.append((column, row, glyphs.plot[0], each.style))
         for mark in each.marks:
-            column = round(column_of(mark)) // pixels.across
+            column = projection.column(mark) // pixels.across
             before = [high for x, _, high in each.spans if high is not None and x < mark]
-            row = round(row_of(before[-1])) // pixels.down if before else 0
+            row = projection.row(before[-1]) // pixels.down if before else 0
             signs.append((column, min(max(row, 0), canvas.height - 1), glyphs.diverged, "diverged"))
     for column, row, sign, style in signs:
         canvas.put(column, row, sign, style)
@@ -176,7 +171,8 @@ def _curves(
 
 def _y_axis(scale: Scale, ticks: Sequence[Tick], rows: int, gutter: int, glyphs: Glyphs) -> list[list[Run]]:
     found: dict[int, str] = {}
-    for tick in ticks:
+    # Powers of ten first: where labels would touch, the others give way.
+    for tick in sorted(ticks, key=lambda tick: not _is_power_of_ten(tick.value)):
         row = round((1.0 - scale.share(tick.value)) * (rows - 1))
         if not any(near in found for near in (row - 1, row, row + 1)):
             found[row] = tick.label
@@ -188,6 +184,10 @@ def _y_axis(scale: Scale, ticks: Sequence[Tick], rows: int, gutter: int, glyphs:
         else:
             lines.append([(label.rjust(gutter - 1), "label"), (glyphs.tick_vertical, "axis")])
     return lines
+
+
+def _is_power_of_ten(value: float) -> bool:
+    return value > 0 and abs(math.log10(value) - round(math.log10(value))) < 1e-9
 
 
 def _x_axis(view: View, width: int, gutter: int, below: int, glyphs: Glyphs) -> list[list[Run]]:
@@ -249,13 +249,14 @@ def _legend(
 
 
 def _shortened(names: list[str], room: int) -> list[str]:
-    """The names whole, else without what they begin with alike, else cut, in `room` cells with 5 before each."""
+    """The names whole, else without what they begin with alike, else cut, in `room` cells with 5 more for each."""
     prefix = os.path.commonprefix(names)
-    prefix = prefix[: max((place + 1 for place, sign in enumerate(prefix) if sign in "_-. /"), default=0)]
-    for shorter in (names, [name[len(prefix) :] for name in names]):
+    cuts = [0, *(place + 1 for place, sign in enumerate(prefix) if sign in "_-. /")]
+    for cut in cuts:
+        shorter = [name[cut:] for name in names]
         if sum(cells.width_of(name) + 5 for name in shorter) <= room:
             return shorter
     each = (room - 5) // len(names) - 5
     if each >= 3:
-        return [cells.middle(name[len(prefix) :], each).rstrip() for name in names]
+        return [cells.middle(name[cuts[-1] :], each).rstrip() for name in names]
     return [""] * max(0, min(len(names), (room - 5) // 4))

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_LOG_STEPS = ((1,), (1, 3), (1, 2, 5), (1, 2, 3, 5, 7), tuple(range(1, 10)))
+_LOG_STEPS = ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)))
+_ENOUGH_TICKS = 4
 _PADDING = 0.03
 
 
@@ -44,7 +45,7 @@ class Scale:
         values = _log_values(self.low, self.high, most) if self.log else []
         if len(values) < 2:
             values = linear_values(self.low, self.high, most)
-        return [Tick(value, label) for value, label in zip(values, labels(values), strict=True)]
+        return [Tick(value, label) for value, label in zip(values, labels(values, self.log), strict=True)]
 
 
 def fitted(values: Sequence[float], log: bool) -> Scale:
@@ -77,15 +78,15 @@ def linear_values(low: float, high: float, most: int, whole: bool = False) -> li
     return []
 
 
-def labels(values: Sequence[float]) -> list[str]:
-    """How `values` are written: alike, in as few significant digits as tell them apart and say them exactly."""
+def labels(values: Sequence[float], log: bool = False) -> list[str]:
+    """How `values` are written: in as few digits as say them exactly, on a linear axis with the same decimals."""
     if not values:
         return []
     largest = max(abs(value) for value in values)
     smallest = min((abs(value) for value in values if value), default=1.0)
     if largest >= 1e6 or (largest and largest < 1e-3) or (smallest < 1e-4 and len(values) > 1):
         return [_scientific(value) if abs(value) > 1e-12 * largest else "0" for value in values]
-    if smallest > 0 and largest / smallest >= 50:
+    if log:
         return [_plain(value) for value in values]
     steps = [abs(after - before) for before, after in zip(values, values[1:], strict=False)]
     step = min((step for step in steps if step), default=smallest)
@@ -116,6 +117,8 @@ def _log_values(low: float, high: float, most: int) -> list[float]:
         if len(values) > most:
             break
         best = values
+        if steps == (1, 2, 5) and len(best) >= _ENOUGH_TICKS:
+            break
     if best:
         return best
     decades = [power for power in range(first, last + 1) if low <= 10.0**power <= high]
