@@ -156,10 +156,14 @@ def row(model: ModelState, layout: Layout, glyphs: Glyphs, now: float) -> list[R
         elif column.key == "trend":
             runs.append((blank + cells.left(cells.sparkline(model.trend, column.width, glyphs), column.width), "trend"))
         else:
-            runs.append((blank + cells.left(cells.clean(model.device or glyphs.unknown, glyphs.ascii), column.width), "quiet"))
+            runs.append(
+                (blank + cells.left(cells.clean(model.device or glyphs.unknown, glyphs.ascii), column.width), "quiet")
+            )
     room = layout.width - GUTTER - sum(cells.width_of(text) for text, _ in runs)
     if failed and room > 2:
-        runs.append(("  " + cells.left(cells.clean(failure_text(model), glyphs.ascii), room - 2, glyphs.ellipsis), "failed"))
+        runs.append(
+            ("  " + cells.left(cells.clean(failure_text(model), glyphs.ascii), room - 2, glyphs.ellipsis), "failed")
+        )
     return pad(runs, layout.width - GUTTER, "name")
 
 

@@ -93,7 +93,7 @@ def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
         spans = [_finite(span) for span in each.points]
         marks = set(each.marks)
         if each.kind == "train":
-            marks |= {x for x, low, _ in spans if low is None}
+            marks |= _divergences(spans)
         if spans and (spans[0][0] < view.start or spans[-1][0] > view.end):
             inside = [place for place, span in enumerate(spans) if view.start <= span[0] <= view.end]
             first, last = (inside[0], inside[-1]) if inside else (0, -1)
@@ -103,6 +103,12 @@ def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
         colour = 1 if len(numbers) == 1 and each.kind == "validation" else number % COLOURS
         found.append(_Drawn(each, spans, sorted(marks), number, f"series-{colour + 1}"))
     return found
+
+
+def _divergences(spans: Sequence[Span]) -> set[float]:
+    """The x where numbers end, once a gap."""
+    before = [True, *(low is not None for _, low, _ in spans)]
+    return {span[0] for known, span in zip(before, spans, strict=False) if known and span[1] is None}
 
 
 def _finite(span: Span) -> Span:
@@ -134,9 +140,7 @@ def _gutter(ticks: Sequence[Tick]) -> int:
     return max((len(tick.label) for tick in ticks), default=1) + 1
 
 
-def _curves(
-    canvas: Canvas, drawn: Sequence[_Drawn], scale: Scale, view: View, several: bool, glyphs: Glyphs
-) -> None:
+def _curves(canvas: Canvas, drawn: Sequence[_Drawn], scale: Scale, view: View, several: bool, glyphs: Glyphs) -> None:
     pixels = view.pixels
     width, height = canvas.width * pixels.across, canvas.height * pixels.down
     projection = _projection(scale, view, width, height)
@@ -171,11 +175,15 @@ def _curves(
 
 def _y_axis(scale: Scale, ticks: Sequence[Tick], rows: int, gutter: int, glyphs: Glyphs) -> list[list[Run]]:
     found: dict[int, str] = {}
-    # Powers of ten first: where labels would touch, the others give way.
-    for tick in sorted(ticks, key=lambda tick: not _is_power_of_ten(tick.value)):
+    # Powers of ten first: where others would touch them, all of those give way, so that labels stay evenly apart.
+    powers = [tick for tick in ticks if _is_power_of_ten(tick.value)]
+    for tick in (*powers, *(tick for tick in ticks if tick not in powers)):
         row = round((1.0 - scale.share(tick.value)) * (rows - 1))
         if not any(near in found for near in (row - 1, row, row + 1)):
             found[row] = tick.label
+    if len(found) < len(ticks) and len(powers) > 1:
+        kept = {tick.label for tick in powers}
+        found = {row: label for row, label in found.items() if label in kept}
     lines: list[list[Run]] = []
     for row in range(rows):
         label = found.get(row)
@@ -214,9 +222,7 @@ def _x_axis(view: View, width: int, gutter: int, below: int, glyphs: Glyphs) -> 
     return [[(corner + "".join(rule), "axis")], [(" " * gutter + "".join(words), "label")]]
 
 
-def _legend(
-    drawn: Sequence[_Drawn], scale: Scale, view: View, width: int, several: bool, glyphs: Glyphs
-) -> list[Run]:
+def _legend(drawn: Sequence[_Drawn], scale: Scale, view: View, width: int, several: bool, glyphs: Glyphs) -> list[Run]:
     """One line: what is drawn on which scale, and how each curve looks; as much of it as fits."""
     kind = "log" if scale.log else "linear"
     runs: list[Run] = [(f" {view.y_title}", "title"), (f" {kind}", "label")]

@@ -115,7 +115,9 @@ class Rows:
 
     def best_row(self) -> int | None:
         """The row of the model with the lowest loss so far, None before any model has one."""
-        known = [(best, row) for row in range(len(self.shown)) if (best := order.best_first(self.model(row))) is not None]
+        known = [
+            (best, row) for row in range(len(self.shown)) if (best := order.best_first(self.model(row))) is not None
+        ]
         return min(known)[1] if known else None
 
     def _clamp(self, row: int) -> int:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 _LOG_STEPS = ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)))
 _ENOUGH_TICKS = 4
 _PADDING = 0.03
+# Values beyond are drawn there: further out the arithmetic of the padding overflows.
+_MOST = 1e250
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Scale:
             return (value - self.low) / (self.high - self.low)
         if value <= 0:
             return -1.0
-        return math.log(value / self.low) / math.log(self.high / self.low)
+        return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
 
     def ticks(self, most: int) -> list[Tick]:
         """At most `most` ticks (at least 1), from low to high, labelled in as few digits as tell them apart."""
@@ -53,12 +55,12 @@ def fitted(values: Sequence[float], log: bool) -> Scale:
 
     It is linear where `log` is asked for but a value is negative or none is above 0. Zeros lie on its lower end.
     """
-    low, high = min(values), max(values)
+    low, high = max(min(values), -_MOST), min(max(values), _MOST)
     if log and low >= 0 and high > 0:
-        low = min(value for value in values if value > 0)
-        room = max((high / low) ** _PADDING, 1.001)
-        if high / low < 1.01:
-            room = 1.1
+        low = max(min(value for value in values if value > 0), 1 / _MOST)
+        high = max(low, high)
+        decades = math.log10(high) - math.log10(low)
+        room = 10 ** max(decades * _PADDING, 0.04 if decades < 0.004 else 0.0005)
         return Scale(low / room, high * room, log=True)
     room = (high - low) * _PADDING
     if high - low <= 1e-9 * max(abs(low), abs(high)):
