@@ -127,7 +127,7 @@ def test_divergence_is_a_gap_with_a_cross_and_never_a_number() -> None:
     cross = [line for line in found[1:] if "× diverged" in line]
     assert len(cross) == 1
     place = cross[0].index("×")
-    assert all(line[place + 1 :].strip(" diverged") == "" for line in found[1:-2])
+    assert all(line[place + 1 :].removeprefix(" diverged").strip() == "" for line in found[1:-2])
     assert "nan" not in "".join(found).casefold()
 
 

@@ -81,7 +81,7 @@ def test_columns_leave_in_their_order_as_the_width_shrinks() -> None:
 
 def test_at_80_cells_a_usual_run_shows_all_but_the_extra_columns() -> None:
     layout = columns.plan(80, len("cognate_planner_12"), 100)
-    assert [column.key for column in layout.columns] == "name phase epoch loss best val trend eta".split()
+    assert " ".join(column.key for column in layout.columns) == "name phase epoch loss best val trend eta"
     assert layout.columns[0].width == 18
 
 

@@ -196,7 +196,7 @@ class Canvas:
 
     def is_free(self, column: int, row: int, length: int) -> bool:
         """Whether `length` cells from there are inside and empty."""
-        if not (0 <= column and column + length <= self.width and 0 <= row < self.height):
+        if column < 0 or column + length > self.width or not 0 <= row < self.height:
             return False
         return all(cell == " " for cell in self._text[row][column : column + length])
 

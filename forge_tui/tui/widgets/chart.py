@@ -1,4 +1,4 @@
-"""The chart of curves: smallest and largest value a pixel column, on a logarithmic axis, gaps where loss is no number."""
+"""The chart of curves: smallest and largest value a pixel column, a logarithmic axis, gaps where loss is no number."""
 
 from __future__ import annotations
 

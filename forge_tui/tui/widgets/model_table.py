@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from rich.segment import Segment
-from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.message import Message
@@ -18,10 +16,18 @@ from textual.timer import Timer
 
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui.glyphs import UNICODE, Glyphs
-from forge_tui.tui.widgets import cells, columns, order
+from forge_tui.tui.widgets import cells, columns, order, table_style
 from forge_tui.tui.widgets.rows import Rows
 
-_CACHED_ROWS = 1024
+
+@dataclass
+class _FromTable(Message):
+    table: ModelTable
+
+    @property
+    def control(self) -> ModelTable:
+        """The table it happened in."""
+        return self.table
 
 
 class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
@@ -32,96 +38,32 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     """
 
     ALLOW_MAXIMIZE = False
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"model-table--{name}"
-        for name in (
-            *("header", "sorted", "name", "number", "quiet", "active", "paused", "done", "failed", "bar", "trend"),
-            *("mark", "cursor", "cursor-blurred", "empty"),
-        )
-    }
-    DEFAULT_CSS = """
-    ModelTable {
-        scrollbar-size: 0 0;
-        overflow-x: hidden;
-        overflow-y: scroll;
-        & > .model-table--header { color: $foreground 60%; }
-        & > .model-table--sorted { color: $foreground; text-style: bold; }
-        & > .model-table--name { color: $foreground; }
-        & > .model-table--number { color: $foreground; }
-        & > .model-table--quiet { color: $foreground 50%; }
-        & > .model-table--active { color: $primary-lighten-2; }
-        & > .model-table--paused { color: $warning; }
-        & > .model-table--done { color: $success; }
-        & > .model-table--failed { color: $error-lighten-2; }
-        & > .model-table--bar { color: $primary-lighten-1; }
-        & > .model-table--trend { color: $primary-lighten-2; }
-        & > .model-table--mark { color: $warning; text-style: bold; }
-        & > .model-table--cursor { background: $primary; color: $text; text-style: bold; }
-        & > .model-table--cursor-blurred { background: $surface-lighten-2; }
-        & > .model-table--empty { color: $foreground 60%; }
-        &:light > .model-table--active { color: $primary-darken-1; }
-        &:light > .model-table--failed { color: $error; }
-        &:light > .model-table--bar { color: $primary; }
-        &:light > .model-table--trend { color: $primary-darken-1; }
-        &:ansi > .model-table--header { color: ansi_default; text-style: dim; }
-        &:ansi > .model-table--quiet { color: ansi_default; text-style: dim; }
-        &:ansi > .model-table--empty { color: ansi_default; }
-        &:ansi > .model-table--cursor {
-            background: ansi_default; color: ansi_default; text-style: reverse bold;
-        }
-        &:ansi > .model-table--cursor-blurred { background: ansi_default; text-style: bold; }
-        &:nocolor > .model-table--cursor { text-style: reverse bold; }
-        &:nocolor > .model-table--cursor-blurred { text-style: bold; }
-    }
-    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = set(table_style.COMPONENTS)
+    DEFAULT_CSS = table_style.CSS
 
     @dataclass
-    class Selected(Message):
+    class Selected(_FromTable):
         """Another model is selected; None where the table is empty."""
 
-        table: ModelTable
         name: str | None
 
-        @property
-        def control(self) -> ModelTable:
-            """The table it happened in."""
-            return self.table
-
     @dataclass
-    class Opened(Message):
+    class Opened(_FromTable):
         """A model was opened by a double click or `open_selected`."""
 
-        table: ModelTable
         name: str
 
-        @property
-        def control(self) -> ModelTable:
-            """The table it happened in."""
-            return self.table
-
     @dataclass
-    class MarksChanged(Message):
+    class MarksChanged(_FromTable):
         """The set of marked models changed."""
 
-        table: ModelTable
         marks: frozenset[str]
 
-        @property
-        def control(self) -> ModelTable:
-            """The table it happened in."""
-            return self.table
-
     @dataclass
-    class RangeChanged(Message):
+    class RangeChanged(_FromTable):
         """Other rows are in view, or there are more or fewer; `text` as `ModelTable.visible_range`."""
 
-        table: ModelTable
         text: str
-
-        @property
-        def control(self) -> ModelTable:
-            """The table it happened in."""
-            return self.table
 
         def can_replace(self, message: Message) -> bool:
             """Only the newest range counts."""
@@ -150,8 +92,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._sorting: Timer | None = None
         self._name_cells, self._most_epochs = 0, 1
         self._layout: columns.Layout | None = None
-        self._styles: dict[str, Style] = {}
-        self._strips: dict[tuple[int, str, bool], tuple[ModelState, Strip]] = {}
+        self._painter = table_style.Painter(self.get_component_rich_style)
         self._told: tuple[str | None, str] = (None, "")
 
     # What is shown
@@ -335,7 +276,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         if (names, epochs) != (self._name_cells, self._most_epochs):
             self._name_cells, self._most_epochs = names, epochs
             self._layout = None
-            self._strips.clear()
+            self._painter.forget_rows()
         kept = self.marks.intersection(model.name for model in models) if self.marks else self.marks
         if kept != self.marks:
             self._set_marks(kept)
@@ -375,7 +316,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     def on_resize(self, event: events.Resize) -> None:
         """Lay the columns out for the new width."""
         self._layout = None
-        self._strips.clear()
+        self._painter.forget_rows()
         self._redraw()
         self.scroll_to_selection()
         self._tell()
@@ -383,8 +324,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     def notify_style_update(self) -> None:
         """Colours changed: draw all anew."""
         super().notify_style_update()
-        self._styles.clear()
-        self._strips.clear()
+        self._painter.forget_styles()
 
     def watch_has_focus(self, value: bool) -> None:
         """The selected row looks different with the focus."""
@@ -422,48 +362,25 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         width = self.size.width
         if y == 0:
             titles = columns.header(self.layout_now, self.glyphs, self._rows.sort_key, self._rows.reverse)
-            return self._strip(titles, None)
+            return self._painter.strip(titles, width)
         row = self.scroll_offset.y + y - 1
         if row < len(self._rows):
             return self._row_strip(row)
         text = ""
         if y == 1 and not len(self._rows):
             text = self.no_match_text if self._rows.models else self.empty_text
-        return self._strip([(cells.left("  " + text, width, self.glyphs.ellipsis), "empty")], None)
+        return self._painter.strip([(cells.left("  " + text, width, self.glyphs.ellipsis), "empty")], width)
 
     def _row_strip(self, row: int) -> Strip:
         model = self._rows.model(row)
         marked = model.name in self.marks
-        selected = row == self._rows.row
-        state = ("cursor" if self.has_focus else "cursor-blurred") if selected else ""
-        key = (self._rows.shown[row], state, marked)
-        cached = self._strips.get(key)
-        if cached is not None and cached[0] is model:
-            return cached[1]
-        if len(self._strips) >= _CACHED_ROWS:
-            self._strips.clear()
-        sign = self.glyphs.cursor if selected else self.glyphs.mark if marked else " "
-        second = self.glyphs.mark if selected and marked else " "
-        runs = [(sign + second, "mark"), *columns.row(model, self.layout_now, self.glyphs, self._now())]
-        strip = self._strip(runs, state)
-        self._strips[key] = (model, strip)
-        return strip
+        state: table_style.State = ""
+        if row == self._rows.row:
+            state = "cursor" if self.has_focus else "cursor-blurred"
 
-    def _strip(self, runs: list[columns.Run], state: str | None) -> Strip:
-        styles = self._styles or self._load_styles()
-        if state == "cursor":
-            # One style for the whole row: every colour of a cell would need its contrast to the cursor's looked at.
-            return Strip([Segment("".join(text for text, _ in runs), styles["cursor"])], self.size.width)
-        if state == "cursor-blurred":
-            return Strip([Segment(text, styles["blurred " + name]) for text, name in runs], self.size.width)
-        return Strip([Segment(text, styles[name]) for text, name in runs], self.size.width)
+        def draw() -> list[columns.Run]:
+            first = self.glyphs.cursor if state else self.glyphs.mark if marked else " "
+            second = self.glyphs.mark if state and marked else " "
+            return [(first + second, "mark"), *columns.row(model, self.layout_now, self.glyphs, self._now())]
 
-    def _load_styles(self) -> dict[str, Style]:
-        prefix = "model-table--"
-        names = [name.removeprefix(prefix) for name in self.COMPONENT_CLASSES]
-        # Not the partial styles: those leave out how transparent a colour is.
-        styles = {name: self.get_component_rich_style(prefix + name) for name in names}
-        background = self.get_component_rich_style(prefix + "cursor-blurred", partial=True)
-        styles |= {"blurred " + name: styles[name] + background for name in names}
-        self._styles = styles
-        return styles
+        return self._painter.row((self._rows.shown[row], state, marked), model, draw, self.size.width)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os.path
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -164,7 +163,7 @@ def _curves(canvas: Canvas, drawn: Sequence[_Drawn], scale: Scale, view: View, s
             signs.append((column, min(max(row, 0), canvas.height - 1), glyphs.diverged, "diverged"))
     for column, row, sign, style in signs:
         canvas.put(column, row, sign, style)
-    for column, row, sign, style in signs:
+    for column, row, _, style in signs:
         if style != "diverged":
             continue
         if canvas.is_free(column + 1, row, 10):
@@ -245,6 +244,8 @@ def _legend(drawn: Sequence[_Drawn], scale: Scale, view: View, width: int, sever
     for each in drawn:
         entries.setdefault(each.number, each)
     names = [cells.clean(each.series.label, glyphs.ascii) for each in entries.values()]
+    if any(each.marks for each in drawn):
+        runs += [(f"  {glyphs.diverged}", "diverged"), (" diverged", "label")]
     room = width - sum(cells.width_of(text) for text, _ in runs)
     shown = _shortened(names, room)
     for each, name in zip(entries.values(), shown, strict=False):
@@ -256,7 +257,9 @@ def _legend(drawn: Sequence[_Drawn], scale: Scale, view: View, width: int, sever
 
 def _shortened(names: list[str], room: int) -> list[str]:
     """The names whole, else without what they begin with alike, else cut, in `room` cells with 5 more for each."""
-    prefix = os.path.commonprefix(names)
+    first, last = min(names), max(names)
+    alike = next((place for place in range(len(first)) if not last.startswith(first[: place + 1])), len(first))
+    prefix = first[:alike]
     cuts = [0, *(place + 1 for place, sign in enumerate(prefix) if sign in "_-. /")]
     for cut in cuts:
         shorter = [name[cut:] for name in names]

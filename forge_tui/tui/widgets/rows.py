@@ -17,7 +17,8 @@ class Rows:
 
     Changing data is arranged anew at most every `ARRANGE_EVERY` seconds and never that soon after a key, so that rows
     do not jump under a person's hands; what the person asks for (`set_sort`, `set_filter`) is done at once.
-    `generation` counts how often other models came. The selection stays with its model; where that leaves, it goes to the model that takes its row.
+    The selection stays with its model; where that leaves, it goes to the model that takes its row. `generation`
+    counts how often other models came.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 _LOG_STEPS = ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)))
 _ENOUGH_TICKS = 4
@@ -90,7 +91,7 @@ def labels(values: Sequence[float], log: bool = False) -> list[str]:
         return [_scientific(value) if abs(value) > 1e-12 * largest else "0" for value in values]
     if log:
         return [_plain(value) for value in values]
-    steps = [abs(after - before) for before, after in zip(values, values[1:], strict=False)]
+    steps = [abs(after - before) for before, after in pairwise(values)]
     step = min((step for step in steps if step), default=smallest)
     places = max(0, -math.floor(math.log10(step) + 1e-9))
     return [f"{value if abs(value) > 1e-12 * largest else 0.0:.{places}f}" for value in values]
