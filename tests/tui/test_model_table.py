@@ -237,6 +237,32 @@ async def test_changing_data_is_sorted_every_two_seconds_and_not_within_two_of_a
         assert show() == ("2", "1", "3")
 
 
+async def test_data_that_stops_changing_still_gets_sorted() -> None:
+    app = TableApp()
+    async with app.run_test(size=(80, 11)) as pilot:
+        app.table.show((trained(0, 1.0), trained(1, 2.0)))
+        app.table.set_sort("loss")
+        app.clock.now += 1.99
+        app.table.show((trained(0, 3.0), trained(1, 2.0)))
+        assert app.table.shown_names == ("cognate_planner_1", "cognate_planner_2")
+        app.clock.now += 1.0
+        while app.table.shown_names[0] == "cognate_planner_1":
+            await pilot.pause(0.01)
+        assert text_of(app.table, 1).split()[0] == "cognate_planner_2"
+
+
+async def test_without_colours_the_cursor_is_reversed_and_has_its_sign(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = TableApp()
+    async with app.run_test(size=(80, 11)) as pilot:
+        app.table.show((trained(0, 1.0), trained(1, 2.0)))
+        await pilot.pause()
+        styles = {segment.style.reverse for segment in app.table.render_line(1) if segment.style is not None}
+        assert styles == {True}
+        assert text_of(app.table, 1).startswith("> ")
+        assert not any(segment.style is None or segment.style.reverse for segment in app.table.render_line(2))
+
+
 async def test_marks_and_messages() -> None:
     app = TableApp()
     async with app.run_test(size=(80, 11)) as pilot:

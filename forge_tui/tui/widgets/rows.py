@@ -11,6 +11,8 @@ from forge_tui.tui.widgets import order
 ARRANGE_EVERY = 2.0
 """Seconds between two sorts of changing data, and from a key to the next one."""
 
+_FIXED_ORDERS = ("index", "name")
+
 
 class Rows:
     """Models, filtered and sorted into rows. `clock` gives seconds.
@@ -62,7 +64,7 @@ class Rows:
             self.generation += 1
             self.arrange(selected)
             return True
-        if old is not models and (self._matches is not None or self.sort_key != "index"):
+        if old is not models and (self._matches is not None or self.sort_key not in _FIXED_ORDERS):
             self.stale = True
         return self.arrange_if_due()
 

@@ -49,7 +49,9 @@ ModelTable {
         background: ansi_default; color: ansi_default; text-style: reverse bold;
     }
     &:ansi > .model-table--cursor-blurred { background: ansi_default; text-style: bold; }
-    &:nocolor > .model-table--cursor { text-style: reverse bold; }
+    &:nocolor > .model-table--cursor {
+        background: $background; color: $foreground; text-style: reverse bold;
+    }
     &:nocolor > .model-table--cursor-blurred { text-style: bold; }
 }
 """
