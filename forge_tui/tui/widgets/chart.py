@@ -30,8 +30,8 @@ _MOST_BUCKETS = 20_000
 class Chart(Widget, can_focus=True, inherit_bindings=False):
     """Curves over an x axis. It binds no keys: the screen calls its methods.
 
-    A repaint took 4 ms at 120×40 where plotting libraries for terminals took 70–84 ms
-    (`tests/benchmarks/table_cost.py --chart`); lines are kept until data, size, view or colours change.
+    One model's two curves took 3 ms to draw at 120×40 (`tests/benchmarks/table_cost.py --chart`); the lines are kept
+    until data, size, view or colours change.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -1,0 +1,1 @@
+"""The screens: Configure, Watch, Runs, one model, and the dialogs above them."""
