@@ -18,6 +18,7 @@ from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import Key
 from forge_tui.settings.presets import preset_path
 from forge_tui.settings.problems import nearest, printable, shown
+from forge_tui.settings.user_file import user_settings_file
 from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, to_plain, unknown
 
 VARIABLE_PREFIX = "FORGE_TUI_"
@@ -69,13 +70,6 @@ class _Value:
     key: Key
     value: Any
     source: Source
-
-
-def user_settings_file() -> Path:
-    """The user's own settings file; it need not exist."""
-    import platformdirs
-
-    return platformdirs.user_config_path("forge-tui", appauthor=False) / "settings.toml"
 
 
 def resolve(

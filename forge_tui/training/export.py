@@ -53,4 +53,5 @@ def _normalisation(record: dict[str, Any]) -> Normalisation | None:
     told = record["normalisation"]
     if told is None:
         return None
-    return Normalisation(**{name: None if value is None else torch.tensor(value) for name, value in told.items()})
+    values: dict[str, Any] = {name: None if value is None else torch.tensor(value) for name, value in told.items()}
+    return Normalisation(**values)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import finite
 from forge_tui.runs.files import write_atomically
@@ -24,17 +20,6 @@ FORMAT = 1
 def paths_of(stem: Path) -> tuple[Path, Path]:
     """Metadata and weights of a path stem."""
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.safetensors")
-
-
-def versions() -> dict[str, str]:
-    """What the model was made with."""
-    return {
-        "forge_tui": __version__,
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-    }
 
 
 def write_model(stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.job import Job
 from forge_tui.training.losses import loss_of
 from forge_tui.training.models.network import count_parameters
-from forge_tui.training.order import Batches
+from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import TrainingState
 
 # What torch, its allocator and its thread pool take in a worker beside tensors; measured 60–90 MB.
@@ -61,10 +61,7 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
     Trains a model that is thrown away. The process is left with the last candidate's thread count.
     """
     settings, dataset, state = _prepare(job)
-    with torch.no_grad():
-        inputs = state.network.scale_features(dataset.train_inputs.to(state.loss_sum.device))
-        targets = state.network.scale_targets(dataset.train_targets.to(state.loss_sum.device))
-    batches = Batches(inputs, targets, settings.training.batch_size)
+    data = PlacedData(dataset, state.network, settings.training.batch_size, state.loss_sum.device)
     loss_function = loss_of(dataset.task)
     parameters = list(state.network.parameters())
 
@@ -72,7 +69,7 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
         done, epoch, begun = 0, 0, time.perf_counter()
         while True:
             epoch += 1
-            for batch, wanted in batches.epoch(job.seed, epoch):
+            for batch, wanted in data.batches.epoch(job.seed, epoch):
                 loss_function(state.network.body(batch), wanted).backward()
                 state.filter.apply()
                 state.optimizer.step()

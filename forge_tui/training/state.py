@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from dataclasses import dataclass, field
 from typing import Any
@@ -110,11 +109,3 @@ class TrainingState:
                 f"{checkpoint.path} is of another model than these settings describe ({error}); "
                 "resume with the run's own settings, or start anew with --overwrite"
             ) from error
-
-
-def config_record(training: TrainingConfig) -> dict[str, Any]:
-    """All fields of the config, JSON-able."""
-    return {
-        item.name: list(value) if isinstance(value := getattr(training, item.name), tuple) else value
-        for item in dataclasses.fields(training)
-    }

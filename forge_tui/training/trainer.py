@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import os
 import statistics
@@ -10,21 +9,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import (
-    CheckpointSaved,
-    EpochFinished,
-    Event,
-    ModelCompleted,
-    ModelStarted,
-    PhaseChanged,
-    ResourceWarned,
-)
+from forge_tui.progress.events import Event
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.schema import from_plain
@@ -35,10 +24,12 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import Diverged
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Control, Job, Outcome
-from forge_tui.training.losses import NAMES, Validation, loss_of, validate
+from forge_tui.training.losses import Validation, loss_of, validate
+from forge_tui.training.metadata import config_record, describe
 from forge_tui.training.models.network import count_parameters, named_weights
-from forge_tui.training.order import Batches
-from forge_tui.training.state import TrainingState, config_record, environment
+from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.reporter import Reporter
+from forge_tui.training.state import TrainingState, environment
 
 _RECENT_EPOCHS = 20
 
@@ -52,16 +43,14 @@ class Trainer:
 
     def __init__(self, job: Job, emit: Callable[[Event], None], control: Control) -> None:
         self._job = job
-        self._emit = emit
         self._control = control
+        self._report = Reporter(job, emit)
         self._settings = from_plain(job.settings)
         directory = RunDirectory(Path(job.directory))
         self._stem = directory.stem(job.model)
         self._checkpoints = directory.checkpoint_directory(job.model)
         self._device = torch.device(job.device)
         self._environment = environment(job.threads, self._device)
-        self._about = {"model": job.model, "index": job.index, "attempt": job.attempt}
-        self._phase = TrainingPhase.QUEUED
         self._saved_step = 0
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_EPOCHS)
         self._is_warm = False
@@ -72,44 +61,33 @@ class Trainer:
         Raises `Diverged` after an epoch whose loss is NaN or infinite, `DataError`, `SettingsError`,
         `RunDirectoryError`, and whatever training code raises.
         """
-        self._enter(TrainingPhase.INITIALIZING)
+        self._report.enter(TrainingPhase.INITIALIZING)
         if self._is_finished():
             return Outcome.COMPLETED
         _prepare_process(self._device)
+        training = self._settings.training
         dataset = load_dataset(self._settings, Path(self._job.working_directory))
-        state = TrainingState.create(self._settings.training, dataset, self._job.seed, self._device)
+        state = TrainingState.create(training, dataset, self._job.seed, self._device)
         state.started = time.time()
         self._resume(state)
-        self._emit(
-            ModelStarted(
-                time=time.time(),
-                config=config_record(self._settings.training),
-                seed=self._job.seed,
-                parameters=count_parameters(state.network),
-                worker=os.getpid(),
-                device=self._job.device,
-                threads=self._job.threads,
-                **self._about,
-            )
-        )
-        self._enter(TrainingPhase.TRAINING)
-        data = _DeviceData(state, dataset, self._device, self._settings.training.batch_size)
-        while state.epoch < self._settings.training.epochs:
+        data = PlacedData(dataset, state.network, training.batch_size, self._device)
+        self._report.started(config_record(training), count_parameters(state.network))
+        self._report.enter(TrainingPhase.TRAINING)
+        while state.epoch < training.epochs:
             if not self._train_epoch(state, data):
                 self._save_checkpoint(state)
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
-            last = state.epoch == self._settings.training.epochs
-            if last or state.epoch % self._settings.training.checkpoint_interval == 0:
+            if state.epoch == training.epochs or state.epoch % training.checkpoint_interval == 0:
                 self._save_checkpoint(state)
         self._complete(state, dataset)
         return Outcome.COMPLETED
 
-    def _train_epoch(self, state: TrainingState, data: _DeviceData) -> bool:
+    def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
         """Train the epoch's remaining steps; False if a stop came first."""
         begun = time.perf_counter()
         body, optimizer, gradient_filter = state.network.body, state.optimizer, state.filter
-        parameters = list(state.network.parameters())
+        parameters = list(body.parameters())
         loss_function, loss_sum = loss_of(data.task), state.loss_sum
         going_on = True
         for inputs, targets in data.batches.epoch(self._job.seed, state.epoch + 1, state.step_in_epoch):
@@ -131,10 +109,10 @@ class Trainer:
         state.seconds += spent
         return going_on
 
-    def _finish_epoch(self, state: TrainingState, data: _DeviceData) -> None:
-        loss = state.loss_sum.item() / data.batches.samples
-        trained_seconds = state.epoch_seconds
+    def _finish_epoch(self, state: TrainingState, data: PlacedData) -> None:
+        """Validate, report the epoch, and make ready for the next. Raises `Diverged`."""
         begun = time.perf_counter()
+        loss = state.loss_sum.item() / data.batches.samples
         measured = Validation()
         if data.validation is not None:
             measured = validate(state.network.body, data.task, *data.validation)
@@ -151,19 +129,15 @@ class Trainer:
             validation_accuracy=measured.accuracy,
             validation_perplexity=measured.perplexity,
             learning_rate=state.optimizer.param_groups[0]["lr"],
-            seconds=trained_seconds + spent,
+            seconds=state.epoch_seconds + spent,
         )
         state.history.append(record)
-        self._emit(
-            EpochFinished(
-                time=time.time(),
-                epochs=self._settings.training.epochs,
-                best_loss=state.best_loss,
-                steps_per_second=state.step_in_epoch / trained_seconds if trained_seconds > 0 else None,
-                eta_seconds=self._remaining(record),
-                **_record(record),
-                **self._about,
-            )
+        self._report.epoch(
+            record,
+            epochs=self._settings.training.epochs,
+            best_loss=state.best_loss,
+            steps_per_second=state.step_in_epoch / state.epoch_seconds if state.epoch_seconds > 0 else None,
+            eta_seconds=self._remaining(record),
         )
         state.step_in_epoch = 0
         state.epoch_seconds = 0.0
@@ -182,13 +156,14 @@ class Trainer:
         return left * statistics.median(self._recent_seconds) if self._recent_seconds else None
 
     def _resume(self, state: TrainingState) -> None:
-        found = checkpoints.newest_valid(self._checkpoints, lambda problem: self._warn("checkpoint", problem))
+        found = checkpoints.newest_valid(self._checkpoints, lambda problem: self._report.warn("checkpoint", problem))
         if found is None:
             return
-        if found.record["model"] != self._job.model or found.record["seed"] != self._job.seed:
+        whose, wanted = (found.record["model"], found.record["seed"]), (self._job.model, self._job.seed)
+        if whose != wanted:
             raise RunDirectoryError(
-                f"{found.path} is of model {found.record['model']} with seed {found.record['seed']}, not of "
-                f"{self._job.model} with seed {self._job.seed}; start anew with --overwrite"
+                f"{found.path} is of {whose[0]} with seed {whose[1]}, not of {wanted[0]} with seed {wanted[1]}; "
+                "start anew with --overwrite"
             )
         state.restore(found)
         self._saved_step = state.step
@@ -197,7 +172,7 @@ class Trainer:
         if changed:
             state.exact = False
             what = ", ".join(f"{name} {before.get(name)} → {self._environment[name]}" for name in changed)
-            self._warn(
+            self._report.warn(
                 "exactness", f"{self._job.model} goes on under other conditions ({what}): its bytes may differ slightly"
             )
 
@@ -205,85 +180,27 @@ class Trainer:
         """Save and prune, unless this very step is saved already."""
         if state.step == self._saved_step:
             return
-        self._enter(TrainingPhase.CHECKPOINTING)
+        self._report.enter(TrainingPhase.CHECKPOINTING)
         begun = time.perf_counter()
-        record = {
-            **state.record(),
-            "model": self._job.model,
-            "seed": self._job.seed,
-            "environment": self._environment,
-        }
-        path = checkpoints.save(self._checkpoints, state.step, state.tensors(), record)
+        about = {"model": self._job.model, "seed": self._job.seed, "environment": self._environment}
+        path = checkpoints.save(self._checkpoints, state.step, state.tensors(), {**state.record(), **about})
         checkpoints.prune(self._checkpoints, self._settings.run.keep_checkpoints)
         self._saved_step = state.step
-        self._emit(
-            CheckpointSaved(
-                time=time.time(),
-                epoch=state.epoch,
-                step=state.step,
-                path=str(path),
-                bytes=path.stat().st_size,
-                seconds=time.perf_counter() - begun,
-                **self._about,
-            )
-        )
-        self._enter(TrainingPhase.TRAINING)
+        self._report.checkpoint(path, epoch=state.epoch, step=state.step, seconds=time.perf_counter() - begun)
+        self._report.enter(TrainingPhase.TRAINING)
 
     def _complete(self, state: TrainingState, dataset: Dataset) -> None:
-        self._enter(TrainingPhase.SAVING)
-        last = state.history[-1]
-        model_file.write_model(self._stem, named_weights(state.network), self._metadata(state, dataset))
+        self._report.enter(TrainingPhase.SAVING)
+        record = describe(self._job, self._settings.training, state, dataset)
+        model_file.write_model(self._stem, named_weights(state.network), record)
         checkpoints.prune(self._checkpoints, 1)
-        self._emit(
-            ModelCompleted(
-                time=time.time(),
-                path=str(self._stem),
-                loss=last.loss,
-                validation_loss=last.validation_loss,
-                validation_accuracy=last.validation_accuracy,
-                validation_perplexity=last.validation_perplexity,
-                seconds=state.seconds,
-                exact=state.exact,
-                **self._about,
-            )
-        )
-        self._enter(TrainingPhase.COMPLETED)
-
-    def _metadata(self, state: TrainingState, dataset: Dataset) -> dict[str, Any]:
         last = state.history[-1]
-        return {
-            "config": config_record(self._settings.training),
-            "settings": self._job.settings,
-            "seed": self._job.seed,
-            "parameters": count_parameters(state.network),
-            "task": dataset.task.value,
-            "features": list(dataset.features),
-            "target": dataset.target,
-            "classes": None if dataset.classes is None else list(dataset.classes),
-            "vocabulary": None if dataset.vocabulary is None else list(dataset.vocabulary),
-            "outputs": dataset.outputs,
-            "normalisation": None if dataset.normalisation is None else dataset.normalisation.to_record(),
-            "split": dataset.split,
-            "loss": last.loss,
-            "loss_function": NAMES[dataset.task],
-            "best_loss": state.best_loss,
-            "validation": {
-                "loss": last.validation_loss,
-                "accuracy": last.validation_accuracy,
-                "perplexity": last.validation_perplexity,
-            },
-            "epochs_completed": state.epoch,
-            "history": [_record(item) for item in state.history],
-            "started": state.started,
-            "finished": time.time(),
-            "seconds": state.seconds,
-            "attempts": self._job.attempt,
-            "threads": self._job.threads,
-            "group": None,
-            "device": self._job.device,
-            "exact": state.exact,
-            "versions": model_file.versions(),
-        }
+        validation = Validation(
+            loss=last.validation_loss, accuracy=last.validation_accuracy, perplexity=last.validation_perplexity
+        )
+        self._report.completed(
+            self._stem, loss=last.loss, validation=validation, seconds=state.seconds, exact=state.exact
+        )
 
     def _is_finished(self) -> bool:
         """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
@@ -292,52 +209,20 @@ class Trainer:
             if record["seed"] != self._job.seed or record["epochs_completed"] < self._settings.training.epochs:
                 return False
             model_file.read_weights(self._stem, record["sha256"])
-        except (RunDirectoryError, KeyError):
+            told = {
+                "loss": record["loss"],
+                "validation": Validation(**record["validation"]),
+                "seconds": record["seconds"],
+                "exact": record["exact"],
+            }
+        except (RunDirectoryError, KeyError, TypeError):
             return False  # not there, or not whole: it is written again from the last checkpoint
-        self._emit(
-            ModelCompleted(
-                time=time.time(),
-                path=str(self._stem),
-                loss=record["loss"],
-                **{f"validation_{name}": value for name, value in record["validation"].items()},
-                seconds=record["seconds"],
-                exact=record["exact"],
-                **self._about,
-            )
-        )
-        self._enter(TrainingPhase.COMPLETED)
+        self._report.completed(self._stem, **told)
         return True
-
-    def _enter(self, phase: TrainingPhase) -> None:
-        previous, self._phase = self._phase, phase
-        self._emit(PhaseChanged(time=time.time(), phase=phase.value, previous=previous.value, **self._about))
-
-    def _warn(self, kind: str, message: str) -> None:
-        self._emit(ResourceWarned(time=time.time(), kind=kind, message=message))
-
-
-class _DeviceData:
-    """A dataset on the device, scaled once: the same operations on the same numbers as in the model's forward."""
-
-    def __init__(self, state: TrainingState, dataset: Dataset, device: torch.device, batch_size: int) -> None:
-        def place(inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-            with torch.no_grad():
-                inputs, targets = inputs.to(device), targets.to(device)
-                return state.network.scale_features(inputs), state.network.scale_targets(targets)
-
-        self.task = dataset.task
-        self.validation: tuple[Tensor, Tensor] | None = None
-        if dataset.validation_inputs is not None and dataset.validation_targets is not None:
-            self.validation = place(dataset.validation_inputs, dataset.validation_targets)
-        self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size)
-
-
-def _record(item: EpochRecord) -> dict[str, Any]:
-    return {field.name: getattr(item, field.name) for field in dataclasses.fields(item)}
 
 
 def _prepare_process(device: torch.device) -> None:
-    # Late in training gradients sink below 1e-38, where CPUs compute a hundred times slower.
+    # Late in training moments and gradients sink below 1e-38, where CPUs compute a hundred times slower.
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

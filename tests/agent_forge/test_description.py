@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -43,7 +44,7 @@ def test_listed_configuration_holds() -> None:
     for listing in listed:
         for name, kind, default in re.findall(r"^    (\w+): (\w+) = (\S+)", listing, re.MULTILINE):
             value = getattr(TrainingConfig(), name)
-            assert (type(value).__name__, repr(value)) == (kind, default), name
+            assert (type(value).__name__, value) == (kind, ast.literal_eval(default)), name
 
 
 def test_listed_thresholds_hold() -> None:

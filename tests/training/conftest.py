@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from forge_tui.progress.events import Event
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
 from forge_tui.training.job import Control, Job, Outcome

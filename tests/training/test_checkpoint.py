@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.tensor_file import DamagedFile
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.grokfast import ExponentialFilter, NoFilter, WindowFilter, make_filter
-from torch import nn
 
 
 def filtered(gradient_filter: ExponentialFilter | WindowFilter, parameter: nn.Parameter, gradient: float) -> float:

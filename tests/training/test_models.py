@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from forge_tui.errors import SettingsError
 from forge_tui.training.data.dataset import Normalisation
 from forge_tui.training.models import InputSpec, Network, build_model

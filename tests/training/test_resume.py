@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelStarted, ResourceWarned
 from forge_tui.training import checkpoint as checkpoints
@@ -147,7 +148,7 @@ def test_a_checkpoint_of_other_settings_is_refused(make_job: Any, train: Any, st
     Trainer(make_job(), lambda event: None, stop_after(6)).run()
     with pytest.raises(RunDirectoryError, match="another model than these settings"):
         train(make_job(training={"model_size": 4_000}))
-    with pytest.raises(RunDirectoryError, match="seed 0, not of .* seed 5"):
+    with pytest.raises(RunDirectoryError, match=r"seed 0, not of .* seed 5"):
         train(make_job(seed=5))
 
 

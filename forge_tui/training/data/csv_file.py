@@ -80,7 +80,8 @@ def _target_column(path: Path, names: list[str], wanted: str | None) -> str:
         if DEFAULT_TARGET in names:
             return DEFAULT_TARGET
         raise DataError(
-            f"{path} has no column {DEFAULT_TARGET!r}: say with --target which one to predict; there are {listed(names)}"
+            f"{path} has no column {DEFAULT_TARGET!r}: say with --target which one to predict; "
+            f"there are {listed(names)}"
         )
     if wanted not in names:
         raise DataError(f"{path} has no column {wanted!r} (--target); there are {listed(names)}")

@@ -30,9 +30,7 @@ def npz_dataset(path: Path, settings: Settings) -> Dataset:
     features, targets = arrays[FEATURES], arrays[wanted]
     place = f"{path}: array {FEATURES!r}"
     if features.ndim == 0 or targets.ndim == 0:
-        raise DataError(
-            f"{path}: {FEATURES!r} and {wanted!r} need one row per sample, and one of them is a single value"
-        )
+        raise DataError(f"{path}: {FEATURES!r} or {wanted!r} is a single value; both need one row per sample")
     if len(features) != len(targets):
         raise DataError(
             f"{path}: {FEATURES!r} has {len(features)} rows and {wanted!r} {len(targets)}; give both one row per sample"

@@ -1,1 +1,1 @@
-"""The screens, one file each."""
+"""The screens: Configure, Watch, Runs, one model, and the dialogs above them."""

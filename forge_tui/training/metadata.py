@@ -1,0 +1,69 @@
+"""What NAME.json says of a finished model (contracts, `NAME.json`)."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from forge_tui import __version__
+from forge_tui.settings.schema import TrainingConfig
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.job import Job
+from forge_tui.training.losses import NAMES
+from forge_tui.training.models.network import count_parameters
+from forge_tui.training.state import TrainingState
+
+
+def config_record(training: TrainingConfig) -> dict[str, Any]:
+    """All fields of the config, JSON-able."""
+    values = {item.name: getattr(training, item.name) for item in dataclasses.fields(training)}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def describe(job: Job, training: TrainingConfig, state: TrainingState, dataset: Dataset) -> dict[str, Any]:
+    """The metadata of the model in `state`, without what its files add (format, name, SHA-256)."""
+    last = state.history[-1]
+    return {
+        "config": config_record(training),
+        "settings": job.settings,
+        "seed": job.seed,
+        "parameters": count_parameters(state.network),
+        "task": dataset.task.value,
+        "features": list(dataset.features),
+        "target": dataset.target,
+        "classes": None if dataset.classes is None else list(dataset.classes),
+        "vocabulary": None if dataset.vocabulary is None else list(dataset.vocabulary),
+        "outputs": dataset.outputs,
+        "normalisation": None if dataset.normalisation is None else dataset.normalisation.to_record(),
+        "split": dataset.split,
+        "loss": last.loss,
+        "loss_function": NAMES[dataset.task],
+        "best_loss": state.best_loss,
+        "validation": {
+            "loss": last.validation_loss,
+            "accuracy": last.validation_accuracy,
+            "perplexity": last.validation_perplexity,
+        },
+        "epochs_completed": state.epoch,
+        "history": [dataclasses.asdict(item) for item in state.history],
+        "started": state.started,
+        "finished": time.time(),
+        "seconds": state.seconds,
+        "attempts": job.attempt,
+        "threads": job.threads,
+        "group": None,
+        "device": job.device,
+        "exact": state.exact,
+        "versions": {
+            "forge_tui": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        },
+    }

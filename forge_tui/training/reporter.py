@@ -1,0 +1,113 @@
+"""What a trainer tells of one model, as events."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from forge_tui.progress.events import (
+    CheckpointSaved,
+    EpochFinished,
+    Event,
+    ModelCompleted,
+    ModelStarted,
+    PhaseChanged,
+    ResourceWarned,
+)
+from forge_tui.progress.phases import TrainingPhase
+from forge_tui.training.history import EpochRecord
+from forge_tui.training.job import Job
+from forge_tui.training.losses import Validation
+
+
+class Reporter:
+    """Puts name, index, attempt and time to each event, and keeps the phase the model is in."""
+
+    def __init__(self, job: Job, emit: Callable[[Event], None]) -> None:
+        self._job = job
+        self._emit = emit
+        self._about: dict[str, Any] = {"model": job.model, "index": job.index, "attempt": job.attempt}
+        self._phase = TrainingPhase.QUEUED
+
+    def enter(self, phase: TrainingPhase) -> None:
+        """The model is in `phase` from now on."""
+        previous, self._phase = self._phase, phase
+        self._emit(PhaseChanged(time=time.time(), phase=phase.value, previous=previous.value, **self._about))
+
+    def started(self, config: dict[str, Any], parameters: int) -> None:
+        """Model and data are there; training begins or goes on."""
+        self._emit(
+            ModelStarted(
+                time=time.time(),
+                config=config,
+                seed=self._job.seed,
+                parameters=parameters,
+                worker=os.getpid(),
+                device=self._job.device,
+                threads=self._job.threads,
+                **self._about,
+            )
+        )
+
+    def epoch(
+        self,
+        record: EpochRecord,
+        *,
+        epochs: int,
+        best_loss: float | None,
+        steps_per_second: float | None,
+        eta_seconds: float | None,
+    ) -> None:
+        """An epoch is done."""
+        self._emit(
+            EpochFinished(
+                time=time.time(),
+                epochs=epochs,
+                best_loss=best_loss,
+                steps_per_second=steps_per_second,
+                eta_seconds=eta_seconds,
+                **dataclasses.asdict(record),
+                **self._about,
+            )
+        )
+
+    def checkpoint(self, path: Path, *, epoch: int, step: int, seconds: float) -> None:
+        """A checkpoint is on the disk."""
+        self._emit(
+            CheckpointSaved(
+                time=time.time(),
+                epoch=epoch,
+                step=step,
+                path=str(path),
+                bytes=path.stat().st_size,
+                seconds=seconds,
+                **self._about,
+            )
+        )
+
+    def completed(
+        self, stem: Path, *, loss: float | None, validation: Validation, seconds: float | None, exact: bool
+    ) -> None:
+        """The finished model's files are on the disk."""
+        self._emit(
+            ModelCompleted(
+                time=time.time(),
+                path=str(stem),
+                loss=loss,
+                validation_loss=validation.loss,
+                validation_accuracy=validation.accuracy,
+                validation_perplexity=validation.perplexity,
+                seconds=seconds,
+                exact=exact,
+                **self._about,
+            )
+        )
+        self.enter(TrainingPhase.COMPLETED)
+
+    def warn(self, kind: str, message: str) -> None:
+        """Something to know that does not end the training."""
+        self._emit(ResourceWarned(time=time.time(), kind=kind, message=message))

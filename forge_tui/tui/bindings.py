@@ -1,0 +1,118 @@
+"""The one table of actions: it makes the keys, the footer, the help and the palette, so that they cannot drift apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+EVERYWHERE = frozenset({"configure", "watch", "runs", "model"})
+WATCH = frozenset({"watch"})
+CONFIGURE = frozenset({"configure"})
+RUNS = frozenset({"runs"})
+MODEL = frozenset({"model"})
+LISTS = frozenset({"configure", "watch", "runs", "model"})
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something a person can do: `keys` as Textual names them, `label` for the footer, `where` by screen."""
+
+    id: str
+    keys: tuple[str, ...]
+    label: str
+    help: str
+    where: frozenset[str]
+    footer: bool = False
+    group: str = "General"
+
+    @property
+    def key_text(self) -> str:
+        """The keys as people write them."""
+        return " ".join(_KEY_WORDS.get(key, key) for key in self.keys)
+
+
+_KEY_WORDS = {
+    "slash": "/", "full_stop": ".", "question_mark": "?", "colon": ":", "plus": "+", "minus": "-", "space": "Space",
+    "enter": "Enter", "backspace": "Backspace", "tab": "Tab", "shift+tab": "Shift+Tab", "up": "↑", "down": "↓",
+    "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
+    "ctrl+r": "Ctrl+R", "ctrl+s": "Ctrl+S", "ctrl+o": "Ctrl+O", "ctrl+z": "Ctrl+Z", "ctrl+l": "Ctrl+L",
+    "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C", "upper_a": "A", "upper_o": "O", "upper_k": "K", "upper_r": "R",
+    "upper_d": "D", "upper_y": "Y", "upper_g": "G",
+}  # fmt: skip
+
+ACTIONS: tuple[Action, ...] = (
+    Action("start", ("ctrl+r",), "Start", "start a run with these settings", CONFIGURE, True, "Settings"),
+    Action("open_setting", ("enter",), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True, "Settings"),
+    Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
+    Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),
+    Action("stop", ("s",), "Stop", "end the run after a checkpoint (asks)", WATCH | MODEL, True, "Run"),
+    Action("kill", ("K",), "Kill", "end the run at once; loses the work since the checkpoints (asks)", WATCH | MODEL,
+           False, "Run"),
+    Action("resume", ("R",), "Resume", "go on with a run that has ended or died (asks)", WATCH | RUNS, False, "Run"),
+    Action("detach", ("d",), "Detach", "leave the run going and leave", WATCH | MODEL, True, "Run"),
+    Action("delete", ("D",), "Delete", "delete the run and its models (asks)", RUNS, True, "Run"),
+    Action("new", ("n",), "New", "new settings from these", EVERYWHERE, False, "Settings"),
+    Action("export", ("e",), "Export", "write a report of the run to a file", WATCH | RUNS | MODEL, False, "Run"),
+    Action("show_command", ("Y",), "Command", "show the equivalent command, plain to copy", CONFIGURE | WATCH, False,
+           "Settings"),
+    Action("open", ("enter",), "Open", "open the selected model or run", WATCH | RUNS, True, "Lists"),
+    Action("back", ("backspace",), "Back", "back to where you came from", MODEL, True, "Lists"),
+    Action("mark", ("space",), "Mark", "mark the model for the chart", WATCH, False, "Lists"),
+    Action("mark_all", ("a",), "Mark all", "mark all models that are shown", WATCH, False, "Lists"),
+    Action("mark_none", ("A",), "Mark none", "clear all marks", WATCH, False, "Lists"),
+    Action("filter", ("slash",), "Filter", "show only what matches", WATCH | RUNS, True, "Lists"),
+    Action("sort", ("o",), "Sort", "sort by the next column", WATCH, True, "Lists"),
+    Action("reverse", ("O",), "Reverse", "reverse the order", WATCH, False, "Lists"),
+    Action("follow_best", ("b",), "Best", "let the selection follow the best model", WATCH, False, "Lists"),
+    Action("scroll_to_selection", ("full_stop",), "Centre", "scroll to the selection", WATCH | RUNS, False, "Lists"),
+    Action("up", ("up", "k"), "Up", "one up", LISTS, False, "Lists"),
+    Action("down", ("down", "j"), "Down", "one down", LISTS, False, "Lists"),
+    Action("page_up", ("pageup",), "Page up", "one page up", LISTS, False, "Lists"),
+    Action("page_down", ("pagedown",), "Page down", "one page down", LISTS, False, "Lists"),
+    Action("first", ("home", "g"), "First", "to the first", LISTS, False, "Lists"),
+    Action("last", ("end", "G"), "Last", "to the last", LISTS, False, "Lists"),
+    Action("chart_pane", ("c",), "Chart", "show or hide the chart", WATCH, True, "Panes"),
+    Action("log_pane", ("l",), "Log", "show or hide the log", WATCH, True, "Panes"),
+    Action("next_pane", ("tab",), "Next pane", "focus the next pane", WATCH, False, "Panes"),
+    Action("zoom_pane", ("z",), "Zoom", "give the focused pane the whole screen", WATCH, False, "Panes"),
+    Action("zoom_in", ("plus",), "Zoom in", "chart: look closer", WATCH | MODEL, False, "Chart"),
+    Action("zoom_out", ("minus",), "Zoom out", "chart: look from further away", WATCH | MODEL, False, "Chart"),
+    Action("pan_left", ("left",), "Pan left", "chart: earlier epochs", WATCH | MODEL, False, "Chart"),
+    Action("pan_right", ("right",), "Pan right", "chart: later epochs", WATCH | MODEL, False, "Chart"),
+    Action("reset_chart", ("0",), "Reset", "chart: all epochs", WATCH | MODEL, False, "Chart"),
+    Action("log_y", ("y",), "Log y", "chart: logarithmic or linear", WATCH | MODEL, False, "Chart"),
+    Action("kinds", ("v",), "Train/val", "chart: training, validation or both", WATCH | MODEL, False, "Chart"),
+    Action("show_configure", ("1",), "Configure", "the settings of a run", EVERYWHERE),
+    Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE),
+    Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE),
+    Action("resources", ("i",), "Resources", "the machine: all that is known, or little", EVERYWHERE),
+    Action("theme", ("t",), "Theme", "the next theme: dark, light, high contrast, terminal's own", EVERYWHERE),
+    Action("mouse", ("m",), "Mouse", "take the mouse, or leave it to the terminal for marking text", EVERYWHERE),
+    Action("suspend_process", ("ctrl+z",), "Suspend", "suspend to the shell", EVERYWHERE),
+    Action("redraw", ("ctrl+l",), "Redraw", "draw the screen again", EVERYWHERE),
+    Action("palette", ("colon",), "Palette", "any action by its name", EVERYWHERE),
+    Action("help", ("question_mark",), "Help", "all keys", EVERYWHERE, True),
+    Action("leave", ("q", "ctrl+q", "ctrl+c"), "Quit", "leave; a live run that was started here: asks", EVERYWHERE,
+           True),
+)  # fmt: skip
+
+
+def actions_of(screen: str) -> tuple[Action, ...]:
+    """What can be done on a screen, in the order of the table."""
+    return tuple(action for action in ACTIONS if screen in action.where)
+
+
+def bindings_of(screen: str, owner: type) -> list[BindingType]:
+    """The screen's keys, each with an id so that users can remap it. An action the screen has not itself is the app's."""
+    return [
+        Binding(
+            ",".join(action.keys),
+            action.id if hasattr(owner, f"action_{action.id}") else f"app.{action.id}",
+            action.label,
+            show=action.footer,
+            tooltip=action.help,
+            id=f"{screen}.{action.id}",
+        )
+        for action in actions_of(screen)
+    ]

@@ -1,0 +1,26 @@
+"""Follows a run in a thread and posts what changed. Throttled at the source; touches no widget."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.session import Run
+
+# A run with a long past is not read from its beginning: the log shows the newest.
+NEWEST_EVENTS = 500
+
+
+def follow_run(
+    run: Run,
+    interval: float,
+    cancelled: threading.Event,
+    post: Callable[[Snapshot, tuple[dict[str, Any], ...]], Any],
+) -> None:
+    """Post a snapshot and the new events (without epochs) now and on every change, until the run ends."""
+    since = 0
+    for snapshot in run.follow(interval, cancelled):
+        found, since = run.messages(since, NEWEST_EVENTS)
+        post(snapshot, tuple(found))

@@ -1,0 +1,54 @@
+"""Events in words, one line each, for the log pane."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from forge_tui.text import memory, number, printable
+
+
+def log_line(record: dict[str, Any]) -> tuple[str, str]:
+    """(line, severity): `information`, `warning` or `error`."""
+    text, severity = _words(record)
+    clock = time.strftime("%H:%M:%S", time.localtime(record.get("time", 0.0)))
+    return printable(f"{clock} {text}"), severity
+
+
+def _words(record: dict[str, Any]) -> tuple[str, str]:
+    get = record.get
+    model = get("model", "")
+    match get("event"):
+        case "run_started":
+            return f"run started: {get('models')} models, {get('epochs')} epochs, {get('mode')}", "information"
+        case "run_state_changed":
+            return f"run {get('state')}" + (f": {get('reason')}" if get("reason") else ""), "information"
+        case "phase_changed":
+            return f"{model} {get('phase')}" + (f": {get('reason')}" if get("reason") else ""), "information"
+        case "worker_limit":
+            return f"workers {get('workers')} of {get('requested')}: {get('reason')}", "information"
+        case "model_started":
+            threads = f"{get('threads')} thread" + ("s" if get("threads", 1) > 1 else "")
+            about = f"{get('parameters'):,} parameters, seed {get('seed')}, {threads} on {get('device')}"
+            return f"{model} started: {about}", "information"
+        case "checkpoint_saved":
+            size = memory(get("bytes"))
+            return f"{model} checkpoint at epoch {get('epoch')}, {size} in {number(get('seconds'), 2)} s", "information"
+        case "model_completed":
+            return f"{model} completed: loss {number(get('loss'))}, {get('path')}", "information"
+        case "model_failed":
+            again = "; it is tried again" if get("will_retry") else ""
+            return f"{model} failed ({get('kind')}): {get('message')}{again}", "error"
+        case "model_retried":
+            return f"{model} attempt {get('attempt')} from epoch {get('from_epoch')}", "warning"
+        case "resource_warning":
+            return f"warning: {get('message')}", "warning"
+        case "decision":
+            return f"{get('kind')}: {get('reason')}", "information"
+        case "command":
+            reason = f": {get('reason')}" if get("reason") else ""
+            severity = "warning" if get("outcome") in ("refused", "failed") else "information"
+            return f"{get('name')} from {get('from')} {get('outcome')}{reason}", severity
+        case "run_finished":
+            return f"run {get('status')} after {number(get('seconds'), 3)} s", "information"
+    return str(get("event")), "information"

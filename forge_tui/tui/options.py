@@ -1,0 +1,57 @@
+"""`[ui]` of the user's settings, read without the schema so that the first paint does not wait for it."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forge_tui.settings.user_file import user_settings_file
+
+THEMES = ("dark", "light", "contrast", "ansi")
+
+
+@dataclass(frozen=True, slots=True)
+class UiOptions:
+    """How the UI looks. `refresh`: repaints a second."""
+
+    theme: str | None = None
+    refresh: float = 2.0
+    ascii: bool = False
+    mouse: bool = True
+
+
+def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
+    """The user's file, then the environment. What does not fit is left out: `forge-tui config` says what is wrong."""
+    values: dict[str, Any] = {}
+    try:
+        table = tomllib.loads(user_settings_file().read_text(encoding="utf-8")).get("ui", {})
+        values.update(table if isinstance(table, dict) else {})
+    except (OSError, ValueError):
+        values = {}
+    for name in ("theme", "refresh", "ascii", "mouse"):
+        text = environment.get(f"FORGE_TUI_UI__{name.upper()}")
+        if text is not None:
+            values[name] = _parsed(text)
+    return options_of(values)
+
+
+def options_of(values: Mapping[str, Any]) -> UiOptions:
+    """Options from plain values; those that do not fit keep their defaults."""
+    theme, refresh = values.get("theme"), values.get("refresh")
+    fits = isinstance(refresh, int | float) and not isinstance(refresh, bool) and 0 < refresh <= 10
+    return UiOptions(
+        theme=theme if theme in THEMES else None,
+        refresh=float(refresh) if fits and refresh is not None else 2.0,
+        ascii=values.get("ascii") is True,
+        mouse=values.get("mouse") is not False,
+    )
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

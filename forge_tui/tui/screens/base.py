@@ -1,0 +1,113 @@
+"""What every screen has: the two top lines, the sidebar where there is room, and the keys at the bottom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.css.query import NoMatches
+from textual.events import Resize
+from textual.screen import Screen
+
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.tui.bindings import actions_of, bindings_of
+from forge_tui.tui.widgets.footer import FooterLine
+from forge_tui.tui.widgets.header import HeaderLine, ResourceLine
+from forge_tui.tui.widgets.line import Line
+from forge_tui.tui.widgets.sidebar import Sidebar
+
+if TYPE_CHECKING:
+    from forge_tui.tui.app import ForgeApp
+
+WIDE = 100
+SMALLEST = (60, 15)
+
+
+class ForgeScreen(Screen[None]):
+    """A screen with the shell's lines around it; a subclass gives its name and `compose_body`."""
+
+    name_of_screen: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if cls.name_of_screen:
+            cls.BINDINGS = bindings_of(cls.name_of_screen, cls)
+        super().__init_subclass__(**kwargs)
+
+    @property
+    def forge(self) -> ForgeApp:
+        """The app, by its own type."""
+        from forge_tui.tui.app import ForgeApp
+
+        app = self.app
+        assert isinstance(app, ForgeApp)
+        return app
+
+    def compose(self) -> ComposeResult:
+        """Header, resources, body, status, footer."""
+        glyphs = self.forge.glyphs
+        yield HeaderLine(glyphs, self.forge.host, id="header")
+        yield ResourceLine(glyphs, id="resources")
+        with Horizontal(id="middle"):
+            yield Sidebar(glyphs, id="sidebar")
+            with Vertical(id="body"):
+                yield from self.compose_body()
+        yield Line(id="status")
+        yield FooterLine(actions_of(self.name_of_screen), id="footer")
+        yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells to draw; this terminal is smaller.", id="tiny")
+
+    def compose_body(self) -> ComposeResult:
+        """The screen's own part."""
+        yield from ()
+
+    def on_mount(self) -> None:
+        """Draw what is known already."""
+        self.fit(self.app.size.width, self.app.size.height)
+
+    def on_resize(self, event: Resize) -> None:
+        """Sidebar at the left or as a line; one sentence where there is no room at all."""
+        self.fit(event.size.width, event.size.height)
+        self.call_after_refresh(self.draw_shell)
+
+    def on_screen_resume(self) -> None:
+        """Draw what changed while another screen was in front."""
+        self.fit(self.app.size.width, self.app.size.height)
+        self.call_after_refresh(self.draw_all)
+
+    def fit(self, width: int, height: int) -> None:
+        """Choose the layout for a terminal of this size."""
+        tiny = width < SMALLEST[0] or height < SMALLEST[1]
+        self.set_class(tiny, "-tiny")
+        whole = self.forge.sidebar_whole and not tiny
+        self.set_class(width >= WIDE and not self.forge.sidebar_hidden, "-wide")
+        self.set_class(width < WIDE and whole, "-resources")
+
+    def draw_all(self) -> None:
+        """Draw everything from what the app knows."""
+        self.draw_shell()
+        self.show(self.forge.snapshot)
+
+    def draw_shell(self) -> None:
+        """Draw header, resources and status."""
+        forge = self.forge
+        try:
+            self.query_one("#header", HeaderLine).draw(forge.snapshot, forge.header_note)
+            self.query_one("#resources", ResourceLine).draw(forge.resources, forge.snapshot)
+            if self.has_class("-wide") or self.has_class("-resources"):
+                self.query_one("#sidebar", Sidebar).draw(
+                    forge.resources, forge.detected, forge.snapshot, forge.suggestion
+                )
+            self.query_one("#status", Line).show(forge.status)
+        except NoMatches:  # not composed yet: on_mount draws
+            return
+
+    def take_sample(self) -> None:
+        """Take in a new sample of the machine and draw it."""
+        sample = self.forge.resources
+        if sample is not None:
+            self.query_one("#resources", ResourceLine).add(sample)
+            self.query_one("#sidebar", Sidebar).add(sample)
+        self.draw_shell()
+
+    def show(self, snapshot: Snapshot | None) -> None:
+        """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""

@@ -1,0 +1,70 @@
+"""The palette: any action of a screen by its name, from the table of actions."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.events import Key
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from forge_tui.tui.bindings import Action, actions_of
+
+_SHOWN = 12
+
+
+class Palette(ModalScreen[str | None]):
+    """Type a part of a name, Enter does the selected action; returns its id."""
+
+    def __init__(self, screen: str) -> None:
+        super().__init__()
+        self._actions = actions_of(screen)
+        self._found: tuple[Action, ...] = self._actions
+        self._selected = 0
+
+    def compose(self) -> ComposeResult:
+        """A line to type in and what fits."""
+        with Vertical(classes="dialog"):
+            yield Input(placeholder="an action, such as: zoom")
+            yield Static(self._listed(), markup=False, id="found")
+
+    def _listed(self) -> Text:
+        if not self._found:
+            return Text("No action fits.")
+        first = max(0, min(self._selected - _SHOWN // 2, len(self._found) - _SHOWN))
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for number, action in enumerate(self._found[first : first + _SHOWN], first):
+            text.append("\n" if number > first else "")
+            style = "bold reverse" if number == self._selected else ""
+            cursor = ">" if number == self._selected else " "
+            text.append(f"{cursor} {action.label.ljust(12)} {action.key_text.ljust(10)} {action.help}", style=style)
+        return text
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Look for all words typed."""
+        words = event.value.lower().split()
+        self._found = tuple(
+            action
+            for action in self._actions
+            if all(word in f"{action.label} {action.help} {action.group}".lower() for word in words)
+        )
+        self._selected = 0
+        self.query_one("#found", Static).update(self._listed())
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Do the selected one."""
+        event.stop()
+        self.dismiss(self._found[self._selected].id if self._found else None)
+
+    def on_key(self, event: Key) -> None:
+        """Select with the arrows."""
+        if event.key in ("up", "down") and self._found:
+            event.stop()
+            event.prevent_default()
+            self._selected = (self._selected + (1 if event.key == "down" else -1)) % len(self._found)
+            self.query_one("#found", Static).update(self._listed())
+        elif event.key in ("escape", "ctrl+c"):
+            event.stop()
+            event.prevent_default()
+            self.dismiss(None)

@@ -1,0 +1,48 @@
+"""What a person chose in the UI (theme, panes, the last form), kept in the state directory, never in settings."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.files import write_atomically
+from forge_tui.runs.registry import state_directory
+
+_LOG = logging.getLogger("forge_tui")
+_LARGEST = 1 << 20
+
+
+class UiChoices:
+    """Values by name. A missing or damaged file is an empty one: nothing here is worth an error."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path or state_directory() / "ui.json"
+        self._values: dict[str, Any] = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            if self._path.stat().st_size > _LARGEST:
+                return {}
+            values = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The value of `name`, or `default` where there is none or one of another type."""
+        value = self._values.get(name, default)
+        return value if default is None or isinstance(value, type(default)) else default
+
+    def put(self, name: str, value: Any) -> None:
+        """Keep a JSON value."""
+        if self._values.get(name) == value:
+            return
+        self._values[name] = value
+        try:
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._path, json.dumps(self._values).encode())
+        except (OSError, RunDirectoryError) as error:
+            _LOG.debug("UI choices are not kept: %s", error)

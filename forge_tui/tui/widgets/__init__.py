@@ -1,0 +1,1 @@
+"""Widgets that draw their own lines, and the pure functions they draw with."""

@@ -1,0 +1,42 @@
+"""The last line: the keys of the screen, from the table of actions."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from forge_tui.tui.bindings import Action
+from forge_tui.tui.widgets.line import Line
+
+
+class FooterLine(Line):
+    """`p Pause  s Stop … ? Help  q Quit`; what does not fit leaves from the middle, help and quit stay."""
+
+    def __init__(self, actions: tuple[Action, ...], *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._actions = tuple(action for action in actions if action.footer)
+
+    def on_resize(self) -> None:
+        """Fit the keys into the new width."""
+        last = [action for action in self._actions if action.id in ("help", "leave")]
+        first = [action for action in self._actions if action not in last]
+        room = self.size.width - sum(len(_label(action)) + 2 for action in last)
+        text = Text()
+        for action in first:
+            if room < len(_label(action)) + 2:
+                break
+            room -= len(_label(action)) + 2
+            _append(text, action)
+        for action in last:
+            _append(text, action)
+        self.show(text)
+
+
+def _label(action: Action) -> str:
+    return f"{action.key_text.split()[0]} {action.label}"
+
+
+def _append(text: Text, action: Action) -> None:
+    if text:
+        text.append("  ")
+    text.append(action.key_text.split()[0], style="bold")
+    text.append(f" {action.label}")

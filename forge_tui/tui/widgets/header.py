@@ -1,0 +1,126 @@
+"""The two top lines: who, which run, how far; and the machine in short."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import socket
+import time
+from pathlib import Path
+
+from rich.text import Text
+
+from forge_tui.progress.phases import RunState
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.resources.monitor import ResourceSample
+from forge_tui.text import printable
+from forge_tui.tui.glyphs import Glyphs
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.line import Line, joined
+
+GIB = 1 << 30
+# Older than this, the data is marked: the runner writes a sign of life every second.
+STALE_SECONDS = 5.0
+
+_STATE_STYLES = {
+    RunState.RUNNING: "green", RunState.QUEUED: "cyan", RunState.STOPPING: "yellow", RunState.PAUSED: "yellow",
+    RunState.COMPLETED: "green", RunState.FAILED: "red", RunState.STOPPED: "yellow", RunState.KILLED: "red",
+    RunState.DIED: "red",
+}  # fmt: skip
+
+
+def host_name() -> str:
+    """user@host, as it stands in the title."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a uid without a name, as in some containers
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname().partition('.')[0]}"
+
+
+def state_word(state: RunState) -> str:
+    """The state for people: the live one is called live."""
+    return "live" if state is RunState.RUNNING else state.value
+
+
+class HeaderLine(Line):
+    """user@host, run, state; done, percent, time left, age of the data."""
+
+    def __init__(self, glyphs: Glyphs, host: str, *, id: str | None = None) -> None:
+        super().__init__(f"forge-tui  {host}", id=id)
+        self._glyphs = glyphs
+        self._host = host
+
+    def draw(self, snapshot: Snapshot | None, note: str = "") -> None:
+        """Draw for a snapshot, or without a run."""
+        width = max(20, self.size.width or self.app.size.width)
+        if snapshot is None:
+            self.show(joined(Text(f"forge-tui  {self._host}"), Text(note), width))
+            return
+        left = Text(f"{self._host} {cells.clean(snapshot.run.run, self._glyphs.ascii)} ")
+        style = _STATE_STYLES[snapshot.state]
+        left.append(f"{self._glyphs.live} {state_word(snapshot.state)}", style=style)
+        self.show(joined(left, Text(self._right(snapshot)), width))
+
+    def _right(self, snapshot: Snapshot) -> str:
+        parts = [f"{snapshot.completed}/{len(snapshot.models)} done", f"{snapshot.overall_percent:3.0f}%"]
+        if snapshot.state.is_live:
+            eta = snapshot.eta_seconds
+            when = "" if eta is None else time.strftime(" (%H:%M)", time.localtime(snapshot.time + eta))
+            parts.append(f"ETA {cells.short_duration(eta, self._glyphs)}{when}")
+            parts.append(f"data {snapshot.age:.1f}s" if snapshot.age < 60 else f"data {snapshot.age / 60:.0f} min old")
+        else:
+            parts.append(f"took {cells.short_duration(snapshot.elapsed_seconds, self._glyphs)}")
+        return "  ".join(parts)
+
+
+class ResourceLine(Line):
+    """CPU, memory, disk and workers in one line."""
+
+    HISTORY = 8
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__("CPU …  MEM …", id=id)
+        self._glyphs = glyphs
+        self._history: list[float] = []
+
+    def add(self, sample: ResourceSample) -> None:
+        """Take in a sample for the small curve."""
+        self._history = [*self._history[-self.HISTORY + 1 :], sample.cpu_percent]
+
+    def draw(self, sample: ResourceSample | None, snapshot: Snapshot | None) -> None:
+        """Draw what is known."""
+        text = Text()
+        if sample is not None:
+            busy = "bold red" if sample.others_cpu_percent > 80 else ""
+            text.append(f"CPU {sample.cpu_percent:.0f}%", style=busy)
+            text.append(spark(self._history[-5:], 100.0, self._glyphs))
+            used, limit = sample.memory_used / GIB, sample.memory_limit / GIB
+            text.append(f" MEM {used:.1f}/{limit:.0f}G", style="bold red" if sample.memory_percent > 90 else "")
+        else:
+            text.append("CPU …  MEM …")
+        where = Path(snapshot.run.path) if snapshot is not None else Path.cwd()
+        text.append(f" DISK {disk_free(where)}")
+        if snapshot is not None:
+            run = snapshot.run
+            text.append(f"  workers {run.workers}/{run.requested}: {printable(run.limit_reason)}")
+        width = max(20, self.size.width or self.app.size.width)
+        self.show(joined(text, Text(" i resources"), width))
+
+
+def spark(values: list[float], top: float, glyphs: Glyphs) -> str:
+    """A small curve of values from 0 to `top`."""
+    last = len(glyphs.spark) - 1
+    return "".join(glyphs.spark[min(last, max(0, round(value / top * last)))] for value in values)
+
+
+def disk_free(path: Path) -> str:
+    """Free space where `path` lies, in short."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        free = shutil.disk_usage(path).free / GIB
+    except OSError:
+        return "—"
+    return f"{free:.0f}G" if free >= 10 else f"{free:.1f}G"

@@ -1,0 +1,55 @@
+"""One line of text that changes often: repainted only when it differs, never laying out the screen again."""
+
+from __future__ import annotations
+
+from rich.text import Text
+from textual.widget import Widget
+
+
+class Line(Widget):
+    """A single line. What does not fit is cut at the right with an ellipsis."""
+
+    DEFAULT_CSS = """
+    Line { height: 1; width: 1fr; }
+    """
+
+    def __init__(self, text: str | Text = "", *, id: str | None = None, classes: str | None = None) -> None:
+        super().__init__(id=id, classes=classes)
+        self._text = _plain(text)
+
+    @property
+    def text(self) -> Text:
+        """What is shown."""
+        return self._text
+
+    def show(self, text: str | Text) -> None:
+        """Show another text; markup in it is not interpreted."""
+        new = _plain(text)
+        if new != self._text or new.spans != self._text.spans:
+            self._text = new
+            self.refresh()
+
+    def render(self) -> Text:
+        """The text."""
+        return self._text
+
+
+def _plain(text: str | Text) -> Text:
+    if isinstance(text, str):
+        text = Text(text)
+    text.no_wrap = True
+    text.overflow = "ellipsis"
+    text.end = ""
+    return text
+
+
+def joined(left: Text, right: Text, width: int) -> Text:
+    """`left` and `right` at the two ends of a line of `width` cells; the left gives way where both do not fit."""
+    room = width - right.cell_len
+    if room < 8:
+        return right if right.cell_len >= left.cell_len else left
+    left = left.copy()
+    left.truncate(room - 1 if left.cell_len >= room else room, overflow="ellipsis")
+    left.append(" " * (room - left.cell_len))
+    left.append_text(right)
+    return left

@@ -1,0 +1,62 @@
+"""The log: the run's messages, and what the selected model's code has printed. Capped; follows its end."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from forge_tui.tui.widgets import cells
+
+KEPT = 2_000
+_STYLES = {"warning": Style(color="yellow"), "error": Style(color="red", bold=True), "output": Style(dim=True)}
+
+
+class LogPane(ScrollView, can_focus=True):
+    """Lines with a severity; drawn only where they are visible."""
+
+    def __init__(self, *, only_ascii: bool = False, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._only_ascii = only_ascii
+        self._lines: deque[tuple[str, str]] = deque(maxlen=KEPT)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The texts of all lines kept."""
+        return tuple(text for text, _ in self._lines)
+
+    def clear(self) -> None:
+        """Forget all lines."""
+        self._lines.clear()
+        self._fit(at_end=True)
+
+    def add(self, lines: Iterable[tuple[str, str]]) -> None:
+        """Append (text, severity) lines; scrolls along unless somebody reads further up."""
+        new = [(cells.clean(text, self._only_ascii), severity) for text, severity in lines]
+        if new:
+            at_end = self.scroll_offset.y >= self.max_scroll_y
+            self._lines.extend(new)
+            self._fit(at_end)
+
+    def _fit(self, at_end: bool) -> None:
+        self.virtual_size = Size(self.size.width, len(self._lines))
+        if at_end:
+            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One visible line."""
+        width = self.size.width
+        number = y + self.scroll_offset.y
+        if number >= len(self._lines):
+            return Strip.blank(width, self.rich_style)
+        text, severity = self._lines[number]
+        style = self.rich_style + _STYLES.get(severity, Style())
+        return Strip([Segment(cells.left(text, width, "~" if self._only_ascii else "…"), style)]).adjust_cell_length(
+            width, self.rich_style
+        )

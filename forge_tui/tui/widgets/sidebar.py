@@ -1,0 +1,105 @@
+"""The machine in full: CPU, memory, pressure, disk, GPUs, who else is at work, what the rules suggest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.text import Text
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.monitor import ResourceSample
+from forge_tui.text import printable
+from forge_tui.tui.glyphs import Glyphs
+from forge_tui.tui.widgets.header import GIB, disk_free, spark
+
+_CURVE = 24
+
+
+class Sidebar(VerticalScroll, can_focus=False):
+    """Drawn anew for every sample; scrolls where it does not fit."""
+
+    def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._glyphs = glyphs
+        self._body = Static(Text("Looking at the machine…"), markup=False)
+        self._cpu: list[float] = []
+
+    def compose(self):  # type: ignore[no-untyped-def]
+        """The one text."""
+        yield self._body
+
+    def add(self, sample: ResourceSample) -> None:
+        """Take in a sample for the curve."""
+        self._cpu = [*self._cpu[-_CURVE + 1 :], sample.cpu_percent]
+
+    def draw(
+        self, sample: ResourceSample | None, detected: SystemResources | None, snapshot: Snapshot | None, suggestion: str
+    ) -> None:
+        """Draw what is known; `suggestion` is what the resource rules say, in words."""
+        text = Text()
+        if sample is not None:
+            self._cpu_part(text, sample)
+            self._memory_part(text, sample, detected)
+            self._pressure_part(text, sample)
+        where = Path(snapshot.run.path) if snapshot is not None else Path.cwd()
+        _entry(text, "DISK", f"{disk_free(where)} free")
+        self._gpu_part(text, detected)
+        if snapshot is not None:
+            run = snapshot.run
+            _entry(text, "WORKERS", f"{run.workers} of {run.requested}, {run.threads} thread" + "s" * (run.threads > 1))
+            text.append(f"{printable(run.limit_reason)}\n", style="dim")
+            if run.limit_hint:
+                text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
+        if suggestion:
+            _entry(text, "SUGGESTED", "")
+            text.append(f"{printable(suggestion)}\n")
+        if sample is not None:
+            for alert in sample.alerts:
+                text.append(f"! {printable(alert)}\n", style="bold red")
+        if detected is not None:
+            for problem in (*detected.failures, *detected.problems):
+                text.append(f"! {printable(problem)}\n", style="yellow")
+        self._body.update(text, layout=True)
+
+    def _cpu_part(self, text: Text, sample: ResourceSample) -> None:
+        others = sample.others_cpu_percent
+        _entry(text, "CPU", f"{sample.cpu_percent:.0f} %, {len(sample.per_core)} cores")
+        text.append(f"{spark(self._cpu, 100.0, self._glyphs)}\n")
+        text.append(f"cores {spark(list(sample.per_core[:_CURVE]), 100.0, self._glyphs)}\n")
+        text.append(f"ours {max(0.0, sample.cpu_percent - others):.0f} %  others ")
+        text.append(f"{others:.0f} %\n", style="bold red" if others > 80 else "")
+        if sample.load_average is not None:
+            text.append("load {:.2f} {:.2f} {:.2f}\n".format(*sample.load_average))
+
+    def _memory_part(self, text: Text, sample: ResourceSample, detected: SystemResources | None) -> None:
+        share = sample.memory_percent / 100
+        done, left = self._glyphs.bar(share, _CURVE)
+        _entry(text, "MEMORY", f"{sample.memory_used / GIB:.1f} of {sample.memory_limit / GIB:.1f} GiB")
+        text.append(done, style="bold red" if share > 0.9 else "green")
+        text.append(f"{left}\n", style="dim")
+        text.append(f"{sample.memory_available / GIB:.1f} GiB available\n")
+        if detected is not None and detected.memory_limit_source:
+            text.append(f"limit: {printable(detected.memory_limit_source)}\n", style="dim")
+
+    def _pressure_part(self, text: Text, sample: ResourceSample) -> None:
+        if sample.pressure:
+            told = "  ".join(f"{one.resource} {one.some_percent:.0f}%" for one in sample.pressure)
+            _entry(text, "PRESSURE", told)
+
+    def _gpu_part(self, text: Text, detected: SystemResources | None) -> None:
+        if detected is None:
+            return
+        if not detected.gpus:
+            _entry(text, "GPU", "none found")
+        for gpu in detected.gpus:
+            _entry(text, "GPU", printable(str(gpu.name)))
+
+
+def _entry(text: Text, title: str, value: str) -> None:
+    if text:
+        text.append("\n" if not text.plain.endswith("\n") else "")
+    text.append(f"{title} ", style="bold")
+    text.append(f"{value}\n")
