@@ -8,7 +8,8 @@ from typing import Any
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of
-from forge_tui.tui.form import Form, same
+from forge_tui.tui.form import Form
+from forge_tui.tui.form_fields import same
 
 PROGRAM = ("forge-tui", "--no-ui")
 

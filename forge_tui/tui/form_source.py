@@ -31,6 +31,21 @@ class Filled:
     problem: str | None = None
 
 
+@dataclass(slots=True)
+class Draft:
+    """The settings of the next run while they are being made; outlives the screen that shows them.
+
+    `form` is None until it is filled. `refusals` are a runner's reasons not to begin, by setting. `beside` is the
+    live run whose own settings were put aside for the draft.
+    """
+
+    source: FormSource = field(default_factory=FormSource)
+    form: Form | None = None
+    problem: str | None = None
+    refusals: dict[str, str] = field(default_factory=dict)
+    beside: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Preset:
     """A settings file that can be loaded: its name, its path and what it is for. `shipped`: `--preset` takes it."""

@@ -10,9 +10,10 @@ from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
 from forge_tui.settings.problems import shown
-from forge_tui.tui.form import MODE, OUTPUT, TARGET, WORKERS, Changed, Form, Section, same, sections, title_of
+from forge_tui.tui.form import Changed, Form
+from forge_tui.tui.form_fields import MODE, OUTPUT, TARGET, WORKERS, Section, same, sections, title_of
 from forge_tui.tui.glyphs import Glyphs
-from forge_tui.tui.widgets.settings_list import Detail, Heading, Item, Tone
+from forge_tui.tui.widgets.settings_rows import Detail, Heading, Item, Tone
 
 MODE_WORDS = {"series": "Series (Safe, Default)", "parallel": "Parallel (Faster, More Memory)"}
 _MODE_HELP = {

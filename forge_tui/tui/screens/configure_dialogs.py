@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from textual.screen import Screen
+from textual.app import App
 
 from forge_tui.errors import SettingsError
 from forge_tui.tui.dataset_file import ENDINGS, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_source import Preset, preset_file
 from forge_tui.tui.form_source import save as save_form
-from forge_tui.tui.screens.ask_text import AskTextScreen
+from forge_tui.tui.screens.dialogs import Ask, Choice, Question
 from forge_tui.tui.screens.file_picker import FilePicker
-from forge_tui.tui.screens.pick import Choice, PickScreen
+from forge_tui.tui.screens.pick import Option, PickScreen
+from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
+    from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.form import Form
 
 MOVE = "move"
 _FROM_FILE = "\0file"
-_WRITE = "write"
-
-Tell = Callable[..., None]
+_SAVE_QUESTION = "Save these settings as a preset. A bare name goes among your own presets, a path is taken as it is:"
 
 
 def dataset_picker(name: str) -> FilePicker:
@@ -37,28 +38,23 @@ def dataset_picker(name: str) -> FilePicker:
 def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:
     """Choose the column or array to predict."""
     words = {dataset.default_target: "taken where none is chosen"}
-    choices = [Choice(name, name, words.get(name, "")) for name in dataset.columns]
+    options = [Option(name, name, words.get(name, "")) for name in dataset.columns]
     kind = "Column" if dataset.ending == ".csv" else "Array"
-    return PickScreen(f"{kind} of {dataset.name} to predict", choices, target or dataset.default_target)
+    return PickScreen(f"{kind} of {cells.clean(dataset.name)} to predict", options, target or dataset.default_target)
 
 
-def earlier_run(reason: str) -> PickScreen:
+def earlier_run(reason: str) -> Question:
     """Ask what to do with an earlier run in the output directory."""
-    choices = [
-        Choice("back", "Back", "start nothing; choose another output"),
-        Choice(MOVE, "Move", "move the earlier run's files to previous-N/ in it, and start"),
-    ]
-    return PickScreen(reason, choices)
+    back = Choice("b", "Back: start nothing", "back")
+    return Question(reason, (back, Choice("m", "Move its files to previous-N/ in there, and start", MOVE)), "back")
 
 
-def load(
-    screen: Screen[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]
-) -> None:
+def load(app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]) -> None:
     """Choose one of the presets that were found, or a file; `take` gets its path, and its name if it ships with us."""
     presets = () if isinstance(found, BaseException) else found
     by_value = {str(preset.path): preset for preset in presets}
-    choices = [Choice(str(preset.path), preset.name, preset.summary) for preset in presets]
-    choices.append(Choice(_FROM_FILE, "a file…", "any settings file (.toml)"))
+    options = [Option(str(preset.path), preset.name, preset.summary) for preset in presets]
+    options.append(Option(_FROM_FILE, "a file…", "any settings file (.toml)"))
 
     def picked_file(path: str | None) -> None:
         if path is not None:
@@ -67,41 +63,42 @@ def load(
     def picked(value: str | None) -> None:
         if value == _FROM_FILE:
             here = Path.cwd()
-            screen.app.push_screen(FilePicker("Settings file", here / "settings", here, (".toml",)), picked_file)
+            app.push_screen(FilePicker("Settings file", here / "settings", here, (".toml",)), picked_file)
         elif value is not None:
             preset = by_value[value]
             take(preset.path, preset.name if preset.shipped else None)
 
-    screen.app.push_screen(PickScreen("Load a preset: its values replace those in the form", choices), picked)
+    app.push_screen(PickScreen("Load a preset: its values replace those in the form", options), picked)
 
 
-def save(screen: Screen[Any], form: Form, tell: Tell) -> None:
+def save(forge: ForgeApp, form: Form) -> None:
     """Ask for a name or path and write the form's settings there; asks again before a file is replaced."""
-    app: Any = screen.app
 
-    def written(path: Path, result: Any) -> None:
-        if isinstance(result, BaseException):
-            tell(f"not saved: {result}".replace("\n", "; "), severity="error")
+    def written(path: Path, result: SettingsError | None) -> None:
+        if result is not None:
+            forge.tell(f"not saved: {result}".replace("\n", "; "), "error")
         else:
-            tell(f"saved: {path}; Ctrl+O or --settings loads it")
+            forge.tell(f"saved: {path}")
 
     def write(path: Path) -> None:
-        app.call_in_thread(save_form, form, path, then=lambda result: written(path, result))
+        forge.call_in_thread(partial(save_form, form, path), then=partial(written, path))
+
+    def answered(path: Path, answer: str | None) -> None:
+        if answer == "replace":
+            write(path)
 
     def named(name: str | None) -> None:
-        if name is None:
+        if name is None or not name.strip():
             return
         try:
             path = preset_file(name)
         except SettingsError as error:
-            tell(f"not saved: {error}", severity="error")
+            forge.tell(f"not saved: {error}", "error")
             return
         if not path.exists():
             write(path)
             return
-        choices = [Choice("back", "Back", "keep the file"), Choice(_WRITE, "Replace", "write these settings over it")]
-        question = PickScreen(f"{path} exists already", choices)
-        app.push_screen(question, lambda answer: write(path) if answer == _WRITE else None)
+        choices = (Choice("b", "Back: keep the file", "back"), Choice("r", "Replace it", "replace"))
+        forge.push_screen(Question(f"{cells.clean(str(path))} exists already.", choices), partial(answered, path))
 
-    hint = "A bare name is saved among your own presets; a path is taken as it is."
-    app.push_screen(AskTextScreen("Save these settings as a preset: name or path", hint), named)
+    forge.push_screen(Ask(_SAVE_QUESTION), named)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,6 +18,9 @@ from textual.widgets.option_list import Option
 from forge_tui.text import memory
 from forge_tui.tui.directory import Entry, Listing, list_directory, shortest
 from forge_tui.tui.widgets import cells
+
+if TYPE_CHECKING:
+    from forge_tui.tui.app import ForgeApp
 
 _NAME_CELLS = 44
 _KEYS = "Enter open · Backspace up · / type a path · . hidden files · q back"
@@ -40,7 +44,8 @@ class FilePicker(ModalScreen[str | None]):
     DEFAULT_CSS = """
     FilePicker { align: center middle; }
     FilePicker > Vertical {
-        width: 90%; max-width: 96; height: 90%; max-height: 40; padding: 0 1; border: round $primary; background: $surface;
+        width: 90%; max-width: 96; height: 90%; max-height: 40; padding: 0 1;
+        border: round $primary; background: $surface;
     }
     FilePicker Label { width: 100%; height: auto; }
     FilePicker #picker-path { text-style: bold; height: 1; }
@@ -83,8 +88,8 @@ class FilePicker(ModalScreen[str | None]):
     def _go(self, path: Path, select: str | None = None) -> None:
         """Show a directory, read in a thread: it may lie on a slow or dead network file system."""
         self._wanted = select or ""
-        call: Callable[..., Any] = self.app.call_in_thread  # type: ignore[attr-defined]
-        call(list_directory, path, self._endings, self._hidden, then=self._listed)
+        read = partial(list_directory, path, self._endings, self._hidden)
+        cast("ForgeApp", self.app).call_in_thread(read, then=self._listed)
 
     def _listed(self, listing: Listing | BaseException) -> None:
         if isinstance(listing, BaseException) or not self.is_mounted:

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
-from textual.widgets.option_list import Option
+from textual.widgets.option_list import Option as Row
 
 from forge_tui.tui.widgets import cells
 
@@ -21,7 +21,7 @@ _MOST_SHOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Option:
     """One line of the list: what is returned, what is shown, and a word on it."""
 
     value: str
@@ -42,7 +42,8 @@ class PickScreen(ModalScreen[str | None]):
     DEFAULT_CSS = """
     PickScreen { align: center middle; }
     PickScreen > Vertical {
-        width: 90%; max-width: 96; height: auto; max-height: 90%; padding: 0 1; border: round $primary; background: $surface;
+        width: 90%; max-width: 96; height: auto; max-height: 90%; padding: 0 1;
+        border: round $primary; background: $surface;
     }
     PickScreen Label { width: 100%; height: auto; }
     PickScreen .pick--hint { color: $foreground 60%; height: 1; }
@@ -51,12 +52,12 @@ class PickScreen(ModalScreen[str | None]):
     PickScreen Input { display: none; }
     """
 
-    def __init__(self, title: str, choices: Sequence[Choice], selected: str | None = None) -> None:
+    def __init__(self, title: str, choices: Sequence[Option], selected: str | None = None) -> None:
         super().__init__()
         self._title = title
         self._choices = tuple(choices)
         self._selected = selected
-        self._shown: tuple[Choice, ...] = ()
+        self._shown: tuple[Option, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Title, list and keys."""
@@ -82,18 +83,15 @@ class PickScreen(ModalScreen[str | None]):
         width = min(40, max((cells.width_of(choice.label) for choice in self._shown), default=0))
         options = self.query_one(OptionList)
         options.clear_options()
-        options.add_options(
-            [
-                Option(Content(f"{cells.left(cells.clean(one.label), width)}  {cells.clean(one.detail)}".rstrip()))
-                for one in self._shown
-            ]
-            if any(choice.detail for choice in self._shown)
-            else [Option(Content(cells.clean(choice.label))) for choice in self._shown]
-        )
+        width = width if any(choice.detail for choice in self._shown) else 0
+        for one in self._shown:
+            label = cells.clean(one.label)
+            detail = f"  {cells.clean(one.detail)}" if one.detail else ""
+            options.add_option(Row(Content((cells.left(label, max(width, cells.width_of(label))) + detail).rstrip())))
         if len(found) > len(self._shown):
-            options.add_option(Option(f"… {len(found) - len(self._shown)} more: / finds them", disabled=True))
+            options.add_option(Row(f"… {len(found) - len(self._shown)} more: / finds them", disabled=True))
         if not found:
-            options.add_option(Option("nothing has that in its name", disabled=True))
+            options.add_option(Row("nothing has that in its name", disabled=True))
         options.highlighted = 0 if found else None
 
     def on_input_changed(self, event: Input.Changed) -> None:

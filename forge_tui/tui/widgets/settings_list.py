@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -16,58 +15,11 @@ from textual.strip import Strip
 
 from forge_tui.tui.glyphs import UNICODE, Glyphs
 from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.settings_rows import Detail, Heading, Item, Line, Tone, arrange
 
 _MARGIN = 3  # cursor, mark of a changed setting, a space
 _LONGEST_TITLE = 22
 _NOTE_CELLS = 20
-
-
-class Tone(StrEnum):
-    """How a text is meant; never by colour alone."""
-
-    PLAIN = "plain"
-    QUIET = "quiet"
-    GOOD = "good"
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Detail:
-    """A sentence under a setting; long ones take several lines."""
-
-    text: str
-    tone: Tone
-
-
-@dataclass(frozen=True, slots=True)
-class Heading:
-    """The title of a section."""
-
-    title: str
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One setting. `editor_cells`: how wide its editor is; None for all of the value's width."""
-
-    name: str
-    title: str
-    value: str
-    note: str = ""
-    tone: Tone = Tone.PLAIN
-    changed: bool = False
-    details: tuple[Detail, ...] = ()
-    editor_cells: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Line:
-    """One line on the screen: a heading, an item, or a part of a detail. `item` is its place among the items."""
-
-    item: int
-    row: Heading | Item | Detail | None
-    text: str = ""
 
 
 class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -146,7 +98,7 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
         self.glyphs = glyphs
         self._rows: tuple[Heading | Item, ...] = ()
         self._items: tuple[Item, ...] = ()
-        self._lines: tuple[_Line, ...] = ()
+        self._lines: tuple[Line, ...] = ()
         self._cursor = 0
 
     def show(self, rows: Sequence[Heading | Item]) -> None:
@@ -245,22 +197,8 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _arrange(self) -> None:
         """Break everything into lines for the present width."""
-        width = max(10, self.size.width - _MARGIN - 2)
-        lines: list[_Line] = []
-        item = -1
-        for row in self._rows:
-            if isinstance(row, Heading):
-                lines += [_Line(item, None), _Line(item + 1, row)]
-                continue
-            item += 1
-            lines.append(_Line(item, row))
-            for detail in row.details:
-                sign = {Tone.ERROR: "! ", Tone.WARNING: "! "}.get(detail.tone, "  ")
-                text = cells.clean(detail.text, self.glyphs.ascii)
-                for number, part in enumerate(wrap(text, width)):
-                    lines.append(_Line(item, detail, (sign if number == 0 else "  ") + part))
-        self._lines = tuple(lines)
-        self.virtual_size = Size(self.size.width, len(lines))
+        self._lines = arrange(self._rows, max(10, self.size.width - _MARGIN - 2), self.glyphs.ascii)
+        self.virtual_size = Size(self.size.width, len(self._lines))
         self.scroll_to_selection()
         self.refresh()
         self.post_message(self.Moved(self))
@@ -329,22 +267,3 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
     def _strip(self, parts: Sequence[tuple[str, str]]) -> Strip:
         segments = [Segment(text, self.get_component_rich_style(f"settings-list--{name}")) for text, name in parts]
         return Strip(segments).adjust_cell_length(self.size.width, self.rich_style)
-
-
-def wrap(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` cells, broken between words where that can be."""
-    lines: list[str] = []
-    line = ""
-    for word in text.split(" "):
-        joined = f"{line} {word}" if line else word
-        if cells.width_of(joined) <= width:
-            line = joined
-            continue
-        if line:
-            lines.append(line)
-        while cells.width_of(word) > width:
-            part = cells.head(word, width)
-            lines.append(part)
-            word = word[len(part) :]
-        line = word
-    return [*lines, line] if line or not lines else lines
