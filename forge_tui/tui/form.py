@@ -192,7 +192,7 @@ class Form:
         if name in ("data.samples", "data.features", "data.classes") and values[DATASET] != SYNTHETIC:
             return "for synthetic data"
         if name == TARGET and (values[DATASET] == SYNTHETIC or str(values[DATASET]).lower().endswith(".txt")):
-            return "this dataset has none"
+            return "not for this data"
         if name == WORKERS and values[MODE] == "series":
             return "in series, one"
         if name.startswith("resources.") and values["resources.policy"] == "dedicated":

@@ -62,7 +62,8 @@ def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | 
     if limit is None:
         return []
     fewer = form.values[MODE] == "parallel" and limit.workers < limit.requested
-    threads = "1 thread" if limit.threads_allowed == 1 else f"up to {limit.threads_allowed} threads each"
+    threads = "1 thread" if limit.threads_allowed == 1 else f"up to {limit.threads_allowed} threads"
+    threads += " each" if limit.workers > 1 else ""
     words = limit.reason
     if limit.hint is not None:
         words += f". {'To lift it' if fewer else 'For more'}: {limit.hint}"
@@ -81,10 +82,10 @@ def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | 
 
 def about(form: Form, key: Key, read_only: bool = False) -> tuple[str, str]:
     """Two lines on a setting: what it is for; and what it may be, its default, flag and source."""
-    first = key.help[:1].upper() + key.help[1:]
+    first = (key.help[:1].upper() + key.help[1:]).replace("`", "")
     if key.key == MODE:
         first = _MODE_HELP.get(str(form.values[MODE]), first)
-    default = "not set" if key.default is None else _shown(key, key.default)
+    default = key.default if key.key == MODE else "not set" if key.default is None else _shown(key, key.default)
     parts = [key.flag, *([key.allowed] if key.allowed else [key.type_words]), f"default {default}"]
     if not read_only:
         parts.append(source_text(form.sources[key.key], short=False))

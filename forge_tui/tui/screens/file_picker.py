@@ -50,7 +50,10 @@ class FilePicker(ModalScreen[str | None]):
     FilePicker Label { width: 100%; height: auto; }
     FilePicker #picker-path { text-style: bold; height: 1; }
     FilePicker #picker-hint { color: $foreground 60%; }
-    FilePicker OptionList { height: 1fr; border: none; padding: 0; background: $surface; }
+    FilePicker OptionList {
+        height: 1fr; border: none; padding: 0; background: $surface;
+        scrollbar-size-vertical: 1; text-wrap: nowrap; text-overflow: ellipsis;
+    }
     FilePicker OptionList:focus { border: none; }
     FilePicker Input { display: none; }
     """

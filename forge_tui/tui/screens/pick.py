@@ -47,7 +47,10 @@ class PickScreen(ModalScreen[str | None]):
     }
     PickScreen Label { width: 100%; height: auto; }
     PickScreen .pick--hint { color: $foreground 60%; height: 1; }
-    PickScreen OptionList { height: auto; max-height: 100%; border: none; padding: 0; background: $surface; }
+    PickScreen OptionList {
+        height: auto; max-height: 70vh; border: none; padding: 0; background: $surface;
+        scrollbar-size-vertical: 1; text-wrap: nowrap; text-overflow: ellipsis;
+    }
     PickScreen OptionList:focus { border: none; }
     PickScreen Input { display: none; }
     """

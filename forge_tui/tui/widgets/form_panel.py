@@ -204,7 +204,8 @@ class FormPanel(Vertical):
             self.app.push_screen(dialogs.target_picker(found, form.values[TARGET]), partial(self._put, TARGET))
         else:
             self._before = form
-            self.pane.open_editor(form.typed(key.key), stepping=key.key == WORKERS)
+            by_digits = "number" in key.type_words
+            self.pane.open_editor(form.typed(key.key), stepping=key.key == WORKERS, replace=by_digits)
             self._draw_help()
 
     def _put(self, name: str, value: str | None) -> None:

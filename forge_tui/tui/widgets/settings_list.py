@@ -20,6 +20,7 @@ from forge_tui.tui.widgets.settings_rows import Detail, Heading, Item, Line, Ton
 _MARGIN = 3  # cursor, mark of a changed setting, a space
 _LONGEST_TITLE = 22
 _NOTE_CELLS = 20
+_LONGEST_VALUE = 60  # notes stay near their values on wide terminals
 
 
 class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -158,7 +159,7 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
         """Column and width of the values."""
         titles = max((cells.width_of(item.title) for item in self._items), default=0)
         x = _MARGIN + min(titles, _LONGEST_TITLE) + 1
-        return x, max(8, self.size.width - x - self._note_cells - 1)
+        return x, min(_LONGEST_VALUE, max(8, self.size.width - x - self._note_cells - 1))
 
     @property
     def _note_cells(self) -> int:
@@ -241,7 +242,8 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
             case Heading(title):
                 return self._strip([(cells.left(title, width), "heading")])
             case Detail(_, tone):
-                return self._strip([(cells.left(" " * _MARGIN + line.text, width), tone.value)])
+                # The margin by itself: SVG renderers drop the spaces a text begins with.
+                return self._strip([(" " * _MARGIN, tone.value), (cells.left(line.text, width - _MARGIN), tone.value)])
             case Item() as item:
                 return self._item_strip(item, line.item == self._cursor)
         return Strip.blank(width, self.rich_style)
@@ -257,7 +259,7 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
             (glyphs.mark if item.changed else " ", "mark"),
             (" " + cells.left(item.title, x - _MARGIN - 1, ellipsis) + " ", "title"),
             (value, item.tone.value),
-            (" " + cells.right(cells.clean(item.note, glyphs.ascii), note_cells, ellipsis), "note"),
+            (" " + cells.left(cells.clean(item.note, glyphs.ascii), note_cells, ellipsis), "note"),
         ]
         if selected:
             cursor = "cursor" if self.has_focus else "cursor-blurred"

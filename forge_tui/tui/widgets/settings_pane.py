@@ -86,8 +86,8 @@ class SettingsPane(Container):
         """Whether a value is being edited."""
         return bool(self.editor.display)
 
-    def open_editor(self, text: str, *, stepping: bool) -> None:
-        """Edit the selected setting's value, beginning with `text`."""
+    def open_editor(self, text: str, *, stepping: bool, replace: bool) -> None:
+        """Edit the selected setting's value, beginning with `text`; with `replace` the first character replaces it."""
         self.settings.scroll_to_selection()
         self.editor.stepping = stepping
         with self.editor.prevent(Input.Changed):
@@ -96,6 +96,8 @@ class SettingsPane(Container):
         self.editor.display = True
         self.place_editor()
         self.editor.focus(scroll_visible=False)
+        if replace:
+            self.editor.select_all()
 
     def put_text(self, text: str) -> None:
         """Show another value in the open editor."""
