@@ -22,7 +22,6 @@ from forge_tui.tui.driver import TerminalDriver
 from forge_tui.tui.guard import Guard
 from forge_tui.tui.suspend import stop_job, suspend_problem
 
-
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
 
 

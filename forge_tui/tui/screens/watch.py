@@ -49,7 +49,9 @@ class WatchScreen(ForgeScreen):
         table.empty_text = "No run is watched: 1 configures one, 3 shows the known runs."
         yield Line(id="overall")
         yield table
-        yield Input(id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)")
+        yield Input(
+            id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
+        )
         yield Line(id="divider")
         yield Chart(glyphs=glyphs, id="chart")
         yield LogPane(only_ascii=glyphs.ascii, id="log")
@@ -414,4 +416,3 @@ class WatchScreen(ForgeScreen):
         """Training, validation or both."""
         self.chart.next_kinds()
         self._draw_divider()
-
