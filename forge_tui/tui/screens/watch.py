@@ -143,8 +143,8 @@ class WatchScreen(ForgeScreen):
         """Add events to the log; the newest failure stays in the status line."""
         if not self.is_mounted:
             return
-        lines = [log_line(record) for record in events]
-        self.query_one("#log", LogPane).add(lines)
+        lines = (log_line(record) for record in events)
+        self.query_one("#log", LogPane).add(line for line in lines if line is not None)
         failures = [record for record in events if record["event"] == "model_failed"]
         if failures:
             newest = failures[-1]
