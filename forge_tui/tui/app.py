@@ -64,7 +64,7 @@ class ForgeApp(TerminalApp):
         clock: Callable[[], float] = time.time,
         monitor: bool = True,
     ) -> None:
-        """`given` is what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
+        """`given`: what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
         self.options = options or UiOptions()
         self.glyphs = glyph_sets.ASCII if only_ascii or self.options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
@@ -139,6 +139,11 @@ class ForgeApp(TerminalApp):
             if isinstance(screen, ForgeScreen):
                 return screen
         return None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the watched run is no longer live."""
+        return self.snapshot is not None and not self.snapshot.state.is_live
 
     # --- the machine
 
