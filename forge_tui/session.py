@@ -270,6 +270,16 @@ class Run:
         with self._lock:
             return self._reader.events(since, limit=limit)
 
+    def messages(self, since: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        """The newest `limit` events after `since` that are no epochs, and the number to ask with next time."""
+        with self._lock:
+            return self._reader.messages(since, limit)
+
+    def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
+        """A model's curve for drawing: at most `buckets` of (last epoch, smallest, largest) of an epoch column."""
+        with self._lock:
+            return self._reader.series(index, column, buckets)
+
     def history(self, index: int) -> list[EpochFinished]:
         """The epochs of one model (index 1…N), oldest first."""
         with self._lock:

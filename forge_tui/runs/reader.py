@@ -177,6 +177,27 @@ class RunReader:
 
         return self._read(read, [])
 
+    def messages(self, since_seq: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        """The newest `limit` events after `since_seq`, oldest first, without epochs; and the newest number there is."""
+
+        def read(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], int]:
+            last_seq = self._run_row().last_seq
+            rows = connection.execute(
+                "SELECT seq, record, crc FROM events WHERE seq > ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
+                (since_seq, last_seq, limit),
+            ).fetchall()
+            found = []
+            for seq, record, crc in reversed(rows):
+                try:
+                    if schema.event_crc(seq, record) != crc:
+                        raise ValueError("checksum")
+                    found.append(schema.from_json(record))
+                except _ROW_ERRORS:
+                    self._damage.bad_row("events", seq)
+            return found, last_seq
+
+        return self._read(read, ([], since_seq))
+
     def _page(
         self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]
     ) -> set[int]:

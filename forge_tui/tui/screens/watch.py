@@ -1,0 +1,417 @@
+"""Watch: the models of a run, their curves, and what happens, live."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.events import Key, Resize
+from textual.timer import Timer
+from textual.widget import Widget
+from textual.widgets import Input
+
+from forge_tui.errors import ForgeError
+from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.tui.charting import fetch_series
+from forge_tui.tui.log_lines import log_line
+from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.chart import Chart, Series
+from forge_tui.tui.widgets.line import Line, joined
+from forge_tui.tui.widgets.log_pane import LogPane
+from forge_tui.tui.widgets.model_table import ModelTable
+
+CHART_SECONDS = 2.0
+MOST_CURVES = 8
+TALL = 34
+_PANES = ("table", "chart", "log")
+
+
+class WatchScreen(ForgeScreen):
+    """Table, chart and log; below 34 lines either the chart or the log."""
+
+    name_of_screen: ClassVar[str] = "watch"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._charted: tuple[str, ...] = ()
+        self._chart_timer: Timer | None = None
+        self._chart_is_due = False
+
+    def compose_body(self) -> ComposeResult:
+        """The overall bar, the three panes and the line between them."""
+        glyphs = self.forge.glyphs
+        table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
+        table.empty_text = "No run is watched: 1 configures one, 3 shows the known runs."
+        yield Line(id="overall")
+        yield table
+        yield Input(id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)")
+        yield Line(id="divider")
+        yield Chart(glyphs=glyphs, id="chart")
+        yield LogPane(only_ascii=glyphs.ascii, id="log")
+
+    def on_mount(self) -> None:
+        """Focus the table and fill in what is known."""
+        super().on_mount()
+        table = self.table
+        choices = self.forge.choices
+        table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
+        table.focus()
+        self._apply_panes()
+        self.add_events(self.forge.history)
+        self.show(self.forge.snapshot)
+        self._chart_timer = self.set_interval(CHART_SECONDS, self._refresh_chart)
+
+    @property
+    def table(self) -> ModelTable:
+        """The model table."""
+        return self.query_one("#table", ModelTable)
+
+    @property
+    def chart(self) -> Chart:
+        """The chart."""
+        return self.query_one("#chart", Chart)
+
+    def on_resize(self, event: Resize) -> None:
+        """More room shows chart and log together."""
+        super().on_resize(event)
+        self._apply_panes()
+
+    # --- drawing
+
+    def show(self, snapshot: Snapshot | None) -> None:
+        """Draw a snapshot."""
+        if not self.is_mounted or snapshot is None:
+            return
+        first = not self.table.models
+        self.table.show(snapshot.models)
+        self._draw_overall(snapshot)
+        self._draw_divider()
+        self._chart_is_due = True
+        if first or not snapshot.state.is_live:
+            self._refresh_chart()
+
+    def _draw_overall(self, snapshot: Snapshot) -> None:
+        line = self.query_one("#overall", Line)
+        width = max(20, line.size.width or self.size.width)
+        counts = snapshot.counts
+        active = sum(count for phase, count in counts.items() if phase.is_active)
+        told = [f"{active} training"] if active else []
+        for phase in (TrainingPhase.QUEUED, TrainingPhase.COMPLETED, TrainingPhase.FAILED, TrainingPhase.CANCELLED):
+            if counts[phase]:
+                told.append(f"{counts[phase]} {phase}")
+        right = Text("  " + " ".join(told))
+        done, left = self.forge.glyphs.bar(snapshot.overall_percent / 100, max(4, width - right.cell_len))
+        bar = Text(done, style="red" if snapshot.failed else "green")
+        bar.append(left, style="dim")
+        line.show(joined(bar, right, width))
+
+    def _draw_divider(self) -> None:
+        line = self.query_one("#divider", Line)
+        dash = self.forge.glyphs.axis_horizontal
+        chart = self.chart
+        parts = []
+        if self._chart_shown:
+            kinds = " ".join(sorted(chart.kinds))
+            scale = "log y" if chart.log_y else "linear y"
+            parts.append(f"[c Chart] {kinds}, {scale}")
+        else:
+            parts.append("c Chart")
+        parts.append("[l Log]" if self._log_shown else "l Log")
+        if self.table.marks:
+            parts.append(f"{len(self.table.marks)} marked")
+        if self.table.filter_text:
+            parts.append(f"filter {cells.clean(self.table.filter_text)}")
+        if self.table.follow_best:
+            parts.append("follows best")
+        order = self.table.sort_key
+        if order != "index":
+            parts.append(f"by {order}{', reversed' if self.table.sort_reversed else ''}")
+        left = Text(dash + f" {dash} ".join(parts) + " ")
+        right = Text(f" {self.table.visible_range}")
+        width = max(20, line.size.width or self.size.width)
+        left.append(dash * max(0, width - left.cell_len - right.cell_len))
+        line.show(joined(left, right, width))
+
+    def add_events(self, events: Iterable[dict[str, Any]]) -> None:
+        """Add events to the log; the newest failure stays in the status line."""
+        if not self.is_mounted:
+            return
+        lines = [log_line(record) for record in events]
+        self.query_one("#log", LogPane).add(lines)
+        failures = [record for record in events if record["event"] == "model_failed"]
+        if failures:
+            newest = failures[-1]
+            what = "it is tried again" if newest.get("will_retry") else "Enter shows why"
+            self.forge.tell(f"{newest['model']}: {newest['message']}; {what}", "error")
+
+    # --- the chart
+
+    def _refresh_chart(self) -> None:
+        """Fetch the curves beside the UI, at most every two seconds and only while they are seen."""
+        run, snapshot = self.forge.run_watched, self.forge.snapshot
+        if run is None or snapshot is None or not self._chart_shown:
+            return
+        names = self._names_to_chart()
+        if not self._chart_is_due and names == self._charted:
+            return
+        self._chart_is_due, self._charted = False, names
+        models = [model for model in snapshot.models if model.name in names]
+        buckets = self.chart.wanted_buckets
+
+        def fetched(result: tuple[Series, ...] | ForgeError) -> None:
+            if isinstance(result, ForgeError) or not self.is_mounted:
+                return
+            self.chart.show(result)
+
+        self.forge.call_in_thread(lambda: fetch_series(run, models, buckets), then=fetched)
+
+    def _names_to_chart(self) -> tuple[str, ...]:
+        if self.table.marks:
+            return tuple(name for name in self.table.shown_names if name in self.table.marks)[:MOST_CURVES]
+        return (self.table.selected,) if self.table.selected is not None else ()
+
+    def on_chart_view_changed(self) -> None:
+        """Another part of the curve, or more pixels: fetch it in their detail."""
+        self._chart_is_due = True
+        self._refresh_chart()
+
+    def on_model_table_selected(self) -> None:
+        """Another model: its curve."""
+        self._refresh_chart()
+
+    def on_model_table_marks_changed(self) -> None:
+        """Other marks: their curves."""
+        self._refresh_chart()
+        self._draw_divider()
+
+    def on_model_table_range_changed(self) -> None:
+        """Other rows are in view."""
+        self._draw_divider()
+
+    def on_model_table_opened(self, message: ModelTable.Opened) -> None:
+        """Open the model's own screen."""
+        self.forge.open_model(message.name)
+
+    # --- panes
+
+    @property
+    def _chart_shown(self) -> bool:
+        zoomed = self._zoomed
+        return zoomed == "chart" or (zoomed is None and not self.has_class("-no-chart"))
+
+    @property
+    def _log_shown(self) -> bool:
+        zoomed = self._zoomed
+        return zoomed == "log" or (zoomed is None and not self.has_class("-no-log"))
+
+    @property
+    def _zoomed(self) -> str | None:
+        return next((pane for pane in _PANES if self.has_class(f"-zoom-{pane}")), None)
+
+    def _apply_panes(self) -> None:
+        choices = self.forge.choices
+        chart, log = choices.get("chart", True), choices.get("log", self.app.size.height >= TALL)
+        if chart and log and self.app.size.height < TALL:
+            log = False
+        self.set_class(not chart, "-no-chart")
+        self.set_class(not log, "-no-log")
+
+    def _toggle_pane(self, pane: str) -> None:
+        self._unzoom()
+        other = "log" if pane == "chart" else "chart"
+        shown = not self.has_class(f"-no-{pane}")
+        self.forge.choices.put(pane, not shown)
+        self.set_class(shown, f"-no-{pane}")
+        if not shown and self.app.size.height < TALL:
+            self.forge.choices.put(other, False)
+            self.set_class(True, f"-no-{other}")
+        self._after_panes()
+
+    def _after_panes(self) -> None:
+        self._chart_is_due = True
+        self.call_after_refresh(self._refresh_chart)
+        self.call_after_refresh(self._draw_divider)
+
+    def _unzoom(self) -> None:
+        for pane in _PANES:
+            self.remove_class(f"-zoom-{pane}")
+
+    def action_chart_pane(self) -> None:
+        """Show or hide the chart."""
+        self._toggle_pane("chart")
+
+    def action_log_pane(self) -> None:
+        """Show or hide the log."""
+        self._toggle_pane("log")
+
+    def action_zoom_pane(self) -> None:
+        """Give the focused pane the whole screen, or take it back."""
+        zoomed = self._zoomed
+        self._unzoom()
+        if zoomed is None:
+            focused = self.focused.id if self.focused is not None and self.focused.id in _PANES else "table"
+            self.add_class(f"-zoom-{focused}")
+        self._after_panes()
+
+    def action_next_pane(self) -> None:
+        """Focus the next pane that is shown."""
+        panes = [pane for pane in (self.query_one(f"#{name}", Widget) for name in _PANES) if pane.display]
+        if not panes:
+            return
+        now = panes.index(self.focused) if self.focused in panes else -1
+        panes[(now + 1) % len(panes)].focus()
+
+    # --- lists
+
+    def _in_log(self) -> bool:
+        return isinstance(self.focused, LogPane)
+
+    def _move(self, by: int) -> None:
+        if self._in_log():
+            self.query_one("#log", LogPane).scroll_relative(y=by, animate=False)
+        else:
+            self.table.move(by)
+
+    def action_up(self) -> None:
+        """One up."""
+        self._move(-1)
+
+    def action_down(self) -> None:
+        """One down."""
+        self._move(1)
+
+    def _page(self, direction: int) -> None:
+        if self._in_log():
+            log = self.query_one("#log", LogPane)
+            log.scroll_relative(y=direction * max(1, log.size.height - 1), animate=False)
+        else:
+            self.table.page(direction)
+
+    def action_page_up(self) -> None:
+        """One page up."""
+        self._page(-1)
+
+    def action_page_down(self) -> None:
+        """One page down."""
+        self._page(1)
+
+    def action_first(self) -> None:
+        """To the first row or line."""
+        if self._in_log():
+            self.query_one("#log", LogPane).scroll_home(animate=False)
+        else:
+            self.table.move_to("first")
+
+    def action_last(self) -> None:
+        """To the last row or line."""
+        if self._in_log():
+            self.query_one("#log", LogPane).scroll_end(animate=False)
+        else:
+            self.table.move_to("last")
+
+    def action_open(self) -> None:
+        """Open the selected model."""
+        self.table.open_selected()
+
+    def action_mark(self) -> None:
+        """Mark or unmark the selected model and go on to the next."""
+        self.table.toggle_mark()
+        self.table.move(1)
+
+    def action_mark_all(self) -> None:
+        """Mark all that are shown."""
+        self.table.mark_all()
+
+    def action_mark_none(self) -> None:
+        """Clear all marks."""
+        self.table.clear_marks()
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.forge.choices.put("sort", self.table.next_sort())
+        self._draw_divider()
+
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self.table.reverse_sort()
+        self.forge.choices.put("sort_reversed", self.table.sort_reversed)
+        self._draw_divider()
+
+    def action_follow_best(self) -> None:
+        """Let the selection follow the best model, or not."""
+        self.table.follow_best = not self.table.follow_best
+        if self.table.follow_best and self.forge.snapshot is not None:
+            self.table.show(tuple(self.forge.snapshot.models))
+        self._draw_divider()
+
+    def action_scroll_to_selection(self) -> None:
+        """Scroll to the selection."""
+        self.table.scroll_to_selection()
+
+    def action_filter(self) -> None:
+        """Open the line for the filter."""
+        entry = self.query_one("#filter", Input)
+        entry.value = self.table.filter_text
+        entry.add_class("-open")
+        entry.focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Filter while typing."""
+        if event.input.id == "filter" and event.input.has_class("-open"):
+            self.table.set_filter(event.value)
+            self._draw_divider()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keep the filter and close the line."""
+        self._close_filter(event.input)
+
+    def on_key(self, event: Key) -> None:
+        """Esc closes the line of the filter and clears it."""
+        entry = self.query_one("#filter", Input)
+        if event.key == "escape" and entry.has_focus:
+            event.stop()
+            entry.value = ""
+            self._close_filter(entry)
+
+    def _close_filter(self, entry: Input) -> None:
+        entry.remove_class("-open")
+        self.table.focus()
+        self._draw_divider()
+
+    # --- chart
+
+    def action_zoom_in(self) -> None:
+        """Look closer."""
+        self.chart.zoom(1)
+
+    def action_zoom_out(self) -> None:
+        """Look from further away."""
+        self.chart.zoom(-1)
+
+    def action_pan_left(self) -> None:
+        """Earlier epochs."""
+        self.chart.pan(-1)
+
+    def action_pan_right(self) -> None:
+        """Later epochs."""
+        self.chart.pan(1)
+
+    def action_reset_chart(self) -> None:
+        """All epochs."""
+        self.chart.reset()
+
+    def action_log_y(self) -> None:
+        """Logarithmic or linear."""
+        self.chart.toggle_log()
+        self._draw_divider()
+
+    def action_kinds(self) -> None:
+        """Training, validation or both."""
+        self.chart.next_kinds()
+        self._draw_divider()
+
