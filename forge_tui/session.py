@@ -219,7 +219,7 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """The state of the run now. Records of models that did not change are shared with the last snapshot."""
-        with self._lock:
+        with self._lock, self._reader.reading():
             return self._snapshot()
 
     def _snapshot(self) -> Snapshot:

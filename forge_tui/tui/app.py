@@ -64,7 +64,7 @@ class ForgeApp(TerminalApp):
         clock: Callable[[], float] = time.time,
         monitor: bool = True,
     ) -> None:
-        """`given` is what flags, presets and variables have set, for Configure; `monitor=False` leaves the machine out."""
+        """`given` is what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
         self.options = options or UiOptions()
         self.glyphs = glyph_sets.ASCII if only_ascii or self.options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
@@ -146,13 +146,17 @@ class ForgeApp(TerminalApp):
     def _look_at_machine(self) -> None:
         manager = ResourceManager()
         self._manager = manager
-        manager.on_sample(lambda sample: self.post_message(ResourcesChanged(sample)))
+        manager.on_sample(self._take_sample)
         detected = manager.detect_system_resources()
         limit = manager.worker_limit(6)
         mode = "parallel" if limit.workers > 1 else "series"
         suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
         self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
         manager.start_monitoring(_MONITOR_SECONDS)
+
+    def _take_sample(self, sample: ResourceSample) -> None:
+        """Called in the monitor's thread."""
+        self.post_message(ResourcesChanged(sample))
 
     def _take_machine(self, detected: SystemResources, suggestion: str) -> None:
         self.detected, self.suggestion = detected, suggestion
@@ -217,9 +221,7 @@ class ForgeApp(TerminalApp):
 
     def _tell_the_end(self, snapshot: Snapshot) -> None:
         reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-        severity: Literal["information", "error"] = (
-            "information" if snapshot.state is RunState.COMPLETED else "error"
-        )
+        severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
         self.tell(f"run {snapshot.run.run} {snapshot.state}{reason}", severity)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
@@ -439,7 +441,9 @@ class ForgeApp(TerminalApp):
         """Ask, then go on with the watched run."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state.is_live:
-            self.tell("Nothing to resume: " + ("no run is watched." if snapshot is None else "the run is live."), "warning")
+            self.tell(
+                "Nothing to resume: " + ("no run is watched." if snapshot is None else "the run is live."), "warning"
+            )
             return
         question = f"Go on with {snapshot.run.run} ({snapshot.state})?"
         if await self.ask(question, (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))) == "resume":

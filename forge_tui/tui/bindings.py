@@ -1,4 +1,4 @@
-"""The one table of actions: it makes the keys, the footer, the help and the palette, so that they cannot drift apart."""
+"""The one table of actions: it makes keys, footer, help and palette, so that they cannot drift apart."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def actions_of(screen: str) -> tuple[Action, ...]:
 
 
 def bindings_of(screen: str, owner: type) -> list[BindingType]:
-    """The screen's keys, each with an id so that users can remap it. An action the screen has not itself is the app's."""
+    """The screen's keys, each with an id so that users can remap it. An action that it has not itself is the app's."""
     return [
         Binding(
             ",".join(action.keys),

@@ -49,7 +49,9 @@ class WatchScreen(ForgeScreen):
         table.empty_text = "No run is watched: 1 configures one, 3 shows the known runs."
         yield Line(id="overall")
         yield table
-        yield Input(id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)")
+        yield Input(
+            id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
+        )
         yield Line(id="divider")
         yield Chart(glyphs=glyphs, id="chart")
         yield LogPane(only_ascii=glyphs.ascii, id="log")
@@ -141,8 +143,8 @@ class WatchScreen(ForgeScreen):
         """Add events to the log; the newest failure stays in the status line."""
         if not self.is_mounted:
             return
-        lines = [log_line(record) for record in events]
-        self.query_one("#log", LogPane).add(lines)
+        lines = (log_line(record) for record in events)
+        self.query_one("#log", LogPane).add(line for line in lines if line is not None)
         failures = [record for record in events if record["event"] == "model_failed"]
         if failures:
             newest = failures[-1]
@@ -414,4 +416,3 @@ class WatchScreen(ForgeScreen):
         """Training, validation or both."""
         self.chart.next_kinds()
         self._draw_divider()
-

@@ -36,7 +36,11 @@ class Sidebar(VerticalScroll, can_focus=False):
         self._cpu = [*self._cpu[-_CURVE + 1 :], sample.cpu_percent]
 
     def draw(
-        self, sample: ResourceSample | None, detected: SystemResources | None, snapshot: Snapshot | None, suggestion: str
+        self,
+        sample: ResourceSample | None,
+        detected: SystemResources | None,
+        snapshot: Snapshot | None,
+        suggestion: str,
     ) -> None:
         """Draw what is known; `suggestion` is what the resource rules say, in words."""
         text = Text()
