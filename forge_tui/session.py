@@ -248,7 +248,7 @@ class Run:
             state=state,
             revision=self._revision,
             time=now,
-            age=max(0.0, now - written) if state.is_live else 0.0,
+            age=max(0.0, now - written) if state.is_live or state is RunState.DIED else 0.0,
             eta_seconds=eta,
             problems=tuple(self._reader.problems),
         )
