@@ -16,8 +16,9 @@ from typing import IO, Any
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.report import result_table
 from forge_tui.session import Run
-from forge_tui.text import duration, metric_text, number, table
+from forge_tui.text import duration, metric_text, number
 
 _LOOK_SECONDS = 0.2
 _LINE_SECONDS = 5.0
@@ -185,23 +186,6 @@ def progress_line(snapshot: Snapshot) -> str:
 
 
 # --- results
-
-
-def result_table(snapshot: Snapshot) -> str:
-    """The final table: one line a model, with its metrics and where it lies."""
-    rows = [
-        (
-            model.name,
-            model.phase.value,
-            f"{model.epoch}/{model.epochs}",
-            "diverged" if model.diverged else number(model.loss),
-            number(model.validation_loss),
-            metric_text(model) or "—",
-            model.path or (model.error.message if model.error else None) or "—",
-        )
-        for model in snapshot.models
-    ]
-    return table(("MODEL", "PHASE", "EPOCH", "LOSS", "VAL LOSS", "METRIC", "PATH OR REASON"), rows)
 
 
 def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:

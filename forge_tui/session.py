@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -220,7 +221,11 @@ class Run:
     def snapshot(self) -> Snapshot:
         """The state of the run now. Records of models that did not change are shared with the last snapshot."""
         with self._lock:
-            return self._snapshot()
+            try:
+                with self._reader.reading():
+                    return self._snapshot()
+            except sqlite3.Error:  # in use just now, or damaged: each look by itself copes with that, or says so
+                return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
         info = self._reader.info()
@@ -243,7 +248,7 @@ class Run:
             state=state,
             revision=self._revision,
             time=now,
-            age=max(0.0, now - written) if state.is_live else 0.0,
+            age=max(0.0, now - written) if state.is_live or state is RunState.DIED else 0.0,
             eta_seconds=eta,
             problems=tuple(self._reader.problems),
         )

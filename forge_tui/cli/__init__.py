@@ -26,6 +26,7 @@ class Command:
 
 COMMANDS = (
     Command("demo", "train three planners, seconds long, at once", "start"),
+    Command("attach", "open the UI on a run that is there, live or finished", "ui"),
     Command("runs", "the known runs", "look"),
     Command("status", "one run's models", "look"),
     Command("report", "summary of a run as text, JSON or CSV", "report"),
@@ -51,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if command is None:
                 return _unknown(arguments[0])
             return _run(command, arguments[1:])
+        if not arguments:
+            # The most common start builds no flags and reads no settings before the first paint.
+            from forge_tui.cli import ui
+
+            ui.require_terminal()
+            return ui.open_ui()
         return _run(_START, arguments)
     except ForgeError as error:
         print(f"forge-tui: {error}", file=sys.stderr)
@@ -74,7 +81,7 @@ def _run(command: Command, arguments: list[str]) -> int:
     if command is _START:
         from forge_tui import __version__
 
-        parser.usage = "forge-tui --no-ui [OPTIONS] | forge-tui COMMAND [OPTIONS]"
+        parser.usage = "forge-tui [--no-ui] [OPTIONS] | forge-tui COMMAND [OPTIONS]"
         parser.description = "Train several PyTorch models, in series or in parallel, without overloading the machine."
         parser.epilog = _command_list()
         parser.add_argument("--version", action="version", version=f"forge-tui {__version__}")

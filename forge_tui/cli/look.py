@@ -68,7 +68,8 @@ def _runs(as_json: bool) -> int:
 
 def _status(which: str | None, as_json: bool) -> int:
     from forge_tui import session
-    from forge_tui.headless import progress_line, result_table
+    from forge_tui.headless import progress_line
+    from forge_tui.report import result_table
 
     with session.attach(which) as attached:
         snapshot = attached.snapshot()

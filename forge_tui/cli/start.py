@@ -7,8 +7,6 @@ import json
 import sys
 from typing import Any
 
-from forge_tui.errors import UsageError
-
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
 
 
@@ -36,21 +34,50 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Start or resume, then watch in batch mode."""
     from forge_tui import session
+    from forge_tui.cli import ui
 
+    batch = arguments.no_ui or arguments.detach
     if name == "resume":
+        batch = batch or arguments.json or not _on_terminal()
         started = session.resume(arguments.run, epochs=arguments.epochs, detach=True)
+        if not batch:
+            return ui.open_ui(run=started)
         return _watch(started, detach=arguments.detach, json_lines=arguments.json)
 
-    settings = _settings(arguments, demo=name == "demo")
+    if not name and not batch and not arguments.check:
+        ui.require_terminal()
+    resolved = _resolved(arguments, demo=name == "demo")
+    settings = resolved.settings
     if arguments.check:
         return _check(settings)
-    if name != "demo" and not (arguments.no_ui or arguments.detach):
-        raise UsageError("give --no-ui to train in batch mode, or a command: `forge-tui --help` lists them")
+    batch = batch or settings.run.json or (name == "demo" and not _on_terminal())
+    if not batch:
+        start_with = settings if name == "demo" else None
+        return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=_source(arguments))
     started = session.start(settings, detach=True, previous="move" if arguments.overwrite else "refuse")
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
 
-def _settings(arguments: argparse.Namespace, *, demo: bool) -> Any:
+def _on_terminal() -> bool:
+    from forge_tui.tui.capabilities import this_terminal
+
+    return this_terminal().usable
+
+
+def _source(arguments: argparse.Namespace) -> Any:
+    """What was given here, for the form."""
+    from forge_tui.settings.flags import flag_values
+    from forge_tui.tui.form_source import FormSource
+
+    return FormSource(
+        preset=arguments.preset,
+        settings_file=arguments.settings,
+        flags=flag_values(arguments),
+        assignments=tuple(arguments.set),
+    )
+
+
+def _resolved(arguments: argparse.Namespace, *, demo: bool) -> Any:
     from forge_tui.settings.flags import flag_values
     from forge_tui.settings.layers import resolve
 
@@ -60,7 +87,7 @@ def _settings(arguments: argparse.Namespace, *, demo: bool) -> Any:
         settings_file=arguments.settings,
         flags={**_DEMO, **given} if demo else given,
         assignments=arguments.set,
-    ).settings
+    )
 
 
 def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:

@@ -196,7 +196,8 @@ class RunReader:
                     self._damage.bad_row("events", seq)
             return found, last_seq
 
-        return self._read(read, ([], since_seq))
+        nothing: tuple[list[dict[str, Any]], int] = ([], since_seq)
+        return self._read(read, nothing)
 
     def _page(
         self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]

@@ -78,9 +78,20 @@ def known(state: Path | None = None) -> list[KnownRun]:
         return []
     except OSError as error:
         raise in_words(error, "read the list of runs", file) from error
-    runs = (run for run in _fold(data).values() if (run.path / "run.db").exists())
+    runs = (run for run in _fold(data).values() if _may_be_there(run.path / "run.db"))
     # Runs of one second keep the order in which they were registered.
     return sorted(runs, key=lambda run: run.created)[::-1]
+
+
+def _may_be_there(path: Path) -> bool:
+    """Whether `path` exists, or cannot be seen from here: only a run that is surely gone leaves the list."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def resolve(run: str | None, state: Path | None = None) -> Path:

@@ -18,8 +18,8 @@ from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import Key
 from forge_tui.settings.presets import preset_path
 from forge_tui.settings.problems import nearest, printable, shown
-from forge_tui.settings.user_file import user_settings_file
 from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, to_plain, unknown
+from forge_tui.settings.user_file import user_settings_file
 
 VARIABLE_PREFIX = "FORGE_TUI_"
 

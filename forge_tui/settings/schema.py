@@ -196,6 +196,20 @@ class EngineSettings:
 
 @_clear_errors
 @dataclass(config=_STRICT, kw_only=True)
+class UiSettings:
+    """How the terminal UI looks and behaves."""
+
+    theme: Annotated[
+        Literal["dark", "light", "contrast", "ansi"] | None,
+        Field(description="colours; by default what fits the terminal, or what was last chosen"),
+    ] = None
+    refresh: Annotated[float, Field(gt=0.0, le=10.0, description="repaints of the data a second")] = 2.0
+    ascii: Annotated[bool, Field(description="plain characters only")] = False
+    mouse: Annotated[bool, Field(description="take the mouse")] = True
+
+
+@_clear_errors
+@dataclass(config=_STRICT, kw_only=True)
 class Settings:
     """All settings of a run. Each field is a table of `settings.toml`."""
 
@@ -204,6 +218,7 @@ class Settings:
     data: DataSettings = field(default_factory=DataSettings)
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
+    ui: UiSettings = field(default_factory=UiSettings)
 
 
 def tables() -> dict[str, type]:

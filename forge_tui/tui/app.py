@@ -65,7 +65,7 @@ class ForgeApp(TerminalApp):
         clock: Callable[[], float] = time.time,
         monitor: bool = True,
     ) -> None:
-        """`given` is what flags, presets and variables have set, for Configure; `monitor=False` leaves the machine out."""
+        """`given`: what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
         self.options = options or UiOptions()
         self.glyphs = glyph_sets.ASCII if only_ascii or self.options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
@@ -141,19 +141,28 @@ class ForgeApp(TerminalApp):
                 return screen
         return None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the watched run is no longer live."""
+        return self.snapshot is not None and not self.snapshot.state.is_live
+
     # --- the machine
 
     @work(thread=True, exclusive=True, group="machine", exit_on_error=False)
     def _look_at_machine(self) -> None:
         manager = ResourceManager()
         self._manager = manager
-        manager.on_sample(lambda sample: self.post_message(ResourcesChanged(sample)))
+        manager.on_sample(self._take_sample)
         detected = manager.detect_system_resources()
         limit = manager.worker_limit(6)
         mode = "parallel" if limit.workers > 1 else "series"
         suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
         self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
         manager.start_monitoring(_MONITOR_SECONDS)
+
+    def _take_sample(self, sample: ResourceSample) -> None:
+        """Called in the monitor's thread."""
+        self.post_message(ResourcesChanged(sample))
 
     def _take_machine(self, detected: SystemResources, suggestion: str) -> None:
         self.detected, self.suggestion = detected, suggestion
@@ -218,9 +227,7 @@ class ForgeApp(TerminalApp):
 
     def _tell_the_end(self, snapshot: Snapshot) -> None:
         reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-        severity: Literal["information", "error"] = (
-            "information" if snapshot.state is RunState.COMPLETED else "error"
-        )
+        severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
         self.tell(f"run {snapshot.run.run} {snapshot.state}{reason}", severity)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
@@ -320,7 +327,7 @@ class ForgeApp(TerminalApp):
                 result = error if isinstance(error, ForgeError) else ForgeError(str(error))
             self.post_message(ThreadDone(then, result))
 
-        self.run_worker(run, thread=True, group="io", exit_on_error=False)
+        self.run_worker(run, thread=True, group="io")
 
     def on_thread_done(self, message: ThreadDone) -> None:
         """Go on with what a thread found."""
@@ -440,27 +447,25 @@ class ForgeApp(TerminalApp):
         """Ask, then go on with the watched run."""
         snapshot = self.snapshot
         if snapshot is None or snapshot.state.is_live:
-            self.tell("Nothing to resume: " + ("no run is watched." if snapshot is None else "the run is live."), "warning")
+            self.tell(
+                "Nothing to resume: " + ("no run is watched." if snapshot is None else "the run is live."), "warning"
+            )
             return
         question = f"Go on with {snapshot.run.run} ({snapshot.state})?"
         if await self.ask(question, (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))) == "resume":
             self.resume_run(Path(snapshot.run.path))
 
-    def action_export(self) -> None:
-        """Write the report of the watched run beside it."""
+    @work(group="dialog", exclusive=True)
+    async def action_export(self) -> None:
+        """Ask for a format, then write the report of the watched run to a file."""
         run = self.run_watched
         if run is None:
             self.tell("No run is watched: 3 shows the known ones.", "warning")
             return
-        from forge_tui.report import write_report
+        from forge_tui import session
+        from forge_tui.tui.exporting import ask_and_export
 
-        def told(result: Any) -> None:
-            if isinstance(result, ForgeError):
-                self.tell(str(result), "error")
-            else:
-                self.tell(f"report written: {result}")
-
-        self.call_in_thread(lambda: write_report(run), then=told)
+        await ask_and_export(self, run.id, lambda: session.attach(run.path))
 
     def action_new(self) -> None:
         """Configure, with the watched run's settings as they are."""

@@ -1,4 +1,4 @@
-"""The one table of actions: it makes the keys, the footer, the help and the palette, so that they cannot drift apart."""
+"""The one table of actions: it makes keys, footer, help and palette, so that they cannot drift apart."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ _KEY_WORDS = {
 
 ACTIONS: tuple[Action, ...] = (
     Action("start", ("ctrl+r",), "Start", "start a run with these settings", CONFIGURE, True, "Settings"),
-    Action("open_setting", ("enter", "space"), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True, "Settings"),
+    Action("open_setting", ("enter", "space"), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True,
+           "Settings"),
     Action("less", ("left",), "Less", "the previous choice, or a smaller number", CONFIGURE, False, "Settings"),
     Action("more", ("right",), "More", "the next choice, or a larger number", CONFIGURE, False, "Settings"),
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
@@ -107,7 +108,7 @@ def actions_of(screen: str) -> tuple[Action, ...]:
 
 
 def bindings_of(screen: str, owner: type) -> list[BindingType]:
-    """The screen's keys, each with an id so that users can remap it. An action the screen has not itself is the app's."""
+    """The screen's keys, each with an id so that users can remap it. An action that it has not itself is the app's."""
     return [
         Binding(
             ",".join(action.keys),

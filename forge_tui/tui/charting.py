@@ -17,6 +17,8 @@ def fetch_series(run: Run, models: Sequence[ModelState], buckets: int) -> tuple[
         marks = (float(model.epoch),) if model.diverged else ()
         found.append(Series(model.name, "train", points, marks))
         if model.validation_loss is not None:
-            points = tuple((float(x), low, high) for x, low, high in run.series(model.index, "validation_loss", buckets))
+            points = tuple(
+                (float(x), low, high) for x, low, high in run.series(model.index, "validation_loss", buckets)
+            )
             found.append(Series(model.name, "validation", points))
     return tuple(found)

@@ -7,9 +7,14 @@ from typing import Any
 
 from forge_tui.text import memory, number, printable
 
+# They come with every checkpoint, and what is worth telling has an event of its own.
+_ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")
 
-def log_line(record: dict[str, Any]) -> tuple[str, str]:
-    """(line, severity): `information`, `warning` or `error`."""
+
+def log_line(record: dict[str, Any]) -> tuple[str, str] | None:
+    """(line, severity): `information`, `warning` or `error`; None for what is not worth a line."""
+    if record.get("event") == "phase_changed" and record.get("phase") in _ROUTINE and not record.get("reason"):
+        return None
     text, severity = _words(record)
     clock = time.strftime("%H:%M:%S", time.localtime(record.get("time", 0.0)))
     return printable(f"{clock} {text}"), severity

@@ -45,7 +45,9 @@ class Question(ModalScreen[str | None]):
         for number, choice in enumerate(self._choices):
             text.append("\n" if number else "")
             cursor = "> " if number == self._selected else "  "
-            text.append(f"{cursor}{choice.key}  {choice.label}", style="bold reverse" if number == self._selected else "")
+            text.append(
+                f"{cursor}{choice.key}  {choice.label}", style="bold reverse" if number == self._selected else ""
+            )
         return text
 
     def on_key(self, event: Key) -> None:

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.events import Key, Resize
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -39,8 +38,8 @@ class WatchScreen(ForgeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._charted: tuple[str, ...] = ()
-        self._chart_timer: Timer | None = None
         self._chart_is_due = False
+        self._unlogged: list[tuple[str, str]] = []
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
@@ -49,7 +48,9 @@ class WatchScreen(ForgeScreen):
         table.empty_text = "No run is watched: 1 configures one, 3 shows the known runs."
         yield Line(id="overall")
         yield table
-        yield Input(id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)")
+        yield Input(
+            id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
+        )
         yield Line(id="divider")
         yield Chart(glyphs=glyphs, id="chart")
         yield LogPane(only_ascii=glyphs.ascii, id="log")
@@ -64,7 +65,7 @@ class WatchScreen(ForgeScreen):
         self._apply_panes()
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
-        self._chart_timer = self.set_interval(CHART_SECONDS, self._refresh_chart)
+        self.set_interval(CHART_SECONDS, self._refresh_slowly)
 
     @property
     def table(self) -> ModelTable:
@@ -141,13 +142,25 @@ class WatchScreen(ForgeScreen):
         """Add events to the log; the newest failure stays in the status line."""
         if not self.is_mounted:
             return
-        lines = [log_line(record) for record in events]
-        self.query_one("#log", LogPane).add(lines)
+        lines = (log_line(record) for record in events)
+        self._unlogged += [line for line in lines if line is not None]
         failures = [record for record in events if record["event"] == "model_failed"]
         if failures:
             newest = failures[-1]
             what = "it is tried again" if newest.get("will_retry") else "Enter shows why"
             self.forge.tell(f"{newest['model']}: {newest['message']}; {what}", "error")
+        if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
+            self._flush_log()
+
+    def _flush_log(self) -> None:
+        """Every new line moves all others, so lines are added together, as often as the chart is drawn."""
+        if self._unlogged:
+            self.query_one("#log", LogPane).add(self._unlogged)
+            self._unlogged = []
+
+    def _refresh_slowly(self) -> None:
+        self._refresh_chart()
+        self._flush_log()
 
     # --- the chart
 
@@ -414,4 +427,3 @@ class WatchScreen(ForgeScreen):
         """Training, validation or both."""
         self.chart.next_kinds()
         self._draw_divider()
-

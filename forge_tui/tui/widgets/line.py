@@ -49,7 +49,8 @@ def joined(left: Text, right: Text, width: int) -> Text:
     if room < 8:
         return right if right.cell_len >= left.cell_len else left
     left = left.copy()
-    left.truncate(room - 1 if left.cell_len >= room else room, overflow="ellipsis")
+    if left.cell_len > room:
+        left.truncate(room - 1, overflow="ellipsis")
     left.append(" " * (room - left.cell_len))
     left.append_text(right)
     return left

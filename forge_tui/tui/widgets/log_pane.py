@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.events import Resize
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -24,6 +25,7 @@ class LogPane(ScrollView, can_focus=True):
         super().__init__(id=id)
         self._only_ascii = only_ascii
         self._lines: deque[tuple[str, str]] = deque(maxlen=KEPT)
+        self._follows = True
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -33,20 +35,31 @@ class LogPane(ScrollView, can_focus=True):
     def clear(self) -> None:
         """Forget all lines."""
         self._lines.clear()
-        self._fit(at_end=True)
+        self._follows = True
+        self._fit()
 
     def add(self, lines: Iterable[tuple[str, str]]) -> None:
         """Append (text, severity) lines; scrolls along unless somebody reads further up."""
         new = [(cells.clean(text, self._only_ascii), severity) for text, severity in lines]
         if new:
-            at_end = self.scroll_offset.y >= self.max_scroll_y
             self._lines.extend(new)
-            self._fit(at_end)
+            self._fit()
 
-    def _fit(self, at_end: bool) -> None:
+    def on_resize(self, event: Resize) -> None:
+        """Stay at the end, or where somebody reads."""
+        self._fit()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Follow the end while it is in view."""
+        super().watch_scroll_y(old_value, new_value)
+        self._follows = new_value >= self.max_scroll_y
+
+    def _fit(self) -> None:
+        follows = self._follows
         self.virtual_size = Size(self.size.width, len(self._lines))
-        if at_end:
+        if follows:
             self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+            self._follows = True
         self.refresh()
 
     def render_line(self, y: int) -> Strip:

@@ -1,0 +1,74 @@
+"""Open the terminal UI: `forge-tui`, `forge-tui attach`, and the UI's side of `demo` and `resume`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from forge_tui.errors import UsageError
+
+if TYPE_CHECKING:
+    from forge_tui.session import Run
+    from forge_tui.settings.schema import Settings
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options of `attach`."""
+    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
+    parser.add_argument("--ascii", action="store_true", help="plain characters only")
+    parser.add_argument("--theme", choices=("dark", "light", "contrast", "ansi"), help="colours")
+    parser.add_argument("--refresh", type=float, metavar="N", help="repaints a second, at most 10")
+    parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+
+
+def run(arguments: argparse.Namespace, name: str) -> int:
+    """Attach to a run."""
+    require_terminal()
+    from dataclasses import replace
+
+    from forge_tui import session
+    from forge_tui.tui.options import read_options
+
+    options = read_options()
+    if arguments.refresh is not None:
+        if not 0 < arguments.refresh <= 10:
+            raise UsageError(f"--refresh {arguments.refresh:g}: must be above 0, at most 10")
+        options = replace(options, refresh=arguments.refresh)
+    options = replace(
+        options,
+        ascii=options.ascii or arguments.ascii,
+        theme=arguments.theme or options.theme,
+        mouse=options.mouse and not arguments.no_mouse,
+    )
+    return open_ui(options=options, run=session.attach(arguments.run))
+
+
+def require_terminal() -> None:
+    """Raise `UsageError` in words unless the UI can be drawn here."""
+    from forge_tui.tui.capabilities import this_terminal
+
+    this_terminal().check()
+
+
+def options_of(settings: Settings) -> Any:
+    """The UI's options of resolved settings."""
+    from dataclasses import asdict
+
+    from forge_tui.tui import options
+
+    return options.options_of(asdict(settings.ui))
+
+
+def open_ui(
+    *, options: Any = None, run: Run | None = None, start_with: Settings | None = None, given: Any = None
+) -> int:
+    """Run the app on this terminal; return the exit status."""
+    from forge_tui.tui.app import ForgeApp
+    from forge_tui.tui.capabilities import this_terminal
+    from forge_tui.tui.options import read_options
+    from forge_tui.tui.terminal import run_app
+
+    options = options or read_options()
+    only_ascii = this_terminal(force_ascii=options.ascii).ascii
+    app = ForgeApp(run=run, start_with=start_with, given=given, options=options, only_ascii=only_ascii)
+    return run_app(app, mouse=options.mouse)

@@ -1,0 +1,132 @@
+"""The report of a run as text, JSON or CSV: the same from the command line and from the UI."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from forge_tui.errors import ForgeError
+from forge_tui.progress.events import finite
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.text import UNKNOWN, duration, metric_text, number, printable, table
+
+if TYPE_CHECKING:
+    from forge_tui.session import Run
+
+ReportFormat = Literal["text", "json", "csv"]
+FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
+_ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
+_EPOCH_COLUMNS = (
+    "model", "index", "attempt", "epoch", "step", "time", "loss", "best_loss", "validation_loss",
+    "validation_accuracy", "validation_perplexity", "learning_rate", "seconds", "steps_per_second",
+)  # fmt: skip
+_REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
+
+
+def write_report(run: Run, form: ReportFormat, out: IO[str]) -> None:
+    """Write a report to `out`: `text` a summary, `json` everything, `csv` every epoch of every model.
+
+    Raises `RunDirectoryError` where the run cannot be read.
+    """
+    snapshot = run.snapshot()
+    match form:
+        case "csv":
+            _write_csv(run, snapshot, out)
+        case "json":
+            out.write(json.dumps(_record(run, snapshot)) + "\n")
+        case "text":
+            out.write(_text(run, snapshot))
+
+
+def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
+    """Write a report to a new file in `directory`, such as `20261123-150210-planner-report.csv`; returns its path.
+
+    Nothing is written over: `-2`, `-3`, … where the name is taken. Raises `ForgeError` where no file can be made.
+    """
+    stem = re.sub(r"[^\w.-]+", "_", run.id).strip("_.") or "run"
+    content = io.StringIO(newline="")
+    write_report(run, form, content)
+    count = 1
+    while True:
+        path = directory / f"{stem[:200]}-report{f'-{count}' if count > 1 else ''}.{_ENDINGS[form]}"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
+                file.write(content.getvalue())
+            return path
+        except FileExistsError:
+            count += 1
+        except OSError as error:
+            raise ForgeError(
+                f"cannot write {path}: {error.strerror}; use `forge-tui report {run.id} --format {form}` "
+                "from a directory of your own"
+            ) from error
+
+
+def result_table(snapshot: Snapshot) -> str:
+    """The final table: one line a model, with its metrics and where it lies."""
+    rows = [
+        (
+            model.name,
+            model.phase.value,
+            f"{model.epoch}/{model.epochs}",
+            "diverged" if model.diverged else number(model.loss),
+            number(model.validation_loss),
+            metric_text(model) or UNKNOWN,
+            model.path or (model.error.message if model.error else None) or UNKNOWN,
+        )
+        for model in snapshot.models
+    ]
+    return table(("MODEL", "PHASE", "EPOCH", "LOSS", "VAL LOSS", "METRIC", "PATH OR REASON"), rows)
+
+
+def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot, the epochs of every model, and the events that explain what happened."""
+    record = snapshot.to_record()
+    for model, state in zip(record["models"], snapshot.models, strict=True):
+        model["history"] = [finite(dataclasses.asdict(epoch)) for epoch in run.history(state.index)]
+    record["events"] = _remarkable(run)
+    return record
+
+
+def _remarkable(run: Run) -> list[dict[str, Any]]:
+    since, found = 0, []
+    while events := run.events(since):
+        found += [record for _, record in events if record["event"] in _REMARKABLE]
+        since = events[-1][0]
+    return found
+
+
+def _write_csv(run: Run, snapshot: Snapshot, out: IO[str]) -> None:
+    writer = csv.writer(out)
+    writer.writerow(_EPOCH_COLUMNS)
+    for model in snapshot.models:
+        for epoch in run.history(model.index):
+            values = (getattr(epoch, column) for column in _EPOCH_COLUMNS)
+            writer.writerow(["" if value is None else value for value in values])
+
+
+def _text(run: Run, snapshot: Snapshot) -> str:
+    info = snapshot.run
+    lines = [
+        f"Run {info.run}: {snapshot.state}" + (f" ({info.reason})" if info.reason else ""),
+        f"{len(snapshot.models)} {info.model_type} models, {info.epochs} epochs, {info.mode}, policy {info.policy}",
+        f"Workers {info.workers} of {info.requested}, {info.threads} thread{'s' if info.threads > 1 else ''} each: "
+        f"{info.limit_reason}",
+        f"Took {duration(snapshot.elapsed_seconds)}; directory {info.path}",
+        "",
+    ]
+    text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)
+    for record in _remarkable(run):
+        if record["event"] == "model_failed":
+            failed = f"{record['model']} attempt {record['attempt']} failed ({record['kind']}): {record['message']}"
+            text += printable(failed) + "\n"
+        elif record["event"] == "resource_warning":
+            text += printable(f"warning: {record['message']}") + "\n"
+    return text

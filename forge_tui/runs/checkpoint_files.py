@@ -1,0 +1,61 @@
+"""Lists a model's checkpoint files with what they say of themselves, without reading a tensor and without torch."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+_NAME = re.compile(r"step-(\d{12,})\.safetensors")
+_METADATA_KEY = "forge_tui"
+# A safetensors file begins with the length of its header (8 bytes, little-endian), a JSON table.
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 16 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFile:
+    """One file: size in bytes, time of writing in UNIX seconds. `epoch` and `step` are None with a `problem`."""
+
+    path: Path
+    bytes: int
+    written: float
+    step: int | None = None
+    epoch: int | None = None
+    problem: str = ""
+
+
+def checkpoint_files(directory: Path) -> list[CheckpointFile]:
+    """The checkpoints in a model's directory, the newest first; none where there is no such directory.
+
+    Only headers are read: whether the tensors verify is seen when training goes on from them. Raises `OSError` where
+    the directory may not be listed.
+    """
+    try:
+        paths = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    found = [_look_at(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]
+    return [file for file in found if file is not None]
+
+
+def _look_at(path: Path) -> CheckpointFile | None:
+    """The file at `path`; None if it was pruned meanwhile."""
+    try:
+        status = path.stat()
+        size, written = status.st_size, status.st_mtime
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            if not 2 <= length <= min(_LARGEST_HEADER, size - _LENGTH_BYTES):
+                raise ValueError("its header is cut off")
+            header = json.loads(file.read(length))
+        record = json.loads(header["__metadata__"][_METADATA_KEY])
+        epoch, step = int(record["epoch"]), int(record["step"])
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return CheckpointFile(path=path, bytes=0, written=0.0, problem=f"cannot be read: {error.strerror}")
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return CheckpointFile(path=path, bytes=size, written=written, problem="damaged: its header cannot be read")
+    return CheckpointFile(path=path, bytes=size, written=written, step=step, epoch=epoch)

@@ -1,0 +1,47 @@
+"""Ask for a format and write the report of a run to a file, for every screen that has a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from forge_tui.errors import ForgeError
+from forge_tui.report import ReportFormat, export_report
+from forge_tui.session import Run
+from forge_tui.tui.screens.dialogs import Choice
+
+if TYPE_CHECKING:
+    from forge_tui.tui.app import ForgeApp
+
+_CHOICES = (
+    Choice("t", "Text: a summary", "text"),
+    Choice("j", "JSON: everything, with every epoch", "json"),
+    Choice("c", "CSV: every epoch of every model", "csv"),
+    Choice("b", "Back", "back"),
+)
+
+
+async def ask_and_export(app: ForgeApp, name: str, open_run: Callable[[], Run]) -> None:
+    """Ask for the format, write the report of the run called `name` into the current directory, and tell its path.
+
+    `open_run` is called in a thread and makes a run that is closed afterwards. To be awaited in a worker.
+    """
+    directory = Path.cwd()
+    answer = await app.ask(f"Write a report of {name} into {directory}?", _CHOICES, "text")
+    form = next((each for each in get_args(ReportFormat) if each == answer), None)
+    if form is None:
+        return
+    app.tell(f"Writing the report of {name}…")
+
+    def write() -> Path:
+        with open_run() as run:
+            return export_report(run, form, directory)
+
+    def told(result: Any) -> None:
+        if isinstance(result, ForgeError):
+            app.tell(str(result), "error")
+        else:
+            app.tell(f"report: {result}")
+
+    app.call_in_thread(write, then=told)

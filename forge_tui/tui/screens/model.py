@@ -1,0 +1,263 @@
+"""One model of the watched run: curve, metrics, attempts with tracebacks, config, checkpoints, output."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import ComposeResult
+
+from forge_tui.errors import ForgeError
+from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.session import Run
+from forge_tui.tui import model_text
+from forge_tui.tui.charting import fetch_series
+from forge_tui.tui.exporting import ask_and_export
+from forge_tui.tui.model_files import ModelFiles, read_files
+from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.widgets import cells, columns
+from forge_tui.tui.widgets.chart import Chart, Series
+from forge_tui.tui.widgets.document import Document, Paragraph
+from forge_tui.tui.widgets.line import Line
+
+READ_SECONDS = 2.0
+
+
+class ModelScreen(ForgeScreen):
+    """Two lines and the curve stay; the rest scrolls below them. z gives the text or the curve all the room."""
+
+    name_of_screen: ClassVar[str] = "model"
+    DEFAULT_CSS = """
+    ModelScreen #headline, ModelScreen #progress { height: 1; padding: 0 1; }
+    ModelScreen #curve { height: 2fr; min-height: 6; }
+    ModelScreen #document { height: 3fr; min-height: 3; padding: 0 1; }
+    ModelScreen.-no-curve #curve, ModelScreen.-zoom-text #curve, ModelScreen.-zoom-curve #document { display: none; }
+    ModelScreen.-zoom-curve #curve { display: block; }
+    """
+
+    def __init__(self, name: str) -> None:
+        """`name` is the model's."""
+        super().__init__()
+        self._model_name = name
+        self._model: ModelState | None = None
+        self._files: ModelFiles | None = None
+        self._problem = ""
+        self._reading = False
+        self._read_of: ModelState | None = None
+        self._curve_wanted: bool | None = None
+
+    @property
+    def model_name(self) -> str:
+        """Which model is shown."""
+        return self._model_name
+
+    def compose_body(self) -> ComposeResult:
+        """Two lines, the curve, the text."""
+        glyphs = self.forge.glyphs
+        yield Line(id="headline")
+        yield Line(id="progress")
+        yield Chart(glyphs=glyphs, id="curve")
+        yield Document(only_ascii=glyphs.ascii, id="document")
+
+    def on_mount(self) -> None:
+        """Fill in what is known, then read the rest beside the UI."""
+        super().on_mount()
+        self.document.focus()
+        self.show(self.forge.snapshot)
+        self.set_interval(READ_SECONDS, self._read_if_changed)
+
+    @property
+    def document(self) -> Document:
+        """The text."""
+        return self.query_one("#document", Document)
+
+    @property
+    def chart(self) -> Chart:
+        """The curve."""
+        return self.query_one("#curve", Chart)
+
+    # --- drawing
+
+    def show(self, snapshot: Snapshot | None) -> None:
+        """Draw the model as it is in a snapshot."""
+        if not self.is_mounted:
+            return
+        if snapshot is None:
+            self.query_one("#headline", Line).show(f"Reading the run of {cells.clean(self._model_name)}…")
+            return
+        model = next((model for model in snapshot.models if model.name == self._model_name), None)
+        if model is None:
+            missing = f"This run has no model {cells.clean(self._model_name)}: Backspace goes back."
+            self.query_one("#headline", Line).show(missing)
+            return
+        first, self._model = self._model is None, model
+        self._draw(model, len(snapshot.models))
+        if first or model.phase.is_final:
+            self._read_if_changed()
+
+    def _draw(self, model: ModelState, count: int) -> None:
+        glyphs, width = self.forge.glyphs, self.size.width
+        self.query_one("#headline", Line).show(_text(model_text.headline(model, glyphs, count)))
+        self.query_one("#progress", Line).show(_text(model_text.progress_line(model, glyphs, width)))
+        self._draw_document(model)
+        self._fit_curve()
+
+    def _draw_document(self, model: ModelState) -> None:
+        glyphs, files, problem = self.forge.glyphs, self._files, self._problem
+
+        def build(width: int) -> list[Paragraph]:
+            return model_text.document(model, files, problem, width, glyphs, self.forge.clock())
+
+        self.document.show(build)
+
+    def _fit_curve(self) -> None:
+        """A model that ended before its first epoch has no curve, and gives its room to the text."""
+        model = self._model
+        worth = model is None or bool(model.epoch) or not model.phase.is_final
+        wanted = self._curve_wanted if self._curve_wanted is not None else worth
+        self.set_class(not wanted, "-no-curve")
+
+    # --- reading, beside the UI
+
+    def _read_if_changed(self) -> None:
+        """Read curve and files where the model may have changed since; once at a time."""
+        run, model = self.forge.run_watched, self._model
+        if run is None or model is None or self._reading or self.forge.front is not self:
+            return
+        if model is self._read_of and model.phase.is_final:
+            return
+        self._read(run, model)
+
+    def _read(self, run: Run, model: ModelState) -> None:
+        self._reading, self._read_of = True, model
+        buckets = max(1, self.chart.wanted_buckets)
+
+        def read() -> tuple[tuple[Series, ...], ModelFiles]:
+            return fetch_series(run, [model], buckets), read_files(run.directory, model.name)
+
+        def done(result: tuple[tuple[Series, ...], ModelFiles] | ForgeError) -> None:
+            self._reading = False
+            if not self.is_mounted:
+                return
+            if isinstance(result, ForgeError):
+                self._problem = str(result)
+            else:
+                series, self._files = result
+                self._problem = ""
+                self.chart.show(series)
+            if self._model is not None:
+                self._draw_document(self._model)
+            if self._read_of is None:
+                self._read_if_changed()
+
+        self.forge.call_in_thread(read, then=done)
+
+    def on_chart_view_changed(self) -> None:
+        """Another part of the curve, or more pixels: fetch it in their detail."""
+        self._read_of = None
+        self._read_if_changed()
+
+    # --- moving
+
+    def action_up(self) -> None:
+        """One line up."""
+        self.document.scroll_lines(-1)
+
+    def action_down(self) -> None:
+        """One line down."""
+        self.document.scroll_lines(1)
+
+    def action_page_up(self) -> None:
+        """One page up."""
+        self.document.page(-1)
+
+    def action_page_down(self) -> None:
+        """One page down."""
+        self.document.page(1)
+
+    def action_first(self) -> None:
+        """To the first line."""
+        self.document.to_start()
+
+    def action_last(self) -> None:
+        """To the last line, the newest output."""
+        self.document.to_end()
+
+    def action_next_pane(self) -> None:
+        """To the next section: metrics, attempts, config, checkpoints, output."""
+        self.document.to_next_anchor()
+
+    def action_log_pane(self) -> None:
+        """To the output of the model."""
+        self.document.go_to("output")
+
+    def action_back(self) -> None:
+        """Back to where it was opened."""
+        self.app.pop_screen()
+
+    # --- panes and curve
+
+    def action_chart_pane(self) -> None:
+        """Show or hide the curve."""
+        self._unzoom()
+        self._curve_wanted = self.has_class("-no-curve")
+        self._fit_curve()
+
+    def action_zoom_pane(self) -> None:
+        """All room to the text, then to the curve, then shared again."""
+        text, curve = self.has_class("-zoom-text"), self.has_class("-zoom-curve")
+        self._unzoom()
+        if text:
+            self.add_class("-zoom-curve")
+        elif not curve:
+            self.add_class("-zoom-text")
+
+    def _unzoom(self) -> None:
+        self.remove_class("-zoom-text", "-zoom-curve")
+
+    def action_zoom_in(self) -> None:
+        """Look closer at the curve."""
+        self.chart.zoom(1)
+
+    def action_zoom_out(self) -> None:
+        """Look at the curve from further away."""
+        self.chart.zoom(-1)
+
+    def action_pan_left(self) -> None:
+        """Earlier epochs."""
+        self.chart.pan(-1)
+
+    def action_pan_right(self) -> None:
+        """Later epochs."""
+        self.chart.pan(1)
+
+    def action_reset_chart(self) -> None:
+        """All epochs."""
+        self.chart.reset()
+
+    def action_log_y(self) -> None:
+        """Logarithmic or linear."""
+        self.chart.toggle_log()
+
+    def action_kinds(self) -> None:
+        """Training, validation or both."""
+        self.chart.next_kinds()
+
+    # --- doing
+
+    @work(group="dialog", exclusive=True)
+    async def action_export(self) -> None:
+        """Ask for a format, then write the report of the run."""
+        run = self.forge.run_watched
+        if run is not None:
+            from forge_tui import session
+
+            await ask_and_export(self.forge, run.id, lambda: session.attach(run.path))
+
+
+def _text(pieces: list[columns.Run]) -> Text:
+    text = Text()
+    for piece, style in pieces:
+        text.append(piece, style=style)
+    return text

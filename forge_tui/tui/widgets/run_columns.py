@@ -1,0 +1,156 @@
+"""The columns of the list of runs: which fit a width, and what one run shows in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.runs.registry import KnownRun
+from forge_tui.tui.glyphs import Glyphs
+from forge_tui.tui.known_runs import RunLook
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.columns import Run
+
+GUTTER = 2
+_STATE, _PROGRESS, _MODE = 12, 14, 8
+_RUN_LEAST, _RUN_MOST = 23, 48
+_DAY, _DAY_AND_YEAR = 11, 16
+_MODELS_LEAST, _MODELS_MOST = 11, 24
+_DIRECTORY_LEAST = 24
+# Data older than this is told with its age: a runner writes a sign of life every second.
+_STALE_SECONDS = 60.0
+
+_LOOKS: dict[RunState | None, tuple[TrainingPhase | None, str]] = {
+    RunState.QUEUED: (TrainingPhase.QUEUED, "quiet"),
+    RunState.RUNNING: (TrainingPhase.TRAINING, "active"),
+    RunState.PAUSED: (TrainingPhase.PAUSED, "paused"),
+    RunState.STOPPING: (TrainingPhase.CHECKPOINTING, "paused"),
+    RunState.COMPLETED: (TrainingPhase.COMPLETED, "done"),
+    RunState.FAILED: (TrainingPhase.FAILED, "failed"),
+    RunState.STOPPED: (TrainingPhase.CANCELLED, "paused"),
+    RunState.KILLED: (TrainingPhase.CANCELLED, "failed"),
+    RunState.DIED: (TrainingPhase.FAILED, "failed"),
+    None: (None, "failed"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLayout:
+    """The width of each column; 0 leaves it out."""
+
+    width: int
+    run: int
+    created: int
+    models: int
+    mode: int
+    directory: int
+    gap: int
+
+
+def plan(width: int, looks: Sequence[RunLook]) -> RunLayout:
+    """The layout of a list `width` cells wide. Directory, mode, the year and the models leave, in this order."""
+    names = max((cells.width_of(look.entry.run) for look in looks), default=0)
+    run = min(max(names, _RUN_LEAST), _RUN_MOST)
+    models = max((cells.width_of(models_text(look.entry)) for look in looks), default=0)
+    models = min(max(models, _MODELS_LEAST), _MODELS_MOST)
+    created, mode, gap = _DAY_AND_YEAR, _MODE, 2
+
+    def rest() -> int:
+        parts = (run, _PROGRESS, created, models, mode)
+        return width - GUTTER - _STATE - sum(parts) - gap * sum(1 for part in parts[1:] if part)
+
+    if rest() < 0:
+        mode = 0
+    if rest() < 0:
+        created = _DAY
+    if rest() < 0:
+        run = max(_RUN_LEAST, run + rest())
+    if rest() < 0:
+        gap = 1
+    if rest() < 0:
+        models = max(_MODELS_LEAST, models + rest())
+    if rest() < 0:
+        models = 0
+    run = max(1, run + min(0, rest()))
+    directory = max(0, rest() - gap)
+    if directory < _DIRECTORY_LEAST:
+        run, directory = min(run + max(0, rest()), max(run, names)), 0
+    return RunLayout(width=width, run=run, created=created, models=models, mode=mode, directory=directory, gap=gap)
+
+
+def titles(layout: RunLayout, glyphs: Glyphs) -> list[Run]:
+    """The line of titles."""
+    words = ("STATE", "RUN", "PROGRESS", "CREATED", "MODELS", "MODE", "DIRECTORY")
+    widths = (_STATE, layout.run, _PROGRESS, layout.created, layout.models, layout.mode, layout.directory)
+    text = " " * GUTTER
+    for number, (word, width) in enumerate(zip(words, widths, strict=True)):
+        if width:
+            text += (" " * layout.gap if number > 1 else "") + cells.left(word, width, glyphs.ellipsis)
+    return [(cells.left(text, layout.width, glyphs.ellipsis), "header")]
+
+
+def row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Run]:
+    """One run, without the gutter. `now` in UNIX seconds."""
+    entry, only_ascii = look.entry, glyphs.ascii
+    phase, style = _LOOKS[look.state]
+    sign = "!" if phase is None else glyphs.phases[phase]
+    found = [
+        (cells.left(f"{sign} {look.state_word}", _STATE, glyphs.ellipsis), style),
+        (cells.middle(cells.clean(entry.run, only_ascii), layout.run, glyphs.ellipsis), "name"),
+    ]
+    gap = " " * layout.gap
+    if look.state is None:
+        room = max(0, layout.width - GUTTER - _STATE - layout.run - layout.gap)
+        why = cells.left(cells.clean(look.problem, only_ascii), room, glyphs.ellipsis)
+        return [*found, (gap + why, "failed")]
+    found.append((gap + cells.left(progress_text(look, glyphs, now), _PROGRESS, glyphs.ellipsis), "number"))
+    if layout.created:
+        form = "%Y-%m-%d %H:%M" if layout.created == _DAY_AND_YEAR else "%m-%d %H:%M"
+        created = time.strftime(form, time.localtime(entry.created))
+        found.append((gap + cells.left(created, layout.created, glyphs.ellipsis), "quiet"))
+    for text, width in ((models_text(entry, only_ascii), layout.models), (entry.mode, layout.mode)):
+        if width:
+            found.append((gap + cells.left(cells.clean(text, only_ascii), width, glyphs.ellipsis), "number"))
+    if layout.directory:
+        directory = cells.clean(short_path(entry.path), only_ascii)
+        found.append((gap + cells.middle(directory, layout.directory, glyphs.ellipsis), "quiet"))
+    used = sum(cells.width_of(text) for text, _ in found)
+    return [*found, (" " * max(0, layout.width - GUTTER - used), "number")]
+
+
+def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
+    """How far a live run is and how long it takes; of one that ended, how long ago that was."""
+    percent = "" if look.percent is None else f"{look.percent:3.0f}% "
+    age = None if look.seen is None else max(0.0, now - look.seen)
+    if not look.is_live:
+        return percent + (glyphs.unknown if age is None else f"{in_words(age)} ago")
+    if age is not None and age > _STALE_SECONDS:
+        return f"{percent}{in_words(age)} old"
+    return f"{percent}ETA {cells.short_duration(look.eta_seconds, glyphs)}"
+
+
+def in_words(seconds: float) -> str:
+    """An age in one number: `41 s`, `12 min`, `3 h`, `12 d`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h"
+    return f"{seconds // 86400:.0f} d"
+
+
+def models_text(entry: KnownRun, only_ascii: bool = False) -> str:
+    """How many models of which type."""
+    return f"{entry.models} {'x' if only_ascii else '×'} {entry.model_type}"
+
+
+def short_path(path: Path) -> str:
+    """A path as people write it: `~` for the home directory."""
+    try:
+        return f"~/{path.relative_to(Path.home())}"
+    except (ValueError, RuntimeError):
+        return str(path)
