@@ -97,8 +97,10 @@ class ModelScreen(ForgeScreen):
             self._read_if_changed()
 
     def _draw(self, model: ModelState, count: int) -> None:
-        glyphs, width = self.forge.glyphs, self.size.width
-        self.query_one("#headline", Line).show(_text(model_text.headline(model, glyphs, count)))
+        glyphs = self.forge.glyphs
+        line = self.query_one("#headline", Line)
+        width = line.content_size.width or self.size.width
+        line.show(_text(model_text.headline(model, glyphs, count, width)))
         self.query_one("#progress", Line).show(_text(model_text.progress_line(model, glyphs, width)))
         self._draw_document(model)
         self._fit_curve()
@@ -112,9 +114,8 @@ class ModelScreen(ForgeScreen):
         self.document.show(build)
 
     def _fit_curve(self) -> None:
-        """A model that ended before its first epoch has no curve, and gives its room to the text."""
-        model = self._model
-        worth = model is None or bool(model.epoch) or not model.phase.is_final
+        """Before its first epoch a model has no curve, and the text has the room."""
+        worth = self._model is None or self._model.epoch > 0
         wanted = self._curve_wanted if self._curve_wanted is not None else worth
         self.set_class(not wanted, "-no-curve")
 
