@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -219,8 +220,12 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """The state of the run now. Records of models that did not change are shared with the last snapshot."""
-        with self._lock, self._reader.reading():
-            return self._snapshot()
+        with self._lock:
+            try:
+                with self._reader.reading():
+                    return self._snapshot()
+            except sqlite3.Error:  # in use just now, or damaged: each look by itself copes with that, or says so
+                return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
         info = self._reader.info()

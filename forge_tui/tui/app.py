@@ -22,6 +22,7 @@ from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
 from forge_tui.tui.follow import follow_run
+from forge_tui.tui.form_source import Draft, FormSource
 from forge_tui.tui.messages import ResourcesChanged, SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
@@ -56,7 +57,7 @@ class ForgeApp(TerminalApp):
         *,
         run: Run | None = None,
         start_with: Settings | None = None,
-        given: Any = None,
+        given: FormSource | None = None,
         options: UiOptions | None = None,
         only_ascii: bool = False,
         choices: UiChoices | None = None,
@@ -64,13 +65,13 @@ class ForgeApp(TerminalApp):
         clock: Callable[[], float] = time.time,
         monitor: bool = True,
     ) -> None:
-        """`given` is what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
+        """`given`: what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
         self.options = options or UiOptions()
         self.glyphs = glyph_sets.ASCII if only_ascii or self.options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
         self.host = host or host_name()
         self.clock = clock
-        self.given = given
+        self.draft = Draft(given or FormSource())
         self.run_watched = run
         self.snapshot: Snapshot | None = None
         self.resources: ResourceSample | None = None
@@ -130,7 +131,7 @@ class ForgeApp(TerminalApp):
             return RunsScreen()
         from forge_tui.tui.screens.configure import ConfigureScreen
 
-        return ConfigureScreen()
+        return ConfigureScreen(self.draft)
 
     @property
     def front(self) -> ForgeScreen | None:
@@ -139,6 +140,11 @@ class ForgeApp(TerminalApp):
             if isinstance(screen, ForgeScreen):
                 return screen
         return None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the watched run is no longer live."""
+        return self.snapshot is not None and not self.snapshot.state.is_live
 
     # --- the machine
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from forge_tui.text import memory, number, printable
 
-
 # They come with every checkpoint, and what is worth telling has an event of its own.
 _ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")
 

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.events import Key, Resize
-from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input
 
@@ -39,8 +38,8 @@ class WatchScreen(ForgeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._charted: tuple[str, ...] = ()
-        self._chart_timer: Timer | None = None
         self._chart_is_due = False
+        self._unlogged: list[tuple[str, str]] = []
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
@@ -66,7 +65,7 @@ class WatchScreen(ForgeScreen):
         self._apply_panes()
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
-        self._chart_timer = self.set_interval(CHART_SECONDS, self._refresh_chart)
+        self.set_interval(CHART_SECONDS, self._refresh_slowly)
 
     @property
     def table(self) -> ModelTable:
@@ -144,12 +143,24 @@ class WatchScreen(ForgeScreen):
         if not self.is_mounted:
             return
         lines = (log_line(record) for record in events)
-        self.query_one("#log", LogPane).add(line for line in lines if line is not None)
+        self._unlogged += [line for line in lines if line is not None]
         failures = [record for record in events if record["event"] == "model_failed"]
         if failures:
             newest = failures[-1]
             what = "it is tried again" if newest.get("will_retry") else "Enter shows why"
             self.forge.tell(f"{newest['model']}: {newest['message']}; {what}", "error")
+        if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
+            self._flush_log()
+
+    def _flush_log(self) -> None:
+        """Every new line moves all others, so lines are added together, as often as the chart is drawn."""
+        if self._unlogged:
+            self.query_one("#log", LogPane).add(self._unlogged)
+            self._unlogged = []
+
+    def _refresh_slowly(self) -> None:
+        self._refresh_chart()
+        self._flush_log()
 
     # --- the chart
 

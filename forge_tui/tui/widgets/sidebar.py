@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.text import Text
-from textual.containers import VerticalScroll
-from textual.widgets import Static
+from textual.app import ComposeResult
+from textual.containers import Container
 
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.resources.hardware import SystemResources
@@ -14,22 +14,23 @@ from forge_tui.resources.monitor import ResourceSample
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets.header import GIB, disk_free, spark
+from forge_tui.tui.widgets.text_panel import TextPanel
 
 _CURVE = 24
 
 
-class Sidebar(VerticalScroll, can_focus=False):
-    """Drawn anew for every sample; scrolls where it does not fit."""
+class Sidebar(Container, can_focus=False):
+    """Drawn for every sample; only the lines that differ are painted again."""
 
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._glyphs = glyphs
-        self._body = Static(Text("Looking at the machine…"), markup=False)
+        self._panel = TextPanel("Looking at the machine…")
         self._cpu: list[float] = []
 
-    def compose(self):  # type: ignore[no-untyped-def]
+    def compose(self) -> ComposeResult:
         """The one text."""
-        yield self._body
+        yield self._panel
 
     def add(self, sample: ResourceSample) -> None:
         """Take in a sample for the curve."""
@@ -66,7 +67,7 @@ class Sidebar(VerticalScroll, can_focus=False):
         if detected is not None:
             for problem in (*detected.failures, *detected.problems):
                 text.append(f"! {printable(problem)}\n", style="yellow")
-        self._body.update(text, layout=True)
+        self._panel.show(text)
 
     def _cpu_part(self, text: Text, sample: ResourceSample) -> None:
         others = sample.others_cpu_percent

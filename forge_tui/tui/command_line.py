@@ -1,0 +1,45 @@
+"""The command that starts the same run without the screen."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from forge_tui.settings.keys import Key
+from forge_tui.settings.problems import shown
+from forge_tui.settings.schema import fields_of
+from forge_tui.tui.form import Form
+from forge_tui.tui.form_fields import same
+
+PROGRAM = ("forge-tui", "--no-ui")
+
+
+def command(form: Form) -> str:
+    """`forge-tui --no-ui …` in one line for a shell, with the settings that differ from their defaults.
+
+    A setting that the user's file or the environment changes is written out too, where the form has another value.
+    """
+    return shlex.join([*PROGRAM, *(word for key in fields_of() for word in _words(form, key))])
+
+
+def _words(form: Form, key: Key) -> list[str]:
+    value = form.values[key.key]
+    if same(value, key.default) and same(value, form.base[key.key]):
+        return []
+    if value is None and key.type_words == "text":
+        return []  # no flag takes back a text that a file sets
+    if key.is_switch:
+        return [key.flag if value else "--no-" + key.flag.removeprefix("--")]
+    text = _text(value)
+    # argparse takes a value that begins with a dash for a flag, unless it is joined to its own.
+    return [f"{key.flag}={text}"] if text.startswith("-") else [key.flag, text]
+
+
+def _text(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case list() | tuple():
+            return ",".join(shown(item) for item in value)
+        case _:
+            return shown(value)

@@ -1,0 +1,228 @@
+"""The form of a run's settings, made from their schema: values, where they came from, and what is wrong with them.
+
+Importing this costs the schema's 90 ms: the screen does so after its first paint, in a thread.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+from forge_tui.errors import SettingsError
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.policy import DefaultThresholds, WorkerLimit, worker_limit
+from forge_tui.settings.files import FileValue
+from forge_tui.settings.keys import Key
+from forge_tui.settings.layers import Layer, Source
+from forge_tui.settings.problems import shown
+from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, tables, to_plain
+from forge_tui.tui.dataset_file import SYNTHETIC, DatasetFile
+from forge_tui.tui.form_fields import (
+    DATASET,
+    MODE,
+    OUTPUT,
+    TARGET,
+    WORKERS,
+    is_choice,
+    same,
+    sections,
+    stepped,
+    title_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The source of a value that was set in the form: now, or when it was last open."""
+
+    last_time: bool = False
+
+    @property
+    def text(self) -> str:
+        """The source in words."""
+        return "as last time" if self.last_time else "set here"
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """All settings of a run while they are edited. A value may be wrong: then it is what was typed.
+
+    `base` is what a command line without flags would have here: defaults, the user's file, the environment.
+    `dataset` is what was found under the dataset's name; None until that is known. Methods that change something
+    return a new form.
+    """
+
+    values: Mapping[str, Any]
+    sources: Mapping[str, Source | Changed]
+    base: Mapping[str, Any]
+    dataset: DatasetFile | None = None
+
+    def typed(self, name: str) -> str:
+        """The value as text to edit; `edit` reads it back."""
+        match self.values[name]:
+            case None:
+                return ""
+            case str() as text:
+                return text
+            case list() | tuple() as items:
+                return ", ".join(shown(item) for item in items)
+            case value:
+                return shown(value)
+
+    def edit(self, name: str, text: str) -> Form:
+        """The form with a value as typed; an empty text unsets what has no default."""
+        key = keys_by_name()[name]
+        stripped = text.strip()
+        if not stripped and key.default is None:
+            return self.put(name, None)
+        plain_text = key.type_words == "text"
+        return self.put(name, text if plain_text else key.parse(stripped))
+
+    def put(self, name: str, value: Any) -> Form:
+        """The form with another value."""
+        if value == self.values[name] and type(value) is type(self.values[name]):
+            return self
+        return self.with_values({name: value}, {name: Changed()})
+
+    def reset(self, name: str) -> Form:
+        """The form with the setting's default in its place."""
+        default = keys_by_name()[name].default
+        value = list(default) if isinstance(default, tuple) else default
+        return self.with_values({name: value}, {name: Source(Layer.DEFAULT)})
+
+    def step(self, name: str, by: int) -> Form:
+        """The form with the next (1) or previous (-1) word, or a larger or smaller number; the same at an end."""
+        key, value = keys_by_name()[name], self.values[name]
+        if key.is_switch:
+            return self.put(name, not value)
+        if is_choice(key):
+            words = key.words
+            place = words.index(value) + by if value in words else 0
+            return self.put(name, words[place % len(words)])
+        if isinstance(value, bool) or not isinstance(value, int | float) or key.problem(value) is not None:
+            return self
+        following = stepped(name, value, by)
+        return self if key.problem(following) is not None else self.put(name, following)
+
+    def overlay(self, values: Iterable[FileValue], source: Source) -> Form:
+        """The form with the values of a preset or a settings file; what the file leaves out stays."""
+        found = list(values)
+        return self.with_values(
+            {one.key.key: one.value for one in found},
+            {one.key.key: replace(source, line=one.line) for one in found},
+        )
+
+    def with_dataset(self, found: DatasetFile) -> Form:
+        """The form with what was found under a dataset's name."""
+        return replace(self, dataset=found)
+
+    @property
+    def dataset_found(self) -> DatasetFile | None:
+        """What is known of the dataset that is set now; None while it has not been looked at."""
+        return self.dataset if self.dataset is not None and self.dataset.name == self.values[DATASET] else None
+
+    def errors(self) -> dict[str, str]:
+        """What is wrong, in words, by full name; in the form's order."""
+        problems: dict[str, str] = {}
+        for section in sections():
+            for key in section.keys:
+                problem = key.problem(self.values[key.key]) or self._data_problem(key.key)
+                if problem is not None:
+                    problems[key.key] = problem
+        return problems
+
+    def settings(self) -> Settings:
+        """The settings for a run. Raises `SettingsError` naming every value that may not stand."""
+        errors = self.errors()
+        if errors:
+            raise SettingsError("\n".join(f"{title_of(name)}: {problem}" for name, problem in errors.items()))
+        return from_plain(self.plain())
+
+    def plain(self) -> dict[str, dict[str, Any]]:
+        """The values as nested dicts, as `settings.schema.to_plain` gives them."""
+        nested: dict[str, dict[str, Any]] = {table: {} for table in tables()}
+        for key in fields_of():
+            nested[key.table][key.name] = self.values[key.key]
+        return nested
+
+    def changed(self) -> tuple[Key, ...]:
+        """The settings that differ from their defaults."""
+        return tuple(key for key in fields_of() if not same(self.values[key.key], key.default))
+
+    def set_here(self) -> dict[str, Any]:
+        """The values that were set in the form and may stand: what it is filled with the next time."""
+        return {
+            name: self.values[name]
+            for name, source in self.sources.items()
+            if isinstance(source, Changed) and keys_by_name()[name].problem(self.values[name]) is None
+        }
+
+    def for_a_new_run(self) -> Form:
+        """The form for another run with these settings: in a directory of its own."""
+        return self if self.values[OUTPUT] is None else self.with_values({OUTPUT: None}, {OUTPUT: Changed()})
+
+    def verdict(self, resources: SystemResources) -> WorkerLimit | None:
+        """What the resource rules make of the chosen workers; None while their number may not stand."""
+        if keys_by_name()[WORKERS].problem(self.values[WORKERS]) is not None:
+            return None
+        names = [field.name for field in dataclasses.fields(DefaultThresholds)]
+        given = {name: self.values[f"resources.{name}"] for name in names}
+        good = {
+            name: value for name, value in given.items() if keys_by_name()[f"resources.{name}"].problem(value) is None
+        }
+        mode = "series" if self.values[MODE] == "series" else "parallel"
+        return worker_limit(self.values[WORKERS], resources, DefaultThresholds(**good), mode=mode)
+
+    def unused(self, name: str) -> str | None:
+        """Why a setting plays no part now, in words; None if it does."""
+        values, own = self.values, name.rpartition(".")[2]
+        if name.startswith("training.grokfast_") and own != "grokfast_enabled":
+            if not values["training.grokfast_enabled"]:
+                return "GrokFast is off"
+            average = values["training.grokfast_filter"]
+            if (own, average) in (("grokfast_window", "ema"), ("grokfast_alpha", "ma")):
+                return f"filter is {average}"
+        if name == "training.momentum" and values["training.optimizer"] != "sgd":
+            return "for sgd only"
+        if name == "training.betas" and values["training.optimizer"] == "sgd":
+            return "for adam and adamw"
+        if name in ("data.samples", "data.features", "data.classes") and values[DATASET] != SYNTHETIC:
+            return "for synthetic data"
+        if name == TARGET and (values[DATASET] == SYNTHETIC or str(values[DATASET]).lower().endswith(".txt")):
+            return "not for this data"
+        if name == WORKERS and values[MODE] == "series":
+            return "in series, one"
+        if name.startswith("resources.") and values["resources.policy"] == "dedicated":
+            shared_only = (
+                "memory_per_worker_gb",
+                "max_cpu_utilization",
+                "high_cpu_threshold",
+                "min_available_memory_gb",
+            )
+            return "policy is dedicated" if own in shared_only else None
+        return "for batch mode" if name == "run.json" else None
+
+    def _data_problem(self, name: str) -> str | None:
+        found = self.dataset_found
+        if found is None:
+            return None
+        if name == DATASET:
+            return found.problem
+        return found.target_problem(self.values[TARGET]) if name == TARGET else None
+
+    def with_values(self, values: Mapping[str, Any], sources: Mapping[str, Source | Changed]) -> Form:
+        """The form with other values, and where they came from."""
+        return replace(self, values={**self.values, **values}, sources={**self.sources, **sources})
+
+
+def form_of(settings: Settings, sources: Mapping[str, Source | Changed], base: Settings | None = None) -> Form:
+    """The form that shows `settings`."""
+    return Form(flat(settings), sources, MappingProxyType(flat(base or Settings())))
+
+
+def flat(settings: Settings) -> dict[str, Any]:
+    """The values of settings by full name."""
+    return {f"{table}.{name}": value for table, values in to_plain(settings).items() for name, value in values.items()}

@@ -1,0 +1,121 @@
+"""The fields of the form: their order, sections and titles, all from the settings' schema, and steps between values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from forge_tui.settings.keys import Key
+from forge_tui.settings.schema import fields_of, keys_by_name, tables
+
+MODE = "training.training_mode"
+WORKERS = "training.max_parallel_workers"
+DATASET = "training.dataset"
+TARGET = "data.target"
+OUTPUT = "run.output"
+MODELS = "run.models"
+
+FIRST = (
+    MODE,
+    WORKERS,
+    "resources.policy",
+    MODELS,
+    "training.model_type",
+    "training.model_size",
+    "training.epochs",
+    "training.batch_size",
+    "training.learning_rate",
+    "training.grokfast_enabled",
+    "training.grokfast_alpha",
+    "training.grokfast_lambda",
+    DATASET,
+    TARGET,
+    "run.seed",
+    OUTPUT,
+)
+_TITLES = {
+    MODE: "Mode",
+    WORKERS: "Workers",
+    TARGET: "Target column",
+    "training.grokfast_enabled": "GrokFast",
+    "engine.name": "Engine",
+    "run.json": "JSON lines",
+    "run.max_seconds": "Time limit (s)",
+    "run.max_retries": "Retries",
+    "run.keep_checkpoints": "Checkpoints kept",
+    "data.validation_fraction": "Validation share",
+    "resources.memory_per_worker_gb": "Memory a worker (GiB)",
+    "resources.max_cpu_utilization": "Share of CPUs",
+    "resources.high_cpu_threshold": "Busy above (%)",
+    "resources.min_available_memory_gb": "Memory to keep (GiB)",
+    "resources.max_suggested_workers": "Most suggested",
+}
+# The left and right keys go through these steps; other whole numbers change by one.
+_ROUND_STEPS = frozenset({"training.model_size", "training.epochs", "training.learning_rate"})
+_DOUBLED = frozenset({"training.batch_size", "data.samples"})
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A heading and the settings under it."""
+
+    title: str
+    keys: tuple[Key, ...]
+
+
+def sections() -> tuple[Section, ...]:
+    """All settings of the schema: the first ones by themselves, the others table by table."""
+    by_name = keys_by_name()
+    first = Section("First", tuple(by_name[name] for name in FIRST))
+    others = [
+        Section(table.capitalize(), tuple(key for key in fields_of() if key.table == table and key.key not in FIRST))
+        for table in tables()
+    ]
+    return (first, *(section for section in others if section.keys))
+
+
+def title_of(name: str) -> str:
+    """What a setting is called in the form."""
+    if name in _TITLES:
+        return _TITLES[name]
+    words = name.rpartition(".")[2].replace("_", " ")
+    return words.capitalize().replace("Grokfast", "GrokFast")
+
+
+def named_in(words: str) -> str | None:
+    """The first setting whose flag stands in a message, such as `training.dataset` in `--dataset x: there is …`."""
+    given = re.findall(r"--[a-z][a-z-]*", words)
+    by_flag = {key.flag: key.key for key in fields_of()}
+    return next((by_flag[flag] for flag in given if flag in by_flag), None)
+
+
+def is_choice(key: Key) -> bool:
+    """Whether it takes one of a few words and nothing else."""
+    return bool(key.words) and key.type_words == "word"
+
+
+def same(value: Any, other: Any) -> bool:
+    """Whether two values are equal; lists and tuples of the same items are."""
+    plain = [list(one) if isinstance(one, tuple) else one for one in (value, other)]
+    return bool(plain[0] == plain[1])
+
+
+def stepped(name: str, value: int | float, by: int) -> int | float:
+    """The next value up or down: 1, 2, 5, 10, … for sizes, powers of two for batches, one more otherwise."""
+    if name in _ROUND_STEPS:
+        return _round_step(value, by)
+    if name in _DOUBLED:
+        return value * 2 if by > 0 else max(1, int(value) // 2)
+    return value + by if isinstance(value, int) else value
+
+
+def _round_step(value: int | float, by: int) -> int | float:
+    """The nearest of 1, 2, 5 times a power of ten that is larger (or smaller)."""
+    steps = [float(f"{digit}e{power}") for power in range(-8, 11) for digit in (1, 2, 5)]
+    tolerance = 1e-9 * abs(value)
+    if by > 0:
+        found = next((step for step in steps if step > value + tolerance), steps[-1])
+    else:
+        found = next((step for step in reversed(steps) if step < value - tolerance), steps[0])
+    return max(1, int(found)) if isinstance(value, int) else found

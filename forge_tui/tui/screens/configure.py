@@ -1,0 +1,258 @@
+"""Configure: the settings of the next run; of a live run, its own, to read."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from textual.app import ComposeResult
+
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.tui.form_source import Draft, Filled, fill, load_file, presets, run_form
+from forge_tui.tui.screens import configure_dialogs as dialogs
+from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.form_panel import FormPanel
+
+if TYPE_CHECKING:
+    from forge_tui.resources.hardware import SystemResources
+    from forge_tui.tui.form import Form
+    from forge_tui.tui.messages import StartRefused
+
+_LAST_FORM = "form"
+_END = 10**6
+
+
+class ConfigureScreen(ForgeScreen):
+    """The form and what is done with it as a whole.
+
+    While the run that is watched is live, its settings are shown and cannot be changed; `n` makes new ones from them.
+    """
+
+    name_of_screen = "configure"
+
+    def __init__(self, draft: Draft | None = None) -> None:
+        """`draft`: the settings of the next run, which outlive this screen."""
+        super().__init__()
+        self.draft = draft or Draft()
+        self._run_shown: str | None = None
+        self._judged: SystemResources | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """The form."""
+        yield FormPanel(self.draft, self.forge.glyphs)
+
+    @property
+    def panel(self) -> FormPanel:
+        """The form on the screen."""
+        return self.query_one(FormPanel)
+
+    def on_mount(self) -> None:
+        """Fill the form, in a thread; or show the draft as it was left."""
+        self.panel.pane.settings.focus()
+        if self.draft.form is None:
+            last = self.forge.choices.get(_LAST_FORM, {})
+            self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
+        else:
+            self._begin()
+
+    def _filled(self, filled: Filled | BaseException) -> None:
+        if isinstance(filled, BaseException):
+            self.draft.problem = str(filled)
+        else:
+            self.draft.form, self.draft.problem = filled.form, filled.problem
+        if self.draft.problem is not None:
+            self.forge.tell(_one_line(self.draft.problem), "error")
+        self._begin()
+
+    def _begin(self) -> None:
+        self.panel.look_at_dataset()
+        self.panel.draw()
+        self.show(self.forge.snapshot)
+
+    def on_screen_resume(self) -> None:
+        """Back on this screen: files may have changed meanwhile."""
+        if self.is_mounted and self.draft.form is not None:
+            self.panel.look_at_dataset()
+
+    def draw_shell(self) -> None:
+        """The shell's lines; and the verdict on the workers, once more is known of the machine."""
+        super().draw_shell()
+        if self.forge.detected is not self._judged and self.is_mounted:
+            self._judged = self.forge.detected
+            self.panel.draw()
+
+    def show(self, snapshot: Snapshot | None) -> None:
+        """Show a live run's settings, once for each run; when it has ended, the draft again."""
+        if self.draft.form is None or not self.is_mounted:
+            return
+        if snapshot is None or not snapshot.state.is_live:
+            self._run_shown = None
+            if self.panel.read_only:
+                self.panel.show_draft()
+            return
+        path = snapshot.run.path
+        if path in (self._run_shown, self.draft.beside):
+            return
+        self._run_shown = path
+
+        def read(form: Form | BaseException) -> None:
+            if isinstance(form, BaseException):
+                self.forge.tell(f"the run's settings cannot be read: {_one_line(str(form))}", "error")
+            elif self._run_shown == path:
+                self.panel.show_run(path, form)
+
+        self.forge.call_in_thread(partial(run_form, Path(path) / "settings.toml", self.draft.form), then=read)
+
+    # Start
+
+    def action_start(self) -> None:
+        """Start a run with these settings, or say why not."""
+        self._start("refuse")
+
+    def _start(self, previous: Literal["refuse", "move"]) -> None:
+        panel = self.panel
+        panel.finish_edit(keep=True)
+        form = panel.editable()
+        if form is None:
+            return
+        if panel.starting:
+            self.forge.tell("the run is starting")
+            return
+        if self.draft.problem is not None:
+            reason = f"not started: {_one_line(self.draft.problem)}; mend that and open forge-tui again"
+            self.forge.tell(reason, "error")
+            return
+        errors = form.errors()
+        if errors:
+            from forge_tui.tui.form_fields import title_of
+
+            told = "; ".join(f"{title_of(name)} {_one_line(problem)}" for name, problem in errors.items())
+            self.forge.tell(f"not started: {told}", "error")
+            panel.pane.settings.select(next(iter(errors)))
+            return
+        panel.starting = True
+        self.draft.refusals.clear()
+        self.draft.beside = None
+        self.forge.choices.put(_LAST_FORM, form.set_here())
+        panel.draw()
+        self.forge.start_run(form.settings(), previous)
+
+    def on_start_refused(self, refused: StartRefused) -> None:
+        """The runner will not begin: say why, beside the setting that its words name if there is one."""
+        from forge_tui.tui.form_fields import named_in
+
+        self.panel.starting = False
+        reason = _one_line(refused.reason)
+        self.forge.tell(f"not started: {reason}", "error")
+        name = named_in(refused.reason)
+        if name is not None:
+            self.draft.refusals[name] = reason
+            self.panel.pane.settings.select(name)
+        self.panel.draw()
+        if "--overwrite" in refused.reason:
+            self.app.push_screen(dialogs.earlier_run(reason), self._earlier_run)
+
+    def _earlier_run(self, answer: str | None) -> None:
+        if answer == dialogs.MOVE:
+            self._start("move")
+
+    # The form as a whole
+
+    def action_new(self) -> None:
+        """New settings from those that are shown, or from those of the next run."""
+        panel = self.panel
+        panel.finish_edit(keep=True)
+        form = panel.form
+        if form is None:
+            return
+        self.draft.beside, self._run_shown = self._run_shown or self.draft.beside, None
+        self.draft.form = form.for_a_new_run()
+        self.draft.refusals.clear()
+        panel.look_at_dataset()
+        panel.show_draft()
+        self.forge.tell("new settings from these; Ctrl+R starts a run with them")
+
+    def action_show_command(self) -> None:
+        """Show the command that starts the same run without the screen."""
+        self.panel.finish_edit(keep=True)
+        form = self.panel.form
+        if form is not None:
+            from forge_tui.tui.command_line import command
+
+            self.forge.show_plainly("The same run without the screen:", command(form))
+
+    def action_load_preset(self) -> None:
+        """Choose a preset or a settings file, and put its values into the form."""
+        self.panel.finish_edit(keep=True)
+        if self.panel.editable() is not None:
+            self.forge.call_in_thread(presets, then=lambda found: dialogs.load(self.app, found, self._load))
+
+    def _load(self, path: Path, preset: str | None) -> None:
+        before = self.draft.form
+        if before is None:
+            return
+
+        def loaded(form: Form | BaseException) -> None:
+            if isinstance(form, BaseException):
+                self.forge.tell(f"not loaded: {_one_line(str(form))}", "error")
+                return
+            changed = sum(form.values[name] != value for name, value in before.values.items())
+            self.panel.change(form)
+            self.forge.tell(f"{preset or path.name}: {changed} setting{'' if changed == 1 else 's'} changed")
+
+        self.forge.call_in_thread(partial(load_file, before, path, preset), then=loaded)
+
+    def action_save_preset(self) -> None:
+        """Save the settings as a preset: asks for a name or path."""
+        self.panel.finish_edit(keep=True)
+        if self.panel.form is not None:
+            dialogs.save(self.forge, self.panel.form)
+
+    # One setting
+
+    def action_open_setting(self) -> None:
+        """Open the selected setting."""
+        self.panel.open_selected()
+
+    def action_less(self) -> None:
+        """The previous word or a smaller number."""
+        self.panel.step(-1)
+
+    def action_more(self) -> None:
+        """The next word or a larger number."""
+        self.panel.step(1)
+
+    def action_reset_setting(self) -> None:
+        """Put the setting's default back."""
+        self.panel.reset_selected()
+
+    def action_up(self) -> None:
+        """One setting up."""
+        self.panel.move(lambda settings: settings.move(-1))
+
+    def action_down(self) -> None:
+        """One setting down."""
+        self.panel.move(lambda settings: settings.move(1))
+
+    def action_page_up(self) -> None:
+        """A page up."""
+        self.panel.move(lambda settings: settings.page(-1))
+
+    def action_page_down(self) -> None:
+        """A page down."""
+        self.panel.move(lambda settings: settings.page(1))
+
+    def action_first(self) -> None:
+        """To the first setting."""
+        self.panel.move(lambda settings: settings.move(-_END))
+
+    def action_last(self) -> None:
+        """To the last setting."""
+        self.panel.move(lambda settings: settings.move(_END))
+
+
+def _one_line(text: str) -> str:
+    """Several problems as one line, without what could steer the terminal."""
+    return "; ".join(cells.clean(line.strip()) for line in text.splitlines() if line.strip())

@@ -1,0 +1,104 @@
+"""What Configure asks: a dataset, its target column, a preset to load, a name to save under."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App
+
+from forge_tui.errors import SettingsError
+from forge_tui.tui.dataset_file import ENDINGS, SYNTHETIC, DatasetFile
+from forge_tui.tui.form_source import Preset, preset_file
+from forge_tui.tui.form_source import save as save_form
+from forge_tui.tui.screens.dialogs import Ask, Choice, Question
+from forge_tui.tui.screens.file_picker import FilePicker
+from forge_tui.tui.screens.pick import Option, PickScreen
+from forge_tui.tui.widgets import cells
+
+if TYPE_CHECKING:
+    from forge_tui.tui.app import ForgeApp
+    from forge_tui.tui.form import Form
+
+MOVE = "move"
+_FROM_FILE = "\0file"
+_SAVE_QUESTION = "Save these settings as a preset. A bare name goes among your own presets, a path is taken as it is:"
+
+
+def dataset_picker(name: str) -> FilePicker:
+    """Choose a dataset: `synthetic` or a file."""
+    here = Path.cwd()
+    start = here / SYNTHETIC if name == SYNTHETIC else here / Path(name).expanduser()
+    start = start if start.parent.is_dir() else here / SYNTHETIC
+    return FilePicker("Dataset", start, here, ENDINGS, [(SYNTHETIC, "made from the seed; needs no file")])
+
+
+def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:
+    """Choose the column or array to predict."""
+    words = {dataset.default_target: "taken where none is chosen"}
+    options = [Option(name, name, words.get(name, "")) for name in dataset.columns]
+    kind = "Column" if dataset.ending == ".csv" else "Array"
+    return PickScreen(f"{kind} of {cells.clean(dataset.name)} to predict", options, target or dataset.default_target)
+
+
+def earlier_run(reason: str) -> Question:
+    """Ask what to do with an earlier run in the output directory."""
+    back = Choice("b", "Back: start nothing", "back")
+    return Question(reason, (back, Choice("m", "Move its files to previous-N/ in there, and start", MOVE)), "back")
+
+
+def load(app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]) -> None:
+    """Choose one of the presets that were found, or a file; `take` gets its path, and its name if it ships with us."""
+    presets = () if isinstance(found, BaseException) else found
+    by_value = {str(preset.path): preset for preset in presets}
+    options = [Option(str(preset.path), preset.name, preset.summary) for preset in presets]
+    options.append(Option(_FROM_FILE, "a file…", "any settings file (.toml)"))
+
+    def picked_file(path: str | None) -> None:
+        if path is not None:
+            take(Path.cwd() / Path(path).expanduser(), None)
+
+    def picked(value: str | None) -> None:
+        if value == _FROM_FILE:
+            here = Path.cwd()
+            app.push_screen(FilePicker("Settings file", here / "settings", here, (".toml",)), picked_file)
+        elif value is not None:
+            preset = by_value[value]
+            take(preset.path, preset.name if preset.shipped else None)
+
+    app.push_screen(PickScreen("Load a preset: its values replace those in the form", options), picked)
+
+
+def save(forge: ForgeApp, form: Form) -> None:
+    """Ask for a name or path and write the form's settings there; asks again before a file is replaced."""
+
+    def written(path: Path, result: SettingsError | None) -> None:
+        if result is not None:
+            forge.tell(f"not saved: {result}".replace("\n", "; "), "error")
+        else:
+            forge.tell(f"saved: {path}")
+
+    def write(path: Path) -> None:
+        forge.call_in_thread(partial(save_form, form, path), then=partial(written, path))
+
+    def answered(path: Path, answer: str | None) -> None:
+        if answer == "replace":
+            write(path)
+
+    def named(name: str | None) -> None:
+        if name is None or not name.strip():
+            return
+        try:
+            path = preset_file(name)
+        except SettingsError as error:
+            forge.tell(f"not saved: {error}", "error")
+            return
+        if not path.exists():
+            write(path)
+            return
+        choices = (Choice("b", "Back: keep the file", "back"), Choice("r", "Replace it", "replace"))
+        forge.push_screen(Question(f"{cells.clean(str(path))} exists already.", choices), partial(answered, path))
+
+    forge.push_screen(Ask(_SAVE_QUESTION), named)

@@ -1,0 +1,70 @@
+"""The command that is shown starts the very run that the form stands for."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import Any
+
+import pytest
+
+from forge_tui.settings.flags import add_flags, add_source_flags, flag_values
+from forge_tui.settings.layers import resolve
+from forge_tui.settings.schema import Settings
+from forge_tui.tui.command_line import command
+from forge_tui.tui.form import Form
+from forge_tui.tui.form_source import FormSource, fill
+
+
+def settings_of(line: str) -> Settings:
+    """What the command line makes of the command."""
+    program, *arguments = shlex.split(line)
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--no-ui", action="store_true")
+    add_source_flags(parser)
+    add_flags(parser)
+    namespace = parser.parse_args(arguments)
+    assert program == "forge-tui"
+    assert namespace.no_ui
+    return resolve(flags=flag_values(namespace)).settings
+
+
+def test_defaults_need_no_flags() -> None:
+    assert command(fill(FormSource(), {}).form) == "forge-tui --no-ui"
+
+
+def test_only_what_differs_is_said_and_quoted_for_a_shell() -> None:
+    form = fill(FormSource(), {}).form
+    form = form.put("training.training_mode", "parallel").put("training.dataset", "my data/it's.csv")
+
+    assert command(form) == """forge-tui --no-ui --dataset 'my data/it'"'"'s.csv' --mode parallel"""
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("training.dataset", "-x.csv"),
+        ("training.dataset", "a\nb; rm -rf $HOME.csv"),
+        ("training.betas", [0.5, 0.25]),
+        ("training.grokfast_enabled", True),
+        ("data.normalise", False),
+        ("training.learning_rate", 1e-07),
+        ("run.max_seconds", 90.0),
+        ("resources.threads", 2),
+        ("resources.memory_per_worker_gb", "measured"),
+        ("data.target", "tschüß col"),
+    ],
+)
+def test_the_command_gives_the_same_settings(name: str, value: Any) -> None:
+    form = fill(FormSource(), {}).form.put(name, value)
+
+    assert settings_of(command(form)) == form.settings()
+
+
+def test_a_default_is_said_where_the_environment_has_another_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGE_TUI_TRAINING__EPOCHS", "5")
+    form: Form = fill(FormSource(), {}).form
+
+    assert command(form) == "forge-tui --no-ui --epochs 5"
+    assert command(form.put("training.epochs", 100)) == "forge-tui --no-ui --epochs 100"
+    assert settings_of(command(form.put("training.epochs", 100))).training.epochs == 100

@@ -1,0 +1,259 @@
+"""The form's values: edited, stepped, checked, filled and saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from forge_tui.errors import SettingsError
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.settings.files import read_settings
+from forge_tui.settings.schema import fields_of
+from forge_tui.tui.dataset_file import DatasetFile, examine
+from forge_tui.tui.form import Form
+from forge_tui.tui.form_fields import FIRST, named_in, sections
+from forge_tui.tui.form_source import FormSource, fill, load_file, preset_file, presets, run_form, save
+
+
+@pytest.fixture
+def form() -> Form:
+    return fill(FormSource(), {}).form
+
+
+def machine(cpus: int = 4, memory: float = 64.0) -> SystemResources:
+    return SystemResources(
+        cpu_count=cpus,
+        memory_gb=memory,
+        available_memory_gb=memory,
+        cpu_usage_percent=0.0,
+        recommended_workers=2,
+        memory_per_worker_gb=8.0,
+        others_cpu_percent=0.0,
+    )
+
+
+def test_every_setting_of_the_schema_stands_in_the_form_once() -> None:
+    names = [key.key for section in sections() for key in section.keys]
+
+    assert tuple(names[: len(FIRST)]) == FIRST
+    assert sorted(names) == sorted(key.key for key in fields_of())
+
+
+def test_what_is_typed_is_read_by_the_type_of_the_setting(form: Form) -> None:
+    form = form.edit("training.epochs", " 7 ").edit("training.betas", "0.5, 0.75").edit("run.output", "my run")
+    form = form.edit("resources.threads", "2").edit("run.max_seconds", "90")
+
+    settings = form.settings()
+
+    assert settings.training.epochs == 7
+    assert settings.training.betas == (0.5, 0.75)
+    assert settings.run.output == "my run"
+    assert settings.resources.threads == 2
+    assert settings.run.max_seconds == 90.0
+
+
+def test_an_empty_text_unsets_only_what_has_no_default(form: Form) -> None:
+    form = form.edit("run.output", "x").edit("run.output", "").edit("training.epochs", "")
+
+    assert form.values["run.output"] is None
+    assert form.errors() == {"training.epochs": "must be a whole number"}
+
+
+def test_every_value_can_be_edited_as_it_is_shown_for_editing(form: Form) -> None:
+    for key in fields_of():
+        again = form.edit(key.key, form.typed(key.key)) if not key.is_switch else form
+        assert again.plain() == form.plain(), key.key
+
+
+def test_errors_are_in_the_words_of_the_settings_and_start_is_refused(form: Form) -> None:
+    form = form.edit("training.epochs", "0").edit("training.learning_rate", "fast")
+
+    assert form.errors() == {"training.epochs": "must be at least 1", "training.learning_rate": "must be a number"}
+    assert form.typed("training.learning_rate") == "fast"
+    with pytest.raises(SettingsError, match="Epochs: must be at least 1\nLearning rate: must be a number"):
+        form.settings()
+
+
+def test_steps_go_through_words_switches_and_numbers(form: Form) -> None:
+    def after(name: str, *steps: int) -> object:
+        stepped = form
+        for step in steps:
+            stepped = stepped.step(name, step)
+        return stepped.values[name]
+
+    assert after("training.training_mode", 1) == "parallel"
+    assert after("training.training_mode", -1) == "parallel"
+    assert after("training.model_type", -1) == "memory"
+    assert after("training.grokfast_enabled", 1) is True
+    assert after("training.max_parallel_workers", 1, 1) == 5
+    assert after("training.max_parallel_workers", -1, -1, -1) == 1
+    assert after("training.learning_rate", 1, 1) == 0.005
+    assert after("training.learning_rate", -1) == 0.0005
+    assert after("training.model_size", -1) == 50_000
+    assert after("training.epochs", 1) == 200
+    assert after("training.batch_size", 1, -1, -1) == 16
+    assert after("run.seed", -1) == 0
+    assert after("data.validation_fraction", 1) == 0.1
+
+
+def test_the_default_comes_back(form: Form) -> None:
+    changed = form.edit("training.betas", "0.1, 0.2").edit("training.epochs", "3")
+
+    assert [key.key for key in changed.changed()] == ["training.epochs", "training.betas"]
+    assert changed.reset("training.betas").reset("training.epochs").changed() == ()
+
+
+def test_the_verdict_follows_the_workers_the_mode_and_the_policy(form: Form) -> None:
+    series = form.verdict(machine())
+    parallel = form.put("training.training_mode", "parallel")
+    shared = parallel.verdict(machine())
+    dedicated = parallel.put("resources.policy", "dedicated").verdict(machine())
+
+    assert series is not None and series.workers == 1
+    assert shared is not None and dedicated is not None
+    assert (shared.workers, shared.limited_by, shared.hint) == (2, "cpu", "--policy dedicated")
+    assert (dedicated.workers, dedicated.limited_by) == (3, "request")
+    assert parallel.edit("training.max_parallel_workers", "many").verdict(machine()) is None
+    # A threshold that may not stand gives way to its default: the verdict on the workers stays.
+    wrong = parallel.edit("resources.max_cpu_utilization", "9").verdict(machine())
+    assert wrong is not None and wrong.workers == 2
+
+
+def test_a_dataset_that_is_not_there_is_wrong_beside_its_field(form: Form, tmp_path: Path) -> None:
+    form = form.put("training.dataset", "missing.csv")
+    looked_at = form.with_dataset(examine("missing.csv", tmp_path))
+
+    assert form.errors() == {}
+    assert looked_at.errors() == {
+        "training.dataset": f"there is no such file; check the path (it counts from {tmp_path})"
+    }
+    assert looked_at.put("training.dataset", "synthetic").errors() == {}
+
+
+def test_a_target_must_be_a_column_of_the_file(form: Form, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("x,label\n1,2\n", encoding="utf-8")
+    form = form.put("training.dataset", "a.csv").with_dataset(examine("a.csv", tmp_path))
+
+    assert form.errors()["data.target"].startswith("a.csv has no column 'target': say which one to predict")
+    assert form.put("data.target", "label").errors() == {}
+    assert form.put("data.target", "y").errors()["data.target"] == "a.csv has no column 'y'; there are 'x', 'label'"
+
+
+def test_settings_that_play_no_part_say_why(form: Form) -> None:
+    assert form.unused("training.grokfast_alpha") == "GrokFast is off"
+    assert form.put("training.grokfast_enabled", True).unused("training.grokfast_alpha") is None
+    assert form.unused("training.max_parallel_workers") == "in series, one"
+    assert form.unused("data.samples") is None
+    assert form.put("training.dataset", "a.csv").unused("data.samples") == "for synthetic data"
+
+
+def test_the_last_form_fills_only_what_no_flag_preset_or_variable_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    last = {
+        "training.epochs": 5,
+        "training.batch_size": 8,
+        "training.training_mode": "series",
+        "run.seed": 9,
+        "run.models": 0,
+        "no.key": 1,
+    }
+    monkeypatch.setenv("FORGE_TUI_TRAINING__BATCH_SIZE", "64")
+    source = FormSource(preset="parallel", flags={"training.epochs": "50"})
+
+    filled = fill(source, last).form
+
+    assert filled.values["training.epochs"] == 50
+    assert filled.values["training.batch_size"] == 64
+    assert filled.values["training.training_mode"] == "parallel"
+    assert (filled.values["run.seed"], filled.sources["run.seed"].text) == (9, "as last time")
+    assert filled.values["run.models"] == 3
+    assert filled.set_here() == {"run.seed": 9}
+
+
+def test_a_wrong_file_is_told_and_leaves_the_defaults(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[training]\nepochs = 0\n", encoding="utf-8")
+
+    filled = fill(FormSource(settings_file=str(wrong)), {})
+
+    assert filled.problem == f"{wrong}, line 2: training.epochs = 0: must be at least 1"
+    assert filled.form.changed() == ()
+
+
+def test_a_preset_replaces_only_what_it_sets(form: Form) -> None:
+    found = {preset.name: preset for preset in presets()}
+    form = form.put("training.epochs", 7)
+
+    loaded = load_file(form, found["parallel"].path, "parallel")
+
+    assert loaded.values["training.training_mode"] == "parallel"
+    assert loaded.values["training.epochs"] == 7
+    assert loaded.sources["training.training_mode"].text.startswith("preset parallel, line ")
+
+
+def test_a_saved_preset_is_read_back_and_found_again(form: Form) -> None:
+    path = preset_file("mine")
+    form = form.put("training.epochs", 7).put("run.seed", 4)
+
+    save(form, path)
+
+    assert read_settings(path) == form.settings()
+    assert [(preset.name, preset.shipped) for preset in presets()][-1] == ("mine", False)
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_preset_needs_a_name(name: str) -> None:
+    with pytest.raises(SettingsError, match="needs a name"):
+        preset_file(name)
+
+
+def test_a_preset_with_a_wrong_value_is_not_written(form: Form, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="Epochs: must be at least 1"):
+        save(form.edit("training.epochs", "0"), tmp_path / "x.toml")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_s_settings_and_new_ones_from_them(form: Form, tmp_path: Path) -> None:
+    save(form.put("training.epochs", 7).put("run.output", str(tmp_path / "r")), tmp_path / "settings.toml")
+
+    of_run = run_form(tmp_path / "settings.toml", form)
+    new = of_run.for_a_new_run()
+
+    assert of_run.values["run.output"] == str(tmp_path / "r")
+    assert (new.values["training.epochs"], new.values["run.output"]) == (7, None)
+
+
+def test_a_message_names_a_setting_by_its_flag() -> None:
+    assert named_in("--dataset x.csv: there is no such file") == "training.dataset"
+    assert named_in("one model needs more: train with a smaller --model-size or --batch-size") == "training.model_size"
+    assert named_in("move its files with --overwrite") is None
+
+
+def test_what_is_found_of_datasets(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text("", encoding="utf-8")
+    (tmp_path / "latin.csv").write_bytes(b"a,\xff\n")
+    (tmp_path / "bad.npz").write_bytes(b"no archive")
+    (tmp_path / "notes.md").write_text("x", encoding="utf-8")
+
+    def problem(name: str) -> str:
+        return examine(name, tmp_path).problem or ""
+
+    assert examine("synthetic", tmp_path) == DatasetFile("synthetic")
+    assert problem("empty.csv").startswith("is empty; it needs a header")
+    assert problem("latin.csv").startswith("cannot be read: ")
+    assert problem("bad.npz").startswith("is no .npz archive")
+    assert problem("notes.md").startswith("unknown kind of dataset; give `synthetic` or a file that ends in .csv")
+    assert problem(".").startswith("is a directory")
+
+
+def test_the_arrays_of_an_archive_are_its_targets(tmp_path: Path) -> None:
+    import numpy
+
+    numpy.savez(tmp_path / "a.npz", features=numpy.zeros((2, 3)), labels=numpy.zeros(2))
+
+    found = examine("a.npz", tmp_path)
+
+    assert (found.problem, found.columns, found.default_target) == (None, ("labels",), "targets")
+    assert found.target_problem("labels") is None
+    assert found.target_problem(None) == "a.npz has no array 'targets': say which one to predict; there are 'labels'"
