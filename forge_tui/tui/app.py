@@ -455,21 +455,17 @@ class ForgeApp(TerminalApp):
         if await self.ask(question, (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))) == "resume":
             self.resume_run(Path(snapshot.run.path))
 
-    def action_export(self) -> None:
-        """Write the report of the watched run beside it."""
+    @work(group="dialog", exclusive=True)
+    async def action_export(self) -> None:
+        """Ask for a format and write the report of the watched run into the current directory."""
         run = self.run_watched
         if run is None:
             self.tell("No run is watched: 3 shows the known ones.", "warning")
             return
-        from forge_tui.report import write_report
+        from forge_tui import session
+        from forge_tui.tui.exporting import ask_and_export
 
-        def told(result: Any) -> None:
-            if isinstance(result, ForgeError):
-                self.tell(str(result), "error")
-            else:
-                self.tell(f"report written: {result}")
-
-        self.call_in_thread(lambda: write_report(run), then=told)
+        await ask_and_export(self, run.id, lambda: session.attach(run.path))
 
     def action_new(self) -> None:
         """Configure, with the watched run's settings as they are."""

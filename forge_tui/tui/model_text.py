@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from forge_tui.progress.phases import TrainingPhase
@@ -174,6 +175,8 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
     ]
     if model.group:
         pairs.append(("trained with", ", ".join(model.group)))
+    if model.path:
+        pairs.append(("path", short_path(Path(model.path))))
     if not model.exact:
         pairs.append(("exact", "no: the same seed may give slightly other numbers"))
     return pairs
@@ -243,7 +246,7 @@ def _attempts(model: ModelState) -> list[Paragraph]:
 def _checkpoints(files: ModelFiles, now: float) -> list[Paragraph]:
     lines = [_heading("CHECKPOINTS", "" if files.checkpoints or files.finished else "none yet")]
     for path, size in files.finished:
-        lines.append(Paragraph((("  ", "text"), (short_path(path), "done"), (f"  {memory(size)}", "quiet")), hang=4))
+        lines.append(Paragraph((("  ", "text"), (path.name, "done"), (f"  {memory(size)}", "quiet")), hang=4))
     for file in files.checkpoints:
         pieces: list[Run] = [("  ", "text"), (file.path.name, "text")]
         if file.problem:

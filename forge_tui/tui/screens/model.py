@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.text import Text
-from textual import work
 from textual.app import ComposeResult
 
 from forge_tui.errors import ForgeError
@@ -13,7 +12,6 @@ from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.session import Run
 from forge_tui.tui import model_text
 from forge_tui.tui.charting import fetch_series
-from forge_tui.tui.exporting import ask_and_export
 from forge_tui.tui.model_files import ModelFiles, read_files
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells, columns
@@ -244,17 +242,6 @@ class ModelScreen(ForgeScreen):
     def action_kinds(self) -> None:
         """Training, validation or both."""
         self.chart.next_kinds()
-
-    # --- doing
-
-    @work(group="dialog", exclusive=True)
-    async def action_export(self) -> None:
-        """Ask for a format, then write the report of the run."""
-        run = self.forge.run_watched
-        if run is not None:
-            from forge_tui import session
-
-            await ask_and_export(self.forge, run.id, lambda: session.attach(run.path))
 
 
 def _text(pieces: list[columns.Run]) -> Text:

@@ -16,7 +16,7 @@ from forge_tui.tui.widgets.columns import Run
 
 GUTTER = 2
 _STATE, _PROGRESS, _MODE = 12, 14, 8
-_RUN_LEAST, _RUN_COMFORTABLE, _RUN_MOST = 12, 26, 40
+_RUN_LEAST, _RUN_COMFORTABLE, _RUN_MOST = 12, 24, 40
 _MODELS_LEAST, _MODELS_COMFORTABLE, _MODELS_MOST = 11, 14, 24
 _DAY, _DAY_AND_YEAR = 11, 16
 _DIRECTORY_LEAST, _DIRECTORY_MOST = 24, 80
@@ -123,7 +123,7 @@ def row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Ru
 
 def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
     """How far a live run is and how long it takes; of one that ended, how long ago that was."""
-    percent = "" if look.percent is None else f"{look.percent:3.0f}% "
+    percent = "" if look.percent is None else f"{look.percent:.0f}%".ljust(4) + " "
     age = None if look.seen is None else max(0.0, now - look.seen)
     if not look.is_live:
         return percent + (glyphs.unknown if age is None else f"{in_words(age)} ago")
