@@ -189,9 +189,9 @@ async def test_arrows_and_letters_move(state: Path) -> None:
         "resources.policy",
         "training.max_parallel_workers",
         mode,
-        "engine.fuse",
+        "ui.mouse",
         mode,
-        "engine.fuse",
+        "ui.mouse",
         mode,
     ]
     assert seen[8] not in (mode, "engine.fuse")

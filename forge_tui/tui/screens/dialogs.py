@@ -54,7 +54,10 @@ class Question(ModalScreen[str | None]):
         """Select, or answer."""
         event.stop()
         event.prevent_default()
-        if event.key in ("up", "k", "shift+tab", "left"):
+        answers = [choice.value for choice in self._choices if choice.key == event.character]
+        if answers:
+            self.dismiss(answers[0])
+        elif event.key in ("up", "k", "shift+tab", "left"):
             self._move(-1)
         elif event.key in ("down", "j", "tab", "right"):
             self._move(1)
@@ -62,10 +65,6 @@ class Question(ModalScreen[str | None]):
             self.dismiss(self._choices[self._selected].value)
         elif event.key in ("escape", "backspace", "q", "ctrl+c", "ctrl+q"):
             self.dismiss(None)
-        else:
-            for choice in self._choices:
-                if event.character == choice.key:
-                    self.dismiss(choice.value)
 
     def _move(self, by: int) -> None:
         self._selected = (self._selected + by) % len(self._choices)
@@ -85,13 +84,13 @@ class Reading(ModalScreen[None]):
 
     def __init__(self, text: Text, *, whole_width: bool = False) -> None:
         super().__init__()
-        self._text = text
+        self.text = text
         self._whole_width = whole_width
 
     def compose(self) -> ComposeResult:
         """The text, scrollable."""
         with VerticalScroll(classes="reading-whole" if self._whole_width else "reading", can_focus=False):
-            yield Static(self._text, markup=False)
+            yield Static(self.text, markup=False)
 
     def action_scroll(self, by: int) -> None:
         """Scroll by lines."""

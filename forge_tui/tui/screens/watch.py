@@ -388,7 +388,7 @@ class WatchScreen(ForgeScreen):
         entry = self.query_one("#filter", Input)
         if event.key == "escape" and entry.has_focus:
             event.stop()
-            entry.value = ""
+            self.table.set_filter("")
             self._close_filter(entry)
 
     def _close_filter(self, entry: Input) -> None:
