@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from forge_tui.progress.phases import TrainingPhase
@@ -19,6 +20,8 @@ from forge_tui.tui.widgets.run_columns import in_words, short_path
 _INDENT = 2
 _LABEL = 15
 _PAIR_LEAST = 38
+# Room in the headline for phase, attempt and index beside a long name.
+_BESIDE_NAME = 44
 
 Pair = tuple[str, str]
 
@@ -43,11 +46,12 @@ def document(
     return paragraphs
 
 
-def headline(model: ModelState, glyphs: Glyphs, count: int) -> list[Run]:
-    """The first line: name, phase, attempt, which of how many."""
+def headline(model: ModelState, glyphs: Glyphs, count: int, width: int) -> list[Run]:
+    """The first line, at most `width` cells: name, phase, attempt, which of how many."""
     sign, word = glyphs.phase(model.phase)
+    name = cells.clean(model.name, glyphs.ascii)
     pieces = [
-        (cells.clean(model.name, glyphs.ascii), "bold"),
+        (cells.middle(name, min(cells.width_of(name), max(12, width - _BESIDE_NAME)), glyphs.ellipsis), "bold"),
         (f"  {sign} {model.phase.value if model.phase.is_final else word}", _phase_style(model)),
     ]
     if model.reason and not model.phase.is_final:
@@ -62,6 +66,9 @@ def progress_line(model: ModelState, glyphs: Glyphs, width: int) -> list[Run]:
     """The second line: epochs with a bar, loss, best, validation, time left; of a failed model, why."""
     if model.error is not None:
         return [(cells.clean(f"{first_line(model.error)} (epoch {model.error.epoch})", glyphs.ascii), "bold red")]
+    if model.epoch == 0 and not model.phase.is_final:
+        waiting = "waiting for a worker" if model.phase is TrainingPhase.QUEUED else "no epoch yet: warming up"
+        return [(f"epoch 0/{model.epochs}  ", ""), (waiting, "dim")]
     done, left = glyphs.bar(model.percent / 100, 20 if width >= 100 else 10)
     loss = "diverged" if model.diverged else cells.short_number(model.loss, glyphs)
     pieces: list[Run] = [
@@ -168,6 +175,8 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
     ]
     if model.group:
         pairs.append(("trained with", ", ".join(model.group)))
+    if model.path:
+        pairs.append(("path", short_path(Path(model.path))))
     if not model.exact:
         pairs.append(("exact", "no: the same seed may give slightly other numbers"))
     return pairs
@@ -237,7 +246,7 @@ def _attempts(model: ModelState) -> list[Paragraph]:
 def _checkpoints(files: ModelFiles, now: float) -> list[Paragraph]:
     lines = [_heading("CHECKPOINTS", "" if files.checkpoints or files.finished else "none yet")]
     for path, size in files.finished:
-        lines.append(Paragraph((("  ", "text"), (short_path(path), "done"), (f"  {memory(size)}", "quiet")), hang=4))
+        lines.append(Paragraph((("  ", "text"), (path.name, "done"), (f"  {memory(size)}", "quiet")), hang=4))
     for file in files.checkpoints:
         pieces: list[Run] = [("  ", "text"), (file.path.name, "text")]
         if file.problem:

@@ -12,16 +12,14 @@ from forge_tui.tui.widgets.document import Paragraph
 from forge_tui.tui.widgets.run_columns import in_words, models_text, short_path
 
 # Below the state of a run: which keys make sense.
-_GO_ON = "R goes on from the newest checkpoints"
-_NEXT = {
-    RunState.COMPLETED: "Enter shows it, R trains it further, e writes a report, D deletes it.",
-    RunState.DIED: f"{_GO_ON}, Enter shows what there is, D deletes it.",
-}
-_NEXT_LIVE = "Enter watches it, there s stops it after a checkpoint; e writes a report."
-_NEXT_ENDED = f"{_GO_ON}, Enter shows it, e writes a report, D deletes it."
+_NEXT_LIVE = "Enter watches it (there s stops it after a checkpoint), e writes a report."
+_NEXT_COMPLETED = "Enter shows it, R trains it further, e writes a report, D deletes it."
+_NEXT_ENDED = "R resumes it from its newest checkpoints, Enter shows it, D deletes it."
 
 
-def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, now: float) -> list[Paragraph]:
+def about_run(
+    look: RunLook, snapshot: Snapshot | None, problem: str, now: float, only_ascii: bool = False
+) -> list[Paragraph]:
     """The lines for the selected run. `snapshot` is None while it is being read, or where `problem` says why not."""
     entry = look.entry
     head = [Paragraph((("directory ", "label"), (short_path(entry.path), "text")), hang=10)]
@@ -35,7 +33,7 @@ def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, now: float
     if snapshot is None:
         return [*head, Paragraph((("reading…", "quiet"),))]
     info = snapshot.run
-    about = f"{models_text(entry)}, {info.epochs} epochs, {info.mode}, {info.policy}"
+    about = f"{models_text(entry, only_ascii)}, {info.epochs} epochs, {info.mode}, {info.policy}"
     host = f", on {info.host}" if info.host else ""
     lines = [
         *head,
@@ -43,8 +41,8 @@ def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, now: float
         Paragraph((("progress  ", "label"), (_progress(snapshot), "text")), hang=10),
     ]
     if snapshot.state is RunState.DIED:
-        when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(now - snapshot.age))
-        died = f"{in_words(snapshot.age)} ago, last sign of life {when}: its process ended without a word"
+        when = time.strftime("%m-%d %H:%M:%S", time.localtime(now - snapshot.age))
+        died = f"{in_words(snapshot.age)} ago, without a word; its last sign of life was at {when}"
         lines.append(Paragraph((("died      ", "failed"), (died, "text")), hang=10))
     elif snapshot.failures:
         first = snapshot.failures[0]
@@ -55,8 +53,8 @@ def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, now: float
         workers = f"{info.workers} of {info.requested}: {info.limit_reason}"
         lines.append(Paragraph((("workers   ", "label"), (workers, "text")), hang=10))
     lines += [Paragraph((("warning   ", "warning"), (each, "text")), hang=10) for each in snapshot.problems[:1]]
-    following = _NEXT_LIVE if snapshot.state.is_live else _NEXT.get(snapshot.state, _NEXT_ENDED)
-    return [*lines, Paragraph(((following, "quiet"),))]
+    following = _NEXT_COMPLETED if snapshot.state is RunState.COMPLETED else _NEXT_ENDED
+    return [*lines, Paragraph(((_NEXT_LIVE if snapshot.state.is_live else following, "quiet"),))]
 
 
 def _progress(snapshot: Snapshot) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from rich.text import Text
-from textual import work
 from textual.app import ComposeResult
 
 from forge_tui.errors import ForgeError
@@ -13,7 +12,6 @@ from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.session import Run
 from forge_tui.tui import model_text
 from forge_tui.tui.charting import fetch_series
-from forge_tui.tui.exporting import ask_and_export
 from forge_tui.tui.model_files import ModelFiles, read_files
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells, columns
@@ -97,8 +95,10 @@ class ModelScreen(ForgeScreen):
             self._read_if_changed()
 
     def _draw(self, model: ModelState, count: int) -> None:
-        glyphs, width = self.forge.glyphs, self.size.width
-        self.query_one("#headline", Line).show(_text(model_text.headline(model, glyphs, count)))
+        glyphs = self.forge.glyphs
+        line = self.query_one("#headline", Line)
+        width = line.content_size.width or self.size.width
+        line.show(_text(model_text.headline(model, glyphs, count, width)))
         self.query_one("#progress", Line).show(_text(model_text.progress_line(model, glyphs, width)))
         self._draw_document(model)
         self._fit_curve()
@@ -112,9 +112,8 @@ class ModelScreen(ForgeScreen):
         self.document.show(build)
 
     def _fit_curve(self) -> None:
-        """A model that ended before its first epoch has no curve, and gives its room to the text."""
-        model = self._model
-        worth = model is None or bool(model.epoch) or not model.phase.is_final
+        """Before its first epoch a model has no curve, and the text has the room."""
+        worth = self._model is None or self._model.epoch > 0
         wanted = self._curve_wanted if self._curve_wanted is not None else worth
         self.set_class(not wanted, "-no-curve")
 
@@ -243,17 +242,6 @@ class ModelScreen(ForgeScreen):
     def action_kinds(self) -> None:
         """Training, validation or both."""
         self.chart.next_kinds()
-
-    # --- doing
-
-    @work(group="dialog", exclusive=True)
-    async def action_export(self) -> None:
-        """Ask for a format, then write the report of the run."""
-        run = self.forge.run_watched
-        if run is not None:
-            from forge_tui import session
-
-            await ask_and_export(self.forge, run.id, lambda: session.attach(run.path))
 
 
 def _text(pieces: list[columns.Run]) -> Text:

@@ -160,7 +160,8 @@ class RunsScreen(ForgeScreen):
         lines: list[Paragraph] = []
         if look is not None:
             known = self._detail if self._detail is not None and self._detail[0] == look.entry.path else None
-            lines = about_run(look, known[1] if known else None, known[2] if known else "", self.forge.clock())
+            snapshot, problem = known[1:] if known else (None, "")
+            lines = about_run(look, snapshot, problem, self.forge.clock(), self.forge.glyphs.ascii)
         self.query_one("#run-detail", Document).show(lambda _width: lines)
 
     def on_run_list_range_changed(self) -> None:
@@ -252,6 +253,10 @@ class RunsScreen(ForgeScreen):
             self.forge.tell(why, "warning")
         return look
 
+    def _short(self, name: str) -> str:
+        """A name that leaves room in the status line for what is said of it."""
+        return cells.middle(cells.clean(name), min(cells.width_of(name), 28), self.forge.glyphs.ellipsis)
+
     def _readable_or_tell(self) -> RunLook | None:
         look = self._selected_or_tell()
         if look is not None and look.state is None:
@@ -277,7 +282,8 @@ class RunsScreen(ForgeScreen):
             return
         name, path = look.entry.run, look.entry.path
         if look.is_live:
-            self.forge.tell(f"{name} is {look.state_word}: there is nothing to resume; Enter watches it.", "warning")
+            told = f"nothing to resume: {self._short(name)} is {look.state_word}; Enter watches it"
+            self.forge.tell(told, "warning")
             return
         if look.state is RunState.COMPLETED:
             await self._train_further(name, path)
@@ -301,7 +307,7 @@ class RunsScreen(ForgeScreen):
             epochs = 0
         if epochs <= done or epochs < 1:
             least = f"a whole number above {done}" if done else "a positive whole number"
-            self.forge.tell(f"{name} is not resumed: epochs must be {least}, not {answer.strip()}", "error")
+            self.forge.tell(f"not resumed: epochs must be {least}, not {answer.strip()[:20]}", "error")
             return
         self.forge.resume_run(path, epochs)
 
@@ -313,8 +319,7 @@ class RunsScreen(ForgeScreen):
             return
         name, path = look.entry.run, look.entry.path
         if look.is_live:
-            why = f"{name} is {look.state_word} and not deleted: stop it first (Enter watches it, s stops it there)."
-            self.forge.tell(why, "error")
+            self.forge.tell(f"not deleted: {self._short(name)} is {look.state_word}; stop it first (Enter, s)", "error")
             return
         count = look.entry.models
         models = f"{count} model{'' if count == 1 else 's'}"
@@ -322,13 +327,13 @@ class RunsScreen(ForgeScreen):
         choices = (Choice("d", "Delete", "delete"), Choice("b", "Back", "back"))
         if await self.forge.ask(question, choices, "back") != "delete":
             return
-        self.forge.tell(f"Deleting {name}…")
+        self.forge.tell(f"deleting {name}…")
 
         def deleted(result: Any) -> None:
             if isinstance(result, ForgeError):
                 self.forge.tell(str(result), "error")
             else:
-                self.forge.tell(f"{name} deleted")
+                self.forge.tell(f"deleted: {name}")
             self._look_again = self._looking
             if self.is_mounted:
                 self.look()

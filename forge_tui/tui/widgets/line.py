@@ -10,7 +10,7 @@ class Line(Widget):
     """A single line. What does not fit is cut at the right with an ellipsis."""
 
     DEFAULT_CSS = """
-    Line { height: 1; width: 1fr; }
+    Line { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
     """
 
     def __init__(self, text: str | Text = "", *, id: str | None = None, classes: str | None = None) -> None:

@@ -16,10 +16,10 @@ from forge_tui.tui.widgets.columns import Run
 
 GUTTER = 2
 _STATE, _PROGRESS, _MODE = 12, 14, 8
-_RUN_LEAST, _RUN_MOST = 23, 48
+_RUN_LEAST, _RUN_COMFORTABLE, _RUN_MOST = 12, 24, 40
+_MODELS_LEAST, _MODELS_COMFORTABLE, _MODELS_MOST = 11, 14, 24
 _DAY, _DAY_AND_YEAR = 11, 16
-_MODELS_LEAST, _MODELS_MOST = 11, 24
-_DIRECTORY_LEAST = 24
+_DIRECTORY_LEAST, _DIRECTORY_MOST = 24, 80
 # Data older than this is told with its age: a runner writes a sign of life every second.
 _STALE_SECONDS = 60.0
 
@@ -51,33 +51,33 @@ class RunLayout:
 
 
 def plan(width: int, looks: Sequence[RunLook]) -> RunLayout:
-    """The layout of a list `width` cells wide. Directory, mode, the year and the models leave, in this order."""
+    """The layout of a list `width` cells wide.
+
+    As it shrinks, the directory, long models, long names, the year and the mode leave, in this order.
+    """
     names = max((cells.width_of(look.entry.run) for look in looks), default=0)
-    run = min(max(names, _RUN_LEAST), _RUN_MOST)
-    models = max((cells.width_of(models_text(look.entry)) for look in looks), default=0)
-    models = min(max(models, _MODELS_LEAST), _MODELS_MOST)
-    created, mode, gap = _DAY_AND_YEAR, _MODE, 2
-
-    def rest() -> int:
-        parts = (run, _PROGRESS, created, models, mode)
-        return width - GUTTER - _STATE - sum(parts) - gap * sum(1 for part in parts[1:] if part)
-
-    if rest() < 0:
-        mode = 0
-    if rest() < 0:
-        created = _DAY
-    if rest() < 0:
-        run = max(_RUN_LEAST, run + rest())
-    if rest() < 0:
-        gap = 1
-    if rest() < 0:
-        models = max(_MODELS_LEAST, models + rest())
-    if rest() < 0:
-        models = 0
-    run = max(1, run + min(0, rest()))
-    directory = max(0, rest() - gap)
-    if directory < _DIRECTORY_LEAST:
-        run, directory = min(run + max(0, rest()), max(run, names)), 0
+    types = max((cells.width_of(models_text(look.entry)) for look in looks), default=0)
+    run, models = min(max(names, _RUN_LEAST), _RUN_COMFORTABLE), min(max(types, _MODELS_LEAST), _MODELS_COMFORTABLE)
+    gap, created, mode, directory = 2, _DAY, 0, 0
+    rest = width - GUTTER - _STATE - 1 - run - _PROGRESS - created - models - 3 * gap
+    if rest < 0:
+        gap, rest = 1, rest + 3
+    if rest < 0:
+        shorter = min(models - _MODELS_LEAST, -rest)
+        models, rest = models - shorter, rest + shorter
+    if rest < 0:
+        shorter = min(run - _RUN_LEAST, -rest)
+        run, rest = run - shorter, rest + shorter
+    if rest >= _MODE + gap:
+        mode, rest = _MODE, rest - _MODE - gap
+    if rest >= _DAY_AND_YEAR - _DAY:
+        created, rest = _DAY_AND_YEAR, rest - _DAY_AND_YEAR + _DAY
+    longer = min(max(0, rest), max(0, min(names, _RUN_MOST) - run))
+    run, rest = run + longer, rest - longer
+    longer = min(max(0, rest), max(0, min(types, _MODELS_MOST) - models))
+    models, rest = models + longer, rest - longer
+    if rest - gap >= _DIRECTORY_LEAST:
+        directory = min(rest - gap, _DIRECTORY_MOST)
     return RunLayout(width=width, run=run, created=created, models=models, mode=mode, directory=directory, gap=gap)
 
 
@@ -88,7 +88,7 @@ def titles(layout: RunLayout, glyphs: Glyphs) -> list[Run]:
     text = " " * GUTTER
     for number, (word, width) in enumerate(zip(words, widths, strict=True)):
         if width:
-            text += (" " * layout.gap if number > 1 else "") + cells.left(word, width, glyphs.ellipsis)
+            text += " " * min(number, layout.gap if number > 1 else 1) + cells.left(word, width, glyphs.ellipsis)
     return [(cells.left(text, layout.width, glyphs.ellipsis), "header")]
 
 
@@ -99,12 +99,12 @@ def row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Ru
     sign = "!" if phase is None else glyphs.phases[phase]
     found = [
         (cells.left(f"{sign} {look.state_word}", _STATE, glyphs.ellipsis), style),
-        (cells.middle(cells.clean(entry.run, only_ascii), layout.run, glyphs.ellipsis), "name"),
+        (" " + cells.middle(cells.clean(entry.run, only_ascii), layout.run, glyphs.ellipsis), "name"),
     ]
     gap = " " * layout.gap
     if look.state is None:
-        room = max(0, layout.width - GUTTER - _STATE - layout.run - layout.gap)
-        why = cells.left(cells.clean(look.problem, only_ascii), room, glyphs.ellipsis)
+        room = max(0, layout.width - GUTTER - _STATE - 1 - layout.run - layout.gap)
+        why = cells.left(cells.clean(look.problem.replace(f"{entry.path}/", ""), only_ascii), room, glyphs.ellipsis)
         return [*found, (gap + why, "failed")]
     found.append((gap + cells.left(progress_text(look, glyphs, now), _PROGRESS, glyphs.ellipsis), "number"))
     if layout.created:
@@ -123,7 +123,7 @@ def row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Ru
 
 def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
     """How far a live run is and how long it takes; of one that ended, how long ago that was."""
-    percent = "" if look.percent is None else f"{look.percent:3.0f}% "
+    percent = "" if look.percent is None else f"{look.percent:.0f}%".ljust(4) + " "
     age = None if look.seen is None else max(0.0, now - look.seen)
     if not look.is_live:
         return percent + (glyphs.unknown if age is None else f"{in_words(age)} ago")
