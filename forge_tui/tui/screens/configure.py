@@ -49,13 +49,16 @@ class ConfigureScreen(ForgeScreen):
         return self.query_one(FormPanel)
 
     def on_mount(self) -> None:
-        """Fill the form, in a thread; or show the draft as it was left."""
+        """Show the draft as it was left; or fill it, after the first paint and in a thread: that imports the schema."""
         self.panel.pane.settings.focus()
         if self.draft.form is None:
-            last = self.forge.choices.get(_LAST_FORM, {})
-            self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
+            self.call_after_refresh(self._fill)
         else:
             self._begin()
+
+    def _fill(self) -> None:
+        last = self.forge.choices.get(_LAST_FORM, {})
+        self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
 
     def _filled(self, filled: Filled | BaseException) -> None:
         if isinstance(filled, BaseException):

@@ -104,6 +104,8 @@ class Reading(ModalScreen[None]):
 class Ask(ModalScreen[str | None]):
     """One line of input; Enter gives it, Esc or Ctrl+C gives None."""
 
+    AUTO_FOCUS = "Input"
+
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "close", show=False, priority=True)]
 
     def __init__(self, question: str, value: str = "") -> None:
