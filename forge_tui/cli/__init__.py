@@ -52,6 +52,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             if command is None:
                 return _unknown(arguments[0])
             return _run(command, arguments[1:])
+        if not arguments:
+            # The most common start builds no flags and reads no settings before the first paint.
+            from forge_tui.cli import ui
+
+            ui.require_terminal()
+            return ui.open_ui()
         return _run(_START, arguments)
     except ForgeError as error:
         print(f"forge-tui: {error}", file=sys.stderr)

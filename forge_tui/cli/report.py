@@ -16,9 +16,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Write the report to stdout."""
     from forge_tui import session
-    from forge_tui.report import write_report
+    from forge_tui.report import ReportFormat, write_report
 
-    form = arguments.format or ("json" if arguments.json else "text")
+    form: ReportFormat = arguments.format or ("json" if arguments.json else "text")
     with session.attach(arguments.run) as attached:
         write_report(attached, form, sys.stdout)
     return 0

@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     batch = batch or settings.run.json or (name == "demo" and not _on_terminal())
     if not batch:
         start_with = settings if name == "demo" else None
-        return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=resolved)
+        return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=_source(arguments))
     started = session.start(settings, detach=True, previous="move" if arguments.overwrite else "refuse")
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
@@ -62,6 +62,19 @@ def _on_terminal() -> bool:
     from forge_tui.tui.capabilities import this_terminal
 
     return this_terminal().usable
+
+
+def _source(arguments: argparse.Namespace) -> Any:
+    """What was given here, for the form."""
+    from forge_tui.settings.flags import flag_values
+    from forge_tui.tui.form_source import FormSource
+
+    return FormSource(
+        preset=arguments.preset,
+        settings_file=arguments.settings,
+        flags=flag_values(arguments),
+        assignments=tuple(arguments.set),
+    )
 
 
 def _resolved(arguments: argparse.Namespace, *, demo: bool) -> Any:

@@ -278,7 +278,9 @@ class Snapshot:
         if self.run.started is None:
             return 0.0
         # What died stopped with its last sign of life.
-        end = self.run.finished if self.run.finished is not None else self.time - (0 if self.state.is_live else self.age)
+        end = (
+            self.run.finished if self.run.finished is not None else self.time - (0 if self.state.is_live else self.age)
+        )
         return max(0.0, end - self.run.started)
 
     @property

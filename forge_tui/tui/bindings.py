@@ -43,7 +43,8 @@ _KEY_WORDS = {
 
 ACTIONS: tuple[Action, ...] = (
     Action("start", ("ctrl+r",), "Start", "start a run with these settings", CONFIGURE, True, "Settings"),
-    Action("open_setting", ("enter", "space"), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True, "Settings"),
+    Action("open_setting", ("enter", "space"), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True,
+           "Settings"),
     Action("less", ("left",), "Less", "the previous choice, or a smaller number", CONFIGURE, False, "Settings"),
     Action("more", ("right",), "More", "the next choice, or a larger number", CONFIGURE, False, "Settings"),
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),

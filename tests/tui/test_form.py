@@ -110,14 +110,17 @@ def test_the_verdict_follows_the_workers_the_mode_and_the_policy(form: Form) -> 
     shared = parallel.verdict(machine())
     dedicated = parallel.put("resources.policy", "dedicated").verdict(machine())
 
-    assert series is not None and series.workers == 1
-    assert shared is not None and dedicated is not None
+    assert series is not None
+    assert series.workers == 1
+    assert shared is not None
+    assert dedicated is not None
     assert (shared.workers, shared.limited_by, shared.hint) == (2, "cpu", "--policy dedicated")
     assert (dedicated.workers, dedicated.limited_by) == (3, "request")
     assert parallel.edit("training.max_parallel_workers", "many").verdict(machine()) is None
     # A threshold that may not stand gives way to its default: the verdict on the workers stays.
     wrong = parallel.edit("resources.max_cpu_utilization", "9").verdict(machine())
-    assert wrong is not None and wrong.workers == 2
+    assert wrong is not None
+    assert wrong.workers == 2
 
 
 def test_a_dataset_that_is_not_there_is_wrong_beside_its_field(form: Form, tmp_path: Path) -> None:
