@@ -54,6 +54,11 @@ class Question(ModalScreen[str | None]):
         """Select, or answer."""
         event.stop()
         event.prevent_default()
+        # Answers first: "j" and "k" may be the letters of some.
+        for choice in self._choices:
+            if event.character == choice.key:
+                self.dismiss(choice.value)
+                return
         if event.key in ("up", "k", "shift+tab", "left"):
             self._move(-1)
         elif event.key in ("down", "j", "tab", "right"):
@@ -62,10 +67,6 @@ class Question(ModalScreen[str | None]):
             self.dismiss(self._choices[self._selected].value)
         elif event.key in ("escape", "backspace", "q", "ctrl+c", "ctrl+q"):
             self.dismiss(None)
-        else:
-            for choice in self._choices:
-                if event.character == choice.key:
-                    self.dismiss(choice.value)
 
     def _move(self, by: int) -> None:
         self._selected = (self._selected + by) % len(self._choices)
@@ -105,6 +106,7 @@ class Reading(ModalScreen[None]):
 class Ask(ModalScreen[str | None]):
     """One line of input; Enter gives it, Esc or Ctrl+C gives None."""
 
+    AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "close", show=False, priority=True)]
 
     def __init__(self, question: str, value: str = "") -> None:

@@ -17,6 +17,8 @@ _SHOWN = 12
 class Palette(ModalScreen[str | None]):
     """Type a part of a name, Enter does the selected action; returns its id."""
 
+    AUTO_FOCUS = "Input"
+
     def __init__(self, screen: str) -> None:
         super().__init__()
         self._actions = actions_of(screen)
