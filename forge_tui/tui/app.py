@@ -457,7 +457,7 @@ class ForgeApp(TerminalApp):
 
     @work(group="dialog", exclusive=True)
     async def action_export(self) -> None:
-        """Ask for a format and write the report of the watched run into the current directory."""
+        """Ask for a format, then write the report of the watched run to a file."""
         run = self.run_watched
         if run is None:
             self.tell("No run is watched: 3 shows the known ones.", "warning")

@@ -54,10 +54,12 @@ class Question(ModalScreen[str | None]):
         """Select, or answer."""
         event.stop()
         event.prevent_default()
-        answers = [choice.value for choice in self._choices if choice.key == event.character]
-        if answers:
-            self.dismiss(answers[0])
-        elif event.key in ("up", "k", "shift+tab", "left"):
+        # Answers first: "j" and "k" may be the letters of some.
+        for choice in self._choices:
+            if event.character == choice.key:
+                self.dismiss(choice.value)
+                return
+        if event.key in ("up", "k", "shift+tab", "left"):
             self._move(-1)
         elif event.key in ("down", "j", "tab", "right"):
             self._move(1)
@@ -105,7 +107,6 @@ class Ask(ModalScreen[str | None]):
     """One line of input; Enter gives it, Esc or Ctrl+C gives None."""
 
     AUTO_FOCUS = "Input"
-
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "close", show=False, priority=True)]
 
     def __init__(self, question: str, value: str = "") -> None:

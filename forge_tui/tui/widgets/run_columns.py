@@ -53,7 +53,7 @@ class RunLayout:
 def plan(width: int, looks: Sequence[RunLook]) -> RunLayout:
     """The layout of a list `width` cells wide.
 
-    As it shrinks, the directory, long models, long names, the year and the mode leave, in this order.
+    As it shrinks, the directory, long models, long names, the year, the mode and the models leave, in this order.
     """
     names = max((cells.width_of(look.entry.run) for look in looks), default=0)
     types = max((cells.width_of(models_text(look.entry)) for look in looks), default=0)
@@ -68,13 +68,15 @@ def plan(width: int, looks: Sequence[RunLook]) -> RunLayout:
     if rest < 0:
         shorter = min(run - _RUN_LEAST, -rest)
         run, rest = run - shorter, rest + shorter
-    if rest >= _MODE + gap:
+    if rest < 0:
+        models, rest = 0, rest + models + gap
+    if models and rest >= _MODE + gap:
         mode, rest = _MODE, rest - _MODE - gap
     if rest >= _DAY_AND_YEAR - _DAY:
         created, rest = _DAY_AND_YEAR, rest - _DAY_AND_YEAR + _DAY
     longer = min(max(0, rest), max(0, min(names, _RUN_MOST) - run))
     run, rest = run + longer, rest - longer
-    longer = min(max(0, rest), max(0, min(types, _MODELS_MOST) - models))
+    longer = min(max(0, rest), max(0, min(types, _MODELS_MOST) - models)) if models else 0
     models, rest = models + longer, rest - longer
     if rest - gap >= _DIRECTORY_LEAST:
         directory = min(rest - gap, _DIRECTORY_MOST)

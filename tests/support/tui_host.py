@@ -1,0 +1,51 @@
+"""The app for tests: no machine is looked at, nothing is trained, and waiting is for conditions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from textual.pilot import Pilot
+
+import forge_tui.tui.app as app_module
+from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.screens.base import ForgeScreen
+
+
+class Host(ForgeApp):
+    """Opens on `first` and notes what was to be resumed; on a run it opens Watch."""
+
+    CSS_PATH = str(Path(app_module.__file__).parent / "styles.tcss")
+
+    def __init__(self, first: Callable[[], ForgeScreen], **options: Any) -> None:
+        super().__init__(host="ada@gpu7", monitor=False, **options)
+        self._first = first
+        self.resumed: list[tuple[Path, int | None]] = []
+
+    def make_screen(self, name: str) -> ForgeScreen:
+        return self._first() if name == "configure" else super().make_screen(name)
+
+    def resume_run(self, path: Path, epochs: int | None = None) -> None:
+        self.resumed.append((path, epochs))
+
+
+async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Let the app run until `condition` holds; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true"
+        await pilot.pause(0.01)
+
+
+def screen_text(app: ForgeApp) -> str:
+    """What stands on the terminal, line by line."""
+    width, height = app.size
+    return (
+        "\n".join(
+            "".join(segment.text for segment in strip).rstrip() for strip in app.screen._compositor.render_strips()
+        )
+        if width and height
+        else ""
+    )
