@@ -76,19 +76,19 @@ class ConfigureScreen(ForgeScreen):
 
     def on_screen_resume(self) -> None:
         """Back on this screen: files may have changed meanwhile."""
-        if self.is_mounted and self.draft.form is not None:
+        if self.is_there and self.draft.form is not None:
             self.panel.look_at_dataset()
 
     def draw_shell(self) -> None:
         """The shell's lines; and the verdict on the workers, once more is known of the machine."""
         super().draw_shell()
-        if self.forge.detected is not self._judged and self.is_mounted:
+        if self.forge.detected is not self._judged and self.is_there:
             self._judged = self.forge.detected
             self.panel.draw()
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Show a live run's settings, once for each run; when it has ended, the draft again."""
-        if self.draft.form is None or not self.is_mounted:
+        if self.draft.form is None or not self.is_there:
             return
         if snapshot is None or not snapshot.state.is_live:
             self._run_shown = None

@@ -79,7 +79,7 @@ class ModelScreen(ForgeScreen):
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw the model as it is in a snapshot."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         if snapshot is None:
             self.query_one("#headline", Line).show(f"Reading the run of {cells.clean(self._model_name)}…")
@@ -137,7 +137,7 @@ class ModelScreen(ForgeScreen):
 
         def done(result: tuple[tuple[Series, ...], ModelFiles] | ForgeError) -> None:
             self._reading = False
-            if not self.is_mounted:
+            if not self.is_there:
                 return
             if isinstance(result, ForgeError):
                 self._problem = str(result)

@@ -96,7 +96,7 @@ class RunsScreen(ForgeScreen):
 
     def _looked(self, result: tuple[RunLook, ...] | ForgeError) -> None:
         self._looking = False
-        if not self.is_mounted:
+        if not self.is_there:
             self._known.close()
             return
         if isinstance(result, ForgeError):
@@ -140,7 +140,7 @@ class RunsScreen(ForgeScreen):
 
         def read(result: Snapshot | ForgeError) -> None:
             self._reading = None
-            if not self.is_mounted:
+            if not self.is_there:
                 return
             if isinstance(result, ForgeError):
                 self._detail = (path, None, str(result))
@@ -335,7 +335,7 @@ class RunsScreen(ForgeScreen):
             else:
                 self.forge.tell(f"deleted: {name}")
             self._look_again = self._looking
-            if self.is_mounted:
+            if self.is_there:
                 self.look()
 
         from forge_tui import session
