@@ -42,6 +42,10 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: flo
 def screen_text(app: ForgeApp) -> str:
     """What stands on the terminal, line by line."""
     width, height = app.size
-    return "\n".join(
-        "".join(segment.text for segment in strip).rstrip() for strip in app.screen._compositor.render_strips()
-    ) if width and height else ""
+    return (
+        "\n".join(
+            "".join(segment.text for segment in strip).rstrip() for strip in app.screen._compositor.render_strips()
+        )
+        if width and height
+        else ""
+    )
