@@ -157,6 +157,28 @@ async def test_keys_move_through_the_list(maker: RunMaker) -> None:
         assert selected() == "run-0000"
 
 
+async def test_of_a_thousand_runs_only_those_in_view_are_drawn(
+    maker: RunMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker.base.mkdir()
+    maker.register_only(1000)
+    drawn: list[str] = []
+    row = run_columns.row
+
+    def counted(look, *rest):  # type: ignore[no-untyped-def]
+        drawn.append(look.entry.run)
+        return row(look, *rest)
+
+    monkeypatch.setattr(run_columns, "row", counted)
+    app = host()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: len(names(app)) == 1000 and "run-0000" in drawn)
+        assert set(drawn) <= {f"run-{number:04}" for number in range(24)}
+        drawn.clear()
+        await pilot.press("j")
+        assert set(drawn) == {"run-0000", "run-0001"}
+
+
 async def test_the_filter_shows_runs_in_which_all_words_occur(maker: RunMaker) -> None:
     maker.make("one", RunState.FAILED, [maker.failed(1)])
     maker.make("two", model_type="reasoner", mode="series")

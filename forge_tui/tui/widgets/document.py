@@ -16,6 +16,8 @@ from textual.strip import Strip
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.columns import Run
 
+# A longer word, such as a path, is broken where the line ends.
+_LONGEST_WORD = 24
 _NAMES = ("heading", "text", "label", "quiet", "active", "done", "warning", "failed")
 
 
@@ -191,6 +193,6 @@ def wrapped(paragraph: Paragraph, width: int, only_ascii: bool = False) -> list[
 def _first_part(text: str, room: int, may_be_empty: bool) -> str:
     part = cells.head(text, room)
     blank = part.rfind(" ") if not text[len(part) :].startswith(" ") else len(part)
-    if blank > len(part) // 2:
+    if len(part) - blank <= _LONGEST_WORD and part[: max(0, blank)].strip():
         return part[:blank]
     return part if part or may_be_empty else text[:1]

@@ -1,0 +1,71 @@
+"""The report of a run, as the command line and the UI write it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from run_directories import MESSAGE, RunMaker
+
+from forge_tui import session
+from forge_tui.errors import ForgeError
+from forge_tui.progress.phases import RunState
+from forge_tui.report import FORMATS, ReportFormat, export_report, write_report
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Iterator[session.Run]:
+    maker = RunMaker(tmp_path / "runs", now=100_000.0)
+    models = [maker.model(1, epoch=3), maker.failed(2, epoch=2)]
+    path = maker.make("a run", RunState.FAILED, models, reason="1 model failed\x1b[31m")
+    with session.attach(path) as attached:
+        yield attached
+    maker.close()
+
+
+def written(run: session.Run, form: ReportFormat) -> str:
+    out = io.StringIO()
+    write_report(run, form, out)
+    return out.getvalue()
+
+
+def test_text_tells_state_models_and_failures(run: session.Run) -> None:
+    lines = written(run, "text").splitlines()
+    assert lines[0] == "Run a run: failed (1 model failed [31m)"
+    assert lines[1] == "2 planner models, 100 epochs, parallel, policy shared"
+    assert any("cognate_planner_2" in line and "failed" in line and MESSAGE in line for line in lines)
+
+
+def test_json_holds_the_epochs_of_every_model(run: session.Run) -> None:
+    report = json.loads(written(run, "json"))
+    assert report["state"] == "failed"
+    assert [[epoch["epoch"] for epoch in model["history"]] for model in report["models"]] == [[1, 2, 3], [1, 2]]
+
+
+def test_csv_has_a_row_an_epoch(run: session.Run) -> None:
+    rows = list(csv.DictReader(io.StringIO(written(run, "csv"))))
+    assert [(row["model"], row["epoch"]) for row in rows] == [
+        *(("cognate_planner_1", str(epoch)) for epoch in (1, 2, 3)),
+        *(("cognate_planner_2", str(epoch)) for epoch in (1, 2)),
+    ]
+    assert rows[0]["loss"] == str(run.history(1)[0].loss)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_an_export_is_what_is_written_and_spares_what_is_there(
+    run: session.Run, tmp_path: Path, form: ReportFormat
+) -> None:
+    first, second = export_report(run, form, tmp_path), export_report(run, form, tmp_path)
+    ending = "txt" if form == "text" else form
+    assert (first.name, second.name) == (f"a_run-report.{ending}", f"a_run-report-2.{ending}")
+    if form != "json":  # that one holds the time of writing
+        assert first.read_bytes().decode() == written(run, form)
+
+
+def test_a_directory_that_takes_no_file_is_told(run: session.Run, tmp_path: Path) -> None:
+    with pytest.raises(ForgeError, match=r"cannot write .*nowhere.*: No such file or directory; use `forge-tui report"):
+        export_report(run, "text", tmp_path / "nowhere")
