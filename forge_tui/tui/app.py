@@ -10,7 +10,9 @@ from rich.text import Text
 from textual import work
 
 from forge_tui.errors import ForgeError
+from forge_tui.resources.hardware import detect
 from forge_tui.resources.manager import ResourceManager
+from forge_tui.resources.policy import DefaultThresholds, is_busy, is_low_on_memory, worker_limit
 from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
@@ -109,16 +111,21 @@ class ForgeApp(RunApp):
         manager = ResourceManager()
         self._manager = manager
         manager.on_sample(self._take_sample)
-        detected = manager.detect_system_resources()
-        limit = manager.worker_limit(6)
-        mode = "parallel" if limit.workers > 1 else "series"
-        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
-        self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
+        self._detect_again(manager.detect_system_resources())
         manager.start_monitoring(_MONITOR_SECONDS)
 
     def _take_sample(self, sample: ResourceSample) -> None:
-        """Called in the monitor's thread."""
+        """Called in the monitor's thread. What the rules say is found anew, for others may have become busy."""
         self.post_message(ResourcesChanged(sample))
+        detected = detect(usage=sample.usage)
+        if self.detected is None or _verdicts(detected) != _verdicts(self.detected):
+            self._detect_again(detected)
+
+    def _detect_again(self, detected: SystemResources) -> None:
+        limit = worker_limit(6, detected, DefaultThresholds())
+        mode = "parallel" if limit.workers > 1 else "series"
+        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
+        self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
 
     def _take_machine(self, detected: SystemResources, suggestion: str) -> None:
         self.detected, self.suggestion = detected, suggestion
@@ -220,3 +227,9 @@ class ForgeApp(RunApp):
         self._cancel_follow.set()
         if self._manager is not None:
             self._manager.stop_monitoring()
+
+
+def _verdicts(resources: SystemResources) -> tuple[bool, bool]:
+    """What of a detection changes from moment to moment and decides about workers."""
+    thresholds = DefaultThresholds()
+    return is_busy(resources, thresholds), is_low_on_memory(resources, thresholds)

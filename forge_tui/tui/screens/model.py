@@ -14,6 +14,7 @@ from forge_tui.tui import model_text
 from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.model_files import ModelFiles, read_files
 from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.screens.chart_keys import ChartKeys
 from forge_tui.tui.widgets import cells, columns
 from forge_tui.tui.widgets.chart import Chart, Series
 from forge_tui.tui.widgets.document import Document, Paragraph
@@ -22,7 +23,7 @@ from forge_tui.tui.widgets.line import Line
 READ_SECONDS = 2.0
 
 
-class ModelScreen(ForgeScreen):
+class ModelScreen(ChartKeys, ForgeScreen):
     """Two lines and the curve stay; the rest scrolls below them. z gives the text or the curve all the room."""
 
     name_of_screen: ClassVar[str] = "model"
@@ -214,34 +215,6 @@ class ModelScreen(ForgeScreen):
 
     def _unzoom(self) -> None:
         self.remove_class("-zoom-text", "-zoom-curve")
-
-    def action_zoom_in(self) -> None:
-        """Look closer at the curve."""
-        self.chart.zoom(1)
-
-    def action_zoom_out(self) -> None:
-        """Look at the curve from further away."""
-        self.chart.zoom(-1)
-
-    def action_pan_left(self) -> None:
-        """Earlier epochs."""
-        self.chart.pan(-1)
-
-    def action_pan_right(self) -> None:
-        """Later epochs."""
-        self.chart.pan(1)
-
-    def action_reset_chart(self) -> None:
-        """All epochs."""
-        self.chart.reset()
-
-    def action_log_y(self) -> None:
-        """Logarithmic or linear."""
-        self.chart.toggle_log()
-
-    def action_kinds(self) -> None:
-        """Training, validation or both."""
-        self.chart.next_kinds()
 
 
 def _text(pieces: list[columns.Run]) -> Text:

@@ -18,6 +18,7 @@ from forge_tui.progress.snapshot import Snapshot
 from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.log_lines import log_line
 from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.screens.chart_keys import ChartKeys
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.chart import Chart, Series
 from forge_tui.tui.widgets.line import Line, joined
@@ -30,7 +31,7 @@ TALL = 34
 _PANES = ("table", "chart", "log")
 
 
-class WatchScreen(ForgeScreen):
+class WatchScreen(ChartKeys, ForgeScreen):
     """Table, chart and log; below 34 lines either the chart or the log."""
 
     name_of_screen: ClassVar[str] = "watch"
@@ -396,34 +397,6 @@ class WatchScreen(ForgeScreen):
         self.table.focus()
         self._draw_divider()
 
-    # --- chart
-
-    def action_zoom_in(self) -> None:
-        """Look closer."""
-        self.chart.zoom(1)
-
-    def action_zoom_out(self) -> None:
-        """Look from further away."""
-        self.chart.zoom(-1)
-
-    def action_pan_left(self) -> None:
-        """Earlier epochs."""
-        self.chart.pan(-1)
-
-    def action_pan_right(self) -> None:
-        """Later epochs."""
-        self.chart.pan(1)
-
-    def action_reset_chart(self) -> None:
-        """All epochs."""
-        self.chart.reset()
-
-    def action_log_y(self) -> None:
-        """Logarithmic or linear."""
-        self.chart.toggle_log()
-        self._draw_divider()
-
-    def action_kinds(self) -> None:
-        """Training, validation or both."""
-        self.chart.next_kinds()
+    def chart_looks_different(self) -> None:
+        """Scale and kinds stand in the divider."""
         self._draw_divider()
