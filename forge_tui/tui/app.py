@@ -81,6 +81,7 @@ class ForgeApp(RunApp):
             self.register_theme(theme)
         wanted = self.options.theme or self.choices.get("theme", "")
         self.use_theme(wanted if wanted in THEMES else self._fitting_theme())
+        self.set_class(self.glyphs.ascii, "-ascii")
         watching = self.run_watched is not None or self._start_with is not None
         self.push_screen(self.make_screen("watch" if watching else "configure"))
         self.call_after_refresh(self._fill)

@@ -30,8 +30,15 @@ class Line(Widget):
             self.refresh()
 
     def render(self) -> Text:
-        """The text."""
-        return self._text
+        """The text; with plain characters only where the app draws so."""
+        if not self.app.has_class("-ascii"):
+            return self._text
+        plain = self._text.copy()
+        if plain.cell_len > self.size.width:
+            plain.truncate(max(0, self.size.width - 1), overflow="crop")
+            plain.append("~")
+        plain.plain = plain.plain.replace("…", "~").replace("×", "x").replace("—", "-").replace("·", "-")
+        return plain
 
 
 def _plain(text: str | Text) -> Text:
