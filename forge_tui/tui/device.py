@@ -1,0 +1,210 @@
+"""The terminal this process draws on, written to in a way that a stalled or vanished terminal cannot block for good."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import select
+import signal
+import sys
+import termios
+import time
+from collections.abc import Iterator
+from typing import Any
+
+_POLL_MILLISECONDS = 100
+_RESTORE_SECONDS = 0.3
+
+# A string terminator first: what was cut off in the middle must not swallow what follows. The keyboard protocol is
+# popped on the alternate screen, which has a stack of its own. DEC 1049 must come once only: on the normal screen
+# it would put the cursor back to where it was when the screens opened.
+LEAVE = (
+    "\x1b\\\x1b[?2026l"
+    "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"
+    "\x1b[?2004l\x1b[?1004l\x1b[?2048l\x1b[?7h\x1b[<u\x1b[0m\x1b[?1049l\x1b[?25h"
+)
+PUSH_TITLE = "\x1b[22;2t"
+POP_TITLE = "\x1b[23;2t"
+
+
+class TerminalDevice:
+    """Standard input and standard error as one terminal, with its modes as they were before.
+
+    It stands in for the file that Textual's writer thread writes to. `write` waits for a stalled terminal until
+    `abandon` is called, and then drops what comes, so that the event loop behind the writer can end.
+    """
+
+    def __init__(self) -> None:
+        self.input = _fileno(sys.__stdin__, 0)
+        self.output = _fileno(sys.__stderr__, 2)
+        self.encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"
+        self.before = attributes(self.input)
+        self.entered = False
+        """Whether the terminal is in the modes of the screens: alternate screen, raw input, mouse."""
+        self.title_pushed = False
+        self._abandoned = False
+        self._gone = False
+        # Opened anew: O_NONBLOCK belongs to the open file, and the one behind standard error is the shell's too.
+        self._private = _open_again(self.output)
+
+    def write(self, text: str) -> int:
+        """Write all of `text`, waiting while the terminal takes no more; after `abandon` or a hang-up, drop it."""
+        left = memoryview(text.encode(self.encoding, errors="replace"))
+        while left and not self._abandoned and not self._gone:
+            try:
+                left = left[os.write(self._descriptor, left) :]
+            except BlockingIOError:
+                self._wait_for_room(_POLL_MILLISECONDS)
+            except OSError:
+                self._gone = True
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing is held back here."""
+
+    def fileno(self) -> int:
+        """The file descriptor of standard error."""
+        return self.output
+
+    def isatty(self) -> bool:
+        """Whether standard error is a terminal."""
+        return os.isatty(self.output)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether output was dropped, so that the modes are not known to have been left."""
+        return self._abandoned or self._gone
+
+    def abandon(self) -> None:
+        """Drop all further output: whoever waits in `write` comes back within 0.1 s. Callable from any thread."""
+        self._abandoned = True
+
+    def size(self) -> tuple[int, int]:
+        """Columns and rows; 80 by 24 where the terminal does not know (a serial line, a container)."""
+        for descriptor in (self.output, self.input):
+            with contextlib.suppress(OSError):
+                columns, rows = os.get_terminal_size(descriptor)
+                if columns > 0 and rows > 0:
+                    return columns, rows
+        return 80, 24
+
+    def restore(self, farewell: str = "") -> None:
+        """Put the terminal back as it was, without ever waiting longer than 0.3 s; does nothing where it is as it was.
+
+        For when Textual could not: what a stalled terminal has not taken is thrown away. `farewell` is added on the
+        normal screen. Callable from any thread.
+        """
+        if not self.entered:
+            return
+        self.entered = False
+        with not_stopped_by_job_control():
+            if self._abandoned:
+                for act, how in ((termios.tcflow, termios.TCOON), (termios.tcflush, termios.TCOFLUSH)):
+                    with contextlib.suppress(termios.error):
+                        act(self.output, how)
+            leave = LEAVE + (POP_TITLE if self.title_pushed else "")
+            self._write_without_blocking((leave + farewell.replace("\n", "\r\n")).encode(self.encoding, "replace"))
+            if self.before is not None and in_foreground(self.input):
+                set_attributes(self.input, self.before)
+                with contextlib.suppress(termios.error):
+                    termios.tcflush(self.input, termios.TCIFLUSH)
+
+    def close(self) -> None:
+        """Give back the private file descriptor."""
+        if self._private is not None:
+            os.close(self._private)
+            self._private = None
+
+    @property
+    def _descriptor(self) -> int:
+        return self.output if self._private is None else self._private
+
+    def _wait_for_room(self, milliseconds: float) -> None:
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLOUT)
+        poll.poll(milliseconds)
+
+    def _write_without_blocking(self, data: bytes) -> None:
+        deadline = time.monotonic() + _RESTORE_SECONDS
+        was_blocking = os.get_blocking(self._descriptor)
+        os.set_blocking(self._descriptor, False)
+        try:
+            while data and time.monotonic() < deadline:
+                try:
+                    data = data[os.write(self._descriptor, data) :]
+                except BlockingIOError:
+                    self._wait_for_room(20)
+        except OSError:
+            self._gone = True
+        finally:
+            os.set_blocking(self._descriptor, was_blocking)
+
+
+def attributes(descriptor: int) -> list[Any] | None:
+    """The terminal modes of `descriptor`; None where it is no terminal, or one that hung up."""
+    try:
+        return termios.tcgetattr(descriptor)
+    except termios.error:
+        return None
+
+
+def set_attributes(descriptor: int, modes: list[Any]) -> bool:
+    """Set terminal modes at once, output waiting or not; say whether the terminal took them.
+
+    From a background job this stops the whole job until the shell brings it to the foreground (SIGTTOU).
+    """
+    while True:
+        try:
+            termios.tcsetattr(descriptor, termios.TCSANOW, modes)
+        except termios.error as error:
+            # A handled SIGCONT interrupts the call instead of repeating it.
+            if error.args[0] == errno.EINTR:
+                continue
+            return False
+        return True
+
+
+def in_foreground(descriptor: int) -> bool:
+    """Whether this process belongs to the terminal's foreground job, or the terminal knows no jobs."""
+    try:
+        return os.tcgetpgrp(descriptor) == os.getpgrp()
+    except OSError:
+        return True
+
+
+def wait_for_foreground(descriptor: int) -> bool:
+    """Stop until the shell gives the terminal back; False where it never will (hung up, or no shell left)."""
+    modes = attributes(descriptor)
+    return modes is not None and set_attributes(descriptor, modes)
+
+
+@contextlib.contextmanager
+def not_stopped_by_job_control() -> Iterator[None]:
+    """Let a background job, on its way out, write to the terminal instead of being stopped for it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _fileno(stream: Any, otherwise: int) -> int:
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return otherwise
+
+
+def _open_again(descriptor: int) -> int | None:
+    """Open the terminal behind `descriptor` once more, non-blocking.
+
+    By its name; or, where that cannot be opened (after `su`, or unseen from a container), as the controlling terminal.
+    """
+    if not os.isatty(descriptor):
+        return None
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    for name in (lambda: os.ttyname(descriptor), lambda: "/dev/tty"):
+        with contextlib.suppress(OSError):
+            return os.open(name(), flags)
+    return None

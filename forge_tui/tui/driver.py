@@ -1,0 +1,171 @@
+"""Textual's Linux driver, mended where it trusts the terminal: stalls, hang-ups, stops from outside, its size.
+
+Each change says what Textual 8.2.8 does otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+from codecs import getincrementaldecoder
+from collections.abc import Callable
+from typing import Any
+
+from textual._xterm_parser import XTermParser
+from textual.app import App
+from textual.drivers.linux_driver import LinuxDriver
+
+from forge_tui.text import printable
+from forge_tui.tui.device import (
+    POP_TITLE,
+    PUSH_TITLE,
+    TerminalDevice,
+    attributes,
+    in_foreground,
+    not_stopped_by_job_control,
+    set_attributes,
+    wait_for_foreground,
+)
+from forge_tui.tui.guard import Guard
+
+_TICK_SECONDS = 0.1
+
+
+class TerminalDriver(LinuxDriver):
+    """Drives one terminal under a `Guard`."""
+
+    def __init__(
+        self,
+        app: App[Any],
+        *,
+        device: TerminalDevice,
+        guard: Guard,
+        debug: bool = False,
+        mouse: bool = True,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        super().__init__(app, debug=debug, mouse=mouse, size=size or device.size())
+        self._device = device
+        self._guard = guard
+        self._raw: list[Any] | None = None
+        self._file: Any = device
+        self.fileno = device.input
+
+    # Textual asks standard output, which may be a file, and lets COLUMNS and LINES freeze the size.
+    def _get_terminal_size(self) -> tuple[int, int]:
+        return self._device.size()
+
+    # Textual stops and restarts inside the signal handler, where the writer's queue may be locked, and restarts after
+    # a stop from outside too: a second input thread and a second writer. Here the guard hands both over to the loop.
+    def _sigtstp_application(self, *_: object) -> None:
+        """Nothing: the guard has the signal already."""
+
+    def _sigcont_application(self, *_: object) -> None:
+        """Before anything is drawn again, wait for the shell to give the terminal back."""
+        if self._device.entered and not self._guard.leaving:
+            wait_for_foreground(self.fileno)
+
+    def write(self, data: str) -> None:
+        """Write to the terminal; nothing while it is not ours."""
+        if self._device.entered:
+            super().write(data)
+
+    def start_application_mode(self) -> None:
+        """Take the terminal, unless the app was asked to leave while it was suspended."""
+        if self._guard.leaving or self._device.entered or not wait_for_foreground_if_terminal(self.fileno):
+            return
+        self._device.entered = True
+        super().start_application_mode()
+        self._raw = attributes(self.fileno)
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back, from the background too, where setting its modes would stop this process."""
+        if not self._device.entered:
+            return
+        if not in_foreground(self.fileno):
+            self.attrs_before = None
+        with not_stopped_by_job_control():
+            if self._mouse_pixels:
+                self.write("\x1b[?1016l")
+                self._mouse_pixels = False
+            if self._device.title_pushed:
+                self.write(POP_TITLE)
+                self._device.title_pushed = False
+            super().stop_application_mode()
+
+    def disable_input(self) -> None:
+        """Read no more."""
+        if self._device.entered:
+            with not_stopped_by_job_control():
+                super().disable_input()
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        super().close()
+        if not self._device.abandoned:
+            self._device.entered = False
+
+    def take_back(self) -> None:
+        """Set all modes again: after a stop from outside, the shell has had the terminal meanwhile."""
+        if not self._device.entered:
+            return
+        if self._raw is not None:
+            set_attributes(self.fileno, self._raw)
+        self.write("\x1b[?1049h\x1b[?25l\x1b[?1004h\x1b[?2004h\x1b[?7l\x1b[0m")
+        self._enable_mouse_support()
+
+    def set_mouse(self, on: bool) -> None:
+        """Take the mouse, or leave it to the terminal, so that text can be marked with it."""
+        if on == self._mouse:
+            return
+        if on:
+            self._mouse = True
+            self._enable_mouse_support()
+        else:
+            self._disable_mouse_support()
+            self._mouse = False
+
+    def set_title(self, text: str) -> None:
+        """Set the terminal's title; the earlier one comes back when the screens close."""
+        if not self._device.title_pushed:
+            self._device.title_pushed = True
+            self.write(PUSH_TITLE)
+        self.write(f"\x1b]2;{printable(text)}\x07")
+
+    # Textual goes on reading at the end of the input: a whole core until it is killed.
+    def run_input_thread(self) -> None:
+        """Read keys and mouse until the app ends or the input does."""
+        with selectors.SelectSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            parser = XTermParser(self._debug)
+            decode = getincrementaldecoder("utf-8")(errors="replace").decode
+            while not self.exit_event.is_set():
+                if not self._read_events(selector, parser, decode, _TICK_SECONDS):
+                    self._guard.hang_up()
+                    return
+            self._read_events(selector, parser, decode, 0)
+
+    def _read_events(
+        self, selector: selectors.BaseSelector, parser: XTermParser, decode: Callable[[bytes], str], seconds: float
+    ) -> bool:
+        """Pass on what came within `seconds`; False at the end of the input."""
+        if selector.select(seconds):
+            try:
+                data = os.read(self.fileno, 4096)
+            except OSError:
+                return False
+            # A terminal in line mode gives nothing for Ctrl+D: no end, unless it hung up.
+            if not data and not os.isatty(self.fileno):
+                return False
+            for event in parser.feed(decode(data)):
+                self.process_message(event)
+        for event in parser.tick():
+            self.process_message(event)
+        return True
+
+
+def wait_for_foreground_if_terminal(descriptor: int) -> bool:
+    """As `wait_for_foreground`, but at once True for what is no terminal."""
+    return not os.isatty(descriptor) or wait_for_foreground(descriptor)
+
+
