@@ -15,6 +15,7 @@ from rich.segment import Segment
 from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter
+from textual.worker import WorkerFailed
 
 from forge_tui.tui.device import TerminalDevice
 from forge_tui.tui.driver import TerminalDriver
@@ -70,7 +71,8 @@ class TerminalApp(App[int]):
         # Textual prints boxes with all local variables, as wide as the terminal: hundreds of lines to a bug report, and
         # with whatever secrets the variables hold.
         if not self.crash and self._exception is not None:
-            self.crash = "".join(traceback.format_exception(self._exception))
+            error = self._exception
+            self.crash = "".join(traceback.format_exception(error.error if isinstance(error, WorkerFailed) else error))
         self._close_messages_no_wait()
 
     @property

@@ -120,8 +120,7 @@ class Pty:
 
         found: dict[str, Any] = self.wait(told, f"the job to be {event}", reading=reading)
         if reading:
-            while self._take(0.0, reading):
-                pass
+            self.take_all()
         return found
 
     def wait_for_report(self, line: str) -> None:
@@ -136,6 +135,11 @@ class Pty:
             self._take(0.5, reading=False)
             if not self.reports:
                 return
+
+    def take_all(self) -> None:
+        """Take what output there is: of an app that has ended, the rest."""
+        while self._take(0.0, True):
+            pass
 
     # What there is to see
 
@@ -170,6 +174,8 @@ class Pty:
         assert self.keyboard_protocols() == 0
 
     def _size(self) -> tuple[int, int]:
+        if self.master < 0:
+            return 80, 24
         rows, columns, _, _ = struct.unpack("HHHH", fcntl.ioctl(self.master, termios.TIOCGWINSZ, bytes(8)))
         return columns, rows
 

@@ -85,6 +85,7 @@ def test_a_stalled_terminal_is_left_in_order(terminal: Pty) -> None:
     exited = terminal.wait_for_event("exited", reading=False)
     terminal.wait_for_report("unmounted")
     terminal.wait_for_report("returned")
+    terminal.take_all()
     terminal.assert_left(exited, 128 + signal.SIGTERM)
     assert FAREWELL not in terminal.text()  # it was dropped with the rest: nothing may wait for this terminal
 
@@ -106,8 +107,7 @@ def test_an_app_that_does_not_answer_on_a_stalled_terminal_is_ended(terminal: Pt
     terminal.wait_for_silence()
     terminal.kill(signal.SIGTERM)
     exited = terminal.wait_for_event("exited", reading=False)
-    terminal.wait_for_silence()
-    terminal.wait(lambda: not terminal._take(0.0, True), "all output")
+    terminal.take_all()
     terminal.assert_left(exited, 128 + signal.SIGTERM)
 
 

@@ -6,6 +6,7 @@ the job, and whether the terminal's modes were then as at the start.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -51,10 +52,8 @@ def main() -> None:
 
 
 def take_terminal() -> None:
-    try:
+    with contextlib.suppress(OSError):  # it may have hung up
         os.tcsetpgrp(0, os.getpgrp())
-    except OSError as error:
-        print(f"no terminal any more: {error}", file=sys.stderr)
 
 
 def tell(event: str, before: list[object], **more: object) -> None:
