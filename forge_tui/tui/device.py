@@ -9,6 +9,7 @@ import select
 import signal
 import sys
 import termios
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -45,6 +46,8 @@ class TerminalDevice:
         self.title_pushed = False
         self._abandoned = False
         self._gone = False
+        self._ours = threading.Event()
+        self._ours.set()
         # Opened anew: O_NONBLOCK belongs to the open file, and the one behind standard error is the shell's too.
         self._private = _open_again(self.output)
 
@@ -52,6 +55,8 @@ class TerminalDevice:
         """Write all of `text`, waiting while the terminal takes no more; after `abandon` or a hang-up, drop it."""
         left = memoryview(text.encode(self.encoding, errors="replace"))
         while left and not self._abandoned and not self._gone:
+            if not self._ours.wait(_POLL_MILLISECONDS / 1000):
+                continue
             try:
                 left = left[os.write(self._descriptor, left) :]
             except BlockingIOError:
@@ -79,6 +84,14 @@ class TerminalDevice:
     def abandon(self) -> None:
         """Drop all further output: whoever waits in `write` comes back within 0.1 s. Callable from any thread."""
         self._abandoned = True
+
+    def hold(self) -> None:
+        """Make `write` wait until `release`: another job has the terminal."""
+        self._ours.clear()
+
+    def release(self) -> None:
+        """Let `write` go on."""
+        self._ours.set()
 
     def size(self) -> tuple[int, int]:
         """Columns and rows; 80 by 24 where the terminal does not know (a serial line, a container)."""
@@ -174,7 +187,12 @@ def in_foreground(descriptor: int) -> bool:
 
 
 def wait_for_foreground(descriptor: int) -> bool:
-    """Stop until the shell gives the terminal back; False where it never will (hung up, or no shell left)."""
+    """Stop until the shell gives the terminal back; False where it never will (hung up, or no shell left).
+
+    True at once where this job has the terminal, or `descriptor` is none.
+    """
+    if in_foreground(descriptor):
+        return True
     modes = attributes(descriptor)
     return modes is not None and set_attributes(descriptor, modes)
 

@@ -24,7 +24,6 @@ from forge_tui.tui.device import (
     in_foreground,
     not_stopped_by_job_control,
     set_attributes,
-    wait_for_foreground,
 )
 from forge_tui.tui.guard import Guard
 
@@ -61,9 +60,9 @@ class TerminalDriver(LinuxDriver):
         """Nothing: the guard has the signal already."""
 
     def _sigcont_application(self, *_: object) -> None:
-        """Before anything is drawn again, wait for the shell to give the terminal back."""
-        if self._device.entered and not self._guard.leaving:
-            wait_for_foreground(self.fileno)
+        """Draw nothing until the guard has found that the shell gave the terminal back."""
+        if self._device.entered and not self._guard.leaving and not in_foreground(self.fileno):
+            self._device.hold()
 
     def write(self, data: str) -> None:
         """Write to the terminal; nothing while it is not ours."""
@@ -72,7 +71,7 @@ class TerminalDriver(LinuxDriver):
 
     def start_application_mode(self) -> None:
         """Take the terminal, unless the app was asked to leave while it was suspended."""
-        if self._guard.leaving or self._device.entered or not wait_for_foreground_if_terminal(self.fileno):
+        if self._device.entered or not self._guard.comes_back():
             return
         self._device.entered = True
         super().start_application_mode()
@@ -162,10 +161,3 @@ class TerminalDriver(LinuxDriver):
         for event in parser.tick():
             self.process_message(event)
         return True
-
-
-def wait_for_foreground_if_terminal(descriptor: int) -> bool:
-    """As `wait_for_foreground`, but at once True for what is no terminal."""
-    return not os.isatty(descriptor) or wait_for_foreground(descriptor)
-
-

@@ -11,13 +11,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from forge_tui.tui.device import TerminalDevice
+from forge_tui.tui.device import TerminalDevice, in_foreground, wait_for_foreground
 
 LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 GRACE_SECONDS = 2.0
 """How long an app may take to leave after it was asked."""
 ABANDON_SECONDS = 1.0
 """After which a terminal that takes no output is given up, so that the app can still leave by itself."""
+_TOGETHER_SECONDS = 0.1
 _FAREWELL_SIGNAL = b"\0"
 
 
@@ -37,6 +38,8 @@ class Guard:
         self.farewell: Callable[[], str] = str
         """What to print after a forced end; called in the guard's thread."""
         self._signum = 0
+        self._asked = threading.Event()
+        self._in_background = False
         self._deadline: float | None = None
         self._earlier: dict[int, Any] = {}
         self._earlier_wakeup = -1
@@ -73,12 +76,24 @@ class Guard:
         os.close(self._reading)
         os.close(self._writing)
 
+    def comes_back(self) -> bool:
+        """After a suspension, wait for the shell to give the terminal back; False if there is to be an end instead.
+
+        Called in the main thread.
+        """
+        if in_foreground(self._device.input):
+            return not self.leaving
+        # `kill %1` sends a stopped job SIGTERM and SIGCONT together, and another thread may have taken the first.
+        if self.leaving or self._asked.wait(_TOGETHER_SECONDS):
+            return False
+        return wait_for_foreground(self._device.input) and not self.leaving
+
     def hang_up(self) -> None:
         """Leave because the terminal is gone or its input has ended. Callable from any thread."""
         os.write(self._writing, bytes([signal.SIGHUP]))
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        # In the main thread; a SIGCONT in the same instant must know that there is nothing to come back for.
+        # The guard's thread learns it from the pipe; the main thread must know it before it runs on.
         self._signum = self._signum or signum
 
     def _watch(self) -> None:
@@ -86,7 +101,12 @@ class Guard:
         poll.register(self._reading, select.POLLIN)
         poll.register(self._device.input, 0)  # POLLHUP and POLLERR come without being asked for
         while True:
-            for descriptor, _ in poll.poll(self._milliseconds_left()):
+            happened = poll.poll(self._milliseconds_left())
+            if not happened and self._in_background and not self.leaving:
+                # This stops the whole job. What continues it sends a SIGCONT, answered next.
+                if not wait_for_foreground(self._device.input):
+                    self._answer(signal.SIGHUP)
+            for descriptor, _ in happened:
                 if descriptor == self._reading:
                     for signum in os.read(self._reading, 512):
                         if signum == 0:
@@ -101,15 +121,20 @@ class Guard:
         if signum == signal.SIGTSTP:
             self.suspend()
         elif signum == signal.SIGCONT:
-            self.resumed()
+            self._in_background = self._device.entered and not in_foreground(self._device.input)
+            if not self._in_background:
+                self._device.release()
+                self.resumed()
         elif signum in LEAVING and self._deadline is None:
             self._signum = self._signum or signum
+            self._asked.set()
+            self._device.release()
             self._deadline = time.monotonic() + GRACE_SECONDS
             self.leave(self._signum)
 
     def _milliseconds_left(self) -> float | None:
         if self._deadline is None:
-            return None
+            return _TOGETHER_SECONDS * 1000 if self._in_background else None
         until = self._deadline if self._device.abandoned else self._deadline - GRACE_SECONDS + ABANDON_SECONDS
         return max(0.0, (until - time.monotonic()) * 1000) + 1
 

@@ -34,6 +34,8 @@ class Pty:
         self.output = b""
         self.reports: list[str] = []
         self.events: list[dict[str, Any]] = []
+        self._looked_at: object = None
+        self._text = ""
         self._unfinished = {"reports": b"", "events": b""}
         self.master, slave = pty.openpty()
         self.resize(columns, rows)
@@ -145,6 +147,11 @@ class Pty:
 
     def text(self) -> str:
         """The screen as text: what was drawn since the alternate screen was last opened or left."""
+        if self._looked_at != (state := (len(self.output), self._size())):
+            self._looked_at, self._text = state, self._look()
+        return self._text
+
+    def _look(self) -> str:
         drawn = re.split(rb"\x1b\[\?1049[hl]", self.output)[-1].decode("utf-8", "replace")
         screen = pyte.Screen(*self._size())
         pyte.Stream(screen).feed(_NOT_FOR_PYTE.sub("", drawn))

@@ -24,8 +24,11 @@ def main() -> None:
     before = termios.tcgetattr(0)
     job = os.fork()
     if job == 0:
-        os.setpgid(0, 0)
-        os.tcsetpgrp(0, os.getpid())
+        if "SESSION_LEADER" in os.environ:
+            os.setsid()  # as under tmux or sshd, where there is no shell
+        else:
+            os.setpgid(0, 0)
+            os.tcsetpgrp(0, os.getpid())
         for signum in (signal.SIGTTOU, signal.SIGTTIN, signal.SIGTSTP, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
             signal.signal(signum, signal.SIG_DFL)
         if "IGNORE_HANGUP" in os.environ:

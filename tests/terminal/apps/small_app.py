@@ -13,6 +13,8 @@ import time
 
 from rich.text import Text
 from textual.app import ComposeResult
+from textual.events import Key, Resize
+from textual.geometry import Size
 from textual.widgets import Static
 
 from forge_tui.tui.terminal import TerminalApp, run_app
@@ -36,6 +38,7 @@ class SmallApp(TerminalApp):
     ]
     CSS = "Toast { width: 76; } #flood { height: 1fr; color: red; background: blue; }"
     seen = ""
+    shown_size = Size(0, 0)
 
     def compose(self) -> ComposeResult:
         yield Static("", id="line", markup=False)
@@ -49,15 +52,17 @@ class SmallApp(TerminalApp):
     def on_unmount(self) -> None:
         report("unmounted")
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: Resize) -> None:
+        self.shown_size = event.size  # this handler comes before the app's own, which sets `size`
         self.show()
 
-    def on_key(self, event: object) -> None:
-        self.seen += getattr(event, "character", None) or "?"
-        self.show()
+    def on_key(self, event: Key) -> None:
+        if event.is_printable:
+            self.seen += event.character or ""
+            self.show()
 
     def show(self) -> None:
-        self.query_one("#line", Static).update(f"ready keys={self.seen} size={self.size.width}x{self.size.height}")
+        self.query_one("#line", Static).update(f"ready keys={self.seen} size={self.shown_size.width}x{self.shown_size.height}")
 
     def tick(self) -> None:
         report("tick")
