@@ -102,26 +102,23 @@ class TerminalDevice:
                     return columns, rows
         return 80, 24
 
-    def restore(self, farewell: str = "") -> None:
-        """Put the terminal back as it was, without ever waiting longer than 0.3 s; does nothing where it is as it was.
+    def restore(self, farewell: str = "") -> bool:
+        """Put the terminal back as it was, never waiting longer than 0.3 s; False where there was nothing to do.
 
         For when Textual could not: what a stalled terminal has not taken is thrown away. `farewell` is added on the
         normal screen. Callable from any thread.
         """
         if not self.entered:
-            return
+            return False
         self.entered = False
         with not_stopped_by_job_control():
-            if self._abandoned:
-                for act, how in ((termios.tcflow, termios.TCOON), (termios.tcflush, termios.TCOFLUSH)):
-                    with contextlib.suppress(termios.error):
-                        act(self.output, how)
             leave = LEAVE + (POP_TITLE if self.title_pushed else "")
             self._write_without_blocking((leave + farewell.replace("\n", "\r\n")).encode(self.encoding, "replace"))
             if self.before is not None and in_foreground(self.input):
                 set_attributes(self.input, self.before)
                 with contextlib.suppress(termios.error):
                     termios.tcflush(self.input, termios.TCIFLUSH)
+        return True
 
     def close(self) -> None:
         """Give back the private file descriptor."""
@@ -138,10 +135,19 @@ class TerminalDevice:
         poll.register(self._descriptor, select.POLLOUT)
         poll.poll(milliseconds)
 
+    def _throw_away_output(self) -> None:
+        """Make room, and wake the writer that may be waiting for it: flushing does not, stopping and starting does."""
+        with contextlib.suppress(termios.error):
+            termios.tcflush(self.output, termios.TCOFLUSH)
+            termios.tcflow(self.output, termios.TCOOFF)
+            termios.tcflow(self.output, termios.TCOON)
+
     def _write_without_blocking(self, data: bytes) -> None:
         deadline = time.monotonic() + _RESTORE_SECONDS
         was_blocking = os.get_blocking(self._descriptor)
         os.set_blocking(self._descriptor, False)
+        if self._abandoned:
+            self._throw_away_output()
         try:
             while data and time.monotonic() < deadline:
                 try:

@@ -50,6 +50,11 @@ class TerminalDriver(LinuxDriver):
         self._file: Any = device
         self.fileno = device.input
 
+    @property
+    def leaving(self) -> bool:
+        """Whether the app was asked to leave by a signal or a hang-up."""
+        return self._guard.leaving
+
     # Textual asks standard output, which may be a file, and lets COLUMNS and LINES freeze the size.
     def _get_terminal_size(self) -> tuple[int, int]:
         return self._device.size()

@@ -102,10 +102,9 @@ class Guard:
         poll.register(self._device.input, 0)  # POLLHUP and POLLERR come without being asked for
         while True:
             happened = poll.poll(self._milliseconds_left())
-            if not happened and self._in_background and not self.leaving:
-                # This stops the whole job. What continues it sends a SIGCONT, answered next.
-                if not wait_for_foreground(self._device.input):
-                    self._answer(signal.SIGHUP)
+            # Waiting stops the whole job. What continues it sends a SIGCONT, answered next.
+            if self._in_background and not happened and not wait_for_foreground(self._device.input):
+                self._answer(signal.SIGHUP)
             for descriptor, _ in happened:
                 if descriptor == self._reading:
                     for signum in os.read(self._reading, 512):
@@ -121,12 +120,13 @@ class Guard:
         if signum == signal.SIGTSTP:
             self.suspend()
         elif signum == signal.SIGCONT:
-            self._in_background = self._device.entered and not in_foreground(self._device.input)
+            self._in_background = self._device.entered and not self.leaving and not in_foreground(self._device.input)
             if not self._in_background:
                 self._device.release()
                 self.resumed()
         elif signum in LEAVING and self._deadline is None:
             self._signum = self._signum or signum
+            self._in_background = False
             self._asked.set()
             self._device.release()
             self._deadline = time.monotonic() + GRACE_SECONDS

@@ -20,7 +20,7 @@ def suspend_problem() -> str:
 def stop_job() -> None:
     """Stop this process's whole job until the shell continues it.
 
-    The whole job, for a launcher in between (`uv run`, a script) must stop too, or the shell would go on waiting for it.
+    All of it: if a launcher in between (`uv run`, a script) did not stop, the shell would go on waiting for it.
     """
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     try:

@@ -22,7 +22,6 @@ from forge_tui.tui.driver import TerminalDriver
 from forge_tui.tui.guard import Guard
 from forge_tui.tui.suspend import stop_job, suspend_problem
 
-
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
 
 
@@ -36,7 +35,10 @@ class TerminalApp(App[int]):
     """The traceback of the error that ended the app."""
 
     def leave(self, signum: int) -> None:
-        """Leave because a signal asks for it (SIGHUP: the terminal is gone); the process ends 2 s later at the latest."""
+        """Leave because a signal asks for it (SIGHUP: the terminal is gone).
+
+        The process ends 2 s later at the latest.
+        """
         self.exit(return_code=128 + signum)
 
     def action_suspend_process(self) -> None:
@@ -81,7 +83,8 @@ class TerminalApp(App[int]):
 
     def _suspend(self) -> None:
         with self.suspend():
-            stop_job()
+            if self._terminal_driver is not None and not self._terminal_driver.leaving:
+                stop_job()
 
     def _resumed(self) -> None:
         """The process was stopped from outside and goes on."""
@@ -124,8 +127,8 @@ def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
             except Exception:
                 app.crash = app.crash or traceback.format_exc()
             finally:
-                device.restore()
-            device.write(_ending(app))
+                if not device.restore(_ending(app)):
+                    device.write(_ending(app))
             return 128 + guard.signum if guard.leaving else _status(app, result)
     finally:
         device.close()
@@ -143,6 +146,8 @@ async def _run(app: TerminalApp, guard: Guard, mouse: bool) -> int | None:
     guard.leave = functools.partial(soon, app.leave)
     guard.suspend = functools.partial(soon, app.action_suspend_process)
     guard.resumed = functools.partial(soon, app._resumed)
+    if guard.leaving:  # the guard had nobody to tell
+        guard.leave(guard.signum)
     return await app.run_async(mouse=mouse)
 
 

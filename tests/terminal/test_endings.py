@@ -78,16 +78,19 @@ def test_an_ignored_hang_up_signal_stays_ignored() -> None:
         terminal.assert_left(terminal.wait_for_event("exited"), 0)
 
 
-def test_a_stalled_terminal_is_left_in_order(terminal: Pty) -> None:
-    terminal.send("s")
-    terminal.wait_for_silence()
+@pytest.mark.parametrize("keys", ["s", "sq", "s\x1a"])
+def test_a_stalled_terminal_is_left_in_order(terminal: Pty, keys: str) -> None:
+    """Also when it stalls while the app leaves or is being suspended."""
+    for key in keys:
+        terminal.send(key)
+        terminal.wait_for_silence()
     terminal.kill(signal.SIGTERM)
     exited = terminal.wait_for_event("exited", reading=False)
     terminal.wait_for_report("unmounted")
     terminal.wait_for_report("returned")
     terminal.take_all()
     terminal.assert_left(exited, 128 + signal.SIGTERM)
-    assert FAREWELL not in terminal.text()  # it was dropped with the rest: nothing may wait for this terminal
+    assert terminal.text() == FAREWELL
 
 
 def test_an_app_that_does_not_answer_is_ended(terminal: Pty) -> None:
@@ -109,6 +112,19 @@ def test_an_app_that_does_not_answer_on_a_stalled_terminal_is_ended(terminal: Pt
     exited = terminal.wait_for_event("exited", reading=False)
     terminal.take_all()
     terminal.assert_left(exited, 128 + signal.SIGTERM)
+
+
+def test_a_stalled_terminal_that_cannot_be_opened_again_is_left_too() -> None:
+    """As after `su` without a controlling terminal: only the shell's own, blocking file descriptor is there."""
+    closed = "import forge_tui.tui.device as device; device._open_again = lambda descriptor: None"
+    with Pty("-c", f"{closed}\nexec(open({str(APP)!r}).read())") as terminal:
+        terminal.wait_for_text("ready")
+        terminal.send("s")
+        terminal.wait_for_silence()
+        terminal.kill(signal.SIGTERM)
+        exited = terminal.wait_for_event("exited", reading=False)
+        terminal.take_all()
+        terminal.assert_left(exited, 128 + signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

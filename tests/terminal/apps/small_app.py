@@ -62,7 +62,9 @@ class SmallApp(TerminalApp):
             self.show()
 
     def show(self) -> None:
-        self.query_one("#line", Static).update(f"ready keys={self.seen} size={self.shown_size.width}x{self.shown_size.height}")
+        self.query_one("#line", Static).update(
+            f"ready keys={self.seen} size={self.shown_size.width}x{self.shown_size.height}"
+        )
 
     def tick(self) -> None:
         report("tick")
