@@ -111,7 +111,7 @@ class TerminalDriver(LinuxDriver):
 
     def take_back(self) -> None:
         """Set all modes again: after a stop from outside, the shell has had the terminal meanwhile."""
-        if not self._device.entered:
+        if not self._device.entered or self.leaving or not in_foreground(self.fileno):
             return
         if self._raw is not None:
             set_attributes(self.fileno, self._raw)

@@ -119,8 +119,8 @@ class Guard:
     def _answer(self, signum: int) -> None:
         if signum == signal.SIGTSTP:
             self.suspend()
-        elif signum == signal.SIGCONT:
-            self._in_background = self._device.entered and not self.leaving and not in_foreground(self._device.input)
+        elif signum == signal.SIGCONT and not self.leaving:
+            self._in_background = self._device.entered and not in_foreground(self._device.input)
             if not self._in_background:
                 self._device.release()
                 self.resumed()

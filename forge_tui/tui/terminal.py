@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import re
+import sys
 import traceback
 from collections.abc import Sequence
 from typing import Any
@@ -114,7 +115,9 @@ def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
     process itself within 2 s of the signal. Call it in the main thread. `app.farewell` is printed at the end.
     """
     if os.environ.get("TEXTUAL_DRIVER"):  # in a browser: no terminal to guard
-        return _status(app, app.run(mouse=mouse))
+        status = _status(app, app.run(mouse=mouse))
+        print(_ending(app), end="", file=sys.stderr)
+        return status
     device = TerminalDevice()
     guard = Guard(device)
     guard.farewell = functools.partial(_ending, app)
