@@ -1,38 +1,28 @@
-"""The app: which run is watched, what the machine says, and the way from messages to screens.
-
-Everything that may block (starting, reading, writing) is done in threads; they post messages and touch no widget.
-"""
+"""The app: its start, its look, what the machine says, and the actions that every screen has."""
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import work
 
 from forge_tui.errors import ForgeError
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import Snapshot
 from forge_tui.resources.manager import ResourceManager
 from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
-from forge_tui.tui.follow import follow_run
-from forge_tui.tui.form_source import Draft, FormSource
-from forge_tui.tui.messages import ResourcesChanged, SnapshotChanged, StartRefused, ThreadDone
+from forge_tui.tui.form_source import FormSource
+from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
+from forge_tui.tui.run_app import RunApp
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.dialogs import Choice, Question, Reading
+from forge_tui.tui.screens.dialogs import Reading
 from forge_tui.tui.screens.help import help_screen
 from forge_tui.tui.screens.palette import Palette
-from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.state import UiChoices
-from forge_tui.tui.terminal import TerminalApp
-from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -44,8 +34,8 @@ _MONITOR_SECONDS = 2.0
 _AGE_SECONDS = 1.0
 
 
-class ForgeApp(TerminalApp):
-    """The terminal UI. It opens on `screen`, on the run `run`, or on a run it starts with `start_with`."""
+class ForgeApp(RunApp):
+    """The terminal UI. It opens on Configure, on the run `run`, or on a run it starts with `start_with`."""
 
     CSS_PATH = "styles.tcss"
     TITLE = "forge-tui"
@@ -66,29 +56,20 @@ class ForgeApp(TerminalApp):
         monitor: bool = True,
     ) -> None:
         """`given`: what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
-        self.options = options or UiOptions()
-        self.glyphs = glyph_sets.ASCII if only_ascii or self.options.ascii else glyph_sets.UNICODE
+        options = options or UiOptions()
+        self.glyphs = glyph_sets.ASCII if only_ascii or options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
-        self.host = host or host_name()
-        self.clock = clock
-        self.draft = Draft(given or FormSource())
-        self.run_watched = run
-        self.snapshot: Snapshot | None = None
         self.resources: ResourceSample | None = None
         self.detected: SystemResources | None = None
         self.suggestion = ""
         self.header_note = ""
-        self.status = Text()
-        self.history: list[dict[str, Any]] = []
-        self.started_here = False
         self.sidebar_hidden = False
         self.sidebar_whole = False
         self._start_with = start_with
         self._monitor = monitor
         self._manager: ResourceManager | None = None
-        self._cancel_follow = threading.Event()
-        self._mouse_on = self.options.mouse
-        super().__init__()
+        self._mouse_on = options.mouse
+        super().__init__(run=run, given=given, options=options, host=host, clock=clock)
 
     # --- start: the shell is painted first, the rest is filled in after
 
@@ -121,31 +102,6 @@ class ForgeApp(TerminalApp):
         self.theme_name = name
         self.theme = themes.TEXTUAL_NAMES[name]
 
-    def make_screen(self, name: str) -> ForgeScreen:
-        """A new screen by its name."""
-        if name == "watch":
-            return WatchScreen()
-        if name == "runs":
-            from forge_tui.tui.screens.runs import RunsScreen
-
-            return RunsScreen()
-        from forge_tui.tui.screens.configure import ConfigureScreen
-
-        return ConfigureScreen(self.draft)
-
-    @property
-    def front(self) -> ForgeScreen | None:
-        """The screen in front, below any dialog."""
-        for screen in reversed(self.screen_stack):
-            if isinstance(screen, ForgeScreen):
-                return screen
-        return None
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether the watched run is no longer live."""
-        return self.snapshot is not None and not self.snapshot.state.is_live
-
     # --- the machine
 
     @work(thread=True, exclusive=True, group="machine", exit_on_error=False)
@@ -172,7 +128,7 @@ class ForgeApp(TerminalApp):
         """Draw the sample on the screen in front."""
         self.resources = message.sample
         for screen in self.screen_stack:
-            if isinstance(screen, ForgeScreen) and screen.is_mounted:
+            if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.take_sample()
 
     def _grow_older(self) -> None:
@@ -180,125 +136,6 @@ class ForgeApp(TerminalApp):
         snapshot = self.snapshot
         if snapshot is not None and snapshot.state.is_live and self.front is not None:
             self.front.draw_shell()
-
-    def _draw_front(self) -> None:
-        if self.front is not None:
-            self.front.draw_shell()
-
-    # --- the run
-
-    def _follow(self, run: Run) -> None:
-        """Watch another run from now on."""
-        self._cancel_follow.set()
-        self._cancel_follow = threading.Event()
-        self.run_watched, self.snapshot, self.history = run, None, []
-        self._follow_in_thread(run, self._cancel_follow)
-
-    @work(thread=True, exclusive=True, group="run", exit_on_error=False)
-    def _follow_in_thread(self, run: Run, cancelled: threading.Event) -> None:
-        try:
-            follow_run(
-                run,
-                1.0 / self.options.refresh,
-                cancelled,
-                lambda snapshot, events: self.post_message(SnapshotChanged(run, snapshot, events)),
-            )
-        except ForgeError as error:
-            reason = str(error)
-            self.post_message(ThreadDone(lambda _: self.tell(reason, "error"), None))
-
-    def on_snapshot_changed(self, message: SnapshotChanged) -> None:
-        """Hand the snapshot to the screens."""
-        if message.run is not self.run_watched:
-            return
-        ended = self.snapshot is not None and self.snapshot.state.is_live and not message.snapshot.state.is_live
-        self.snapshot = message.snapshot
-        self.history = [*self.history[-2_000:], *message.events]
-        percent = f"{message.snapshot.overall_percent:.0f}%"
-        self.set_terminal_title(f"{self.host} {printable(message.snapshot.run.run)} {percent}")
-        if ended:
-            self._tell_the_end(message.snapshot)
-        for screen in self.screen_stack:
-            if isinstance(screen, ForgeScreen) and screen.is_mounted:
-                screen.draw_shell()
-                screen.show(message.snapshot)
-                if isinstance(screen, WatchScreen):
-                    screen.add_events(message.events)
-
-    def _tell_the_end(self, snapshot: Snapshot) -> None:
-        reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-        severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
-        self.tell(f"run {snapshot.run.run} {snapshot.state}{reason}", severity)
-
-    def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
-        """Start a run and watch it; a refusal reaches the screen in front with its reason."""
-        from forge_tui import session
-
-        self.tell("Reading the data and building the model…")
-
-        def started(result: Any) -> None:
-            if isinstance(result, ForgeError):
-                self.tell(str(result), "error")
-                if self.front is not None:
-                    self.front.post_message(StartRefused(str(result)))
-                return
-            self.started_here = True
-            self.watch_run(result)
-
-        self.call_in_thread(lambda: session.start(settings, detach=True, previous=previous), then=started)
-
-    def resume_run(self, path: Path, epochs: int | None = None) -> None:
-        """Go on with a run and watch it."""
-        from forge_tui import session
-
-        self.tell(f"Resuming {path.name}…")
-        self._open_run(lambda: session.resume(path, epochs=epochs, detach=True), started_here=True)
-
-    def attach_run(self, path: Path) -> None:
-        """Watch a run that is there."""
-        from forge_tui import session
-
-        self._open_run(lambda: session.attach(path), started_here=False)
-
-    def _open_run(self, opening: Callable[[], Run], *, started_here: bool) -> None:
-        def opened(result: Any) -> None:
-            if isinstance(result, ForgeError):
-                self.tell(str(result), "error")
-                return
-            self.started_here = started_here
-            self.watch_run(result)
-
-        self.call_in_thread(opening, then=opened)
-
-    def watch_run(self, run: Run) -> None:
-        """Bring Watch to the front with this run."""
-        self.tell("")
-        self._follow(run)
-        self.go_to("watch")
-
-    def control(self, name: str, arguments: dict[str, Any] | None = None) -> None:
-        """Send a command to the run and tell what is answered."""
-        run = self.run_watched
-        if run is None:
-            self.tell("No run is watched: 3 shows the known ones.", "warning")
-            return
-        sent = time.strftime("%H:%M:%S", time.localtime(self.clock()))
-        self.tell(f"{name}: sent {sent}…")
-
-        def send() -> dict[str, Any] | None:
-            return run.answer(run.control(name, arguments, sender=f"ui {self.host}"))
-
-        def answered(result: Any) -> None:
-            if isinstance(result, ForgeError):
-                self.tell(str(result), "error")
-            elif result is None:
-                self.tell(f"{name}: no answer for 5 s; the command is kept for the runner", "warning")
-            elif result["outcome"] == "refused":
-                self.tell(f"{name} refused: {result['reason']}", "error")
-            else:
-                self.tell(f"{name}: accepted")
-
-        self.call_in_thread(send, then=answered)
 
     @work(thread=True, exclusive=True, group="count", exit_on_error=False)
     def _count_live_runs(self) -> None:
@@ -314,52 +151,6 @@ class ForgeApp(TerminalApp):
     def _set_note(self, note: str) -> None:
         self.header_note = note
         self._draw_front()
-
-    # --- for the screens
-
-    def call_in_thread(self, function: Callable[[], Any], *, then: Callable[[Any], None]) -> None:
-        """Run `function` beside the UI; `then` gets its result, or the `ForgeError` or `OSError` it raised."""
-
-        def run() -> None:
-            try:
-                result: Any = function()
-            except (ForgeError, OSError) as error:
-                result = error if isinstance(error, ForgeError) else ForgeError(str(error))
-            self.post_message(ThreadDone(then, result))
-
-        self.run_worker(run, thread=True, group="io")
-
-    def on_thread_done(self, message: ThreadDone) -> None:
-        """Go on with what a thread found."""
-        message.then(message.result)
-
-    async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
-        """Ask; returns the chosen value or None. To be awaited in a worker."""
-        return await self.push_screen_wait(Question(printable(question), choices, default))
-
-    def tell(self, message: str, severity: Literal["information", "warning", "error"] = "information") -> None:
-        """Say something in the status line."""
-        style = {"information": "", "warning": "yellow", "error": "bold red"}[severity]
-        mark = "" if severity == "information" else "! "
-        self.status = Text(f"{mark}{printable(message)}" if message else "", style=style)
-        self._draw_front()
-
-    def open_model(self, name: str) -> None:
-        """Show one model of the watched run."""
-        from forge_tui.tui.screens.model import ModelScreen
-
-        self.push_screen(ModelScreen(name))
-
-    def go_to(self, name: str) -> None:
-        """Bring one of the three screens to the front."""
-        while len(self.screen_stack) > 2 and not isinstance(self.screen, ForgeScreen):
-            self.pop_screen()
-        if self.front is not None and self.front.name_of_screen == name:
-            self.front.draw_all()
-            return
-        while len(self.screen_stack) > 2:
-            self.pop_screen()
-        self.switch_screen(self.make_screen(name))
 
     # --- actions that every screen has
 
@@ -423,101 +214,6 @@ class ForgeApp(TerminalApp):
         body.append(f"{printable(text)}\n\n", style="not bold")
         body.append("The mouse is left to the terminal (m takes it back). It is printed again on leaving.", style="dim")
         self.push_screen(Reading(body, whole_width=True))
-
-    def action_stop(self) -> None:
-        """Ask, then stop after a checkpoint."""
-        self._ask_and_control("stop", "Stop the run after a checkpoint?", "s", "Stop after checkpoint")
-
-    def action_kill(self) -> None:
-        """Ask, then end the run at once."""
-        question = "End the run at once? What was trained since the newest checkpoints is lost."
-        self._ask_and_control("kill", question, "k", "End at once")
-
-    @work(group="dialog", exclusive=True)
-    async def _ask_and_control(self, command: str, question: str, key: str, label: str) -> None:
-        if self.snapshot is None or not self.snapshot.state.is_live:
-            state = "no run is watched" if self.snapshot is None else f"the run is {self.snapshot.state}"
-            self.tell(f"Nothing to {command}: {state}.", "warning")
-            return
-        if await self.ask(question, (Choice(key, label, command), Choice("b", "Back", "back")), "back") == command:
-            self.control(command)
-
-    @work(group="dialog", exclusive=True)
-    async def action_resume(self) -> None:
-        """Ask, then go on with the watched run."""
-        snapshot = self.snapshot
-        if snapshot is None or snapshot.state.is_live:
-            self.tell(
-                "Nothing to resume: " + ("no run is watched." if snapshot is None else "the run is live."), "warning"
-            )
-            return
-        question = f"Go on with {snapshot.run.run} ({snapshot.state})?"
-        if await self.ask(question, (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))) == "resume":
-            self.resume_run(Path(snapshot.run.path))
-
-    @work(group="dialog", exclusive=True)
-    async def action_export(self) -> None:
-        """Ask for a format, then write the report of the watched run to a file."""
-        run = self.run_watched
-        if run is None:
-            self.tell("No run is watched: 3 shows the known ones.", "warning")
-            return
-        from forge_tui import session
-        from forge_tui.tui.exporting import ask_and_export
-
-        await ask_and_export(self, run.id, lambda: session.attach(run.path))
-
-    def action_new(self) -> None:
-        """Configure, with the watched run's settings as they are."""
-        self.go_to("configure")
-
-    # --- leaving
-
-    def action_detach(self) -> None:
-        """Leave the run going, and leave."""
-        self._leave_with_status()
-
-    @work(group="dialog", exclusive=True)
-    async def action_leave(self) -> None:
-        """Leave; ask first where a live run was started here."""
-        snapshot = self.snapshot
-        if not self.started_here or snapshot is None or not snapshot.state.is_live:
-            self._leave_with_status()
-            return
-        answer = await self.ask(
-            f"{snapshot.run.run} is being trained. It goes on without this terminal.",
-            (
-                Choice("d", "Detach: leave it going", "detach"),
-                Choice("s", "Stop after checkpoint", "stop"),
-                Choice("k", "Stop now (loses the work since the checkpoint)", "kill"),
-                Choice("b", "Back", "back"),
-            ),
-            "detach",
-        )
-        if answer == "detach":
-            self._leave_with_status()
-        elif answer in ("stop", "kill"):
-            self.control(answer)
-            self._leave_when_ended()
-
-    @work(group="leaving", exclusive=True)
-    async def _leave_when_ended(self) -> None:
-        import asyncio
-
-        while self.snapshot is not None and self.snapshot.state.is_live:
-            await asyncio.sleep(0.1)
-        self._leave_with_status()
-
-    def _leave_with_status(self) -> None:
-        snapshot = self.snapshot
-        status = 0
-        if snapshot is not None:
-            run = snapshot.run
-            told = f"{run.run} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"
-            line = f"{told}\nforge-tui attach {run.path}"
-            self.farewell = f"{line}\n{self.farewell}" if self.farewell else line
-            status = 1 if snapshot.failed or snapshot.state in (RunState.FAILED, RunState.DIED) else 0
-        self.exit(status, return_code=status)
 
     def on_unmount(self) -> None:
         """Let the threads end: the app waits for them."""

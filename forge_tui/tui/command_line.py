@@ -7,9 +7,8 @@ from typing import Any
 
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import fields_of
 from forge_tui.tui.form import Form
-from forge_tui.tui.form_fields import same
+from forge_tui.tui.form_fields import run_keys, same
 
 PROGRAM = ("forge-tui", "--no-ui")
 
@@ -19,7 +18,7 @@ def command(form: Form) -> str:
 
     A setting that the user's file or the environment changes is written out too, where the form has another value.
     """
-    return shlex.join([*PROGRAM, *(word for key in fields_of() for word in _words(form, key))])
+    return shlex.join([*PROGRAM, *(word for key in run_keys() for word in _words(form, key))])
 
 
 def _words(form: Form, key: Key) -> list[str]:

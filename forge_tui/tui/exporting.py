@@ -12,7 +12,7 @@ from forge_tui.session import Run
 from forge_tui.tui.screens.dialogs import Choice
 
 if TYPE_CHECKING:
-    from forge_tui.tui.app import ForgeApp
+    from forge_tui.tui.run_app import RunApp
 
 _CHOICES = (
     Choice("t", "Text: a summary", "text"),
@@ -22,7 +22,7 @@ _CHOICES = (
 )
 
 
-async def ask_and_export(app: ForgeApp, name: str, open_run: Callable[[], Run]) -> None:
+async def ask_and_export(app: RunApp, name: str, open_run: Callable[[], Run]) -> None:
     """Ask for the format, write the report of the run called `name` into the current directory, and tell its path.
 
     `open_run` is called in a thread and makes a run that is closed afterwards. To be awaited in a worker.

@@ -27,6 +27,7 @@ from forge_tui.tui.form_fields import (
     TARGET,
     WORKERS,
     is_choice,
+    run_keys,
     same,
     sections,
     stepped,
@@ -150,7 +151,7 @@ class Form:
 
     def changed(self) -> tuple[Key, ...]:
         """The settings that differ from their defaults."""
-        return tuple(key for key in fields_of() if not same(self.values[key.key], key.default))
+        return tuple(key for key in run_keys() if not same(self.values[key.key], key.default))
 
     def set_here(self) -> dict[str, Any]:
         """The values that were set in the form and may stand: what it is filled with the next time."""

@@ -53,6 +53,8 @@ _TITLES = {
 }
 # The left and right keys go through these steps; other whole numbers change by one.
 _ROUND_STEPS = frozenset({"training.model_size", "training.epochs", "training.learning_rate"})
+# How the screen looks is chosen on the screen and kept apart; it is no setting of a run.
+_LOOKS = "ui"
 _DOUBLED = frozenset({"training.batch_size", "data.samples"})
 
 
@@ -64,12 +66,17 @@ class Section:
     keys: tuple[Key, ...]
 
 
+def run_keys() -> tuple[Key, ...]:
+    """The settings of a run, in the schema's order: all but those of the screen."""
+    return tuple(key for key in fields_of() if key.table != _LOOKS)
+
+
 def sections() -> tuple[Section, ...]:
     """All settings of the schema: the first ones by themselves, the others table by table."""
     by_name = keys_by_name()
     first = Section("First", tuple(by_name[name] for name in FIRST))
     others = [
-        Section(table.capitalize(), tuple(key for key in fields_of() if key.table == table and key.key not in FIRST))
+        Section(table.capitalize(), tuple(key for key in run_keys() if key.table == table and key.key not in FIRST))
         for table in tables()
     ]
     return (first, *(section for section in others if section.keys))

@@ -142,12 +142,23 @@ def preset_file(name: str) -> Path:
 
 
 def save(form: Form, path: Path) -> None:
-    """Write the form's settings as a TOML file. Raises `SettingsError` if a value or the path may not stand."""
-    from forge_tui.settings.files import write_settings
+    """Write the form's settings as a TOML file, readable by this user only; how the screen looks is left out.
 
-    settings = form.settings()
+    Raises `SettingsError` if a value may not stand, `RunDirectoryError` if the file cannot be written.
+    """
+    import tomllib
+
+    import tomli_w
+
+    from forge_tui.runs.files import write_atomically
+    from forge_tui.settings.files import settings_text
+    from forge_tui.tui.form_fields import run_keys
+
+    tables = {key.table for key in run_keys()}
+    plain = tomllib.loads(settings_text(form.settings()))
+    text = tomli_w.dumps({table: values for table, values in plain.items() if table in tables})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SettingsError(f"{path.parent}: cannot be made: {error.strerror or error}") from None
-    write_settings(settings, path)
+    write_atomically(path, text.encode())

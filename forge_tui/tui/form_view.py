@@ -22,7 +22,6 @@ _MODE_HELP = {
 }
 _UNSET = {
     OUTPUT: "a new directory in runs/",
-    TARGET: "target (.csv), targets (.npz)",
     "run.max_seconds": "no limit",
 }
 _WORKER_CELLS = 5
@@ -138,6 +137,8 @@ def _item(
     unused = form.unused(name)
     wrong = bool(details) and details[0].tone is Tone.ERROR
     text = glyphs.unknown if name == TARGET and unused else _shown(key, value)
+    if name == TARGET and value is None and not unused:
+        text = _default_target(form)
     if name == WORKERS and not wrong and not read_only:
         largest = form.values["resources.max_suggested_workers"]
         shown_largest = largest if isinstance(largest, int) and 2 <= largest <= 2 * _SLIDER_LARGEST else 6
@@ -147,12 +148,27 @@ def _item(
         name=name,
         title=title_of(name),
         value=text,
-        note=unused or source_text(form.sources[name]),
+        note=_note(form, name, read_only),
         tone=Tone.ERROR if wrong else Tone.QUIET if unused or value is None else Tone.PLAIN,
         changed=not same(value, key.default),
         details=details,
         editor_cells=_WORKER_CELLS if name == WORKERS else None,
     )
+
+
+def _note(form: Form, name: str, read_only: bool) -> str:
+    """What stands behind a value: why it plays no part, or where it came from."""
+    if read_only:
+        return "not changeable yet" if name == WORKERS else form.unused(name) or ""
+    return form.unused(name) or source_text(form.sources[name])
+
+
+def _default_target(form: Form) -> str:
+    """What is predicted where no target is chosen."""
+    found = form.dataset_found
+    if found is None or found.default_target is None or found.default_target not in found.columns:
+        return "not chosen"
+    return f"{found.default_target} (by its name)"
 
 
 def _most(form: Form, limit: WorkerLimit) -> int:

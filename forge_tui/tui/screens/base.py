@@ -43,6 +43,11 @@ class ForgeScreen(Screen[None]):
         assert isinstance(app, ForgeApp)
         return app
 
+    @property
+    def is_there(self) -> bool:
+        """Whether its widgets can be drawn on: not before they are composed, nor while the screen is taken down."""
+        return self.is_mounted and self.is_running and bool(self.query("#body"))
+
     def compose(self) -> ComposeResult:
         """Header, resources, body, status, footer."""
         glyphs = self.forge.glyphs

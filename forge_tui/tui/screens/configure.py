@@ -49,13 +49,16 @@ class ConfigureScreen(ForgeScreen):
         return self.query_one(FormPanel)
 
     def on_mount(self) -> None:
-        """Fill the form, in a thread; or show the draft as it was left."""
+        """Show the draft as it was left; or fill it, after the first paint and in a thread: that imports the schema."""
         self.panel.pane.settings.focus()
         if self.draft.form is None:
-            last = self.forge.choices.get(_LAST_FORM, {})
-            self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
+            self.call_after_refresh(self._fill)
         else:
             self._begin()
+
+    def _fill(self) -> None:
+        last = self.forge.choices.get(_LAST_FORM, {})
+        self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
 
     def _filled(self, filled: Filled | BaseException) -> None:
         if isinstance(filled, BaseException):
@@ -73,19 +76,19 @@ class ConfigureScreen(ForgeScreen):
 
     def on_screen_resume(self) -> None:
         """Back on this screen: files may have changed meanwhile."""
-        if self.is_mounted and self.draft.form is not None:
+        if self.is_there and self.draft.form is not None:
             self.panel.look_at_dataset()
 
     def draw_shell(self) -> None:
         """The shell's lines; and the verdict on the workers, once more is known of the machine."""
         super().draw_shell()
-        if self.forge.detected is not self._judged and self.is_mounted:
+        if self.forge.detected is not self._judged and self.is_there:
             self._judged = self.forge.detected
             self.panel.draw()
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Show a live run's settings, once for each run; when it has ended, the draft again."""
-        if self.draft.form is None or not self.is_mounted:
+        if self.draft.form is None or not self.is_there:
             return
         if snapshot is None or not snapshot.state.is_live:
             self._run_shown = None

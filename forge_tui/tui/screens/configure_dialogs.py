@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.app import App
 
-from forge_tui.errors import SettingsError
+from forge_tui.errors import ForgeError, SettingsError
 from forge_tui.tui.dataset_file import ENDINGS, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_source import Preset, preset_file
 from forge_tui.tui.form_source import save as save_form
@@ -74,7 +74,7 @@ def load(app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callabl
 def save(forge: ForgeApp, form: Form) -> None:
     """Ask for a name or path and write the form's settings there; asks again before a file is replaced."""
 
-    def written(path: Path, result: SettingsError | None) -> None:
+    def written(path: Path, result: ForgeError | None) -> None:
         if result is not None:
             forge.tell(f"not saved: {result}".replace("\n", "; "), "error")
         else:

@@ -86,13 +86,13 @@ class Reading(ModalScreen[None]):
 
     def __init__(self, text: Text, *, whole_width: bool = False) -> None:
         super().__init__()
-        self._text = text
+        self.text = text
         self._whole_width = whole_width
 
     def compose(self) -> ComposeResult:
         """The text, scrollable."""
         with VerticalScroll(classes="reading-whole" if self._whole_width else "reading", can_focus=False):
-            yield Static(self._text, markup=False)
+            yield Static(self.text, markup=False)
 
     def action_scroll(self, by: int) -> None:
         """Scroll by lines."""

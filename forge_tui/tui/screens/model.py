@@ -66,11 +66,6 @@ class ModelScreen(ForgeScreen):
         self.set_interval(READ_SECONDS, self._read_if_changed)
 
     @property
-    def is_drawn(self) -> bool:
-        """Whether the parts of the screen are there: not before they are composed, nor after they are removed."""
-        return self.is_mounted and bool(self.query("#document"))
-
-    @property
     def document(self) -> Document:
         """The text."""
         return self.query_one("#document", Document)
@@ -84,7 +79,7 @@ class ModelScreen(ForgeScreen):
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw the model as it is in a snapshot."""
-        if not self.is_drawn:
+        if not self.is_there:
             return
         if snapshot is None:
             self.query_one("#headline", Line).show(f"Reading the run of {cells.clean(self._model_name)}…")
@@ -127,7 +122,7 @@ class ModelScreen(ForgeScreen):
     def _read_if_changed(self) -> None:
         """Read curve and files where the model may have changed since; once at a time."""
         run, model = self.forge.run_watched, self._model
-        if run is None or model is None or self._reading or not self.is_drawn or self.forge.front is not self:
+        if run is None or model is None or self._reading or not self.is_there or self.forge.front is not self:
             return
         if model is self._read_of and model.phase.is_final:
             return
@@ -142,7 +137,7 @@ class ModelScreen(ForgeScreen):
 
         def done(result: tuple[tuple[Series, ...], ModelFiles] | ForgeError) -> None:
             self._reading = False
-            if not self.is_drawn:
+            if not self.is_there:
                 return
             if isinstance(result, ForgeError):
                 self._problem = str(result)

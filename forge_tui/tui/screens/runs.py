@@ -81,11 +81,6 @@ class RunsScreen(ForgeScreen):
         self.call_after_refresh(self._draw_divider)
 
     @property
-    def is_drawn(self) -> bool:
-        """Whether the parts of the screen are there: not before they are composed, nor after they are removed."""
-        return self.is_mounted and bool(self.query("#run-detail"))
-
-    @property
     def runs(self) -> RunList:
         """The list."""
         return self.query_one("#runs", RunList)
@@ -101,7 +96,7 @@ class RunsScreen(ForgeScreen):
 
     def _looked(self, result: tuple[RunLook, ...] | ForgeError) -> None:
         self._looking = False
-        if not self.is_drawn:
+        if not self.is_there:
             self._known.close()
             return
         if isinstance(result, ForgeError):
@@ -145,7 +140,7 @@ class RunsScreen(ForgeScreen):
 
         def read(result: Snapshot | ForgeError) -> None:
             self._reading = None
-            if not self.is_drawn:
+            if not self.is_there:
                 return
             if isinstance(result, ForgeError):
                 self._detail = (path, None, str(result))
@@ -174,7 +169,7 @@ class RunsScreen(ForgeScreen):
         self._draw_divider()
 
     def _draw_divider(self) -> None:
-        if not self.is_drawn:
+        if not self.is_there:
             return
         line = self.query_one("#runs-divider", Line)
         dash = self.forge.glyphs.axis_horizontal
@@ -342,7 +337,7 @@ class RunsScreen(ForgeScreen):
             else:
                 self.forge.tell(f"deleted: {name}")
             self._look_again = self._looking
-            if self.is_drawn:
+            if self.is_there:
                 self.look()
 
         from forge_tui import session

@@ -86,7 +86,7 @@ class WatchScreen(ForgeScreen):
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot."""
-        if not self.is_mounted or snapshot is None:
+        if not self.is_there or snapshot is None:
             return
         first = not self.table.models
         self.table.show(snapshot.models)
@@ -140,7 +140,7 @@ class WatchScreen(ForgeScreen):
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Add events to the log; the newest failure stays in the status line."""
-        if not self.is_mounted:
+        if not self.is_there:
             return
         lines = (log_line(record) for record in events)
         self._unlogged += [line for line in lines if line is not None]
@@ -177,7 +177,7 @@ class WatchScreen(ForgeScreen):
         buckets = self.chart.wanted_buckets
 
         def fetched(result: tuple[Series, ...] | ForgeError) -> None:
-            if isinstance(result, ForgeError) or not self.is_mounted:
+            if isinstance(result, ForgeError) or not self.is_there:
                 return
             self.chart.show(result)
 
@@ -388,7 +388,7 @@ class WatchScreen(ForgeScreen):
         entry = self.query_one("#filter", Input)
         if event.key == "escape" and entry.has_focus:
             event.stop()
-            entry.value = ""
+            self.table.set_filter("")
             self._close_filter(entry)
 
     def _close_filter(self, entry: Input) -> None:

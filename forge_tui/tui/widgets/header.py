@@ -58,10 +58,14 @@ class HeaderLine(Line):
         if snapshot is None:
             self.show(joined(Text(f"forge-tui  {self._host}"), Text(note), width))
             return
-        left = Text(f"{self._host} {cells.clean(snapshot.run.run, self._glyphs.ascii)} ")
-        style = _STATE_STYLES[snapshot.state]
-        left.append(f"{self._glyphs.live} {state_word(snapshot.state)}", style=style)
-        self.show(joined(left, Text(self._right(snapshot)), width))
+        state = Text(f" {self._glyphs.live} {state_word(snapshot.state)} ", style=_STATE_STYLES[snapshot.state])
+        right = Text(self._right(snapshot))
+        # Where room is short the names give way, never the state.
+        who = f"{self._host} {cells.clean(snapshot.run.run, self._glyphs.ascii)}"
+        room = max(0, width - right.cell_len - state.cell_len)
+        left = Text(cells.middle(who, room, self._glyphs.ellipsis).rstrip() if cells.width_of(who) > room else who)
+        left.append_text(state)
+        self.show(joined(left, right, width))
 
     def _right(self, snapshot: Snapshot) -> str:
         parts = [f"{snapshot.completed}/{len(snapshot.models)} done", f"{snapshot.overall_percent:3.0f}%"]

@@ -163,7 +163,7 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def _note_cells(self) -> int:
-        return _NOTE_CELLS + max(0, self.size.width - 80) // 3 if self.size.width >= 60 else 0
+        return _NOTE_CELLS + max(0, self.size.width - 80) // 3 if self.size.width >= 66 else 0
 
     def _line_of(self, place: int) -> int:
         return next(

@@ -1,0 +1,40 @@
+"""What the README says of settings, keys and commands holds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import forge_tui.cli
+from forge_tui.settings.problems import shown
+from forge_tui.settings.schema import fields_of
+from forge_tui.tui.bindings import ACTIONS
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_settings_table_is_the_schema() -> None:
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| `(--[\w-]+)[^`]*` \| (\S+(?: [^|]*\S)?) \|", README, re.MULTILINE)
+    keys = {key.key: key for key in fields_of()}
+    assert [name for name, _, _ in rows] == list(keys)
+    for name, _flag, default in rows:
+        expected = "—" if keys[name].default is None else f"`{shown(keys[name].default)}`"
+        assert default == expected, name
+
+
+def test_every_command_is_described() -> None:
+    for command in forge_tui.cli.COMMANDS:
+        assert re.search(rf"`(forge-tui )?{command.name}\b", README), command.name
+
+
+def test_every_letter_key_is_described() -> None:
+    keys = README.split("## The terminal UI")[1].split("\n## ")[0]
+    for action in ACTIONS:
+        for key in action.keys:
+            if len(key) == 1 and key.isalpha() and action.id != "leave":
+                assert f"`{key}`" in keys, (action.id, key)
+
+
+def test_the_quick_start_has_exactly_two_commands() -> None:
+    start = README.split("## Quick start")[1].split("\n## ")[0]
+    assert len(re.findall(r"```sh\n", start)) == 2

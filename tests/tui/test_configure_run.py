@@ -1,0 +1,230 @@
+"""Configure: starting, presets, the command, and a live run's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from configuring import Hand, configure, lines, snapshot, stored
+from textual.widgets import OptionList
+
+from forge_tui.progress.phases import RunState
+from forge_tui.settings.files import read_settings
+from forge_tui.tui.form_source import FormSource, user_presets
+from forge_tui.tui.messages import StartRefused
+from forge_tui.tui.screens.configure import ConfigureScreen
+from forge_tui.tui.screens.dialogs import Ask, Question, Reading
+from forge_tui.tui.screens.file_picker import FilePicker
+from forge_tui.tui.screens.pick import PickScreen
+
+pytestmark = pytest.mark.usefixtures("working_directory")
+
+
+async def test_start_hands_over_the_settings_and_keeps_the_form_for_next_time(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.press("right")
+        await hand.select("training.epochs")
+        await hand.press("enter", "7", "ctrl+r")
+        await hand.press("ctrl+r")
+
+        (started, previous), *others = hand.app.started
+        assert (started.training.training_mode, started.training.epochs, previous) == ("parallel", 7, "refuse")
+        assert others == []
+        assert hand.status == "the run is starting"
+    async with configure(state, given=FormSource(flags={"training.epochs": "9"})) as hand:
+        assert hand.form.values["training.training_mode"] == "parallel"
+        assert hand.item("training.training_mode").note == "as last time"
+        assert hand.form.values["training.epochs"] == 9
+
+
+async def test_start_is_refused_with_reasons_and_leads_to_the_first_field_to_mend(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.select("training.epochs")
+        await hand.press("enter", "0", "enter", "G", "ctrl+r")
+
+        assert hand.app.started == []
+        assert hand.status == "! not started: Epochs must be at least 1"
+        assert hand.panel.pane.settings.selected == "training.epochs"
+        assert "1 to mend" in hand.title
+
+
+async def test_a_wrong_settings_file_is_told_and_nothing_starts(state: Path, working_directory: Path) -> None:
+    wrong = working_directory / "wrong.toml"
+    wrong.write_text("[training]\nepochs = 0\n", encoding="utf-8")
+    async with configure(state, given=FormSource(settings_file="wrong.toml")) as hand:
+        told = hand.status
+        await hand.press("ctrl+r")
+
+        assert told == "! wrong.toml, line 2: training.epochs = 0: must be at least 1"
+        assert hand.app.started == []
+        assert hand.status.startswith("! not started: wrong.toml, line 2")
+
+
+async def test_a_runner_s_refusal_stands_beside_the_setting_it_names(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.press("ctrl+r")
+        hand.screen.post_message(StartRefused("one model needs about 90.0 GB: train with a smaller --model-size"))
+        await hand.until(lambda: hand.details("training.model_size"))
+        refused = hand.details("training.model_size")
+        selected = hand.panel.pane.settings.selected
+        await hand.press("left")
+        mended = hand.details("training.model_size")
+        await hand.press("ctrl+r")
+
+        assert refused == ["one model needs about 90.0 GB: train with a smaller --model-size"]
+        assert selected == "training.model_size"
+        assert mended == []
+        assert len(hand.app.started) == 2
+
+
+@pytest.mark.parametrize(("key", "started"), [("m", ["refuse", "move"]), ("b", ["refuse"])])
+async def test_an_earlier_run_is_moved_only_after_asking(state: Path, key: str, started: list[str]) -> None:
+    async with configure(state) as hand:
+        await hand.press("ctrl+r")
+        hand.screen.post_message(StartRefused("x holds a run: give another --output, or --overwrite"))
+        await hand.until(lambda: isinstance(hand.app.screen, Question))
+        await hand.press(key)
+
+        assert [previous for _, previous in hand.app.started] == started
+
+
+async def test_a_preset_is_loaded(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.press("ctrl+o")
+        await hand.until(lambda: isinstance(hand.app.screen, PickScreen))
+        await hand.press("slash")
+        await hand.type("dedic")
+        await hand.press("enter")
+        await hand.until(lambda: hand.form.values["resources.policy"] == "dedicated")
+
+        assert hand.item("resources.policy").note == "preset dedicated"
+        assert hand.status == "dedicated: 4 settings changed"
+
+
+async def test_a_settings_file_is_loaded_and_a_wrong_one_refused(state: Path, working_directory: Path) -> None:
+    (working_directory / "good.toml").write_text("[run]\nseed = 5\n", encoding="utf-8")
+    (working_directory / "wrong.toml").write_text("[run]\nseeds = 5\n", encoding="utf-8")
+
+    async def load(hand: Hand, name: str) -> None:
+        await hand.press("ctrl+o")
+        await hand.until(lambda: isinstance(hand.app.screen, PickScreen))
+        await hand.press("end", "enter")
+        await hand.until(lambda: isinstance(hand.app.screen, FilePicker))
+        options = hand.app.screen.query_one(OptionList)
+        await hand.until(lambda: options.option_count == 3)
+        await hand.press("home", "down", *(["down"] if name == "wrong.toml" else []), "enter")
+
+    async with configure(state) as hand:
+        await load(hand, "good.toml")
+        await hand.until(lambda: hand.form.values["run.seed"] == 5)
+        note = hand.item("run.seed").note
+        await load(hand, "wrong.toml")
+        await hand.until(lambda: "not loaded" in hand.status)
+
+        assert note == "good.toml:2"
+        assert "wrong.toml, line 2: unknown key run.seeds; did you mean run.seed?" in hand.status
+
+
+async def test_settings_are_saved_as_a_preset_and_replaced_only_after_asking(state: Path) -> None:
+    async def save(hand: Hand) -> None:
+        await hand.press("ctrl+s")
+        assert isinstance(hand.app.screen, Ask)
+        await hand.type("mine")
+        await hand.press("enter")
+
+    path = user_presets() / "mine.toml"
+    async with configure(state) as hand:
+        await hand.select("training.epochs")
+        await hand.press("right")
+        await save(hand)
+        await hand.until(lambda: hand.status == f"saved: {path}")
+        first = read_settings(path).training.epochs
+        await hand.press("right")
+        await save(hand)
+        await hand.until(lambda: isinstance(hand.app.screen, Question))
+        await hand.press("enter")
+        kept = read_settings(path).training.epochs
+        await save(hand)
+        await hand.until(lambda: isinstance(hand.app.screen, Question))
+        await hand.press("r")
+        await hand.until(lambda: read_settings(path).training.epochs != kept)
+
+        assert (first, kept, read_settings(path).training.epochs) == (200, 200, 500)
+
+
+async def test_the_command_is_shown_and_printed_on_leaving(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.press("right", "Y")
+        await hand.until(lambda: isinstance(hand.app.screen, Reading))
+        drawn = "\n".join(lines(hand))
+        await hand.press("enter")
+
+        assert "forge-tui --no-ui --mode parallel" in drawn
+        assert hand.app.farewell == "forge-tui --no-ui --mode parallel"
+        assert isinstance(hand.app.screen, ConfigureScreen)
+
+
+async def test_a_live_run_s_settings_are_shown_and_stay_as_they_are(state: Path, tmp_path: Path) -> None:
+    run = stored(tmp_path / "1123-planner")
+    async with configure(state) as hand:
+        hand.screen.show(snapshot(run))
+        await hand.until(lambda: hand.panel.read_only)
+        for key in ("right", "enter", "u", "ctrl+r", "ctrl+o"):
+            await hand.press(key)
+        workers = hand.item("training.max_parallel_workers")
+
+        assert "Settings of 1123-planner, live: read only" in hand.title
+        assert hand.form.values["training.epochs"] == 7
+        assert hand.form.values["training.training_mode"] == "series"
+        assert (workers.value, workers.details, workers.note) == ("2", (), "not changeable yet")
+        assert hand.app.started == []
+        assert hand.status == "! a live run's settings stay as they are: n makes new settings from them"
+        assert hand.app.screen is hand.screen
+
+
+async def test_n_makes_new_settings_from_a_live_run_s(state: Path, tmp_path: Path) -> None:
+    run = stored(tmp_path / "1123-planner")
+    async with configure(state) as hand:
+        hand.screen.show(snapshot(run))
+        await hand.until(lambda: hand.panel.read_only)
+        await hand.press("n")
+        hand.screen.show(snapshot(run))
+        await hand.press("right", "ctrl+r")
+
+        started, _ = hand.app.started[0]
+        assert (started.training.epochs, started.training.training_mode) == (7, "parallel")
+        assert started.run.output is None
+
+
+async def test_an_ended_run_gives_the_form_back(state: Path, tmp_path: Path) -> None:
+    run = stored(tmp_path / "1123-planner")
+    async with configure(state) as hand:
+        await hand.press("right")
+        hand.screen.show(snapshot(run))
+        await hand.until(lambda: hand.panel.read_only)
+        hand.screen.show(snapshot(run, RunState.COMPLETED))
+        await hand.pilot.pause()
+
+        assert not hand.panel.read_only
+        assert hand.form.values["training.training_mode"] == "parallel"
+
+
+async def test_the_form_is_as_it_was_left_after_another_screen(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.press("right", "2")
+        await hand.until(lambda: not isinstance(hand.app.screen, ConfigureScreen))
+        await hand.press("1")
+        await hand.until(lambda: isinstance(hand.app.screen, ConfigureScreen))
+        await hand.pilot.pause()
+
+        assert hand.item("training.training_mode").value == "Parallel (Faster, More Memory)"
+
+
+def test_the_screen_is_imported_without_the_schema() -> None:
+    import subprocess
+    import sys
+
+    code = "import forge_tui.tui.screens.configure, sys; print([n for n in ('pydantic', 'torch') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
