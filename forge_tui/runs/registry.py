@@ -84,7 +84,7 @@ def known(state: Path | None = None) -> list[KnownRun]:
 
 
 def may_be_there(run: KnownRun) -> bool:
-    """Whether the run's database exists, or cannot be seen from here: only a run that is surely gone leaves the list."""
+    """Whether its database exists, or cannot be seen from here: only a run that is surely gone leaves the list."""
     try:
         os.stat(run.path / "run.db")
     except (FileNotFoundError, NotADirectoryError):
