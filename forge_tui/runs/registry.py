@@ -78,20 +78,29 @@ def known(state: Path | None = None) -> list[KnownRun]:
         return []
     except OSError as error:
         raise in_words(error, "read the list of runs", file) from error
-    runs = (run for run in _fold(data).values() if _may_be_there(run.path / "run.db"))
+    runs = (run for run in _fold(data).values() if may_be_there(run))
     # Runs of one second keep the order in which they were registered.
     return sorted(runs, key=lambda run: run.created)[::-1]
 
 
-def _may_be_there(path: Path) -> bool:
-    """Whether `path` exists, or cannot be seen from here: only a run that is surely gone leaves the list."""
+def may_be_there(run: KnownRun) -> bool:
+    """Whether its database exists, or cannot be seen from here: only a run that is surely gone leaves the list."""
     try:
-        os.stat(path)
+        os.stat(run.path / "run.db")
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True
     return True
+
+
+def mark(state: Path | None = None) -> tuple[int, int, int]:
+    """Something that is another whenever the list was written to, so that nobody need read it to see that."""
+    try:
+        status = os.stat((state or state_directory()) / _FILE)
+    except OSError:
+        return (0, 0, 0)
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def resolve(run: str | None, state: Path | None = None) -> Path:

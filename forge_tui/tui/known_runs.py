@@ -54,13 +54,18 @@ class KnownRuns:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._mark: tuple[int, int, int] | None = None
+        self._entries: list[KnownRun] = []
         self._live: dict[tuple[Path, float], Run] = {}  # by creation too: a directory can be trained in anew
         self._ended: dict[tuple[Path, float], tuple[_Signature, RunLook]] = {}
 
     def look(self) -> tuple[RunLook, ...]:
         """All known runs, live ones first, then the newest first. Raises `RunDirectoryError` if none can be listed."""
         with self._lock:
-            looks = [self._look_at(entry) for entry in registry.known()]
+            mark = registry.mark()
+            if mark != self._mark:
+                self._entries, self._mark = registry.known(), mark
+            looks = [self._look_at(entry) for entry in self._entries if registry.may_be_there(entry)]
             known = {_key(look.entry) for look in looks}
             for key in [key for key in self._live if key not in known]:
                 self._live.pop(key).close()

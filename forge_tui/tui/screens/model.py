@@ -123,7 +123,7 @@ class ModelScreen(ChartKeys, ForgeScreen):
     def _read_if_changed(self) -> None:
         """Read curve and files where the model may have changed since; once at a time."""
         run, model = self.forge.run_watched, self._model
-        if run is None or model is None or self._reading or self.forge.front is not self:
+        if run is None or model is None or self._reading or not self.is_there or self.forge.front is not self:
             return
         if model is self._read_of and model.phase.is_final:
             return

@@ -169,6 +169,8 @@ class RunsScreen(ForgeScreen):
         self._draw_divider()
 
     def _draw_divider(self) -> None:
+        if not self.is_there:
+            return
         line = self.query_one("#runs-divider", Line)
         dash = self.forge.glyphs.axis_horizontal
         runs = self.runs
