@@ -27,7 +27,11 @@ async def ask_and_export(app: RunApp, name: str, open_run: Callable[[], Run]) ->
 
     `open_run` is called in a thread and makes a run that is closed afterwards. To be awaited in a worker.
     """
-    directory = Path.cwd()
+    try:
+        directory = Path.cwd()
+    except OSError as error:
+        app.tell(f"No report is written: the working directory is not there any more ({error.strerror}).", "error")
+        return
     answer = await app.ask(f"Write a report of {name} into {directory}?", _CHOICES, "text")
     form = next((each for each in get_args(ReportFormat) if each == answer), None)
     if form is None:

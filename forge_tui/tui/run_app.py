@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from rich.text import Text
 from textual import work
+from textual.css.query import NoMatches
 
 from forge_tui.errors import ForgeError
 from forge_tui.progress.phases import RunState
@@ -100,8 +101,11 @@ class RunApp(TerminalApp):
         self.run_worker(run, thread=True, group="io")
 
     def on_thread_done(self, message: ThreadDone) -> None:
-        """Go on with what a thread found."""
-        message.then(message.result)
+        """Go on with what a thread found, unless the screen that asked has gone meanwhile."""
+        try:
+            message.then(message.result)
+        except NoMatches:
+            self.log.debug(f"nobody is there any more for {message.then}")
 
     async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. To be awaited in a worker."""

@@ -312,3 +312,23 @@ async def test_the_ui_has_not_imported_torch(live: Path, tmp_path: Path) -> None
     code = f"import forge_tui.tui.app, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+async def test_a_deleted_working_directory_is_survived(
+    live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    app = ForgeApp(choices=UiChoices(tmp_path / "ui.json"), monitor=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        gone.rmdir()
+        app.watch_run(Run(live))
+        hand = Hand(app, pilot)
+        await hand.until(lambda: app.snapshot is not None and isinstance(app.front, WatchScreen))
+        await hand.until(lambda: hand.watch.is_there)
+        await hand.press("e")
+        assert "working directory" in hand.status()
+        app.go_to("runs")
+        await pilot.pause()
+        assert app.return_code is None

@@ -70,6 +70,8 @@ class ConfigureScreen(ForgeScreen):
         self._begin()
 
     def _begin(self) -> None:
+        if not self.is_there:  # another screen came while files were read; the draft is kept for when this one is back
+            return
         self.panel.look_at_dataset()
         self.panel.draw()
         self.show(self.forge.snapshot)

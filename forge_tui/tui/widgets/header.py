@@ -104,7 +104,7 @@ class ResourceLine(Line):
             text.append(f" MEM {used:.1f}/{limit:.0f}G", style="bold red" if sample.memory_percent > 90 else "")
         else:
             text.append("CPU …  MEM …")
-        where = Path(snapshot.run.path) if snapshot is not None else Path.cwd()
+        where = Path(snapshot.run.path) if snapshot is not None else here()
         text.append(f" DISK {disk_free(where)}")
         if snapshot is not None:
             run = snapshot.run
@@ -117,6 +117,14 @@ def spark(values: list[float], top: float, glyphs: Glyphs) -> str:
     """A small curve of values from 0 to `top`."""
     last = len(glyphs.spark) - 1
     return "".join(glyphs.spark[min(last, max(0, round(value / top * last)))] for value in values)
+
+
+def here() -> Path:
+    """The working directory; the root where it has been deleted meanwhile."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("/")
 
 
 def disk_free(path: Path) -> str:

@@ -13,7 +13,7 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
-from forge_tui.tui.widgets.header import GIB, disk_free, spark
+from forge_tui.tui.widgets.header import GIB, disk_free, here, spark
 from forge_tui.tui.widgets.text_panel import TextPanel
 
 _CURVE = 24
@@ -49,7 +49,7 @@ class Sidebar(Container, can_focus=False):
             self._cpu_part(text, sample)
             self._memory_part(text, sample, detected)
             self._pressure_part(text, sample)
-        where = Path(snapshot.run.path) if snapshot is not None else Path.cwd()
+        where = Path(snapshot.run.path) if snapshot is not None else here()
         _entry(text, "DISK", f"{disk_free(where)} free")
         self._gpu_part(text, detected)
         if snapshot is not None:
