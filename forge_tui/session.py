@@ -22,17 +22,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.progress.eta import remaining_seconds
-from forge_tui.progress.events import EpochFinished
 from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
-from forge_tui.runner.request import Reply, Request
 from forge_tui.runs import commands, registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.reader import RunReader
-from forge_tui.training.wire import receive_message, send_message
 
 if TYPE_CHECKING:
+    from forge_tui.progress.events import EpochFinished
+    from forge_tui.runner.request import Reply, Request
     from forge_tui.settings.schema import Settings
 
 POLL_SECONDS = 0.1
@@ -66,6 +65,8 @@ def check(settings: Settings | None = None) -> Reply:
 
 def resume(run: str | os.PathLike[str], *, epochs: int | None = None, detach: bool = False) -> Run:
     """Go on with a run that was stopped, has failed or has died; `epochs` trains a finished one further."""
+    from forge_tui.runner.request import Request
+
     path = registry.resolve(os.fspath(run))
     request = Request(
         action="resume",
@@ -119,6 +120,7 @@ def _request(
     previous: Literal["refuse", "move"],
     leash: bool,
 ) -> Request:
+    from forge_tui.runner.request import Request
     from forge_tui.settings.schema import Settings, to_plain
 
     settings = settings or Settings()
@@ -141,6 +143,9 @@ def _request(
 
 def _launch(request: Request) -> tuple[Reply, socket.socket]:
     """Start a runner, hand it the request and wait for its answer."""
+    from forge_tui.runner.request import Reply
+    from forge_tui.training.wire import receive_message, send_message
+
     ours, theirs = socket.socketpair()
     with theirs, tempfile.TemporaryFile() as output:
         process = subprocess.Popen(

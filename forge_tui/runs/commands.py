@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 import time
 from dataclasses import dataclass, field
@@ -41,7 +40,7 @@ def send(directory: RunDirectory | Path, name: str, arguments: dict[str, Any], s
     if not commands.is_dir():
         raise RunDirectoryError(f"{commands.parent} takes no commands: there is no run in it")
     now = time.time()
-    identity = secrets.token_hex(6)
+    identity = os.urandom(6).hex()
     record = {"v": VERSION, "id": identity, "name": name, "arguments": arguments, "from": sender, "time": now}
     try:
         data = json.dumps(record, allow_nan=False).encode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
@@ -32,7 +31,7 @@ def in_words(error: OSError, doing: str, path: Path | str) -> RunDirectoryError:
 
 def temporary_name(path: Path) -> Path:
     """A fresh name beside `path` that no listing of ours takes for a finished file."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
 def sync_directory(directory: Path) -> None:

@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import EpochFinished, to_record
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema
 from forge_tui.runs.connection import Source, is_busy
 from forge_tui.runs.damage import Damage
+
+if TYPE_CHECKING:
+    from forge_tui.progress.events import EpochFinished
 
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
 _EPOCH_SELECT = f"SELECT {', '.join(schema.EPOCH_COLUMNS)} FROM epochs"
@@ -203,6 +205,8 @@ class RunReader:
         self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]
     ) -> set[int]:
         """Adds the good rows with `after < seq <= end` to `found`, in order; returns which rows are there at all."""
+        from forge_tui.progress.events import to_record
+
         good: dict[int, dict[str, Any]] = {}
         present: set[int] = set()
         span = (after, end)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from forge_tui.progress.events import EpochFinished
+if TYPE_CHECKING:
+    from forge_tui.progress.events import EpochFinished
 
 VERSION = 1
 # "frun": told apart from any other SQLite database.
@@ -132,6 +133,8 @@ def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:
 
 def epoch_of(row: tuple[Any, ...]) -> tuple[EpochFinished, bool]:
     """The event of a row of `epochs` (without its `crc`, `model` as bytes), and whether a number in it diverged."""
+    from forge_tui.progress.events import EpochFinished  # here: a viewer that shows no epoch starts without it
+
     _, index, attempt, epoch, epochs, step, diverged, time, *numbers, model = row
     values: dict[str, float | None] = dict(zip(EPOCH_NUMBERS, numbers, strict=True))
     if diverged and values["loss"] is None:
