@@ -22,7 +22,7 @@ from forge_tui.text import duration, metric_text, number
 
 _LOOK_SECONDS = 0.2
 _LINE_SECONDS = 5.0
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 _MAX_BARS = 12
 
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from forge_tui.settings.schema import Settings
 
 POLL_SECONDS = 0.1
+_NAMED = 10
 _ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
 
 
@@ -312,36 +313,68 @@ class Run:
     # --- steering
 
     def stop(self, sender: str = "python") -> str:
-        """Ask the run to stop after a checkpoint; returns the command's id."""
+        """Ask the run to stop after a checkpoint; returns the command's id, for `answer`."""
         return self.control("stop", sender=sender)
 
     def kill(self, sender: str = "python") -> str:
         """Ask the run to end at once; returns the command's id."""
         return self.control("kill", sender=sender)
 
+    def pause(self, sender: str = "python") -> str:
+        """Ask the run to hold at the next step of every model: memory kept, CPU free; returns the command's id."""
+        return self.control("pause", sender=sender)
+
+    def unpause(self, sender: str = "python") -> str:
+        """Ask a paused run to go on; returns the command's id."""
+        return self.control("continue", sender=sender)
+
+    def cancel(self, model: str | int, sender: str = "python") -> str:
+        """Ask the run to end one model (its name or index) after a checkpoint; returns the command's id."""
+        return self.control("cancel", {"model": self.model_named(model).name}, sender)
+
+    def retry(self, model: str | int, sender: str = "python") -> str:
+        """Ask the run to train a failed or cancelled model (its name or index) again; returns the command's id."""
+        return self.control("retry", {"model": self.model_named(model).name}, sender)
+
+    def set_workers(self, workers: int, sender: str = "python") -> str:
+        """Ask the run for another number of workers; the rules have the last word. Returns the command's id."""
+        return self.control("workers", {"workers": workers}, sender)
+
+    def model_named(self, model: str | int) -> ModelState:
+        """The model of that name, or with that index 1…N. Raises `UsageError` where there is none."""
+        models = self.snapshot().models
+        for state in models:
+            if model == state.name or str(model) == str(state.index):
+                return state
+        some = ", ".join(state.name for state in models[:_NAMED]) + (", …" if len(models) > _NAMED else "")
+        raise UsageError(f"run {self.id} has no model {model!r}; it has {some}")
+
     def control(self, name: str, arguments: dict[str, Any] | None = None, sender: str = "python") -> str:
         """Drop a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
         snapshot = self.snapshot()
         if not snapshot.state.is_live:
-            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}")
+            instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` goes on with it"
+            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}{instead}")
         return commands.send(self.directory, name, arguments or {}, sender)
 
-    def answer(self, command: str, timeout: float = 5.0, done: bool = False) -> dict[str, Any] | None:
+    def answer(self, command: str, timeout: float | None = 5.0, done: bool = False) -> dict[str, Any] | None:
         """Wait for the runner's answer to a command: its `command` event, or None after `timeout` seconds.
 
-        With `done`, waits for the second answer: that it was carried out.
+        With `done`, waits for the second answer: that it was carried out. Without `timeout` it waits as long as the run
+        lives.
         """
         final = ("refused", "done", "failed")
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         seen = 0
         while True:
-            events = self.events(seen)
-            for _, record in events:
-                if record["event"] != "command" or record["id"] != command:
-                    continue
-                if not done or record["outcome"] in final:
-                    return record
-            seen = events[-1][0] if events else seen
-            if time.monotonic() >= deadline:
+            live = deadline is not None or self.snapshot().state.is_live
+            while events := self.events(seen):
+                for _, record in events:
+                    if record["event"] != "command" or record["id"] != command:
+                        continue
+                    if not done or record["outcome"] in final:
+                        return record
+                seen = events[-1][0]
+            if not live or (deadline is not None and time.monotonic() >= deadline):
                 return None
             time.sleep(POLL_SECONDS)

@@ -31,6 +31,7 @@ class _WithPolicy:
     high_cpu_threshold: float
     min_available_memory_gb: float
     max_suggested_workers: int
+    memory_pressure_threshold: float
 
 
 def build_report(resources: SystemResources, settings: Thresholds, probe: SystemProbe) -> dict[str, Any]:
@@ -105,6 +106,7 @@ def _policy(name: str, resources: SystemResources, settings: Thresholds) -> dict
         settings.high_cpu_threshold,
         settings.min_available_memory_gb,
         settings.max_suggested_workers,
+        settings.memory_pressure_threshold,
     )
     limit = capacity(resources, thresholds)
     return {
