@@ -251,6 +251,9 @@ def test_the_first_process_is_found_in_another_namespaces_proc(machine):
     }
     (ending,) = endings(machine(files=files, links=ELSEWHERE))
     assert "(`unshare`)" in ending.reason
+    # One that entered from outside (nsenter) descends from the machine's first process, not the namespace's.
+    entered = {"/proc/930/status": process("zsh", 930, 1), "/proc/1/status": process("launcher", 1, 0)}
+    assert endings(machine(files={**files, **entered}, links=ELSEWHERE)) == ()
 
 
 def test_files_that_cannot_be_read_are_taken_as_absent(machine):
