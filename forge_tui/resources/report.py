@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.lifetime import endings
 from forge_tui.resources.policy import (
     Thresholds,
     capacity,
@@ -63,6 +64,7 @@ def build_report(resources: SystemResources, settings: Thresholds, probe: System
             "failures": list(resources.failures),
             "problems": list(resources.problems),
             "priority": _priority(probe),
+            "endings": [asdict(ending) for ending in endings(probe)],
             "seconds": resources.seconds,
         },
     }

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from forge_tui.errors import RunDirectoryError
@@ -222,6 +222,8 @@ def test_what_a_crash_left_is_deleted(tmp_path: Path) -> None:
         ).map(lambda record: json.dumps(record).encode()),
     )
 )
+@example(b'{"run": "x", "path": "/x", "workers": true, "threads": 1}')
+@example(b'{"run": "x", "path": "/x", "workers": 1, "threads": 1}')
 def test_hostile_files_count_only_if_they_make_sense(tmp_path: Path, data: bytes) -> None:
     viewer = claims_of("viewer", tmp_path)
     viewer.set(1, 1)
@@ -232,9 +234,13 @@ def test_hostile_files_count_only_if_they_make_sense(tmp_path: Path, data: bytes
         fcntl.flock(file, fcntl.LOCK_EX)
         found = viewer.others()
     for claim in found:
-        assert 0 <= claim.workers <= 1_000_000
-        assert 0 <= claim.threads <= 1_000_000
-        assert json.loads(data)["run"] == claim.run
+        record = json.loads(data)
+        assert claim == Claim(record["run"], record["path"], record["workers"], record["threads"])
+        for number in (claim.workers, claim.threads):
+            assert type(number) is int
+            assert 0 <= number <= 1_000_000
+    if data == b'{"run": "x", "path": "/x", "workers": 1, "threads": 1}':
+        assert len(found) == 1
     assert viewer.others() == ()  # it is held no more
     assert not hostile.exists()
     viewer.release()
@@ -248,9 +254,12 @@ def test_pipes_links_and_directories_hold_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(directory / f"{mark}-pipe.json")
     (directory / f"{mark}-directory.json").mkdir()
     (directory / f"{mark}-link.json").symlink_to(tmp_path / "target")
-    (tmp_path / "target").write_text("mine")
+    (tmp_path / "target").write_text('{"run": "x", "path": "/x", "workers": 9, "threads": 9}')
+    with (tmp_path / "target").open("rb") as target:
+        fcntl.flock(target, fcntl.LOCK_EX)
+        assert own.others() == ()
     assert own.others() == ()
-    assert (tmp_path / "target").read_text() == "mine"
+    assert (tmp_path / "target").exists()
     own.release()
 
 
