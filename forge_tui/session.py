@@ -26,6 +26,7 @@ from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
 from forge_tui.runs import commands, registry
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.liveness import Liveness
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.reader import RunReader
 
@@ -109,6 +110,9 @@ def delete(path: Path) -> None:
     directory = RunDirectory(path)
     lock = RunLock.acquire(directory.lock, timeout=0.0)
     try:
+        from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
+
+        refuse_if_trained_elsewhere(directory)
         directory.delete()
     finally:
         lock.release()
@@ -192,6 +196,7 @@ class Run:
         self._channel = channel
         self._reader = RunReader(self.directory.database)
         self._lock = threading.Lock()
+        self._liveness = Liveness()
         self._models: dict[int, ModelState] = {}
         self._ordered: tuple[ModelState, ...] = ()
         self._revision = 0
@@ -236,7 +241,7 @@ class Run:
     def _snapshot(self) -> Snapshot:
         info = self._reader.info()
         state = info.state
-        if state.is_live and not is_locked(self.directory.lock):
+        if state.is_live and not self._is_alive(info):
             info = self._reader.info()  # it may have ended between the two looks
             state = RunState.DIED if info.state.is_live else info.state
         changed, revision = self._reader.models(self._revision)
@@ -257,6 +262,19 @@ class Run:
             age=max(0.0, now - written) if state.is_live or state is RunState.DIED else 0.0,
             eta_seconds=eta,
             problems=tuple(self._reader.problems),
+        )
+
+    def _is_alive(self, info: RunInfo) -> bool:
+        """Whether somebody trains here: by the lock, on another host by the heartbeat."""
+        beat = self._reader.heartbeat()
+        return self._liveness.is_live(
+            locked=is_locked(self.directory.lock),
+            host=info.host,
+            here=socket.gethostname(),
+            heartbeat=beat.count,
+            written=beat.written,
+            now=time.time(),
+            monotonic=time.monotonic(),
         )
 
     def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
@@ -290,6 +308,16 @@ class Run:
         """A model's curve for drawing: at most `buckets` of (last epoch, smallest, largest) of an epoch column."""
         with self._lock:
             return self._reader.series(index, column, buckets)
+
+    def resources(self) -> list[dict[str, Any]]:
+        """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""
+        with self._lock:
+            found: list[dict[str, Any]] = []
+            since = 0
+            while page := self._reader.resources(since):
+                found += [record for _, record in page]
+                since = page[-1][0]
+            return found
 
     def history(self, index: int) -> list[EpochFinished]:
         """The epochs of one model (index 1…N), oldest first."""
