@@ -97,8 +97,8 @@ class Band:
 class SeedCurve:
     """Mean and deviation over the seeds of one config, epoch by epoch; only what changed is worked out anew.
 
-    An epoch counts the seeds that have reached it. With 100 seeds of 10,000 epochs a repaint took 27 ms with the reading
-    of five new epochs of each, 4 ms where nothing was new (`tests/benchmarks/seed_curve.py`).
+    An epoch counts the seeds that have reached it. With 100 seeds of 10,000 epochs a repaint took 27 ms with the
+    reading of five new epochs of each, 4 ms where nothing was new (`tests/benchmarks/seed_curve.py`).
     """
 
     def __init__(self, seeds: Sequence[SeedValues]) -> None:
