@@ -26,6 +26,7 @@ from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
 from forge_tui.runs import commands, registry
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.liveness import Liveness
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.reader import Losses, RunReader
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from forge_tui.settings.schema import Settings
 
 POLL_SECONDS = 0.1
+_NAMED = 10
 _ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
 
 
@@ -108,6 +110,9 @@ def delete(path: Path) -> None:
     directory = RunDirectory(path)
     lock = RunLock.acquire(directory.lock, timeout=0.0)
     try:
+        from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
+
+        refuse_if_trained_elsewhere(directory)
         directory.delete()
     finally:
         lock.release()
@@ -191,6 +196,7 @@ class Run:
         self._channel = channel
         self._reader = RunReader(self.directory.database)
         self._lock = threading.Lock()
+        self._liveness = Liveness()
         self._models: dict[int, ModelState] = {}
         self._ordered: tuple[ModelState, ...] = ()
         self._revision = 0
@@ -235,7 +241,7 @@ class Run:
     def _snapshot(self) -> Snapshot:
         info = self._reader.info()
         state = info.state
-        if state.is_live and not is_locked(self.directory.lock):
+        if state.is_live and not self._is_alive(info):
             info = self._reader.info()  # it may have ended between the two looks
             state = RunState.DIED if info.state.is_live else info.state
         changed, revision = self._reader.models(self._revision)
@@ -256,6 +262,19 @@ class Run:
             age=max(0.0, now - written) if state.is_live or state is RunState.DIED else 0.0,
             eta_seconds=eta,
             problems=tuple(self._reader.problems),
+        )
+
+    def _is_alive(self, info: RunInfo) -> bool:
+        """Whether somebody trains here: by the lock, on another host by the heartbeat."""
+        beat = self._reader.heartbeat()
+        return self._liveness.is_live(
+            locked=is_locked(self.directory.lock),
+            host=info.host,
+            here=socket.gethostname(),
+            heartbeat=beat.count,
+            written=beat.written,
+            now=time.time(),
+            monotonic=time.monotonic(),
         )
 
     def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
@@ -295,6 +314,16 @@ class Run:
         with self._lock:
             return self._reader.losses(index, since, limit)
 
+    def resources(self) -> list[dict[str, Any]]:
+        """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""
+        with self._lock:
+            found: list[dict[str, Any]] = []
+            since = 0
+            while page := self._reader.resources(since):
+                found += [record for _, record in page]
+                since = page[-1][0]
+            return found
+
     def history(self, index: int) -> list[EpochFinished]:
         """The epochs of one model (index 1…N), oldest first."""
         with self._lock:
@@ -317,36 +346,68 @@ class Run:
     # --- steering
 
     def stop(self, sender: str = "python") -> str:
-        """Ask the run to stop after a checkpoint; returns the command's id."""
+        """Ask the run to stop after a checkpoint; returns the command's id, for `answer`."""
         return self.control("stop", sender=sender)
 
     def kill(self, sender: str = "python") -> str:
         """Ask the run to end at once; returns the command's id."""
         return self.control("kill", sender=sender)
 
+    def pause(self, sender: str = "python") -> str:
+        """Ask the run to hold at the next step of every model: memory kept, CPU free; returns the command's id."""
+        return self.control("pause", sender=sender)
+
+    def unpause(self, sender: str = "python") -> str:
+        """Ask a paused run to go on; returns the command's id."""
+        return self.control("continue", sender=sender)
+
+    def cancel(self, model: str | int, sender: str = "python") -> str:
+        """Ask the run to end one model (its name or index) after a checkpoint; returns the command's id."""
+        return self.control("cancel", {"model": self.model_named(model).name}, sender)
+
+    def retry(self, model: str | int, sender: str = "python") -> str:
+        """Ask the run to train a failed or cancelled model (its name or index) again; returns the command's id."""
+        return self.control("retry", {"model": self.model_named(model).name}, sender)
+
+    def set_workers(self, workers: int, sender: str = "python") -> str:
+        """Ask the run for another number of workers; the rules have the last word. Returns the command's id."""
+        return self.control("workers", {"workers": workers}, sender)
+
+    def model_named(self, model: str | int) -> ModelState:
+        """The model of that name, or with that index 1…N. Raises `UsageError` where there is none."""
+        models = self.snapshot().models
+        for state in models:
+            if model == state.name or str(model) == str(state.index):
+                return state
+        some = ", ".join(state.name for state in models[:_NAMED]) + (", …" if len(models) > _NAMED else "")
+        raise UsageError(f"run {self.id} has no model {model!r}; it has {some}")
+
     def control(self, name: str, arguments: dict[str, Any] | None = None, sender: str = "python") -> str:
         """Drop a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
         snapshot = self.snapshot()
         if not snapshot.state.is_live:
-            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}")
+            instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` goes on with it"
+            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}{instead}")
         return commands.send(self.directory, name, arguments or {}, sender)
 
-    def answer(self, command: str, timeout: float = 5.0, done: bool = False) -> dict[str, Any] | None:
+    def answer(self, command: str, timeout: float | None = 5.0, done: bool = False) -> dict[str, Any] | None:
         """Wait for the runner's answer to a command: its `command` event, or None after `timeout` seconds.
 
-        With `done`, waits for the second answer: that it was carried out.
+        With `done`, waits for the second answer: that it was carried out. Without `timeout` it waits as long as the run
+        lives.
         """
         final = ("refused", "done", "failed")
-        deadline = time.monotonic() + timeout
+        deadline = None if timeout is None else time.monotonic() + timeout
         seen = 0
         while True:
-            events = self.events(seen)
-            for _, record in events:
-                if record["event"] != "command" or record["id"] != command:
-                    continue
-                if not done or record["outcome"] in final:
-                    return record
-            seen = events[-1][0] if events else seen
-            if time.monotonic() >= deadline:
+            live = deadline is not None or self.snapshot().state.is_live
+            while events := self.events(seen):
+                for _, record in events:
+                    if record["event"] != "command" or record["id"] != command:
+                        continue
+                    if not done or record["outcome"] in final:
+                        return record
+                seen = events[-1][0]
+            if not live or (deadline is not None and time.monotonic() >= deadline):
                 return None
             time.sleep(POLL_SECONDS)

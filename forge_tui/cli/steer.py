@@ -1,21 +1,31 @@
-"""Steer and delete runs: `stop`, `kill` and `rm`."""
+"""Steer and delete runs: `stop`, `kill`, `pause`, `continue`, `cancel`, `retry`, `workers` and `rm`."""
 
 from __future__ import annotations
 
 import argparse
-import os
+import getpass
 import socket
 import sys
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
 
+if TYPE_CHECKING:
+    from forge_tui.session import Run
+
 _ANSWER_SECONDS = 5.0
+# These wait for the end of the run, which may be a long way off: a checkpoint, a step of an hour.
+_TO_THE_END = ("stop", "kill")
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of one command."""
     parser.add_argument("run", metavar="RUN", help="run directory or run id")
-    if name == "rm":
+    if name in ("cancel", "retry"):
+        parser.add_argument("model", metavar="MODEL", help="the model's name, or its number")
+    elif name == "workers":
+        parser.add_argument("workers", metavar="N", type=int, help="how many workers to ask for")
+    elif name == "rm":
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
 
 
@@ -23,23 +33,38 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     """Carry out one command."""
     if name == "rm":
         return _remove(arguments.run, arguments.yes)
-    return _command(arguments.run, name)
-
-
-def _command(which: str, name: str) -> int:
     from forge_tui import session
 
-    with session.attach(which) as attached:
-        command = attached.control(name, sender=f"{os.environ.get('USER', 'user')}@{socket.gethostname()}")
-        answer = attached.answer(command, _ANSWER_SECONDS)
-        if answer is None:
-            raise ForgeError(
-                f"run {attached.id}: no answer to {name} within {_ANSWER_SECONDS:g} s; it is kept for the runner"
-            )
-        if answer["outcome"] == "refused":
-            raise ForgeError(f"run {attached.id} refused {name}: {answer['reason']}")
-        snapshot = attached.wait()
-    print(f"run {snapshot.run.run} {snapshot.state}", file=sys.stderr)
+    with session.attach(arguments.run) as attached:
+        given: dict[str, Any] = {}
+        if name in ("cancel", "retry"):
+            given = {"model": attached.model_named(arguments.model).name}
+        elif name == "workers":
+            given = {"workers": arguments.workers}
+        return _command(attached, name, given)
+
+
+def _command(attached: Run, name: str, given: dict[str, Any]) -> int:
+    """Send the command, and return when it has come about."""
+    command = attached.control(name, given, sender=f"{getpass.getuser()}@{socket.gethostname()}")
+    answer = attached.answer(command, _ANSWER_SECONDS)
+    if answer is None:
+        raise ForgeError(
+            f"run {attached.id}: no answer to {name} within {_ANSWER_SECONDS:g} s; it is kept for the runner"
+        )
+    if answer["outcome"] == "accepted":
+        if name in _TO_THE_END:
+            attached.wait()
+        answer = attached.answer(command, timeout=None, done=True)
+    snapshot = attached.snapshot()
+    if answer is None:
+        raise ForgeError(f"run {attached.id} {snapshot.state} before it could {name}")
+    if answer["outcome"] in ("refused", "failed"):
+        raise ForgeError(f"run {attached.id} {answer['outcome']} {name}: {answer['reason']}")
+    about = f"{given['model']} of run" if "model" in given else "run"
+    reason = f": {answer['reason']}" if answer.get("reason") and name == "workers" else ""
+    done = {"cancel": "cancelled", "retry": "queued again", "workers": f"{snapshot.run.workers} workers at once"}
+    print(f"{about} {attached.id} {done.get(name, snapshot.state.value)}{reason}", file=sys.stderr)
     return 0
 
 

@@ -132,9 +132,12 @@ class ModelFailed(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRetried(ModelEvent):
+    """`learning_rate_factor`: what the configured rate is multiplied with from here on, after a divergence."""
+
     event = "model_retried"
     from_epoch: int
     reason: str
+    learning_rate_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ class ModelState:
     validation_perplexity: float | None = None
     diverged: bool = False
     learning_rate: float | None = None
+    learning_rate_factor: float = 1.0
     steps_per_second: float | None = None
     epoch_seconds: float | None = None
     eta_seconds: float | None = None
@@ -209,7 +210,13 @@ def apply(model: ModelState, event: happened.Event) -> ModelState:
             )
             return replace(model, failures=(*model.failures, failure), worker=None)
         case happened.ModelRetried():
-            return replace(model, attempt=event.attempt, epoch=event.from_epoch, diverged=False)
+            return replace(
+                model,
+                attempt=event.attempt,
+                epoch=event.from_epoch,
+                diverged=False,
+                learning_rate_factor=event.learning_rate_factor,
+            )
     return model
 
 

@@ -18,6 +18,7 @@ def doctor_text(report: dict[str, Any], width: int = 80) -> str:
         ("Limits found", _limits(report)),
         ("What this allows", _allowed(report)),
         ("Suggestion", _suggestion(report)),
+        ("After you leave", _endings(report)),
         ("Problems", _problems(report)),
     )
     blocks = []
@@ -102,6 +103,16 @@ def _suggestion(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "because", advice["reason"]
     if advice["hint"]:
         yield "more with", advice["hint"]
+
+
+def _endings(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    endings = report["detection"]["endings"]
+    if not endings:
+        yield "a run", "goes on when you log out: nothing was found that would end it"
+    for ending in endings:
+        yield ending["what"], ending["reason"]
+        if ending["remedy"]:
+            yield "advice", ending["remedy"]
 
 
 def _problems(report: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,15 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from forge_tui.resources.cgroups import read_limits
+from forge_tui.resources.cgroups import CgroupLimits, read_limits
 from forge_tui.resources.policy import GIB, Thresholds
 from forge_tui.resources.pressure import Pressure, read_pressure
 from forge_tui.resources.probe import SystemProbe
 from forge_tui.resources.usage import SAMPLE_SECONDS, CpuMeter, CpuUsage, Own
 
 _log = logging.getLogger(__name__)
-
-MEMORY_PRESSURE_PERCENT = 10.0  # of the last 10 s in which work waited for memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +43,17 @@ class ResourceSample:
         return 100.0 * self.memory_used / self.memory_limit if self.memory_limit else 0.0
 
 
+def memory_room(probe: SystemProbe, control: CgroupLimits) -> tuple[int, int]:
+    """Bytes of memory that are available to this process now, and that it may use at all. Raises what psutil raises."""
+    memory = probe.memory()
+    limit = min([memory.total, *(entry.limit for entry in control.memory)])
+    return min([memory.available, limit, *(entry.headroom for entry in control.memory)]), limit
+
+
 def take_sample(probe: SystemProbe, usage: CpuUsage, settings: Thresholds) -> ResourceSample:
     """The state of the machine now, with CPU use as measured. Raises what the probe raises."""
-    memory = probe.memory()
     control = read_limits(probe.read)
-    limit = min([memory.total, *(entry.limit for entry in control.memory)])
-    available = min([memory.available, limit, *(entry.headroom for entry in control.memory)])
+    available, limit = memory_room(probe, control)
     pressure = read_pressure(probe.read, control.groups)
     return ResourceSample(
         time=time.time(),
@@ -76,7 +79,7 @@ def _alerts(usage: CpuUsage, available: int, pressure: tuple[Pressure, ...], set
     if available < settings.min_available_memory_gb * GIB:
         alerts.append(f"Memory: {available / GIB:.1f} GB available, less than {settings.min_available_memory_gb:g} GB")
     for entry in pressure:
-        if entry.resource == "memory" and entry.some_percent > MEMORY_PRESSURE_PERCENT:
+        if entry.resource == "memory" and entry.some_percent > settings.memory_pressure_threshold:
             alerts.append(f"Memory pressure: work waited {entry.some_percent:.0f} % of the last 10 s ({entry.source})")
     return tuple(alerts)
 

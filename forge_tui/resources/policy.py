@@ -22,6 +22,7 @@ MAX_CPU_UTILIZATION = 0.5  # part of the CPUs
 HIGH_CPU_THRESHOLD = 80.0  # percent
 MIN_AVAILABLE_MEMORY = 8.0  # GiB
 MAX_SUGGESTED_WORKERS = 6
+MEMORY_PRESSURE = 10.0  # percent of the last 10 s in which work waited for memory
 
 # Firmware and kernel keep a part of the memory that is sold as 8, 16, 32 or 64 GB; what is left is up to 5 % less.
 _FIRMWARE_SHARE = 1.05
@@ -43,6 +44,8 @@ class Thresholds(Protocol):
     def min_available_memory_gb(self) -> float: ...
     @property
     def max_suggested_workers(self) -> int: ...
+    @property
+    def memory_pressure_threshold(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,7 @@ class DefaultThresholds:
     high_cpu_threshold: float = HIGH_CPU_THRESHOLD
     min_available_memory_gb: float = MIN_AVAILABLE_MEMORY
     max_suggested_workers: int = MAX_SUGGESTED_WORKERS
+    memory_pressure_threshold: float = MEMORY_PRESSURE
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +80,14 @@ class WorkerLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherRuns:
+    """What this user's other live runs have taken together: workers, and CPUs for their threads."""
+
+    workers: int = 0
+    cpus: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Cap:
     workers: int
     limited_by: str
@@ -93,18 +105,19 @@ def worker_limit(
     worker_bytes: int | None = None,
     running: int = 0,
     growth_bytes: int = 0,
-    other_workers: int = 0,
+    threads: int = 1,
+    others: OtherRuns | None = None,
 ) -> WorkerLimit:
-    """The workers that may run at once; at least one, whatever the limits say.
+    """The workers that may run at once, each with `threads`; at least one, whatever the limits say.
 
     `worker_bytes`: what a worker takes, measured or estimated, where memory is measured; beside `running` workers,
-    which are expected to grow by `growth_bytes` altogether. `other_workers`: of this user's other runs.
+    which are expected to grow by `growth_bytes` altogether. `others`: what this user's other runs have taken.
     """
     if requested < 1:
         threads = threads_allowed(1, resources, settings)
         reason = f"Invalid worker count {requested}: at least one worker is needed, so one is used"
         return WorkerLimit(1, requested, settings.policy, reason, "request", "--workers 1", threads)
-    tightest = _tightest(requested, resources, settings, worker_bytes, running, growth_bytes, other_workers)
+    tightest = _tightest(requested, resources, settings, worker_bytes, running, growth_bytes, threads, others)
     most = max(1, tightest.workers)
     wanted = 1 if mode == "series" else requested
     workers = min(wanted, most)
@@ -143,7 +156,7 @@ class Capacity:
 
 def capacity(resources: SystemResources, settings: Thresholds) -> Capacity:
     """The most workers the machine allows, what decides that, and the flag that would allow more."""
-    tightest = _tightest(1, resources, settings, None, 0, 0, 0)
+    tightest = _tightest(1, resources, settings, None, 0, 0, 1, None)
     return Capacity(max(1, tightest.workers), tightest.limited_by, tightest.reason, tightest.hint)
 
 
@@ -154,19 +167,27 @@ def _tightest(
     worker_bytes: int | None,
     running: int,
     growth_bytes: int,
-    other_workers: int,
+    threads: int,
+    others: OtherRuns | None,
 ) -> _Cap:
     """The limit that allows fewest workers; of equals the more pressing one."""
     if resources.failures:
         what = "; ".join(resources.failures)
         return _Cap(0, "detection", f"detection failed ({what}), so one worker is used", None)
     caps = _one_worker_caps(resources, settings) if settings.policy == "shared" else []
-    caps.append(_cpu_cap(resources, settings))
+    caps.append(_cpu_cap(resources, settings, threads))
     caps += _memory_caps(requested, resources, settings, worker_bytes, running, growth_bytes)
-    if other_workers > 0:
-        share = max(1, min(cap.workers for cap in caps))
-        reason = f"your other runs have {_count(other_workers)} of the {share} that this machine allows"
-        caps.append(_Cap(max(1, share - other_workers), "other_runs", reason, "--after RUN"))
+    if others is not None and others.workers > 0:
+        share = cpu_share(resources, settings)
+        left = [(share - others.cpus) // threads]
+        fixed = memory_capacity(resources, settings)
+        if fixed is not None:
+            left.append(fixed - others.workers)
+        reason = (
+            f"your other runs have {_count(others.workers)} on {_cpus(others.cpus)}, and all your runs together may "
+            f"use {_cpus(share)}"
+        )
+        caps.append(_Cap(max(1, min(left)), "other_runs", reason, "--after RUN"))
     return min(caps, key=lambda cap: cap.workers)
 
 
@@ -223,16 +244,17 @@ def _others_percent(resources: SystemResources) -> float:
     return resources.cpu_usage_percent if resources.others_cpu_percent is None else resources.others_cpu_percent
 
 
-def _cpu_cap(resources: SystemResources, settings: Thresholds) -> _Cap:
+def _cpu_cap(resources: SystemResources, settings: Thresholds, threads: int) -> _Cap:
     cpus = f"the {resources.cpu_count} CPUs" if resources.cpu_count != 1 else "the 1 CPU"
     cpus += f" this process may use{_because(resources.cpu_limit_source)}"
+    each = f", {threads} threads a worker" if threads > 1 else ""
     if settings.policy == "dedicated":
         reason = f"CPU limit: one worker for each of {cpus} (policy dedicated; memory is measured)"
-        return _Cap(cpu_share(resources, settings), "cpu", reason, None)
+        return _Cap(cpu_share(resources, settings) // threads, "cpu", reason + each, None)
     part = "half" if settings.max_cpu_utilization == 0.5 else f"{100 * settings.max_cpu_utilization:g} %"
     reason = f"CPU limit: at most {part} of {cpus} (policy shared)"
     hint = "--policy dedicated" if resources.cpu_count > 1 else None
-    return _Cap(cpu_share(resources, settings), "cpu", reason, hint)
+    return _Cap(cpu_share(resources, settings) // threads, "cpu", reason + each, hint)
 
 
 def _memory_caps(
@@ -306,6 +328,10 @@ def _because(source: str | None) -> str:
 
 def _count(workers: int) -> str:
     return "1 worker" if workers == 1 else f"{workers} workers"
+
+
+def _cpus(cpus: int) -> str:
+    return "1 CPU" if cpus == 1 else f"{cpus} CPUs"
 
 
 def _size(size: float) -> str:

@@ -7,12 +7,20 @@ automatically (sched(7), "The autogroup feature"), and so is every control group
 from __future__ import annotations
 
 import os
+import re
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from forge_tui.resources.cgroups import find_groups
 from forge_tui.resources.probe import SystemProbe
 
 LOWER_PRIORITY = 10  # nice; about a ninth of the share of a process at 0
+
+_AUTOGROUP = "/proc/self/autogroup"
+_NICE = re.compile(r"nice (-?[0-9]+)")  # of `/autogroup-31 nice 0`
+_RATE_SECONDS = 0.11  # proc_sched_autogroup_set_nice in the kernel: EAGAIN within 100 ms of any other change
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +42,7 @@ def priority_effect(probe: SystemProbe) -> PriorityEffect:
             return PriorityEffect(False, f"nice yields only to processes of the same control group ({own})")
     if (probe.read("/proc/sys/kernel/sched_autogroup_enabled") or "0").strip() != "1":
         return PriorityEffect(True, "nice yields to all other processes")
-    if probe.read("/proc/self/autogroup") is not None and probe.writable("/proc/self/autogroup"):
+    if probe.read(_AUTOGROUP) is not None and probe.writable(_AUTOGROUP):
         return PriorityEffect(True, "nice works together with the session's autogroup, which a run lowers too")
     return PriorityEffect(False, "sessions are grouped automatically and /proc/self/autogroup cannot be written")
 
@@ -44,17 +52,48 @@ def lower_priority(nice: int = LOWER_PRIORITY, *, own_session: bool = False) -> 
 
     Returns a problem in words, None when all was done. A priority that is lower already is kept.
     """
-    problems = []
+    problems = [_lower_process(nice), lower_session(nice) if own_session else None]
+    return "; ".join(problem for problem in problems if problem) or None
+
+
+def lower_session(nice: int = LOWER_PRIORITY, file: str = _AUTOGROUP) -> str | None:
+    """Lower the priority of this session's autogroup against other sessions, and no process's own.
+
+    Returns a problem in words, None when it was done, was lower already, or where sessions are not grouped. Takes up to
+    half a second while others change theirs: the kernel lets one such change through every 100 ms, whoever makes it.
+    """
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            time.sleep(_RATE_SECONDS)
+        try:
+            present = _NICE.search(Path(file).read_text())
+            if present is None or int(present[1]) < nice:  # the kernel would let anybody raise it again
+                _write(file, str(nice).encode())
+            return None
+        except FileNotFoundError:
+            return None
+        except BlockingIOError:
+            continue
+        except OSError as error:
+            return f"{file}: {error.strerror or error}"
+    return (
+        f"{file}: other sessions' priority is being changed all the time; the kernel lets one change through at a time"
+    )
+
+
+def _write(file: str, data: bytes) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+    finally:
+        os.close(descriptor)
+
+
+def _lower_process(nice: int) -> str | None:
     try:
         missing = nice - os.getpriority(os.PRIO_PROCESS, 0)
         if missing > 0:
             os.nice(missing)
     except OSError as error:
-        problems.append(f"nice: {error}")
-    if own_session and os.path.exists("/proc/self/autogroup"):
-        try:
-            with open("/proc/self/autogroup", "w") as file:
-                file.write(str(nice))
-        except OSError as error:
-            problems.append(f"/proc/self/autogroup: {error}")
-    return "; ".join(problems) or None
+        return f"nice: {error.strerror or error}"
+    return None

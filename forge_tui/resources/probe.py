@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import pwd
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,29 @@ class SystemProbe:
             if error.errno in _NOT_OFFERED:
                 return None
             raise
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """The names in a directory, sorted; none where it does not exist."""
+        try:
+            return tuple(sorted(os.listdir(self.root / path.lstrip("/"))))
+        except (FileNotFoundError, NotADirectoryError):
+            return ()
+
+    def link(self, path: str) -> str | None:
+        """Where a symbolic link points; None where there is no such link."""
+        try:
+            return os.readlink(self.root / path.lstrip("/"))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EINVAL):
+                return None
+            raise
+
+    def user_name(self, uid: int) -> str:
+        """The name of a user; the number where it has none."""
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except (KeyError, OverflowError):
+            return str(uid)
 
     def writable(self, path: str) -> bool:
         """Whether this process may write the file."""

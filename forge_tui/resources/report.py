@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.lifetime import endings
 from forge_tui.resources.policy import (
     Thresholds,
     capacity,
@@ -31,6 +32,7 @@ class _WithPolicy:
     high_cpu_threshold: float
     min_available_memory_gb: float
     max_suggested_workers: int
+    memory_pressure_threshold: float
 
 
 def build_report(resources: SystemResources, settings: Thresholds, probe: SystemProbe) -> dict[str, Any]:
@@ -62,6 +64,7 @@ def build_report(resources: SystemResources, settings: Thresholds, probe: System
             "failures": list(resources.failures),
             "problems": list(resources.problems),
             "priority": _priority(probe),
+            "endings": [asdict(ending) for ending in endings(probe)],
             "seconds": resources.seconds,
         },
     }
@@ -105,6 +108,7 @@ def _policy(name: str, resources: SystemResources, settings: Thresholds) -> dict
         settings.high_cpu_threshold,
         settings.min_available_memory_gb,
         settings.max_suggested_workers,
+        settings.memory_pressure_threshold,
     )
     limit = capacity(resources, thresholds)
     return {

@@ -1,64 +1,271 @@
-"""How many workers may run at once, from the resource rules and from what workers really cost."""
+"""How many workers may run at once, decided anew while the machine changes. Pure: figures in, verdicts out.
+
+Three things decide, and the least of them counts: the resource rules (`resources.policy`, the same words as
+everywhere), a ceiling that memory pressure lowers and quiet raises again, and the room left for one more worker.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-GIB = 1 << 30
+from forge_tui.resources.policy import GIB, MEASURED_MARGIN, OtherRuns, WorkerLimit, worker_limit
+
+if TYPE_CHECKING:
+    from forge_tui.resources.hardware import SystemResources
+    from forge_tui.settings.schema import ResourceSettings
+
+# A change of the machine's state counts once it has lasted this long: a compiler's burst is no reason to stop a model.
+SETTLE_SECONDS = 10.0
+# Between two workers that are taken back: their memory needs time to return.
+REQUEUE_SECONDS = 5.0
+# Quiet for this long, one more is tried.
+GROW_SECONDS = 30.0
+# A worker that has not told its cost yet is counted with its estimate times this.
+_UNMEASURED_MARGIN = 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A worker at work on model `index`: what it costs in bytes, None where it has not told yet."""
+
+    index: int
+    memory: int | None = None
+    gpu_memory: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What changes now; most looks change nothing.
+
+    `limit`: a new one is in force; `grown`: why one more may be tried; `requeue`: why the newest worker is to be
+    checkpointed and queued again; `warning`: what is wrong and cannot be helped by that.
+    """
+
+    limit: WorkerLimit | None = None
+    grown: str | None = None
+    requeue: str | None = None
+    warning: str | None = None
 
 
 class Governor:
-    """Admits workers.
+    """Admits workers and takes them back.
 
-    `slots` is the most that may run at once by the resource rules. With `measured` each further worker is also
-    admitted only while memory suffices for it: `estimate` (bytes) counts until a first worker has told what it really
-    cost, and `margin` is added to either. `available` gives the memory that may still be used (bytes).
+    `limit` is what the rules said before the first step; each worker has `threads`; `estimate` is what one will take in
+    bytes, until one has told what it really takes.
     """
 
     def __init__(
         self,
-        slots: int,
+        settings: ResourceSettings,
+        limit: WorkerLimit,
         *,
-        measured: bool,
+        mode: str,
+        threads: int,
         estimate: int,
-        available: Callable[[], int],
-        margin: float = 0.2,
+        on_gpu: bool = False,
     ) -> None:
-        self.slots = slots
-        self._measured = measured
-        self._cost = estimate
-        self._is_estimate = True
-        self._available = available
-        self._margin = margin
+        self._settings = settings
+        self._mode = mode
+        self._threads = threads
+        self._on_gpu = on_gpu
+        self._measures = settings.policy == "dedicated" or settings.memory_per_worker_gb == "measured"
+        self._memory = _Cost(estimate)
+        self._gpu_memory = _Cost(0)
+        self.limit = limit
+        self.requested = limit.requested
+        self._ceiling: int | None = None
+        self._differs_since: float | None = None
+        self._tight_since: float | None = None
+        self._tight: str | None = None
+        self._warned: str | None = None
+        self._next_requeue = 0.0
+        self._quiet_since = 0.0
 
-    def measured(self, cost: int) -> None:
-        """Take in what a worker cost at its peak (bytes); the largest counts."""
-        self._cost = cost if self._is_estimate else max(self._cost, cost)
-        self._is_estimate = False
+    @property
+    def slots(self) -> int:
+        """The most that may run at once just now."""
+        return self.limit.workers if self._ceiling is None else min(self.limit.workers, self._ceiling)
 
-    def shrink(self, running: int) -> int:
-        """Fewer at once after a worker ran out of memory while `running` others went on; return the new number."""
-        self.slots = max(1, min(self.slots - 1, running))
-        return self.slots
+    def measured(self, memory: int, gpu_memory: int | None = None) -> None:
+        """Take in what a worker cost at its peak (bytes)."""
+        self._memory.take(memory)
+        if gpu_memory is not None:
+            self._gpu_memory.take(gpu_memory)
 
-    def hold(self, costs: Sequence[int | None]) -> str | None:
+    def ran_out(self, beside: int, now: float) -> int:
+        """A worker ran out of memory while `beside` others went on: fewer at once; returns how many."""
+        self._ceiling = max(1, min(self.slots - 1, beside))
+        self._quiet_since = now
+        return self._ceiling
+
+    def request(self, workers: int, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:
+        """Another number of workers is asked for; returns the limit that is in force at once."""
+        self.requested = workers
+        self._ceiling, self._differs_since, self._next_requeue = None, None, 0.0
+        self.limit = self._rules(resources, load, others)
+        return self.limit
+
+    def look(self, resources: SystemResources, load: Sequence[Load], others: OtherRuns, now: float) -> Verdict:
+        """Judge the machine as it is now.
+
+        `load`: the workers that are to go on, in the order they were started; `others`: this user's other runs; `now`:
+        monotonic seconds.
+        """
+        limit = self._new_limit(resources, load, others, now)
+        self._see_pressure(resources, now)
+        requeue = self._requeue(load, now)
+        warning = None
+        if self._tight is not None and requeue is None and len(load) <= 1 and self._warned != self._tight:
+            warning = self._warned = self._tight
+        if self._tight is None:
+            self._warned = None
+        return Verdict(limit, self._grow(resources, load, now), requeue, warning)
+
+    def hold(self, resources: SystemResources, load: Sequence[Load]) -> str | None:
         """Why no further worker may start now, or None if one may; empty when simply all slots are taken.
 
-        `costs`: what each running worker has told it costs (bytes), None where it has not yet. One worker may
-        always run.
+        One worker may always run.
         """
-        if len(costs) >= self.slots:
+        if len(load) >= self.slots:
             return ""
-        if not costs or not self._measured:
+        if not load:
             return None
-        needed = self._cost * (1.0 + self._margin)
+        if self._tight is not None:
+            return f"{len(load)} at once: {self._tight}"
+        return self._lack(resources, load)
+
+    # --- the rules
+
+    def _rules(self, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:
+        # What our own workers hold is not missing: it counts as available to them.
+        own = sum(worker.memory or 0 for worker in load) / GIB
+        available = min(resources.memory_gb, resources.available_memory_gb + own)
+        return worker_limit(
+            self.requested,
+            replace(resources, available_memory_gb=available),
+            self._settings,
+            mode=self._mode,
+            threads=self._threads,
+            others=others,
+        )
+
+    def _new_limit(
+        self, resources: SystemResources, load: Sequence[Load], others: OtherRuns, now: float
+    ) -> WorkerLimit | None:
+        found = self._rules(resources, load, others)
+        if found.workers == self.limit.workers:
+            self._differs_since = None
+            return None
+        if self._differs_since is None:
+            self._differs_since = now
+        if now - self._differs_since < SETTLE_SECONDS and found.limited_by != "other_runs":
+            return None
+        self._differs_since = None
+        self.limit = found
+        return found
+
+    # --- pressure
+
+    def _see_pressure(self, resources: SystemResources, now: float) -> None:
+        self._tight = self._pressure(resources)
+        if self._tight is None:
+            self._tight_since = None
+            return
+        self._quiet_since = now
+        if self._tight_since is None:
+            self._tight_since = now
+
+    def _pressure(self, resources: SystemResources) -> str | None:
+        """What is wrong with the memory, in words; None while all is well."""
+        settings = self._settings
+        reserve = settings.memory_reserve * resources.memory_gb
+        if resources.available_memory_gb < reserve:
+            where = f" ({resources.memory_limit_source})" if resources.memory_limit_source else ""
+            return (
+                f"{resources.available_memory_gb:.2f} GB of memory are left, less than the {reserve:.2f} GB to be kept "
+                f"free ([resources] memory_reserve){where}"
+            )
+        for entry in resources.pressure:
+            if entry.resource == "memory" and entry.some_percent > settings.memory_pressure_threshold:
+                return (
+                    f"memory pressure: work waited {entry.some_percent:.0f} % of the last 10 s, more than "
+                    f"{settings.memory_pressure_threshold:g} % ([resources] memory_pressure_threshold)"
+                )
+        if self._on_gpu and resources.gpus:
+            gpu = resources.gpus[0]
+            free = gpu.memory_total - gpu.memory_used
+            if free < settings.memory_reserve * gpu.memory_total / 2:
+                return f"{free / GIB:.2f} GB of the memory of GPU {gpu.index} are left"
+        return None
+
+    def _requeue(self, load: Sequence[Load], now: float) -> str | None:
+        """Why the newest worker has to make room, if it has to. Never the last one."""
+        if len(load) <= 1 or now < self._next_requeue:
+            return None
+        if len(load) > self.slots:
+            lacked = f"at most {self.slots} at once after a lack of memory"
+            reason = self.limit.reason if self._ceiling is None else lacked
+        elif self._tight is not None and self._tight_since is not None and now - self._tight_since >= REQUEUE_SECONDS:
+            reason = self._tight
+            self._ceiling = len(load) - 1
+        else:
+            return None
+        if len(load) - 1 <= self.slots:
+            self._next_requeue = now + REQUEUE_SECONDS
+        return reason
+
+    def _grow(self, resources: SystemResources, load: Sequence[Load], now: float) -> str | None:
+        """One more than pressure had left, once it has been quiet and there is room."""
+        if self._ceiling is None or self._tight is not None or now - self._quiet_since < GROW_SECONDS:
+            return None
+        if len(load) >= self._ceiling and self._lack(resources, load) is not None:
+            return None
+        self._quiet_since = now
+        self._ceiling += 1
+        reason = f"up to {self._ceiling} at once: memory has been free for {GROW_SECONDS:.0f} s"
+        if self._ceiling >= self.limit.workers:
+            self._ceiling = None
+        return reason
+
+    # --- room for one more
+
+    def _lack(self, resources: SystemResources, load: Sequence[Load]) -> str | None:
+        if self._measures:
+            available = resources.available_memory_gb * GIB - self._settings.memory_reserve * resources.memory_gb * GIB
+            told = self._memory.lack(available, [worker.memory for worker in load], "memory")
+            if told is not None:
+                return told
+        if self._on_gpu and resources.gpus:
+            gpu = resources.gpus[0]
+            free = gpu.memory_total - gpu.memory_used
+            return self._gpu_memory.lack(free, [worker.gpu_memory for worker in load], f"the memory of GPU {gpu.index}")
+        return None
+
+
+class _Cost:
+    """What one worker takes of one kind of memory, in bytes."""
+
+    def __init__(self, estimate: int) -> None:
+        self._bytes = estimate
+        self._is_estimate = True
+
+    def take(self, cost: int) -> None:
+        """The largest that was measured counts."""
+        self._bytes = cost if self._is_estimate else max(self._bytes, cost)
+        self._is_estimate = False
+
+    def lack(self, available: float, told: Sequence[int | None], what: str) -> str | None:
+        """Why a worker beside those that have `told` their costs does not fit in `available`; None where it does."""
+        needed = self._bytes * (_UNMEASURED_MARGIN if self._is_estimate else MEASURED_MARGIN)
         # Running workers that have not reached their peak will still grow into it.
-        growth = sum(max(0.0, needed - (cost or 0)) for cost in costs)
-        available = self._available()
-        if available - growth >= needed:
+        growth = sum(max(0.0, needed - (cost or 0)) for cost in told)
+        left = max(0.0, available - growth)
+        if needed <= left:
             return None
         source = "estimated" if self._is_estimate else "measured"
         return (
-            f"{len(costs)} at once: a further worker needs {needed / GIB:.2f} GiB ({source}, with a margin of "
-            f"{self._margin:.0%}), and {max(0.0, available - growth) / GIB:.2f} GiB of memory are left"
+            f"{len(told)} at once: a further worker needs {needed / GIB:.2f} GB ({source}, with a margin), "
+            f"and {left / GIB:.2f} GB of {what} are left for it"
         )

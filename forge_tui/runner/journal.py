@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo, apply, apply_to_run
+from forge_tui.progress.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from forge_tui.resources.policy import WorkerLimit
 
 
 class Journal:
@@ -27,7 +32,11 @@ class Journal:
         self.models = {model.index: model for model in models}
 
     def record(self, event: happened.Event) -> None:
-        """Take in one event."""
+        """Take in one event. A change that the state machines do not know is not taken in: it is told as a warning."""
+        wrong = self._impossible(event)
+        if wrong is not None:
+            self.warn("transition", f"{wrong}: left out; please report this")
+            return
         if isinstance(event, happened.ModelEvent):
             model = apply(self.models[event.index], event)
             self.models[event.index] = model
@@ -38,6 +47,18 @@ class Journal:
         info = apply_to_run(self.info, event)
         if info is not self.info:
             self.put_info(info)
+
+    def _impossible(self, event: happened.Event) -> str | None:
+        if isinstance(event, happened.PhaseChanged):
+            before, after = self.models[event.index].phase, TrainingPhase(event.phase)
+            if not may_follow_model(before, after):
+                return f"{event.model} cannot become {after} from {before}"
+        elif isinstance(event, happened.RunStateChanged | happened.RunFinished):
+            state = RunState(event.state if isinstance(event, happened.RunStateChanged) else event.status)
+            # A run that waits its turn tells for what; nothing else stays as it is.
+            if not may_follow_run(self.info.state, state) and not self.info.state is state is RunState.QUEUED:
+                return f"the run cannot become {state} from {self.info.state}"
+        return None
 
     def put_info(self, info: RunInfo) -> None:
         """Replace the run's own record."""
@@ -72,6 +93,29 @@ class Journal:
         self.record(
             happened.ResourceWarned(time=self.clock(), kind=kind, message=message, value=value, threshold=threshold)
         )
+
+    def limit(self, limit: WorkerLimit) -> None:
+        """Record how many workers may run from now on, and why."""
+        self.record(
+            happened.WorkerLimited(
+                time=self.clock(),
+                requested=limit.requested,
+                workers=limit.workers,
+                policy=limit.policy,
+                reason=limit.reason,
+                limited_by=limit.limited_by,
+                hint=limit.hint,
+            )
+        )
+
+    def resources(self, sample: Mapping[str, Any]) -> None:
+        """Keep a sample of the machine with the run."""
+        self._store.add_resources(sample)
+
+    @property
+    def store_problem(self) -> str | None:
+        """Why nothing is being written just now, in words."""
+        return self._store.problem
 
     def finish(self, status: RunState, seconds: float) -> None:
         """Record the end of the run with what became of every model."""

@@ -109,7 +109,7 @@ class LocalLauncher:
             "title": f"forge-tui: {job.model if kind == 'train' else kind} ({job.run})",
             "nice": self._nice,
         }
-        log_fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        log_fd = _open_log(log)
         try:
             send_message(self._server, request, (theirs.fileno(), log_fd))
             self._starting[worker.id] = worker
@@ -206,6 +206,14 @@ class LocalLauncher:
             self._hang_up(worker)
         self.workers.remove(worker)
         worker.on_exit(worker)
+
+
+def _open_log(log: Path) -> int:
+    """The file that takes a worker's output; a disk that has no room for it is no reason not to train."""
+    try:
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 
 
 def _alive(pid: int) -> bool:

@@ -21,19 +21,26 @@ from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import detect
 from forge_tui.resources.policy import require_room_for_one
+from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
 from forge_tui.runner import prepare
+from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.local import LocalLauncher
+from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.request import Reply, Request
 from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, refuse_earlier, supervise
+from forge_tui.runner.turn import predecessor
+from forge_tui.runs.claims import Claims
+from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.training.job import Job
 from forge_tui.training.wire import receive_message, send_message
 
-_NICE = 10
 _STARTING_LOG = "starting.log"
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+_FLUSH_SECONDS = 5.0
+# Batch systems warn by any of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 class _Interrupted(ForgeError):
@@ -64,11 +71,20 @@ def main(channel_fd: int) -> int:
             return 1
         if opened is None:
             return 0
+        opened.store.flush(_FLUSH_SECONDS)  # who looks at once sees the run live, not as it had ended before
         _answer(channel, Reply(status="started", directory=str(opened.directory.path)))
         leash = channel if request.leash else None
         if leash is None:
             channel.close()
-        return 0 if supervise(opened, leash, _STOP_SIGNALS) is RunState.COMPLETED else 1
+        state = supervise(opened, leash, _STOP_SIGNALS)
+        stack.close()  # the directory is free: the user's command may resume, report or delete
+        run = opened.settings.run
+        problem = run_on_finish(
+            run.on_finish, opened.directory.path, state, Path(opened.journal.info.working_directory)
+        )
+        if problem is not None:
+            print(problem, file=sys.stderr)
+        return 0 if state is RunState.COMPLETED else 1
 
 
 def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitStack) -> Opened | None:
@@ -87,6 +103,7 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     lock = RunLock.acquire(directory.lock)
     stack.callback(lock.release)
     directory.check_writable()
+    refuse_if_trained_elsewhere(directory)
     earlier = None
     if request.action == "resume":
         earlier = open_earlier(request, directory)
@@ -98,7 +115,10 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     _write_output_to(log)
 
     settings = earlier.settings if earlier is not None else _settings(request)
-    nice = _NICE if settings.resources.policy == "shared" else 0
+    predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
+    nice = LOWER_PRIORITY if settings.resources.policy == "shared" else 0
+    if nice:
+        lower_session(nice)  # without it nice does nothing against other sessions; doctor tells where it cannot be
     launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice)))
     plan, _found = _plan(request, directory, settings, launcher, selector, log, earlier)
     selector.unregister(channel)
@@ -159,8 +179,8 @@ def _plan(
     earlier: Earlier | None,
 ) -> tuple[prepare.Plan, dict[str, Any]]:
     launcher.start()  # imports torch while the resources are looked at
-    resources = detect()
-    limit = prepare.allowed_workers(settings, resources)
+    resources = detect(settings=settings.resources)
+    limit = prepare.allowed_workers(settings, resources, Neighbours(Claims(directory), 1).taken())
     device = prepare.choose_device(settings, resources)
     candidates = prepare.thread_candidates(settings, limit) if earlier is None else [earlier.info.threads]
     job = Job(
@@ -180,6 +200,7 @@ def _plan(
     threads, reason = prepare.choose_threads(candidates, found)
     plan = prepare.Plan(
         limit=limit,
+        resources=resources,
         threads=threads,
         threads_reason=reason,
         job=job,

@@ -10,7 +10,7 @@ from typing import Any
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import WorkerLimit, worker_limit
+from forge_tui.resources.policy import OtherRuns, WorkerLimit, worker_limit
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
@@ -25,6 +25,7 @@ class Plan:
     """How the run will be carried out, settled once and kept by retry and resume."""
 
     limit: WorkerLimit
+    resources: SystemResources
     threads: int
     threads_reason: str
     job: Job
@@ -72,11 +73,20 @@ def ending(status: int | None) -> str:
     return f"ended with status {status}"
 
 
-def allowed_workers(settings: Settings, resources: SystemResources) -> WorkerLimit:
+def allowed_workers(
+    settings: Settings, resources: SystemResources, others: OtherRuns | None = None, threads: int = 1
+) -> WorkerLimit:
     """What the resource rules say to this run's mode, worker count and number of models."""
     training = settings.training
     requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
-    return worker_limit(min(requested, settings.run.models), resources, settings.resources, mode=training.training_mode)
+    return worker_limit(
+        min(requested, settings.run.models),
+        resources,
+        settings.resources,
+        mode=training.training_mode,
+        others=others,
+        threads=threads,
+    )
 
 
 def thread_candidates(settings: Settings, limit: WorkerLimit) -> list[int]:

@@ -1,7 +1,7 @@
-"""Which model runs when: the queue, the worker slots, retries, and the commands of viewers.
+"""Which model runs when: the queue, the worker slots, and what becomes of every attempt.
 
 Event-driven: one thread waits on the workers' sockets, the fork server, signals and the caller's channel, and looks
-for commands every 100 ms. Nothing in it waits for a disk.
+every 100 ms for commands, hanging workers and what the machine says. Nothing in it waits for a disk.
 """
 
 from __future__ import annotations
@@ -9,34 +9,30 @@ from __future__ import annotations
 import selectors
 import signal
 import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Literal
 
-from forge_tui.errors import RunDirectoryError
 from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.runner.governor import Governor
+from forge_tui.runner.alerts import DiskWatch, SpeedWatch
+from forge_tui.runner.attempt import Attempt, unexplained
+from forge_tui.runner.failures import consequence
+from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher, Worker
-from forge_tui.runner.prepare import ending
-from forge_tui.runs import commands
+from forge_tui.runner.machine import Machine
+from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.steering import Steering
+from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
 TICK_SECONDS = 0.1
-
-
-@dataclass(slots=True)
-class _Attempt:
-    """What the scheduler remembers of a worker at work on a model."""
-
-    worker: Worker
-    outcome: str | None = None
-    failure: happened.ModelFailed | None = None
-    memory: int | None = None
+# A cancelled model has this long for its checkpoint; nobody waits for it, so a worker that hangs is ended soon.
+_CANCEL_SECONDS = 10.0
 
 
 class Scheduler:
@@ -50,6 +46,8 @@ class Scheduler:
         journal: Journal,
         launcher: LocalLauncher,
         governor: Governor,
+        machine: Machine,
+        neighbours: Neighbours,
         selector: selectors.BaseSelector,
     ) -> None:
         self._directory = directory
@@ -58,38 +56,63 @@ class Scheduler:
         self._journal = journal
         self._launcher = launcher
         self._governor = governor
+        self._machine = machine
+        self._neighbours = neighbours
         self._selector = selector
-        self._running: dict[int, _Attempt] = {}
+        self.steering = Steering(directory, journal, self)
+        self._speed = SpeedWatch()
+        self._disk = DiskWatch(directory.path)
+        self._running: dict[int, Attempt] = {}
         self._queue: deque[int] = deque(
             index for index, model in sorted(journal.models.items()) if model.phase is TrainingPhase.QUEUED
         )
-        self._failures = dict.fromkeys(journal.models, 0)
+        self._failures: Counter[int] = Counter()
         self._ending: RunState | None = None
-        self._answer_when_done: list[commands.Command] = []
+        self._pausing = False
+        self._pause_reason = ""
         self._held: str | None = None
-        self._deaf: str | None = None
+        self._judged = 0
 
-    def run(self) -> RunState:
-        """Train until nothing is left to do or the run is ended; return its final state."""
+    def run(self, waits: Callable[[], str | None]) -> RunState:
+        """Train until nothing is left to do or the run is ended; return its final state.
+
+        `waits` says in words what is waited for before the first model starts, None when nothing is.
+        """
+        self._wait_for_turn(waits)
         started = time.monotonic()
         limit = self._settings.run.max_seconds
-        self._journal.run_state(RunState.RUNNING)
+        if self._ending is None:
+            self._journal.run_state(RunState.RUNNING)
         while True:
             self._fill_slots()
             if not self._running and (self._ending or not self._queue):
                 break
-            for key, _ in self._selector.select(TICK_SECONDS):
-                key.data()
-            self._launcher.tick()
-            self._take_commands()
+            self._tick()
             if limit is not None and time.monotonic() - started >= limit:
                 self.stop(f"time limit of {limit:g} s ([run] max_seconds, --max-time)")
         status = self._final_state()
-        for command in self._answer_when_done:
-            self._answer(command, "done")
-        self._take_commands()
+        self.steering.finish(status)
         self._journal.finish(status, time.monotonic() - started)
         return status
+
+    def _wait_for_turn(self, waits: Callable[[], str | None]) -> None:
+        told = None
+        while self._ending is None and (reason := waits()) is not None:
+            if reason != told:
+                told = reason
+                self._journal.run_state(RunState.QUEUED, reason)
+            self._tick()
+
+    def _tick(self) -> None:
+        for key, _ in self._selector.select(TICK_SECONDS):
+            key.data()
+        self._launcher.tick()
+        self.steering.take()
+        self._settle_pause()
+        self._watch_workers()
+        self._judge()
+
+    # --- what viewers and signals ask for
 
     def stop(self, reason: str) -> None:
         """End the run after a checkpoint of every model in training. A second request changes nothing."""
@@ -105,20 +128,143 @@ class Scheduler:
             self._ending = RunState.KILLED
             self._journal.run_state(RunState.STOPPING, reason)
             for attempt in self._running.values():
+                attempt.leaving = "killed"
                 attempt.worker.kill()
 
     def stop_by_signal(self, number: int) -> None:
         """Treat a signal as a request to stop."""
         self.stop(f"signal {signal.Signals(number).name}")
 
+    def pause(self, reason: str) -> None:
+        """Hold every worker at its next step: memory is kept, the CPU is free."""
+        self._pausing = True
+        self._pause_reason = reason
+        for attempt in self._running.values():
+            attempt.worker.send({"command": "pause"})
+
+    def unpause(self, reason: str) -> None:
+        """Go on from where everything was held."""
+        self._pausing = False
+        for attempt in self._running.values():
+            attempt.worker.send({"command": "continue"})
+        if self._journal.info.state is RunState.PAUSED:
+            self._journal.run_state(RunState.RUNNING, reason)
+
+    def cancel(self, index: int, reason: str) -> None:
+        """End one model after a checkpoint, so that it can be tried again."""
+        attempt = self._running.get(index)
+        if attempt is None:
+            self._queue.remove(index)
+            self._journal.phase(index, TrainingPhase.CANCELLED, reason)
+            return
+        self._let_go(attempt, "cancelled", reason)
+        attempt.patience_ends = time.monotonic() + _CANCEL_SECONDS
+
+    def retry(self, index: int, reason: str) -> None:
+        """Queue a model again, with a fresh allowance of failures."""
+        self._failures[index] = 0
+        self._journal.phase(index, TrainingPhase.QUEUED, reason)
+        self._retried(index, reason, self._journal.models[index].learning_rate_factor)
+        self._queue.append(index)
+
+    def set_workers(self, requested: int, reason: str) -> str | None:
+        """Ask for another number of workers; the rules have the last word."""
+        if self._journal.info.mode == "series":
+            return "the run is in series mode: one model at a time; start runs with --mode parallel to have more"
+        before = self._governor.slots
+        limit = self._neighbours.decide(
+            lambda others: self._governor.request(requested, self._machine.latest.resources, self._loads(), others),
+            self._wanted,
+        )
+        self._journal.limit(limit)
+        kind = "grow" if limit.workers > before else "shrink"
+        self._journal.decide(kind, f"up to {limit.workers} at once from now on ({reason}): {limit.reason}")
+        while len(self._loads()) > limit.workers:
+            self._requeue_newest(limit.reason)
+        return None
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether a pause was asked for."""
+        return self._pausing
+
+    @property
+    def is_killing(self) -> bool:
+        """Whether the run is being ended at once."""
+        return self._ending is RunState.KILLED
+
+    @property
+    def is_within_slots(self) -> bool:
+        """Whether no more workers run than may."""
+        return len(self._running) <= self._governor.slots
+
+    def _settle_pause(self) -> None:
+        """The run is paused once its last worker holds."""
+        if not self._pausing or self._ending or self._journal.info.state is not RunState.RUNNING:
+            return
+        if all(self._journal.models[index].phase is TrainingPhase.PAUSED for index in self._running):
+            self._journal.run_state(RunState.PAUSED, self._pause_reason)
+
+    # --- the machine
+
+    def _judge(self) -> None:
+        """Let the governor judge every new look at the machine."""
+        look = self._machine.latest
+        if look.number == self._judged:
+            return
+        self._judged = look.number
+        costs = sum(attempt.memory or 0 for attempt in self._running.values())
+        self._journal.resources(look.to_record(len(self._running), costs))
+        warning = self._disk.look(self._journal.clock(), len(self._running))
+        if warning is not None:
+            self._journal.record(warning)
+        if self._ending is not None:
+            return
+        now = time.monotonic()
+        verdict = self._neighbours.decide(
+            lambda others: self._governor.look(look.resources, self._loads(), others, now), self._wanted
+        )
+        if verdict.limit is not None:
+            self._journal.limit(verdict.limit)
+        if verdict.grown is not None:
+            self._journal.decide("grow", verdict.grown)
+        if verdict.warning is not None:
+            self._journal.warn("memory", verdict.warning)
+        if verdict.requeue is not None:
+            self._requeue_newest(verdict.requeue)
+
+    def _loads(self) -> list[Load]:
+        """The workers that are to go on, the newest last."""
+        return [
+            Load(index, attempt.memory, attempt.gpu_memory)
+            for index, attempt in self._running.items()
+            if attempt.leaving is None
+        ]
+
+    def _wanted(self) -> int:
+        """How many workers this run can use and may have."""
+        return min(self._governor.slots, len(self._running) + len(self._queue))
+
+    def _requeue_newest(self, reason: str) -> None:
+        """Checkpoint the worker that was started last and queue its model again."""
+        index = self._loads()[-1].index
+        self._journal.decide("requeue", f"{self._journal.models[index].name} makes room after a checkpoint: {reason}")
+        self._let_go(self._running[index], "requeued", reason)
+
+    @staticmethod
+    def _let_go(attempt: Attempt, leaving: Literal["requeued", "cancelled"], reason: str) -> None:
+        attempt.leaving, attempt.reason = leaving, reason
+        attempt.worker.send({"command": "stop"})
+
     # --- starting and ending workers
 
     def _fill_slots(self) -> None:
-        while self._queue and self._ending is None:
-            costs = [attempt.memory for attempt in self._running.values()]
-            held = self._governor.hold(costs)
+        while self._queue and self._ending is None and not self._pausing:
+            # A worker that is leaving has its memory still.
+            if len(self._running) >= self._governor.slots:
+                return
+            held = self._governor.hold(self._machine.now(), self._loads()) if self._running else None
             if held is not None:
-                # A full house is the normal case and no decision; a lack of memory is one.
                 if held and held != self._held:
                     self._journal.decide("hold", held)
                 self._held = held
@@ -128,136 +274,127 @@ class Scheduler:
 
     def _start(self, index: int) -> None:
         model = self._journal.models[index]
-        job = replace(self._base_job, model=model.name, index=index, attempt=model.attempt, seed=model.seed)
+        job = replace(
+            self._base_job,
+            model=model.name,
+            index=index,
+            attempt=model.attempt,
+            seed=model.seed,
+            learning_rate_factor=model.learning_rate_factor,
+        )
         worker = self._launcher.spawn("train", job, self._directory.log(model.name), self._on_message, self._on_exit)
-        self._running[index] = _Attempt(worker)
+        self._running[index] = Attempt.begin(worker, self._settings.run.hang_seconds or None)
+        self._speed.forget(index)
 
     def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
         attempt = self._running[worker.job.index]
+        if "where" in message:
+            attempt.where = message["where"]
+            attempt.watchdog.answered()
+            return
+        attempt.watchdog.sign_of_life(time.monotonic())
         if "event" in message:
-            event = happened.from_record(message)
-            if isinstance(event, happened.ModelFailed):
-                attempt.failure = event
-                return
-            if isinstance(event, happened.CheckpointSaved):
-                newer = event.step > self._journal.models[event.index].checkpoint_step
-                self._failures[event.index] = 0 if newer else self._failures[event.index]
-            self._journal.record(event)
+            self._take_event(attempt, happened.from_record(message))
         elif "memory" in message:
-            attempt.memory = message["memory"]
-            self._governor.measured(message["memory"])
+            attempt.memory, attempt.gpu_memory = message["memory"], message.get("gpu_memory")
+            self._governor.measured(message["memory"], attempt.gpu_memory)
         elif "outcome" in message:
             attempt.outcome = message["outcome"]
+
+    def _take_event(self, attempt: Attempt, event: happened.Event) -> None:
+        if isinstance(event, happened.ModelFailed):
+            attempt.failure = event
+            return
+        if isinstance(event, happened.CheckpointSaved):
+            self._disk.checkpoint(event.bytes)
+            if event.step > self._journal.models[event.index].checkpoint_step:
+                self._failures[event.index] = 0
+        self._journal.record(event)
+        if isinstance(event, happened.EpochFinished):
+            slower = self._speed.take(event)
+            if slower is not None:
+                self._journal.record(slower)
+
+    def _watch_workers(self) -> None:
+        now = time.monotonic()
+        for index, attempt in self._running.items():
+            if attempt.patience_ends is not None and now >= attempt.patience_ends:
+                attempt.patience_ends = None
+                attempt.worker.kill()
+            paused = self._journal.models[index].phase is TrainingPhase.PAUSED
+            match attempt.watchdog.look(now, paused=paused):
+                case Verdict.ASK:
+                    attempt.worker.send({"command": "where"})
+                case Verdict.END if attempt.failure is None:
+                    attempt.failure = attempt.hang(self._journal.clock())
+                    attempt.worker.kill()
 
     def _on_exit(self, worker: Worker) -> None:
         index = worker.job.index
         attempt = self._running.pop(index)
         if self._journal.models[index].phase is TrainingPhase.COMPLETED:
             return
-        if attempt.outcome == "stopped" and self._ending is None:
-            # Somebody signalled the worker itself: the run as such goes on.
-            self._journal.phase(
-                index, TrainingPhase.QUEUED, "the worker was told to stop; it goes on from its checkpoint"
-            )
-            self._queue.appendleft(index)
-        elif attempt.outcome == "stopped":
-            self._journal.phase(index, TrainingPhase.QUEUED, "stopped after a checkpoint")
-        elif worker.killed:
+        if attempt.leaving == "cancelled":
+            self._journal.phase(index, TrainingPhase.CANCELLED, attempt.reason)
+        elif attempt.leaving == "killed":
             self._journal.phase(index, TrainingPhase.QUEUED, "killed; its newest checkpoint is kept")
+        elif attempt.outcome == "stopped":
+            self._stopped(index, attempt)
         else:
-            self._failed(attempt, attempt.failure or self._unexplained(worker))
+            oom_kills = attempt.oom_kills_since()
+            self._failed(attempt, attempt.failure or unexplained(worker, self._journal.clock(), oom_kills))
 
-    def _unexplained(self, worker: Worker) -> happened.ModelFailed:
-        """The record of a worker that ended without a word."""
-        status = worker.status if worker.status is not None else 0
-        kind = "signal" if status < 0 else "exit"
-        cause = "ended because its fork server died" if worker.orphaned else ending(status)
-        message = f"worker {worker.pid or '—'} {cause} before the model was finished"
-        return happened.ModelFailed(
-            time=self._journal.clock(),
-            model=worker.job.model,
-            index=worker.job.index,
-            attempt=worker.job.attempt,
-            kind=kind,
-            message=message,
-        )
+    def _stopped(self, index: int, attempt: Attempt) -> None:
+        """A worker has left after a checkpoint, as it was told to."""
+        if self._ending is not None:
+            self._journal.phase(index, TrainingPhase.QUEUED, "stopped after a checkpoint")
+            return
+        # Nobody here asked: somebody signalled the worker itself, and the run as such goes on.
+        reason = attempt.reason or "the worker was told to stop; it goes on from its checkpoint"
+        self._journal.phase(index, TrainingPhase.QUEUED, reason)
+        self._queue.appendleft(index)
 
-    def _failed(self, attempt: _Attempt, failure: happened.ModelFailed) -> None:
+    def _failed(self, attempt: Attempt, failure: happened.ModelFailed) -> None:
         index = failure.index
-        self._failures[index] += 1
-        allowed = self._settings.run.max_retries
-        # A diverged model would diverge again: its steps are exactly repeatable.
-        will_retry = failure.kind != "diverged" and self._failures[index] <= allowed and self._ending is None
-        self._journal.record(replace(failure, will_retry=will_retry))
-        if failure.kind == "out_of_memory" and self._running:
-            self._shrink(failure)
-        if not will_retry:
+        training = self._settings.training
+        follows = consequence(
+            failure,
+            earlier=self._failures[index],
+            allowed=self._settings.run.max_retries,
+            beside=len(self._running),
+            ending=self._ending is not None,
+            lowers_rate=training.on_divergence == "lower",
+        )
+        self._failures[index] += follows.counts
+        self._journal.record(replace(failure, will_retry=follows.retry))
+        if follows.shrink:
+            workers = self._governor.ran_out(len(self._running), time.monotonic())
+            what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"
+            self._journal.decide("shrink", f"{failure.model} ran out of memory: {what}")
+        if not follows.retry:
             self._journal.phase(index, TrainingPhase.FAILED, failure.message)
             return
-        model = self._journal.models[index]
         self._journal.phase(index, TrainingPhase.QUEUED, f"attempt {failure.attempt} failed: {failure.message}")
+        factor = self._journal.models[index].learning_rate_factor
+        self._retried(index, failure.message, factor * training.divergence_factor if follows.lower_rate else factor)
+        self._queue.appendleft(index)
+
+    def _retried(self, index: int, reason: str, factor: float) -> None:
+        model = self._journal.models[index]
         self._journal.record(
             happened.ModelRetried(
                 time=self._journal.clock(),
                 model=model.name,
                 index=index,
-                attempt=failure.attempt + 1,
+                attempt=model.attempt + 1,
                 from_epoch=model.checkpoint_epoch,
-                reason=failure.message,
-            )
-        )
-        self._queue.appendleft(index)
-
-    def _shrink(self, failure: happened.ModelFailed) -> None:
-        workers = self._governor.shrink(len(self._running))
-        self._journal.decide(
-            "shrink",
-            f"{failure.model} ran out of memory: {workers} worker{'s' if workers > 1 else ''} at once from now on",
-        )
-
-    # --- commands and the end
-
-    def _take_commands(self) -> None:
-        for command in self._waiting_commands():
-            if command.problem is not None:
-                self._answer(command, "refused", command.problem)
-            elif command.name == "stop" and self._ending is None:
-                self._answer(command, "accepted")
-                self._answer_when_done.append(command)
-                self.stop(f"command from {command.sender}")
-            elif command.name == "kill" and self._ending is not RunState.KILLED:
-                self._answer(command, "accepted")
-                self._answer_when_done.append(command)
-                self.kill(f"command from {command.sender}")
-            elif command.name in ("stop", "kill"):
-                self._answer(command, "refused", "the run is ending already")
-            else:
-                self._answer(command, "refused", f"there is no command {command.name!r}; this runner knows stop, kill")
-
-    def _waiting_commands(self) -> list[commands.Command]:
-        try:
-            return commands.take(self._directory)
-        except RunDirectoryError as error:
-            if self._deaf != str(error):
-                self._deaf = str(error)
-                self._journal.warn("commands", f"{error}; until then the run takes no commands")
-            return []
-
-    def _answer(self, command: commands.Command, outcome: str, reason: str | None = None) -> None:
-        self._journal.record(
-            happened.CommandAnswered(
-                time=self._journal.clock(),
-                id=command.id,
-                name=command.name,
-                arguments=dict(command.arguments),
-                sender=command.sender,
-                outcome=outcome,
                 reason=reason,
+                learning_rate_factor=factor,
             )
         )
 
     def _final_state(self) -> RunState:
-        models: Sequence[TrainingPhase] = [model.phase for model in self._journal.models.values()]
-        if all(phase is TrainingPhase.COMPLETED for phase in models):
+        phases = Counter(model.phase for model in self._journal.models.values())
+        if phases[TrainingPhase.COMPLETED] == phases.total():
             return RunState.COMPLETED
         return self._ending or RunState.FAILED

@@ -8,29 +8,38 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.progress.events import CommandAnswered, RunStarted, WorkerLimited
+from forge_tui.progress.events import RunStarted
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
-from forge_tui.resources.hardware import detect
-from forge_tui.runner.governor import GIB, Governor
+from forge_tui.resources.policy import WorkerLimit
+from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher
-from forge_tui.runner.prepare import Plan
+from forge_tui.runner.machine import Machine
+from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.prepare import Plan, allowed_workers
 from forge_tui.runner.request import Request
 from forge_tui.runner.scheduler import Scheduler
-from forge_tui.runs import commands, registry
+from forge_tui.runner.turn import predecessor, waiting_for
+from forge_tui.runs import registry
+from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 from forge_tui.settings.files import read_settings, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
+
+# At the end a full disk is waited for so long: a run whose end is not recorded looks as if it had died.
+_DISK_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -44,6 +53,7 @@ class Opened:
     journal: Journal
     launcher: LocalLauncher | None = None
     selector: selectors.BaseSelector | None = None
+    is_resumed: bool = False
 
     def attach(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
         """Give it the workers' launcher and the selector it waits on."""
@@ -112,20 +122,29 @@ class Earlier:
         """Open the records for writing and queue every model that is not completed."""
         write_settings(self.settings, self.directory.settings)
         store = RunStore.open(self.directory.database)
-        journal = Journal(store, self.info, self.models)
+        # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
+        was = RunState.DIED if self.info.state.is_live else self.info.state
+        journal = Journal(store, replace(self.info, state=was), self.models)
+        journal.run_state(RunState.QUEUED, f"resumed, was {was}")
         epochs = self.settings.training.epochs
-        journal.put_info(replace(self.info, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
-        journal.run_state(RunState.QUEUED, f"resumed, was {self.info.state}")
+        journal.put_info(replace(journal.info, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
         for model in self.models:
-            if model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs:
+            if not self.goes_on(model):
                 continue
-            attempt = model.attempt + (model.phase is TrainingPhase.FAILED)
+            attempt = model.attempt + (model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED))
             journal.models[model.index] = replace(
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
         _register(journal)
-        return Opened(self.directory, self.settings, plan, store, journal)
+        return Opened(self.directory, self.settings, plan, store, journal, is_resumed=True)
+
+    def goes_on(self, model: ModelState) -> bool:
+        """Whether a resume trains the model: none that is done, and cancelled ones only where nothing else is left."""
+        epochs = self.settings.training.epochs
+        unfinished = [one for one in self.models if one.phase is not TrainingPhase.COMPLETED or one.epochs < epochs]
+        others = [one for one in unfinished if one.phase is not TrainingPhase.CANCELLED]
+        return model in (others or unfinished)
 
 
 def refuse_earlier(directory: RunDirectory) -> None:
@@ -164,40 +183,72 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     assert opened.launcher is not None
     assert opened.selector is not None
     journal, plan, settings, selector = opened.journal, opened.plan, opened.settings, opened.selector
-    limit = plan.limit
     journal.put_info(replace(journal.info, threads=plan.threads, device=plan.job.device))
-    journal.record(
-        WorkerLimited(
-            time=journal.clock(),
-            requested=limit.requested,
-            workers=limit.workers,
-            policy=limit.policy,
-            reason=limit.reason,
-            limited_by=limit.limited_by,
-            hint=limit.hint,
+    with contextlib.ExitStack() as stack:
+        neighbours = Neighbours(Claims(opened.directory), plan.threads)
+        stack.callback(neighbours.release)
+        limit = neighbours.decide(
+            lambda others: allowed_workers(settings, plan.resources, others, plan.threads),
+            lambda: min(plan.limit.workers, settings.run.models),
         )
-    )
-    for warning in limit.warnings:
-        journal.warn("limit", warning)
-    journal.decide("threads", plan.threads_reason)
-    governor = Governor(
-        limit.workers,
-        measured=settings.resources.policy == "dedicated" or settings.resources.memory_per_worker_gb == "measured",
-        estimate=plan.memory_estimate,
-        available=_available_memory,
-    )
-    job = replace(plan.job, threads=plan.threads)
-    scheduler = Scheduler(opened.directory, settings, job, journal, opened.launcher, governor, selector)
-    _stop_on_signals(scheduler, selector, stop_signals)
-    if leash is not None:
-        _stop_when_released(scheduler, selector, leash)
-    state = scheduler.run()
+        _tell_the_plan(journal, plan, limit, neighbours.problem)
+        governor = Governor(
+            settings.resources,
+            limit,
+            mode=settings.training.training_mode,
+            threads=plan.threads,
+            estimate=plan.memory_estimate,
+            on_gpu=plan.job.device.startswith("cuda"),
+        )
+        machine = Machine(plan.resources, settings.resources)
+        stack.callback(machine.close)
+        job = replace(plan.job, threads=plan.threads)
+        scheduler = Scheduler(
+            opened.directory, settings, job, journal, opened.launcher, governor, machine, neighbours, selector
+        )
+        _stop_on_signals(scheduler, selector, stop_signals)
+        if leash is not None:
+            _stop_when_released(scheduler, selector, leash)
+        state = _run(scheduler, opened)
     opened.launcher.close()
-    _refuse_the_rest(opened)
-    opened.store.close()
+    scheduler.steering.refuse_the_rest()
+    if not opened.store.close(_DISK_SECONDS):
+        print(f"the end of the run is not recorded: {opened.store.problem}", file=sys.stderr)
     with contextlib.suppress(RunDirectoryError):  # the list is a convenience; the run itself is recorded
         registry.finished(opened.directory.path, state, journal.clock())
     return state
+
+
+def _run(scheduler: Scheduler, opened: Opened) -> RunState:
+    """Carry the run through; a defect of the runner itself becomes a recorded end that can be resumed."""
+    assert opened.launcher is not None
+    journal = opened.journal
+    after = opened.settings.run.after if not opened.is_resumed else None
+    other = predecessor(after, opened.directory.path, Path(journal.info.working_directory))
+    if other is not None:
+        opened.launcher.close()  # while it waits it takes no memory; the first model starts it again
+    try:
+        return scheduler.run(waiting_for(other))
+    except Exception as error:  # the boundary of the runner
+        traceback.print_exc()
+        opened.launcher.close()
+        reason = f"the runner failed ({type(error).__name__}: {error}); logs/runner.log tells where"
+        for model in list(journal.models.values()):
+            if model.phase.is_active:
+                journal.phase(model.index, TrainingPhase.QUEUED, reason)
+        if journal.info.state is not RunState.STOPPING:
+            journal.run_state(RunState.STOPPING, reason)
+        journal.finish(RunState.FAILED, 0.0 if journal.info.started is None else journal.clock() - journal.info.started)
+        return RunState.FAILED
+
+
+def _tell_the_plan(journal: Journal, plan: Plan, limit: WorkerLimit, problem: str | None) -> None:
+    journal.limit(limit)
+    for warning in limit.warnings:
+        journal.warn("limit", warning)
+    if problem is not None:
+        journal.warn("other_runs", f"{problem}; this run cannot see your other runs, and they cannot see it")
+    journal.decide("threads", plan.threads_reason)
 
 
 def _register(journal: Journal) -> None:
@@ -205,11 +256,6 @@ def _register(journal: Journal) -> None:
         registry.register(journal.info)
     except RunDirectoryError as error:
         journal.warn("registry", f"{error}; the run is not in the list of known runs, name it by its directory")
-
-
-def _available_memory() -> int:
-    """Memory that may still be used, in bytes: the machine's, or what control groups leave of it."""
-    return int(detect(measure_usage=False).available_memory_gb * GIB)
 
 
 def _stop_on_signals(scheduler: Scheduler, selector: selectors.BaseSelector, numbers: Sequence[int]) -> None:
@@ -242,19 +288,3 @@ def _stop_when_released(scheduler: Scheduler, selector: selectors.BaseSelector, 
             scheduler.stop("the process that started the run has ended or let go of it")
 
     selector.register(leash, selectors.EVENT_READ, take)
-
-
-def _refuse_the_rest(opened: Opened) -> None:
-    """Answer commands that came too late."""
-    for command in commands.take(opened.directory):
-        opened.journal.record(
-            CommandAnswered(
-                time=opened.journal.clock(),
-                id=command.id,
-                name=command.name,
-                arguments=dict(command.arguments),
-                sender=command.sender,
-                outcome="refused",
-                reason="the run has ended",
-            )
-        )

@@ -157,6 +157,8 @@ def _in_words(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
     if words := _literals(annotation):
         names = [str(word) for word in words]
         return "word" if isinstance(words[0], str) else "whole number", ", ".join(names)
+    if get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis:
+        return f"list of {_in_words(get_args(annotation)[0], [])[0]}s", ""
     if get_origin(annotation) is tuple:
         kind, allowed = _in_words(get_args(annotation)[0], [])
         return f"list of {len(get_args(annotation))} {kind}s", f"each {allowed}" if allowed else ""

@@ -103,6 +103,13 @@ class TrainingConfig:
     grokfast_window: Annotated[
         int, Field(ge=1, le=LARGEST_INTEGER, description="GrokFast: steps in the windowed average")
     ] = field(default=100, kw_only=True)
+    on_divergence: Annotated[
+        Literal["fail", "lower"],
+        Field(description="a loss that is NaN or infinite: fail the model, or go back and lower its learning rate"),
+    ] = field(default="fail", kw_only=True)
+    divergence_factor: Annotated[
+        float, Field(gt=0.0, lt=1.0, description="what the learning rate is multiplied with when a model goes back")
+    ] = field(default=0.5, kw_only=True)
 
 
 @_clear_errors
@@ -132,6 +139,21 @@ class RunSettings:
         float | None,
         Field(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
     ] = None
+    hang_seconds: Annotated[
+        float,
+        Field(ge=0.0, description="end and try again a worker without a step for this long (seconds; 0: never)"),
+    ] = 1800.0
+    after: Annotated[str | None, Field(min_length=1, description="begin when this run has ended (directory or id)")] = (
+        None
+    )
+    on_finish: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_list_to_tuple),
+        Field(
+            description="command and arguments to run at the end, without a shell; {run}, {state} and {directory} are "
+            "filled in"
+        ),
+    ] = ()
     json: Annotated[bool, Field(description="batch mode writes JSON lines to stdout")] = False
 
 
@@ -175,6 +197,14 @@ class ResourceSettings:
     min_available_memory_gb: Annotated[
         float, Field(ge=0.0, description="shared: one worker while less memory is available (GiB)")
     ] = 8.0
+    memory_reserve: Annotated[
+        float,
+        Field(ge=0.0, le=0.9, description="part of the memory kept free: below it workers make room"),
+    ] = 0.05
+    memory_pressure_threshold: Annotated[
+        float,
+        Field(gt=0.0, le=100.0, description="the same while work waits for memory longer than this (percent)"),
+    ] = 10.0
     max_suggested_workers: Annotated[
         int, Field(ge=1, le=LARGEST_INTEGER, description="the most workers that are suggested")
     ] = 6
@@ -206,6 +236,7 @@ class UiSettings:
     refresh: Annotated[float, Field(gt=0.0, le=10.0, description="repaints of the data a second")] = 2.0
     ascii: Annotated[bool, Field(description="plain characters only")] = False
     mouse: Annotated[bool, Field(description="take the mouse")] = True
+    bell: Annotated[bool, Field(description="ring when a run ends or a model fails")] = True
 
 
 @_clear_errors

@@ -6,12 +6,11 @@ from forge_tui.errors import ForgeError
 
 
 class Diverged(ForgeError):
-    """The mean loss of an epoch is NaN or infinite (kind `diverged` in `model_failed`)."""
+    """The mean loss of an epoch, or a weight after it, is NaN or infinite (kind `diverged` in `model_failed`)."""
 
-    def __init__(self, epoch: int, loss: float, learning_rate: float) -> None:
+    def __init__(self, what: str, epoch: int, learning_rate: float) -> None:
         super().__init__(
-            f"the loss of epoch {epoch} is {loss}: training has diverged; "
+            f"{what}: training has diverged; "
             f"lower --learning-rate (now {learning_rate:g}) or look for extreme values in the data"
         )
         self.epoch = epoch
-        self.loss = loss

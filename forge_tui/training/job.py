@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +17,8 @@ class Job:
     """One model to train, in one attempt.
 
     `directory` is the run directory, `settings` the run's settings as nested plain dicts
-    (`settings.schema.to_plain`). A relative dataset path counts from `working_directory`.
+    (`settings.schema.to_plain`). A relative dataset path counts from `working_directory`. `learning_rate_factor` is
+    below 1 for a model that diverged and went back.
     """
 
     run: str
@@ -27,6 +31,7 @@ class Job:
     settings: dict[str, Any]
     threads: int
     device: str
+    learning_rate_factor: float = 1.0
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job."""
@@ -46,16 +51,56 @@ class Outcome(StrEnum):
 
 
 class Control:
-    """What others ask of a trainer. Flags only: the trainer looks at them at every step boundary."""
+    """What others ask of a trainer. Flags only, so that a signal handler may set them: work stops at a step boundary.
+
+    `beats` counts the trainer's signs of life; whoever sees it stand still for long knows that training hangs.
+    """
 
     def __init__(self) -> None:
-        self._stop = threading.Event()
+        self.beats = 0
+        self.paused_seconds = 0.0
+        self.on_hold: Callable[[bool], None] = lambda paused: None
+        self._stop = False
+        self._pause = False
+        self._asked = False
 
     def request_stop(self) -> None:
-        """Ask for a checkpoint at the next step boundary, then the end."""
-        self._stop.set()
+        """Ask for a checkpoint at the next step boundary, then the end. It wins over a pause."""
+        self._stop = self._asked = True
 
-    @property
-    def stop_requested(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._stop.is_set()
+    def pause(self) -> None:
+        """Ask the trainer to hold at the next step boundary: its memory is kept, the CPU is free."""
+        self._pause = self._asked = True
+
+    def unpause(self) -> None:
+        """Let it go on."""
+        self._pause = False
+
+    def goes_on(self) -> bool:
+        """Called before every step: holds while paused; False once a stop is asked for."""
+        self.beats += 1
+        return not self._asked or self._obey()
+
+    def wait(self, seconds: float) -> bool:
+        """Stand by for `seconds`, not hanging; False at once when a stop is asked for."""
+        deadline = time.monotonic() + seconds
+        while not self._stop and time.monotonic() < deadline:
+            self.beats += 1
+            time.sleep(_LOOK_SECONDS)
+        return not self._stop
+
+    def _obey(self) -> bool:
+        if self._pause and not self._stop:
+            begun = time.perf_counter()
+            self.on_hold(True)
+            # Looked at in turns instead of waited for: no lock of a condition can be taken in a signal handler.
+            while self._pause and not self._stop:
+                time.sleep(_LOOK_SECONDS)
+            if not self._stop:
+                self.on_hold(False)
+            self.paused_seconds += time.perf_counter() - begun
+        # Taken back first: what is asked for in between is seen below or sets it again.
+        self._asked = False
+        if self._stop or self._pause:
+            self._asked = True
+        return not self._stop

@@ -58,6 +58,7 @@ def describe(job: Job, training: TrainingConfig, state: TrainingState, dataset: 
         "threads": job.threads,
         "group": None,
         "device": job.device,
+        "learning_rate_factor": job.learning_rate_factor,
         "exact": state.exact,
         "versions": {
             "forge_tui": __version__,

@@ -33,10 +33,14 @@ class Reporter:
         self._about: dict[str, Any] = {"model": job.model, "index": job.index, "attempt": job.attempt}
         self._phase = TrainingPhase.QUEUED
 
-    def enter(self, phase: TrainingPhase) -> None:
+    def enter(self, phase: TrainingPhase, reason: str | None = None) -> None:
         """The model is in `phase` from now on."""
         previous, self._phase = self._phase, phase
-        self._emit(PhaseChanged(time=time.time(), phase=phase.value, previous=previous.value, **self._about))
+        if previous is phase and reason is None:
+            return
+        self._emit(
+            PhaseChanged(time=time.time(), phase=phase.value, previous=previous.value, reason=reason, **self._about)
+        )
 
     def started(self, config: dict[str, Any], parameters: int) -> None:
         """Model and data are there; training begins or goes on."""

@@ -73,6 +73,20 @@ class TrainingState:
             loss_sum=torch.zeros((), dtype=torch.float64, device=device),
         )
 
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's step size."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def set_learning_rate(self, rate: float) -> None:
+        """Use another step size from the next step on."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def weights_are_finite(self) -> bool:
+        """Whether no weight is NaN or infinite."""
+        return all(bool(torch.isfinite(parameter).all()) for parameter in self.network.parameters())
+
     def tensors(self) -> dict[str, Tensor]:
         """The tensors of a checkpoint, as `PART/NAME`."""
         parts = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str
         try:
             save_file(plain, temporary, metadata)
         except SafetensorError as error:
-            raise OSError(None, str(error)) from error
+            # It says the number of the operating system's error in its text only.
+            number = re.search(r"os error (\d+)", str(error))
+            code = int(number[1]) if number else None
+            raise OSError(code, os.strerror(code) if code else str(error)) from error
         os.chmod(temporary, 0o600)
         sync_file(temporary)
         os.replace(temporary, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import statistics
@@ -32,6 +33,9 @@ from forge_tui.training.reporter import Reporter
 from forge_tui.training.state import TrainingState, environment
 
 _RECENT_EPOCHS = 20
+# A disk that is full, read-only or out of order may come right again; a directory that is gone does not.
+_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
+_DISK_SECONDS = 2.0
 
 
 class Trainer:
@@ -54,12 +58,15 @@ class Trainer:
         self._saved_step = 0
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_EPOCHS)
         self._is_warm = False
+        self._disk_problem: str | None = None
+        control.on_hold = self._hold
 
     def run(self) -> Outcome:
         """Train to the last epoch, or until a stop is asked for.
 
         Raises `Diverged` after an epoch whose loss is NaN or infinite, `DataError`, `SettingsError`,
-        `RunDirectoryError`, and whatever training code raises.
+        `RunDirectoryError`, and whatever training code raises. A disk that takes no checkpoint ends nothing: training
+        goes on, and at the end waits for room.
         """
         self._report.enter(TrainingPhase.INITIALIZING)
         if self._is_finished():
@@ -70,28 +77,28 @@ class Trainer:
         state = TrainingState.create(training, dataset, self._job.seed, self._device)
         state.started = time.time()
         self._resume(state)
+        state.set_learning_rate(training.learning_rate * self._job.learning_rate_factor)
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
         self._report.started(config_record(training), count_parameters(state.network))
         self._report.enter(TrainingPhase.TRAINING)
         while state.epoch < training.epochs:
             if not self._train_epoch(state, data):
-                self._save_checkpoint(state)
+                self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
-            if state.epoch == training.epochs or state.epoch % training.checkpoint_interval == 0:
-                self._save_checkpoint(state)
-        self._complete(state, dataset)
-        return Outcome.COMPLETED
+            if state.epoch < training.epochs and state.epoch % training.checkpoint_interval == 0:
+                self._try_checkpoint(state, "training goes on; the next checkpoint is tried as usual")
+        return self._finish(state, dataset)
 
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
         """Train the epoch's remaining steps; False if a stop came first."""
-        begun = time.perf_counter()
+        begun, paused = time.perf_counter(), self._control.paused_seconds
         body, optimizer, gradient_filter = state.network.body, state.optimizer, state.filter
         parameters = list(body.parameters())
         loss_function, loss_sum = loss_of(data.task), state.loss_sum
         going_on = True
         for inputs, targets in data.batches.epoch(self._job.seed, state.epoch + 1, state.step_in_epoch):
-            if self._control.stop_requested:
+            if not self._control.goes_on():
                 going_on = False
                 break
             loss = loss_function(body(inputs), targets)
@@ -104,10 +111,13 @@ class Trainer:
             loss_sum.add_(loss.detach(), alpha=len(inputs))
             state.step += 1
             state.step_in_epoch += 1
-        spent = time.perf_counter() - begun
+        spent = time.perf_counter() - begun - (self._control.paused_seconds - paused)
         state.epoch_seconds += spent
         state.seconds += spent
         return going_on
+
+    def _hold(self, paused: bool) -> None:
+        self._report.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
 
     def _finish_epoch(self, state: TrainingState, data: PlacedData) -> None:
         """Validate, report the epoch, and make ready for the next. Raises `Diverged`."""
@@ -143,7 +153,7 @@ class Trainer:
         state.epoch_seconds = 0.0
         state.loss_sum.zero_()
         if not math.isfinite(loss):
-            raise Diverged(state.epoch, loss, record.learning_rate)
+            raise Diverged(f"the loss of epoch {state.epoch} is {loss}", state.epoch, record.learning_rate)
 
     def _remaining(self, record: EpochRecord) -> float | None:
         """Seconds until the last epoch, from the median of the newest 20; this process's first is warm-up."""
@@ -176,10 +186,42 @@ class Trainer:
                 "exactness", f"{self._job.model} goes on under other conditions ({what}): its bytes may differ slightly"
             )
 
+    def _try_checkpoint(self, state: TrainingState, otherwise: str) -> None:
+        """Save a checkpoint; one that cannot be written is told about (once), with what follows from that."""
+        try:
+            self._save_checkpoint(state)
+            self._disk_problem = None
+        except RunDirectoryError as error:
+            self._report.enter(TrainingPhase.TRAINING)
+            if self._disk_problem != str(error):
+                self._report.warn(
+                    "disk", f"{self._job.model} has no checkpoint at epoch {state.epoch}: {error}; {otherwise}"
+                )
+            self._disk_problem = str(error)
+
+    def _finish(self, state: TrainingState, dataset: Dataset) -> Outcome:
+        """Write the last checkpoint and the model. Hours of training may hang on a disk that is full: wait for room."""
+        while True:
+            try:
+                self._save_checkpoint(state)
+                self._complete(state, dataset)
+                return Outcome.COMPLETED
+            except RunDirectoryError as error:
+                if error.errno not in _MAY_PASS:
+                    raise
+                if self._disk_problem != str(error):
+                    self._disk_problem = str(error)
+                    self._report.warn("disk", f"{self._job.model} is trained and waits to be written: {error}")
+                self._report.enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
+            if not self._control.wait(_DISK_SECONDS):
+                return Outcome.STOPPED
+
     def _save_checkpoint(self, state: TrainingState) -> None:
-        """Save and prune, unless this very step is saved already."""
+        """Save and prune, unless this very step is saved already. Raises `Diverged` rather than save such weights."""
         if state.step == self._saved_step:
             return
+        if not state.weights_are_finite():
+            raise Diverged(f"weights are NaN or infinite after epoch {state.epoch}", state.epoch, state.learning_rate)
         self._report.enter(TrainingPhase.CHECKPOINTING)
         begun = time.perf_counter()
         about = {"model": self._job.model, "seed": self._job.seed, "environment": self._environment}

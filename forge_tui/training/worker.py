@@ -1,7 +1,8 @@
 """A worker: the process that trains one model. It reports over its socket and ends with its runner.
 
-To the runner it sends lines: events as in `run.db`, `{"memory": bytes}` (its own cost: peak RSS minus RSS at the
-start), `{"result": …}` of an inspection, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`.
+To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "gpu_memory": bytes}` (its own cost),
+`{"beats": n}` while training goes forward, `{"result": …}` of an inspection, and at last `{"outcome": …}`. From the
+runner it takes `{"command": "stop"}`, `pause`, `continue`, and `where` (answered with `{"where": stack}`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import sys
 import threading
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ForgeError
@@ -24,7 +24,7 @@ from forge_tui.training.job import Control, Job
 from forge_tui.training.wire import LineBuffer, encode_line
 
 _PARENT_CHECK_SECONDS = 1.0
-_MEMORY_STEP = 1.05
+_BEAT_SECONDS = 2.0
 
 
 class Channel:
@@ -45,10 +45,14 @@ class Channel:
     def listen(self, control: Control, parent: int) -> None:
         """Take commands until the runner or the fork server is gone, then end the process at once."""
         buffer = LineBuffer()
+        told, told_at = 0, time.monotonic()
         while True:
             readable, _, _ = select.select([self._sock], [], [], _PARENT_CHECK_SECONDS)
             if os.getppid() != parent:
                 os._exit(1)
+            if control.beats != told and time.monotonic() - told_at >= _BEAT_SECONDS:
+                told, told_at = control.beats, time.monotonic()
+                self.send({"beats": told})
             if not readable:
                 continue
             try:
@@ -58,8 +62,15 @@ class Channel:
             if not data:
                 os._exit(1)
             for message in buffer.feed(data):
-                if message["command"] == "stop":
-                    control.request_stop()
+                match message["command"]:
+                    case "stop":
+                        control.request_stop()
+                    case "pause":
+                        control.pause()
+                    case "continue":
+                        control.unpause()
+                    case "where":
+                        self.send({"where": _main_stack()})
 
 
 def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
@@ -77,17 +88,24 @@ def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
     return _train(channel, job, control)
 
 
+def _main_stack() -> str:
+    """Where the training thread is just now, as a traceback shows it."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
 def _train(channel: Channel, job: Job, control: Control) -> int:
+    from forge_tui.training.memory_meter import MemoryMeter
     from forge_tui.training.trainer import Trainer
 
-    meter = MemoryMeter()
+    meter = MemoryMeter(job.device)
 
     def emit(event: Event) -> None:
         channel.send(to_record(event, job.run))
         if isinstance(event, EpochFinished):
             grown = meter.grown()
             if grown is not None:
-                channel.send({"memory": grown})
+                channel.send(grown)
 
     try:
         outcome = Trainer(job, emit, control).run()
@@ -154,32 +172,3 @@ def failure(job: Job, error: BaseException) -> ModelFailed:
         message=message,
         traceback=None if told else "".join(traceback.format_exception(error)),
     )
-
-
-class MemoryMeter:
-    """Measures what this worker costs: its peak RSS minus its RSS at the start, in bytes.
-
-    Pages shared with the fork server are in both figures, so they count once for all workers.
-    """
-
-    def __init__(self) -> None:
-        self._base = self._peak()
-        self._told = -1
-
-    @staticmethod
-    def _peak() -> int:
-        if sys.platform == "linux":
-            for line in Path("/proc/self/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
-
-    def grown(self) -> int | None:
-        """The cost now, or None while it is about what was told last."""
-        cost = self._peak() - self._base
-        if cost <= self._told * _MEMORY_STEP:
-            return None
-        self._told = cost
-        return cost

@@ -15,7 +15,7 @@ GIB = 2**30
 
 
 class Machine(SystemProbe):
-    """A machine as given; `files` are its /proc and /sys. A value that is an exception is raised."""
+    """A machine as given; `files` and `links` are its /proc, /sys and so on. A value that is an exception is raised."""
 
     def __init__(
         self,
@@ -28,6 +28,8 @@ class Machine(SystemProbe):
         environment: Mapping[str, str] | None = None,
         files: Mapping[str, str] | None = None,
         gpus: Any = (),
+        links: Mapping[str, str] | None = None,
+        users: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__(root, environment or {})
         self.cpus, self.gigabytes, self.busy, self.bound, self.cards = cpus, memory_gb, busy, affinity, gpus
@@ -36,6 +38,14 @@ class Machine(SystemProbe):
             target = root / path.lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(text)
+        for path, goal in (links or {}).items():
+            target = root / path.lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.symlink_to(goal)
+        self.users = users or {}
+
+    def user_name(self, uid: int) -> str:
+        return self.users.get(uid, str(uid))
 
     def cpu_count(self) -> int:
         return int(_given(self.cpus))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from forge_tui.errors import ResourceError
 from forge_tui.resources import policy
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import DefaultThresholds, capacity, threads_allowed, worker_limit
+from forge_tui.resources.policy import DefaultThresholds, OtherRuns, capacity, threads_allowed, worker_limit
 from forge_tui.settings.schema import ResourceSettings
 
 SHARED, DEDICATED = DefaultThresholds(), DefaultThresholds(policy="dedicated")
@@ -94,10 +94,12 @@ def test_dedicated_admits_what_measured_memory_holds(resources):
 
 
 def test_other_runs_of_the_user_share_the_limit(resources):
-    limit = worker_limit(4, resources(16, 64.0), SHARED, other_workers=6)
+    limit = worker_limit(4, resources(16, 64.0), SHARED, others=OtherRuns(6, 6))
     assert (limit.workers, limit.limited_by, limit.hint) == (2, "other_runs", "--after RUN")
-    assert "your other runs have 6 workers of the 8" in limit.reason
-    assert worker_limit(4, resources(16, 64.0), SHARED, other_workers=20).workers == 1
+    assert "your other runs have 6 workers on 6 CPUs, and all your runs together may use 8 CPUs" in limit.reason
+    assert worker_limit(4, resources(16, 64.0), SHARED, others=OtherRuns(2, 4), threads=2).workers == 2
+    assert worker_limit(8, resources(32, 32.0), SHARED, others=OtherRuns(3, 3)).workers == 1  # 32 GB hold 4
+    assert worker_limit(4, resources(16, 64.0), SHARED, others=OtherRuns(20, 20)).workers == 1
 
 
 def test_failed_detection_gives_one_worker_under_either_policy(resources):
@@ -176,7 +178,7 @@ def test_one_model_that_cannot_fit_is_refused_with_the_limit_named(resources):
 def test_no_machine_breaks_the_rules(requested, cpus, memory_gb, part, busy, other_workers, name):
     found = SystemResources(cpus, memory_gb, memory_gb * part, busy, 1, 8.0)
     settings = DefaultThresholds(policy=name)
-    limit = worker_limit(requested, found, settings, other_workers=other_workers)
+    limit = worker_limit(requested, found, settings, others=OtherRuns(other_workers, other_workers))
     assert 1 <= limit.workers <= max(1, requested)
     assert limit.workers <= capacity(found, settings).workers
     share = max(1, cpus // 2) if name == "shared" else cpus

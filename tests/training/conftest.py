@@ -78,10 +78,11 @@ class StopAfter(Control):
         super().__init__()
         self._left = looks
 
-    @property
-    def stop_requested(self) -> bool:
+    def goes_on(self) -> bool:
         self._left -= 1
-        return self._left < 0
+        if self._left < 0:
+            self.request_stop()
+        return super().goes_on()
 
 
 @pytest.fixture

@@ -40,12 +40,11 @@ class KillAt(Control):
         super().__init__()
         self._left = looks
 
-    @property
-    def stop_requested(self) -> bool:
+    def goes_on(self) -> bool:
         self._left -= 1
         if self._left < 0:
             raise Killed
-        return False
+        return super().goes_on()
 
 
 def weights(job: Job) -> bytes:

@@ -13,10 +13,10 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from forge_tui.errors import ForgeError
+from forge_tui.event_text import log_line
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.tui.charting import fetch_series
-from forge_tui.tui.log_lines import log_line
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.chart_keys import ChartKeys
 from forge_tui.tui.widgets import cells

@@ -1,4 +1,4 @@
-"""Events in words, one line each, for the log pane."""
+"""Events in words, one line each: for the log pane and for batch mode."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from forge_tui.text import memory, number, printable
 
 # They come with every checkpoint, and what is worth telling has an event of its own.
 _ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")
+
+
+# What a person who does not watch wants to be told of, beside how far the run is.
+_NOTABLE = ("model_failed", "model_retried", "resource_warning", "command")
+_NOTABLE_DECISIONS = ("hold", "shrink", "grow", "requeue", "prune")
+
+
+def is_notable(record: dict[str, Any]) -> bool:
+    """Whether the event is more than the usual course of a run."""
+    if record.get("event") == "decision":
+        return record.get("kind") in _NOTABLE_DECISIONS
+    return record.get("event") in _NOTABLE
 
 
 def log_line(record: dict[str, Any]) -> tuple[str, str] | None:

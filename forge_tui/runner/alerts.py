@@ -1,0 +1,112 @@
+"""What to warn of while a run goes on: a model that has become slow, a disk that fills."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from forge_tui.progress import events as happened
+from forge_tui.text import memory
+
+_SECONDS = 5.0
+_IN_A_ROW = 2
+_SLOW = 0.5
+# The next checkpoint of every model at work, and as much again for what else is written.
+_CHECKPOINTS_AHEAD = 2
+
+
+@dataclass(slots=True)
+class _Window:
+    """What is being measured just now of one model, and its best so far (steps a second)."""
+
+    steps: float = 0.0
+    seconds: float = 0.0
+    best: float = 0.0
+    slow: int = 0
+
+
+class SpeedWatch:
+    """Tells once when a model makes less than half of its own earlier steps a second, and again after it recovered.
+
+    Rates are taken over at least five seconds of training, and two of them in a row have to be slow: a short epoch that
+    met somebody's burst of work says nothing.
+    """
+
+    def __init__(self) -> None:
+        self._windows: dict[int, _Window] = {}
+
+    def forget(self, index: int) -> None:
+        """The model starts anew: what was begun to be measured does not count."""
+        window = self._windows.get(index)
+        if window is not None:
+            window.steps = window.seconds = 0.0
+
+    def take(self, event: happened.EpochFinished) -> happened.ResourceWarned | None:
+        """The warning that follows from an epoch, if one does."""
+        if event.steps_per_second is None or not event.seconds:
+            return None
+        window = self._windows.setdefault(event.index, _Window())
+        window.steps += event.steps_per_second * event.seconds
+        window.seconds += event.seconds
+        if window.seconds < _SECONDS:
+            return None
+        rate, window.steps, window.seconds = window.steps / window.seconds, 0.0, 0.0
+        window.best = max(window.best, rate)
+        if rate >= _SLOW * window.best:
+            window.slow = 0
+            return None
+        window.slow += 1
+        if window.slow != _IN_A_ROW:
+            return None
+        return happened.ResourceWarned(
+            time=event.time,
+            kind="speed",
+            message=f"{event.model} makes {rate:.1f} steps/s, less than half of the {window.best:.1f} it made earlier",
+            value=rate,
+            threshold=_SLOW * window.best,
+        )
+
+
+class DiskWatch:
+    """Tells once when the run directory's disk has no room for the next checkpoints, and again after it had."""
+
+    def __init__(self, directory: Path, free: Callable[[Path], int] | None = None) -> None:
+        self._directory = directory
+        self._free = free or _free_bytes
+        self._largest = 0
+        self._told = False
+
+    def checkpoint(self, size: int) -> None:
+        """A checkpoint of `size` bytes was written."""
+        self._largest = max(self._largest, size)
+
+    def look(self, now: float, models: int) -> happened.ResourceWarned | None:
+        """The warning that follows from the room there is, if one does. `models`: at work; `now`: UNIX seconds."""
+        needed = _CHECKPOINTS_AHEAD * self._largest * max(1, models)
+        if not needed:
+            return None
+        try:
+            free = self._free(self._directory)
+        except OSError:
+            return None  # what is wrong with the disk is told by whoever writes to it
+        if free >= needed:
+            self._told = False
+            return None
+        if self._told:
+            return None
+        self._told = True
+        return happened.ResourceWarned(
+            time=now,
+            kind="disk",
+            message=f"{memory(free)} are left on the disk of {self._directory}; the next checkpoints need about "
+            f"{memory(needed)}: free some space",
+            value=float(free),
+            threshold=float(needed),
+        )
+
+
+def _free_bytes(directory: Path) -> int:
+    status = os.statvfs(directory)
+    return status.f_bavail * status.f_frsize

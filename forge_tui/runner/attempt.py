@@ -1,0 +1,73 @@
+"""What the runner remembers of a worker at work on a model, and how it explains an end without a word."""
+
+from __future__ import annotations
+
+import signal
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from forge_tui.progress.events import ModelFailed
+from forge_tui.resources.oom import oom_kills
+from forge_tui.resources.probe import SystemProbe
+from forge_tui.runner.local import Worker
+from forge_tui.runner.prepare import ending
+from forge_tui.runner.watchdog import Watchdog
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One attempt. `leaving`: why the runner has told the worker to go; costs in bytes, None: not told yet."""
+
+    worker: Worker
+    watchdog: Watchdog
+    oom_kills: int | None
+    outcome: str | None = None
+    failure: ModelFailed | None = None
+    memory: int | None = None
+    gpu_memory: int | None = None
+    leaving: Literal["requeued", "cancelled", "killed"] | None = None
+    reason: str | None = None
+    patience_ends: float | None = None
+    where: str | None = None
+
+    @classmethod
+    def begin(cls, worker: Worker, patience: float | None) -> Attempt:
+        """A worker that has just been asked for; it hangs after `patience` seconds without a step (None: never)."""
+        return cls(worker, Watchdog(patience, time.monotonic()), oom_kills(SystemProbe().read))
+
+    def oom_kills_since(self) -> int:
+        """How many processes the kernel has ended for want of memory since this attempt began."""
+        now = oom_kills(SystemProbe().read)
+        return 0 if now is None or self.oom_kills is None else now - self.oom_kills
+
+    def hang(self, when: float) -> ModelFailed:
+        """The record of a worker that hangs, with the place where it does if it could still say so."""
+        job, patience = self.worker.job, self.watchdog.patience
+        said = "" if self.where else " and does not answer (stopped, or stuck in native code)"
+        return ModelFailed(
+            time=when,
+            model=job.model,
+            index=job.index,
+            attempt=job.attempt,
+            kind="hang",
+            message=f"worker {self.worker.pid or '—'} has made no step for {patience:g} s ([run] hang_seconds){said}",
+            traceback=self.where,
+        )
+
+
+def unexplained(worker: Worker, when: float, oom_kills_meanwhile: int) -> ModelFailed:
+    """The record of a worker that ended without a word."""
+    status = worker.status if worker.status is not None else 0
+    kind = "signal" if status < 0 else "exit"
+    cause = "ended because its fork server died" if worker.orphaned else ending(status)
+    if status == -signal.SIGKILL and oom_kills_meanwhile > 0 and not worker.orphaned:
+        kind, cause = "out_of_memory", "was ended by the kernel for want of memory (SIGKILL)"
+    return ModelFailed(
+        time=when,
+        model=worker.job.model,
+        index=worker.job.index,
+        attempt=worker.job.attempt,
+        kind=kind,
+        message=f"worker {worker.pid or '—'} {cause} before the model was finished",
+    )

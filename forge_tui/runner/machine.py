@@ -1,0 +1,68 @@
+"""The runner's look at the machine: sampled in a thread, so that scheduling never waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from forge_tui.resources.cgroups import read_limits
+from forge_tui.resources.hardware import SystemResources, detect
+from forge_tui.resources.monitor import Monitor, ResourceSample, memory_room
+from forge_tui.resources.policy import GIB, Thresholds
+from forge_tui.resources.probe import SystemProbe
+
+SAMPLE_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The machine at one moment; `number` counts the looks, so that each is judged once. The first has no sample."""
+
+    number: int
+    resources: SystemResources
+    sample: ResourceSample | None = None
+
+    def to_record(self, workers: int, own_memory: int) -> dict[str, Any]:
+        """A row of the run's resource history: percent, bytes, UNIX seconds. `workers` of ours cost `own_memory`."""
+        assert self.sample is not None
+        sample = self.sample
+        waits = (entry.some_percent for entry in sample.pressure if entry.resource == "memory")
+        return {
+            "time": sample.time,
+            "cpu_percent": sample.cpu_percent,
+            "others_cpu_percent": sample.others_cpu_percent,
+            "memory_used": sample.memory_used,
+            "memory_available": sample.memory_available,
+            "memory_limit": sample.memory_limit,
+            "memory_pressure_percent": max(waits, default=None),
+            "workers": workers,
+            "own_memory": own_memory,
+            "gpus": [asdict(gpu) for gpu in self.resources.gpus],
+        }
+
+
+class Machine:
+    """Takes a look every two seconds; `latest` is the newest. Close it."""
+
+    def __init__(self, first: SystemResources, settings: Thresholds, probe: SystemProbe | None = None) -> None:
+        self._probe = probe or SystemProbe()
+        self._settings = settings
+        self.latest = Look(0, first)
+        self._monitor = Monitor(self._probe, settings, SAMPLE_SECONDS, self._receive)
+
+    def now(self) -> SystemResources:
+        """The memory that is available at this moment, the rest as last seen: for admitting a worker (1 ms)."""
+        try:
+            available, _limit = memory_room(self._probe, read_limits(self._probe.read))
+        except Exception:  # a boundary, as in detection: what was seen last holds
+            return self.latest.resources
+        return replace(self.latest.resources, available_memory_gb=available / GIB)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._monitor.stop()
+
+    def _receive(self, sample: ResourceSample) -> None:
+        """Called in the monitor's thread; replacing one attribute needs no lock."""
+        found = detect(self._probe, self._settings, usage=sample.usage)
+        self.latest = Look(self.latest.number + 1, found, sample)

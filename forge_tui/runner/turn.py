@@ -1,0 +1,37 @@
+"""`--after RUN`: a run that waits until another one has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError, UsageError
+from forge_tui.runs import registry
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import is_locked
+
+
+def predecessor(after: str | None, own: Path, working_directory: Path) -> RunDirectory | None:
+    """The run to wait for; None where there is none. Raises `UsageError` for one that is not there, or is this one."""
+    if after is None:
+        return None
+    beside = working_directory / Path(after).expanduser()
+    found = RunDirectory(beside) if RunDirectory(beside).database.is_file() else RunDirectory(registry.resolve(after))
+    if found.path == RunDirectory(own).path:
+        raise UsageError(f"--after {after}: a run cannot wait for itself")
+    return found
+
+
+def waiting_for(other: RunDirectory | None) -> Callable[[], str | None]:
+    """What says, whenever it is asked, for what a run still waits: until nobody holds the other one's lock."""
+
+    def waits() -> str | None:
+        if other is None:
+            return None
+        try:
+            live = is_locked(other.lock)
+        except RunDirectoryError as error:
+            return f"waits for {other.id} (--after), which cannot be looked at: {error}"
+        return f"waits until {other.id} has ended (--after)" if live else None
+
+    return waits

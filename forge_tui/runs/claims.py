@@ -1,0 +1,267 @@
+"""What the live runs of one user on this host have taken for themselves, so that together they stay within the rules.
+
+Each runner keeps one small file in `claims/` of the user's state directory and holds an flock on it. The kernel lets
+go of that lock when the runner ends, however it ends: a file without a lock counts for nothing, and whoever sees it
+deletes it. File names begin with a mark of the host, because homes are shared between hosts and locks need not be.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import socket
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.files import in_words
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.registry import state_directory
+
+VERSION = 1
+LOCK_SECONDS = 2.0
+"""Deciding takes milliseconds; one who holds that lock longer was stopped, and must not hold up everybody."""
+_RETRY_SECONDS = 0.01
+_LARGEST_FILE = 65_536
+_LARGEST_NUMBER = 1_000_000
+_TAKEN = (errno.EAGAIN, errno.EACCES)
+_NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_LOG = logging.getLogger("forge_tui")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one live run has taken: so many workers of so many threads each."""
+
+    run: str
+    path: str
+    workers: int
+    threads: int
+
+    @property
+    def cpus(self) -> int:
+        """CPUs its workers may use together."""
+        return self.workers * self.threads
+
+
+class Claims:
+    """The claim of one run, and those of this user's other runs on this host. For the runner's process only."""
+
+    def __init__(self, directory: RunDirectory, state: Path | None = None) -> None:
+        """Touches no file. `state` is the user's state directory, by default the platform's."""
+        self._run = directory
+        self._directory = (state or state_directory()) / "claims"
+        self._host = socket.gethostname()
+        self._mark = hashlib.sha256(self._host.encode()).hexdigest()[:12]
+        self._file = self._directory / f"{self._mark}-{os.urandom(8).hex()}.json"
+        self._descriptor: int | None = None
+        self._set: tuple[int, int] | None = None
+        self._mutex = threading.RLock()
+        self._depth = 0
+
+    def set(self, workers: int, threads: int) -> None:
+        """Claim `workers` workers of `threads` threads each. Costs one look at a file when that is unchanged.
+
+        Raises `RunDirectoryError` where the state directory cannot be written; what was claimed before then stays.
+        """
+        with self._mutex:
+            if self._set == (workers, threads) and self._is_there():
+                return
+            with self.deciding():
+                self._write(workers, threads)
+
+    def others(self) -> tuple[Claim, ...]:
+        """The claims of this user's other live runs on this host. Files of runs that have ended are deleted.
+
+        Empty where the state directory cannot be used; `set` says why.
+        """
+        with self._mutex:
+            if not self._directory.is_dir():
+                return ()
+            try:
+                with self.deciding():
+                    return self._look(sweep=True)
+            except RunDirectoryError as error:
+                _LOG.debug("claims are read without their lock: %s", error)
+                return self._look(sweep=False)
+
+    @contextmanager
+    def deciding(self) -> Iterator[None]:
+        """Keep the user's other runners on this host from deciding meanwhile: look at `others`, then `set`.
+
+        Keep it short. Raises `RunDirectoryError` where the state directory cannot be written, or where another runner
+        is stuck in its decision.
+        """
+        with self._mutex:
+            descriptor = None if self._depth else self._lock()
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if descriptor is not None:
+                    os.close(descriptor)
+
+    def release(self) -> None:
+        """Claim nothing any more. Never fails: what cannot be deleted counts for nothing once it is not locked."""
+        with self._mutex:
+            if self._descriptor is None:
+                return
+            try:
+                os.unlink(self._file)
+            except OSError as error:
+                _LOG.debug("%s is left for others to delete: %s", self._file, error)
+            os.close(self._descriptor)
+            self._descriptor = self._set = None
+
+    def _is_there(self) -> bool:
+        return self._descriptor is not None and _is_same(self._descriptor, self._file)
+
+    def _write(self, workers: int, threads: int) -> None:
+        """Replace our file by a new one that is locked before it gets its name, so that it never counts for nothing."""
+        record = {
+            "v": VERSION, "run": self._run.id, "path": str(self._run.path), "workers": workers, "threads": threads,
+            "host": self._host, "time": time.time(),
+        }  # fmt: skip
+        temporary = self._file.with_suffix(".tmp")
+        descriptor = None
+        try:
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, _NEW, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            data = json.dumps(record).encode()
+            if os.write(descriptor, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.replace(temporary, self._file)
+        except OSError as error:
+            if descriptor is not None:
+                os.close(descriptor)
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
+            raise in_words(error, "tell your other runs of this one in", self._file) from error
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor, self._set = descriptor, (workers, threads)
+
+    def _lock(self) -> int:
+        """The lock of all who decide on this host, as a descriptor."""
+        path = self._directory / f"{self._mark}.lock"
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            descriptor = self._open(path)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if _is_same(descriptor, path):
+                    return descriptor
+            except OSError as error:
+                if error.errno not in _TAKEN:
+                    os.close(descriptor)
+                    raise in_words(error, "lock", path) from error
+            os.close(descriptor)
+            if time.monotonic() >= deadline:
+                raise RunDirectoryError(
+                    f"{path} is held by another of your runs, which does not go on; is its runner stopped? "
+                    "Let it go on (kill -CONT), or end it"
+                )
+            time.sleep(_RETRY_SECONDS)
+
+    def _open(self, path: Path) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        try:
+            self._directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+            return os.open(path, flags, 0o600)
+        except OSError as error:
+            raise in_words(error, "tell your other runs of this one in", path) from error
+
+    def _look(self, *, sweep: bool) -> tuple[Claim, ...]:
+        try:
+            with os.scandir(self._directory) as entries:
+                names = sorted(entry.name for entry in entries)
+        except OSError as error:
+            _LOG.debug("%s cannot be listed: %s", self._directory, error)
+            return ()
+        found = []
+        for name in names:
+            if name == self._file.name or not name.startswith(f"{self._mark}-"):
+                continue
+            if name.endswith(".json"):
+                found.append(self._read(self._directory / name, sweep))
+            elif name.endswith(".tmp") and sweep:
+                self._read(self._directory / name, sweep)  # left by a runner that was killed while it wrote
+        return tuple(claim for claim in found if claim is not None)
+
+    def _read(self, file: Path, sweep: bool) -> Claim | None:
+        """The claim in a file that a live runner holds; None for any other, which `sweep` deletes if it is no one's."""
+        try:
+            # Not blocking: the name could be a pipe's.
+            descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            _LOG.debug("%s does not count: %s", file, error)
+            return None
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+                raise ValueError("it is no file of this user's")
+            if not _is_held(descriptor):
+                if sweep:
+                    os.unlink(file)
+                return None
+            if status.st_size > _LARGEST_FILE:
+                raise ValueError(f"it is larger than {_LARGEST_FILE} bytes")
+            return _claim(os.read(descriptor, _LARGEST_FILE))
+        except (OSError, ValueError, RecursionError) as error:
+            _LOG.debug("%s does not count: %s", file, error)
+            return None
+        finally:
+            os.close(descriptor)
+
+
+def _is_held(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _TAKEN:
+            return True
+        raise
+    return False
+
+
+def _is_same(descriptor: int, path: Path) -> bool:
+    """Whether `path` still names the open file: somebody may have emptied the state directory meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
+    except OSError:
+        return False
+
+
+def _claim(data: bytes) -> Claim:
+    """Raises `ValueError` for anything that is not what `_write` writes."""
+    record = json.loads(data)
+    if not isinstance(record, dict):
+        raise ValueError("it is no JSON object")
+    return Claim(_word(record, "run"), _word(record, "path"), _number(record, "workers"), _number(record, "threads"))
+
+
+def _word(record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    if not isinstance(value, str):
+        raise ValueError(f"`{key}` is no text")
+    return value
+
+
+def _number(record: dict[str, Any], key: str) -> int:
+    value = record.get(key)
+    if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:
+        raise ValueError(f"`{key}` is no number from 0 to {_LARGEST_NUMBER:,}")
+    return value
