@@ -28,7 +28,7 @@ from forge_tui.runs import commands, registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness
 from forge_tui.runs.lock import RunLock, is_locked
-from forge_tui.runs.reader import RunReader
+from forge_tui.runs.reader import Losses, RunReader
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -308,6 +308,11 @@ class Run:
         """A model's curve for drawing: at most `buckets` of (last epoch, smallest, largest) of an epoch column."""
         with self._lock:
             return self._reader.series(index, column, buckets)
+
+    def losses(self, index: int, since: int, limit: int) -> Losses:
+        """Up to `limit` of a model's epochs after number `since` (0: from the first on), in the order of training."""
+        with self._lock:
+            return self._reader.losses(index, since, limit)
 
     def resources(self) -> list[dict[str, Any]]:
         """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""

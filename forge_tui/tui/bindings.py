@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
-EVERYWHERE = frozenset({"configure", "watch", "runs", "model"})
+EVERYWHERE = frozenset({"configure", "watch", "runs", "model", "compare"})
 WATCH = frozenset({"watch"})
 CONFIGURE = frozenset({"configure"})
 RUNS = frozenset({"runs"})
 MODEL = frozenset({"model"})
-LISTS = frozenset({"configure", "watch", "runs", "model"})
+COMPARE = frozenset({"compare"})
+LISTS = EVERYWHERE
+CHARTS = WATCH | MODEL | COMPARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +68,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_command", ("Y",), "Command", "show the equivalent command, plain to copy", CONFIGURE | WATCH, False,
            "Settings"),
     Action("open", ("enter",), "Open", "open the selected model or run", WATCH | RUNS, True, "Lists"),
-    Action("back", ("backspace",), "Back", "back to where you came from", MODEL, True, "Lists"),
+    Action("back", ("backspace",), "Back", "back to where you came from", MODEL | COMPARE, True, "Lists"),
     Action("mark", ("space",), "Mark", "mark the model for the chart", WATCH, False, "Lists"),
+    Action("mark", ("space",), "Mark", "mark the run, to compare it with others", RUNS, False, "Lists"),
     Action("mark_all", ("a",), "Mark all", "mark all models that are shown", WATCH, False, "Lists"),
     Action("mark_none", ("A",), "Mark none", "clear all marks", WATCH, False, "Lists"),
+    Action("mark_none", ("A",), "Mark none", "clear all marks", RUNS, False, "Lists"),
+    Action("compare", ("C",), "Compare", "the marked runs side by side: settings that differ, final metrics, curves",
+           RUNS, True, "Run"),
     Action("filter", ("slash",), "Filter", "show only what matches", WATCH | RUNS, True, "Lists"),
     Action("sort", ("o",), "Sort", "sort by the next column", WATCH, True, "Lists"),
     Action("reverse", ("O",), "Reverse", "reverse the order", WATCH, False, "Lists"),
@@ -82,21 +88,25 @@ ACTIONS: tuple[Action, ...] = (
     Action("first", ("home", "g"), "First", "to the first", LISTS, False, "Lists"),
     Action("last", ("end", "G"), "Last", "to the last", LISTS, False, "Lists"),
     Action("chart_pane", ("c",), "Chart", "show or hide the chart", WATCH | MODEL, True, "Panes"),
+    Action("chart_pane", ("c",), "Curves", "show or hide the mean curves of the runs", COMPARE, True, "Panes"),
     Action("log_pane", ("l",), "Log", "show or hide the log", WATCH, True, "Panes"),
     Action("log_pane", ("l",), "Output", "go to what the model's code has printed", MODEL, True, "Panes"),
     Action("next_pane", ("tab",), "Next pane", "focus the next pane", WATCH, False, "Panes"),
     Action("next_pane", ("tab",), "Section", "the next section: metrics, attempts, config, checkpoints, output", MODEL,
            True, "Panes"),
     Action("zoom_pane", ("z",), "Zoom", "give the focused pane the whole screen", WATCH, False, "Panes"),
-    Action("zoom_pane", ("z",), "Zoom", "all room to the text, then to the chart, then shared again", MODEL,
-           True, "Panes"),
-    Action("zoom_in", ("plus",), "Zoom in", "chart: look closer", WATCH | MODEL, False, "Chart"),
-    Action("zoom_out", ("minus",), "Zoom out", "chart: look from further away", WATCH | MODEL, False, "Chart"),
-    Action("pan_left", ("left",), "Pan left", "chart: earlier epochs", WATCH | MODEL, False, "Chart"),
-    Action("pan_right", ("right",), "Pan right", "chart: later epochs", WATCH | MODEL, False, "Chart"),
-    Action("reset_chart", ("0",), "Reset", "chart: all epochs", WATCH | MODEL, False, "Chart"),
-    Action("log_y", ("y",), "Log y", "chart: logarithmic or linear", WATCH | MODEL, False, "Chart"),
-    Action("kinds", ("v",), "Train/val", "chart: training, validation or both", WATCH | MODEL, False, "Chart"),
+    Action("zoom_pane", ("z",), "Zoom", "all room to the text, then to the chart, then shared again",
+           MODEL | COMPARE, True, "Panes"),
+    Action("zoom_in", ("plus",), "Zoom in", "chart: look closer", CHARTS, False, "Chart"),
+    Action("zoom_out", ("minus",), "Zoom out", "chart: look from further away", CHARTS, False, "Chart"),
+    Action("pan_left", ("left",), "Pan left", "chart: earlier epochs", CHARTS, False, "Chart"),
+    Action("pan_right", ("right",), "Pan right", "chart: later epochs", CHARTS, False, "Chart"),
+    Action("reset_chart", ("0",), "Reset", "chart: all epochs", CHARTS, False, "Chart"),
+    Action("log_y", ("y",), "Log y", "chart: logarithmic or linear", CHARTS, False, "Chart"),
+    Action("kinds", ("v",), "Train/val", "chart: training, validation or both", CHARTS, False, "Chart"),
+    Action("seeds", ("f",), "Seeds", "chart: mean and deviation over the seeds of each config (marked models, or all)",
+           WATCH, False, "Chart"),
+    Action("smoothing", ("S",), "Smooth", "chart: smoothing off, light or strong", CHARTS, False, "Chart"),
     Action("show_configure", ("1",), "Configure", "the settings of a run", EVERYWHERE),
     Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE),
     Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE),

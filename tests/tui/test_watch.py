@@ -299,7 +299,7 @@ async def test_zero_models_name_no_error(maker: RunMaker, tmp_path: Path) -> Non
 
 
 def test_no_two_actions_of_a_screen_share_a_key() -> None:
-    for screen in ("configure", "watch", "runs", "model"):
+    for screen in ("configure", "watch", "runs", "model", "compare"):
         keys = [key for action in actions_of(screen) for key in action.keys]
         assert len(keys) == len(set(keys)), screen
     assert all(action.help for action in ACTIONS)

@@ -7,7 +7,7 @@ from rich.text import Text
 from forge_tui.tui.bindings import actions_of
 from forge_tui.tui.screens.dialogs import Reading
 
-_TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model"}
+_TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare"}
 
 
 def help_screen(screen: str) -> Reading:

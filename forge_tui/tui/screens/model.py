@@ -63,6 +63,7 @@ class ModelScreen(ChartKeys, ForgeScreen):
         """Fill in what is known, then read the rest beside the UI."""
         super().on_mount()
         self.document.focus()
+        self.restore_chart()
         self.show(self.forge.snapshot)
         self.set_interval(READ_SECONDS, self._read_if_changed)
 

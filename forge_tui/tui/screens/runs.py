@@ -177,6 +177,8 @@ class RunsScreen(ForgeScreen):
         live = sum(1 for look in runs.looks if look.is_live)
         count = len(runs.looks)
         parts = [f"{count} run{'' if count == 1 else 's'}, {live} live"] if count else []
+        if runs.marks:
+            parts.append(f"{len(runs.marks)} marked")
         if runs.filter_text:
             parts.append(f"filter {cells.clean(runs.filter_text, self.forge.glyphs.ascii)}")
         left = f"{dash} {f' {dash} '.join(parts)} " if parts else ""
@@ -214,6 +216,17 @@ class RunsScreen(ForgeScreen):
     def action_scroll_to_selection(self) -> None:
         """Scroll to the selection."""
         self.runs.scroll_to_selection()
+
+    def action_mark(self) -> None:
+        """Mark or unmark the selected run and go on to the next."""
+        self.runs.toggle_mark()
+        self.runs.move(1)
+        self._draw_divider()
+
+    def action_mark_none(self) -> None:
+        """Clear all marks."""
+        self.runs.clear_marks()
+        self._draw_divider()
 
     def action_filter(self) -> None:
         """Open the line for the filter."""
@@ -275,6 +288,23 @@ class RunsScreen(ForgeScreen):
         look = self._readable_or_tell()
         if look is not None:
             self.forge.attach_run(look.entry.path)
+
+    def action_compare(self) -> None:
+        """The marked runs side by side; one marked run with the selected one."""
+        from forge_tui.comparison import MOST_RUNS
+        from forge_tui.tui.screens.compare import CompareScreen
+
+        paths, selected = list(self.runs.marks), self.runs.selected
+        if len(paths) == 1 and selected is not None and selected.entry.path not in paths:
+            paths.append(selected.entry.path)
+        if not 2 <= len(paths) <= MOST_RUNS:
+            told = "nothing to compare: mark two runs or more with Space, then C"
+            if len(paths) > MOST_RUNS:
+                told = f"{len(paths)} runs are marked, and at most {MOST_RUNS} are compared: Space unmarks, A all"
+            self.forge.tell(told, "warning")
+            return
+        self.forge.tell("")
+        self.forge.push_screen(CompareScreen(paths))
 
     @work(group="dialog", exclusive=True)
     async def action_resume(self) -> None:

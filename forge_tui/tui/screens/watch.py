@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -20,10 +20,13 @@ from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.chart_keys import ChartKeys
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.chart import Chart, Series
+from forge_tui.tui.widgets.chart import NO_EPOCH, Chart, Series
 from forge_tui.tui.widgets.line import Line, joined
 from forge_tui.tui.widgets.log_pane import LogPane
 from forge_tui.tui.widgets.model_table import ModelTable
+
+if TYPE_CHECKING:
+    from forge_tui.tui.seeds import SeedFeed
 
 CHART_SECONDS = 2.0
 MOST_CURVES = 8
@@ -41,6 +44,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
         self._charted: tuple[str, ...] = ()
         self._chart_is_due = False
         self._unlogged: list[tuple[str, str]] = []
+        self._seeds: SeedFeed | None = None
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
@@ -63,10 +67,18 @@ class WatchScreen(ChartKeys, ForgeScreen):
         choices = self.forge.choices
         table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
         table.focus()
+        self.restore_chart()
+        if choices.get("seeds", False):
+            self._seeds = self._new_seeds()
         self._apply_panes()
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
         self.set_interval(CHART_SECONDS, self._refresh_slowly)
+
+    def on_unmount(self) -> None:
+        """Read no more."""
+        if self._seeds is not None:
+            self._seeds.stop()
 
     @property
     def table(self) -> ModelTable:
@@ -120,7 +132,9 @@ class WatchScreen(ChartKeys, ForgeScreen):
         if self._chart_shown:
             kinds = " ".join(sorted(chart.kinds))
             scale = "log y" if chart.log_y else "linear y"
-            parts.append(f"[c Chart] {kinds}, {scale}")
+            seeds = ", seeds" if self._seeds is not None else ""
+            smooth = f", smoothed {chart.smoothing.weight:g}" if chart.smoothing.weight else ""
+            parts.append(f"[c Chart] {kinds}, {scale}{seeds}{smooth}")
         else:
             parts.append("c Chart")
         parts.append("[l Log]" if self._log_shown else "l Log")
@@ -170,15 +184,21 @@ class WatchScreen(ChartKeys, ForgeScreen):
         run, snapshot = self.forge.run_watched, self.forge.snapshot
         if run is None or snapshot is None or not self._chart_shown:
             return
-        names = self._names_to_chart()
+        names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
         if not self._chart_is_due and names == self._charted:
             return
         self._chart_is_due, self._charted = False, names
-        models = [model for model in snapshot.models if model.name in names]
+        shown = frozenset(names)
+        models = [model for model in snapshot.models if model.name in shown]
         buckets = self.chart.wanted_buckets
+        if self._seeds is not None:
+            if not self._seeds.refresh([(run, models, "")], buckets):
+                self._chart_is_due = True
+                self.chart.explain(self._seeds.progress)
+            return
 
         def fetched(result: tuple[Series, ...] | ForgeError) -> None:
-            if isinstance(result, ForgeError) or not self.is_there:
+            if isinstance(result, ForgeError) or not self.is_there or self._seeds is not None:
                 return
             self.chart.show(result)
 
@@ -188,6 +208,38 @@ class WatchScreen(ChartKeys, ForgeScreen):
         if self.table.marks:
             return tuple(name for name in self.table.shown_names if name in self.table.marks)[:MOST_CURVES]
         return (self.table.selected,) if self.table.selected is not None else ()
+
+    def _names_to_average(self) -> tuple[str, ...]:
+        """The marked models, or all of them."""
+        if self.forge.snapshot is None:
+            return ()
+        return tuple(
+            model.name for model in self.forge.snapshot.models if not self.table.marks or model.name in self.table.marks
+        )
+
+    def _new_seeds(self) -> SeedFeed:
+        from forge_tui.tui.seeds import SeedFeed  # here: most start without it
+
+        return SeedFeed(self.forge, self._show_seeds)
+
+    def _show_seeds(self, series: tuple[Series, ...]) -> None:
+        if self.is_there:
+            self.chart.explain(NO_EPOCH)
+            self.chart.show(series)
+
+    def action_seeds(self) -> None:
+        """Mean and deviation over the seeds of each config, or the curves of single models; kept for next time."""
+        if self._seeds is None:
+            self._seeds = self._new_seeds()
+        else:
+            self._seeds.stop()
+            self._seeds = None
+            self.chart.explain(NO_EPOCH)
+        self.forge.choices.put("seeds", self._seeds is not None)
+        self.chart.show(())
+        self._chart_is_due = True
+        self._refresh_chart()
+        self._draw_divider()
 
     def on_chart_view_changed(self) -> None:
         """Another part of the curve, or more pixels: fetch it in their detail."""
