@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 _MONITOR_SECONDS = 2.0
 _AGE_SECONDS = 1.0
+_CURVE_SAMPLES = 24
 
 
 class ForgeApp(RunApp):
@@ -62,6 +64,7 @@ class ForgeApp(RunApp):
         self.glyphs = glyph_sets.ASCII if only_ascii or options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
         self.resources: ResourceSample | None = None
+        self.cpu_percent: deque[float] = deque(maxlen=_CURVE_SAMPLES)
         self.detected: SystemResources | None = None
         self.suggestion = ""
         self.header_note = ""
@@ -135,6 +138,7 @@ class ForgeApp(RunApp):
     def on_resources_changed(self, message: ResourcesChanged) -> None:
         """Draw the sample on the screen in front."""
         self.resources = message.sample
+        self.cpu_percent.append(message.sample.cpu_percent)
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.take_sample()

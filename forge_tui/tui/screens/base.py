@@ -67,6 +67,7 @@ class ForgeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Draw what is known already."""
+        self._show_curves()
         self.fit(self.app.size.width, self.app.size.height)
 
     def on_resize(self, event: Resize) -> None:
@@ -108,11 +109,14 @@ class ForgeScreen(Screen[None]):
 
     def take_sample(self) -> None:
         """Take in a new sample of the machine and draw it."""
-        sample = self.forge.resources
-        if sample is not None:
-            self.query_one("#resources", ResourceLine).add(sample)
-            self.query_one("#sidebar", Sidebar).add(sample)
+        self._show_curves()
         self.draw_shell()
+
+    def _show_curves(self) -> None:
+        """The curves are the app's: a screen that comes later shows what was before it too."""
+        percent = tuple(self.forge.cpu_percent)
+        self.query_one("#resources", ResourceLine).show_curve(percent)
+        self.query_one("#sidebar", Sidebar).show_curve(percent)
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""

@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -82,16 +83,16 @@ class HeaderLine(Line):
 class ResourceLine(Line):
     """CPU, memory, disk and workers in one line."""
 
-    HISTORY = 8
+    HISTORY = 5
 
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__("CPU …  MEM …", id=id)
         self._glyphs = glyphs
         self._history: list[float] = []
 
-    def add(self, sample: ResourceSample) -> None:
-        """Take in a sample for the small curve."""
-        self._history = [*self._history[-self.HISTORY + 1 :], sample.cpu_percent]
+    def show_curve(self, percent: Sequence[float]) -> None:
+        """Take in the use of the CPUs until now, the newest last, for the small curve."""
+        self._history = list(percent[-self.HISTORY :])
 
     def draw(self, sample: ResourceSample | None, snapshot: Snapshot | None) -> None:
         """Draw what is known."""
@@ -99,7 +100,7 @@ class ResourceLine(Line):
         if sample is not None:
             busy = "bold red" if sample.others_cpu_percent > 80 else ""
             text.append(f"CPU {sample.cpu_percent:.0f}%", style=busy)
-            text.append(spark(self._history[-5:], 100.0, self._glyphs))
+            text.append(spark(self._history, 100.0, self._glyphs))
             used, limit = sample.memory_used / GIB, sample.memory_limit / GIB
             text.append(f" MEM {used:.1f}/{limit:.0f}G", style="bold red" if sample.memory_percent > 90 else "")
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -32,9 +33,9 @@ class Sidebar(Container, can_focus=False):
         """The one text."""
         yield self._panel
 
-    def add(self, sample: ResourceSample) -> None:
-        """Take in a sample for the curve."""
-        self._cpu = [*self._cpu[-_CURVE + 1 :], sample.cpu_percent]
+    def show_curve(self, percent: Sequence[float]) -> None:
+        """Take in the use of the CPUs until now, the newest last."""
+        self._cpu = list(percent[-_CURVE:])
 
     def draw(
         self,
