@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from run_directories import RunMaker
 from tui_host import Host, screen_text, until
 
-from forge_tui.progress.events import Decision
+from forge_tui.progress.events import Decision, ModelFailed
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.usage import CpuUsage
@@ -65,3 +66,79 @@ async def test_a_screen_that_comes_later_shows_the_curve_of_before(maker: RunMak
         await pilot.press("3")
         await until(pilot, lambda: "No runs yet" in screen_text(app))
         assert screen_text(app).splitlines()[1] == before
+
+
+async def test_a_run_that_died_says_when_and_how_to_go_on(maker: RunMaker) -> None:
+    models = [maker.model(1, TrainingPhase.TRAINING, epoch=40), maker.model(2, TrainingPhase.QUEUED), maker.model(3)]
+    path = maker.make("dead", RunState.DIED, models, ago=3 * 3600 + 300)
+    app = watching(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "cognate_planner_1" in screen_text(app))
+        assert status(app) == "! died 3 h ago, without a word: R resumes it from its newest checkpoints"
+        text = screen_text(app)
+        assert "2 unfinished 1 completed" in text
+        assert "training" not in text
+        assert "0:41" not in text  # nobody trains: there is no time left
+
+
+async def test_a_stopped_run_says_how_to_go_on(maker: RunMaker) -> None:
+    path = maker.make("half", RunState.STOPPED, [maker.model(1, TrainingPhase.PAUSED, epoch=4)], reason="by ada")
+    app = watching(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "cognate_planner_1" in screen_text(app))
+        assert status(app) == "! run half stopped: by ada; R resumes it"
+
+
+async def test_paused_models_are_not_counted_as_training(maker: RunMaker) -> None:
+    models = [maker.model(1, TrainingPhase.TRAINING, epoch=4), maker.model(2, TrainingPhase.PAUSED, epoch=4)]
+    app = watching(maker.make("run", RunState.RUNNING, models))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "1 training 1 paused" in screen_text(app))
+
+
+async def test_the_first_cause_stands_in_the_status_line_with_what_to_do(maker: RunMaker) -> None:
+    later, first = maker.failed(1), maker.failed(2)
+    later = replace(later, failures=tuple(replace(each, time=each.time + 50) for each in later.failures))
+    events = [
+        ModelFailed(
+            time=failure.time, model=model.name, index=model.index, attempt=2, kind=failure.kind,
+            message=failure.message,
+        )
+        for model in (first, later)
+        for failure in model.failures[-1:]
+    ]  # fmt: skip
+    app = watching(maker.make("run", RunState.RUNNING, [later, first], events=events))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "cognate_planner_2: Out" in status(app))
+        told = status(app)
+        assert told.endswith("… (and 1 more); Enter on it shows why")
+        assert len(told) == 80
+
+
+@pytest.mark.parametrize(
+    ("phase", "known", "told"),
+    [
+        (TrainingPhase.QUEUED, {}, "cognate_planner_1 waits for a worker: its curve begins with its first epoch."),
+        (TrainingPhase.INITIALIZING, {}, "No epoch yet: warming up."),
+        (TrainingPhase.CANCELLED, {}, "cognate_planner_1 ended before its first epoch."),
+    ],
+)
+async def test_the_chart_says_why_there_is_no_curve(
+    maker: RunMaker, phase: TrainingPhase, known: dict[str, object], told: str
+) -> None:
+    app = watching(maker.make("run", RunState.RUNNING, [maker.model(1, phase, **known)]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: told in screen_text(app))
+        await pilot.press("slash", *"zzz", "enter")
+        await until(pilot, lambda: "No model is selected." in screen_text(app))
+        assert "No model matches the filter." in screen_text(app)
+
+
+async def test_without_a_run_or_models_one_sentence_says_so(maker: RunMaker) -> None:
+    app = Host(WatchScreen)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "No run is watched: 1 configures one" in screen_text(app))
+        await until(pilot, lambda: "warming up" not in screen_text(app))
+        app.watch_run(Run(maker.make("none", RunState.COMPLETED, [])))
+        await until(pilot, lambda: "This run has no models: n makes new settings" in screen_text(app))
+        assert "warming up" not in screen_text(app)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -13,8 +14,8 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from forge_tui.errors import ForgeError
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.tui import watch_text
 from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.log_lines import log_line
 from forge_tui.tui.screens.base import ForgeScreen
@@ -46,7 +47,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
         """The overall bar, the three panes and the line between them."""
         glyphs = self.forge.glyphs
         table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
-        table.empty_text = "No run is watched: 1 configures one, 3 shows the known runs."
+        table.empty_text = watch_text.NO_RUN
         yield Line(id="overall")
         yield table
         yield Input(
@@ -66,6 +67,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
         self._apply_panes()
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
+        self._refresh_chart()
         self.set_interval(CHART_SECONDS, self._refresh_slowly)
 
     @property
@@ -90,7 +92,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
         if not self.is_there or snapshot is None:
             return
         first = not self.table.models
-        self.table.show(snapshot.models)
+        if not snapshot.models and self.table.empty_text != watch_text.NO_MODELS:
+            self.table.empty_text = watch_text.NO_MODELS
+            self.table.refresh()
+        self.table.show(_as_they_stand(snapshot))
         self._draw_overall(snapshot)
         self._draw_divider()
         self._chart_is_due = True
@@ -100,15 +105,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def _draw_overall(self, snapshot: Snapshot) -> None:
         line = self.query_one("#overall", Line)
         width = max(20, line.size.width or self.size.width)
-        counts = snapshot.counts
-        active = sum(count for phase, count in counts.items() if phase.is_active)
-        told = [f"{active} training"] if active else []
-        for phase in (TrainingPhase.QUEUED, TrainingPhase.COMPLETED, TrainingPhase.FAILED, TrainingPhase.CANCELLED):
-            if counts[phase]:
-                told.append(f"{counts[phase]} {phase}")
-        right = Text("  " + " ".join(told))
+        right = Text("  ").append_text(watch_text.counts_text(snapshot))
         done, left = self.forge.glyphs.bar(snapshot.overall_percent / 100, max(4, width - right.cell_len))
-        bar = Text(done, style="red" if snapshot.failed else "green")
+        bar = Text()
+        bar.append(done, style="red" if snapshot.failed else "green")
         bar.append(left, style="dim")
         line.show(joined(bar, right, width))
 
@@ -140,16 +140,16 @@ class WatchScreen(ChartKeys, ForgeScreen):
         line.show(joined(left, right, width))
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add events to the log; the newest failure stays in the status line."""
+        """Add events to the log; what failed first stays in the status line."""
         if not self.is_there:
             return
         lines = (log_line(record) for record in events)
         self._unlogged += [line for line in lines if line is not None]
         failures = [record for record in events if record["event"] == "model_failed"]
         if failures:
-            newest = failures[-1]
-            what = "it is tried again" if newest.get("will_retry") else "Enter shows why"
-            self.forge.tell(f"{newest['model']}: {newest['message']}; {what}", "error")
+            room, ellipsis = self.app.size.width - len("! "), self.forge.glyphs.ellipsis
+            told = watch_text.failure_text(self.forge.snapshot, failures[-1], room, ellipsis)
+            self.forge.tell(told, "error")
         if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
             self._flush_log()
 
@@ -168,13 +168,14 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def _refresh_chart(self) -> None:
         """Fetch the curves beside the UI, at most every two seconds and only while they are seen."""
         run, snapshot = self.forge.run_watched, self.forge.snapshot
+        names = self._names_to_chart()
+        models = [] if snapshot is None else [model for model in snapshot.models if model.name in names]
+        self.chart.explain(watch_text.why_no_curve(models, snapshot is not None and bool(snapshot.models)))
         if run is None or snapshot is None or not self._chart_shown:
             return
-        names = self._names_to_chart()
         if not self._chart_is_due and names == self._charted:
             return
         self._chart_is_due, self._charted = False, names
-        models = [model for model in snapshot.models if model.name in names]
         buckets = self.chart.wanted_buckets
 
         def fetched(result: tuple[Series, ...] | ForgeError) -> None:
@@ -400,3 +401,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def chart_looks_different(self) -> None:
         """Scale and kinds stand in the divider."""
         self._draw_divider()
+
+
+def _as_they_stand(snapshot: Snapshot) -> tuple[ModelState, ...]:
+    """The models; without the time that was left where nobody trains any more."""
+    if snapshot.state.is_live:
+        return snapshot.models
+    return tuple(model if model.eta_seconds is None else replace(model, eta_seconds=None) for model in snapshot.models)

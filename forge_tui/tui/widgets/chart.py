@@ -132,6 +132,12 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             self._window = self._held(start + moved, end + moved)
         self._redraw()
 
+    def explain(self, text: str) -> None:
+        """Say `text` while there is no curve to draw."""
+        if text != self.empty_text:
+            self.empty_text = text
+            self._redraw()
+
     @property
     def series(self) -> tuple[Series, ...]:
         """The curves."""
