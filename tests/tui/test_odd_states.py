@@ -142,3 +142,49 @@ async def test_without_a_run_or_models_one_sentence_says_so(maker: RunMaker) -> 
         app.watch_run(Run(maker.make("none", RunState.COMPLETED, [])))
         await until(pilot, lambda: "This run has no models: n makes new settings" in screen_text(app))
         assert "warming up" not in screen_text(app)
+
+
+async def test_few_models_leave_their_room_to_chart_and_log(maker: RunMaker) -> None:
+    app = watching(maker.make("run", RunState.RUNNING, [maker.model(1, TrainingPhase.TRAINING, epoch=9)]))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "cognate_planner_1" in screen_text(app))
+        watch = app.screen
+        assert isinstance(watch, WatchScreen)
+        await until(pilot, lambda: (watch.table.size.height, watch.chart.size.height) == (3, 15))
+        await pilot.resize_terminal(120, 40)
+        await until(pilot, lambda: watch.table.size.height == 3 and watch.query_one("#log").size.height == 16)
+        await pilot.press("c", "l")  # the table alone
+        await until(pilot, lambda: watch.table.size.height == 35)
+
+
+@pytest.mark.parametrize(("size", "lines"), [((80, 24), 9), ((120, 40), 13), ((120, 34), 11)])
+async def test_many_models_have_their_share(maker: RunMaker, size: tuple[int, int], lines: int) -> None:
+    models = [maker.model(index, TrainingPhase.TRAINING, epoch=9) for index in range(1, 13)]
+    app = watching(maker.make("run", RunState.RUNNING, models))
+    async with app.run_test(size=size) as pilot:
+        await until(pilot, lambda: "cognate_planner_1" in screen_text(app))
+        await until(pilot, lambda: app.screen.query_one("#table").size.height == lines)
+        await pilot.press("tab", "z")
+        await until(pilot, lambda: not app.screen.query_one("#table").display)
+        await pilot.press("z")
+        await until(pilot, lambda: app.screen.query_one("#table").size.height == lines)
+
+
+async def test_the_line_above_the_chart_says_whose_curve_it_is(maker: RunMaker) -> None:
+    models = [maker.model(index, TrainingPhase.TRAINING, epoch=9) for index in range(1, 4)]
+    app = watching(maker.make("run", RunState.RUNNING, models))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "─[c Chart] cognate_planner_1, log y ─" in screen_text(app))
+        await pilot.press("down")
+        await until(pilot, lambda: "─[c Chart] cognate_planner_2, log y ─" in screen_text(app))
+        await pilot.press("space", "space", "y")
+        await until(pilot, lambda: "─[c Chart] 2 models, linear y ─ l Log ─ 2 marked ─" in screen_text(app))
+        await pilot.press("tab", "z")
+        await until(pilot, lambda: "● train" not in screen_text(app))
+        assert "of 3" not in next(line for line in screen_text(app).splitlines() if "[c Chart]" in line)
+
+
+async def test_the_sentence_of_a_small_terminal_fits_on_it(maker: RunMaker) -> None:
+    app = watching(maker.make("run", RunState.RUNNING, [maker.model(1, TrainingPhase.TRAINING)]))
+    async with app.run_test(size=(40, 10)) as pilot:
+        await until(pilot, lambda: screen_text(app).strip() == "forge-tui needs at least 60×15 cells.")

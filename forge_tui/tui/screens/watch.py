@@ -14,6 +14,7 @@ from textual.widget import Widget
 from textual.widgets import Input
 
 from forge_tui.errors import ForgeError
+from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.tui import watch_text
 from forge_tui.tui.charting import fetch_series
@@ -84,6 +85,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
         """More room shows chart and log together."""
         super().on_resize(event)
         self._apply_panes()
+        self.call_after_refresh(self._fit_table)
 
     # --- drawing
 
@@ -97,6 +99,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
             self.table.refresh()
         self.table.show(_as_they_stand(snapshot))
         self._draw_overall(snapshot)
+        self._fit_table()
         self._draw_divider()
         self._chart_is_due = True
         if first or not snapshot.state.is_live:
@@ -114,13 +117,15 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def _draw_divider(self) -> None:
         line = self.query_one("#divider", Line)
-        dash = self.forge.glyphs.axis_horizontal
-        chart = self.chart
+        glyphs, chart = self.forge.glyphs, self.chart
+        dash = glyphs.axis_horizontal
         parts = []
         if self._chart_shown:
-            kinds = " ".join(sorted(chart.kinds))
-            scale = "log y" if chart.log_y else "linear y"
-            parts.append(f"[c Chart] {kinds}, {scale}")
+            # The chart's own legend tells the kinds; whose curve it is stands nowhere else while the table is hidden.
+            names = self._names_to_chart()
+            whose = [f"{len(names)} models" if len(names) > 1 else cells.clean(names[0], glyphs.ascii)] if names else []
+            whose = [cells.middle(each, min(cells.width_of(each), 24), glyphs.ellipsis) for each in whose]
+            parts.append("[c Chart] " + ", ".join([*whose, "log y" if chart.log_y else "linear y"]))
         else:
             parts.append("c Chart")
         parts.append("[l Log]" if self._log_shown else "l Log")
@@ -134,7 +139,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
         if order != "index":
             parts.append(f"by {order}{', reversed' if self.table.sort_reversed else ''}")
         left = Text(dash + f" {dash} ".join(parts) + " ")
-        right = Text(f" {self.table.visible_range}")
+        right = Text(f" {self.table.visible_range}" if self.table.display else "")
         width = max(20, line.size.width or self.size.width)
         left.append(dash * max(0, width - left.cell_len - right.cell_len))
         line.show(joined(left, right, width))
@@ -145,10 +150,11 @@ class WatchScreen(ChartKeys, ForgeScreen):
             return
         lines = (log_line(record) for record in events)
         self._unlogged += [line for line in lines if line is not None]
+        snapshot = self.forge.snapshot
         failures = [record for record in events if record["event"] == "model_failed"]
-        if failures:
+        if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # that it died is told already
             room, ellipsis = self.app.size.width - len("! "), self.forge.glyphs.ellipsis
-            told = watch_text.failure_text(self.forge.snapshot, failures[-1], room, ellipsis)
+            told = watch_text.failure_text(snapshot, failures[-1], room, ellipsis)
             self.forge.tell(told, "error")
         if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
             self._flush_log()
@@ -198,6 +204,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def on_model_table_selected(self) -> None:
         """Another model: its curve."""
         self._refresh_chart()
+        self._draw_divider()
 
     def on_model_table_marks_changed(self) -> None:
         """Other marks: their curves."""
@@ -247,7 +254,18 @@ class WatchScreen(ChartKeys, ForgeScreen):
             self.set_class(True, f"-no-{other}")
         self._after_panes()
 
+    def _fit_table(self) -> None:
+        """As many lines as there are models, and at most its share: few models leave their room to chart and log."""
+        room = self.query_one("#body").size.height - len(("overall", "divider"))
+        others = self._chart_shown + self._log_shown
+        if room < 1 or not others or self._zoomed is not None:
+            self.table.styles.height = "1fr"
+            return
+        share = room // 2 if others == 1 else room * 2 // 5
+        self.table.styles.height = max(3, min(len(self.table.models) + 1, share))
+
     def _after_panes(self) -> None:
+        self._fit_table()
         self._chart_is_due = True
         self.call_after_refresh(self._refresh_chart)
         self.call_after_refresh(self._draw_divider)
