@@ -204,7 +204,7 @@ class ForgeApp(RunApp):
     def action_help(self) -> None:
         """All keys."""
         if self.front is not None:
-            self.push_screen(help_screen(self.front.name_of_screen))
+            self.push_screen(help_screen(self.front.name_of_screen, self.size.width))
 
     @work(group="dialog", exclusive=True)
     async def action_palette(self) -> None:
@@ -224,7 +224,9 @@ class ForgeApp(RunApp):
         self.farewell = text
         body = Text(f"{title}\n\n", style="bold")
         body.append(f"{printable(text)}\n\n", style="not bold")
-        body.append("The mouse is left to the terminal (m takes it back). It is printed again on leaving.", style="dim")
+        body.append(
+            "Enter goes back. The mouse is left to the terminal until m; this is printed again on leaving.", style="dim"
+        )
         self.push_screen(Reading(body, whole_width=True))
 
     def on_unmount(self) -> None:

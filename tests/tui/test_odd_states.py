@@ -16,7 +16,9 @@ from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.session import Run
 from forge_tui.tui.messages import ResourcesChanged
+from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
+from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.log_pane import LogPane
 
@@ -188,3 +190,51 @@ async def test_the_sentence_of_a_small_terminal_fits_on_it(maker: RunMaker) -> N
     app = watching(maker.make("run", RunState.RUNNING, [maker.model(1, TrainingPhase.TRAINING)]))
     async with app.run_test(size=(40, 10)) as pilot:
         await until(pilot, lambda: screen_text(app).strip() == "forge-tui needs at least 60×15 cells.")
+
+
+async def test_the_footer_shows_the_keys_that_make_sense(maker: RunMaker) -> None:
+    def footer() -> str:
+        return screen_text(app).splitlines()[-1]
+
+    app = Host(WatchScreen)
+    async with app.run_test(size=(120, 24)) as pilot:
+        await until(pilot, lambda: footer().startswith("Enter Open  / Filter"))
+        assert footer().endswith("1 Configure  3 Runs  ? Help  q Quit")
+        models = [maker.model(1, TrainingPhase.TRAINING, epoch=9)]
+        app.watch_run(Run(maker.make("live", RunState.RUNNING, models)))
+        await until(pilot, lambda: footer().startswith("s Stop  d Detach  Enter Open"))
+        app.watch_run(Run(maker.make("done")))
+        await until(pilot, lambda: footer().startswith("R Resume  e Export  Enter Open"))
+
+
+async def test_the_help_keeps_its_columns_on_a_narrow_terminal() -> None:
+    app = Host(WatchScreen)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "No run is watched" in screen_text(app))
+        await pilot.press("question_mark")
+        await until(pilot, lambda: "(arrows scroll, Enter closes)" in screen_text(app))
+        lines = [line.strip(" │") for line in screen_text(app).splitlines()]
+        place = next(number for number, line in enumerate(lines) if line.startswith("K   "))
+        column = lines[place].index("end the run at once")
+        assert lines[place + 1].lstrip() == "checkpoints (asks)"
+        text = screen_text(app).splitlines()
+        assert text[place + 1].index("checkpoints") == text[place].index("end the run at once") > column
+
+
+def test_plain_characters_are_chosen_for_our_own_punctuation() -> None:
+    assert cells.clean("--workers · at least 1 … 2 × 3 — 漢", only_ascii=True) == "--workers - at least 1 ~ 2 x 3 - ?"
+
+
+async def test_paths_in_questions_are_written_from_the_home_directory(
+    maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    maker.make("old")
+    app = Host(RunsScreen)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "completed" in screen_text(app))
+        await pilot.press("D")
+        await until(pilot, lambda: "It lies in ~/runs/old" in " ".join(screen_text(app).replace("│", " ").split()))
+        await pilot.press("b", "e")
+        await until(pilot, lambda: "Write a report of old into ~?" in screen_text(app))

@@ -58,7 +58,7 @@ class ForgeScreen(Screen[None]):
             with Vertical(id="body"):
                 yield from self.compose_body()
         yield Line(id="status")
-        yield FooterLine(actions_of(self.name_of_screen), id="footer")
+        yield FooterLine(actions_of(self.name_of_screen), self.name_of_screen, id="footer")
         yield Line(f"forge-tui needs at least {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
 
     def compose_body(self) -> ComposeResult:
@@ -104,6 +104,8 @@ class ForgeScreen(Screen[None]):
                     forge.resources, forge.detected, forge.snapshot, forge.suggestion
                 )
             self.query_one("#status", Line).show(forge.status)
+            live = None if forge.snapshot is None else forge.snapshot.state.is_live
+            self.query_one("#footer", FooterLine).show_for(live)
         except NoMatches:  # not composed yet: on_mount draws
             return
 
