@@ -26,6 +26,7 @@ from forge_tui.tui.screens.dialogs import Reading
 from forge_tui.tui.screens.help import help_screen
 from forge_tui.tui.screens.palette import Palette
 from forge_tui.tui.state import UiChoices
+from forge_tui.tui.widgets.header import without_counts
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -128,7 +129,7 @@ class ForgeApp(RunApp):
     def _detect_again(self, detected: SystemResources) -> None:
         limit = worker_limit(6, detected, DefaultThresholds())
         mode = "parallel" if limit.workers > 1 else "series"
-        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
+        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {without_counts(limit.reason)}"
         self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
 
     def _take_machine(self, detected: SystemResources, suggestion: str) -> None:

@@ -121,7 +121,8 @@ def make(maker: RunMaker, name: str, state: RunState, models: list[ModelState], 
     events = [*told(models, maker.now - ago), *curves(models)]
     path = maker.make(
         name, state, models, histories={model.index: 0 for model in models}, events=events, ago=ago,
-        limit_hint="--policy dedicated", threads=1, **info,
+        limit_hint="--policy dedicated", threads=1, limit_reason="2 instead of 6: CPU limit: at most half of 4 CPUs",
+        **info,
     )  # fmt: skip
     settings = Settings(
         training=TrainingConfig(training_mode="parallel", max_parallel_workers=6),

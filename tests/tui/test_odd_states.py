@@ -238,3 +238,12 @@ async def test_paths_in_questions_are_written_from_the_home_directory(
         await until(pilot, lambda: "It lies in ~/runs/old" in " ".join(screen_text(app).replace("│", " ").split()))
         await pilot.press("b", "e")
         await until(pilot, lambda: "Write a report of old into ~?" in screen_text(app))
+
+
+async def test_long_epoch_numbers_cost_the_bar_before_the_name(maker: RunMaker) -> None:
+    models = [maker.model(1, TrainingPhase.TRAINING, epoch=664, epochs=1500)]
+    reason = "2 instead of 3: CPU limit: at most half of the 4 CPUs"
+    app = watching(maker.make("run", RunState.RUNNING, models, limit_reason=reason, requested=3))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "> cognate_planner_1  ● train   664/1500 ── " in screen_text(app))
+        assert "workers 2/3: CPU limit: at most half of the 4 CPUs" in screen_text(app)  # the numbers only once

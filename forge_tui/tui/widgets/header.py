@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import time
@@ -23,6 +24,7 @@ from forge_tui.tui.widgets.line import Line, joined
 GIB = 1 << 30
 # Older than this, the data is marked: the runner writes a sign of life every second.
 STALE_SECONDS = 5.0
+_COUNTS = re.compile(r"^\d+ instead of \d+: ")
 
 _STATE_STYLES = {
     RunState.RUNNING: "green", RunState.QUEUED: "cyan", RunState.STOPPING: "yellow", RunState.PAUSED: "yellow",
@@ -109,9 +111,14 @@ class ResourceLine(Line):
         text.append(f" DISK {disk_free(where)}")
         if snapshot is not None:
             run = snapshot.run
-            text.append(f"  workers {run.workers}/{run.requested}: {printable(run.limit_reason)}")
+            text.append(f"  workers {run.workers}/{run.requested}: {printable(without_counts(run.limit_reason))}")
         width = max(20, self.size.width or self.app.size.width)
         self.show(joined(text, Text(" i resources"), width))
+
+
+def without_counts(reason: str) -> str:
+    """A limit's reason without its `2 instead of 3: `, where the two numbers stand beside it already."""
+    return _COUNTS.sub("", reason)
 
 
 def spark(values: list[float], top: float, glyphs: Glyphs) -> str:

@@ -14,7 +14,7 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
-from forge_tui.tui.widgets.header import GIB, disk_free, here, spark
+from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_counts
 from forge_tui.tui.widgets.text_panel import TextPanel
 
 _CURVE = 24
@@ -56,7 +56,7 @@ class Sidebar(Container, can_focus=False):
         if snapshot is not None:
             run = snapshot.run
             _entry(text, "WORKERS", f"{run.workers} of {run.requested}, {run.threads} thread" + "s" * (run.threads > 1))
-            text.append(f"{printable(run.limit_reason)}\n", style="dim")
+            text.append(f"{printable(without_counts(run.limit_reason))}\n", style="dim")
             if run.limit_hint:
                 text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
         if suggestion:
@@ -92,7 +92,11 @@ class Sidebar(Container, can_focus=False):
 
     def _pressure_part(self, text: Text, sample: ResourceSample) -> None:
         if sample.pressure:
-            told = "  ".join(f"{one.resource} {one.some_percent:.0f}%" for one in sample.pressure)
+            # All three fit the sidebar's 30 cells.
+            names = {"memory": "mem"}
+            told = " ".join(
+                f"{names.get(one.resource, one.resource)} {one.some_percent:.0f}%" for one in sample.pressure
+            )
             _entry(text, "PRESSURE", told)
 
     def _gpu_part(self, text: Text, detected: SystemResources | None) -> None:
