@@ -77,6 +77,11 @@ class ForgeApp(RunApp):
         self._mouse_on = options.mouse
         super().__init__(run=run, given=given, options=options, host=host, clock=clock)
 
+    @property
+    def starts_a_run(self) -> bool:
+        """Whether it was opened to start a run, which is not there yet."""
+        return self._start_with is not None and self.run_watched is None
+
     # --- start: the shell is painted first, the rest is filled in after
 
     def on_mount(self) -> None:

