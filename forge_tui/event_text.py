@@ -55,7 +55,8 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             return f"{model} completed: loss {number(get('loss'))}, {get('path')}", "information"
         case "model_failed":
             again = "; it is tried again" if get("will_retry") else ""
-            return f"{model} failed ({get('kind')}): {get('message')}{again}", "error"
+            message = str(get("message")).rstrip(".")
+            return f"{model} failed ({get('kind')}): {message}{again}", "error"
         case "model_retried":
             return f"{model} attempt {get('attempt')} from epoch {get('from_epoch')}", "warning"
         case "resource_warning":

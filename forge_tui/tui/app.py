@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from forge_tui.tui.screens.dialogs import Reading
 from forge_tui.tui.screens.help import help_screen
 from forge_tui.tui.screens.palette import Palette
 from forge_tui.tui.state import UiChoices
+from forge_tui.tui.widgets.header import without_counts
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
 _MONITOR_SECONDS = 2.0
 _AGE_SECONDS = 1.0
+_CURVE_SAMPLES = 24
 
 
 class ForgeApp(RunApp):
@@ -62,6 +65,7 @@ class ForgeApp(RunApp):
         self.glyphs = glyph_sets.ASCII if only_ascii or options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
         self.resources: ResourceSample | None = None
+        self.cpu_percent: deque[float] = deque(maxlen=_CURVE_SAMPLES)
         self.detected: SystemResources | None = None
         self.suggestion = ""
         self.header_note = ""
@@ -72,6 +76,11 @@ class ForgeApp(RunApp):
         self._manager: ResourceManager | None = None
         self._mouse_on = options.mouse
         super().__init__(run=run, given=given, options=options, host=host, clock=clock)
+
+    @property
+    def starts_a_run(self) -> bool:
+        """Whether it was opened to start a run, which is not there yet."""
+        return self._start_with is not None and self.run_watched is None
 
     # --- start: the shell is painted first, the rest is filled in after
 
@@ -125,7 +134,7 @@ class ForgeApp(RunApp):
     def _detect_again(self, detected: SystemResources) -> None:
         limit = worker_limit(6, detected, DefaultThresholds())
         mode = "parallel" if limit.workers > 1 else "series"
-        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
+        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {without_counts(limit.reason)}"
         self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
 
     def _take_machine(self, detected: SystemResources, suggestion: str) -> None:
@@ -135,6 +144,7 @@ class ForgeApp(RunApp):
     def on_resources_changed(self, message: ResourcesChanged) -> None:
         """Draw the sample on the screen in front."""
         self.resources = message.sample
+        self.cpu_percent.append(message.sample.cpu_percent)
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.take_sample()
@@ -200,7 +210,7 @@ class ForgeApp(RunApp):
     def action_help(self) -> None:
         """All keys."""
         if self.front is not None:
-            self.push_screen(help_screen(self.front.name_of_screen))
+            self.push_screen(help_screen(self.front.name_of_screen, self.size.width))
 
     @work(group="dialog", exclusive=True)
     async def action_palette(self) -> None:
@@ -220,7 +230,9 @@ class ForgeApp(RunApp):
         self.farewell = text
         body = Text(f"{title}\n\n", style="bold")
         body.append(f"{printable(text)}\n\n", style="not bold")
-        body.append("The mouse is left to the terminal (m takes it back). It is printed again on leaving.", style="dim")
+        body.append(
+            "Enter goes back. The mouse is left to the terminal until m; this is printed again on leaving.", style="dim"
+        )
         self.push_screen(Reading(body, whole_width=True))
 
     def on_unmount(self) -> None:

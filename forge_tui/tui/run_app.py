@@ -28,6 +28,7 @@ from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.dialogs import Choice, Question
 from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.terminal import TerminalApp
+from forge_tui.tui.watch_text import ending_text
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
@@ -165,12 +166,14 @@ class RunApp(TerminalApp):
         """Hand the snapshot to the screens."""
         if message.run is not self.run_watched:
             return
-        ended = self.snapshot is not None and self.snapshot.state.is_live and not message.snapshot.state.is_live
+        live, before = message.snapshot.state.is_live, self.snapshot
+        ended = not live and before is not None and before.state.is_live
+        left_unfinished = not live and before is None and message.snapshot.state is not RunState.COMPLETED
         self.snapshot = message.snapshot
         self.history = [*self.history[-2_000:], *message.events]
         percent = f"{message.snapshot.overall_percent:.0f}%"
         self.set_terminal_title(f"{self.host} {printable(message.snapshot.run.run)} {percent}")
-        if ended:
+        if ended or left_unfinished:
             self._tell_the_end(message.snapshot)
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
@@ -180,9 +183,8 @@ class RunApp(TerminalApp):
                     screen.add_events(message.events)
 
     def _tell_the_end(self, snapshot: Snapshot) -> None:
-        reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
         severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
-        self.tell(f"run {snapshot.run.run} {snapshot.state}{reason}", severity)
+        self.tell(ending_text(snapshot), severity)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
         """Start a run and watch it; a refusal reaches the screen in front with its reason."""

@@ -35,7 +35,7 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: flo
     """Let the app run until `condition` holds; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
+        assert time.monotonic() < deadline, f"the condition did not come true:\n{screen_text(pilot.app)}"
         await pilot.pause(0.01)
 
 

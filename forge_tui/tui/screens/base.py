@@ -58,8 +58,8 @@ class ForgeScreen(Screen[None]):
             with Vertical(id="body"):
                 yield from self.compose_body()
         yield Line(id="status")
-        yield FooterLine(actions_of(self.name_of_screen), id="footer")
-        yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells to draw; this terminal is smaller.", id="tiny")
+        yield FooterLine(actions_of(self.name_of_screen), self.name_of_screen, id="footer")
+        yield Line(f"forge-tui needs at least {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
 
     def compose_body(self) -> ComposeResult:
         """The screen's own part."""
@@ -67,6 +67,7 @@ class ForgeScreen(Screen[None]):
 
     def on_mount(self) -> None:
         """Draw what is known already."""
+        self._show_curves()
         self.fit(self.app.size.width, self.app.size.height)
 
     def on_resize(self, event: Resize) -> None:
@@ -103,16 +104,21 @@ class ForgeScreen(Screen[None]):
                     forge.resources, forge.detected, forge.snapshot, forge.suggestion
                 )
             self.query_one("#status", Line).show(forge.status)
+            live = None if forge.snapshot is None else forge.snapshot.state.is_live
+            self.query_one("#footer", FooterLine).show_for(live)
         except NoMatches:  # not composed yet: on_mount draws
             return
 
     def take_sample(self) -> None:
         """Take in a new sample of the machine and draw it."""
-        sample = self.forge.resources
-        if sample is not None:
-            self.query_one("#resources", ResourceLine).add(sample)
-            self.query_one("#sidebar", Sidebar).add(sample)
+        self._show_curves()
         self.draw_shell()
+
+    def _show_curves(self) -> None:
+        """The curves are the app's: a screen that comes later shows what was before it too."""
+        percent = tuple(self.forge.cpu_percent)
+        self.query_one("#resources", ResourceLine).show_curve(percent)
+        self.query_one("#sidebar", Sidebar).show_curve(percent)
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""

@@ -133,7 +133,7 @@ class ConfigureScreen(ForgeScreen):
         if errors:
             from forge_tui.tui.form_fields import title_of
 
-            told = "; ".join(f"{title_of(name)} {_one_line(problem)}" for name, problem in errors.items())
+            told = "; ".join(f"{title_of(name)}: {_one_line(problem)}" for name, problem in errors.items())
             self.forge.tell(f"not started: {told}", "error")
             panel.pane.settings.select(next(iter(errors)))
             return

@@ -21,6 +21,7 @@ from forge_tui.tui.screens.dialogs import Ask, Choice
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
+from forge_tui.tui.widgets.run_columns import short_path
 from forge_tui.tui.widgets.run_list import RunList
 
 LOOK_SECONDS = 2.0
@@ -355,7 +356,9 @@ class RunsScreen(ForgeScreen):
             return
         count = look.entry.models
         models = f"{count} model{'' if count == 1 else 's'}"
-        question = f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {path}"
+        question = (
+            f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {short_path(path)}"
+        )
         choices = (Choice("d", "Delete", "delete"), Choice("b", "Back", "back"))
         if await self.forge.ask(question, choices, "back") != "delete":
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -14,8 +15,9 @@ from textual.widgets import Input
 
 from forge_tui.errors import ForgeError
 from forge_tui.event_text import log_line
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.progress.phases import RunState
+from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.tui import watch_text
 from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.chart_keys import ChartKeys
@@ -50,7 +52,9 @@ class WatchScreen(ChartKeys, ForgeScreen):
         """The overall bar, the three panes and the line between them."""
         glyphs = self.forge.glyphs
         table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
-        table.empty_text = "No run is watched: 1 configures one, 3 shows the known runs."
+        forge = self.forge
+        starting = watch_text.STARTING if forge.starts_a_run else watch_text.NO_RUN
+        table.empty_text = watch_text.READING if forge.run_watched is not None else starting
         yield Line(id="overall")
         yield table
         yield Input(
@@ -73,6 +77,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
         self._apply_panes()
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
+        self._refresh_chart()
         self.set_interval(CHART_SECONDS, self._refresh_slowly)
 
     def on_unmount(self) -> None:
@@ -90,10 +95,16 @@ class WatchScreen(ChartKeys, ForgeScreen):
         """The chart."""
         return self.query_one("#chart", Chart)
 
+    def on_start_refused(self) -> None:
+        """The run that was to be watched does not start: the status line says why."""
+        self.table.empty_text = watch_text.NO_RUN
+        self.table.refresh()
+
     def on_resize(self, event: Resize) -> None:
         """More room shows chart and log together."""
         super().on_resize(event)
         self._apply_panes()
+        self.call_after_refresh(self._fit_table)
 
     # --- drawing
 
@@ -102,8 +113,12 @@ class WatchScreen(ChartKeys, ForgeScreen):
         if not self.is_there or snapshot is None:
             return
         first = not self.table.models
-        self.table.show(snapshot.models)
+        if not snapshot.models and self.table.empty_text != watch_text.NO_MODELS:
+            self.table.empty_text = watch_text.NO_MODELS
+            self.table.refresh()
+        self.table.show(_as_they_stand(snapshot))
         self._draw_overall(snapshot)
+        self._fit_table()
         self._draw_divider()
         self._chart_is_due = True
         if first or not snapshot.state.is_live:
@@ -112,29 +127,27 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def _draw_overall(self, snapshot: Snapshot) -> None:
         line = self.query_one("#overall", Line)
         width = max(20, line.size.width or self.size.width)
-        counts = snapshot.counts
-        active = sum(count for phase, count in counts.items() if phase.is_active)
-        told = [f"{active} training"] if active else []
-        for phase in (TrainingPhase.QUEUED, TrainingPhase.COMPLETED, TrainingPhase.FAILED, TrainingPhase.CANCELLED):
-            if counts[phase]:
-                told.append(f"{counts[phase]} {phase}")
-        right = Text("  " + " ".join(told))
+        right = Text("  ").append_text(watch_text.counts_text(snapshot))
         done, left = self.forge.glyphs.bar(snapshot.overall_percent / 100, max(4, width - right.cell_len))
-        bar = Text(done, style="red" if snapshot.failed else "green")
+        bar = Text()
+        bar.append(done, style="red" if snapshot.failed else "green")
         bar.append(left, style="dim")
         line.show(joined(bar, right, width))
 
     def _draw_divider(self) -> None:
         line = self.query_one("#divider", Line)
-        dash = self.forge.glyphs.axis_horizontal
-        chart = self.chart
+        glyphs, chart = self.forge.glyphs, self.chart
+        dash = glyphs.axis_horizontal
         parts = []
         if self._chart_shown:
-            kinds = " ".join(sorted(chart.kinds))
+            # The chart's own legend tells the kinds; whose curve it is stands nowhere else while the table is hidden.
+            names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
+            whose = [f"{len(names)} models" if len(names) > 1 else cells.clean(names[0], glyphs.ascii)] if names else []
+            whose = [cells.middle(each, min(cells.width_of(each), 24), glyphs.ellipsis) for each in whose]
+            seeds = ["seeds"] if self._seeds is not None else []
+            smooth = [f"smoothed {chart.smoothing.weight:g}"] if chart.smoothing.weight else []
             scale = "log y" if chart.log_y else "linear y"
-            seeds = ", seeds" if self._seeds is not None else ""
-            smooth = f", smoothed {chart.smoothing.weight:g}" if chart.smoothing.weight else ""
-            parts.append(f"[c Chart] {kinds}, {scale}{seeds}{smooth}")
+            parts.append("[c Chart] " + ", ".join([*whose, scale, *seeds, *smooth]))
         else:
             parts.append("c Chart")
         parts.append("[l Log]" if self._log_shown else "l Log")
@@ -148,22 +161,23 @@ class WatchScreen(ChartKeys, ForgeScreen):
         if order != "index":
             parts.append(f"by {order}{', reversed' if self.table.sort_reversed else ''}")
         left = Text(dash + f" {dash} ".join(parts) + " ")
-        right = Text(f" {self.table.visible_range}")
+        right = Text(f" {self.table.visible_range}" if self.table.display else "")
         width = max(20, line.size.width or self.size.width)
         left.append(dash * max(0, width - left.cell_len - right.cell_len))
         line.show(joined(left, right, width))
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add events to the log; the newest failure stays in the status line."""
+        """Add events to the log; what failed first stays in the status line."""
         if not self.is_there:
             return
         lines = (log_line(record) for record in events)
         self._unlogged += [line for line in lines if line is not None]
+        snapshot = self.forge.snapshot
         failures = [record for record in events if record["event"] == "model_failed"]
-        if failures:
-            newest = failures[-1]
-            what = "it is tried again" if newest.get("will_retry") else "Enter shows why"
-            self.forge.tell(f"{newest['model']}: {newest['message']}; {what}", "error")
+        if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # that it died is told already
+            room, ellipsis = self.app.size.width - len("! "), self.forge.glyphs.ellipsis
+            told = watch_text.failure_text(snapshot, failures[-1], room, ellipsis)
+            self.forge.tell(told, "error")
         if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
             self._flush_log()
 
@@ -182,14 +196,15 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def _refresh_chart(self) -> None:
         """Fetch the curves beside the UI, at most every two seconds and only while they are seen."""
         run, snapshot = self.forge.run_watched, self.forge.snapshot
+        names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
+        shown = frozenset(names)
+        models = [] if snapshot is None else [model for model in snapshot.models if model.name in shown]
+        self.chart.explain(watch_text.why_no_curve(models, snapshot is not None and bool(snapshot.models)))
         if run is None or snapshot is None or not self._chart_shown:
             return
-        names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
         if not self._chart_is_due and names == self._charted:
             return
         self._chart_is_due, self._charted = False, names
-        shown = frozenset(names)
-        models = [model for model in snapshot.models if model.name in shown]
         buckets = self.chart.wanted_buckets
         if self._seeds is not None:
             if not self._seeds.refresh([(run, models, "")], buckets):
@@ -249,6 +264,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def on_model_table_selected(self) -> None:
         """Another model: its curve."""
         self._refresh_chart()
+        self._draw_divider()
 
     def on_model_table_marks_changed(self) -> None:
         """Other marks: their curves."""
@@ -298,7 +314,18 @@ class WatchScreen(ChartKeys, ForgeScreen):
             self.set_class(True, f"-no-{other}")
         self._after_panes()
 
+    def _fit_table(self) -> None:
+        """As many lines as there are models, and at most its share: few models leave their room to chart and log."""
+        room = self.query_one("#body").size.height - len(("overall", "divider"))
+        others = self._chart_shown + self._log_shown
+        if room < 1 or not others or self._zoomed is not None:
+            self.table.styles.height = "1fr"
+            return
+        share = room // 2 if others == 1 else room * 2 // 5
+        self.table.styles.height = max(3, min(len(self.table.models) + 1, share))
+
     def _after_panes(self) -> None:
+        self._fit_table()
         self._chart_is_due = True
         self.call_after_refresh(self._refresh_chart)
         self.call_after_refresh(self._draw_divider)
@@ -452,3 +479,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def chart_looks_different(self) -> None:
         """Scale and kinds stand in the divider."""
         self._draw_divider()
+
+
+def _as_they_stand(snapshot: Snapshot) -> tuple[ModelState, ...]:
+    """The models; without the time that was left where nobody trains any more."""
+    if snapshot.state.is_live:
+        return snapshot.models
+    return tuple(model if model.eta_seconds is None else replace(model, eta_seconds=None) for model in snapshot.models)

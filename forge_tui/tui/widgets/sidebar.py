@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -13,7 +14,7 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
-from forge_tui.tui.widgets.header import GIB, disk_free, here, spark
+from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_counts
 from forge_tui.tui.widgets.text_panel import TextPanel
 
 _CURVE = 24
@@ -32,9 +33,9 @@ class Sidebar(Container, can_focus=False):
         """The one text."""
         yield self._panel
 
-    def add(self, sample: ResourceSample) -> None:
-        """Take in a sample for the curve."""
-        self._cpu = [*self._cpu[-_CURVE + 1 :], sample.cpu_percent]
+    def show_curve(self, percent: Sequence[float]) -> None:
+        """Take in the use of the CPUs until now, the newest last."""
+        self._cpu = list(percent[-_CURVE:])
 
     def draw(
         self,
@@ -55,7 +56,7 @@ class Sidebar(Container, can_focus=False):
         if snapshot is not None:
             run = snapshot.run
             _entry(text, "WORKERS", f"{run.workers} of {run.requested}, {run.threads} thread" + "s" * (run.threads > 1))
-            text.append(f"{printable(run.limit_reason)}\n", style="dim")
+            text.append(f"{printable(without_counts(run.limit_reason))}\n", style="dim")
             if run.limit_hint:
                 text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
         if suggestion:
@@ -91,7 +92,11 @@ class Sidebar(Container, can_focus=False):
 
     def _pressure_part(self, text: Text, sample: ResourceSample) -> None:
         if sample.pressure:
-            told = "  ".join(f"{one.resource} {one.some_percent:.0f}%" for one in sample.pressure)
+            # All three fit the sidebar's 30 cells.
+            names = {"memory": "mem"}
+            told = " ".join(
+                f"{names.get(one.resource, one.resource)} {one.some_percent:.0f}%" for one in sample.pressure
+            )
             _entry(text, "PRESSURE", told)
 
     def _gpu_part(self, text: Text, detected: SystemResources | None) -> None:
