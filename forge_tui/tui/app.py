@@ -18,9 +18,9 @@ from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
 from forge_tui.tui.form_source import FormSource
+from forge_tui.tui.leaving import LeavingApp
 from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
-from forge_tui.tui.run_app import RunApp
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.dialogs import Reading
 from forge_tui.tui.screens.help import help_screen
@@ -39,7 +39,7 @@ _AGE_SECONDS = 1.0
 _CURVE_SAMPLES = 24
 
 
-class ForgeApp(RunApp):
+class ForgeApp(LeavingApp):
     """The terminal UI. It opens on Configure, on the run `run`, or on a run it starts with `start_with`."""
 
     CSS_PATH = "styles.tcss"

@@ -31,7 +31,7 @@ class Host(ForgeApp):
         self.resumed.append((path, epochs))
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Let the app run until `condition` holds; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -218,8 +218,12 @@ class ConfigureScreen(ForgeScreen):
     # One setting
 
     def action_open_setting(self) -> None:
-        """Open the selected setting."""
-        self.panel.open_selected()
+        """Open the selected setting; of a live run's the number of workers may be changed."""
+        key = self.panel.selected_key()
+        if self.panel.read_only and key is not None and key.key == "training.max_parallel_workers":
+            self.forge.action_workers()
+        else:
+            self.panel.open_selected()
 
     def action_less(self) -> None:
         """The previous word or a smaller number."""

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CHART_SECONDS = 2.0
 MOST_CURVES = 8
 TALL = 34
+# A warning older than this is history: it stands in the log only.
+_NEWS_SECONDS = 60.0
 _PANES = ("table", "chart", "log")
 
 
@@ -178,6 +180,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
             room, ellipsis = self.app.size.width - len("! "), self.forge.glyphs.ellipsis
             told = watch_text.failure_text(snapshot, failures[-1], room, ellipsis)
             self.forge.tell(told, "error")
+        recent = self.forge.clock() - _NEWS_SECONDS
+        warnings = [each for each in events if each["event"] == "resource_warning" and each["time"] > recent]
+        if warnings and not failures:
+            self.forge.tell(warnings[-1]["message"], "warning")
         if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
             self._flush_log()
 
