@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual import work
+from textual.app import App
 
 from forge_tui.errors import ForgeError
 from forge_tui.resources.hardware import detect
@@ -25,6 +26,7 @@ from forge_tui.tui.screens.dialogs import Reading
 from forge_tui.tui.screens.help import help_screen
 from forge_tui.tui.screens.palette import Palette
 from forge_tui.tui.state import UiChoices
+from forge_tui.tui.stylesheet import KeptStylesheet
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -72,18 +74,26 @@ class ForgeApp(RunApp):
         self._manager: ResourceManager | None = None
         self._mouse_on = options.mouse
         super().__init__(run=run, given=given, options=options, host=host, clock=clock)
+        self.set_class(self.glyphs.ascii, "-ascii")
+        for theme in themes.OURS:
+            self.register_theme(theme)
+        wanted = options.theme or self.choices.get("theme", "")
+        self.theme_name = wanted if wanted in THEMES else self._fitting_theme()
+        # Before anything is parsed or styled: a theme that comes later costs all of it again.
+        self.set_reactive(App.theme, themes.TEXTUAL_NAMES[self.theme_name])
+        self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
 
     # --- start: the shell is painted first, the rest is filled in after
 
-    def on_mount(self) -> None:
-        """Choose theme and first screen; everything that takes time begins after the first paint."""
-        for theme in themes.OURS:
-            self.register_theme(theme)
-        wanted = self.options.theme or self.choices.get("theme", "")
-        self.use_theme(wanted if wanted in THEMES else self._fitting_theme())
-        self.set_class(self.glyphs.ascii, "-ascii")
+    def get_default_screen(self) -> ForgeScreen:
+        """The first screen. Textual would lay out and paint an empty one below it."""
         watching = self.run_watched is not None or self._start_with is not None
-        self.push_screen(self.make_screen("watch" if watching else "configure"))
+        screen = self.make_screen("watch" if watching else "configure")
+        screen._push_result_callback(self, None)  # as `push_screen` does: `switch_screen` takes it off again
+        return screen
+
+    def on_mount(self) -> None:
+        """Everything that takes time begins after the first paint."""
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:

@@ -126,12 +126,12 @@ class RunApp(TerminalApp):
 
     def go_to(self, name: str) -> None:
         """Bring one of the three screens to the front."""
-        while len(self.screen_stack) > 2 and not isinstance(self.screen, ForgeScreen):
+        while len(self.screen_stack) > 1 and not isinstance(self.screen, ForgeScreen):
             self.pop_screen()
         if self.front is not None and self.front.name_of_screen == name:
             self.front.draw_all()
             return
-        while len(self.screen_stack) > 2:
+        while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_screen(self.make_screen(name))
 

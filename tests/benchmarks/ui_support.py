@@ -89,7 +89,8 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONIOENCODING": "utf-8"}
         environment |= {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CONFIG", "CACHE")}
-        for name in ("NO_COLOR", "COLUMNS", "LINES"):
+        # An installed program has its bytecode; without it each start would compile ours, and not Textual.
+        for name in ("NO_COLOR", "COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE"):
             environment.pop(name, None)
         self._started = time.monotonic()
         self._process = subprocess.Popen(
