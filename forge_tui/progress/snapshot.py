@@ -10,10 +10,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
+
+if TYPE_CHECKING:
+    from forge_tui.progress import events as happened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,8 @@ class ModelState:
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the state."""
+        from forge_tui.progress import events as happened
+
         record = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         record["failures"] = [dataclasses.asdict(failure) for failure in self.failures]
         return happened.finite(record)
@@ -146,6 +150,8 @@ TREND_LENGTH = 24
 
 def apply(model: ModelState, event: happened.Event) -> ModelState:
     """The state of `model` after `event`."""
+    from forge_tui.progress import events as happened  # 10 ms, and a viewer needs none of them
+
     match event:
         case happened.PhaseChanged():
             phase = TrainingPhase(event.phase)
@@ -215,6 +221,8 @@ def apply(model: ModelState, event: happened.Event) -> ModelState:
 
 def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
     """The run's own record after `event`."""
+    from forge_tui.progress import events as happened
+
     match event:
         case happened.RunStarted():
             return replace(run, started=event.time)

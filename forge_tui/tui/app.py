@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rich.text import Text
 from textual import work
 from textual.app import App
 
 from forge_tui.errors import ForgeError
-from forge_tui.resources.hardware import detect
-from forge_tui.resources.manager import ResourceManager
-from forge_tui.resources.policy import DefaultThresholds, is_busy, is_low_on_memory, worker_limit
 from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
@@ -22,20 +19,19 @@ from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
 from forge_tui.tui.run_app import RunApp
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.dialogs import Reading
-from forge_tui.tui.screens.help import help_screen
-from forge_tui.tui.screens.palette import Palette
 from forge_tui.tui.state import UiChoices
 from forge_tui.tui.stylesheet import KeptStylesheet
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
+    from forge_tui.resources.manager import ResourceManager
     from forge_tui.resources.monitor import ResourceSample
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
 
 _MONITOR_SECONDS = 2.0
 _AGE_SECONDS = 1.0
+_SETTLE_SECONDS = 1.0
 
 
 class ForgeApp(RunApp):
@@ -97,6 +93,7 @@ class ForgeApp(RunApp):
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
+        self.set_timer(_SETTLE_SECONDS, _settle)
         if self._monitor:
             self._look_at_machine()
         if self._start_with is not None:
@@ -119,20 +116,28 @@ class ForgeApp(RunApp):
 
     @work(thread=True, exclusive=True, group="machine", exit_on_error=False)
     def _look_at_machine(self) -> None:
+        from forge_tui.resources.manager import ResourceManager
+
         manager = ResourceManager()
         self._manager = manager
         manager.on_sample(self._take_sample)
-        self._detect_again(manager.detect_system_resources())
+        # Side by side: each measures the CPUs for 100 ms.
         manager.start_monitoring(_MONITOR_SECONDS)
+        self._detect_again(manager.detect_system_resources())
 
     def _take_sample(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread. What the rules say is found anew, for others may have become busy."""
+        from forge_tui.resources.hardware import detect
+
         self.post_message(ResourcesChanged(sample))
-        detected = detect(usage=sample.usage)
-        if self.detected is None or _verdicts(detected) != _verdicts(self.detected):
-            self._detect_again(detected)
+        if self.detected is not None:
+            detected = detect(usage=sample.usage)
+            if _verdicts(detected) != _verdicts(self.detected):
+                self._detect_again(detected)
 
     def _detect_again(self, detected: SystemResources) -> None:
+        from forge_tui.resources.policy import DefaultThresholds, worker_limit
+
         limit = worker_limit(6, detected, DefaultThresholds())
         mode = "parallel" if limit.workers > 1 else "series"
         suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
@@ -209,12 +214,16 @@ class ForgeApp(RunApp):
 
     def action_help(self) -> None:
         """All keys."""
+        from forge_tui.tui.screens.help import help_screen
+
         if self.front is not None:
             self.push_screen(help_screen(self.front.name_of_screen))
 
     @work(group="dialog", exclusive=True)
     async def action_palette(self) -> None:
         """Any action by its name."""
+        from forge_tui.tui.screens.palette import Palette
+
         screen = self.front
         if screen is None:
             return
@@ -225,6 +234,10 @@ class ForgeApp(RunApp):
 
     def show_plainly(self, title: str, text: str) -> None:
         """Show a text to copy: unwrapped, the mouse released; it is printed on leaving too."""
+        from rich.text import Text
+
+        from forge_tui.tui.screens.dialogs import Reading
+
         self._mouse_on = False
         self.set_mouse(False)
         self.farewell = text
@@ -240,7 +253,16 @@ class ForgeApp(RunApp):
             self._manager.stop_monitoring()
 
 
+def _settle() -> None:
+    """After the start, that left no garbage: collect it from now on, and never look at what the start has made."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+
+
 def _verdicts(resources: SystemResources) -> tuple[bool, bool]:
     """What of a detection changes from moment to moment and decides about workers."""
+    from forge_tui.resources.policy import DefaultThresholds, is_busy, is_low_on_memory
+
     thresholds = DefaultThresholds()
     return is_busy(resources, thresholds), is_low_on_memory(resources, thresholds)

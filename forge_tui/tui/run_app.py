@@ -25,8 +25,6 @@ from forge_tui.tui.form_source import Draft, FormSource
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.dialogs import Choice, Question
-from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.terminal import TerminalApp
 from forge_tui.tui.widgets.header import host_name
 
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form import Form
+    from forge_tui.tui.screens.dialogs import Choice
 
 
 class RunApp(TerminalApp):
@@ -66,6 +65,8 @@ class RunApp(TerminalApp):
     def make_screen(self, name: str) -> ForgeScreen:
         """A new screen by its name."""
         if name == "watch":
+            from forge_tui.tui.screens.watch import WatchScreen
+
             return WatchScreen()
         if name == "runs":
             from forge_tui.tui.screens.runs import RunsScreen
@@ -109,6 +110,8 @@ class RunApp(TerminalApp):
 
     async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. To be awaited in a worker."""
+        from forge_tui.tui.screens.dialogs import Question
+
         return await self.push_screen_wait(Question(printable(question), choices, default))
 
     def tell(self, message: str, severity: Literal["information", "warning", "error"] = "information") -> None:
@@ -176,8 +179,7 @@ class RunApp(TerminalApp):
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.draw_shell()
                 screen.show(message.snapshot)
-                if isinstance(screen, WatchScreen):
-                    screen.add_events(message.events)
+                screen.add_events(message.events)
 
     def _tell_the_end(self, snapshot: Snapshot) -> None:
         reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""

@@ -164,10 +164,7 @@ class Terminal:
 
     def text(self) -> str:
         """What the screen shows now."""
-        shown = ""
-        for _, shown in self.screens():
-            pass
-        return shown
+        return max(self.screens(), key=lambda screen: screen[0].seconds, default=(None, ""))[1]
 
     def first(self, holds: Callable[[str], object]) -> Piece:
         """The piece of output that made the first screen of which `holds` is true."""

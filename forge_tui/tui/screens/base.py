@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
@@ -50,6 +51,8 @@ class ForgeScreen(Screen[None]):
 
     def compose(self) -> ComposeResult:
         """Header, resources, body, status, footer."""
+        # Before there is anything below: a class that comes later styles all of it again.
+        self.fit(self.app.size.width, self.app.size.height)
         glyphs = self.forge.glyphs
         yield HeaderLine(glyphs, self.forge.host, id="header")
         yield ResourceLine(glyphs, id="resources")
@@ -116,3 +119,6 @@ class ForgeScreen(Screen[None]):
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""
+
+    def add_events(self, events: Iterable[dict[str, Any]]) -> None:
+        """Tell what happened in the watched run; a screen that tells none of it leaves this as it is."""

@@ -44,6 +44,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
+        self._apply_panes()
         glyphs = self.forge.glyphs
         table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
         table.empty_text = "No run is watched: 1 configures one, 3 shows the known runs."
@@ -63,7 +64,6 @@ class WatchScreen(ChartKeys, ForgeScreen):
         choices = self.forge.choices
         table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
         table.focus()
-        self._apply_panes()
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
         self.set_interval(CHART_SECONDS, self._refresh_slowly)
