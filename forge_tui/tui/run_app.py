@@ -56,6 +56,7 @@ class RunApp(TerminalApp):
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
         self.started_here = False
+        self.shell_is_painted = False
         self.status = Text()
         self._cancel_follow = threading.Event()
         super().__init__()
@@ -267,6 +268,8 @@ class RunApp(TerminalApp):
 
     @work(group="dialog", exclusive=True)
     async def _ask_and_control(self, command: str, question: str, key: str, label: str) -> None:
+        from forge_tui.tui.screens.dialogs import Choice
+
         if self.snapshot is None or not self.snapshot.state.is_live:
             state = "no run is watched" if self.snapshot is None else f"the run is {self.snapshot.state}"
             self.tell(f"Nothing to {command}: {state}.", "warning")
@@ -277,6 +280,8 @@ class RunApp(TerminalApp):
     @work(group="dialog", exclusive=True)
     async def action_resume(self) -> None:
         """Ask, then go on with the watched run."""
+        from forge_tui.tui.screens.dialogs import Choice
+
         snapshot = self.snapshot
         if snapshot is None or snapshot.state.is_live:
             self.tell(
@@ -332,6 +337,8 @@ class RunApp(TerminalApp):
     @work(group="dialog", exclusive=True)
     async def action_leave(self) -> None:
         """Leave; ask first where a live run was started here."""
+        from forge_tui.tui.screens.dialogs import Choice
+
         snapshot = self.snapshot
         if not self.started_here or snapshot is None or not snapshot.state.is_live:
             self._leave_with_status()

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.compose import compose
 from textual.containers import Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.events import Resize
@@ -26,9 +27,14 @@ SMALLEST = (60, 15)
 
 
 class ForgeScreen(Screen[None]):
-    """A screen with the shell's lines around it; a subclass gives its name and `compose_body`."""
+    """A screen with the shell's lines around it; a subclass gives its name, `compose_body` and `begin`.
+
+    The first screen of the app is painted without its body, which comes right after; later ones have theirs at once.
+    """
 
     name_of_screen: ClassVar[str] = ""
+    _body_at_once = True
+    _body_is_there = False
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if cls.name_of_screen:
@@ -47,7 +53,7 @@ class ForgeScreen(Screen[None]):
     @property
     def is_there(self) -> bool:
         """Whether its widgets can be drawn on: not before they are composed, nor while the screen is taken down."""
-        return self.is_mounted and self.is_running and bool(self.query("#body"))
+        return self._body_is_there and self.is_mounted and self.is_running and bool(self.query("#body"))
 
     def compose(self) -> ComposeResult:
         """Header, resources, body, status, footer."""
@@ -59,7 +65,9 @@ class ForgeScreen(Screen[None]):
         with Horizontal(id="middle"):
             yield Sidebar(glyphs, id="sidebar")
             with Vertical(id="body"):
-                yield from self.compose_body()
+                self._body_at_once = self.forge.shell_is_painted
+                if self._body_at_once:
+                    yield from self.compose_body()
         yield Line(id="status")
         yield FooterLine(actions_of(self.name_of_screen), id="footer")
         yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells to draw; this terminal is smaller.", id="tiny")
@@ -69,8 +77,28 @@ class ForgeScreen(Screen[None]):
         yield from ()
 
     def on_mount(self) -> None:
-        """Draw what is known already."""
-        self.fit(self.app.size.width, self.app.size.height)
+        """Begin; after the first paint where nothing has been painted yet."""
+        if self._body_at_once:
+            self._begin()
+        else:
+            self.call_after_refresh(self._fill_body)
+
+    async def _fill_body(self) -> None:
+        self.forge.shell_is_painted = True
+        if self.is_running and self.query("#body"):  # another screen may have come meanwhile
+            await self.query_one("#body", Vertical).mount_all(compose(self, self.compose_body()))
+            self._begin()
+
+    def _begin(self) -> None:
+        self._body_is_there = True
+        self.begin()
+
+    def begin(self) -> None:
+        """Fill in what is known: the body has been mounted."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The screen's own actions need its body."""
+        return self._body_is_there and super().check_action(action, parameters)
 
     def on_resize(self, event: Resize) -> None:
         """Sidebar at the left or as a line; one sentence where there is no room at all."""

@@ -59,9 +59,8 @@ class ModelScreen(ChartKeys, ForgeScreen):
         yield Chart(glyphs=glyphs, id="curve")
         yield Document(only_ascii=glyphs.ascii, id="document")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Fill in what is known, then read the rest beside the UI."""
-        super().on_mount()
         self.document.focus()
         self.show(self.forge.snapshot)
         self.set_interval(READ_SECONDS, self._read_if_changed)

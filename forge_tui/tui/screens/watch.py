@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -15,15 +15,17 @@ from textual.widgets import Input
 from forge_tui.errors import ForgeError
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import Snapshot
-from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.log_lines import log_line
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.chart_keys import ChartKeys
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.chart import Chart, Series
 from forge_tui.tui.widgets.line import Line, joined
-from forge_tui.tui.widgets.log_pane import LogPane
-from forge_tui.tui.widgets.model_table import ModelTable
+
+# The body's widgets are imported after the first paint, when it is made: 12 ms.
+if TYPE_CHECKING:
+    from forge_tui.tui.widgets.chart import Chart, Series
+    from forge_tui.tui.widgets.log_pane import LogPane
+    from forge_tui.tui.widgets.model_table import ModelTable
 
 CHART_SECONDS = 2.0
 MOST_CURVES = 8
@@ -44,6 +46,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
+        from forge_tui.tui.widgets.chart import Chart
+        from forge_tui.tui.widgets.log_pane import LogPane
+        from forge_tui.tui.widgets.model_table import ModelTable
+
         self._apply_panes()
         glyphs = self.forge.glyphs
         table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
@@ -57,9 +63,8 @@ class WatchScreen(ChartKeys, ForgeScreen):
         yield Chart(glyphs=glyphs, id="chart")
         yield LogPane(only_ascii=glyphs.ascii, id="log")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Focus the table and fill in what is known."""
-        super().on_mount()
         table = self.table
         choices = self.forge.choices
         table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
@@ -71,12 +76,17 @@ class WatchScreen(ChartKeys, ForgeScreen):
     @property
     def table(self) -> ModelTable:
         """The model table."""
-        return self.query_one("#table", ModelTable)
+        return cast("ModelTable", self.query_one("#table"))
 
     @property
     def chart(self) -> Chart:
         """The chart."""
-        return self.query_one("#chart", Chart)
+        return cast("Chart", self.query_one("#chart"))
+
+    @property
+    def log_pane(self) -> LogPane:
+        """The log."""
+        return cast("LogPane", self.query_one("#log"))
 
     def on_resize(self, event: Resize) -> None:
         """More room shows chart and log together."""
@@ -150,13 +160,13 @@ class WatchScreen(ChartKeys, ForgeScreen):
             newest = failures[-1]
             what = "it is tried again" if newest.get("will_retry") else "Enter shows why"
             self.forge.tell(f"{newest['model']}: {newest['message']}; {what}", "error")
-        if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
+        if failures or not self.log_pane.lines or self.forge.has_ended:
             self._flush_log()
 
     def _flush_log(self) -> None:
         """Every new line moves all others, so lines are added together, as often as the chart is drawn."""
         if self._unlogged:
-            self.query_one("#log", LogPane).add(self._unlogged)
+            self.log_pane.add(self._unlogged)
             self._unlogged = []
 
     def _refresh_slowly(self) -> None:
@@ -174,6 +184,8 @@ class WatchScreen(ChartKeys, ForgeScreen):
         if not self._chart_is_due and names == self._charted:
             return
         self._chart_is_due, self._charted = False, names
+        from forge_tui.tui.charting import fetch_series
+
         models = [model for model in snapshot.models if model.name in names]
         buckets = self.chart.wanted_buckets
 
@@ -283,11 +295,11 @@ class WatchScreen(ChartKeys, ForgeScreen):
     # --- lists
 
     def _in_log(self) -> bool:
-        return isinstance(self.focused, LogPane)
+        return self.focused is self.log_pane
 
     def _move(self, by: int) -> None:
         if self._in_log():
-            self.query_one("#log", LogPane).scroll_relative(y=by, animate=False)
+            self.log_pane.scroll_relative(y=by, animate=False)
         else:
             self.table.move(by)
 
@@ -301,7 +313,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def _page(self, direction: int) -> None:
         if self._in_log():
-            log = self.query_one("#log", LogPane)
+            log = self.log_pane
             log.scroll_relative(y=direction * max(1, log.size.height - 1), animate=False)
         else:
             self.table.page(direction)
@@ -317,14 +329,14 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def action_first(self) -> None:
         """To the first row or line."""
         if self._in_log():
-            self.query_one("#log", LogPane).scroll_home(animate=False)
+            self.log_pane.scroll_home(animate=False)
         else:
             self.table.move_to("first")
 
     def action_last(self) -> None:
         """To the last row or line."""
         if self._in_log():
-            self.query_one("#log", LogPane).scroll_end(animate=False)
+            self.log_pane.scroll_end(animate=False)
         else:
             self.table.move_to("last")
 
@@ -386,8 +398,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def on_key(self, event: Key) -> None:
         """Esc closes the line of the filter and clears it."""
+        if event.key != "escape" or not self.is_there:
+            return
         entry = self.query_one("#filter", Input)
-        if event.key == "escape" and entry.has_focus:
+        if entry.has_focus:
             event.stop()
             self.table.set_filter("")
             self._close_filter(entry)
