@@ -93,8 +93,7 @@ class ModelState:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> ModelState:
         """The state that `to_record` wrote; keys of a newer writer are left out."""
-        known = {item.name for item in dataclasses.fields(cls)}
-        values = {key: value for key, value in record.items() if key in known}
+        values = {key: value for key, value in record.items() if key in _MODEL_FIELDS}
         values["phase"] = TrainingPhase(values["phase"])
         values["failures"] = tuple(Failure(**failure) for failure in values.get("failures", ()))
         values["trend"] = tuple(values.get("trend", ()))
@@ -139,13 +138,15 @@ class RunInfo:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunInfo:
         """The record that `to_record` wrote; keys of a newer writer are left out."""
-        known = {item.name for item in dataclasses.fields(cls)}
-        values = {key: value for key, value in record.items() if key in known}
+        values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
         values["state"] = RunState(values["state"])
         return cls(**values)
 
 
 TREND_LENGTH = 24
+# Asked for with every record: 500 times at a look while a large run is watched.
+_MODEL_FIELDS = frozenset(item.name for item in dataclasses.fields(ModelState))
+_RUN_FIELDS = frozenset(item.name for item in dataclasses.fields(RunInfo))
 
 
 def apply(model: ModelState, event: happened.Event) -> ModelState:
@@ -275,7 +276,7 @@ class Snapshot:
         """How many models have failed for good."""
         return self.counts[TrainingPhase.FAILED]
 
-    @property
+    @cached_property
     def overall_percent(self) -> float:
         """Mean share of the models' epochs that are done, 0–100."""
         return sum(model.percent for model in self.models) / len(self.models) if self.models else 0.0

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from forge_tui.settings.schema import Settings
 
 _MONITOR_SECONDS = 2.0
-_AGE_SECONDS = 1.0
 _SETTLE_SECONDS = 1.0
 
 
@@ -102,7 +101,6 @@ class ForgeApp(RunApp):
             self._follow(self.run_watched)
         else:
             self._count_live_runs()
-        self.set_interval(_AGE_SECONDS, self._grow_older)
 
     def _fitting_theme(self) -> str:
         return "ansi" if self.console.color_system == "standard" else "dark"
@@ -126,14 +124,18 @@ class ForgeApp(RunApp):
         self._detect_again(manager.detect_system_resources())
 
     def _take_sample(self, sample: ResourceSample) -> None:
-        """Called in the monitor's thread. What the rules say is found anew, for others may have become busy."""
+        """Called in the monitor's thread. What the rules say is found anew once others have become busy, or idle."""
         from forge_tui.resources.hardware import detect
+        from forge_tui.resources.policy import GIB, DefaultThresholds, is_busy, is_low_on_memory
 
         self.post_message(ResourcesChanged(sample))
-        if self.detected is not None:
-            detected = detect(usage=sample.usage)
-            if _verdicts(detected) != _verdicts(self.detected):
-                self._detect_again(detected)
+        detected, thresholds = self.detected, DefaultThresholds()
+        if detected is None:
+            return
+        busy = sample.others_cpu_percent > thresholds.high_cpu_threshold
+        low = sample.memory_available / GIB < thresholds.min_available_memory_gb
+        if (busy, low) != (is_busy(detected, thresholds), is_low_on_memory(detected, thresholds)):
+            self._detect_again(detect(usage=sample.usage))
 
     def _detect_again(self, detected: SystemResources) -> None:
         from forge_tui.resources.policy import DefaultThresholds, worker_limit
@@ -153,12 +155,6 @@ class ForgeApp(RunApp):
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.take_sample()
-
-    def _grow_older(self) -> None:
-        """The age of the data grows where nothing new comes."""
-        snapshot = self.snapshot
-        if snapshot is not None and snapshot.state.is_live and self.front is not None:
-            self.front.draw_shell()
 
     @work(thread=True, exclusive=True, group="count", exit_on_error=False)
     def _count_live_runs(self) -> None:
@@ -258,11 +254,3 @@ def _settle() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
-
-
-def _verdicts(resources: SystemResources) -> tuple[bool, bool]:
-    """What of a detection changes from moment to moment and decides about workers."""
-    from forge_tui.resources.policy import DefaultThresholds, is_busy, is_low_on_memory
-
-    thresholds = DefaultThresholds()
-    return is_busy(resources, thresholds), is_low_on_memory(resources, thresholds)

@@ -57,6 +57,7 @@ class RunApp(TerminalApp):
         self.history: list[dict[str, Any]] = []
         self.started_here = False
         self.shell_is_painted = False
+        self._title_shown = ""
         self.status = Text()
         self._cancel_follow = threading.Event()
         super().__init__()
@@ -172,8 +173,10 @@ class RunApp(TerminalApp):
         ended = self.snapshot is not None and self.snapshot.state.is_live and not message.snapshot.state.is_live
         self.snapshot = message.snapshot
         self.history = [*self.history[-2_000:], *message.events]
-        percent = f"{message.snapshot.overall_percent:.0f}%"
-        self.set_terminal_title(f"{self.host} {printable(message.snapshot.run.run)} {percent}")
+        title = f"{self.host} {printable(message.snapshot.run.run)} {message.snapshot.overall_percent:.0f}%"
+        if title != self._title_shown:
+            self._title_shown = title
+            self.set_terminal_title(title)
         if ended:
             self._tell_the_end(message.snapshot)
         for screen in self.screen_stack:

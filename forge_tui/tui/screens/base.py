@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.events import Resize
 from textual.screen import Screen
+from textual.widget import Widget
 
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.tui.bindings import actions_of, bindings_of
@@ -34,7 +35,7 @@ class ForgeScreen(Screen[None]):
 
     name_of_screen: ClassVar[str] = ""
     _body_at_once = True
-    _body_is_there = False
+    _body: Widget | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if cls.name_of_screen:
@@ -53,7 +54,8 @@ class ForgeScreen(Screen[None]):
     @property
     def is_there(self) -> bool:
         """Whether its widgets can be drawn on: not before they are composed, nor while the screen is taken down."""
-        return self._body_is_there and self.is_mounted and self.is_running and bool(self.query("#body"))
+        body = self._body
+        return body is not None and self.is_mounted and self.is_running and body.is_attached
 
     def compose(self) -> ComposeResult:
         """Header, resources, body, status, footer."""
@@ -90,7 +92,7 @@ class ForgeScreen(Screen[None]):
             self._begin()
 
     def _begin(self) -> None:
-        self._body_is_there = True
+        self._body = self.query_one("#body")
         self.begin()
 
     def begin(self) -> None:
@@ -98,7 +100,7 @@ class ForgeScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The screen's own actions need its body."""
-        return self._body_is_there and super().check_action(action, parameters)
+        return self._body is not None and super().check_action(action, parameters)
 
     def on_resize(self, event: Resize) -> None:
         """Sidebar at the left or as a line; one sentence where there is no room at all."""

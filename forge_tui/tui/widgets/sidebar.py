@@ -30,6 +30,7 @@ class Sidebar(Container, can_focus=False):
         self._glyphs = glyphs
         self._panel = TextPanel("Looking at the machine…")
         self._cpu: list[float] = []
+        self._drawn: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """The one text."""
@@ -47,6 +48,10 @@ class Sidebar(Container, can_focus=False):
         suggestion: str,
     ) -> None:
         """Draw what is known; `suggestion` is what the resource rules say, in words."""
+        known = (sample, detected, None if snapshot is None else snapshot.run, suggestion)
+        if known == self._drawn:
+            return
+        self._drawn = known
         text = Text()
         if sample is not None:
             self._cpu_part(text, sample)
