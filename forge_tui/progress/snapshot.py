@@ -93,7 +93,8 @@ class ModelState:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> ModelState:
         """The state that `to_record` wrote; keys of a newer writer are left out."""
-        values = {key: value for key, value in record.items() if key in _MODEL_FIELDS}
+        known = record.keys() <= _MODEL_FIELDS
+        values = dict(record) if known else {key: value for key, value in record.items() if key in _MODEL_FIELDS}
         values["phase"] = TrainingPhase(values["phase"])
         values["failures"] = tuple(Failure(**failure) for failure in values.get("failures", ()))
         values["trend"] = tuple(values.get("trend", ()))

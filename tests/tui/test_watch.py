@@ -288,6 +288,29 @@ async def test_text_of_a_run_is_never_markup(maker: RunMaker, tmp_path: Path) ->
         assert hand.app.return_code is None
 
 
+async def test_curves_of_models_that_did_not_change_are_not_read_again(live: Path, tmp_path: Path) -> None:
+    class Counted(Run):
+        reads = 0
+
+        def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
+            self.reads += 1
+            return super().series(index, column, buckets)
+
+    run = Counted(live)
+    app = ForgeApp(run=run, host="ada@server", choices=UiChoices(tmp_path / "ui.json"), monitor=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        hand = Hand(app, pilot)
+        await hand.until(lambda: app.snapshot is not None and hand.watch.chart.series)
+        await app.workers.wait_for_complete([each for each in app.workers if each.group == "io"])
+        before = run.reads
+        hand.watch._refresh_slowly()
+        await pilot.pause()
+        assert not [each for each in app.workers if each.group == "io"]
+        assert run.reads == before > 0
+        await hand.press("j")
+        await hand.until(lambda: run.reads == before + 2)
+
+
 async def test_zero_models_name_no_error(maker: RunMaker, tmp_path: Path) -> None:
     path = maker.make("none", RunState.COMPLETED, [])
     app = ForgeApp(run=Run(path), choices=UiChoices(tmp_path / "ui.json"), monitor=False)

@@ -14,7 +14,7 @@ from textual.widgets import Input
 
 from forge_tui.errors import ForgeError
 from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.tui.log_lines import log_line
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.chart_keys import ChartKeys
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 CHART_SECONDS = 2.0
 MOST_CURVES = 8
+# Reading the curves of a long run may take one part in so many of the time: 100,000 epochs take half a second.
+_FETCH_SHARE = 50.0
 TALL = 34
 _PANES = ("table", "chart", "log")
 
@@ -41,6 +43,8 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._charted: tuple[str, ...] = ()
+        self._models_charted: tuple[ModelState, ...] = ()
+        self._next_fetch = 0.0
         self._chart_is_due = False
         self._unlogged: list[tuple[str, str]] = []
 
@@ -103,8 +107,8 @@ class WatchScreen(ChartKeys, ForgeScreen):
         self.table.show(snapshot.models)
         self._draw_overall(snapshot)
         self._draw_divider()
-        self._chart_is_due = True
         if first or not snapshot.state.is_live:
+            self._chart_is_due = True
             self._refresh_chart()
 
     def _draw_overall(self, snapshot: Snapshot) -> None:
@@ -176,25 +180,34 @@ class WatchScreen(ChartKeys, ForgeScreen):
     # --- the chart
 
     def _refresh_chart(self) -> None:
-        """Fetch the curves beside the UI, at most every two seconds and only while they are seen."""
+        """Fetch the curves beside the UI, where their models have changed, and only while they are seen."""
         run, snapshot = self.forge.run_watched, self.forge.snapshot
         if run is None or snapshot is None or not self._chart_shown:
             return
         names = self._names_to_chart()
-        if not self._chart_is_due and names == self._charted:
+        models = tuple(model for model in snapshot.models if model.name in names)
+        # Models that did not change are the same objects in two snapshots.
+        unchanged = [*map(id, models)] == [*map(id, self._models_charted)]
+        wait = unchanged or time.monotonic() < self._next_fetch
+        if wait and not self._chart_is_due and names == self._charted:
             return
-        self._chart_is_due, self._charted = False, names
-        from forge_tui.tui.charting import fetch_series
-
-        models = [model for model in snapshot.models if model.name in names]
+        self._chart_is_due, self._charted, self._models_charted = False, names, models
         buckets = self.chart.wanted_buckets
 
-        def fetched(result: tuple[Series, ...] | ForgeError) -> None:
+        def fetch() -> tuple[tuple[Series, ...], float]:
+            from forge_tui.tui.charting import fetch_series
+
+            started = time.monotonic()
+            return fetch_series(run, models, buckets), time.monotonic() - started
+
+        def fetched(result: tuple[tuple[Series, ...], float] | ForgeError) -> None:
             if isinstance(result, ForgeError) or not self.is_there:
                 return
-            self.chart.show(result)
+            series, seconds = result
+            self._next_fetch = time.monotonic() + _FETCH_SHARE * seconds
+            self.chart.show(series)
 
-        self.forge.call_in_thread(lambda: fetch_series(run, models, buckets), then=fetched)
+        self.forge.call_in_thread(fetch, then=fetched)
 
     def _names_to_chart(self) -> tuple[str, ...]:
         if self.table.marks:

@@ -56,9 +56,7 @@ def _differing(old: Text, new: Text, width: int) -> tuple[Region, ...]:
     first = next(at for at, (one, other) in enumerate(zip(before, after, strict=True)) if one != other)
     last = next(at for at in range(len(after), 0, -1) if before[at - 1] != after[at - 1])
     start, end = cell_len(after[:first]), cell_len(after[:last])
-    # Of the text before, a part as wide is painted over.
-    same = start == cell_len(before[:first]) and end == cell_len(before[:last])
-    return (Region(start, 0, end - start, 1),) if same else ()
+    return (Region(start, 0, end - start, 1),)
 
 
 def _plain(text: str | Text) -> Text:
