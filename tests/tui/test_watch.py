@@ -301,11 +301,10 @@ async def test_curves_of_models_that_did_not_change_are_not_read_again(live: Pat
     async with app.run_test(size=(80, 24)) as pilot:
         hand = Hand(app, pilot)
         await hand.until(lambda: app.snapshot is not None and hand.watch.chart.series)
-        await app.workers.wait_for_complete([each for each in app.workers if each.group == "io"])
+        await hand.until(lambda: not any(each.group == "io" for each in app.workers))
         before = run.reads
         hand.watch._refresh_slowly()
-        await pilot.pause()
-        assert not [each for each in app.workers if each.group == "io"]
+        assert not any(each.group == "io" for each in app.workers)
         assert run.reads == before > 0
         await hand.press("j")
         await hand.until(lambda: run.reads == before + 2)
