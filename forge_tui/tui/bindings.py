@@ -62,7 +62,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("stop", ("s",), "Stop", "end the run after a checkpoint (asks)", WATCH | MODEL, True, "Run", True),
     Action("cancel", ("x",), "Cancel", "end the marked models, or this one, after a checkpoint (asks)", WATCH | MODEL,
            True, "Run", True),
-    Action("retry", ("r",), "Retry", "train the marked models, or this one, again: failed or cancelled ones",
+    Action("retry", ("r",), "Retry", "train marked models, or this one, again (failed, cancelled)",
            WATCH | MODEL, True, "Run", True),
     Action("workers", ("w",), "Workers", "how many workers the run asks for", WATCH | MODEL | CONFIGURE, True, "Run",
            True),

@@ -26,6 +26,7 @@ from forge_tui.tui.device import (
     set_attributes,
 )
 from forge_tui.tui.guard import Guard
+from forge_tui.tui.sgr import shorten
 
 _TICK_SECONDS = 0.1
 
@@ -70,9 +71,9 @@ class TerminalDriver(LinuxDriver):
             self._device.hold()
 
     def write(self, data: str) -> None:
-        """Write to the terminal; nothing while it is not ours."""
+        """Write to the terminal, in fewer bytes; nothing while it is not ours."""
         if self._device.entered:
-            super().write(data)
+            super().write(shorten(data))
 
     def start_application_mode(self) -> None:
         """Take the terminal, unless the app was asked to leave while it was suspended."""

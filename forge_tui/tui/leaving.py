@@ -7,7 +7,6 @@ import asyncio
 from textual import work
 
 from forge_tui.progress.phases import RunState
-from forge_tui.tui.screens.dialogs import Choice
 from forge_tui.tui.steering import SteeringApp
 
 
@@ -21,6 +20,8 @@ class LeavingApp(SteeringApp):
     @work(group="dialog", exclusive=True)
     async def action_leave(self) -> None:
         """Leave; ask first where a live run was started here."""
+        from forge_tui.tui.screens.dialogs import Choice
+
         snapshot = self.snapshot
         if not self.started_here or snapshot is None or not snapshot.state.is_live:
             self._leave_with_status()

@@ -23,8 +23,6 @@ from forge_tui.tui.form_source import Draft, FormSource
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.dialogs import Choice, Question
-from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.terminal import TerminalApp
 from forge_tui.tui.watch_text import ending_text
 from forge_tui.tui.widgets.header import host_name
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form import Form
+    from forge_tui.tui.screens.dialogs import Choice
 
 
 class RunApp(TerminalApp):
@@ -56,6 +55,8 @@ class RunApp(TerminalApp):
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
         self.started_here = False
+        self.shell_is_painted = False
+        self._title_shown = ""
         self.status = Text()
         self._cancel_follow = threading.Event()
         super().__init__()
@@ -65,6 +66,8 @@ class RunApp(TerminalApp):
     def make_screen(self, name: str) -> ForgeScreen:
         """A new screen by its name."""
         if name == "watch":
+            from forge_tui.tui.screens.watch import WatchScreen
+
             return WatchScreen()
         if name == "runs":
             from forge_tui.tui.screens.runs import RunsScreen
@@ -108,6 +111,8 @@ class RunApp(TerminalApp):
 
     async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. To be awaited in a worker."""
+        from forge_tui.tui.screens.dialogs import Question
+
         return await self.push_screen_wait(Question(printable(question), choices, default))
 
     def tell(self, message: str, severity: Literal["information", "warning", "error"] = "information") -> None:
@@ -125,12 +130,12 @@ class RunApp(TerminalApp):
 
     def go_to(self, name: str) -> None:
         """Bring one of the three screens to the front."""
-        while len(self.screen_stack) > 2 and not isinstance(self.screen, ForgeScreen):
+        while len(self.screen_stack) > 1 and not isinstance(self.screen, ForgeScreen):
             self.pop_screen()
         if self.front is not None and self.front.name_of_screen == name:
             self.front.draw_all()
             return
-        while len(self.screen_stack) > 2:
+        while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_screen(self.make_screen(name))
 
@@ -169,8 +174,10 @@ class RunApp(TerminalApp):
         left_unfinished = not live and before is None and message.snapshot.state is not RunState.COMPLETED
         self.snapshot = message.snapshot
         self.history = [*self.history[-2_000:], *message.events]
-        percent = f"{message.snapshot.overall_percent:.0f}%"
-        self.set_terminal_title(f"{self.host} {printable(message.snapshot.run.run)} {percent}")
+        title = f"{self.host} {printable(message.snapshot.run.run)} {message.snapshot.overall_percent:.0f}%"
+        if title != self._title_shown:
+            self._title_shown = title
+            self.set_terminal_title(title)
         if ended or left_unfinished:
             self._tell_the_end(message.snapshot)
         if ended or (before is not None and message.snapshot.failed > before.failed):
@@ -179,8 +186,7 @@ class RunApp(TerminalApp):
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.draw_shell()
                 screen.show(message.snapshot)
-                if isinstance(screen, WatchScreen):
-                    screen.add_events(message.events)
+                screen.add_events(message.events)
 
     def _ring(self) -> None:
         """The terminal's bell, for one who looks elsewhere."""
@@ -240,6 +246,8 @@ class RunApp(TerminalApp):
     @work(group="dialog", exclusive=True)
     async def action_resume(self) -> None:
         """Ask, then go on with the watched run."""
+        from forge_tui.tui.screens.dialogs import Choice
+
         snapshot = self.snapshot
         if snapshot is None or snapshot.state.is_live:
             self.tell(

@@ -12,8 +12,6 @@ from forge_tui.progress import transitions
 from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.tui.run_app import RunApp
-from forge_tui.tui.screens.dialogs import Ask, Choice
-from forge_tui.tui.screens.watch import WatchScreen
 
 if TYPE_CHECKING:
     from forge_tui.session import Run
@@ -74,6 +72,8 @@ class SteeringApp(RunApp):
 
     @work(group="dialog", exclusive=True)
     async def _ask_and_send(self, command: str, question: str, key: str, label: str) -> None:
+        from forge_tui.tui.screens.dialogs import Choice
+
         if self._live(command) is None:
             return
         if await self.ask(question, (Choice(key, label, command), Choice("b", "Back", "back")), "back") == command:
@@ -82,6 +82,8 @@ class SteeringApp(RunApp):
     @work(group="dialog", exclusive=True)
     async def action_workers(self) -> None:
         """Ask for another number of workers; the resource rules have the last word."""
+        from forge_tui.tui.screens.dialogs import Ask
+
         snapshot = self._live("change the workers of")
         if snapshot is None:
             return
@@ -103,6 +105,8 @@ class SteeringApp(RunApp):
     @work(group="dialog", exclusive=True)
     async def action_cancel(self) -> None:
         """Ask, then end the marked models, or the selected one, after a checkpoint."""
+        from forge_tui.tui.screens.dialogs import Choice
+
         models = self._models_to("cancel")
         if not models:
             return
@@ -122,7 +126,7 @@ class SteeringApp(RunApp):
         snapshot = self._live(command)
         if snapshot is None:
             return []
-        names = self._chosen_models()
+        names = self.front.chosen_models() if self.front is not None else set()
         models = [model for model in snapshot.models if model.name in names]
         if not models:
             self.tell(f"No model is selected to {command}.", "warning")
@@ -132,14 +136,6 @@ class SteeringApp(RunApp):
             reason = transitions.model_refusal(command, models[0].name, models[0].phase)
             self.tell(f"Nothing to {command}: {reason}.", "warning")
         return fitting
-
-    def _chosen_models(self) -> set[str]:
-        screen = self.front
-        if isinstance(screen, WatchScreen):
-            table = screen.table
-            return set(table.marks) or ({table.selected} if table.selected is not None else set())
-        name = getattr(screen, "model_name", None)
-        return {name} if name is not None else set()
 
     def _live(self, command: str) -> Snapshot | None:
         """The snapshot of a live run, or None after saying what there is instead."""

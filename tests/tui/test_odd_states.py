@@ -203,7 +203,7 @@ async def test_the_footer_shows_the_keys_that_make_sense(maker: RunMaker) -> Non
         assert footer().endswith("1 Configure  3 Runs  ? Help  q Quit")
         models = [maker.model(1, TrainingPhase.TRAINING, epoch=9)]
         app.watch_run(Run(maker.make("live", RunState.RUNNING, models)))
-        await until(pilot, lambda: footer().startswith("s Stop  d Detach  Enter Open"))
+        await until(pilot, lambda: footer().startswith("p Pause  s Stop  x Cancel  r Retry  w Workers  d Detach"))
         app.watch_run(Run(maker.make("done")))
         await until(pilot, lambda: footer().startswith("R Resume  e Export  Enter Open"))
 

@@ -50,9 +50,8 @@ class CompareScreen(ChartKeys, ForgeScreen):
         yield Document(only_ascii=self.forge.glyphs.ascii, id="document")
         yield Chart(glyphs=self.forge.glyphs, id="curve")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Read the runs, and again while one of them is live."""
-        super().on_mount()
         self.document.focus()
         self.restore_chart()
         self._feed = SeedFeed(self.forge, self._draw_curves)

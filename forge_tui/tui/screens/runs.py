@@ -59,9 +59,8 @@ class RunsScreen(ForgeScreen):
         detail.can_focus = False
         yield detail
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Look for runs, and again every now and then."""
-        super().on_mount()
         self.runs.focus()
         self.look()
         self.set_interval(LOOK_SECONDS, self.look)
@@ -248,8 +247,10 @@ class RunsScreen(ForgeScreen):
 
     def on_key(self, event: Key) -> None:
         """Esc closes the line of the filter and clears it."""
+        if event.key != "escape" or not self.is_there:
+            return
         entry = self.query_one("#filter", Input)
-        if event.key == "escape" and entry.has_focus:
+        if entry.has_focus:
             event.stop()
             entry.value = ""
             self.runs.set_filter("")

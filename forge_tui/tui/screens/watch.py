@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -18,20 +18,22 @@ from forge_tui.event_text import log_line
 from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.tui import watch_text
-from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.chart_keys import ChartKeys
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.chart import NO_EPOCH, Chart, Series
 from forge_tui.tui.widgets.line import Line, joined
-from forge_tui.tui.widgets.log_pane import LogPane
-from forge_tui.tui.widgets.model_table import ModelTable
 
+# The body's widgets are imported after the first paint, when it is made: 12 ms.
 if TYPE_CHECKING:
     from forge_tui.tui.seeds import SeedFeed
+    from forge_tui.tui.widgets.chart import Chart, Series
+    from forge_tui.tui.widgets.log_pane import LogPane
+    from forge_tui.tui.widgets.model_table import ModelTable
 
 CHART_SECONDS = 2.0
 MOST_CURVES = 8
+# Reading the curves of a long run may take one part in so many of the time: 100,000 epochs take half a second.
+_FETCH_SHARE = 50.0
 TALL = 34
 # A warning older than this is history: it stands in the log only.
 _NEWS_SECONDS = 60.0
@@ -46,12 +48,19 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def __init__(self) -> None:
         super().__init__()
         self._charted: tuple[str, ...] = ()
+        self._models_charted: tuple[ModelState, ...] = ()
+        self._next_fetch = 0.0
         self._chart_is_due = False
         self._unlogged: list[tuple[str, str]] = []
         self._seeds: SeedFeed | None = None
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
+        from forge_tui.tui.widgets.chart import Chart
+        from forge_tui.tui.widgets.log_pane import LogPane
+        from forge_tui.tui.widgets.model_table import ModelTable
+
+        self._apply_panes()
         glyphs = self.forge.glyphs
         table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
         forge = self.forge
@@ -66,9 +75,8 @@ class WatchScreen(ChartKeys, ForgeScreen):
         yield Chart(glyphs=glyphs, id="chart")
         yield LogPane(only_ascii=glyphs.ascii, id="log")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Focus the table and fill in what is known."""
-        super().on_mount()
         table = self.table
         choices = self.forge.choices
         table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
@@ -76,7 +84,6 @@ class WatchScreen(ChartKeys, ForgeScreen):
         self.restore_chart()
         if choices.get("seeds", False):
             self._seeds = self._new_seeds()
-        self._apply_panes()
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
         self._refresh_chart()
@@ -90,12 +97,17 @@ class WatchScreen(ChartKeys, ForgeScreen):
     @property
     def table(self) -> ModelTable:
         """The model table."""
-        return self.query_one("#table", ModelTable)
+        return cast("ModelTable", self.query_one("#table"))
 
     @property
     def chart(self) -> Chart:
         """The chart."""
-        return self.query_one("#chart", Chart)
+        return cast("Chart", self.query_one("#chart"))
+
+    @property
+    def log_pane(self) -> LogPane:
+        """The log."""
+        return cast("LogPane", self.query_one("#log"))
 
     def on_start_refused(self) -> None:
         """The run that was to be watched does not start: the status line says why."""
@@ -122,8 +134,8 @@ class WatchScreen(ChartKeys, ForgeScreen):
         self._draw_overall(snapshot)
         self._fit_table()
         self._draw_divider()
-        self._chart_is_due = True
         if first or not snapshot.state.is_live:
+            self._chart_is_due = True
             self._refresh_chart()
 
     def _draw_overall(self, snapshot: Snapshot) -> None:
@@ -184,13 +196,13 @@ class WatchScreen(ChartKeys, ForgeScreen):
         warnings = [each for each in events if each["event"] == "resource_warning" and each["time"] > recent]
         if warnings and not failures:
             self.forge.tell(warnings[-1]["message"], "warning")
-        if failures or not self.query_one("#log", LogPane).lines or self.forge.has_ended:
+        if failures or not self.log_pane.lines or self.forge.has_ended:
             self._flush_log()
 
     def _flush_log(self) -> None:
         """Every new line moves all others, so lines are added together, as often as the chart is drawn."""
         if self._unlogged:
-            self.query_one("#log", LogPane).add(self._unlogged)
+            self.log_pane.add(self._unlogged)
             self._unlogged = []
 
     def _refresh_slowly(self) -> None:
@@ -200,7 +212,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
     # --- the chart
 
     def _refresh_chart(self) -> None:
-        """Fetch the curves beside the UI, at most every two seconds and only while they are seen."""
+        """Fetch the curves beside the UI, where their models have changed, and only while they are seen."""
         run, snapshot = self.forge.run_watched, self.forge.snapshot
         names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
         shown = frozenset(names)
@@ -208,9 +220,12 @@ class WatchScreen(ChartKeys, ForgeScreen):
         self.chart.explain(watch_text.why_no_curve(models, snapshot is not None and bool(snapshot.models)))
         if run is None or snapshot is None or not self._chart_shown:
             return
-        if not self._chart_is_due and names == self._charted:
+        # Models that did not change are the same objects in two snapshots.
+        unchanged = [*map(id, models)] == [*map(id, self._models_charted)]
+        wait = unchanged or time.monotonic() < self._next_fetch
+        if wait and not self._chart_is_due and names == self._charted:
             return
-        self._chart_is_due, self._charted = False, names
+        self._chart_is_due, self._charted, self._models_charted = False, names, tuple(models)
         buckets = self.chart.wanted_buckets
         if self._seeds is not None:
             if not self._seeds.refresh([(run, models, "")], buckets):
@@ -218,12 +233,20 @@ class WatchScreen(ChartKeys, ForgeScreen):
                 self.chart.explain(self._seeds.progress)
             return
 
-        def fetched(result: tuple[Series, ...] | ForgeError) -> None:
+        def fetch() -> tuple[tuple[Series, ...], float]:
+            from forge_tui.tui.charting import fetch_series
+
+            started = time.monotonic()
+            return fetch_series(run, models, buckets), time.monotonic() - started
+
+        def fetched(result: tuple[tuple[Series, ...], float] | ForgeError) -> None:
             if isinstance(result, ForgeError) or not self.is_there or self._seeds is not None:
                 return
-            self.chart.show(result)
+            series, seconds = result
+            self._next_fetch = time.monotonic() + _FETCH_SHARE * seconds
+            self.chart.show(series)
 
-        self.forge.call_in_thread(lambda: fetch_series(run, models, buckets), then=fetched)
+        self.forge.call_in_thread(fetch, then=fetched)
 
     def _names_to_chart(self) -> tuple[str, ...]:
         if self.table.marks:
@@ -245,7 +268,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def _show_seeds(self, series: tuple[Series, ...]) -> None:
         if self.is_there:
-            self.chart.explain(NO_EPOCH)
+            self.chart.explain(_no_epoch())
             self.chart.show(series)
 
     def action_seeds(self) -> None:
@@ -255,7 +278,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
         else:
             self._seeds.stop()
             self._seeds = None
-            self.chart.explain(NO_EPOCH)
+            self.chart.explain(_no_epoch())
         self.forge.choices.put("seeds", self._seeds is not None)
         self.chart.show(())
         self._chart_is_due = True
@@ -322,6 +345,8 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def _fit_table(self) -> None:
         """As many lines as there are models, and at most its share: few models leave their room to chart and log."""
+        if not self.is_there:
+            return
         room = self.query_one("#body").size.height - len(("overall", "divider"))
         others = self._chart_shown + self._log_shown
         if room < 1 or not others or self._zoomed is not None:
@@ -367,12 +392,17 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     # --- lists
 
+    def chosen_models(self) -> set[str]:
+        """The marked models, or the selected one."""
+        table = self.table
+        return set(table.marks) or ({table.selected} if table.selected is not None else set())
+
     def _in_log(self) -> bool:
-        return isinstance(self.focused, LogPane)
+        return self.focused is self.log_pane
 
     def _move(self, by: int) -> None:
         if self._in_log():
-            self.query_one("#log", LogPane).scroll_relative(y=by, animate=False)
+            self.log_pane.scroll_relative(y=by, animate=False)
         else:
             self.table.move(by)
 
@@ -386,7 +416,7 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def _page(self, direction: int) -> None:
         if self._in_log():
-            log = self.query_one("#log", LogPane)
+            log = self.log_pane
             log.scroll_relative(y=direction * max(1, log.size.height - 1), animate=False)
         else:
             self.table.page(direction)
@@ -402,14 +432,14 @@ class WatchScreen(ChartKeys, ForgeScreen):
     def action_first(self) -> None:
         """To the first row or line."""
         if self._in_log():
-            self.query_one("#log", LogPane).scroll_home(animate=False)
+            self.log_pane.scroll_home(animate=False)
         else:
             self.table.move_to("first")
 
     def action_last(self) -> None:
         """To the last row or line."""
         if self._in_log():
-            self.query_one("#log", LogPane).scroll_end(animate=False)
+            self.log_pane.scroll_end(animate=False)
         else:
             self.table.move_to("last")
 
@@ -471,8 +501,10 @@ class WatchScreen(ChartKeys, ForgeScreen):
 
     def on_key(self, event: Key) -> None:
         """Esc closes the line of the filter and clears it."""
+        if event.key != "escape" or not self.is_there:
+            return
         entry = self.query_one("#filter", Input)
-        if event.key == "escape" and entry.has_focus:
+        if entry.has_focus:
             event.stop()
             self.table.set_filter("")
             self._close_filter(entry)
@@ -492,3 +524,9 @@ def _as_they_stand(snapshot: Snapshot) -> tuple[ModelState, ...]:
     if snapshot.state.is_live:
         return snapshot.models
     return tuple(model if model.eta_seconds is None else replace(model, eta_seconds=None) for model in snapshot.models)
+
+
+def _no_epoch() -> str:
+    from forge_tui.tui.widgets.chart import NO_EPOCH  # here: imported with the body's widgets
+
+    return NO_EPOCH

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
 
 from forge_tui.progress.snapshot import Snapshot
-from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.monitor import ResourceSample
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_counts
 from forge_tui.tui.widgets.text_panel import TextPanel
+
+if TYPE_CHECKING:
+    from forge_tui.resources.hardware import SystemResources
+    from forge_tui.resources.monitor import ResourceSample
 
 _CURVE = 24
 
@@ -28,6 +31,7 @@ class Sidebar(Container, can_focus=False):
         self._glyphs = glyphs
         self._panel = TextPanel("Looking at the machine…")
         self._cpu: list[float] = []
+        self._drawn: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """The one text."""
@@ -45,6 +49,10 @@ class Sidebar(Container, can_focus=False):
         suggestion: str,
     ) -> None:
         """Draw what is known; `suggestion` is what the resource rules say, in words."""
+        known = (sample, detected, None if snapshot is None else snapshot.run, suggestion)
+        if known == self._drawn:
+            return
+        self._drawn = known
         text = Text()
         if sample is not None:
             self._cpu_part(text, sample)
