@@ -49,6 +49,7 @@ class Scheduler:
         machine: Machine,
         neighbours: Neighbours,
         selector: selectors.BaseSelector,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._settings = settings
@@ -59,6 +60,7 @@ class Scheduler:
         self._machine = machine
         self._neighbours = neighbours
         self._selector = selector
+        self._monotonic = monotonic
         self.steering = Steering(directory, journal, self)
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
@@ -79,7 +81,7 @@ class Scheduler:
         `waits` says in words what is waited for before the first model starts, None when nothing is.
         """
         self._wait_for_turn(waits)
-        started = time.monotonic()
+        started = self._monotonic()
         limit = self._settings.run.max_seconds
         if self._ending is None:
             self._journal.run_state(RunState.RUNNING)
@@ -88,11 +90,11 @@ class Scheduler:
             if not self._running and (self._ending or not self._queue):
                 break
             self._tick()
-            if limit is not None and time.monotonic() - started >= limit:
+            if limit is not None and self._monotonic() - started >= limit:
                 self.stop(f"time limit of {limit:g} s ([run] max_seconds, --max-time)")
         status = self._final_state()
         self.steering.finish(status)
-        self._journal.finish(status, time.monotonic() - started)
+        self._journal.finish(status, self._monotonic() - started)
         return status
 
     def _wait_for_turn(self, waits: Callable[[], str | None]) -> None:
@@ -158,7 +160,7 @@ class Scheduler:
             self._journal.phase(index, TrainingPhase.CANCELLED, reason)
             return
         self._let_go(attempt, "cancelled", reason)
-        attempt.patience_ends = time.monotonic() + _CANCEL_SECONDS
+        attempt.patience_ends = self._monotonic() + _CANCEL_SECONDS
 
     def retry(self, index: int, reason: str) -> None:
         """Queue a model again, with a fresh allowance of failures."""
@@ -220,7 +222,7 @@ class Scheduler:
             self._journal.record(warning)
         if self._ending is not None:
             return
-        now = time.monotonic()
+        now = self._monotonic()
         verdict = self._neighbours.decide(
             lambda others: self._governor.look(look.resources, self._loads(), others, now), self._wanted
         )
@@ -283,7 +285,7 @@ class Scheduler:
             learning_rate_factor=model.learning_rate_factor,
         )
         worker = self._launcher.spawn("train", job, self._directory.log(model.name), self._on_message, self._on_exit)
-        self._running[index] = Attempt.begin(worker, self._settings.run.hang_seconds or None)
+        self._running[index] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
         self._speed.forget(index)
 
     def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
@@ -292,7 +294,7 @@ class Scheduler:
             attempt.where = message["where"]
             attempt.watchdog.answered()
             return
-        attempt.watchdog.sign_of_life(time.monotonic())
+        attempt.watchdog.sign_of_life(self._monotonic())
         if "event" in message:
             self._take_event(attempt, happened.from_record(message))
         elif "memory" in message:
@@ -316,7 +318,7 @@ class Scheduler:
                 self._journal.record(slower)
 
     def _watch_workers(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         for index, attempt in self._running.items():
             if attempt.patience_ends is not None and now >= attempt.patience_ends:
                 attempt.patience_ends = None
@@ -368,7 +370,7 @@ class Scheduler:
         self._failures[index] += follows.counts
         self._journal.record(replace(failure, will_retry=follows.retry))
         if follows.shrink:
-            workers = self._governor.ran_out(len(self._running), time.monotonic())
+            workers = self._governor.ran_out(len(self._running), self._monotonic())
             what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"
             self._journal.decide("shrink", f"{failure.model} ran out of memory: {what}")
         if not follows.retry:
