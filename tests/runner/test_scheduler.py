@@ -240,3 +240,29 @@ def test_the_time_limit_stops_the_run_after_a_checkpoint(tmp_path: Path) -> None
         assert stage.events("run_state_changed")[-1]["reason"] == (
             "time limit of 100 s ([run] max_seconds, --max-time)"
         )
+
+
+def test_a_pause_that_came_about_is_done_even_if_the_run_is_let_go_on_at_once(stage: Stage) -> None:
+    one, two = stage.actors
+    stage.turn(*one.begins(), *two.begins())
+    pause = stage.command("pause")
+    stage.turn()
+    stage.turn(*one.enters(M.PAUSED), *two.enters(M.PAUSED))
+    stage.command("continue")
+    stage.turn()
+    assert stage.answers(pause) == [("accepted", None), ("done", None)]
+
+
+def test_a_cancel_is_done_even_if_the_model_is_tried_again_at_once(stage: Stage) -> None:
+    waiting = stage.command("cancel", model="planner_3")
+    again = stage.command("retry", model="planner_3")
+    stage.turn()
+    assert stage.answers(waiting) == [("accepted", None), ("done", None)]
+    assert stage.answers(again) == [("accepted", None), ("done", None)]
+    working = stage.command("cancel", model="planner_1")
+    stage.turn(*stage.actor(1).begins())
+    assert stage.actor(1).listen() == ["stop"]
+    again = stage.command("retry", model="planner_1")
+    stage.turn(*stage.actor(1).stops())
+    assert stage.answers(working) == [("accepted", None), ("done", None)]
+    assert stage.answers(again)[0] == ("accepted", None)
