@@ -323,12 +323,14 @@ class Scheduler:
             if attempt.patience_ends is not None and now >= attempt.patience_ends:
                 attempt.patience_ends = None
                 attempt.worker.kill()
-            paused = self._journal.models[index].phase is TrainingPhase.PAUSED
+            # Told to go on, it has to.
+            paused = self._pausing and self._journal.models[index].phase is TrainingPhase.PAUSED
             match attempt.watchdog.look(now, paused=paused):
                 case Verdict.ASK:
                     attempt.worker.send({"command": "where"})
-                case Verdict.END if attempt.failure is None:
-                    attempt.failure = attempt.hang(self._journal.clock())
+                case Verdict.END:
+                    # Whoever told of a failure before has to leave too.
+                    attempt.failure = attempt.failure or attempt.hang(self._journal.clock())
                     attempt.worker.kill()
 
     def _on_exit(self, worker: Worker) -> None:

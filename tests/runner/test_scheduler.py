@@ -266,3 +266,36 @@ def test_a_cancel_is_done_even_if_the_model_is_tried_again_at_once(stage: Stage)
     stage.turn(*stage.actor(1).stops())
     assert stage.answers(working) == [("accepted", None), ("done", None)]
     assert stage.answers(again)[0] == ("accepted", None)
+
+
+def test_a_worker_that_told_its_failure_and_then_hangs_is_ended(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, run={"hang_seconds": 60.0}) as stage:
+        [actor] = stage.actors
+        stage.turn(*actor.begins(), actor.fails()[0])
+        for _ in range(2):
+            stage.now += 60.0
+            stage.turn()
+        assert actor.worker.killed
+        stage.turn(actor.exits(-signal.SIGKILL))
+        assert [failed["kind"] for failed in stage.events("model_failed")] == ["exception"]
+
+
+def test_a_paused_worker_does_not_hang_but_one_that_does_not_go_on_does(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, run={"hang_seconds": 60.0}) as stage:
+        [actor] = stage.actors
+        stage.turn(*actor.begins())
+        stage.command("pause")
+        stage.turn()
+        stage.turn(*actor.enters(M.PAUSED))
+        for _ in range(10):
+            stage.now += 1_000.0
+            stage.turn()
+        assert actor.listen() == ["pause"]
+        stage.command("continue")
+        stage.turn()
+        stage.now += 59.0
+        stage.turn()
+        assert actor.listen() == ["pause", "continue"]
+        stage.now += 2.0
+        stage.turn()
+        assert actor.listen() == ["pause", "continue", "where"]
