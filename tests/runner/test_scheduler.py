@@ -299,3 +299,9 @@ def test_a_paused_worker_does_not_hang_but_one_that_does_not_go_on_does(tmp_path
         stage.now += 2.0
         stage.turn()
         assert actor.listen() == ["pause", "continue", "where"]
+
+
+def test_a_signal_without_a_name_is_told_by_its_number(stage: Stage) -> None:
+    stage.turn(stage.actor(1).exits(-(signal.SIGRTMIN + 3)))
+    [failed] = stage.events("model_failed")
+    assert f"was killed by signal {signal.SIGRTMIN + 3}" in failed["message"]
