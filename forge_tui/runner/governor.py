@@ -79,7 +79,7 @@ class Governor:
         self._differs_since: float | None = None
         self._tight_since: float | None = None
         self._tight: str | None = None
-        self._warned: str | None = None
+        self._warned = False
         self._next_requeue = 0.0
         self._quiet_since = 0.0
 
@@ -117,10 +117,10 @@ class Governor:
         self._see_pressure(resources, now)
         requeue = self._requeue(load, now)
         warning = None
-        if self._tight is not None and requeue is None and len(load) <= 1 and self._warned != self._tight:
-            warning = self._warned = self._tight
-        if self._tight is None:
-            self._warned = None
+        if self._tight is not None and requeue is None and len(load) <= 1 and not self._warned:
+            warning, self._warned = self._tight, True
+        if now - self._quiet_since >= GROW_SECONDS:
+            self._warned = False
         return Verdict(limit, self._grow(resources, load, now), requeue, warning)
 
     def hold(self, resources: SystemResources, load: Sequence[Load]) -> str | None:

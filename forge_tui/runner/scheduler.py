@@ -6,6 +6,7 @@ every 100 ms for commands, hanging workers and what the machine says. Nothing in
 
 from __future__ import annotations
 
+import re
 import selectors
 import signal
 import time
@@ -33,6 +34,7 @@ from forge_tui.training.job import Job
 TICK_SECONDS = 0.1
 # A cancelled model has this long for its checkpoint; nobody waits for it, so a worker that hangs is ended soon.
 _CANCEL_SECONDS = 10.0
+_FIGURE = re.compile(r"[\d.]+")
 
 
 class Scheduler:
@@ -72,7 +74,7 @@ class Scheduler:
         self._ending: RunState | None = None
         self._pausing = False
         self._pause_reason = ""
-        self._held: str | None = None
+        self._held: set[str] = set()
         self._judged = 0
 
     def run(self, waits: Callable[[], str | None]) -> RunState:
@@ -267,12 +269,17 @@ class Scheduler:
                 return
             held = self._governor.hold(self._machine.now(), self._loads()) if self._running else None
             if held is not None:
-                if held and held != self._held:
-                    self._journal.decide("hold", held)
-                self._held = held
+                self._tell_hold(held)
                 return
-            self._held = None
+            self._held.clear()
             self._start(self._queue.popleft())
+
+    def _tell_hold(self, reason: str) -> None:
+        """Tell why no further worker starts: each reason once until one does, however often its figures change."""
+        kind = _FIGURE.sub("", reason)
+        if kind and kind not in self._held:
+            self._held.add(kind)
+            self._journal.decide("hold", reason)
 
     def _start(self, index: int) -> None:
         model = self._journal.models[index]

@@ -305,3 +305,30 @@ def test_a_signal_without_a_name_is_told_by_its_number(stage: Stage) -> None:
     stage.turn(stage.actor(1).exits(-(signal.SIGRTMIN + 3)))
     [failed] = stage.events("model_failed")
     assert f"was killed by signal {signal.SIGRTMIN + 3}" in failed["message"]
+
+
+def test_why_no_further_worker_starts_is_told_once_though_the_figures_change(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=3, requested=3, resources=machine_state(available=60.0)) as stage:
+        stage.turn(*[actor.says(memory=25 * 2**30) for actor in stage.actors])
+        stage.machine.see(machine_state(available=10.0))
+        stage.turn(*stage.actor(3).completes())
+        stage.turn(*stage.actor(2).fails())
+        for step in range(100):
+            stage.machine.see(machine_state(available=10.0 + step / 100))
+            stage.turn()
+        assert [actor.index for actor in stage.actors] == [1]
+        held = [decision["reason"] for decision in stage.events("decision") if decision["kind"] == "hold"]
+        assert len(held) == 1
+        assert "a further worker needs 28.75 GB (measured, with a margin)" in held[0]
+
+
+def test_memory_pressure_on_the_last_worker_is_warned_of_once(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1) as stage:
+        for step in range(100):
+            stage.look(machine_state(available=1.0 + step / 100))
+        assert len(stage.events("resource_warning")) == 1
+        assert not stage.actor(1).is_told_to_go
+        for _ in range(30):
+            stage.look(machine_state())
+        stage.look(SHORT_OF_MEMORY)
+        assert len(stage.events("resource_warning")) == 2
