@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.failures import consequence
@@ -72,6 +73,7 @@ class Scheduler:
         )
         self._failures: Counter[int] = Counter()
         self._ending: RunState | None = None
+        self._waiting = False
         self._pausing = False
         self._pause_reason = ""
         self._held: set[str] = set()
@@ -104,8 +106,15 @@ class Scheduler:
         while self._ending is None and (reason := waits()) is not None:
             if reason != told:
                 told = reason
+                self._waiting = True
                 self._journal.run_state(RunState.QUEUED, reason)
             self._tick()
+        self._waiting = False
+        if told is None:
+            self._neighbours.decide(lambda _: None, self._wanted)
+        elif self._ending is None:
+            # What there was before was shared with the run that has ended.
+            self._journal.limit(self._request(self._governor.requested))
 
     def _tick(self) -> None:
         for key, _ in self._selector.select(TICK_SECONDS):
@@ -176,16 +185,19 @@ class Scheduler:
         if self._journal.info.mode == "series":
             return "the run is in series mode: one model at a time; start runs with --mode parallel to have more"
         before = self._governor.slots
-        limit = self._neighbours.decide(
-            lambda others: self._governor.request(requested, self._machine.latest.resources, self._loads(), others),
-            self._wanted,
-        )
+        limit = self._request(requested)
         self._journal.limit(limit)
         kind = "grow" if limit.workers > before else "shrink"
         self._journal.decide(kind, f"up to {limit.workers} at once from now on ({reason}): {limit.reason}")
         while len(self._loads()) > limit.workers:
             self._requeue_newest(limit.reason)
         return None
+
+    def _request(self, workers: int) -> WorkerLimit:
+        return self._neighbours.decide(
+            lambda others: self._governor.request(workers, self._machine.latest.resources, self._loads(), others),
+            self._wanted,
+        )
 
     @property
     def is_pausing(self) -> bool:
@@ -246,7 +258,9 @@ class Scheduler:
         ]
 
     def _wanted(self) -> int:
-        """How many workers this run can use and may have."""
+        """How many workers this run can use and may have: none while it waits for another one."""
+        if self._waiting:
+            return 0
         return min(self._governor.slots, len(self._running) + len(self._queue))
 
     def _requeue_newest(self, reason: str) -> None:

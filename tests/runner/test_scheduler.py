@@ -11,6 +11,8 @@ from stage import M, Stage, machine_state
 
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.pressure import Pressure
+from forge_tui.runs.claims import Claims
+from forge_tui.runs.layout import RunDirectory
 
 SHORT_OF_MEMORY = machine_state(available=1.0)
 
@@ -332,3 +334,21 @@ def test_memory_pressure_on_the_last_worker_is_warned_of_once(tmp_path: Path) ->
             stage.look(machine_state())
         stage.look(SHORT_OF_MEMORY)
         assert len(stage.events("resource_warning")) == 2
+
+
+def test_a_run_that_waits_its_turn_claims_nothing_and_then_gets_what_is_there(tmp_path: Path) -> None:
+    before = Claims(RunDirectory(tmp_path / "before"), tmp_path / "state")
+    before.set(8, 1)
+    waiting: list[str | None] = ["waits until before has ended (--after)"]
+    with Stage(tmp_path, requested=3, waits=lambda: waiting[0]) as stage:
+        for _ in range(3):
+            stage.look()
+        assert stage.journal.info.state is RunState.QUEUED
+        assert sum(claim.workers for claim in before.others()) == 0
+        before.release()
+        waiting[0] = None
+        stage.turn()
+        assert stage.journal.info.state is RunState.RUNNING
+        assert stage.launcher.started == [1, 2, 3]
+        stage.look()
+        assert sum(claim.workers for claim in before.others()) == 3
