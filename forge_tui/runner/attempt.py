@@ -40,6 +40,11 @@ class Attempt:
         now = oom_kills(SystemProbe().read)
         return 0 if now is None or self.oom_kills is None else now - self.oom_kills
 
+    def not_mine(self) -> None:
+        """One kill by the kernel has been explained: it was another worker's."""
+        if self.oom_kills is not None:
+            self.oom_kills += 1
+
     def hang(self, when: float) -> ModelFailed:
         """The record of a worker that hangs, with the place where it does if it could still say so."""
         job, patience = self.worker.job, self.watchdog.patience

@@ -366,8 +366,11 @@ class Scheduler:
         elif attempt.outcome == "stopped":
             self._stopped(index, attempt)
         else:
-            oom_kills = attempt.oom_kills_since()
-            self._failed(attempt, attempt.failure or unexplained(worker, self._journal.clock(), oom_kills))
+            failure = attempt.failure or unexplained(worker, self._journal.clock(), attempt.oom_kills_since())
+            if failure is not attempt.failure and failure.kind == "out_of_memory":
+                for other in self._running.values():
+                    other.not_mine()
+            self._failed(attempt, failure)
 
     def _stopped(self, index: int, attempt: Attempt) -> None:
         """A worker has left after a checkpoint, as it was told to."""

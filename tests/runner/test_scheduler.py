@@ -352,3 +352,18 @@ def test_a_run_that_waits_its_turn_claims_nothing_and_then_gets_what_is_there(tm
         assert stage.launcher.started == [1, 2, 3]
         stage.look()
         assert sum(claim.workers for claim in before.others()) == 3
+
+
+def test_a_kill_by_the_kernel_explains_one_worker_and_not_the_next_that_is_killed_by_hand(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The kernel's count, which no test may raise.
+    monkeypatch.setattr("forge_tui.runner.attempt.oom_kills", lambda _: kills["counted"])
+    kills = {"counted": 5}
+    stage.turn(*stage.actor(1).completes())  # so that an attempt begins with this count
+    stage.turn(*stage.actor(2).fails())
+    kills["counted"] = 6
+    stage.turn(stage.actor(3).exits(-signal.SIGKILL))
+    assert stage.phase(3) is M.QUEUED
+    stage.turn(stage.actor(2).exits(-signal.SIGKILL))
+    assert [failed["kind"] for failed in stage.events("model_failed")] == ["exception", "out_of_memory", "signal"]
