@@ -239,6 +239,7 @@ def _run(scheduler: Scheduler, opened: Opened) -> RunState:
                 journal.phase(model.index, TrainingPhase.QUEUED, reason)
         if journal.info.state is not RunState.STOPPING:
             journal.run_state(RunState.STOPPING, reason)
+        scheduler.steering.finish(RunState.FAILED)
         journal.finish(RunState.FAILED, 0.0 if journal.info.started is None else journal.clock() - journal.info.started)
         return RunState.FAILED
 

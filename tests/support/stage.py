@@ -204,8 +204,9 @@ class Stage:
         self.journal.limit(limit)
         self.governor = Governor(self.settings.resources, limit, mode=info.mode, threads=1, estimate=GIB // 10)
         self._selector = _Turns()
+        self.base_job = _job(self)
         self.scheduler = Scheduler(
-            self.directory, self.settings, _job(self), self.journal, self.launcher, self.governor, self.machine,
+            self.directory, self.settings, self.base_job, self.journal, self.launcher, self.governor, self.machine,
             Neighbours(self.claims, 1), self._selector, lambda: self.now,
         )  # fmt: skip
         self._waits = waits
@@ -274,9 +275,13 @@ class Stage:
         """UNIX seconds."""
         return 1_700_000_000.0 + self.now
 
+    def carry_out(self) -> RunState:
+        """What the runner does with the scheduler."""
+        return self.scheduler.run(self._waits)
+
     def _run(self) -> None:
         try:
-            self.state = self.scheduler.run(self._waits)
+            self.state = self.carry_out()
         except BaseException as error:  # raised again in the test's thread
             self._failure = error
         finally:
@@ -313,6 +318,13 @@ class _StageLauncher:
 
     def tick(self) -> None:
         """There is no fork server that could have died."""
+
+    def close(self) -> None:
+        """All workers are ended."""
+        for actor in self.actors.values():
+            actor.leave()
+            actor.worker.channel.close()
+        self.actors.clear()
 
     def finish(self, worker: Worker, status: int) -> None:
         """A process is gone."""
