@@ -6,18 +6,59 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from forge_tui.progress.events import PhaseChanged, RunStateChanged
+from forge_tui.progress.events import (
+    CheckpointSaved,
+    EpochFinished,
+    Event,
+    ModelCompleted,
+    ModelFailed,
+    ModelRetried,
+    ModelStarted,
+    PhaseChanged,
+    RunFinished,
+    RunStateChanged,
+    WorkerLimited,
+    from_record,
+)
 from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.progress.snapshot import ModelState, RunInfo, apply, apply_to_run
 from forge_tui.progress.transitions import may_follow_model, may_follow_run
 from forge_tui.runner.journal import Journal
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 
 M, R = TrainingPhase, RunState
+
+
+ABOUT = {"model": st.just("planner_1"), "index": st.just(1), "attempt": st.integers(1, 5), "time": st.floats(0.0, 1e9)}
+COUNT = st.integers(0, 10**9)
+FIGURE = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+LOSS = st.none() | st.floats()
+TEXT = st.text(max_size=20).filter(lambda text: text.isprintable())
+PHASES = st.builds(PhaseChanged, phase=st.sampled_from(M), previous=st.just("queued"), reason=st.none() | TEXT, **ABOUT)
+EVENTS: st.SearchStrategy[Event] = st.one_of(
+    PHASES,
+    PHASES,
+    st.builds(ModelStarted, config=st.dictionaries(TEXT, FIGURE), seed=COUNT, parameters=COUNT, worker=COUNT,
+              device=TEXT, threads=COUNT, group=st.none() | st.lists(TEXT), **ABOUT),
+    st.builds(EpochFinished, epoch=COUNT, epochs=COUNT, step=COUNT, loss=LOSS, best_loss=FIGURE,
+              validation_loss=FIGURE, learning_rate=FIGURE, seconds=FIGURE, steps_per_second=FIGURE, **ABOUT),
+    st.builds(CheckpointSaved, epoch=COUNT, step=COUNT, path=TEXT, bytes=COUNT, seconds=st.floats(0, 9), **ABOUT),
+    st.builds(ModelCompleted, path=TEXT, loss=FIGURE, exact=st.booleans(), **ABOUT),
+    st.builds(ModelFailed, kind=st.sampled_from(["exception", "hang"]), message=TEXT, traceback=st.none() | TEXT,
+              will_retry=st.booleans(), **ABOUT),
+    st.builds(ModelRetried, from_epoch=COUNT, reason=TEXT, learning_rate_factor=st.floats(0.01, 1.0), **ABOUT),
+    st.builds(RunStateChanged, state=st.sampled_from(R), reason=st.none() | TEXT, time=ABOUT["time"]),
+    st.builds(WorkerLimited, requested=COUNT, workers=COUNT, policy=TEXT, reason=TEXT, limited_by=TEXT, hint=st.none(),
+              time=ABOUT["time"]),
+    st.builds(RunFinished, status=st.sampled_from(R), seconds=st.floats(0, 9), models=st.just([]), time=ABOUT["time"]),
+)  # fmt: skip
 
 
 class Book:
@@ -29,6 +70,7 @@ class Book:
             created=1.0,
         )  # fmt: skip
         models = [ModelState(name="planner_1", index=1, seed=0, epochs=3)]
+        self.first = (info, models[0])
         self.path = base / "run.db"
         self.store = RunStore.create(self.path, info, models)
         self.journal = Journal(self.store, info, models, lambda: 7.0)
@@ -80,3 +122,28 @@ def test_a_run_that_waits_tells_for_what(book: Book) -> None:
     book.journal.record(RunStateChanged(time=7.0, state=R.QUEUED, reason="waits for two"))
     assert [event["reason"] for event in book.events()] == ["waits for one", "waits for two"]
     assert book.journal.info.reason == "waits for two"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(EVENTS, max_size=30))
+def test_the_recorded_events_alone_give_the_run_and_its_model_and_nothing_impossible_is_among_them(
+    given_events: list[Event],
+) -> None:
+    with TemporaryDirectory() as base:
+        book = Book(Path(base))
+        info, model = book.first
+        for event in given_events:
+            book.journal.record(event)
+        recorded = [from_record(record) for record in book.events()]
+        assert len(recorded) == len(given_events)
+        for event in recorded:
+            if isinstance(event, PhaseChanged):
+                assert may_follow_model(model.phase, M(event.phase))
+            if isinstance(event, RunStateChanged | RunFinished):
+                state = R(event.state if isinstance(event, RunStateChanged) else event.status)
+                assert may_follow_run(info.state, state) or info.state is state is R.QUEUED
+            model, info = apply(model, event), apply_to_run(info, event)
+        with RunReader(book.path) as reader:
+            assert reader.models(0)[0] == [model] == [book.journal.models[1]]
+            assert reader.info() == info == book.journal.info
+        book.store.close()
