@@ -92,7 +92,7 @@ class SteeringApp(RunApp):
             f"How many workers at once? Now {run.workers} of {run.requested} asked for: {run.limit_reason}. "
             "Fewer: the newest go back to the queue after a checkpoint."
         )
-        answer = await self.push_screen_wait(Ask(question, str(run.requested)))
+        answer = await self.push_screen_wait(Ask(question, str(run.requested), selected=True))
         if answer is None or not answer.strip():
             return
         if not answer.strip().isascii() or not answer.strip().isdigit():

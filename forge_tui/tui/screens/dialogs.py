@@ -109,16 +109,18 @@ class Ask(ModalScreen[str | None]):
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "close", show=False, priority=True)]
 
-    def __init__(self, question: str, value: str = "") -> None:
+    def __init__(self, question: str, value: str = "", *, selected: bool = False) -> None:
+        """`selected`: what is typed replaces `value`."""
         super().__init__()
         self._question = question
         self._value = value
+        self._selected = selected
 
     def compose(self) -> ComposeResult:
         """The question and the line."""
         with Vertical(classes="dialog"):
             yield Static(Text(self._question), markup=False, classes="dialog-text")
-            yield Input(self._value, select_on_focus=False)
+            yield Input(self._value, select_on_focus=self._selected)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Give the line."""
