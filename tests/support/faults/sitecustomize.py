@@ -1,0 +1,168 @@
+"""Faults inside a worker, as a user's own training code may have them. For tests: put this directory on PYTHONPATH.
+
+`WORKER_FAULTS` is a JSON object: NAME of a model → `{"do": FAULT, "epoch": n, "attempts": k}`. The fault comes about at
+the start of epoch n (NaN, slowness: in it) of the model's attempts 1…k (default: all). Only the fork server, and so
+its workers, are changed; without the variable nothing is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+NOISE = "noise \x1b]0;owned\x07 \x1b[31m red \x00 \x9b2J end"
+HUGE = 3_000_000
+
+
+class Unprintable(Exception):
+    """An exception that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def _raise() -> None:
+    raise ValueError("the user's own loss function gave up")
+
+
+def _memory_error() -> None:
+    raise MemoryError("cannot allocate 1 TiB")
+
+
+def _torch_out_of_memory() -> None:
+    import torch
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def _sleep() -> None:
+    time.sleep(100_000)
+
+
+def _busy() -> None:
+    while True:
+        pass
+
+
+def _stuck_in_native_code() -> None:
+    ctypes.PyDLL(None).sleep(100_000)  # PyDLL keeps the interpreter's lock: no other thread gets on
+
+
+def _native_crash() -> None:
+    ctypes.string_at(0)
+
+
+def _stop_itself() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _leave_a_child() -> None:
+    if os.fork() == 0:
+        signal.pause()
+
+
+def _leave_a_daemon() -> None:
+    """A grandchild in a session of its own, as daemons are made."""
+    if (child := os.fork()) == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.pause()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _leave_a_child_and_end() -> None:
+    _leave_a_child()
+    os._exit(5)
+
+
+def _leave_a_thread() -> None:
+    threading.Thread(target=time.sleep, args=(100_000,)).start()
+
+
+def _print_noise() -> None:
+    print(NOISE)
+    os.write(1, bytes(range(256)) * 16)
+    os.write(2, b"\xff\xfe no text \x1b[2J")
+    raise RuntimeError(f"{NOISE} \udcff [bold]no markup[/bold]")
+
+
+def _raise_unprintable() -> None:
+    raise Unprintable
+
+
+def _raise_huge() -> None:
+    raise ValueError("x" * HUGE)
+
+
+def _close_everything() -> None:
+    os.closerange(3, 4096)
+
+
+def _eat_memory(mebibytes: int) -> bytearray:
+    eaten = bytearray(mebibytes << 20)
+    eaten[::4096] = b"x" * len(eaten[::4096])
+    return eaten
+
+
+FAULTS = {
+    "raise": _raise,
+    "memory error": _memory_error,
+    "torch out of memory": _torch_out_of_memory,
+    "exit": lambda: sys.exit("enough"),
+    "_exit": lambda: os._exit(3),
+    "sleep": _sleep,
+    "busy": _busy,
+    "native hang": _stuck_in_native_code,
+    "native crash": _native_crash,
+    "stop": _stop_itself,
+    "child": _leave_a_child,
+    "daemon": _leave_a_daemon,
+    "child and end": _leave_a_child_and_end,
+    "thread": _leave_a_thread,
+    "noise": _print_noise,
+    "unprintable": _raise_unprintable,
+    "huge": _raise_huge,
+    "close": _close_everything,
+}
+
+
+def _install(plan: dict[str, dict]) -> None:
+    import torch
+
+    from forge_tui.training.trainer import Trainer
+
+    train_epoch = Trainer._train_epoch
+    kept = []
+
+    def with_faults(self, state, data):
+        fault = plan.get(self._job.model)
+        if fault is None or self._job.attempt > fault.get("attempts", 1 << 30) or state.epoch + 1 < fault["epoch"]:
+            return train_epoch(self, state, data)
+        if fault["do"] == "slow":
+            began = time.perf_counter()
+            done = train_epoch(self, state, data)
+            time.sleep(9 * (time.perf_counter() - began))
+            state.epoch_seconds *= 10
+            return done
+        if state.epoch + 1 == fault["epoch"]:
+            match fault["do"]:
+                case "nan":
+                    with torch.no_grad():
+                        next(state.network.body.parameters()).fill_(float("nan"))
+                case "eat":
+                    kept.append(_eat_memory(fault["mebibytes"]))
+                case name:
+                    FAULTS[name]()
+        return train_epoch(self, state, data)
+
+    Trainer._train_epoch = with_faults
+
+
+if "WORKER_FAULTS" in os.environ and "forge_tui.training.forkserver" in sys.orig_argv:
+    _install(json.loads(os.environ["WORKER_FAULTS"]))
