@@ -6,6 +6,7 @@ every 100 ms for commands, hanging workers and what the machine says. Nothing in
 
 from __future__ import annotations
 
+import re
 import selectors
 import signal
 import time
@@ -70,7 +71,7 @@ class Scheduler:
         self._ending: RunState | None = None
         self._pausing = False
         self._pause_reason = ""
-        self._held: str | None = None
+        self._held: set[str] = set()
         self._judged = 0
 
     def run(self, waits: Callable[[], str | None]) -> RunState:
@@ -265,14 +266,19 @@ class Scheduler:
                 return
             held = self._governor.hold(self._machine.now(), self._loads()) if self._running else None
             if held is not None:
-                if held and held != self._held:
-                    self._journal.decide("hold", held)
-                self._held = held
+                self._tell_hold(held)
                 return
-            self._held = None
             self._start(self._queue.popleft())
 
+    def _tell_hold(self, reason: str) -> None:
+        """Record why nothing starts, each reason once while the same workers run: its figures change all the time."""
+        words = re.sub(r"[0-9.]+", "", reason)
+        if reason and words not in self._held:
+            self._held.add(words)
+            self._journal.decide("hold", reason)
+
     def _start(self, index: int) -> None:
+        self._held.clear()
         model = self._journal.models[index]
         job = replace(
             self._base_job,
@@ -332,6 +338,7 @@ class Scheduler:
     def _on_exit(self, worker: Worker) -> None:
         index = worker.job.index
         attempt = self._running.pop(index)
+        self._held.clear()
         if self._journal.models[index].phase is TrainingPhase.COMPLETED:
             return
         if attempt.leaving == "cancelled":

@@ -3,6 +3,8 @@
 `WORKER_FAULTS` is a JSON object: NAME of a model → `{"do": FAULT, "epoch": n, "attempts": k}`. The fault comes about at
 the start of epoch n (NaN, slowness: in it) of the model's attempts 1…k (default: all). Only the fork server, and so
 its workers, are changed; without the variable nothing is.
+
+`MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 """
 
 from __future__ import annotations
@@ -164,5 +166,19 @@ def _install(plan: dict[str, dict]) -> None:
     Trainer._train_epoch = with_faults
 
 
+def _pretend(cpus: int) -> None:
+    from forge_tui.resources import cgroups
+    from forge_tui.resources.probe import SystemProbe
+
+    SystemProbe.cpu_count = SystemProbe.online_cpus = lambda self: cpus
+    SystemProbe.affinity = lambda self: frozenset(range(cpus))
+    cgroups._READERS = {
+        version: tuple(reader for reader in readers if reader.controller == "memory")
+        for version, readers in cgroups._READERS.items()
+    }
+
+
+if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
+    _pretend(int(os.environ["MACHINE_CPUS"]))
 if "WORKER_FAULTS" in os.environ and "forge_tui.training.forkserver" in sys.orig_argv:
     _install(json.loads(os.environ["WORKER_FAULTS"]))
