@@ -29,6 +29,7 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
+from forge_tui.training.job import STOP_SIGNALS
 from forge_tui.training.wire import receive_message, send_message
 
 _PR_SET_PDEATHSIG = 1
@@ -39,7 +40,7 @@ _OOM_SCORE = 500  # of 1,000; see proc_pid_oom_score_adj(5)
 def main() -> int:
     """Serve fork requests until the runner goes away."""
     server, lock = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
     _adopt_orphans()
     _preload()

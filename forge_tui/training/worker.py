@@ -20,7 +20,7 @@ from typing import Any
 
 from forge_tui.errors import ForgeError
 from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
-from forge_tui.training.job import Control, Job
+from forge_tui.training.job import STOP_SIGNALS, Control, Job
 from forge_tui.training.wire import LineBuffer, encode_line
 
 _PARENT_CHECK_SECONDS = 1.0
@@ -81,7 +81,7 @@ def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
     import torch
 
     channel, control = Channel(sock), Control()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: control.request_stop())
     threading.Thread(target=channel.listen, args=(control, parent), name="listen", daemon=True).start()
     job = Job.from_record(request["job"])

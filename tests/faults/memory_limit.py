@@ -30,7 +30,7 @@ from memory_groups import MemoryGroup, NotPossible  # noqa: E402
 MIB = 1 << 20
 # The memory is in the activations, so that checkpoints stay small and the test does not measure the disk.
 MODEL = ("--model-type", "reasoner", "--model-size", "20000", "--batch-size", "2000", "--set", "data.samples=2500")
-# The memory is in weights and optimizer, and the same all the time: what else eats is seen at once. A fifth is kept free.
+# The memory is in weights and optimizer, the same all the time: what else eats is seen at once. A fifth is kept free.
 STEADY = (
     "--model-type", "planner", "--model-size", "8000000", "--batch-size", "32", "--set", "data.samples=72",
     "--checkpoint-interval", "100000", "--set", "resources.memory_reserve=0.2",

@@ -2,7 +2,8 @@
 
 `WORKER_FAULTS` is a JSON object: NAME of a model → `{"do": FAULT, "epoch": n, "attempts": k}`. The fault comes about at
 the start of epoch n (NaN, slowness: in it) of the model's attempts 1…k (default: all). Only the fork server, and so
-its workers, are changed; without the variable nothing is.
+its workers, are changed; without the variable nothing is. With `"tell": PATH` every phase is written there, too, with
+its reason: of a run whose own disk takes nothing.
 
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 """
@@ -137,6 +138,7 @@ FAULTS = {
 def _install(plan: dict[str, dict]) -> None:
     import torch
 
+    from forge_tui.training.reporter import Reporter
     from forge_tui.training.trainer import Trainer
 
     train_epoch = Trainer._train_epoch
@@ -164,6 +166,15 @@ def _install(plan: dict[str, dict]) -> None:
         return train_epoch(self, state, data)
 
     Trainer._train_epoch = with_faults
+    enter = Reporter.enter
+
+    def and_tell(self, phase, reason=None):
+        if told := plan.get(self._job.model, {}).get("tell"):
+            with open(told, "a", encoding="utf-8") as file:
+                print(phase.value, reason, file=file)
+        enter(self, phase, reason)
+
+    Reporter.enter = and_tell
 
 
 def _pretend(cpus: int) -> None:
