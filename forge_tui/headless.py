@@ -8,12 +8,13 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import IO, Any
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.event_text import is_notable, log_line
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.report import result_table
@@ -24,6 +25,7 @@ _LOOK_SECONDS = 0.2
 _LINE_SECONDS = 5.0
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 _MAX_BARS = 12
+_MOST_MESSAGES = 500
 
 
 def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str] | None = None) -> int:
@@ -33,12 +35,13 @@ def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str
     """
     out, err = out or sys.stdout, err or sys.stderr
     with _forwarding() as signals, _progress(err) as show:
-        shown = 0
+        shown = told = 0
         asked = False
         for snapshot in _looks(run, signals):
             if json_lines:
                 shown = _write_events(run, shown, out)
-            show(snapshot)
+            lines, told = _notable(run, told)
+            show(snapshot, lines)
             if signals and not asked:
                 asked = True
                 _ask_to_stop(run, signals[0], err)
@@ -105,12 +108,19 @@ def _write_events(run: Run, since: int, out: IO[str]) -> int:
         since = events[-1][0]
 
 
+def _notable(run: Run, since: int) -> tuple[list[str], int]:
+    """What has happened since that is worth a line of its own; of a long past only the newest."""
+    records, last = run.messages(since, _MOST_MESSAGES)
+    lines = (log_line(record) for record in records if is_notable(record))
+    return [line[0] for line in lines if line is not None], last
+
+
 # --- progress
 
 
 @contextmanager
 def _progress(err: IO[str]) -> Iterator[Any]:
-    """A function that shows a snapshot: bars on a terminal, a plain line every few seconds otherwise."""
+    """A function that shows a snapshot and lines to keep: bars on a terminal, else a plain line every few seconds."""
     import os
 
     if err.isatty() and os.environ.get("TERM", "dumb") != "dumb":
@@ -123,8 +133,11 @@ def _progress(err: IO[str]) -> Iterator[Any]:
 def _lines(err: IO[str]) -> Any:
     shown_at, shown = float("-inf"), ""
 
-    def show(snapshot: Snapshot) -> None:
+    def show(snapshot: Snapshot, lines: Sequence[str]) -> None:
         nonlocal shown_at, shown
+        if lines:
+            err.write("".join(f"{line}\n" for line in lines))
+            err.flush()
         now = time.monotonic()
         line = progress_line(snapshot)
         if line != shown and (now - shown_at >= _LINE_SECONDS or not snapshot.state.is_live):
@@ -149,7 +162,9 @@ def _bars(err: IO[str]) -> Iterator[Any]:
         overall = progress.add_task("all", total=100.0, note="")
         tasks: dict[int, TaskID] = {}
 
-        def show(snapshot: Snapshot) -> None:
+        def show(snapshot: Snapshot, lines: Sequence[str]) -> None:
+            for line in lines:
+                progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
             progress.update(overall, completed=snapshot.overall_percent, note=progress_line(snapshot))
             for model in _worth_a_bar(snapshot):
                 if model.index not in tasks:

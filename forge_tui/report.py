@@ -8,13 +8,14 @@ import io
 import json
 import os
 import re
+import statistics
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from forge_tui.errors import ForgeError
 from forge_tui.progress.events import finite
 from forge_tui.progress.snapshot import Snapshot
-from forge_tui.text import UNKNOWN, duration, metric_text, number, printable, table
+from forge_tui.text import UNKNOWN, duration, memory, metric_text, number, printable, table
 
 if TYPE_CHECKING:
     from forge_tui.session import Run
@@ -92,6 +93,7 @@ def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     for model, state in zip(record["models"], snapshot.models, strict=True):
         model["history"] = [finite(dataclasses.asdict(epoch)) for epoch in run.history(state.index)]
     record["events"] = _remarkable(run)
+    record["resources"] = run.resources()
     return record
 
 
@@ -120,6 +122,7 @@ def _text(run: Run, snapshot: Snapshot) -> str:
         f"Workers {info.workers} of {info.requested}, {info.threads} thread{'s' if info.threads > 1 else ''} each: "
         f"{info.limit_reason}",
         f"Took {duration(snapshot.elapsed_seconds)}; directory {info.path}",
+        *_machine_lines(run.resources()),
         "",
     ]
     text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)
@@ -129,4 +132,25 @@ def _text(run: Run, snapshot: Snapshot) -> str:
             text += printable(failed) + "\n"
         elif record["event"] == "resource_warning":
             text += printable(f"warning: {record['message']}") + "\n"
+        elif record["event"] == "decision" and record["kind"] not in ("plan", "threads"):
+            text += printable(f"{record['kind']}: {record['reason']}") + "\n"
     return text
+
+
+def _machine_lines(samples: list[dict[str, Any]]) -> list[str]:
+    """What the machine did meanwhile, from the samples that were kept with the run."""
+    if not samples:
+        return []
+
+    def values(name: str) -> list[float]:
+        return [sample[name] for sample in samples if isinstance(sample.get(name), int | float)]
+
+    def mean(name: str) -> str:
+        found = values(name)
+        return f"{statistics.fmean(found):.0f} %" if found else UNKNOWN
+
+    return [
+        f"Machine: CPU {mean('cpu_percent')} busy, {mean('others_cpu_percent')} with others' work; memory at most "
+        f"{memory(max(values('memory_used'), default=None))} of {memory(max(values('memory_limit'), default=None))}, "
+        f"workers at most {memory(max(values('own_memory'), default=None))} beyond what they share"
+    ]

@@ -26,8 +26,9 @@ from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
 from forge_tui.runs import commands, registry
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.liveness import Liveness
 from forge_tui.runs.lock import RunLock, is_locked
-from forge_tui.runs.reader import RunReader
+from forge_tui.runs.reader import Losses, RunReader
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 _NAMED = 10
+# The runner leaves a sign of life every second: older data is news.
+_STALE_SECONDS = 5.0
 _ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
 
 
@@ -109,6 +112,9 @@ def delete(path: Path) -> None:
     directory = RunDirectory(path)
     lock = RunLock.acquire(directory.lock, timeout=0.0)
     try:
+        from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
+
+        refuse_if_trained_elsewhere(directory)
         directory.delete()
     finally:
         lock.release()
@@ -192,6 +198,7 @@ class Run:
         self._channel = channel
         self._reader = RunReader(self.directory.database)
         self._lock = threading.Lock()
+        self._liveness = Liveness()
         self._models: dict[int, ModelState] = {}
         self._ordered: tuple[ModelState, ...] = ()
         self._revision = 0
@@ -236,7 +243,7 @@ class Run:
     def _snapshot(self) -> Snapshot:
         info = self._reader.info()
         state = info.state
-        if state.is_live and not is_locked(self.directory.lock):
+        if state.is_live and not self._is_alive(info):
             info = self._reader.info()  # it may have ended between the two looks
             state = RunState.DIED if info.state.is_live else info.state
         changed, revision = self._reader.models(self._revision)
@@ -259,16 +266,30 @@ class Run:
             problems=tuple(self._reader.problems),
         )
 
+    def _is_alive(self, info: RunInfo) -> bool:
+        """Whether somebody trains here: by the lock, on another host by the heartbeat."""
+        beat = self._reader.heartbeat()
+        return self._liveness.is_live(
+            locked=is_locked(self.directory.lock),
+            host=info.host,
+            here=socket.gethostname(),
+            heartbeat=beat.count,
+            written=beat.written,
+            now=time.time(),
+            monotonic=time.monotonic(),
+        )
+
     def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
         """Yield a snapshot now and whenever something changed, at most every `interval` seconds.
 
+        That the runner gives no sign of life is such a change, every five seconds of it.
         Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set.
         """
         cancelled = cancelled or threading.Event()
-        last: tuple[int, RunInfo, RunState] | None = None
+        last: tuple[int, RunInfo, RunState, int] | None = None
         while not cancelled.is_set():
             snapshot = self.snapshot()
-            mark = (snapshot.revision, snapshot.run, snapshot.state)
+            mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS))
             if mark != last:
                 last = mark
                 yield snapshot
@@ -290,6 +311,21 @@ class Run:
         """A model's curve for drawing: at most `buckets` of (last epoch, smallest, largest) of an epoch column."""
         with self._lock:
             return self._reader.series(index, column, buckets)
+
+    def losses(self, index: int, since: int, limit: int) -> Losses:
+        """Up to `limit` of a model's epochs after number `since` (0: from the first on), in the order of training."""
+        with self._lock:
+            return self._reader.losses(index, since, limit)
+
+    def resources(self) -> list[dict[str, Any]]:
+        """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""
+        with self._lock:
+            found: list[dict[str, Any]] = []
+            since = 0
+            while page := self._reader.resources(since):
+                found += [record for _, record in page]
+                since = page[-1][0]
+            return found
 
     def history(self, index: int) -> list[EpochFinished]:
         """The epochs of one model (index 1…N), oldest first."""

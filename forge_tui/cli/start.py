@@ -99,8 +99,19 @@ def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
                 print(json.dumps({"run": started.id, "output": str(started.path)}))
             else:
                 print(started.path)
+            _tell_endings()
             return 0
         return headless.watch(started, json_lines=json_lines)
+
+
+def _tell_endings() -> None:
+    """A detached run outlives this terminal, but not everything: say what would end it."""
+    from forge_tui.resources.lifetime import endings
+    from forge_tui.resources.probe import SystemProbe
+
+    for ending in endings(SystemProbe()):
+        remedy = f" {ending.remedy[:1].upper()}{ending.remedy[1:]}." if ending.remedy else ""
+        print(f"warning: the run ends with this {ending.what}: {ending.reason}.{remedy}", file=sys.stderr)
 
 
 def _check(settings: Any) -> int:

@@ -30,6 +30,7 @@ from forge_tui.runner.request import Reply, Request
 from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, refuse_earlier, supervise
 from forge_tui.runner.turn import predecessor
 from forge_tui.runs.claims import Claims
+from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -100,6 +101,7 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     lock = RunLock.acquire(directory.lock)
     stack.callback(lock.release)
     directory.check_writable()
+    refuse_if_trained_elsewhere(directory)
     earlier = None
     if request.action == "resume":
         earlier = open_earlier(request, directory)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
 _EPOCH_SELECT = f"SELECT {', '.join(schema.EPOCH_COLUMNS)} FROM epochs"
+_EPOCH, _LOSS, _VALIDATION = (schema.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
 _Value = TypeVar("_Value")
 
@@ -32,6 +33,18 @@ class Heartbeat:
 
     count: int
     written: float
+
+
+class Losses(NamedTuple):
+    """Epochs of a model as `(epoch, loss, validation loss)`: what a retry did again comes again.
+
+    A loss that is no number is None, as is a validation loss that was not measured. `since` is the number to ask with
+    next time, at once where there `may_be_more`.
+    """
+
+    epochs: tuple[tuple[int, float | None, float | None], ...]
+    since: int
+    may_be_more: bool
 
 
 class _RunRow(NamedTuple):
@@ -291,6 +304,18 @@ class RunReader:
             return rows.fetchall()
 
         return self._read(read, [])
+
+    def losses(self, index: int, since_seq: int, limit: int) -> Losses:
+        """Up to `limit` of a model's epochs after `since_seq`, in the order in which they were trained."""
+
+        def read(connection: sqlite3.Connection) -> Losses:
+            rows = connection.execute(
+                f"{_EPOCH_SELECT} WHERE model_index = ? AND seq > ? ORDER BY seq LIMIT ?", (index, since_seq, limit)
+            ).fetchall()
+            found = tuple((row[_EPOCH], row[_LOSS], row[_VALIDATION]) for row in rows if self._is_good_epoch(row))
+            return Losses(found, rows[-1][0] if rows else since_seq, len(rows) == limit)
+
+        return self._read(read, Losses((), since_seq, False))
 
     def _check_epochs(self, connection: sqlite3.Connection, index: int) -> None:
         """Verify the rows of a model that came since the last time, so that SQL may count on the others."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.settings.schema import TrainingConfig
+from forge_tui.training.optimizers import gradients_of
 
 
 class GradientFilter(Protocol):
@@ -36,10 +37,6 @@ class NoFilter:
         """Take nothing."""
 
 
-def _gradients(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
-    return [torch.zeros_like(item) if item.grad is None else item.grad for item in parameters]
-
-
 class ExponentialFilter:
     """Grokfast-EMA: h ← α h + (1 − α) g, beginning with h = g; then g ← g + λ h."""
 
@@ -51,7 +48,7 @@ class ExponentialFilter:
 
     def apply(self) -> None:
         """Filter the gradients of this step."""
-        gradients = _gradients(self._parameters)
+        gradients = gradients_of(self._parameters)
         if self._average is None:
             self._average = [gradient.clone() for gradient in gradients]
         else:
@@ -86,7 +83,7 @@ class WindowFilter:
 
     def apply(self) -> None:
         """Filter the gradients of this step."""
-        gradients = _gradients(self._parameters)
+        gradients = gradients_of(self._parameters)
         place = self._seen % self._window
         slots = [ring[place] for ring in self._ring]
         for total, slot, gradient in zip(self._sum, slots, gradients, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from forge_tui.training.grokfast import GradientFilter, make_filter
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
-from forge_tui.training.optimizers import load_optimizer_state, make_optimizer, optimizer_state
+from forge_tui.training.optimizers import Optimizer, make_optimizer
 
 
 def environment(threads: int, device: torch.device) -> dict[str, Any]:
@@ -46,7 +46,7 @@ class TrainingState:
     """
 
     network: Network
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     filter: GradientFilter
     loss_sum: Tensor
     epoch: int = 0
@@ -76,12 +76,11 @@ class TrainingState:
     @property
     def learning_rate(self) -> float:
         """The optimizer's step size."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        return self.optimizer.rates[0].learning_rate
 
     def set_learning_rate(self, rate: float) -> None:
         """Use another step size from the next step on."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        self.optimizer.rates = [replace(rates, learning_rate=rate) for rates in self.optimizer.rates]
 
     def weights_are_finite(self) -> bool:
         """Whether no weight is NaN or infinite."""
@@ -91,7 +90,7 @@ class TrainingState:
         """The tensors of a checkpoint, as `PART/NAME`."""
         parts = {
             "weights": named_weights(self.network),
-            "optimizer": optimizer_state(self.optimizer),
+            "optimizer": self.optimizer.state(),
             "filter": self.filter.state(),
             "random": random_state.capture(self.loss_sum.device),
             "epochs": {"loss_sum": self.loss_sum, "history": epochs.to_tensor(self.history)},
@@ -111,7 +110,7 @@ class TrainingState:
         device = self.loss_sum.device
         try:
             set_weights(self.network, checkpoint.part("weights"))
-            load_optimizer_state(self.optimizer, checkpoint.part("optimizer"))
+            self.optimizer.load(checkpoint.part("optimizer"))
             self.filter.load({name: tensor.to(device) for name, tensor in checkpoint.part("filter").items()})
             self.loss_sum.copy_(checkpoint.part("epochs")["loss_sum"])
             self.history = epochs.from_tensor(checkpoint.part("epochs")["history"])

@@ -138,7 +138,7 @@ class Trainer:
             validation_loss=measured.loss,
             validation_accuracy=measured.accuracy,
             validation_perplexity=measured.perplexity,
-            learning_rate=state.optimizer.param_groups[0]["lr"],
+            learning_rate=state.learning_rate,
             seconds=state.epoch_seconds + spent,
         )
         state.history.append(record)

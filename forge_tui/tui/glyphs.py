@@ -48,6 +48,7 @@ class Glyphs:
     diverged: str
     line_solid: str
     line_dotted: str
+    line_faint: str
     axis_vertical: str
     axis_horizontal: str
     axis_corner: str
@@ -95,6 +96,7 @@ UNICODE = Glyphs(
     diverged="×",
     line_solid="━",
     line_dotted="┄",
+    line_faint="·",
     axis_vertical="│",
     axis_horizontal="─",
     axis_corner="└",
@@ -133,6 +135,7 @@ ASCII = Glyphs(
     diverged="X",
     line_solid="=",
     line_dotted=":",
+    line_faint=".",
     axis_vertical="|",
     axis_horizontal="-",
     axis_corner="+",

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.spread import NO_NUMBER, SeedCurve, SeedValues
 from forge_tui.runs import connection
 from forge_tui.runs.reader import RunReader
 
@@ -110,6 +111,36 @@ def test_a_series_keeps_the_extremes_of_each_bucket(runs: Any) -> None:
         reader.series(1, "loss", 0)
 
 
+def test_losses_come_in_pages_in_the_order_they_were_trained(runs: Any) -> None:
+    made = runs.store()
+    for number in range(1, 5):
+        made.append(runs.epoch(1, number, loss=10.0 + number, validation_loss=0.1 * number))
+        made.append(runs.epoch(2, number, loss=0.5))
+    made.append(runs.epoch(1, 4, loss=float("nan"), attempt=2))
+    made.flush()
+    reader = RunReader(made.path)
+    first = reader.losses(1, 0, 3)
+    assert first.epochs == ((1, 11.0, 0.1), (2, 12.0, 0.2), (3, 13.0, pytest.approx(0.3)))
+    assert first.may_be_more
+    rest = reader.losses(1, first.since, 3)
+    assert rest.epochs == ((4, 14.0, 0.4), (4, None, None))
+    assert not rest.may_be_more
+    assert reader.losses(1, rest.since, 3) == ((), rest.since, False)
+
+
+def test_a_mean_over_one_seed_is_divided_as_its_series_is(runs: Any) -> None:
+    made = runs.store()
+    for number in range(3, 40):
+        made.append(runs.epoch(1, number, loss=1.0 / number if number % 5 else float("nan")))
+    made.flush()
+    reader = RunReader(made.path)
+    seed = SeedValues()
+    for number, loss, _ in reader.losses(1, 0, 1_000).epochs:
+        seed.put(number, loss, NO_NUMBER)
+    for buckets in (1, 2, 7, 10, 36, 37, 38, 100):
+        assert list(SeedCurve([seed]).band(buckets).mean) == reader.series(1, "loss", buckets), buckets
+
+
 def test_a_changed_number_is_reported_and_never_shown(runs: Any) -> None:
     path = written(runs)
     change(path, "UPDATE epochs SET loss = 0.0001 WHERE seq = 5")
@@ -118,6 +149,7 @@ def test_a_changed_number_is_reported_and_never_shown(runs: Any) -> None:
     assert [record.epoch for record in reader.epochs(1)] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert [epoch for epoch, _, _ in reader.series(1, "loss", 100)] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert min(low for _, low, _ in reader.series(1, "loss", 2) if low is not None) == 0.1
+    assert [epoch for epoch, _, _ in RunReader(path).losses(1, 0, 100).epochs] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert [seq for seq, _ in reader.events()] == [seq for seq in range(1, 21) if seq not in (5, 6)]
     assert reader.problems == (f"{path}: 2 rows of table epochs left out: wrong checksum (first: number 5)",)
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forge_tui.tui.widgets.smoothing import Smoothing
+
 if TYPE_CHECKING:
+    from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.widgets.chart import Chart
 
 
 class ChartKeys:
     """Actions of a screen with a `chart`."""
+
+    if TYPE_CHECKING:
+
+        @property
+        def forge(self) -> ForgeApp:
+            """The screen's app."""
 
     @property
     def chart(self) -> Chart:
@@ -17,7 +26,12 @@ class ChartKeys:
         raise AttributeError(f"{type(self).__name__} has no chart")
 
     def chart_looks_different(self) -> None:
-        """Called when scale or kinds of curves have changed, for what is written beside the chart."""
+        """Called when scale, kinds or smoothing of curves have changed, for what is written beside the chart."""
+
+    def restore_chart(self) -> None:
+        """Draw the chart as a person last chose."""
+        kept = self.forge.choices.get("smoothing", "")
+        self.chart.smooth(Smoothing(kept) if kept in list(Smoothing) else Smoothing.OFF)
 
     def action_zoom_in(self) -> None:
         """Look closer."""
@@ -47,4 +61,10 @@ class ChartKeys:
     def action_kinds(self) -> None:
         """Training, validation or both."""
         self.chart.next_kinds()
+        self.chart_looks_different()
+
+    def action_smoothing(self) -> None:
+        """No smoothing, light, strong; kept for next time."""
+        self.chart.smooth(self.chart.smoothing.next)
+        self.forge.choices.put("smoothing", self.chart.smoothing.value)
         self.chart_looks_different()

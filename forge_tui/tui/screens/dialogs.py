@@ -74,7 +74,7 @@ class Question(ModalScreen[str | None]):
 
 
 class Reading(ModalScreen[None]):
-    """A text to read: help, a command to copy. Any key that does not scroll closes it."""
+    """A text to read: help, a command to copy. Enter, q, Backspace or Esc closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll(-1)", show=False),

@@ -21,6 +21,7 @@ from forge_tui.tui.screens.dialogs import Ask, Choice
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
+from forge_tui.tui.widgets.run_columns import short_path
 from forge_tui.tui.widgets.run_list import RunList
 
 LOOK_SECONDS = 2.0
@@ -58,9 +59,8 @@ class RunsScreen(ForgeScreen):
         detail.can_focus = False
         yield detail
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Look for runs, and again every now and then."""
-        super().on_mount()
         self.runs.focus()
         self.look()
         self.set_interval(LOOK_SECONDS, self.look)
@@ -177,6 +177,8 @@ class RunsScreen(ForgeScreen):
         live = sum(1 for look in runs.looks if look.is_live)
         count = len(runs.looks)
         parts = [f"{count} run{'' if count == 1 else 's'}, {live} live"] if count else []
+        if runs.marks:
+            parts.append(f"{len(runs.marks)} marked")
         if runs.filter_text:
             parts.append(f"filter {cells.clean(runs.filter_text, self.forge.glyphs.ascii)}")
         left = f"{dash} {f' {dash} '.join(parts)} " if parts else ""
@@ -215,6 +217,17 @@ class RunsScreen(ForgeScreen):
         """Scroll to the selection."""
         self.runs.scroll_to_selection()
 
+    def action_mark(self) -> None:
+        """Mark or unmark the selected run and go on to the next."""
+        self.runs.toggle_mark()
+        self.runs.move(1)
+        self._draw_divider()
+
+    def action_mark_none(self) -> None:
+        """Clear all marks."""
+        self.runs.clear_marks()
+        self._draw_divider()
+
     def action_filter(self) -> None:
         """Open the line for the filter."""
         entry = self.query_one("#filter", Input)
@@ -234,8 +247,10 @@ class RunsScreen(ForgeScreen):
 
     def on_key(self, event: Key) -> None:
         """Esc closes the line of the filter and clears it."""
+        if event.key != "escape" or not self.is_there:
+            return
         entry = self.query_one("#filter", Input)
-        if event.key == "escape" and entry.has_focus:
+        if entry.has_focus:
             event.stop()
             entry.value = ""
             self.runs.set_filter("")
@@ -275,6 +290,23 @@ class RunsScreen(ForgeScreen):
         look = self._readable_or_tell()
         if look is not None:
             self.forge.attach_run(look.entry.path)
+
+    def action_compare(self) -> None:
+        """The marked runs side by side; one marked run with the selected one."""
+        from forge_tui.comparison import MOST_RUNS
+        from forge_tui.tui.screens.compare import CompareScreen
+
+        paths, selected = list(self.runs.marks), self.runs.selected
+        if len(paths) == 1 and selected is not None and selected.entry.path not in paths:
+            paths.append(selected.entry.path)
+        if not 2 <= len(paths) <= MOST_RUNS:
+            told = "nothing to compare: mark two runs or more with Space, then C"
+            if len(paths) > MOST_RUNS:
+                told = f"{len(paths)} runs are marked, and at most {MOST_RUNS} are compared: Space unmarks, A all"
+            self.forge.tell(told, "warning")
+            return
+        self.forge.tell("")
+        self.forge.push_screen(CompareScreen(paths))
 
     @work(group="dialog", exclusive=True)
     async def action_resume(self) -> None:
@@ -325,7 +357,9 @@ class RunsScreen(ForgeScreen):
             return
         count = look.entry.models
         models = f"{count} model{'' if count == 1 else 's'}"
-        question = f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {path}"
+        question = (
+            f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {short_path(path)}"
+        )
         choices = (Choice("d", "Delete", "delete"), Choice("b", "Back", "back"))
         if await self.forge.ask(question, choices, "back") != "delete":
             return

@@ -115,6 +115,14 @@ def dotted(curve: Curve, pixels: Pixels) -> Curve:
     return Curve(thinned, curve.last)
 
 
+def faint(curve: Curve, pixels: Pixels) -> Curve:
+    """The curve in fine dots, one to a cell, for what goes with a curve; where it is steep every other pixel of it."""
+    tallest = max((mask.bit_length() for mask in curve.columns), default=0)
+    every_other = sum(1 << place for place in range(0, tallest, 2))
+    thinned = [mask & every_other if mask.bit_count() > 2 else mask for mask in curve.columns]
+    return Curve([mask if column % pixels.across == 0 else 0 for column, mask in enumerate(thinned)], curve.last)
+
+
 def _fill(columns: list[int], height: int, column: int, top: int, bottom: int) -> None:
     top, bottom = max(top, 0), min(bottom, height - 1)
     if top <= bottom:
@@ -159,10 +167,14 @@ class Canvas:
         self._style = [[""] * width for _ in range(height)]
 
     def draw(self, curve: Curve, style: str, number: int) -> None:
-        """Draw a curve in a style; `number` (from 0) chooses its character where a cell is one pixel."""
+        """Draw a curve in a style.
+
+        `number` chooses its character where a cell is one pixel: from 0 for curves, -1 for what is faint.
+        """
         down = self.pixels.down
         if self.pixels is Pixels.ASCII:
-            self._draw_characters(curve, style, self._glyphs.plot[number % len(self._glyphs.plot)])
+            plot = self._glyphs.plot
+            self._draw_characters(curve, style, plot[number % len(plot)] if number >= 0 else self._glyphs.line_faint)
             return
         whole = (1 << down) - 1
         braille = self.pixels is Pixels.BRAILLE

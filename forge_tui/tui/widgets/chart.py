@@ -18,13 +18,16 @@ from forge_tui.tui.glyphs import UNICODE, Glyphs
 from forge_tui.tui.widgets import cells, plot
 from forge_tui.tui.widgets.canvas import Pixels
 from forge_tui.tui.widgets.plot import Kind, Series
+from forge_tui.tui.widgets.smoothing import Smoothing
 
-__all__ = ["Chart", "Pixels", "Series"]
+__all__ = ["NO_EPOCH", "Chart", "Kind", "Pixels", "Series", "Smoothing"]
 
+NO_EPOCH = "No epoch yet: warming up."
 _BOTH: frozenset[Kind] = frozenset({"train", "validation"})
 _CLOSEST = 4.0
 """The shortest part of the x axis that can be looked at, in its own units (epochs)."""
 _MOST_BUCKETS = 20_000
+_FAINT = " faint"
 
 
 class Chart(Widget, can_focus=True, inherit_bindings=False):
@@ -108,9 +111,10 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         self.glyphs = glyphs
         self.pixels = pixels or (Pixels.ASCII if glyphs.ascii else Pixels.BRAILLE)
         self.x_title, self.y_title = x_title, y_title
-        self.empty_text = "No epoch yet: warming up."
+        self.empty_text = NO_EPOCH
         self._log_y = log_y
         self._kinds = _BOTH
+        self._smoothing = Smoothing.OFF
         self._series: tuple[Series, ...] = ()
         self._window: tuple[float, float] | None = None
         self._lines: list[Strip] | None = None
@@ -131,6 +135,12 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             moved = after[1] - end if before is not None and end >= before[1] else 0.0
             self._window = self._held(start + moved, end + moved)
         self._redraw()
+
+    def explain(self, text: str) -> None:
+        """Say `text` while there is no curve to draw."""
+        if text != self.empty_text:
+            self.empty_text = text
+            self._redraw()
 
     @property
     def series(self) -> tuple[Series, ...]:
@@ -158,6 +168,17 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         self._kinds = turns[(turns.index(self._kinds) + 1) % len(turns)]
         self._redraw()
         return self._kinds
+
+    @property
+    def smoothing(self) -> Smoothing:
+        """How much the curves are smoothed."""
+        return self._smoothing
+
+    def smooth(self, smoothing: Smoothing) -> None:
+        """Smooth the curves that much."""
+        if smoothing is not self._smoothing:
+            self._smoothing = smoothing
+            self._redraw()
 
     # The part looked at
 
@@ -261,6 +282,7 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             pixels=self.pixels,
             x_title=self.x_title,
             y_title=self.y_title,
+            smoothing=self._smoothing.weight,
         )
         lines = plot.picture(self._series, view, width, height, self.glyphs)
         if not lines:
@@ -280,5 +302,6 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
     def _style(self, name: str) -> Style:
         style = self._styles.get(name)
         if style is None:
-            style = self._styles[name] = self.get_component_rich_style(f"chart--{name}")
+            style = self.get_component_rich_style(f"chart--{name.removesuffix(_FAINT)}")
+            style = self._styles[name] = style + Style(dim=True) if name.endswith(_FAINT) else style
         return style

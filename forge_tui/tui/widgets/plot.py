@@ -9,9 +9,10 @@ from typing import Literal
 
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.canvas import Canvas, Pixels, Projection, Span, dotted, trace
+from forge_tui.tui.widgets.canvas import Canvas, Pixels, Projection, Span, dotted, faint, trace
 from forge_tui.tui.widgets.columns import Run, pad
 from forge_tui.tui.widgets.scale import Scale, Tick, fitted, labels, linear_values
+from forge_tui.tui.widgets.smoothing import smoothed
 
 Kind = Literal["train", "validation"]
 COLOURS = 8
@@ -24,17 +25,22 @@ class Series:
     """One curve: `points` are (x, smallest, largest), by rising x; `marks` are the x where training diverged.
 
     A train point without numbers is a divergence too; a validation point without is one that was not measured.
+    `edges` are the lower and the upper edge of a band around the curve.
     """
 
     label: str
     kind: Kind
     points: tuple[Span, ...]
     marks: tuple[float, ...] = ()
+    edges: tuple[tuple[Span, ...], tuple[Span, ...]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What to draw and how: the part of the x axis, the scale, the kinds of curves, the pixels, the titles."""
+    """What to draw and how: the part of the x axis, the scale, the kinds of curves, the pixels, the titles.
+
+    `smoothing` is the weight of what was before (`smoothing.smoothed`); curves that are smoothed stand faintly behind.
+    """
 
     start: float
     end: float
@@ -43,12 +49,15 @@ class View:
     pixels: Pixels
     x_title: str
     y_title: str
+    smoothing: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
     series: Series
     spans: list[Span]
+    behind: list[list[Span]]
+    value: float | None
     marks: list[float]
     number: int
     style: str
@@ -93,15 +102,25 @@ def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
         marks = set(each.marks)
         if each.kind == "train":
             marks |= _divergences(spans)
-        if spans and (spans[0][0] < view.start or spans[-1][0] > view.end):
-            inside = [place for place, span in enumerate(spans) if view.start <= span[0] <= view.end]
-            first, last = (inside[0], inside[-1]) if inside else (0, -1)
-            spans = spans[max(0, first - 1) : last + 2]
+        value = next((high for _, _, high in reversed(_cut(spans, view)) if high is not None), None)
+        behind = [[_finite(span) for span in edge] for edge in each.edges or ()]
+        if view.smoothing:
+            behind = [list(smoothed(edge, view.smoothing)) for edge in behind] or [spans]
+            spans = list(smoothed(spans, view.smoothing))
+        spans, behind = _cut(spans, view), [_cut(edge, view) for edge in behind]
         marks = {x for x in marks if view.start <= x <= view.end}
         # One model alone has a colour for each kind; several have a colour each.
         colour = 1 if len(numbers) == 1 and each.kind == "validation" else number % COLOURS
-        found.append(_Drawn(each, spans, sorted(marks), number, f"series-{colour + 1}"))
+        found.append(_Drawn(each, spans, behind, value, sorted(marks), number, f"series-{colour + 1}"))
     return found
+
+
+def _cut(spans: list[Span], view: View) -> list[Span]:
+    if not spans or (spans[0][0] >= view.start and spans[-1][0] <= view.end):
+        return spans
+    inside = [place for place, span in enumerate(spans) if view.start <= span[0] <= view.end]
+    first, last = (inside[0], inside[-1]) if inside else (0, -1)
+    return spans[max(0, first - 1) : last + 2]
 
 
 def _divergences(spans: Sequence[Span]) -> set[float]:
@@ -124,7 +143,15 @@ def _scale(drawn: Sequence[_Drawn], view: View) -> Scale | None:
             if low is not None and high is not None and view.start <= x <= view.end:
                 lows.append(low)
                 highs.append(high)
-    return fitted([*lows, max(highs)], view.log) if lows else None
+    if not lows:
+        return None
+    values = [*lows, max(highs)]
+    # A band that reaches below 0 leaves a logarithmic axis what it is, and runs along its lower end.
+    least = 0.0 if view.log and min(values) > 0 else -math.inf
+    for x, low, high in (span for each in drawn for line in each.behind for span in line):
+        if low is not None and high is not None and view.start <= x <= view.end:
+            values += [value for value in (low, high) if value > least]
+    return fitted(values, view.log)
 
 
 def _projection(scale: Scale, view: View, width: int, height: int) -> Projection:
@@ -144,8 +171,13 @@ def _curves(canvas: Canvas, drawn: Sequence[_Drawn], scale: Scale, view: View, s
     width, height = canvas.width * pixels.across, canvas.height * pixels.down
     projection = _projection(scale, view, width, height)
     signs: list[tuple[int, int, str, str]] = []
-    # Train over validation, and the first label (the selected model) over the others.
-    for each in sorted(drawn, key=lambda item: (item.series.kind == "train", -item.number)):
+    # Train over validation, and the first label (the selected model) over the others; what is faint below all.
+    in_order = sorted(drawn, key=lambda item: (item.series.kind == "train", -item.number))
+    for each in in_order:
+        for spans in each.behind:
+            behind = trace(spans, width, height, projection, joins_gaps=each.series.kind == "validation")
+            canvas.draw(faint(behind, pixels), f"{each.style} faint", -1)
+    for each in in_order:
         validation = each.series.kind == "validation"
         curve = trace(each.spans, width, height, projection, joins_gaps=validation)
         canvas.draw(dotted(curve, pixels) if validation else curve, each.style, each.number)
@@ -224,17 +256,27 @@ def _x_axis(view: View, width: int, gutter: int, below: int, glyphs: Glyphs) -> 
 def _legend(drawn: Sequence[_Drawn], scale: Scale, view: View, width: int, several: bool, glyphs: Glyphs) -> list[Run]:
     """One line: what is drawn on which scale, and how each curve looks; as much of it as fits."""
     kind = "log" if scale.log else "linear"
-    runs: list[Run] = [(f" {view.y_title}", "title"), (f" {kind}", "label")]
+    smooth = f", smoothed {view.smoothing:g}" if view.smoothing else ""
+    runs: list[Run] = [(f" {view.y_title}", "title"), (f" {kind}{smooth}", "label")]
     solid, dots = glyphs.line_solid * 2, glyphs.line_dotted * 2
+    banded = next((each for each in drawn if each.series.edges), None)
+    if banded is not None:
+        runs += [(", mean", "label"), (f"  {glyphs.line_faint * 2}", f"{banded.style} faint")]
+        of = "" if several else f" of {cells.clean(banded.series.label, glyphs.ascii)}"
+        runs.append((f" deviation{of}", "label"))
     if not several:
-        for each in sorted(drawn, key=lambda item: item.series.kind):
-            value = next((high for _, _, high in reversed(each.spans) if high is not None), None)
-            line = dots if each.series.kind == "validation" else solid
-            runs.append((f"  {line}", each.style))
-            runs.append((f" {each.series.kind} {cells.short_number(value, glyphs)}", "label"))
+        ends: list[Run] = []
         if any(each.marks for each in drawn):
-            runs += [(f"  {glyphs.diverged}", "diverged"), (" diverged", "label")]
-        return runs
+            ends += [(f"  {glyphs.diverged}", "diverged"), (" diverged", "label")]
+        curves = sorted(drawn, key=lambda item: item.series.kind)
+        values = [f" {cells.short_number(each.value, glyphs)}" for each in curves]
+        room = width - sum(cells.width_of(text) for text, _ in (*runs, *ends))
+        if room < sum(len(f"  {solid} {each.series.kind}{value}") for each, value in zip(curves, values, strict=True)):
+            values = [""] * len(curves)
+        for each, value in zip(curves, values, strict=True):
+            runs.append((f"  {dots if each.series.kind == 'validation' else solid}", each.style))
+            runs.append((f" {each.series.kind}{value}", "label"))
+        return runs + ends
     kinds = {each.series.kind for each in drawn}
     if len(kinds) == 2:
         runs += [(f"  {solid}", "label"), (" train", "label"), (f" {dots}", "label"), (" validation", "label")]

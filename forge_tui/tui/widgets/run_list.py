@@ -20,7 +20,7 @@ from forge_tui.tui.glyphs import UNICODE, Glyphs
 from forge_tui.tui.known_runs import RunLook
 from forge_tui.tui.widgets import run_columns
 
-_NAMES = ("header", "name", "number", "quiet", "active", "paused", "done", "failed", "cursor", "empty")
+_NAMES = ("header", "name", "number", "quiet", "active", "paused", "done", "failed", "mark", "cursor", "empty")
 
 
 class RunList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -39,6 +39,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         & > .run-list--paused { color: $warning; }
         & > .run-list--done { color: $success; }
         & > .run-list--failed { color: $error-lighten-2; }
+        & > .run-list--mark { color: $warning; text-style: bold; }
         & > .run-list--cursor { background: $primary; color: $text; text-style: bold; }
         & > .run-list--empty { color: $foreground; }
         &:light > .run-list--active { color: $primary-darken-1; }
@@ -84,6 +85,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         self.no_match_text = "No run matches the filter: / changes it."
         self.filter_text = ""
         self.glyphs = glyphs
+        self.marks: tuple[Path, ...] = ()
         self._now = now
         self._looks: tuple[RunLook, ...] = ()
         self._shown: list[RunLook] = []
@@ -95,8 +97,10 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
     # What is shown
 
     def show(self, looks: tuple[RunLook, ...]) -> None:
-        """Show these runs, in this order; the selection stays with its run."""
+        """Show these runs, in this order; the selection and the marks stay with their runs."""
         self._looks = looks
+        there = {look.entry.path for look in looks}
+        self.marks = tuple(path for path in self.marks if path in there)
         self._arrange()
 
     @property
@@ -167,6 +171,21 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
                 self.refresh(Region(0, line, self.size.width, 1))
         self.scroll_to_selection()
         self._tell()
+
+    # Marks
+
+    def toggle_mark(self) -> None:
+        """Mark the selected run after those that are marked, or take its mark away."""
+        if (selected := self.selected) is not None:
+            path = selected.entry.path
+            others = tuple(mark for mark in self.marks if mark != path)
+            self.marks = others if path in self.marks else (*self.marks, path)
+            self.refresh(self.size.region)
+
+    def clear_marks(self) -> None:
+        """Take all marks away."""
+        self.marks = ()
+        self.refresh(self.size.region)
 
     # Keeping the drawing in step
 
@@ -241,10 +260,12 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         if row >= len(self._shown):
             return self._strip([], width)
         runs = run_columns.row(self._shown[row], self._layout, self.glyphs, self._now())
+        marked = self._shown[row].entry.path in self.marks
         if row == self._row:
             # One style for the whole row: every colour of a cell would need its contrast to the cursor's looked at.
-            return self._strip([(self.glyphs.cursor + " " + "".join(text for text, _ in runs), "cursor")], width)
-        return self._strip([("  ", "name"), *runs], width)
+            signs = self.glyphs.cursor + (self.glyphs.mark if marked else " ")
+            return self._strip([(signs + "".join(text for text, _ in runs), "cursor")], width)
+        return self._strip([(f"{self.glyphs.mark} ", "mark") if marked else ("  ", "name"), *runs], width)
 
     def _strip(self, runs: list[tuple[str, str]], width: int) -> Strip:
         strip = Strip([Segment(text, self._style(name)) for text, name in runs])

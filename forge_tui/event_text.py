@@ -1,4 +1,4 @@
-"""Events in words, one line each, for the log pane."""
+"""Events in words, one line each: for the log pane and for batch mode."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from forge_tui.text import memory, number, printable
 
 # They come with every checkpoint, and what is worth telling has an event of its own.
 _ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")
+
+
+# What a person who does not watch wants to be told of, beside how far the run is.
+_NOTABLE = ("model_failed", "model_retried", "resource_warning", "command")
+_NOTABLE_DECISIONS = ("hold", "shrink", "grow", "requeue", "prune")
+
+
+def is_notable(record: dict[str, Any]) -> bool:
+    """Whether the event is more than the usual course of a run."""
+    if record.get("event") == "decision":
+        return record.get("kind") in _NOTABLE_DECISIONS
+    return record.get("event") in _NOTABLE
 
 
 def log_line(record: dict[str, Any]) -> tuple[str, str] | None:
@@ -43,7 +55,8 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             return f"{model} completed: loss {number(get('loss'))}, {get('path')}", "information"
         case "model_failed":
             again = "; it is tried again" if get("will_retry") else ""
-            return f"{model} failed ({get('kind')}): {get('message')}{again}", "error"
+            message = str(get("message")).rstrip(".")
+            return f"{model} failed ({get('kind')}): {message}{again}", "error"
         case "model_retried":
             return f"{model} attempt {get('attempt')} from epoch {get('from_epoch')}", "warning"
         case "resource_warning":

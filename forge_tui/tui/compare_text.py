@@ -1,0 +1,81 @@
+"""A comparison of runs as paragraphs: the runs, the settings that differ, the figures, one column a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from forge_tui.comparison import Comparison, equal_line, figure_rows, setting_rows
+from forge_tui.tui.glyphs import Glyphs
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.columns import Run
+from forge_tui.tui.widgets.document import Paragraph
+from forge_tui.tui.widgets.run_columns import short_path
+
+_GAP = 2
+_COLUMN_MOST = 34
+
+
+def document(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Paragraph]:
+    """The comparison in `width` cells. Text from files is plain text."""
+    runs = comparison.runs
+    lines = [
+        Paragraph(((f"{place} ", "heading"), (run.name, "text"), (f"  {short_path(run.path)}", "quiet")), hang=2)
+        for place, run in enumerate(runs, 1)
+    ]
+    lines += [Paragraph(((problem, "failed"),), hang=2) for problem in comparison.problems]
+    names = [f"{place} {run.name}" for place, run in enumerate(runs, 1)]
+    settings, figures = setting_rows(comparison), figure_rows(comparison)
+    label, column = _widths([("SETTINGS", *names), *settings, *figures], width)
+    if settings:
+        lines += [Paragraph(), *_table(("SETTINGS", *names), settings, label, column, glyphs)]
+    lines.append(Paragraph(((equal_line(comparison), "quiet"),)))
+    lines += [Paragraph(), *_table(("FIGURES", *names), figures, label, column, glyphs)]
+    counted = [str(run.finals.models) for run in runs if run.finals is not None]
+    if counted:
+        over = f"mean {_plus_minus(glyphs)} standard deviation over {' and '.join(counted)} models"
+        lines.append(Paragraph(((over, "quiet"),)))
+    return lines
+
+
+def _widths(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]:
+    """The width of the labels and that of each column: what is in them, or a share of `width` where that is more."""
+    count = len(rows[0]) - 1
+    longest = max(cells.width_of(row[0]) for row in rows)
+    needed = min(_COLUMN_MOST, max(cells.width_of(cell) for row in rows for cell in row[1:]))
+    least = min(longest, width // 3)
+    column = max(4, min(needed, (width - least - count * _GAP) // count))
+    return max(4, min(longest, width - count * (column + _GAP))), column
+
+
+def _table(
+    head: tuple[str, ...], rows: Sequence[tuple[str, ...]], label: int, column: int, glyphs: Glyphs
+) -> list[Paragraph]:
+    found = [_line(head, label, column, glyphs, ("heading", "heading"))]
+    for row in rows:
+        found += [_line(part, label, column, glyphs, ("label", "text")) for part in _split(row, column)]
+    return found
+
+
+def _line(row: tuple[str, ...], label: int, column: int, glyphs: Glyphs, styles: tuple[str, str]) -> Paragraph:
+    pieces: list[Run] = [(cells.middle(row[0], label, glyphs.ellipsis), styles[0])]
+    for cell in row[1:]:
+        pieces.append((" " * _GAP + cells.middle(_clean(cell, glyphs), column, glyphs.ellipsis), styles[1]))
+    return Paragraph(tuple(pieces))
+
+
+def _split(row: tuple[str, ...], column: int) -> list[tuple[str, ...]]:
+    """The row, or two of it with the deviations in the second where a mean and its deviation are too wide."""
+    if all(cells.width_of(cell) <= column or " ± " not in cell for cell in row[1:]):
+        return [row]
+    halves = [cell.partition(" ± ") for cell in row]
+    return [tuple(half[0] for half in halves), tuple(f"± {half[2]}" if half[2] else "" for half in halves)]
+
+
+def _clean(text: str, glyphs: Glyphs) -> str:
+    if glyphs.ascii:
+        text = text.replace("±", _plus_minus(glyphs)).replace("—", glyphs.unknown)
+    return cells.clean(text, glyphs.ascii)
+
+
+def _plus_minus(glyphs: Glyphs) -> str:
+    return "+-" if glyphs.ascii else "±"

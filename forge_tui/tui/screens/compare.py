@@ -1,0 +1,196 @@
+"""Compare: a few runs side by side, the settings that differ, what came of them, and their mean curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from forge_tui.comparison import Comparer, Comparison
+from forge_tui.errors import ForgeError
+from forge_tui.tui.compare_text import document
+from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.screens.chart_keys import ChartKeys
+from forge_tui.tui.seeds import SeedFeed
+from forge_tui.tui.widgets.chart import Chart, Series
+from forge_tui.tui.widgets.document import Document, Paragraph
+
+READ_SECONDS = 2.0
+# Below this many lines the figures have the room alone, until the curves are asked for.
+_CURVES_FROM_HEIGHT = 34
+
+
+class CompareScreen(ChartKeys, ForgeScreen):
+    """The text scrolls above the curves; z gives the one or the others all the room. Everything is read in threads."""
+
+    name_of_screen: ClassVar[str] = "compare"
+    DEFAULT_CSS = """
+    CompareScreen #curve { height: 1fr; min-height: 8; }
+    CompareScreen #document { height: auto; max-height: 60%; min-height: 3; padding: 0 1; }
+    CompareScreen.-no-curve #curve, CompareScreen.-zoom-text #curve { display: none; }
+    CompareScreen.-no-curve #document, CompareScreen.-zoom-text #document { height: 1fr; max-height: 100%; }
+    CompareScreen.-zoom-curve #document { display: none; }
+    CompareScreen.-zoom-curve #curve { display: block; }
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """`paths` are the run directories, in the order of their columns."""
+        super().__init__()
+        self._comparer = Comparer(paths)
+        self._comparison: Comparison | None = None
+        self._feed: SeedFeed | None = None
+        self._reading = False
+        self._curve_wanted: bool | None = None
+        self._charted: object = None
+
+    def compose_body(self) -> ComposeResult:
+        """The text, the curves."""
+        yield Document(only_ascii=self.forge.glyphs.ascii, id="document")
+        yield Chart(glyphs=self.forge.glyphs, id="curve")
+
+    def begin(self) -> None:
+        """Read the runs, and again while one of them is live."""
+        self.document.focus()
+        self.restore_chart()
+        self._feed = SeedFeed(self.forge, self._draw_curves)
+        self.document.show(lambda _width: [Paragraph((("Reading the runs…", "quiet"),))])
+        self._fit_curve()
+        self._read()
+        self.set_interval(READ_SECONDS, self._read_if_live)
+
+    def on_unmount(self) -> None:
+        """Let go of the runs; where a thread is reading them, that is done when it comes back."""
+        if self._feed is not None:
+            self._feed.stop()
+        if not self._reading:
+            self._comparer.close()
+
+    @property
+    def document(self) -> Document:
+        """The text."""
+        return self.query_one("#document", Document)
+
+    @property
+    def chart(self) -> Chart:
+        """The curves."""
+        return self.query_one("#curve", Chart)
+
+    def fit(self, width: int, height: int) -> None:
+        """A low terminal shows the text alone."""
+        super().fit(width, height)
+        self._fit_curve()
+
+    # --- reading, beside the UI
+
+    def _read_if_live(self) -> None:
+        known = self._comparison
+        if known is None or any(run.snapshot is not None and run.snapshot.state.is_live for run in known.runs):
+            self._read()
+        elif self._charted is None:
+            self._read_curves()
+
+    def _read(self) -> None:
+        if self._reading or self.forge.front is not self:
+            return
+        self._reading = True
+
+        def read(result: Comparison | ForgeError) -> None:
+            self._reading = False
+            if not self.is_there:
+                self._comparer.close()
+                return
+            if isinstance(result, ForgeError):
+                self.forge.tell(str(result), "error")
+                return
+            self._comparison = result
+            glyphs = self.forge.glyphs
+            self.document.show(lambda width: document(result, width, glyphs))
+            self._read_curves()
+
+        self.forge.call_in_thread(self._comparer.look, then=read)
+
+    def _read_curves(self) -> None:
+        """Read the curves where they are seen and something may have changed."""
+        comparison, feed = self._comparison, self._feed
+        if comparison is None or feed is None or not self.chart.display:
+            return
+        buckets = max(1, self.chart.wanted_buckets)
+        seen = (buckets, tuple(run.snapshot.models for run in comparison.runs if run.snapshot is not None))
+        if seen == self._charted:
+            return
+        wanted = [
+            (self._comparer.runs[run.path], run.snapshot.models, run.name)
+            for run in comparison.runs
+            if run.snapshot is not None
+        ]
+        if feed.refresh(wanted, buckets):
+            self._charted = seen
+        else:
+            self._charted = None
+            self.chart.explain(feed.progress)
+
+    def _draw_curves(self, series: tuple[Series, ...]) -> None:
+        if self.is_there:
+            self.chart.explain("No epoch of these runs can be drawn.")
+            self.chart.show(series)
+
+    def on_chart_view_changed(self) -> None:
+        """Another part of the curves, or more pixels: fetch them in their detail."""
+        self._read_curves()
+
+    # --- moving
+
+    def action_up(self) -> None:
+        """One line up."""
+        self.document.scroll_lines(-1)
+
+    def action_down(self) -> None:
+        """One line down."""
+        self.document.scroll_lines(1)
+
+    def action_page_up(self) -> None:
+        """One page up."""
+        self.document.page(-1)
+
+    def action_page_down(self) -> None:
+        """One page down."""
+        self.document.page(1)
+
+    def action_first(self) -> None:
+        """To the first line."""
+        self.document.to_start()
+
+    def action_last(self) -> None:
+        """To the last line."""
+        self.document.to_end()
+
+    def action_back(self) -> None:
+        """Back to the list of runs."""
+        self.app.pop_screen()
+
+    # --- panes
+
+    def _fit_curve(self) -> None:
+        wanted = self._curve_wanted
+        if wanted is None:
+            wanted = self.app.size.height >= _CURVES_FROM_HEIGHT
+        self.set_class(not wanted, "-no-curve")
+
+    def action_chart_pane(self) -> None:
+        """Show or hide the curves."""
+        self.remove_class("-zoom-text", "-zoom-curve")
+        self._curve_wanted = self.has_class("-no-curve")
+        self._fit_curve()
+        self.call_after_refresh(self._read_curves)
+
+    def action_zoom_pane(self) -> None:
+        """All room to the text, then to the curves, then shared again."""
+        text, curve = self.has_class("-zoom-text"), self.has_class("-zoom-curve")
+        self.remove_class("-zoom-text", "-zoom-curve")
+        if text:
+            self.add_class("-zoom-curve")
+        elif not curve:
+            self.add_class("-zoom-text")
+        self.call_after_refresh(self._read_curves)
