@@ -5,6 +5,10 @@ the start of epoch n (NaN, slowness: in it) of the model's attempts 1…k (defau
 its workers, are changed; without the variable nothing is. With `"tell": PATH` every phase is written there, too, with
 its reason: of a run whose own disk takes nothing.
 
+`CLOCK_FILE`: every process takes the time of day to be so many seconds from the real one as the file says. The
+monotonic clock goes on, as it does when somebody sets a machine's clock; libfaketime 0.9.10 cannot do that (told to
+leave the monotonic clock alone, it has every `time.sleep` of Python 3.11 fail with EINVAL).
+
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 """
 
@@ -189,6 +193,19 @@ def _pretend(cpus: int) -> None:
     }
 
 
+def _set_clock(file: str) -> None:
+    real, real_ns = time.time, time.time_ns
+
+    def offset() -> int:
+        with open(file, encoding="ascii") as text:
+            return int(text.read())
+
+    time.time = lambda: real() + offset()
+    time.time_ns = lambda: real_ns() + offset() * 1_000_000_000
+
+
+if "CLOCK_FILE" in os.environ:
+    _set_clock(os.environ["CLOCK_FILE"])
 if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend(int(os.environ["MACHINE_CPUS"]))
 if "WORKER_FAULTS" in os.environ and "forge_tui.training.forkserver" in sys.orig_argv:
