@@ -139,7 +139,11 @@ def pressed(base: Path, group: MemoryGroup, models: int, epochs: int) -> Observe
 
     until("hold")
     until("epoch_finished")
-    with eating(group, group.limit - group.usage - group.limit // 10):
+    most, settled = 0, time.monotonic() + 10.0
+    while time.monotonic() < settled:
+        most = max(most, group.usage)
+        time.sleep(0.01)
+    with eating(group, group.limit - most - group.limit // 20):
         until("requeue")
         time.sleep(10.0)
     until("grow")

@@ -50,7 +50,7 @@ def test_chain_of_three_goes_on_when_the_first_is_killed_and_one_that_waits_can_
     assert reasons(second, "queued") == ["waits until first has ended (--after)"]
     assert status(third)["state"] == "queued"
     assert processes_of(second, "fork server") == []  # what waits takes no memory
-    assert "it has not begun; stop ends it" in forge("pause", third, status=4).stderr
+    assert "it has not begun; stop ends it" in forge("pause", third, status=1).stderr
     forge("stop", third)
     forge("wait", third, status=1)
     assert (status(third)["state"], status(second)["state"]) == ("stopped", "queued")
@@ -82,7 +82,7 @@ def test_deleted_predecessor_is_waited_for_no_longer(base: Path) -> None:
     assert not (base / "third").exists()
 
 
-def test_two_runs_of_one_user_keep_within_the_rules_together(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_runs_of_one_user_keep_within_the_rules_together(base: Path) -> None:
     """Four CPUs, half of them for our work: the first run has both workers, so one is left for the second."""
     rules = ("--policy", "shared", "--set", "resources.memory_per_worker_gb=0.1", "--high-cpu-threshold", "100")
     rules += ("--min-available-memory-gb", "0", "--mode", "parallel", "--workers", "2", "--models", "2")
