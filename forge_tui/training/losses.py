@@ -51,7 +51,7 @@ class Validation:
 def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Validation:
     """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers."""
     loss_function = loss_of(task)
-    rows = _batch_rows(inputs, body)
+    rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
     was_training = body.training
@@ -72,7 +72,8 @@ def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Va
     return Validation(loss=loss)
 
 
-def _batch_rows(inputs: Tensor, body: nn.Module) -> int:
+def validation_rows(inputs: Tensor, body: nn.Module) -> int:
+    """How many samples `validate` takes at once."""
     widest = max((parameter.shape[0] for parameter in body.parameters()), default=1)
     steps = inputs.shape[1] if inputs.dtype is torch.int64 else 1
     return max(1, min(_VALIDATION_ROWS, _VALIDATION_ELEMENTS // (widest * steps)))
