@@ -81,6 +81,7 @@ class Trainer:
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
         self._report.started(config_record(training), count_parameters(state.network))
         self._report.enter(TrainingPhase.TRAINING)
+        self._report.unrecorded(state.history, training.epochs)
         while state.epoch < training.epochs:
             if not self._train_epoch(state, data):
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
@@ -257,8 +258,10 @@ class Trainer:
                 "seconds": record["seconds"],
                 "exact": record["exact"],
             }
+            history = [EpochRecord(**item) for item in record["history"]]
         except (RunDirectoryError, KeyError, TypeError):
             return False  # not there, or not whole: it is written again from the last checkpoint
+        self._report.unrecorded(history, self._settings.training.epochs)
         self._report.completed(self._stem, **told)
         return True
 
