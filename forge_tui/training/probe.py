@@ -13,10 +13,9 @@ from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.job import Job
-from forge_tui.training.losses import loss_of
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import TrainingState
+from forge_tui.training.state import SingleState
 
 # What torch, its allocator and its thread pool take in a worker beside tensors; measured 60–90 MB.
 _BASE_BYTES = 96 << 20
@@ -62,19 +61,15 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
     """
     settings, dataset, state = _prepare(job)
     data = PlacedData(dataset, state.network, settings.training.batch_size, state.loss_sum.device)
-    loss_function = loss_of(dataset.task)
-    parameters = list(state.network.parameters())
 
     def steps(limit: float, most: int | None = None) -> float:
         done, epoch, begun = 0, 0, time.perf_counter()
         while True:
+            state.epoch, state.step_in_epoch = epoch, 0
             epoch += 1
-            for batch, wanted in data.batches.epoch(job.seed, epoch):
-                loss_function(state.network.body(batch), wanted).backward()
-                state.filter.apply()
-                state.optimizer.step()
-                for parameter in parameters:
-                    parameter.grad = None
+            for batch, wanted in state.batches(data, [job.seed]):
+                state.loss(data, batch, wanted).backward()
+                state.update()
                 done += 1
                 spent = time.perf_counter() - begun
                 if spent >= limit or done == most:
@@ -89,11 +84,11 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
     return best
 
 
-def _prepare(job: Job) -> tuple[Settings, Dataset, TrainingState]:
+def _prepare(job: Job) -> tuple[Settings, Dataset, SingleState]:
     settings = from_plain(job.settings)
     dataset = load_dataset(settings, Path(job.working_directory))
     device = torch.device(job.device)
-    return settings, dataset, TrainingState.create(settings.training, dataset, job.seed, device)
+    return settings, dataset, SingleState(settings.training, dataset, job.seed, device)
 
 
 def _estimate(settings: Settings, dataset: Dataset, parameters: int) -> int:
