@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from forge_tui.text import memory, number, printable
+from forge_tui.text import number, printable
 
 # They come with every checkpoint, and what is worth telling has an event of its own.
 _ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")
@@ -26,6 +26,8 @@ def is_notable(record: dict[str, Any]) -> bool:
 def log_line(record: dict[str, Any]) -> tuple[str, str] | None:
     """(line, severity): `information`, `warning` or `error`; None for what is not worth a line."""
     if record.get("event") == "phase_changed" and record.get("phase") in _ROUTINE and not record.get("reason"):
+        return None
+    if record.get("event") == "checkpoint_saved":  # several a second of small models; the model's screen lists them
         return None
     text, severity = _words(record)
     clock = time.strftime("%H:%M:%S", time.localtime(record.get("time", 0.0)))
@@ -48,14 +50,12 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             threads = f"{get('threads')} thread" + ("s" if get("threads", 1) > 1 else "")
             about = f"{get('parameters'):,} parameters, seed {get('seed')}, {threads} on {get('device')}"
             return f"{model} started: {about}", "information"
-        case "checkpoint_saved":
-            size = memory(get("bytes"))
-            return f"{model} checkpoint at epoch {get('epoch')}, {size} in {number(get('seconds'), 2)} s", "information"
         case "model_completed":
             return f"{model} completed: loss {number(get('loss'))}, {get('path')}", "information"
         case "model_failed":
             again = "; it is tried again" if get("will_retry") else ""
-            return f"{model} failed ({get('kind')}): {get('message')}{again}", "error"
+            message = str(get("message")).rstrip(".")
+            return f"{model} failed ({get('kind')}): {message}{again}", "error"
         case "model_retried":
             return f"{model} attempt {get('attempt')} from epoch {get('from_epoch')}", "warning"
         case "resource_warning":

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 _NAMED = 10
+# The runner leaves a sign of life every second: older data is news.
+_STALE_SECONDS = 5.0
 _ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
 
 
@@ -280,13 +282,14 @@ class Run:
     def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
         """Yield a snapshot now and whenever something changed, at most every `interval` seconds.
 
+        That the runner gives no sign of life is such a change, every five seconds of it.
         Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set.
         """
         cancelled = cancelled or threading.Event()
-        last: tuple[int, RunInfo, RunState] | None = None
+        last: tuple[int, RunInfo, RunState, int] | None = None
         while not cancelled.is_set():
             snapshot = self.snapshot()
-            mark = (snapshot.revision, snapshot.run, snapshot.state)
+            mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS))
             if mark != last:
                 last = mark
                 yield snapshot

@@ -6,10 +6,48 @@ import json
 import os
 import signal
 import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
+
+_TO_STOP = ("--no-ui", "--epochs", "60", "--models", "1", "--checkpoint-interval", "50", *SMALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run that has ended: what it printed, and its directory."""
+
+    stdout: str
+    stderr: str
+    directory: Path
+
+
+@pytest.fixture(scope="module")
+def private_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What every test has, for runs that several tests look at."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(private_state: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Two models of two epochs, told as JSON lines."""
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    done = forge("--no-ui", "--json", "--epochs", "2", "--models", "2", *SMALL, "--output", directory)
+    return Finished(done.stdout, done.stderr, directory)
+
+
+@pytest.fixture(scope="module")
+def left_alone(private_state: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The weights of the run that is stopped elsewhere, left alone."""
+    directory = tmp_path_factory.mktemp("alone") / "run"
+    forge(*_TO_STOP, "--output", directory)
+    return weights(directory)
 
 
 def test_digits_in_parallel_and_in_series_give_good_and_equal_models(digits_csv: Path, tmp_path: Path) -> None:
@@ -44,9 +82,8 @@ def test_digits_in_parallel_and_in_series_give_good_and_equal_models(digits_csv:
     assert weights(tmp_path / "series") == weights(tmp_path / "parallel")
 
 
-def test_events_are_complete_and_in_order(run_directory: Path) -> None:
-    done = forge("--no-ui", "--json", "--epochs", "2", "--models", "2", *SMALL, "--output", run_directory)
-    records = events(done.stdout)
+def test_events_are_complete_and_in_order(finished: Finished) -> None:
+    records = events(finished.stdout)
     assert all({"v", "event", "time", "run"} <= set(record) for record in records)
     assert records[0]["event"] == "run_started"
     assert records[-1]["event"] == "run_finished"
@@ -59,18 +96,17 @@ def test_events_are_complete_and_in_order(run_directory: Path) -> None:
         assert all(record["loss"] > 0 and 0 <= record["validation_accuracy"] <= 1 for record in epochs)
 
 
-def test_events_alone_give_the_recorded_models(run_directory: Path) -> None:
+def test_events_alone_give_the_recorded_models(finished: Finished) -> None:
     from forge_tui.progress.events import from_record
     from forge_tui.progress.snapshot import ModelState, apply
     from forge_tui.session import Run
 
-    done = forge("--no-ui", "--json", "--epochs", "2", "--models", "2", *SMALL, "--output", run_directory)
-    with Run(run_directory) as run:
+    with Run(finished.directory) as run:
         recorded = run.snapshot().models
     models = {
         model.index: ModelState(name=model.name, index=model.index, seed=model.seed, epochs=2) for model in recorded
     }
-    for record in events(done.stdout):
+    for record in events(finished.stdout):
         if "index" in record:
             models[record["index"]] = apply(models[record["index"]], from_record(record))
     assert tuple(models.values()) == recorded
@@ -84,26 +120,23 @@ def test_stdout_is_a_table_and_stderr_has_no_control_codes(run_directory: Path) 
     assert "\x1b" not in done.stderr
 
 
-def test_run_directory_is_private_and_complete(run_directory: Path) -> None:
-    forge("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", run_directory)
-    assert {path.name for path in run_directory.iterdir()} == {
+def test_run_directory_is_private_and_complete(finished: Finished) -> None:
+    names = ["cognate_planner_1", "cognate_planner_2"]
+    assert {path.name for path in finished.directory.iterdir()} == {
         "run.db", "settings.toml", "lock", "checkpoints", "commands", "logs",
-        "cognate_planner_1.json", "cognate_planner_1.safetensors",
+        *(f"{name}.{ending}" for name in names for ending in ("json", "safetensors")),
     }  # fmt: skip
-    for path in [run_directory, *run_directory.rglob("*")]:
+    for path in [finished.directory, *finished.directory.rglob("*")]:
         assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
-    assert [path.name for path in (run_directory / "logs").iterdir()] == ["runner.log", "cognate_planner_1.log"] or {
-        path.name for path in (run_directory / "logs").iterdir()
-    } == {"runner.log", "cognate_planner_1.log"}
+    logs = {path.name for path in (finished.directory / "logs").iterdir()}
+    assert logs == {"runner.log", *(f"{name}.log" for name in names)}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_signal_stops_after_a_checkpoint_and_resume_gives_the_same_bytes(
-    signum: signal.Signals, run_directory: Path, tmp_path: Path
+    signum: signal.Signals, run_directory: Path, left_alone: dict[str, bytes]
 ) -> None:
-    arguments = ("--no-ui", "--epochs", "60", "--models", "1", "--checkpoint-interval", "50", *SMALL)
-    forge(*arguments, "--output", tmp_path / "alone")
-    started = begin(*arguments, "--output", run_directory)
+    started = begin(*_TO_STOP, "--output", run_directory)
     wait_until(lambda: epochs_of(run_directory) >= 3, "three epochs")
     started.send_signal(signum)
     started.send_signal(signum)
@@ -113,7 +146,7 @@ def test_signal_stops_after_a_checkpoint_and_resume_gives_the_same_bytes(
     assert not weights(run_directory)
     assert list((run_directory / "checkpoints" / "cognate_planner_1").glob("*.safetensors"))
     forge("resume", run_directory, "--no-ui")
-    assert weights(run_directory) == weights(tmp_path / "alone")
+    assert weights(run_directory) == left_alone
 
 
 @pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGKILL])

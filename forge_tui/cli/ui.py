@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import UsageError
@@ -63,6 +64,7 @@ def open_ui(
     *, options: Any = None, run: Run | None = None, start_with: Settings | None = None, given: Any = None
 ) -> int:
     """Run the app on this terminal; return the exit status."""
+    gc.disable()  # What is made until the first paint stays: looking for garbage in it takes 20 ms. The app enables it.
     from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.capabilities import this_terminal
     from forge_tui.tui.options import read_options

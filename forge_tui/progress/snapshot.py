@@ -10,10 +10,12 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
+
+if TYPE_CHECKING:
+    from forge_tui.progress import events as happened
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +85,8 @@ class ModelState:
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the state."""
+        from forge_tui.progress import events as happened
+
         record = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
         record["failures"] = [dataclasses.asdict(failure) for failure in self.failures]
         return happened.finite(record)
@@ -90,8 +94,8 @@ class ModelState:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> ModelState:
         """The state that `to_record` wrote; keys of a newer writer are left out."""
-        known = {item.name for item in dataclasses.fields(cls)}
-        values = {key: value for key, value in record.items() if key in known}
+        known = record.keys() <= _MODEL_FIELDS
+        values = dict(record) if known else {key: value for key, value in record.items() if key in _MODEL_FIELDS}
         values["phase"] = TrainingPhase(values["phase"])
         values["failures"] = tuple(Failure(**failure) for failure in values.get("failures", ()))
         values["trend"] = tuple(values.get("trend", ()))
@@ -136,17 +140,21 @@ class RunInfo:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunInfo:
         """The record that `to_record` wrote; keys of a newer writer are left out."""
-        known = {item.name for item in dataclasses.fields(cls)}
-        values = {key: value for key, value in record.items() if key in known}
+        values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
         values["state"] = RunState(values["state"])
         return cls(**values)
 
 
 TREND_LENGTH = 24
+# Asked for with every record: 500 times at a look while a large run is watched.
+_MODEL_FIELDS = frozenset(item.name for item in dataclasses.fields(ModelState))
+_RUN_FIELDS = frozenset(item.name for item in dataclasses.fields(RunInfo))
 
 
 def apply(model: ModelState, event: happened.Event) -> ModelState:
     """The state of `model` after `event`."""
+    from forge_tui.progress import events as happened  # 10 ms, and a viewer needs none of them
+
     match event:
         case happened.PhaseChanged():
             phase = TrainingPhase(event.phase)
@@ -222,6 +230,8 @@ def apply(model: ModelState, event: happened.Event) -> ModelState:
 
 def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
     """The run's own record after `event`."""
+    from forge_tui.progress import events as happened
+
     match event:
         case happened.RunStarted():
             return replace(run, started=event.time)
@@ -274,7 +284,7 @@ class Snapshot:
         """How many models have failed for good."""
         return self.counts[TrainingPhase.FAILED]
 
-    @property
+    @cached_property
     def overall_percent(self) -> float:
         """Mean share of the models' epochs that are done, 0–100."""
         return sum(model.percent for model in self.models) / len(self.models) if self.models else 0.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,14 +31,19 @@ class Attempt:
     where: str | None = None
 
     @classmethod
-    def begin(cls, worker: Worker, patience: float | None) -> Attempt:
-        """A worker that has just been asked for; it hangs after `patience` seconds without a step (None: never)."""
-        return cls(worker, Watchdog(patience, time.monotonic()), oom_kills(SystemProbe().read))
+    def begin(cls, worker: Worker, patience: float | None, now: float) -> Attempt:
+        """A worker asked for at `now` (monotonic); it hangs after `patience` seconds without a step (None: never)."""
+        return cls(worker, Watchdog(patience, now), oom_kills(SystemProbe().read))
 
     def oom_kills_since(self) -> int:
         """How many processes the kernel has ended for want of memory since this attempt began."""
         now = oom_kills(SystemProbe().read)
         return 0 if now is None or self.oom_kills is None else now - self.oom_kills
+
+    def not_mine(self) -> None:
+        """One kill by the kernel has been explained: it was another worker's."""
+        if self.oom_kills is not None:
+            self.oom_kills += 1
 
     def hang(self, when: float) -> ModelFailed:
         """The record of a worker that hangs, with the place where it does if it could still say so."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,17 +10,14 @@ from pathlib import Path
 from forge_tui.progress.phases import RunState
 
 SECONDS = 60.0
+_WORD = re.compile(r"\{(?:run|state|directory)\}")
 
 
 def filled_in(arguments: Sequence[str], directory: Path, state: RunState) -> list[str]:
     """The arguments with `{run}`, `{state}` and `{directory}` replaced; other braces stay as they are."""
     values = {"{run}": directory.name, "{state}": state.value, "{directory}": str(directory)}
-    found = []
-    for argument in arguments:
-        for name, value in values.items():
-            argument = argument.replace(name, value)
-        found.append(argument)
-    return found
+    # In one go: a directory's name may have such braces itself.
+    return [_WORD.sub(lambda found: values[found[0]], argument) for argument in arguments]
 
 
 def run_on_finish(arguments: Sequence[str], directory: Path, state: RunState, working_directory: Path) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forge_tui.resources.policy import GIB, MEASURED_MARGIN, OtherRuns, WorkerLimit, worker_limit
+from forge_tui.runner.patience import Patience
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -76,10 +77,11 @@ class Governor:
         self.limit = limit
         self.requested = limit.requested
         self._ceiling: int | None = None
+        self._settle, self._quiet = Patience(SETTLE_SECONDS), Patience(GROW_SECONDS)
         self._differs_since: float | None = None
         self._tight_since: float | None = None
         self._tight: str | None = None
-        self._warned: str | None = None
+        self._warned = False
         self._next_requeue = 0.0
         self._quiet_since = 0.0
 
@@ -98,12 +100,14 @@ class Governor:
         """A worker ran out of memory while `beside` others went on: fewer at once; returns how many."""
         self._ceiling = max(1, min(self.slots - 1, beside))
         self._quiet_since = now
+        self._quiet.fell(now)
         return self._ceiling
 
     def request(self, workers: int, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:
         """Another number of workers is asked for; returns the limit that is in force at once."""
         self.requested = workers
         self._ceiling, self._differs_since, self._next_requeue = None, None, 0.0
+        self._settle, self._quiet = Patience(SETTLE_SECONDS), Patience(GROW_SECONDS)
         self.limit = self._rules(resources, load, others)
         return self.limit
 
@@ -117,10 +121,10 @@ class Governor:
         self._see_pressure(resources, now)
         requeue = self._requeue(load, now)
         warning = None
-        if self._tight is not None and requeue is None and len(load) <= 1 and self._warned != self._tight:
-            warning = self._warned = self._tight
-        if self._tight is None:
-            self._warned = None
+        if self._tight is not None and requeue is None and len(load) <= 1 and not self._warned:
+            warning, self._warned = self._tight, True
+        if now - self._quiet_since >= GROW_SECONDS:
+            self._warned = False
         return Verdict(limit, self._grow(resources, load, now), requeue, warning)
 
     def hold(self, resources: SystemResources, load: Sequence[Load]) -> str | None:
@@ -139,8 +143,9 @@ class Governor:
     # --- the rules
 
     def _rules(self, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:
-        # What our own workers hold is not missing: it counts as available to them.
-        own = sum(worker.memory or 0 for worker in load) / GIB
+        # What our own workers hold is not missing: it counts as available to them. So does what those that have not
+        # told it yet will come to: others' memory it is not.
+        own = sum(self._memory.expected(worker.memory) for worker in load) / GIB
         available = min(resources.memory_gb, resources.available_memory_gb + own)
         return worker_limit(
             self.requested,
@@ -160,8 +165,14 @@ class Governor:
             return None
         if self._differs_since is None:
             self._differs_since = now
-        if now - self._differs_since < SETTLE_SECONDS and found.limited_by != "other_runs":
+        grows, yields = found.workers > self.limit.workers, found.limited_by == "other_runs"
+        wait = self._settle.seconds if grows else SETTLE_SECONDS
+        if not yields and now - self._differs_since < wait:
             return None
+        if grows:
+            self._settle.grew(now)
+        elif not yields:
+            self._settle.fell(now)
         self._differs_since = None
         self.limit = found
         return found
@@ -210,6 +221,7 @@ class Governor:
         elif self._tight is not None and self._tight_since is not None and now - self._tight_since >= REQUEUE_SECONDS:
             reason = self._tight
             self._ceiling = len(load) - 1
+            self._quiet.fell(now)
         else:
             return None
         if len(load) - 1 <= self.slots:
@@ -218,13 +230,15 @@ class Governor:
 
     def _grow(self, resources: SystemResources, load: Sequence[Load], now: float) -> str | None:
         """One more than pressure had left, once it has been quiet and there is room."""
-        if self._ceiling is None or self._tight is not None or now - self._quiet_since < GROW_SECONDS:
+        wait = self._quiet.seconds
+        if self._ceiling is None or self._tight is not None or now - self._quiet_since < wait:
             return None
         if len(load) >= self._ceiling and self._lack(resources, load) is not None:
             return None
         self._quiet_since = now
+        self._quiet.grew(now)
         self._ceiling += 1
-        reason = f"up to {self._ceiling} at once: memory has been free for {GROW_SECONDS:.0f} s"
+        reason = f"up to {self._ceiling} at once: memory has been free for {wait:.0f} s"
         if self._ceiling >= self.limit.workers:
             self._ceiling = None
         return reason
@@ -250,6 +264,10 @@ class _Cost:
     def __init__(self, estimate: int) -> None:
         self._bytes = estimate
         self._is_estimate = True
+
+    def expected(self, told: int | None) -> int:
+        """What a worker comes to that has `told` its cost, or has not yet."""
+        return self._bytes if told is None else told
 
     def take(self, cost: int) -> None:
         """The largest that was measured counts."""

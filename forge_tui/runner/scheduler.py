@@ -6,6 +6,7 @@ every 100 ms for commands, hanging workers and what the machine says. Nothing in
 
 from __future__ import annotations
 
+import re
 import selectors
 import signal
 import time
@@ -16,6 +17,7 @@ from typing import Any, Literal
 
 from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.failures import consequence
@@ -33,6 +35,7 @@ from forge_tui.training.job import Job
 TICK_SECONDS = 0.1
 # A cancelled model has this long for its checkpoint; nobody waits for it, so a worker that hangs is ended soon.
 _CANCEL_SECONDS = 10.0
+_FIGURE = re.compile(r"[\d.]+")
 
 
 class Scheduler:
@@ -49,6 +52,7 @@ class Scheduler:
         machine: Machine,
         neighbours: Neighbours,
         selector: selectors.BaseSelector,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._directory = directory
         self._settings = settings
@@ -59,6 +63,7 @@ class Scheduler:
         self._machine = machine
         self._neighbours = neighbours
         self._selector = selector
+        self._monotonic = monotonic
         self.steering = Steering(directory, journal, self)
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
@@ -68,9 +73,10 @@ class Scheduler:
         )
         self._failures: Counter[int] = Counter()
         self._ending: RunState | None = None
+        self._waiting = False
         self._pausing = False
         self._pause_reason = ""
-        self._held: str | None = None
+        self._held: set[str] = set()
         self._judged = 0
 
     def run(self, waits: Callable[[], str | None]) -> RunState:
@@ -79,7 +85,7 @@ class Scheduler:
         `waits` says in words what is waited for before the first model starts, None when nothing is.
         """
         self._wait_for_turn(waits)
-        started = time.monotonic()
+        started = self._monotonic()
         limit = self._settings.run.max_seconds
         if self._ending is None:
             self._journal.run_state(RunState.RUNNING)
@@ -88,11 +94,11 @@ class Scheduler:
             if not self._running and (self._ending or not self._queue):
                 break
             self._tick()
-            if limit is not None and time.monotonic() - started >= limit:
+            if limit is not None and self._monotonic() - started >= limit:
                 self.stop(f"time limit of {limit:g} s ([run] max_seconds, --max-time)")
         status = self._final_state()
         self.steering.finish(status)
-        self._journal.finish(status, time.monotonic() - started)
+        self._journal.finish(status, self._monotonic() - started)
         return status
 
     def _wait_for_turn(self, waits: Callable[[], str | None]) -> None:
@@ -100,8 +106,15 @@ class Scheduler:
         while self._ending is None and (reason := waits()) is not None:
             if reason != told:
                 told = reason
+                self._waiting = True
                 self._journal.run_state(RunState.QUEUED, reason)
             self._tick()
+        self._waiting = False
+        if told is None:
+            self._neighbours.decide(lambda _: None, self._wanted)
+        elif self._ending is None:
+            # What there was before was shared with the run that has ended.
+            self._journal.limit(self._request(self._governor.requested))
 
     def _tick(self) -> None:
         for key, _ in self._selector.select(TICK_SECONDS):
@@ -158,7 +171,7 @@ class Scheduler:
             self._journal.phase(index, TrainingPhase.CANCELLED, reason)
             return
         self._let_go(attempt, "cancelled", reason)
-        attempt.patience_ends = time.monotonic() + _CANCEL_SECONDS
+        attempt.patience_ends = self._monotonic() + _CANCEL_SECONDS
 
     def retry(self, index: int, reason: str) -> None:
         """Queue a model again, with a fresh allowance of failures."""
@@ -172,16 +185,19 @@ class Scheduler:
         if self._journal.info.mode == "series":
             return "the run is in series mode: one model at a time; start runs with --mode parallel to have more"
         before = self._governor.slots
-        limit = self._neighbours.decide(
-            lambda others: self._governor.request(requested, self._machine.latest.resources, self._loads(), others),
-            self._wanted,
-        )
+        limit = self._request(requested)
         self._journal.limit(limit)
         kind = "grow" if limit.workers > before else "shrink"
         self._journal.decide(kind, f"up to {limit.workers} at once from now on ({reason}): {limit.reason}")
         while len(self._loads()) > limit.workers:
             self._requeue_newest(limit.reason)
         return None
+
+    def _request(self, workers: int) -> WorkerLimit:
+        return self._neighbours.decide(
+            lambda others: self._governor.request(workers, self._machine.latest.resources, self._loads(), others),
+            self._wanted,
+        )
 
     @property
     def is_pausing(self) -> bool:
@@ -220,7 +236,7 @@ class Scheduler:
             self._journal.record(warning)
         if self._ending is not None:
             return
-        now = time.monotonic()
+        now = self._monotonic()
         verdict = self._neighbours.decide(
             lambda others: self._governor.look(look.resources, self._loads(), others, now), self._wanted
         )
@@ -242,7 +258,9 @@ class Scheduler:
         ]
 
     def _wanted(self) -> int:
-        """How many workers this run can use and may have."""
+        """How many workers this run can use and may have: none while it waits for another one."""
+        if self._waiting:
+            return 0
         return min(self._governor.slots, len(self._running) + len(self._queue))
 
     def _requeue_newest(self, reason: str) -> None:
@@ -265,12 +283,17 @@ class Scheduler:
                 return
             held = self._governor.hold(self._machine.now(), self._loads()) if self._running else None
             if held is not None:
-                if held and held != self._held:
-                    self._journal.decide("hold", held)
-                self._held = held
+                self._tell_hold(held)
                 return
-            self._held = None
+            self._held.clear()
             self._start(self._queue.popleft())
+
+    def _tell_hold(self, reason: str) -> None:
+        """Tell why no further worker starts: each reason once until one does, however often its figures change."""
+        kind = _FIGURE.sub("", reason)
+        if kind and kind not in self._held:
+            self._held.add(kind)
+            self._journal.decide("hold", reason)
 
     def _start(self, index: int) -> None:
         model = self._journal.models[index]
@@ -283,7 +306,7 @@ class Scheduler:
             learning_rate_factor=model.learning_rate_factor,
         )
         worker = self._launcher.spawn("train", job, self._directory.log(model.name), self._on_message, self._on_exit)
-        self._running[index] = Attempt.begin(worker, self._settings.run.hang_seconds or None)
+        self._running[index] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
         self._speed.forget(index)
 
     def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
@@ -292,7 +315,7 @@ class Scheduler:
             attempt.where = message["where"]
             attempt.watchdog.answered()
             return
-        attempt.watchdog.sign_of_life(time.monotonic())
+        attempt.watchdog.sign_of_life(self._monotonic())
         if "event" in message:
             self._take_event(attempt, happened.from_record(message))
         elif "memory" in message:
@@ -316,17 +339,19 @@ class Scheduler:
                 self._journal.record(slower)
 
     def _watch_workers(self) -> None:
-        now = time.monotonic()
+        now = self._monotonic()
         for index, attempt in self._running.items():
             if attempt.patience_ends is not None and now >= attempt.patience_ends:
                 attempt.patience_ends = None
                 attempt.worker.kill()
-            paused = self._journal.models[index].phase is TrainingPhase.PAUSED
+            # Told to go on, it has to.
+            paused = self._pausing and self._journal.models[index].phase is TrainingPhase.PAUSED
             match attempt.watchdog.look(now, paused=paused):
                 case Verdict.ASK:
                     attempt.worker.send({"command": "where"})
-                case Verdict.END if attempt.failure is None:
-                    attempt.failure = attempt.hang(self._journal.clock())
+                case Verdict.END:
+                    # Whoever told of a failure before has to leave too.
+                    attempt.failure = attempt.failure or attempt.hang(self._journal.clock())
                     attempt.worker.kill()
 
     def _on_exit(self, worker: Worker) -> None:
@@ -341,8 +366,11 @@ class Scheduler:
         elif attempt.outcome == "stopped":
             self._stopped(index, attempt)
         else:
-            oom_kills = attempt.oom_kills_since()
-            self._failed(attempt, attempt.failure or unexplained(worker, self._journal.clock(), oom_kills))
+            failure = attempt.failure or unexplained(worker, self._journal.clock(), attempt.oom_kills_since())
+            if failure is not attempt.failure and failure.kind == "out_of_memory":
+                for other in self._running.values():
+                    other.not_mine()
+            self._failed(attempt, failure)
 
     def _stopped(self, index: int, attempt: Attempt) -> None:
         """A worker has left after a checkpoint, as it was told to."""
@@ -368,7 +396,7 @@ class Scheduler:
         self._failures[index] += follows.counts
         self._journal.record(replace(failure, will_retry=follows.retry))
         if follows.shrink:
-            workers = self._governor.ran_out(len(self._running), time.monotonic())
+            workers = self._governor.ran_out(len(self._running), self._monotonic())
             what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"
             self._journal.decide("shrink", f"{failure.model} ran out of memory: {what}")
         if not follows.retry:

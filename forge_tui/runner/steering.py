@@ -80,8 +80,13 @@ class Steering:
 
     def take(self) -> None:
         """Follow or refuse what is waiting, and answer what has come about."""
+        self._settle()
         for command in self._waiting():
             self._follow(command)
+            # Before the next one, which may undo what has come about.
+            self._settle()
+
+    def _settle(self) -> None:
         still = []
         for pending in self._pending:
             outcome = pending.outcome()
@@ -93,6 +98,7 @@ class Steering:
 
     def finish(self, status: RunState) -> None:
         """The run has ended: every command that is not answered yet is, and late ones are refused."""
+        self._settle()
         for pending in self._pending:
             asked_for_the_end = pending.command.name in ("stop", "kill")
             self._answer(pending.command, "done" if asked_for_the_end else "failed", f"the run is {status}")

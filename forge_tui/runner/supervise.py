@@ -189,7 +189,8 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         stack.callback(neighbours.release)
         limit = neighbours.decide(
             lambda others: allowed_workers(settings, plan.resources, others, plan.threads),
-            lambda: min(plan.limit.workers, settings.run.models),
+            # One that waits for another run takes nothing yet.
+            lambda: 0 if _waits(opened) else min(plan.limit.workers, settings.run.models),
         )
         _tell_the_plan(journal, plan, limit, neighbours.problem)
         governor = Governor(
@@ -223,7 +224,7 @@ def _run(scheduler: Scheduler, opened: Opened) -> RunState:
     """Carry the run through; a defect of the runner itself becomes a recorded end that can be resumed."""
     assert opened.launcher is not None
     journal = opened.journal
-    after = opened.settings.run.after if not opened.is_resumed else None
+    after = _waits(opened)
     other = predecessor(after, opened.directory.path, Path(journal.info.working_directory))
     if other is not None:
         opened.launcher.close()  # while it waits it takes no memory; the first model starts it again
@@ -238,8 +239,14 @@ def _run(scheduler: Scheduler, opened: Opened) -> RunState:
                 journal.phase(model.index, TrainingPhase.QUEUED, reason)
         if journal.info.state is not RunState.STOPPING:
             journal.run_state(RunState.STOPPING, reason)
+        scheduler.steering.finish(RunState.FAILED)
         journal.finish(RunState.FAILED, 0.0 if journal.info.started is None else journal.clock() - journal.info.started)
         return RunState.FAILED
+
+
+def _waits(opened: Opened) -> str | None:
+    """The run to wait for, as it was named; a resume does not wait again."""
+    return opened.settings.run.after if not opened.is_resumed else None
 
 
 def _tell_the_plan(journal: Journal, plan: Plan, limit: WorkerLimit, problem: str | None) -> None:

@@ -120,7 +120,7 @@ def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:
         event.learning_rate, event.seconds, event.steps_per_second, event.eta_seconds,
     ):  # fmt: skip
         if value is not None:
-            value = float(value)
+            value = float(value) + 0.0  # SQLite keeps -0.0 as 0.0: so must the checksum
             if value - value != 0.0:  # NaN or infinite; a fifth of the time of math.isfinite by name
                 value, diverged = None, 1
         numbers.append(value)

@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+import gc
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from rich.text import Text
 from textual import work
+from textual.app import App
 
 from forge_tui.errors import ForgeError
-from forge_tui.resources.hardware import detect
-from forge_tui.resources.manager import ResourceManager
-from forge_tui.resources.policy import DefaultThresholds, is_busy, is_low_on_memory, worker_limit
 from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
 from forge_tui.tui.form_source import FormSource
+from forge_tui.tui.leaving import LeavingApp
 from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
-from forge_tui.tui.run_app import RunApp
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.dialogs import Reading
-from forge_tui.tui.screens.help import help_screen
-from forge_tui.tui.screens.palette import Palette
 from forge_tui.tui.state import UiChoices
+from forge_tui.tui.stylesheet import KeptStylesheet
+from forge_tui.tui.widgets.header import without_counts
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
+    from forge_tui.resources.manager import ResourceManager
     from forge_tui.resources.monitor import ResourceSample
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
 
 _MONITOR_SECONDS = 2.0
-_AGE_SECONDS = 1.0
+_CURVE_SAMPLES = 24
+_SETTLE_SECONDS = 1.0
 
 
-class ForgeApp(RunApp):
+class ForgeApp(LeavingApp):
     """The terminal UI. It opens on Configure, on the run `run`, or on a run it starts with `start_with`."""
 
     CSS_PATH = "styles.tcss"
@@ -62,6 +62,7 @@ class ForgeApp(RunApp):
         self.glyphs = glyph_sets.ASCII if only_ascii or options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
         self.resources: ResourceSample | None = None
+        self.cpu_percent: deque[float] = deque(maxlen=_CURVE_SAMPLES)
         self.detected: SystemResources | None = None
         self.suggestion = ""
         self.header_note = ""
@@ -72,21 +73,35 @@ class ForgeApp(RunApp):
         self._manager: ResourceManager | None = None
         self._mouse_on = options.mouse
         super().__init__(run=run, given=given, options=options, host=host, clock=clock)
+        self.set_class(self.glyphs.ascii, "-ascii")
+        for theme in themes.OURS:
+            self.register_theme(theme)
+        wanted = options.theme or self.choices.get("theme", "")
+        self.theme_name = wanted if wanted in THEMES else self._fitting_theme()
+        # Before anything is parsed or styled: a theme that comes later costs all of it again.
+        self.set_reactive(App.theme, themes.TEXTUAL_NAMES[self.theme_name])
+        self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
+
+    @property
+    def starts_a_run(self) -> bool:
+        """Whether it was opened to start a run, which is not there yet."""
+        return self._start_with is not None and self.run_watched is None
 
     # --- start: the shell is painted first, the rest is filled in after
 
-    def on_mount(self) -> None:
-        """Choose theme and first screen; everything that takes time begins after the first paint."""
-        for theme in themes.OURS:
-            self.register_theme(theme)
-        wanted = self.options.theme or self.choices.get("theme", "")
-        self.use_theme(wanted if wanted in THEMES else self._fitting_theme())
-        self.set_class(self.glyphs.ascii, "-ascii")
+    def get_default_screen(self) -> ForgeScreen:
+        """The first screen. Textual would lay out and paint an empty one below it."""
         watching = self.run_watched is not None or self._start_with is not None
-        self.push_screen(self.make_screen("watch" if watching else "configure"))
+        screen = self.make_screen("watch" if watching else "configure")
+        screen._push_result_callback(self, None)  # as `push_screen` does: `switch_screen` takes it off again
+        return screen
+
+    def on_mount(self) -> None:
+        """Everything that takes time begins after the first paint."""
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
+        self.set_timer(_SETTLE_SECONDS, _settle)
         if self._monitor:
             self._look_at_machine()
         if self._start_with is not None:
@@ -95,7 +110,6 @@ class ForgeApp(RunApp):
             self._follow(self.run_watched)
         else:
             self._count_live_runs()
-        self.set_interval(_AGE_SECONDS, self._grow_older)
 
     def _fitting_theme(self) -> str:
         return "ansi" if self.console.color_system == "standard" else "dark"
@@ -109,23 +123,35 @@ class ForgeApp(RunApp):
 
     @work(thread=True, exclusive=True, group="machine", exit_on_error=False)
     def _look_at_machine(self) -> None:
+        from forge_tui.resources.manager import ResourceManager
+
         manager = ResourceManager()
         self._manager = manager
         manager.on_sample(self._take_sample)
-        self._detect_again(manager.detect_system_resources())
+        # Side by side: each measures the CPUs for 100 ms.
         manager.start_monitoring(_MONITOR_SECONDS)
+        self._detect_again(manager.detect_system_resources())
 
     def _take_sample(self, sample: ResourceSample) -> None:
-        """Called in the monitor's thread. What the rules say is found anew, for others may have become busy."""
+        """Called in the monitor's thread. What the rules say is found anew once others have become busy, or idle."""
+        from forge_tui.resources.hardware import detect
+        from forge_tui.resources.policy import GIB, DefaultThresholds, is_busy, is_low_on_memory
+
         self.post_message(ResourcesChanged(sample))
-        detected = detect(usage=sample.usage)
-        if self.detected is None or _verdicts(detected) != _verdicts(self.detected):
-            self._detect_again(detected)
+        detected, thresholds = self.detected, DefaultThresholds()
+        if detected is None:
+            return
+        busy = sample.others_cpu_percent > thresholds.high_cpu_threshold
+        low = sample.memory_available / GIB < thresholds.min_available_memory_gb
+        if (busy, low) != (is_busy(detected, thresholds), is_low_on_memory(detected, thresholds)):
+            self._detect_again(detect(usage=sample.usage))
 
     def _detect_again(self, detected: SystemResources) -> None:
+        from forge_tui.resources.policy import DefaultThresholds, worker_limit
+
         limit = worker_limit(6, detected, DefaultThresholds())
         mode = "parallel" if limit.workers > 1 else "series"
-        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {limit.reason}"
+        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {without_counts(limit.reason)}"
         self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
 
     def _take_machine(self, detected: SystemResources, suggestion: str) -> None:
@@ -135,15 +161,10 @@ class ForgeApp(RunApp):
     def on_resources_changed(self, message: ResourcesChanged) -> None:
         """Draw the sample on the screen in front."""
         self.resources = message.sample
+        self.cpu_percent.append(message.sample.cpu_percent)
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.take_sample()
-
-    def _grow_older(self) -> None:
-        """The age of the data grows where nothing new comes."""
-        snapshot = self.snapshot
-        if snapshot is not None and snapshot.state.is_live and self.front is not None:
-            self.front.draw_shell()
 
     @work(thread=True, exclusive=True, group="count", exit_on_error=False)
     def _count_live_runs(self) -> None:
@@ -199,12 +220,16 @@ class ForgeApp(RunApp):
 
     def action_help(self) -> None:
         """All keys."""
+        from forge_tui.tui.screens.help import help_screen
+
         if self.front is not None:
-            self.push_screen(help_screen(self.front.name_of_screen))
+            self.push_screen(help_screen(self.front.name_of_screen, self.size.width))
 
     @work(group="dialog", exclusive=True)
     async def action_palette(self) -> None:
         """Any action by its name."""
+        from forge_tui.tui.screens.palette import Palette
+
         screen = self.front
         if screen is None:
             return
@@ -215,12 +240,18 @@ class ForgeApp(RunApp):
 
     def show_plainly(self, title: str, text: str) -> None:
         """Show a text to copy: unwrapped, the mouse released; it is printed on leaving too."""
+        from rich.text import Text
+
+        from forge_tui.tui.screens.dialogs import Reading
+
         self._mouse_on = False
         self.set_mouse(False)
         self.farewell = text
         body = Text(f"{title}\n\n", style="bold")
         body.append(f"{printable(text)}\n\n", style="not bold")
-        body.append("The mouse is left to the terminal (m takes it back). It is printed again on leaving.", style="dim")
+        body.append(
+            "Enter goes back. The mouse is left to the terminal until m; this is printed again on leaving.", style="dim"
+        )
         self.push_screen(Reading(body, whole_width=True))
 
     def on_unmount(self) -> None:
@@ -230,7 +261,8 @@ class ForgeApp(RunApp):
             self._manager.stop_monitoring()
 
 
-def _verdicts(resources: SystemResources) -> tuple[bool, bool]:
-    """What of a detection changes from moment to moment and decides about workers."""
-    thresholds = DefaultThresholds()
-    return is_busy(resources, thresholds), is_low_on_memory(resources, thresholds)
+def _settle() -> None:
+    """After the start, that left no garbage: collect it from now on, and never look at what the start has made."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()

@@ -18,7 +18,10 @@ CHARTS = WATCH | MODEL | COMPARE
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something a person can do: `keys` as Textual names them, `label` for the footer, `where` by screen."""
+    """Something a person can do: `keys` as Textual names them, `label` for the footer, `where` by screen.
+
+    `live`: the footer shows it only while the watched run is live (True) or has ended (False); None: always.
+    """
 
     id: str
     keys: tuple[str, ...]
@@ -27,6 +30,7 @@ class Action:
     where: frozenset[str]
     footer: bool = False
     group: str = "General"
+    live: bool | None = None
 
     @property
     def key_text(self) -> str:
@@ -36,7 +40,8 @@ class Action:
 
 _KEY_WORDS = {
     "slash": "/", "full_stop": ".", "question_mark": "?", "colon": ":", "plus": "+", "minus": "-", "space": "Space",
-    "enter": "Enter", "backspace": "Backspace", "tab": "Tab", "shift+tab": "Shift+Tab", "up": "↑", "down": "↓",
+    "enter": "Enter", "backspace": "Backspace", "delete": "Delete", "tab": "Tab", "shift+tab": "Shift+Tab",
+    "up": "↑", "down": "↓",
     "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "ctrl+r": "Ctrl+R", "ctrl+s": "Ctrl+S", "ctrl+o": "Ctrl+O", "ctrl+z": "Ctrl+Z", "ctrl+l": "Ctrl+L",
     "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C", "upper_a": "A", "upper_o": "O", "upper_k": "K", "upper_r": "R",
@@ -52,17 +57,27 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
     Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
     Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),
-    Action("stop", ("s",), "Stop", "end the run after a checkpoint (asks)", WATCH | MODEL, True, "Run"),
+    Action("pause", ("p",), "Pause", "pause the run (memory is kept, the CPU is free), or let it go on", WATCH | MODEL,
+           True, "Run", True),
+    Action("stop", ("s",), "Stop", "end the run after a checkpoint (asks)", WATCH | MODEL, True, "Run", True),
+    Action("cancel", ("x",), "Cancel", "end the marked models, or this one, after a checkpoint (asks)", WATCH | MODEL,
+           True, "Run", True),
+    Action("retry", ("r",), "Retry", "train marked models, or this one, again (failed, cancelled)",
+           WATCH | MODEL, True, "Run", True),
+    Action("workers", ("w",), "Workers", "how many workers the run asks for", WATCH | MODEL | CONFIGURE, True, "Run",
+           True),
     Action("kill", ("K",), "Kill", "end the run at once; loses the work since the checkpoints (asks)", WATCH | MODEL,
            False, "Run"),
-    Action("resume", ("R",), "Resume", "go on with a run that has ended or died (asks)", WATCH, False, "Run"),
+    Action("resume", ("R",), "Resume", "go on with a run that has ended or died (asks)", WATCH, True, "Run",
+           False),
     Action("resume", ("R",), "Resume",
            "go on with a run that has ended or died; one that is completed: for more epochs",
            RUNS, True, "Run"),
-    Action("detach", ("d",), "Detach", "leave the run going and leave", WATCH | MODEL, True, "Run"),
+    Action("detach", ("d",), "Detach", "leave the run going and leave", WATCH | MODEL, True, "Run", True),
     Action("delete", ("D",), "Delete", "delete the run and its models (asks)", RUNS, True, "Run"),
     Action("new", ("n",), "New", "new settings from these", EVERYWHERE, False, "Settings"),
-    Action("export", ("e",), "Export", "write a report of the run to a file (text, JSON, CSV)", WATCH, False, "Run"),
+    Action("export", ("e",), "Export", "write a report of the run to a file (text, JSON, CSV)", WATCH, True, "Run",
+           False),
     Action("export", ("e",), "Export", "write a report of the run to a file (text, JSON, CSV)", RUNS | MODEL,
            True, "Run"),
     Action("show_command", ("Y",), "Command", "show the equivalent command, plain to copy", CONFIGURE | WATCH, False,
@@ -107,9 +122,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("seeds", ("f",), "Seeds", "chart: mean and deviation over the seeds of each config (marked models, or all)",
            WATCH, False, "Chart"),
     Action("smoothing", ("S",), "Smooth", "chart: smoothing off, light or strong", CHARTS, False, "Chart"),
-    Action("show_configure", ("1",), "Configure", "the settings of a run", EVERYWHERE),
-    Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE),
-    Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE),
+    Action("show_configure", ("1",), "Configure", "the settings of a run", EVERYWHERE, True),
+    Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE, True),
+    Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE, True),
     Action("resources", ("i",), "Resources", "the machine: all that is known, or little", EVERYWHERE),
     Action("theme", ("t",), "Theme", "the next theme: dark, light, high contrast, terminal's own", EVERYWHERE),
     Action("mouse", ("m",), "Mouse", "take the mouse, or leave it to the terminal for marking text", EVERYWHERE),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from forge_tui.progress.snapshot import ModelState
-from forge_tui.session import Run
 from forge_tui.tui.widgets.chart import Series
+
+if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.session import Run
 
 
 def fetch_series(run: Run, models: Sequence[ModelState], buckets: int) -> tuple[Series, ...]:

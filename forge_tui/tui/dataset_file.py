@@ -10,6 +10,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from forge_tui.tui.widgets.run_columns import short_path
+
 SYNTHETIC = "synthetic"
 ENDINGS = (".csv", ".npz", ".txt")
 _FEATURES = "features"
@@ -57,7 +59,7 @@ def examine(name: str, working_directory: Path) -> DatasetFile:
             words = f"unknown kind of dataset; give `{SYNTHETIC}` or a file that ends in {known}"
             return DatasetFile(name, problem=words)
         if not path.exists():
-            words = f"there is no such file; check the path (it counts from {working_directory})"
+            words = f"there is no such file; check the path (it counts from {short_path(working_directory)})"
             return DatasetFile(name, ending, words)
         return _read(name, path, ending)
     except (OSError, ValueError, RuntimeError) as error:

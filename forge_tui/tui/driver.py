@@ -5,8 +5,10 @@ Each change says what Textual 8.2.8 does otherwise.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import selectors
+import signal
 from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +16,8 @@ from typing import Any
 from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Resize
+from textual.geometry import Size
 
 from forge_tui.text import printable
 from forge_tui.tui.device import (
@@ -26,6 +30,7 @@ from forge_tui.tui.device import (
     set_attributes,
 )
 from forge_tui.tui.guard import Guard
+from forge_tui.tui.sgr import shorten
 
 _TICK_SECONDS = 0.1
 
@@ -70,17 +75,33 @@ class TerminalDriver(LinuxDriver):
             self._device.hold()
 
     def write(self, data: str) -> None:
-        """Write to the terminal; nothing while it is not ours."""
+        """Write to the terminal, in fewer bytes; nothing while it is not ours."""
         if self._device.entered:
-            super().write(data)
+            super().write(shorten(data))
 
     def start_application_mode(self) -> None:
         """Take the terminal, unless the app was asked to leave while it was suspended."""
         if self._device.entered or not self._guard.comes_back():
             return
         self._device.entered = True
-        super().start_application_mode()
+        # Blocked until our handler is in its place.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
+        try:
+            super().start_application_mode()
+            self._tell_resizes_to(asyncio.get_running_loop())
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._raw = attributes(self.fileno)
+
+    # Textual asks for the size in the signal's handler. The next signal interrupts it there: then the newer size is
+    # told first, the older one last, and the app keeps a size that the terminal no longer has.
+    def _tell_resizes_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        def tell() -> None:
+            if not self._in_band_window_resize:
+                size = Size(*self._device.size())
+                self._app.post_message(Resize(size, size))
+
+        signal.signal(signal.SIGWINCH, lambda *_: loop.call_soon_threadsafe(tell))
 
     def stop_application_mode(self) -> None:
         """Give the terminal back, from the background too, where setting its modes would stop this process."""

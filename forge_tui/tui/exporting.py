@@ -10,6 +10,7 @@ from forge_tui.errors import ForgeError
 from forge_tui.report import ReportFormat, export_report
 from forge_tui.session import Run
 from forge_tui.tui.screens.dialogs import Choice
+from forge_tui.tui.widgets.run_columns import short_path
 
 if TYPE_CHECKING:
     from forge_tui.tui.run_app import RunApp
@@ -32,7 +33,7 @@ async def ask_and_export(app: RunApp, name: str, open_run: Callable[[], Run]) ->
     except OSError as error:
         app.tell(f"No report is written: the working directory is not there any more ({error.strerror}).", "error")
         return
-    answer = await app.ask(f"Write a report of {name} into {directory}?", _CHOICES, "text")
+    answer = await app.ask(f"Write a report of {name} into {short_path(directory)}?", _CHOICES, "text")
     form = next((each for each in get_args(ReportFormat) if each == answer), None)
     if form is None:
         return

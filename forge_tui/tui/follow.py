@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from forge_tui.progress.snapshot import Snapshot
-from forge_tui.session import Run
+if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.session import Run
 
 # A run with a long past is not read from its beginning: the log shows the newest.
 NEWEST_EVENTS = 500

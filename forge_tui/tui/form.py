@@ -195,7 +195,7 @@ class Form:
         if name == TARGET and (values[DATASET] == SYNTHETIC or str(values[DATASET]).lower().endswith(".txt")):
             return "not for this data"
         if name == WORKERS and values[MODE] == "series":
-            return "in series, one"
+            return "one, in series"
         if name.startswith("resources.") and values["resources.policy"] == "dedicated":
             shared_only = (
                 "memory_per_worker_gb",

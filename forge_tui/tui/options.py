@@ -21,6 +21,7 @@ class UiOptions:
     refresh: float = 2.0
     ascii: bool = False
     mouse: bool = True
+    bell: bool = True
 
 
 def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
@@ -31,7 +32,7 @@ def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
         values.update(table if isinstance(table, dict) else {})
     except (OSError, ValueError):
         values = {}
-    for name in ("theme", "refresh", "ascii", "mouse"):
+    for name in ("theme", "refresh", "ascii", "mouse", "bell"):
         text = environment.get(f"FORGE_TUI_UI__{name.upper()}")
         if text is not None:
             values[name] = _parsed(text)
@@ -47,6 +48,7 @@ def options_of(values: Mapping[str, Any]) -> UiOptions:
         refresh=float(refresh) if fits and refresh is not None else 2.0,
         ascii=values.get("ascii") is True,
         mouse=values.get("mouse") is not False,
+        bell=values.get("bell") is not False,
     )
 
 

@@ -1,13 +1,11 @@
-"""What the app does with the run it watches: follow, start, attach, resume, steer, leave.
+"""What the app does with the run it watches: follow, start, attach, resume.
 
 Everything that may block (starting, reading, writing) is done in threads; they post messages and touch no widget.
 """
 
 from __future__ import annotations
 
-import asyncio
 import threading
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -25,15 +23,15 @@ from forge_tui.tui.form_source import Draft, FormSource
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.dialogs import Choice, Question
-from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.terminal import TerminalApp
+from forge_tui.tui.watch_text import ending_text
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form import Form
+    from forge_tui.tui.screens.dialogs import Choice
 
 
 class RunApp(TerminalApp):
@@ -57,6 +55,8 @@ class RunApp(TerminalApp):
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
         self.started_here = False
+        self.shell_is_painted = False
+        self._title_shown = ""
         self.status = Text()
         self._cancel_follow = threading.Event()
         super().__init__()
@@ -66,6 +66,8 @@ class RunApp(TerminalApp):
     def make_screen(self, name: str) -> ForgeScreen:
         """A new screen by its name."""
         if name == "watch":
+            from forge_tui.tui.screens.watch import WatchScreen
+
             return WatchScreen()
         if name == "runs":
             from forge_tui.tui.screens.runs import RunsScreen
@@ -109,6 +111,8 @@ class RunApp(TerminalApp):
 
     async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. To be awaited in a worker."""
+        from forge_tui.tui.screens.dialogs import Question
+
         return await self.push_screen_wait(Question(printable(question), choices, default))
 
     def tell(self, message: str, severity: Literal["information", "warning", "error"] = "information") -> None:
@@ -126,12 +130,12 @@ class RunApp(TerminalApp):
 
     def go_to(self, name: str) -> None:
         """Bring one of the three screens to the front."""
-        while len(self.screen_stack) > 2 and not isinstance(self.screen, ForgeScreen):
+        while len(self.screen_stack) > 1 and not isinstance(self.screen, ForgeScreen):
             self.pop_screen()
         if self.front is not None and self.front.name_of_screen == name:
             self.front.draw_all()
             return
-        while len(self.screen_stack) > 2:
+        while len(self.screen_stack) > 1:
             self.pop_screen()
         self.switch_screen(self.make_screen(name))
 
@@ -165,24 +169,33 @@ class RunApp(TerminalApp):
         """Hand the snapshot to the screens."""
         if message.run is not self.run_watched:
             return
-        ended = self.snapshot is not None and self.snapshot.state.is_live and not message.snapshot.state.is_live
+        live, before = message.snapshot.state.is_live, self.snapshot
+        ended = not live and before is not None and before.state.is_live
+        left_unfinished = not live and before is None and message.snapshot.state is not RunState.COMPLETED
         self.snapshot = message.snapshot
         self.history = [*self.history[-2_000:], *message.events]
-        percent = f"{message.snapshot.overall_percent:.0f}%"
-        self.set_terminal_title(f"{self.host} {printable(message.snapshot.run.run)} {percent}")
-        if ended:
+        title = f"{self.host} {printable(message.snapshot.run.run)} {message.snapshot.overall_percent:.0f}%"
+        if title != self._title_shown:
+            self._title_shown = title
+            self.set_terminal_title(title)
+        if ended or left_unfinished:
             self._tell_the_end(message.snapshot)
+        if ended or (before is not None and message.snapshot.failed > before.failed):
+            self._ring()
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.draw_shell()
                 screen.show(message.snapshot)
-                if isinstance(screen, WatchScreen):
-                    screen.add_events(message.events)
+                screen.add_events(message.events)
+
+    def _ring(self) -> None:
+        """The terminal's bell, for one who looks elsewhere."""
+        if self.options.bell:
+            self.bell()
 
     def _tell_the_end(self, snapshot: Snapshot) -> None:
-        reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
         severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
-        self.tell(f"run {snapshot.run.run} {snapshot.state}{reason}", severity)
+        self.tell(ending_text(snapshot), severity)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
         """Start a run and watch it; a refusal reaches the screen in front with its reason."""
@@ -230,51 +243,11 @@ class RunApp(TerminalApp):
         self._follow(run)
         self.go_to("watch")
 
-    def control(self, name: str, arguments: dict[str, Any] | None = None) -> None:
-        """Send a command to the run and tell what is answered."""
-        run = self.run_watched
-        if run is None:
-            self.tell("No run is watched: 3 shows the known ones.", "warning")
-            return
-        sent = time.strftime("%H:%M:%S", time.localtime(self.clock()))
-        self.tell(f"{name}: sent {sent}…")
-
-        def send() -> dict[str, Any] | None:
-            return run.answer(run.control(name, arguments, sender=f"ui {self.host}"))
-
-        def answered(result: Any) -> None:
-            if isinstance(result, ForgeError):
-                self.tell(str(result), "error")
-            elif result is None:
-                self.tell(f"{name}: no answer for 5 s; the command is kept for the runner", "warning")
-            elif result["outcome"] == "refused":
-                self.tell(f"{name} refused: {result['reason']}", "error")
-            else:
-                self.tell(f"{name}: accepted")
-
-        self.call_in_thread(send, then=answered)
-
-    def action_stop(self) -> None:
-        """Ask, then stop after a checkpoint."""
-        self._ask_and_control("stop", "Stop the run after a checkpoint?", "s", "Stop after checkpoint")
-
-    def action_kill(self) -> None:
-        """Ask, then end the run at once."""
-        question = "End the run at once? What was trained since the newest checkpoints is lost."
-        self._ask_and_control("kill", question, "k", "End at once")
-
-    @work(group="dialog", exclusive=True)
-    async def _ask_and_control(self, command: str, question: str, key: str, label: str) -> None:
-        if self.snapshot is None or not self.snapshot.state.is_live:
-            state = "no run is watched" if self.snapshot is None else f"the run is {self.snapshot.state}"
-            self.tell(f"Nothing to {command}: {state}.", "warning")
-            return
-        if await self.ask(question, (Choice(key, label, command), Choice("b", "Back", "back")), "back") == command:
-            self.control(command)
-
     @work(group="dialog", exclusive=True)
     async def action_resume(self) -> None:
         """Ask, then go on with the watched run."""
+        from forge_tui.tui.screens.dialogs import Choice
+
         snapshot = self.snapshot
         if snapshot is None or snapshot.state.is_live:
             self.tell(
@@ -320,49 +293,3 @@ class RunApp(TerminalApp):
             self.tell("new settings from those of the run; Ctrl+R starts a run with them")
 
         self.call_in_thread(read, then=taken)
-
-    # --- leaving
-
-    def action_detach(self) -> None:
-        """Leave the run going, and leave."""
-        self._leave_with_status()
-
-    @work(group="dialog", exclusive=True)
-    async def action_leave(self) -> None:
-        """Leave; ask first where a live run was started here."""
-        snapshot = self.snapshot
-        if not self.started_here or snapshot is None or not snapshot.state.is_live:
-            self._leave_with_status()
-            return
-        answer = await self.ask(
-            f"{snapshot.run.run} is being trained. It goes on without this terminal.",
-            (
-                Choice("d", "Detach: leave it going", "detach"),
-                Choice("s", "Stop after checkpoint", "stop"),
-                Choice("k", "Stop now (loses the work since the checkpoint)", "kill"),
-                Choice("b", "Back", "back"),
-            ),
-            "detach",
-        )
-        if answer == "detach":
-            self._leave_with_status()
-        elif answer in ("stop", "kill"):
-            self.control(answer)
-            self._leave_when_ended()
-
-    @work(group="leaving", exclusive=True)
-    async def _leave_when_ended(self) -> None:
-        while self.snapshot is not None and self.snapshot.state.is_live:
-            await asyncio.sleep(0.1)
-        self._leave_with_status()
-
-    def _leave_with_status(self) -> None:
-        snapshot = self.snapshot
-        status = 0
-        if snapshot is not None:
-            run = snapshot.run
-            told = f"{run.run} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"
-            line = f"{told}\nforge-tui attach {run.path}"
-            self.farewell = f"{line}\n{self.farewell}" if self.farewell else line
-            status = 1 if snapshot.failed or snapshot.state in (RunState.FAILED, RunState.DIED) else 0
-        self.exit(status, return_code=status)

@@ -9,6 +9,7 @@ from forge_tui.progress.snapshot import Snapshot
 from forge_tui.text import duration
 from forge_tui.tui.known_runs import RunLook
 from forge_tui.tui.widgets.document import Paragraph
+from forge_tui.tui.widgets.header import without_counts
 from forge_tui.tui.widgets.run_columns import in_words, models_text, short_path
 
 # Below the state of a run: which keys make sense.
@@ -50,7 +51,7 @@ def about_run(
     elif info.reason:
         lines.append(Paragraph((("reason    ", "label"), (info.reason, "text")), hang=10))
     elif snapshot.state.is_live and info.limit_reason:
-        workers = f"{info.workers} of {info.requested}: {info.limit_reason}"
+        workers = f"{info.workers} of {info.requested}: {without_counts(info.limit_reason)}"
         lines.append(Paragraph((("workers   ", "label"), (workers, "text")), hang=10))
     lines += [Paragraph((("warning   ", "warning"), (each, "text")), hang=10) for each in snapshot.problems[:1]]
     following = _NEXT_COMPLETED if snapshot.state is RunState.COMPLETED else _NEXT_ENDED

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import ItemsView
+
 import pytest
 
 from forge_tui.progress.eta import remaining_seconds
@@ -48,6 +50,20 @@ def test_models_of_the_same_config_tell_most() -> None:
     slow = model(2, "completed", 10, epoch_seconds=9.0, config={"model_size": 9_000})
     assert remaining_seconds([fast, slow, model(3, config={"model_size": 9_000})], 1) == 90.0
     assert remaining_seconds([fast, slow, model(3)], 1) == 50.0
+
+
+def test_each_config_is_looked_at_once_however_many_models_wait() -> None:
+    class Counted(dict[str, int]):
+        looks = 0
+
+        def items(self) -> ItemsView[str, int]:
+            Counted.looks += 1
+            return super().items()
+
+    measured = [model(n, "completed", 10, epoch_seconds=1.0 + n % 2, config=Counted(size=n % 2)) for n in range(50)]
+    waiting = [model(n, config=Counted(size=1)) for n in range(50, 100)]
+    assert remaining_seconds([*measured, *waiting], 1) == 50 * 10 * 2.0
+    assert Counted.looks == 100
 
 
 def test_first_epochs_count_only_while_there_is_nothing_better() -> None:

@@ -301,3 +301,13 @@ def test_a_network_file_system_gets_a_rollback_journal(runs: Any, monkeypatch: p
     assert made.flush()
     assert "run.db-wal" not in files(made.path)
     assert len(RunReader(made.path).epochs(1)) == 1
+
+
+def test_a_loss_of_minus_nothing_is_no_damage(runs: Any) -> None:
+    # SQLite keeps -0.0 as 0.0, and the cross-entropy of a perfect model is -0.0.
+    made = runs.store()
+    made.append(runs.epoch(1, 1, -0.0, validation_loss=-0.0))
+    assert made.flush()
+    with RunReader(made.path) as reader:
+        assert [(one.loss, one.validation_loss) for one in reader.epochs(1)] == [(0.0, 0.0)]
+        assert reader.problems == ()

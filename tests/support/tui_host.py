@@ -31,11 +31,11 @@ class Host(ForgeApp):
         self.resumed.append((path, epochs))
 
 
-async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 10.0) -> None:
+async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: float = 60.0) -> None:
     """Let the app run until `condition` holds; fails after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
+        assert time.monotonic() < deadline, f"the condition did not come true:\n{screen_text(pilot.app)}"
         await pilot.pause(0.01)
 
 

@@ -38,6 +38,27 @@ def test_many_resizes_end_at_the_last_size() -> None:
         _leave(terminal)
 
 
+def test_a_resize_during_the_report_of_another_one_is_not_overtaken_by_it() -> None:
+    # While the app asks for its size for the first time after a resize, the terminal changes again: the signal's
+    # handler is interrupted by itself.
+    asking = """
+import fcntl, struct, termios
+from forge_tui.tui.device import TerminalDevice
+ask = TerminalDevice.size
+def ask_and_be_resized(self):
+    size = ask(self)
+    if size == (50, 20):
+        fcntl.ioctl(self.input, termios.TIOCSWINSZ, struct.pack("HHHH", 23, 77, 0, 0))
+    return size
+TerminalDevice.size = ask_and_be_resized
+"""
+    with Pty("-c", f"{asking}\nexec(open({str(APP)!r}).read())") as terminal:
+        terminal.wait_for_text("ready")
+        terminal.resize(50, 20)
+        terminal.wait_for_text("size=77x23")
+        _leave(terminal)
+
+
 def test_a_terminal_that_does_not_know_its_size_gets_80_by_24() -> None:
     with Pty(APP, columns=0, rows=0) as terminal:
         terminal.wait(lambda: b"size=80x24" in terminal.output, "the usual size")

@@ -43,7 +43,7 @@ async def test_start_is_refused_with_reasons_and_leads_to_the_first_field_to_men
         await hand.press("enter", "0", "enter", "G", "ctrl+r")
 
         assert hand.app.started == []
-        assert hand.status == "! not started: Epochs must be at least 1"
+        assert hand.status == "! not started: Epochs: must be at least 1"
         assert hand.panel.pane.settings.selected == "training.epochs"
         assert "1 to mend" in hand.title
 

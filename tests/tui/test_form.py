@@ -146,7 +146,7 @@ def test_a_target_must_be_a_column_of_the_file(form: Form, tmp_path: Path) -> No
 def test_settings_that_play_no_part_say_why(form: Form) -> None:
     assert form.unused("training.grokfast_alpha") == "GrokFast is off"
     assert form.put("training.grokfast_enabled", True).unused("training.grokfast_alpha") is None
-    assert form.unused("training.max_parallel_workers") == "in series, one"
+    assert form.unused("training.max_parallel_workers") == "one, in series"
     assert form.unused("data.samples") is None
     assert form.put("training.dataset", "a.csv").unused("data.samples") == "for synthetic data"
 

@@ -249,7 +249,7 @@ async def test_help_lists_every_action_of_the_screen(live: Path, tmp_path: Path)
         screen = hand.app.screen
         assert isinstance(screen, Reading)
         for action in actions_of("watch"):
-            assert action.help in screen.text.plain
+            assert action.help in " ".join(screen.text.plain.split())
 
 
 async def test_palette_does_an_action_by_its_name(live: Path, tmp_path: Path) -> None:
@@ -286,6 +286,28 @@ async def test_text_of_a_run_is_never_markup(maker: RunMaker, tmp_path: Path) ->
         await hand.press("l", "enter")
         await hand.pilot.pause()
         assert hand.app.return_code is None
+
+
+async def test_curves_of_models_that_did_not_change_are_not_read_again(live: Path, tmp_path: Path) -> None:
+    class Counted(Run):
+        reads = 0
+
+        def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
+            self.reads += 1
+            return super().series(index, column, buckets)
+
+    run = Counted(live)
+    app = ForgeApp(run=run, host="ada@server", choices=UiChoices(tmp_path / "ui.json"), monitor=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        hand = Hand(app, pilot)
+        await hand.until(lambda: app.snapshot is not None and hand.watch.chart.series)
+        await hand.until(lambda: not any(each.group == "io" for each in app.workers))
+        before = run.reads
+        hand.watch._refresh_slowly()
+        assert not any(each.group == "io" for each in app.workers)
+        assert run.reads == before > 0
+        await hand.press("j")
+        await hand.until(lambda: run.reads == before + 2)
 
 
 async def test_zero_models_name_no_error(maker: RunMaker, tmp_path: Path) -> None:

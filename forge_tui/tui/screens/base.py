@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import ComposeResult
+from textual.compose import compose
 from textual.containers import Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.events import Resize
 from textual.screen import Screen
+from textual.widget import Widget
 
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.tui.bindings import actions_of, bindings_of
@@ -25,9 +28,14 @@ SMALLEST = (60, 15)
 
 
 class ForgeScreen(Screen[None]):
-    """A screen with the shell's lines around it; a subclass gives its name and `compose_body`."""
+    """A screen with the shell's lines around it; a subclass gives its name, `compose_body` and `begin`.
+
+    The first screen of the app is painted without its body, which comes right after; later ones have theirs at once.
+    """
 
     name_of_screen: ClassVar[str] = ""
+    _body_at_once = True
+    _body: Widget | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         if cls.name_of_screen:
@@ -46,28 +54,58 @@ class ForgeScreen(Screen[None]):
     @property
     def is_there(self) -> bool:
         """Whether its widgets can be drawn on: not before they are composed, nor while the screen is taken down."""
-        return self.is_mounted and self.is_running and bool(self.query("#body"))
+        body = self._body
+        return body is not None and self.is_mounted and self.is_running and body.is_attached
 
     def compose(self) -> ComposeResult:
         """Header, resources, body, status, footer."""
+        # Before there is anything below: a class that comes later styles all of it again.
+        self.fit(self.app.size.width, self.app.size.height)
         glyphs = self.forge.glyphs
         yield HeaderLine(glyphs, self.forge.host, id="header")
         yield ResourceLine(glyphs, id="resources")
         with Horizontal(id="middle"):
             yield Sidebar(glyphs, id="sidebar")
             with Vertical(id="body"):
-                yield from self.compose_body()
+                self._body_at_once = self.forge.shell_is_painted
+                if self._body_at_once:
+                    yield from self.compose_body()
         yield Line(id="status")
-        yield FooterLine(actions_of(self.name_of_screen), id="footer")
-        yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells to draw; this terminal is smaller.", id="tiny")
+        yield FooterLine(actions_of(self.name_of_screen), self.name_of_screen, id="footer")
+        yield Line(f"forge-tui needs at least {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
 
     def compose_body(self) -> ComposeResult:
         """The screen's own part."""
         yield from ()
 
     def on_mount(self) -> None:
-        """Draw what is known already."""
-        self.fit(self.app.size.width, self.app.size.height)
+        """Begin; after the first paint where nothing has been painted yet."""
+        if self._body_at_once:
+            self._begin()
+        else:
+            self.call_after_refresh(self._fill_body)
+
+    async def _fill_body(self) -> None:
+        self.forge.shell_is_painted = True
+        if self.is_running and self.query("#body"):  # another screen may have come meanwhile
+            await self.query_one("#body", Vertical).mount_all(compose(self, self.compose_body()))
+            self._begin()
+
+    def _begin(self) -> None:
+        self._body = self.query_one("#body")
+        self._show_curves()
+        self.begin()
+
+    def begin(self) -> None:
+        """Fill in what is known: the body has been mounted."""
+
+    def chosen_models(self) -> set[str]:
+        """The names of the models that an action is about: none on a screen that shows none."""
+        return set()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """The screen's own actions need its body."""
+        return self._body is not None and super().check_action(action, parameters)
 
     def on_resize(self, event: Resize) -> None:
         """Sidebar at the left or as a line; one sentence where there is no room at all."""
@@ -103,16 +141,24 @@ class ForgeScreen(Screen[None]):
                     forge.resources, forge.detected, forge.snapshot, forge.suggestion
                 )
             self.query_one("#status", Line).show(forge.status)
+            live = None if forge.snapshot is None else forge.snapshot.state.is_live
+            self.query_one("#footer", FooterLine).show_for(live)
         except NoMatches:  # not composed yet: on_mount draws
             return
 
     def take_sample(self) -> None:
         """Take in a new sample of the machine and draw it."""
-        sample = self.forge.resources
-        if sample is not None:
-            self.query_one("#resources", ResourceLine).add(sample)
-            self.query_one("#sidebar", Sidebar).add(sample)
+        self._show_curves()
         self.draw_shell()
+
+    def _show_curves(self) -> None:
+        """The curves are the app's: a screen that comes later shows what was before it too."""
+        percent = tuple(self.forge.cpu_percent)
+        self.query_one("#resources", ResourceLine).show_curve(percent)
+        self.query_one("#sidebar", Sidebar).show_curve(percent)
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""
+
+    def add_events(self, events: Iterable[dict[str, Any]]) -> None:
+        """Tell what happened in the watched run; a screen that tells none of it leaves this as it is."""

@@ -50,12 +50,11 @@ class CompareScreen(ChartKeys, ForgeScreen):
         yield Document(only_ascii=self.forge.glyphs.ascii, id="document")
         yield Chart(glyphs=self.forge.glyphs, id="curve")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Read the runs, and again while one of them is live."""
-        super().on_mount()
         self.document.focus()
         self.restore_chart()
-        self._feed = SeedFeed(self.forge, self._show_curves)
+        self._feed = SeedFeed(self.forge, self._draw_curves)
         self.document.show(lambda _width: [Paragraph((("Reading the runs…", "quiet"),))])
         self._fit_curve()
         self._read()
@@ -132,7 +131,7 @@ class CompareScreen(ChartKeys, ForgeScreen):
             self._charted = None
             self.chart.explain(feed.progress)
 
-    def _show_curves(self, series: tuple[Series, ...]) -> None:
+    def _draw_curves(self, series: tuple[Series, ...]) -> None:
         if self.is_there:
             self.chart.explain("No epoch of these runs can be drawn.")
             self.chart.show(series)

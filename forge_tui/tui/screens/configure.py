@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
 
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.tui.form_source import Draft, Filled, fill, load_file, presets, run_form
-from forge_tui.tui.screens import configure_dialogs as dialogs
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.form_panel import FormPanel
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.tui.form import Form
     from forge_tui.tui.messages import StartRefused
+    from forge_tui.tui.widgets.form_panel import FormPanel
 
 _LAST_FORM = "form"
 _END = 10**6
@@ -41,20 +40,22 @@ class ConfigureScreen(ForgeScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form."""
+        from forge_tui.tui.widgets.form_panel import FormPanel
+
         yield FormPanel(self.draft, self.forge.glyphs)
 
     @property
     def panel(self) -> FormPanel:
         """The form on the screen."""
-        return self.query_one(FormPanel)
+        return cast("FormPanel", self.query_one("#body > FormPanel"))
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Show the draft as it was left; or fill it, after the first paint and in a thread: that imports the schema."""
         self.panel.pane.settings.focus()
         if self.draft.form is None:
             self.call_after_refresh(self._fill)
         else:
-            self._begin()
+            self._show_draft()
 
     def _fill(self) -> None:
         last = self.forge.choices.get(_LAST_FORM, {})
@@ -67,9 +68,9 @@ class ConfigureScreen(ForgeScreen):
             self.draft.form, self.draft.problem = filled.form, filled.problem
         if self.draft.problem is not None:
             self.forge.tell(_one_line(self.draft.problem), "error")
-        self._begin()
+        self._show_draft()
 
-    def _begin(self) -> None:
+    def _show_draft(self) -> None:
         if not self.is_there:  # another screen came while files were read; the draft is kept for when this one is back
             return
         self.panel.look_at_dataset()
@@ -133,7 +134,7 @@ class ConfigureScreen(ForgeScreen):
         if errors:
             from forge_tui.tui.form_fields import title_of
 
-            told = "; ".join(f"{title_of(name)} {_one_line(problem)}" for name, problem in errors.items())
+            told = "; ".join(f"{title_of(name)}: {_one_line(problem)}" for name, problem in errors.items())
             self.forge.tell(f"not started: {told}", "error")
             panel.pane.settings.select(next(iter(errors)))
             return
@@ -157,9 +158,13 @@ class ConfigureScreen(ForgeScreen):
             self.panel.pane.settings.select(name)
         self.panel.draw()
         if "--overwrite" in refused.reason:
+            from forge_tui.tui.screens import configure_dialogs as dialogs
+
             self.app.push_screen(dialogs.earlier_run(reason), self._earlier_run)
 
     def _earlier_run(self, answer: str | None) -> None:
+        from forge_tui.tui.screens import configure_dialogs as dialogs
+
         if answer == dialogs.MOVE:
             self._start("move")
 
@@ -190,6 +195,8 @@ class ConfigureScreen(ForgeScreen):
 
     def action_load_preset(self) -> None:
         """Choose a preset or a settings file, and put its values into the form."""
+        from forge_tui.tui.screens import configure_dialogs as dialogs
+
         self.panel.finish_edit(keep=True)
         if self.panel.editable() is not None:
             self.forge.call_in_thread(presets, then=lambda found: dialogs.load(self.app, found, self._load))
@@ -211,6 +218,8 @@ class ConfigureScreen(ForgeScreen):
 
     def action_save_preset(self) -> None:
         """Save the settings as a preset: asks for a name or path."""
+        from forge_tui.tui.screens import configure_dialogs as dialogs
+
         self.panel.finish_edit(keep=True)
         if self.panel.form is not None:
             dialogs.save(self.forge, self.panel.form)
@@ -218,8 +227,12 @@ class ConfigureScreen(ForgeScreen):
     # One setting
 
     def action_open_setting(self) -> None:
-        """Open the selected setting."""
-        self.panel.open_selected()
+        """Open the selected setting; of a live run's the number of workers may be changed."""
+        key = self.panel.selected_key()
+        if self.panel.read_only and key is not None and key.key == "training.max_parallel_workers":
+            self.forge.action_workers()
+        else:
+            self.panel.open_selected()
 
     def action_less(self) -> None:
         """The previous word or a smaller number."""

@@ -17,6 +17,7 @@ from forge_tui.tui.screens.dialogs import Ask, Choice, Question
 from forge_tui.tui.screens.file_picker import FilePicker
 from forge_tui.tui.screens.pick import Option, PickScreen
 from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.run_columns import short_path
 
 if TYPE_CHECKING:
     from forge_tui.tui.app import ForgeApp
@@ -99,6 +100,8 @@ def save(forge: ForgeApp, form: Form) -> None:
             write(path)
             return
         choices = (Choice("b", "Back: keep the file", "back"), Choice("r", "Replace it", "replace"))
-        forge.push_screen(Question(f"{cells.clean(str(path))} exists already.", choices), partial(answered, path))
+        forge.push_screen(
+            Question(f"{cells.clean(short_path(path))} exists already.", choices), partial(answered, path)
+        )
 
     forge.push_screen(Ask(_SAVE_QUESTION), named)

@@ -74,7 +74,7 @@ class Question(ModalScreen[str | None]):
 
 
 class Reading(ModalScreen[None]):
-    """A text to read: help, a command to copy. Any key that does not scroll closes it."""
+    """A text to read: help, a command to copy. Enter, q, Backspace or Esc closes it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "scroll(-1)", show=False),
@@ -109,16 +109,18 @@ class Ask(ModalScreen[str | None]):
     AUTO_FOCUS = "Input"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "close", show=False, priority=True)]
 
-    def __init__(self, question: str, value: str = "") -> None:
+    def __init__(self, question: str, value: str = "", *, selected: bool = False) -> None:
+        """`selected`: what is typed replaces `value`."""
         super().__init__()
         self._question = question
         self._value = value
+        self._selected = selected
 
     def compose(self) -> ComposeResult:
         """The question and the line."""
         with Vertical(classes="dialog"):
             yield Static(Text(self._question), markup=False, classes="dialog-text")
-            yield Input(self._value, select_on_focus=False)
+            yield Input(self._value, select_on_focus=self._selected)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Give the line."""

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from rich.text import Text
 
 from forge_tui.tui.bindings import actions_of
 from forge_tui.tui.screens.dialogs import Reading
 
 _TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare"}
+# What the border, the padding and the scrollbar of a `Reading` take, and the widest that it becomes.
+_FRAME, _WIDEST = 7, 90
+_LEAST = 20
 
 
-def help_screen(screen: str) -> Reading:
-    """The keys of one screen, by group."""
+def help_screen(screen: str, width: int) -> Reading:
+    """The keys of one screen, by group, for a terminal `width` cells wide."""
     text = Text()
     text.append(f"{_TITLES.get(screen, screen)}: keys", style="bold")
-    text.append("   (any key closes; arrows scroll)\n")
+    text.append("   (arrows scroll, Enter closes)\n")
     actions = actions_of(screen)
     groups = dict.fromkeys(action.group for action in actions)
-    width = max(len(action.key_text) for action in actions)
+    keys = max(len(action.key_text) for action in actions)
+    room = max(_LEAST, min(_WIDEST, int(0.98 * width)) - _FRAME - keys - 4)
     for group in groups:
         text.append(f"\n{group}\n", style="bold underline")
         for action in actions:
             if action.group == group:
-                text.append(f"  {action.key_text.ljust(width)}", style="bold")
-                text.append(f"  {action.help}\n")
+                text.append(f"  {action.key_text.ljust(keys)}", style="bold")
+                lines = textwrap.wrap(action.help, room)
+                text.append("  " + f"\n{' ' * (keys + 4)}".join(lines) + "\n")
     return Reading(text)

@@ -51,6 +51,10 @@ class ModelScreen(ChartKeys, ForgeScreen):
         """Which model is shown."""
         return self._model_name
 
+    def chosen_models(self) -> set[str]:
+        """This one."""
+        return {self._model_name}
+
     def compose_body(self) -> ComposeResult:
         """Two lines, the curve, the text."""
         glyphs = self.forge.glyphs
@@ -59,9 +63,8 @@ class ModelScreen(ChartKeys, ForgeScreen):
         yield Chart(glyphs=glyphs, id="curve")
         yield Document(only_ascii=glyphs.ascii, id="document")
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Fill in what is known, then read the rest beside the UI."""
-        super().on_mount()
         self.document.focus()
         self.restore_chart()
         self.show(self.forge.snapshot)

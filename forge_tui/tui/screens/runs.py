@@ -21,6 +21,7 @@ from forge_tui.tui.screens.dialogs import Ask, Choice
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
+from forge_tui.tui.widgets.run_columns import short_path
 from forge_tui.tui.widgets.run_list import RunList
 
 LOOK_SECONDS = 2.0
@@ -58,9 +59,8 @@ class RunsScreen(ForgeScreen):
         detail.can_focus = False
         yield detail
 
-    def on_mount(self) -> None:
+    def begin(self) -> None:
         """Look for runs, and again every now and then."""
-        super().on_mount()
         self.runs.focus()
         self.look()
         self.set_interval(LOOK_SECONDS, self.look)
@@ -247,8 +247,10 @@ class RunsScreen(ForgeScreen):
 
     def on_key(self, event: Key) -> None:
         """Esc closes the line of the filter and clears it."""
+        if event.key != "escape" or not self.is_there:
+            return
         entry = self.query_one("#filter", Input)
-        if event.key == "escape" and entry.has_focus:
+        if entry.has_focus:
             event.stop()
             entry.value = ""
             self.runs.set_filter("")
@@ -355,7 +357,9 @@ class RunsScreen(ForgeScreen):
             return
         count = look.entry.models
         models = f"{count} model{'' if count == 1 else 's'}"
-        question = f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {path}"
+        question = (
+            f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {short_path(path)}"
+        )
         choices = (Choice("d", "Delete", "delete"), Choice("b", "Back", "back"))
         if await self.forge.ask(question, choices, "back") != "delete":
             return

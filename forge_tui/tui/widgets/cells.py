@@ -12,6 +12,8 @@ from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
 
 NUMBER_CELLS = 6
+# Our own punctuation: what comes from elsewhere may hold anything.
+_PLAIN = str.maketrans({"…": "~", "×": "x", "—": "-", "–": "-", "·": "-", "←": "<", "→": ">", "‘": "'", "’": "'"})
 _VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f]")
 
 
@@ -19,12 +21,12 @@ def clean(text: str, only_ascii: bool = False) -> str:
     """`text` from a run or an exception as one line that cannot steer the terminal.
 
     Variation selectors go too: terminals disagree on whether they make a character two cells wide. `only_ascii` puts
-    `?` for what such a terminal cannot show.
+    a plain character, or `?`, for what such a terminal cannot show.
     """
     if text.isascii() and text.isprintable():
         return text
     text = _VARIATION_SELECTORS.sub("", printable(text))
-    return text.encode("ascii", "replace").decode("ascii") if only_ascii else text
+    return text.translate(_PLAIN).encode("ascii", "replace").decode("ascii") if only_ascii else text
 
 
 def width_of(text: str) -> int:

@@ -137,7 +137,7 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         self._redraw()
 
     def explain(self, text: str) -> None:
-        """Say why there is nothing to draw yet."""
+        """Say `text` while there is no curve to draw."""
         if text != self.empty_text:
             self.empty_text = text
             self._redraw()

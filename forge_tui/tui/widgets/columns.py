@@ -17,6 +17,7 @@ NAME_LONGEST = 64
 _NAME_COMFORTABLE = 18
 _NAME_TIGHT = 14
 _BAR_COMFORTABLE, _BAR_TIGHT = 4, 3
+_BAR_LEAST = 2
 _EXCEPTION = re.compile(r"^[\w.]+$")
 
 Run = tuple[str, str]
@@ -99,6 +100,13 @@ def plan(width: int, name_cells: int, most_epochs: int, hidden: frozenset[str] =
             more = max(0, min(spare, most - sizes[key]))
             sizes[key] += more
             spare -= more
+    # A name cut by a cell or two tells more than a bar beside the numbers that it is drawn from.
+    lacking, bar_cells = min(wanted, _NAME_COMFORTABLE) - sizes["name"], sizes["epoch"] - numbers
+    if 0 < lacking <= bar_cells:
+        left = bar_cells - lacking
+        sizes["name"] += lacking
+        sizes["epoch"] = numbers + (left if left > _BAR_LEAST else 0)
+        spare = width - _total(columns, sizes)
     air = min(2, spare // len(columns))
     return Layout(
         width=width,

@@ -11,17 +11,30 @@ from forge_tui.tui.widgets.line import Line
 class FooterLine(Line):
     """`p Pause  s Stop … ? Help  q Quit`; what does not fit leaves from the middle, help and quit stay."""
 
-    def __init__(self, actions: tuple[Action, ...], *, id: str | None = None) -> None:
+    def __init__(self, actions: tuple[Action, ...], screen: str = "", *, id: str | None = None) -> None:
+        """`screen` is where it stands: the key that leads there is left out."""
         super().__init__(id=id)
-        self._actions = tuple(action for action in actions if action.footer)
+        self._actions = tuple(action for action in actions if action.footer and action.id != f"show_{screen}")
+        self._live: bool | None = None
+
+    def show_for(self, live: bool | None) -> None:
+        """Show the keys that make sense for a live or an ended run, or without one (None)."""
+        if live is not self._live:
+            self._live = live
+            self._fit()
 
     def on_resize(self) -> None:
         """Fit the keys into the new width."""
-        last = [action for action in self._actions if action.id in ("help", "leave")]
-        first = [action for action in self._actions if action not in last]
+        self._fit()
+
+    def _fit(self) -> None:
+        actions = [action for action in self._actions if action.live is None or action.live is self._live]
+        last = [action for action in actions if action.id in ("help", "leave")]
         room = self.size.width - sum(len(_label(action)) + 2 for action in last)
         text = Text()
-        for action in first:
+        for action in actions:
+            if action in last:
+                continue
             if room < len(_label(action)) + 2:
                 break
             room -= len(_label(action)) + 2

@@ -14,7 +14,6 @@ from textual.widgets import Input
 
 from forge_tui.tui.form_source import Draft
 from forge_tui.tui.glyphs import Glyphs
-from forge_tui.tui.screens import configure_dialogs as dialogs
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line, joined
 from forge_tui.tui.widgets.settings_list import SettingsList
@@ -194,6 +193,7 @@ class FormPanel(Vertical):
         if form is None or key is None or self.pane.is_open:
             return
         from forge_tui.tui.form_fields import DATASET, TARGET, WORKERS, is_choice
+        from forge_tui.tui.screens import configure_dialogs as dialogs
 
         found = form.dataset_found
         if key.is_switch or is_choice(key):

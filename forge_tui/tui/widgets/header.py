@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import shutil
 import socket
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
 from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import Snapshot
-from forge_tui.resources.monitor import ResourceSample
+from forge_tui.progress.snapshot import RunInfo, Snapshot
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line, joined
 
+if TYPE_CHECKING:
+    from forge_tui.resources.monitor import ResourceSample
+
 GIB = 1 << 30
-# Older than this, the data is marked: the runner writes a sign of life every second.
-STALE_SECONDS = 5.0
+_COUNTS = re.compile(r"^\d+ instead of \d+: ")
 
 _STATE_STYLES = {
     RunState.RUNNING: "green", RunState.QUEUED: "cyan", RunState.STOPPING: "yellow", RunState.PAUSED: "yellow",
@@ -73,7 +77,8 @@ class HeaderLine(Line):
             eta = snapshot.eta_seconds
             when = "" if eta is None else time.strftime(" (%H:%M)", time.localtime(snapshot.time + eta))
             parts.append(f"ETA {cells.short_duration(eta, self._glyphs)}{when}")
-            parts.append(f"data {snapshot.age:.1f}s" if snapshot.age < 60 else f"data {snapshot.age / 60:.0f} min old")
+            # Whole seconds: a finer age is another one each time, and says no more.
+            parts.append(f"data {int(snapshot.age)}s" if snapshot.age < 60 else f"data {snapshot.age / 60:.0f} min old")
         else:
             parts.append(f"took {cells.short_duration(snapshot.elapsed_seconds, self._glyphs)}")
         return "  ".join(parts)
@@ -82,24 +87,30 @@ class HeaderLine(Line):
 class ResourceLine(Line):
     """CPU, memory, disk and workers in one line."""
 
-    HISTORY = 8
+    HISTORY = 5
 
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__("CPU …  MEM …", id=id)
         self._glyphs = glyphs
         self._history: list[float] = []
+        self._drawn: tuple[ResourceSample | None, RunInfo | None, int, tuple[float, ...]] | None = None
 
-    def add(self, sample: ResourceSample) -> None:
-        """Take in a sample for the small curve."""
-        self._history = [*self._history[-self.HISTORY + 1 :], sample.cpu_percent]
+    def show_curve(self, percent: Sequence[float]) -> None:
+        """Take in the use of the CPUs until now, the newest last, for the small curve."""
+        self._history = list(percent[-self.HISTORY :])
 
     def draw(self, sample: ResourceSample | None, snapshot: Snapshot | None) -> None:
         """Draw what is known."""
+        width = max(20, self.size.width or self.app.size.width)
+        known = (sample, None if snapshot is None else snapshot.run, width, tuple(self._history))
+        if known == self._drawn:
+            return
+        self._drawn = known
         text = Text()
         if sample is not None:
             busy = "bold red" if sample.others_cpu_percent > 80 else ""
             text.append(f"CPU {sample.cpu_percent:.0f}%", style=busy)
-            text.append(spark(self._history[-5:], 100.0, self._glyphs))
+            text.append(spark(self._history, 100.0, self._glyphs))
             used, limit = sample.memory_used / GIB, sample.memory_limit / GIB
             text.append(f" MEM {used:.1f}/{limit:.0f}G", style="bold red" if sample.memory_percent > 90 else "")
         else:
@@ -108,9 +119,13 @@ class ResourceLine(Line):
         text.append(f" DISK {disk_free(where)}")
         if snapshot is not None:
             run = snapshot.run
-            text.append(f"  workers {run.workers}/{run.requested}: {printable(run.limit_reason)}")
-        width = max(20, self.size.width or self.app.size.width)
+            text.append(f"  workers {run.workers}/{run.requested}: {printable(without_counts(run.limit_reason))}")
         self.show(joined(text, Text(" i resources"), width))
+
+
+def without_counts(reason: str) -> str:
+    """A limit's reason without its `2 instead of 3: `, where the two numbers stand beside it already."""
+    return _COUNTS.sub("", reason)
 
 
 def spark(values: list[float], top: float, glyphs: Glyphs) -> str:

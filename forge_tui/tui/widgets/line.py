@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.text import Text
+from textual.geometry import Region
 from textual.widget import Widget
 
 
@@ -24,10 +26,10 @@ class Line(Widget):
 
     def show(self, text: str | Text) -> None:
         """Show another text; markup in it is not interpreted."""
-        new = _plain(text)
-        if new != self._text or new.spans != self._text.spans:
+        new, old = _plain(text), self._text
+        if new != old or new.spans != old.spans:
             self._text = new
-            self.refresh()
+            self.refresh(*_differing(old, new, self.size.width))
 
     def render(self) -> Text:
         """The text; with plain characters only where the app draws so."""
@@ -39,6 +41,22 @@ class Line(Widget):
             plain.append("~")
         plain.plain = plain.plain.replace("…", "~").replace("×", "x").replace("—", "-").replace("·", "-")
         return plain
+
+
+def _differing(old: Text, new: Text, width: int) -> tuple[Region, ...]:
+    """The part of the line in which two texts differ; nothing (all of it) where styles or places may differ too."""
+    before, after = old.plain, new.plain
+    if (
+        (old.spans, old.style) != (new.spans, new.style)
+        or len(before) != len(after)
+        or old.cell_len != new.cell_len
+        or new.cell_len > width
+    ):
+        return ()
+    first = next(at for at, (one, other) in enumerate(zip(before, after, strict=True)) if one != other)
+    last = next(at for at in range(len(after), 0, -1) if before[at - 1] != after[at - 1])
+    start, end = cell_len(after[:first]), cell_len(after[:last])
+    return (Region(start, 0, end - start, 1),)
 
 
 def _plain(text: str | Text) -> Text:

@@ -58,7 +58,8 @@ class LogPane(ScrollView, can_focus=True):
         follows = self._follows
         self.virtual_size = Size(self.size.width, len(self._lines))
         if follows:
-            self.scroll_to(y=self.max_scroll_y, animate=False, immediate=True)
+            # Forced: before the next layout Textual does not know yet that there is anything to scroll.
+            self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
             self._follows = True
         self.refresh()
 

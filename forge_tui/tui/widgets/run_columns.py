@@ -153,6 +153,7 @@ def models_text(entry: KnownRun, only_ascii: bool = False) -> str:
 def short_path(path: Path) -> str:
     """A path as people write it: `~` for the home directory."""
     try:
-        return f"~/{path.relative_to(Path.home())}"
+        home = Path.home()
+        return "~" if path == home else f"~/{path.relative_to(home)}"
     except (ValueError, RuntimeError):
         return str(path)

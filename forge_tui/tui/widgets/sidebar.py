@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
 
 from forge_tui.progress.snapshot import Snapshot
-from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.monitor import ResourceSample
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
-from forge_tui.tui.widgets.header import GIB, disk_free, here, spark
+from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_counts
 from forge_tui.tui.widgets.text_panel import TextPanel
+
+if TYPE_CHECKING:
+    from forge_tui.resources.hardware import SystemResources
+    from forge_tui.resources.monitor import ResourceSample
 
 _CURVE = 24
 
@@ -27,14 +31,15 @@ class Sidebar(Container, can_focus=False):
         self._glyphs = glyphs
         self._panel = TextPanel("Looking at the machine…")
         self._cpu: list[float] = []
+        self._drawn: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
         """The one text."""
         yield self._panel
 
-    def add(self, sample: ResourceSample) -> None:
-        """Take in a sample for the curve."""
-        self._cpu = [*self._cpu[-_CURVE + 1 :], sample.cpu_percent]
+    def show_curve(self, percent: Sequence[float]) -> None:
+        """Take in the use of the CPUs until now, the newest last."""
+        self._cpu = list(percent[-_CURVE:])
 
     def draw(
         self,
@@ -44,6 +49,10 @@ class Sidebar(Container, can_focus=False):
         suggestion: str,
     ) -> None:
         """Draw what is known; `suggestion` is what the resource rules say, in words."""
+        known = (sample, detected, None if snapshot is None else snapshot.run, suggestion)
+        if known == self._drawn:
+            return
+        self._drawn = known
         text = Text()
         if sample is not None:
             self._cpu_part(text, sample)
@@ -55,7 +64,7 @@ class Sidebar(Container, can_focus=False):
         if snapshot is not None:
             run = snapshot.run
             _entry(text, "WORKERS", f"{run.workers} of {run.requested}, {run.threads} thread" + "s" * (run.threads > 1))
-            text.append(f"{printable(run.limit_reason)}\n", style="dim")
+            text.append(f"{printable(without_counts(run.limit_reason))}\n", style="dim")
             if run.limit_hint:
                 text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
         if suggestion:
@@ -91,7 +100,11 @@ class Sidebar(Container, can_focus=False):
 
     def _pressure_part(self, text: Text, sample: ResourceSample) -> None:
         if sample.pressure:
-            told = "  ".join(f"{one.resource} {one.some_percent:.0f}%" for one in sample.pressure)
+            # All three fit the sidebar's 30 cells.
+            names = {"memory": "mem"}
+            told = " ".join(
+                f"{names.get(one.resource, one.resource)} {one.some_percent:.0f}%" for one in sample.pressure
+            )
             _entry(text, "PRESSURE", told)
 
     def _gpu_part(self, text: Text, detected: SystemResources | None) -> None:

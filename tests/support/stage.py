@@ -1,0 +1,399 @@
+"""The whole scheduler on a stage: no process is started, and the test says what every worker does and when.
+
+The scheduler runs in a thread and stands still whenever it would wait: a test moves it on by `turn`. Time stands still
+too, unless the test moves it.
+"""
+
+from __future__ import annotations
+
+import queue
+import selectors
+import signal
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from forge_tui.progress import events as happened
+from forge_tui.progress.events import Event, to_record
+from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.monitor import ResourceSample
+from forge_tui.resources.policy import GIB, OtherRuns
+from forge_tui.resources.usage import CpuUsage
+from forge_tui.runner.governor import Governor
+from forge_tui.runner.journal import Journal
+from forge_tui.runner.local import Worker
+from forge_tui.runner.machine import Look
+from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.prepare import allowed_workers
+from forge_tui.runner.scheduler import Scheduler
+from forge_tui.runs import commands
+from forge_tui.runs.claims import Claims
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.store import RunStore
+from forge_tui.settings.schema import from_plain
+from forge_tui.training.job import Job
+from forge_tui.training.wire import LineBuffer
+
+M = TrainingPhase
+_SECONDS = 30.0
+
+
+def machine_state(available: float = 60.0, others: float = 5.0, **changes: Any) -> SystemResources:
+    """A machine of 8 CPUs and 64 GB with `available` GB, `others` percent busy with others' work."""
+    values = {
+        "cpu_count": 8, "memory_gb": 64.0, "available_memory_gb": available, "cpu_usage_percent": others,
+        "others_cpu_percent": others, "recommended_workers": 4, "memory_per_worker_gb": 8.0, **changes,
+    }  # fmt: skip
+    return SystemResources(**values)
+
+
+class Actor:
+    """Plays one worker: what its trainer would tell, and what it is told."""
+
+    def __init__(self, stage: Stage, worker: Worker, told: socket.socket) -> None:
+        self._stage = stage
+        self._told = told
+        self._buffer = LineBuffer()
+        self.worker = worker
+        self.phase = M.QUEUED
+        self.heard: list[str] = []
+        self.epoch = stage.journal.models[self.index].checkpoint_epoch
+
+    @property
+    def index(self) -> int:
+        """The model's number."""
+        return self.worker.job.index
+
+    @property
+    def is_told_to_go(self) -> bool:
+        """Whether it was killed, or told to stop."""
+        self.listen()
+        return self.worker.killed or "stop" in self.heard
+
+    def listen(self) -> list[str]:
+        """All commands it was sent."""
+        with suppress(BlockingIOError, OSError):
+            while data := self._told.recv(1 << 16):
+                self.heard += [message["command"] for message in self._buffer.feed(data)]
+        return self.heard
+
+    def leave(self) -> None:
+        """Close its side."""
+        self._told.close()
+
+    # What it tells: each is an action for `Stage.turn`
+
+    def says(self, **message: Any) -> Callable[[], None]:
+        """One message."""
+        return lambda: self.worker.on_message(self.worker, message)
+
+    def tells(self, event: Event) -> Callable[[], None]:
+        """One event."""
+        return self.says(**to_record(event, "run"))
+
+    def enters(self, *phases: TrainingPhase) -> list[Callable[[], None]]:
+        """The model goes through `phases`."""
+        found = []
+        for phase in phases:
+            about = self._about()
+            found.append(self.tells(happened.PhaseChanged(phase=phase, previous=self.phase, **about)))
+            self.phase = phase
+        return found
+
+    def begins(self) -> list[Callable[[], None]]:
+        """Data and model are there, training begins."""
+        started = happened.ModelStarted(
+            config={"learning_rate": 0.1}, seed=self.worker.job.seed, parameters=7, worker=4711, device="cpu",
+            threads=1, **self._about(),
+        )  # fmt: skip
+        return [*self.enters(M.INITIALIZING), self.tells(started), *self.enters(M.TRAINING)]
+
+    def trains(self) -> list[Callable[[], None]]:
+        """One epoch of 20 steps."""
+        self.epoch += 1
+        return [
+            self.tells(
+                happened.EpochFinished(
+                    epoch=self.epoch, epochs=self._stage.epochs, step=20 * self.epoch, loss=1 / self.epoch,
+                    best_loss=1 / self.epoch, seconds=0.5, steps_per_second=40.0, **self._about(),
+                )
+            )
+        ]  # fmt: skip
+
+    def saves(self) -> list[Callable[[], None]]:
+        """A checkpoint."""
+        saved = happened.CheckpointSaved(
+            epoch=self.epoch, step=20 * self.epoch, path="checkpoint", bytes=1_000, seconds=0.01, **self._about()
+        )
+        return [*self.enters(M.CHECKPOINTING), self.tells(saved), *self.enters(M.TRAINING)]
+
+    def stops(self) -> list[Callable[[], None]]:
+        """A checkpoint, then the end, as it was told."""
+        saved = self.saves() if self.phase in (M.TRAINING, M.PAUSED) else []
+        return [*saved, self.says(outcome="stopped"), self.exits(0)]
+
+    def completes(self) -> list[Callable[[], None]]:
+        """The model is done."""
+        began = self.begins() if self.phase is M.QUEUED else []
+        self.epoch = self._stage.epochs
+        saved = [*self.saves(), *self.enters(M.SAVING)]
+        done = happened.ModelCompleted(path=f"run/{self.worker.job.model}", loss=0.1, **self._about())
+        return [
+            *began, *saved, self.tells(done), *self.enters(M.COMPLETED), self.says(outcome="completed"), self.exits(0),
+        ]  # fmt: skip
+
+    def fails(self, kind: str = "exception", message: str = "ValueError: broken") -> list[Callable[[], None]]:
+        """Training raises."""
+        return [self.tells(happened.ModelFailed(kind=kind, message=message, **self._about())), self.exits(1)]
+
+    def exits(self, status: int) -> Callable[[], None]:
+        """The process is gone (negative: by a signal)."""
+        return lambda: self._stage.launcher.finish(self.worker, status)
+
+    def _about(self) -> dict[str, Any]:
+        job = self.worker.job
+        return {"time": self._stage.wall(), "model": job.model, "index": job.index, "attempt": job.attempt}
+
+
+class Stage:
+    """A run of `models` models, of which the rules allow `requested` at once. Use it as a context manager."""
+
+    epochs = 10
+
+    def __init__(
+        self,
+        base: Path,
+        *,
+        models: int = 3,
+        requested: int = 2,
+        resources: SystemResources | None = None,
+        waits: Callable[[], str | None] = lambda: None,
+        **settings: dict[str, Any],
+    ) -> None:
+        self.directory = RunDirectory(base / "run")
+        self.directory.create()
+        plain: dict[str, dict[str, Any]] = {
+            "training": {"training_mode": "parallel", "max_parallel_workers": requested, "epochs": self.epochs},
+            "run": {"models": models, "hang_seconds": 0.0},
+            "resources": {"policy": "dedicated"},
+        }
+        for table, values in settings.items():
+            plain.setdefault(table, {}).update(values)
+        self.settings = from_plain(plain)
+        self.now = 1_000.0
+        info = RunInfo(
+            run="run", path=str(self.directory.path), mode=self.settings.training.training_mode, policy="dedicated",
+            model_type="planner", models=models, epochs=self.epochs, created=1.0,
+        )  # fmt: skip
+        self.first_info = info
+        self.first_models = [
+            ModelState(name=f"planner_{index}", index=index, seed=index, epochs=self.epochs)
+            for index in range(1, models + 1)
+        ]
+        self.store = RunStore.create(self.directory.database, info, self.first_models)
+        self.journal = Journal(self.store, info, self.first_models, self.wall)
+        self.machine = _StageMachine(self, resources or machine_state())
+        self.launcher = _StageLauncher(self)
+        self.claims = Claims(self.directory, base / "state")
+        limit = allowed_workers(self.settings, self.machine.latest.resources, OtherRuns(), 1)
+        self.journal.limit(limit)
+        self.governor = Governor(self.settings.resources, limit, mode=info.mode, threads=1, estimate=GIB // 10)
+        self._selector = _Turns()
+        self.base_job = _job(self)
+        self.scheduler = Scheduler(
+            self.directory, self.settings, self.base_job, self.journal, self.launcher, self.governor, self.machine,
+            Neighbours(self.claims, 1), self._selector, lambda: self.now,
+        )  # fmt: skip
+        self._waits = waits
+        self.state: RunState | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="scheduler", daemon=True)
+
+    def __enter__(self) -> Stage:
+        self._thread.start()
+        self._selector.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.state is None and self._failure is None:
+            self.turn(lambda: self.scheduler.kill("the test is over"))
+            while self.state is None:
+                self.turn(*[actor.exits(-signal.SIGKILL) for actor in self.actors])
+        self._thread.join()
+        self.claims.release()
+        self.store.close()
+
+    @property
+    def actors(self) -> list[Actor]:
+        """The workers that are alive, the newest last."""
+        return list(self.launcher.actors.values())
+
+    def actor(self, index: int) -> Actor:
+        """The worker that trains model `index`."""
+        return next(actor for actor in self.actors if actor.index == index)
+
+    def phase(self, index: int) -> TrainingPhase:
+        """Where a model stands."""
+        return self.journal.models[index].phase
+
+    def turn(self, *actions: Callable[[], None]) -> None:
+        """Let `actions` happen, and the scheduler look round until it waits again, or has ended."""
+        self._selector.give(list(actions))
+        self._selector.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    def look(self, resources: SystemResources | None = None, seconds: float = 2.0) -> None:
+        """`seconds` go by and the machine is looked at."""
+        self.now += seconds
+        self.machine.see(resources)
+        self.turn()
+
+    def command(self, name: str, **arguments: Any) -> str:
+        """Send a command as a viewer would; returns its id. It is taken by the next turn."""
+        return commands.send(self.directory, name, arguments, "test")
+
+    def answers(self, identity: str) -> list[tuple[str, str | None]]:
+        """How a command was answered: outcomes with their reasons."""
+        return [(one["outcome"], one["reason"]) for one in self.events("command") if one["id"] == identity]
+
+    def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """What is recorded so far."""
+        from forge_tui.runs.reader import RunReader
+
+        assert self.store.flush()
+        with RunReader(self.directory.database) as reader:
+            found = [record for _, record in reader.events(0, 100_000)]
+        return [record for record in found if kind is None or record["event"] == kind]
+
+    def wall(self) -> float:
+        """UNIX seconds."""
+        return 1_700_000_000.0 + self.now
+
+    def carry_out(self) -> RunState:
+        """What the runner does with the scheduler."""
+        return self.scheduler.run(self._waits)
+
+    def _run(self) -> None:
+        try:
+            self.state = self.carry_out()
+        except BaseException as error:  # raised again in the test's thread
+            self._failure = error
+        finally:
+            self._selector.end()
+
+
+class _StageLauncher:
+    """Starts actors instead of processes."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self.actors: dict[int, Actor] = {}
+        self.started: list[int] = []
+
+    def spawn(
+        self,
+        kind: str,
+        job: Job,
+        log: Path,
+        on_message: Callable[[Worker, dict[str, Any]], None],
+        on_exit: Callable[[Worker], None],
+    ) -> Worker:
+        assert kind == "train"
+        assert log.name == f"{job.model}.log"
+        assert job.index not in [actor.index for actor in self.actors.values()], "a model has two workers"
+        assert len(self.actors) < self._stage.governor.slots, "more workers than slots"
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        worker = Worker(len(self.started) + 1, job, ours, on_message, on_exit)
+        self.started.append(job.index)
+        self.actors[worker.id] = Actor(self._stage, worker, theirs)
+        return worker
+
+    def tick(self) -> None:
+        """There is no fork server that could have died."""
+
+    def close(self) -> None:
+        """All workers are ended."""
+        for actor in self.actors.values():
+            actor.leave()
+            actor.worker.channel.close()
+        self.actors.clear()
+
+    def finish(self, worker: Worker, status: int) -> None:
+        """A process is gone."""
+        self.actors.pop(worker.id).leave()
+        worker.status = status
+        worker.closed = True
+        worker.channel.close()
+        worker.on_exit(worker)
+
+
+class _StageMachine:
+    """A machine that is as the test says."""
+
+    def __init__(self, stage: Stage, first: SystemResources) -> None:
+        self._stage = stage
+        self.latest = Look(0, first)
+
+    def now(self) -> SystemResources:
+        """As last seen."""
+        return self.latest.resources
+
+    def see(self, resources: SystemResources | None) -> None:
+        """The next look."""
+        found = resources or self.latest.resources
+        available, limit = int(found.available_memory_gb * GIB), int(found.memory_gb * GIB)
+        usage = CpuUsage(found.cpu_usage_percent, found.others_cpu_percent or 0.0, (), 2.0)
+        sample = ResourceSample(
+            time=self._stage.wall(), cpu_percent=usage.percent, others_cpu_percent=usage.others_percent, per_core=(),
+            memory_used=limit - available, memory_available=available, memory_limit=limit, load_average=None,
+            pressure=found.pressure, usage=usage,
+        )  # fmt: skip
+        self.latest = Look(self.latest.number + 1, found, sample)
+
+
+class _Turns(selectors.BaseSelector):
+    """A selector that waits for the test instead of for files."""
+
+    def __init__(self) -> None:
+        self._given: queue.Queue[list[Callable[[], None]]] = queue.Queue()
+        self._standing: queue.Queue[None] = queue.Queue()
+
+    def give(self, actions: list[Callable[[], None]]) -> None:
+        """What happens next."""
+        self._given.put(actions)
+
+    def wait(self) -> None:
+        """Wait until the scheduler waits, or has ended."""
+        self._standing.get(timeout=_SECONDS)
+
+    def end(self) -> None:
+        """The scheduler has ended."""
+        self._standing.put(None)
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._standing.put(None)
+        return [(selectors.SelectorKey(0, 0, 0, action), 0) for action in self._given.get()]
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        raise NotImplementedError("nothing on the stage has a file")
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        raise NotImplementedError("nothing on the stage has a file")
+
+    def get_map(self) -> dict[Any, selectors.SelectorKey]:
+        return {}
+
+
+def _job(stage: Stage) -> Job:
+    return Job(
+        run="run", directory=str(stage.directory.path), working_directory=str(stage.directory.path), model="planner_1",
+        index=1, attempt=1, seed=1, settings={}, threads=1, device="cpu",
+    )  # fmt: skip
