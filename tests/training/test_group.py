@@ -149,7 +149,7 @@ def test_a_model_leaves_its_group_without_harm(tmp_path: Path) -> None:
         single = SingleState(settings.training, dataset, seed, CPU)
         train(single, data, (seed,), STEPS)
         for name, tensor in single.tensors(0).items():
-            if name != "epochs/loss_sum":
+            if name.startswith(("weights/", "optimizer/", "filter/")):
                 own = group.tensors(number)[name]
                 torch.testing.assert_close(own, tensor, rtol=1e-9, atol=1e-9 * float(tensor.abs().max()), msg=name)
 
