@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import selectors
@@ -54,6 +55,12 @@ class Worker:
             except ProcessLookupError:
                 return
 
+    def kill_group(self) -> None:
+        """End the worker, whose fork server has died, with the processes that user code forked in it."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
 
 class LocalLauncher:
     """Starts workers and tells what they say and how they end.
@@ -69,15 +76,18 @@ class LocalLauncher:
         self._ids = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
+        self._is_ready = False
         self._starting: dict[int, Worker] = {}
         self.workers: list[Worker] = []
 
     def start(self) -> None:
         """Start the fork server. It imports torch in the background; requests wait for it."""
         ours, theirs = socket.socketpair()
+        self._is_ready = False
+        numbers = (str(theirs.fileno()), str(self._lock_fd))
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "forge_tui.training.forkserver", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "forge_tui.training.forkserver", *numbers],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self._lock_fd),
             )
@@ -136,7 +146,7 @@ class LocalLauncher:
             self._server.close()
             self._server = None
         if self._process is not None:
-            if not self.workers:
+            if not self._is_ready:
                 self._process.kill()  # it may still be importing torch, and has nobody to look after
             self._process.wait()
             self._process = None
@@ -151,6 +161,7 @@ class LocalLauncher:
             self._server_died()
             return
         message = received[0]
+        self._is_ready = True
         if "started" in message:
             worker = self._starting.pop(message["started"])
             worker.pid = message["pid"]
@@ -173,6 +184,7 @@ class LocalLauncher:
         self._process = None
         for worker in self.workers:
             worker.orphaned = True
+            worker.kill_group()
         self._starting.clear()
         if status > 0 and not any(worker.pid for worker in self.workers):
             raise ForgeError(

@@ -34,13 +34,11 @@ from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.settings.schema import Settings, from_plain, to_plain
-from forge_tui.training.job import Job
+from forge_tui.training.job import STOP_SIGNALS, Job
 from forge_tui.training.wire import receive_message, send_message
 
 _STARTING_LOG = "starting.log"
 _FLUSH_SECONDS = 5.0
-# Batch systems warn by any of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 class _Interrupted(ForgeError):
@@ -51,7 +49,7 @@ def main(channel_fd: int) -> int:
     """Serve the one request that comes over the channel; return the exit status."""
     channel = socket.socket(fileno=channel_fd)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    for number in _STOP_SIGNALS:
+    for number in STOP_SIGNALS:
         signal.signal(number, _interrupt)
     received = receive_message(channel)
     if received is None:
@@ -76,7 +74,7 @@ def main(channel_fd: int) -> int:
         leash = channel if request.leash else None
         if leash is None:
             channel.close()
-        state = supervise(opened, leash, _STOP_SIGNALS)
+        state = supervise(opened, leash, STOP_SIGNALS)
         stack.close()  # the directory is free: the user's command may resume, report or delete
         run = opened.settings.run
         problem = run_on_finish(

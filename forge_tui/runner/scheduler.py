@@ -285,7 +285,6 @@ class Scheduler:
             if held is not None:
                 self._tell_hold(held)
                 return
-            self._held.clear()
             self._start(self._queue.popleft())
 
     def _tell_hold(self, reason: str) -> None:
@@ -296,6 +295,7 @@ class Scheduler:
             self._journal.decide("hold", reason)
 
     def _start(self, index: int) -> None:
+        self._held.clear()
         model = self._journal.models[index]
         job = replace(
             self._base_job,
@@ -357,6 +357,7 @@ class Scheduler:
     def _on_exit(self, worker: Worker) -> None:
         index = worker.job.index
         attempt = self._running.pop(index)
+        self._held.clear()
         if self._journal.models[index].phase is TrainingPhase.COMPLETED:
             return
         if attempt.leaving == "cancelled":

@@ -5,7 +5,10 @@ touches no GPU: thread pools and CUDA contexts do not survive a fork. It is our 
 because that one cannot hand the run's lock to its children, reports children as dead when it dies itself, and
 starts a resource tracker that would outlive them.
 
-Protocol, over the socket whose number is the only argument: the runner sends
+What a worker leaves behind (a process that user code forked) is ended with it; one that has made itself a daemon is
+ended with the server. Only a worker keeps the run's lock: the second argument is its descriptor.
+
+Protocol, over the socket whose number is the first argument: the runner sends
 `{"id", "kind", "job", "options", "title", "nice"}` with two descriptors (the worker's own socket and its log); the
 server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal).
 It ends when the runner closes its side, and every worker ends with it.
@@ -23,24 +26,28 @@ import socket
 import sys
 from typing import Any
 
+import psutil
 from setproctitle import setproctitle
 
+from forge_tui.training.job import STOP_SIGNALS
 from forge_tui.training.wire import receive_message, send_message
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _OOM_SCORE = 500  # of 1,000; see proc_pid_oom_score_adj(5)
 
 
 def main() -> int:
     """Serve fork requests until the runner goes away."""
-    server = socket.socket(fileno=int(sys.argv[1]))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1):
+    server, lock = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
+    _adopt_orphans()
     _preload()
     setproctitle("forge-tui: fork server")
     send_message(server, {"ready": os.getpid()})
-    _serve(server)
-    return 0
+    _serve(server, lock)
+    os._exit(0)  # there is nothing to tidy up, and taking torch apart takes 100 ms
 
 
 def _preload() -> None:
@@ -52,7 +59,7 @@ def _preload() -> None:
     gc.freeze()  # collections in the children then leave the shared pages alone
 
 
-def _serve(server: socket.socket) -> None:
+def _serve(server: socket.socket, lock: int) -> None:
     wake_read, wake_write = os.pipe()
     os.set_blocking(wake_read, False)
     os.set_blocking(wake_write, False)
@@ -67,9 +74,9 @@ def _serve(server: socket.socket) -> None:
             if key.fileobj is server:
                 received = receive_message(server, max_fds=2)
                 if received is None:
-                    _end(children)
+                    _end()
                     return
-                children.add(_fork(server, (wake_read, wake_write), *received))
+                children.add(_fork(server, lock, (wake_read, wake_write), *received))
             else:
                 with contextlib.suppress(BlockingIOError):
                     os.read(wake_read, 4096)
@@ -77,24 +84,33 @@ def _serve(server: socket.socket) -> None:
 
 
 def _reap(server: socket.socket, children: set[int]) -> None:
-    while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
         if pid == 0:
             return
-        children.discard(pid)
-        send_message(server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+        if pid in children:
+            children.discard(pid)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)  # a group whose number nobody can have taken while it has members
+            send_message(server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
 
 
-def _end(children: set[int]) -> None:
-    for pid in children:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    for pid in children:
-        with contextlib.suppress(ChildProcessError):
-            os.waitpid(pid, 0)
+def _end() -> None:
+    """End every worker and, as they become ours when their parents end, all that workers ever started."""
+    while True:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
 
 
-def _fork(server: socket.socket, wake: tuple[int, int], request: dict[str, Any], fds: list[int]) -> int:
+def _fork(server: socket.socket, lock: int, wake: tuple[int, int], request: dict[str, Any], fds: list[int]) -> int:
     parent = os.getpid()
     pid = os.fork()
     if pid:
@@ -105,6 +121,8 @@ def _fork(server: socket.socket, wake: tuple[int, int], request: dict[str, Any],
     status = 70
     try:
         _die_with(parent)
+        os.setpgid(0, 0)  # to be found by: what user code forks
+        os.register_at_fork(after_in_child=lambda: _let_go(lock))
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         server.close()
@@ -128,6 +146,18 @@ def _fork(server: socket.socket, wake: tuple[int, int], request: dict[str, Any],
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose own has ended, so that they can be found (Linux; prctl(2))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _let_go(lock: int) -> None:
+    """A process that user code forks does not train: it must not hold the run directory after its worker's end."""
+    with contextlib.suppress(OSError):
+        os.close(lock)
 
 
 def _be_killed_first() -> None:

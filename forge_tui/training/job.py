@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +11,9 @@ from enum import StrEnum
 from typing import Any
 
 _LOOK_SECONDS = 0.05
+# Batch systems warn by any of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
+# Some warn every process of it: runner, fork server and workers all have to know them.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

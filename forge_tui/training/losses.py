@@ -59,7 +59,7 @@ class Validation:
 def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Validation:
     """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers."""
     loss_function = loss_of(task)
-    rows = _batch_rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1))
+    rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
     was_training = body.training
@@ -78,7 +78,7 @@ def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Va
 def validate_stacked(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor, *, models: int) -> list[Validation]:
     """As `validate`, of every model of a stack."""
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
-    rows = max(1, _batch_rows(inputs, widest) // models)
+    rows = max(1, _rows(inputs, widest) // models)
     total = torch.zeros(models, dtype=torch.float64, device=inputs.device)
     correct = torch.zeros(models, dtype=torch.int64, device=inputs.device)
     was_training = body.training
@@ -104,6 +104,11 @@ def _validation(task: Task, loss_sum: float, correct: int, samples: int) -> Vali
     return Validation(loss=loss)
 
 
-def _batch_rows(inputs: Tensor, widest: int) -> int:
+def validation_rows(inputs: Tensor, body: nn.Module) -> int:
+    """How many samples `validate` takes at once."""
+    return _rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1))
+
+
+def _rows(inputs: Tensor, widest: int) -> int:
     steps = inputs.shape[1] if inputs.dtype is torch.int64 else 1
     return max(1, min(_VALIDATION_ROWS, _VALIDATION_ELEMENTS // (widest * steps)))

@@ -20,13 +20,13 @@ class MemoryMeter:
 
     def __init__(self, device: str) -> None:
         self._on_gpu = device.startswith("cuda")
-        self._base = _status("VmHWM")
+        self._base = _status("VmRSS") or _peak_by_rusage()
+        self._peak_before = _status("VmHWM")  # in a process that was just forked the same
         self._told = 0
 
     def grown(self) -> dict[str, int] | None:
         """`memory` and on a GPU `gpu_memory`, or None while the cost is about what was told last."""
-        peak = _status("VmHWM") or _peak_by_rusage()
-        cost = max(0, peak - self._base)
+        cost = self.peak()
         if self._told and cost <= self._told * _STEP:
             return None
         self._told = cost
@@ -34,6 +34,15 @@ class MemoryMeter:
         if self._on_gpu:
             told["gpu_memory"] = torch.cuda.max_memory_reserved()
         return told
+
+    def peak(self) -> int:
+        """The most it has grown by so far."""
+        peak = _status("VmHWM") or _peak_by_rusage()
+        return self.now() if peak == self._peak_before else max(0, peak - self._base)
+
+    def now(self) -> int:
+        """What it has grown by at this moment, as far as the system tells."""
+        return max(0, _status("VmRSS") - self._base)
 
     def _copied(self) -> int:
         """Pages of the fork server that became this process's own by being written to; reading them takes 1 ms."""

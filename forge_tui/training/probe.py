@@ -13,12 +13,12 @@ from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.job import Job
+from forge_tui.training.memory_estimate import estimate
+from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState
 
-# What torch, its allocator and its thread pool take in a worker beside tensors; measured 60–90 MB.
-_BASE_BYTES = 96 << 20
 _WARM_UP_STEPS = 3
 
 
@@ -40,7 +40,10 @@ class Inspection:
 
 def inspect(job: Job) -> Inspection:
     """Read the data and build the model once. Raises `DataError` and `SettingsError` as training would."""
-    settings, dataset, state = _prepare(job)
+    meter = MemoryMeter(job.device)
+    settings, dataset = _load(job)
+    held, peak = meter.now(), meter.peak()
+    state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
     parameters = count_parameters(state.network)
     known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
     return Inspection(
@@ -50,7 +53,7 @@ def inspect(job: Job) -> Inspection:
         features=dataset.inputs.features,
         classes=None if known is None else len(known),
         task=dataset.task.value,
-        estimated_bytes=_estimate(settings, dataset, parameters),
+        estimated_bytes=estimate(settings.training, dataset, state.network, held=held, peak=peak),
     )
 
 
@@ -59,7 +62,8 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
 
     Trains a model that is thrown away. The process is left with the last candidate's thread count.
     """
-    settings, dataset, state = _prepare(job)
+    settings, dataset = _load(job)
+    state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
     data = PlacedData(dataset, state.network, settings.training.batch_size, state.loss_sum.device)
 
     def steps(limit: float, most: int | None = None) -> float:
@@ -84,22 +88,6 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
     return best
 
 
-def _prepare(job: Job) -> tuple[Settings, Dataset, SingleState]:
+def _load(job: Job) -> tuple[Settings, Dataset]:
     settings = from_plain(job.settings)
-    dataset = load_dataset(settings, Path(job.working_directory))
-    device = torch.device(job.device)
-    return settings, dataset, SingleState(settings.training, dataset, job.seed, device)
-
-
-def _estimate(settings: Settings, dataset: Dataset, parameters: int) -> int:
-    """Weights, gradients, optimizer and filter state, a checkpoint's copy, the data twice, and activations."""
-    training = settings.training
-    copies = 2 + (2 if training.optimizer != "sgd" else 1) + 1
-    if training.grokfast_enabled:
-        copies += 1 if training.grokfast_filter == "ema" else training.grokfast_window + 2
-    held = (dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets)
-    data = 3 * sum(tensor.numel() * tensor.element_size() for tensor in held if tensor is not None)
-    positions = dataset.train_inputs.shape[1] if dataset.vocabulary is not None else 16
-    rows = max(training.batch_size, min(dataset.validation_samples, 4096))
-    activations = rows * positions * 8 * (4 * int(parameters**0.5) + dataset.outputs) * 4
-    return _BASE_BYTES + 4 * parameters * copies + data + activations
+    return settings, load_dataset(settings, Path(job.working_directory))

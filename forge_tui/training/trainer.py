@@ -79,7 +79,7 @@ class Trainer:
         self._saved_step = 0
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_EPOCHS)
         self._is_warm = False
-        self._disk_problem: str | None = None
+        self._disk_problem: tuple[int | None, str] | None = None
         control.on_hold = self._hold
 
     def run(self) -> Outcome:
@@ -264,10 +264,8 @@ class Trainer:
             self._disk_problem = None
         except RunDirectoryError as error:
             self._enter(TrainingPhase.TRAINING)
-            if self._disk_problem != str(error):
-                what = f"{self._members[0].job.model} has no checkpoint at epoch {state.epoch}"
-                self._members[0].report.warn("disk", f"{what}: {error}; {otherwise}")
-            self._disk_problem = str(error)
+            what = f"{self._members[0].job.model} has no checkpoint at epoch {state.epoch}"
+            self._tell_disk(error, otherwise, f"{what}: {error}; {otherwise}")
 
     def _save_checkpoints(self, state: TrainingState) -> None:
         """Save and prune, unless this very step is saved already. Weights that are not finite are never saved."""
@@ -296,6 +294,13 @@ class Trainer:
 
     # --- the end
 
+    def _tell_disk(self, error: RunDirectoryError, otherwise: str, words: str) -> None:
+        """Warn once of what is wrong with the disk, and again when something else follows from it."""
+        problem = (error.errno, otherwise)
+        if problem != self._disk_problem:
+            self._disk_problem = problem
+            self._members[0].report.warn("disk", words)
+
     def _finish(self, state: TrainingState, dataset: Dataset) -> Outcome:
         """Write the last checkpoints and the models. Hours may hang on a disk that is full: wait for room."""
         while True:
@@ -309,10 +314,8 @@ class Trainer:
             except RunDirectoryError as error:
                 if error.errno not in _MAY_PASS:
                     raise
-                if self._disk_problem != str(error):
-                    self._disk_problem = str(error)
-                    model = self._members[0].job.model
-                    self._members[0].report.warn("disk", f"{model} is trained and waits to be written: {error}")
+                model = self._members[0].job.model
+                self._tell_disk(error, "waits", f"{model} is trained and waits to be written: {error}")
                 self._enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
             if not self._control.wait(_DISK_SECONDS):
                 return Outcome.STOPPED

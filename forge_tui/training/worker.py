@@ -20,11 +20,14 @@ from typing import Any
 
 from forge_tui.errors import ForgeError
 from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
-from forge_tui.training.job import Control, Job
+from forge_tui.training.job import STOP_SIGNALS, Control, Job
 from forge_tui.training.wire import LineBuffer, encode_line
 
 _PARENT_CHECK_SECONDS = 1.0
 _BEAT_SECONDS = 2.0
+# An exception may carry a whole tensor as text, and every record of the failure repeats it.
+_LONGEST_MESSAGE = 2_000
+_LONGEST_TRACEBACK = 50_000
 
 
 class Channel:
@@ -78,7 +81,7 @@ def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
     import torch
 
     channel, control = Channel(sock), Control()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: control.request_stop())
     threading.Thread(target=channel.listen, args=(control, parent), name="listen", daemon=True).start()
     job = Job.from_record(request["job"])
@@ -150,13 +153,28 @@ def classify(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ForgeError):
         return "exception", str(error)
     if isinstance(error, SystemExit):
-        return "exit", f"the training code called sys.exit({error.code!r})"
-    name = type(error).__name__
-    message = f"{name}: {error}" if str(error) else name
-    exhausted = isinstance(error, RuntimeError) and "alloc" in str(error) and "memory" in str(error)
+        return "exit", _shortened(f"the training code called sys.exit({error.code!r})", _LONGEST_MESSAGE)
+    name, words = type(error).__name__, _words(error)
+    message = _shortened(f"{name}: {words}" if words else name, _LONGEST_MESSAGE)
+    exhausted = isinstance(error, RuntimeError) and "alloc" in words and "memory" in words
     if exhausted or isinstance(error, MemoryError | torch.OutOfMemoryError):
         return "out_of_memory", message
     return "exception", message
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says; a user's own class may fail even at that."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"(it cannot be put in words: {type(another).__name__} in its __str__)"
+
+
+def _shortened(text: str, most: int) -> str:
+    """`text` with its middle left out where it has more than `most` characters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} … ({len(text) - most} characters are left out) … {text[-(most // 2) :]}"
 
 
 def failure(job: Job, error: BaseException) -> ModelFailed:
@@ -170,5 +188,5 @@ def failure(job: Job, error: BaseException) -> ModelFailed:
         attempt=job.attempt,
         kind=kind,
         message=message,
-        traceback=None if told else "".join(traceback.format_exception(error)),
+        traceback=None if told else _shortened("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK),
     )

@@ -1,0 +1,81 @@
+"""What training a model will take of memory, before anything was trained: data as measured, the rest counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from forge_tui.settings.schema import TrainingConfig
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.losses import loss_of, validation_rows
+from forge_tui.training.models.network import Network
+
+# What torch, its allocator and its thread pool take in a worker beside tensors; measured 40–90 MB.
+_BASE_BYTES = 64 << 20
+_ROWS = 2
+# Forward: an activation, its successor and a temporary; backward: beside what was saved two gradients of the largest.
+_ALIVE = 3
+
+
+def estimate(training: TrainingConfig, dataset: Dataset, network: Network, *, held: int, peak: int) -> int:
+    """Bytes that a worker will cost (`memory_meter`).
+
+    `held`, `peak`: what loading the data took in the end and in between. Runs a step on two samples and leaves no
+    gradients.
+    """
+    parameters = list(network.body.parameters())
+    weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)
+    data = _bytes_of(
+        tensor
+        for tensor in (
+            dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets,
+        )
+        if tensor is not None
+    )  # fmt: skip
+    saved, widest = _activations(network, dataset)
+    batch = min(training.batch_size, dataset.train_samples)
+    step = batch * (saved + _ALIVE * widest)
+    validating = 0
+    if dataset.validation_inputs is not None:
+        rows = min(len(dataset.validation_inputs), validation_rows(dataset.validation_inputs, network.body))
+        validating = _ALIVE * widest * rows
+    # The data once more as the model takes them, scaled.
+    training_takes = max(held, data) + data + weights * _copies(training) + 2 * largest + max(step, validating)
+    return _BASE_BYTES + max(peak, training_takes)
+
+
+def _copies(training: TrainingConfig) -> int:
+    """How many tensors of each weight's size there are: itself, its gradient, what optimizer and GrokFast remember."""
+    remembered = 2 if training.optimizer != "sgd" else int(training.momentum > 0)
+    if training.grokfast_enabled:
+        # The windowed average keeps every gradient of the window and their sum, in float64.
+        remembered += 1 if training.grokfast_filter == "ema" else training.grokfast_window + 2
+    return 2 + remembered
+
+
+def _activations(network: Network, dataset: Dataset) -> tuple[int, int]:
+    """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor."""
+    body = network.body
+    own = {parameter.untyped_storage().data_ptr() for parameter in body.parameters()}
+    device = next((parameter.device for parameter in body.parameters()), torch.device("cpu"))
+    # Copies: the storage of a view is all of the data.
+    inputs, targets = (part[:_ROWS].clone().to(device) for part in (dataset.train_inputs, dataset.train_targets))
+    inputs, targets = network.scale_features(inputs), network.scale_targets(targets)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor  # alive as long as the graph is: no address comes twice
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = loss_of(dataset.task)(body(inputs), targets)
+    del loss
+    return sum(kept.values()) // len(inputs), max(kept.values(), default=0) // len(inputs)
+
+
+def _bytes_of(tensors: Iterable[Tensor | nn.Parameter]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

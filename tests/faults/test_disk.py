@@ -1,0 +1,147 @@
+"""A disk that is full or takes no new files: the run goes on and loses nothing, or stops with its reason."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from disks import SmallDisk, read_only, small_disk
+from faulty import environment, planner
+from running import SMALL, epochs_of, forge, processes_of, wait_until, weights
+
+from forge_tui.session import Run
+
+EPOCHS = 60
+ARGUMENTS = ("--no-ui", "--epochs", str(EPOCHS), "--checkpoint-interval", "5", "--models", "1", *SMALL)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    base = tmp_path_factory.mktemp("disk")
+    with environment(base):
+        forge(*ARGUMENTS, "--output", base / "run")
+    return weights(base / "run")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path / "disk", 4) as disk:
+        yield disk
+        for process in processes_of(disk.path / "run"):
+            process.kill()
+
+
+def start(directory: Path, *arguments: str) -> psutil.Process:
+    """A run of slow epochs that is under way; returns its worker. Its phases are in `told` beside its directory."""
+    with environment(told_by(directory).parent, {1: {"do": "slow", "epoch": 1, "tell": str(told_by(directory))}}):
+        forge(*ARGUMENTS, *arguments, "--detach", "--output", directory)
+    wait_until(lambda: epochs_of(directory) >= 3, "three epochs")
+    return processes_of(directory, "cognate")[0]
+
+
+def told_by(directory: Path) -> Path:
+    """Where the worker tells its phases: on another disk than the run's."""
+    return (directory.parent if directory.parent.name != "disk" else directory.parents[1]) / "told"
+
+
+def times(directory: Path, line: str) -> int:
+    """How often the worker was in a phase, told by the beginning of the line."""
+    return sum(told.startswith(line) for told in told_by(directory).read_text(encoding="utf-8").splitlines())
+
+
+def wait_for_checkpoints(directory: Path, count: int) -> None:
+    """Wait until so many more have been begun."""
+    before = times(directory, "checkpointing")
+    wait_until(lambda: times(directory, "checkpointing") >= before + count, "checkpoints")
+
+
+def wait_for_the_end(directory: Path) -> None:
+    """Wait until the worker is done but for its files."""
+    wait_until(lambda: times(directory, "saving waits for the disk"), "the last epoch")
+
+
+def all_events(directory: Path) -> list[dict[str, Any]]:
+    with Run(directory) as run:
+        return [record for _, record in run.events()]
+
+
+def warnings(directory: Path) -> list[str]:
+    return [
+        record["message"]
+        for record in all_events(directory)
+        if record["event"] == "resource_warning" and record["kind"] == "disk"
+    ]
+
+
+def assert_complete(directory: Path, undisturbed: dict[str, bytes]) -> None:
+    forge("wait", directory)
+    assert weights(directory) == undisturbed
+    epochs = [record["epoch"] for record in all_events(directory) if record["event"] == "epoch_finished"]
+    assert epochs == list(range(1, EPOCHS + 1))
+
+
+def test_disk_that_fills_while_training_and_at_the_end_is_waited_for(
+    disk: SmallDisk, undisturbed: dict[str, bytes]
+) -> None:
+    directory = disk.path / "run"
+    start(directory)
+    disk.fill(leave=40 << 10)
+    wait_until(lambda: any("are left on the disk of" in told for told in warnings(directory)), "the alert")
+    disk.fill()
+    wait_for_checkpoints(directory, 3)  # two at least have failed
+    assert "cognate_planner_1" in forge("status", directory).stdout
+    disk.clear()
+    wait_until(lambda: any("has no checkpoint at epoch" in told for told in warnings(directory)), "the warning")
+    told = next(told for told in warnings(directory) if "has no checkpoint" in told)
+    assert "No space left on device; free some space on that disk; training goes on; the next" in told
+    disk.fill()
+    wait_for_the_end(directory)
+    assert not weights(directory)
+    forge("status", directory)
+    forge("report", directory)
+    disk.clear()
+    assert_complete(directory, undisturbed)
+    assert any("is trained and waits to be written" in told for told in warnings(directory))
+
+
+def test_stop_by_signal_while_the_disk_is_full_ends_with_its_reason_and_resumes(
+    disk: SmallDisk, undisturbed: dict[str, bytes]
+) -> None:
+    directory = disk.path / "run"
+    worker = start(directory)
+    (runner,) = processes_of(directory, "runner")
+    disk.fill()
+    refused = forge("stop", directory, status=4)
+    assert "No space left on device; free some space on that disk" in refused.stderr
+    runner.send_signal(signal.SIGTERM)
+    wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker to end")
+    disk.clear()
+    wait_until(lambda: not processes_of(directory), "the runner to end")
+    status = json.loads(forge("status", directory, "--json").stdout)
+    assert status["state"] == "stopped"
+    assert any("it stops without one" in told for told in warnings(directory))
+    forge("resume", directory, "--no-ui")
+    assert weights(directory) == undisturbed
+
+
+def test_full_disk_refuses_a_start_and_leaves_nothing(disk: SmallDisk) -> None:
+    disk.fill()
+    refused = forge(*ARGUMENTS, "--output", disk.path / "run", status=4)
+    assert "No space left on device" in refused.stderr
+    assert [path.name for path in disk.path.iterdir()] == ["filler"]
+
+
+def test_directory_that_becomes_read_only_is_waited_for(run_directory: Path, undisturbed: dict[str, bytes]) -> None:
+    start(run_directory)
+    wait_until(lambda: epochs_of(run_directory) >= 6, "the first checkpoint")
+    with read_only(run_directory, run_directory / "checkpoints" / planner(1), run_directory / "commands"):
+        wait_until(lambda: any("has no checkpoint at epoch" in told for told in warnings(run_directory)), "the warning")
+        assert "you may not write there" in forge("stop", run_directory, status=4).stderr
+        wait_for_the_end(run_directory)
+        assert not weights(run_directory)
+    assert_complete(run_directory, undisturbed)

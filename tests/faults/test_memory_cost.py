@@ -1,0 +1,99 @@
+"""What a worker says it costs, and what was expected of it before, against the kernel's own account."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
+from forge_tui.training.job import Job
+
+MIB = 1 << 20
+CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "small planner": ({"model_size": 2_000}, {}),
+    "large planner": ({"model_size": 8_000_000}, {}),
+    "large batch": ({"model_size": 1_000_000, "batch_size": 2_000}, {"samples": 4_000}),
+    "much data": ({"model_size": 10_000, "batch_size": 1_000}, {"samples": 100_000}),
+    "reasoner": ({"model_type": "reasoner", "model_size": 300_000, "batch_size": 200}, {}),
+    "memory": ({"model_type": "memory", "model_size": 1_000_000, "batch_size": 200}, {}),
+    "momentum": ({"model_size": 4_000_000, "optimizer": "sgd", "momentum": 0.9, "grokfast_enabled": True}, {}),
+}
+
+
+class Watched:
+    """Starts workers and keeps what they told, and what the kernel said of them whenever they told something."""
+
+    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
+        self._launcher, self._selector = launcher, selector
+
+    def run(self, kind: str, job: Job, log: Path) -> tuple[list[dict[str, Any]], int]:
+        """A worker's messages, and the most of its pages that were its own (bytes)."""
+        messages: list[dict[str, Any]] = []
+        own = [0]
+        ended: list[Worker] = []
+
+        def on_message(worker: Worker, message: dict[str, Any]) -> None:
+            messages.append(message)
+            own.append(private_bytes(worker.pid))
+
+        self._launcher.spawn(kind, job, log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1})
+        while not ended:
+            for key, _ in self._selector.select(0.1):
+                key.data()
+            self._launcher.tick()
+        assert ended[0].status == 0, log.read_text(encoding="utf-8")
+        return messages, max(own)
+
+
+def private_bytes(pid: int | None) -> int:
+    """Pages of a process that nobody else has; 0 once it has gone."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return 1024 * sum(map(int, re.findall(r"^Private_(?:Clean|Dirty): *(\d+)", text, re.MULTILINE)))
+
+
+@pytest.fixture(scope="module")
+def workers() -> Iterator[Watched]:
+    with (
+        selectors.DefaultSelector() as selector,
+        open(os.devnull, encoding="ascii") as lock,
+        closing(LocalLauncher(selector, lock.fileno(), 0)) as launcher,
+    ):
+        yield Watched(launcher, selector)
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this kernel does not tell what is private")
+@pytest.mark.parametrize("case", CASES)
+def test_measured_cost_is_right_and_the_estimate_within_reason(case: str, workers: Watched, tmp_path: Path) -> None:
+    training, data = CASES[case]
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    settings = Settings(
+        training=TrainingConfig(epochs=3, checkpoint_interval=1, **training),
+        data=DataSettings(**data),
+        run=RunSettings(output=str(directory.path)),
+    )
+    job = Job(
+        run="run", directory=str(directory.path), working_directory=str(tmp_path), model="cognate", index=1, attempt=1,
+        seed=0, settings=to_plain(settings), threads=1, device="cpu",
+    )  # fmt: skip
+    (found,), _own = workers.run("inspect", job, tmp_path / "log")
+    estimated = found["result"]["estimated_bytes"]
+    messages, own = workers.run("train", job, tmp_path / "log")
+    told = max(message["memory"] for message in messages if "memory" in message)
+    print(f"{case}: estimated {estimated / MIB:.0f}, told {told / MIB:.0f}, own at most {own / MIB:.0f} MiB")
+    # A peak, such as the making of the data, lies between two looks at the kernel's account.
+    assert own <= 1.1 * told
+    assert told <= 1.6 * own + 24 * MIB
+    assert 0.8 * told <= estimated <= 2.0 * told + 64 * MIB

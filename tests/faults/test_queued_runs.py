@@ -1,0 +1,102 @@
+"""Runs that wait for others (`--after`), what is run at their end, and two at once within the rules."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty import environment
+from running import SMALL, epochs_of, forge, processes_of, wait_until, weights
+
+from forge_tui.session import Run
+
+SHORT = ("--no-ui", "--detach", "--epochs", "2", "--models", "1", *SMALL)
+LONG = ("--no-ui", "--detach", "--epochs", "100000", "--models", "1", *SMALL)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Iterator[Path]:
+    """Holds the runs; whatever is left of them is ended."""
+    yield tmp_path
+    for directory in tmp_path.iterdir():
+        for process in processes_of(directory):
+            process.kill()
+
+
+def status(directory: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(forge("status", directory, "--json").stdout)
+    return found
+
+
+def reasons(directory: Path, state: str) -> list[str]:
+    """Why the run came into a state, each time."""
+    with Run(directory) as run:
+        records = [record for _, record in run.events()]
+    return [
+        record["reason"] for record in records if record["event"] == "run_state_changed" and record["state"] == state
+    ]
+
+
+def test_chain_of_three_goes_on_when_the_first_is_killed_and_one_that_waits_can_be_stopped(base: Path) -> None:
+    first, second, third, told = base / "first", base / "second", base / "third", base / "told"
+    forge(*LONG, "--output", first)
+    finish = ["/bin/sh", "-c", 'echo "$0 $1 $2 {other}" > ' + str(told), "{run}", "{state}", "{directory}"]
+    forge(*SHORT, "--output", second, "--after", first, "--set", f"run.on_finish={json.dumps(finish)}")
+    forge(*SHORT, "--output", third, "--after", second)
+    assert reasons(second, "queued") == ["waits until first has ended (--after)"]
+    assert status(third)["state"] == "queued"
+    assert processes_of(second, "fork server") == []  # what waits takes no memory
+    assert "it has not begun; stop ends it" in forge("pause", third, status=1).stderr
+    forge("stop", third)
+    forge("wait", third, status=1)
+    assert (status(third)["state"], status(second)["state"]) == ("stopped", "queued")
+    for process in processes_of(first):
+        process.kill()
+    forge("wait", second)
+    assert (status(first)["state"], status(second)["state"]) == ("died", "completed")
+    wait_until(told.exists, "the command at the end")
+    wait_until(lambda: told.read_text(encoding="utf-8"), "what it tells")
+    assert told.read_text(encoding="utf-8") == f"second completed {second} {{other}}\n"
+    forge("resume", third, "--no-ui")
+    assert weights(third) == weights(second)
+
+
+def test_deleted_predecessor_is_waited_for_no_longer(base: Path) -> None:
+    first, second = base / "first", base / "second"
+    forge(*LONG, "--output", first)
+    wait_until(lambda: epochs_of(first) >= 1, "an epoch")
+    left = processes_of(first)
+    forge(*SHORT, "--output", second, "--after", first)
+    shutil.rmtree(first)
+    forge("wait", second)
+    assert status(second)["state"] == "completed"
+    for process in left:
+        process.kill()
+    refused = forge(*SHORT, "--output", base / "third", "--after", first, status=None)
+    assert refused.returncode in (2, 4)
+    assert "first" in refused.stderr
+    assert not (base / "third").exists()
+
+
+def test_two_runs_of_one_user_keep_within_the_rules_together(base: Path) -> None:
+    """Four CPUs, half of them for our work: the first run has both workers, so one is left for the second."""
+    rules = ("--policy", "shared", "--set", "resources.memory_per_worker_gb=0.1", "--high-cpu-threshold", "100")
+    rules += ("--min-available-memory-gb", "0", "--mode", "parallel", "--workers", "2", "--models", "2")
+    with environment(base), pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support" / "faults"))
+        patch.setenv("MACHINE_CPUS", "4")
+        for name in ("one", "two"):
+            forge(*LONG, *rules, "--output", base / name)
+        one, two = status(base / "one"), status(base / "two")
+        assert (one["workers"], one["requested"]) == (2, 2)
+        assert (two["workers"], two["requested"], two["limited_by"]) == (1, 2, "other_runs")
+        assert two["limit_reason"] == (
+            "1 instead of 2: your other runs have 2 workers on 2 CPUs, and all your runs together may use 2 CPUs"
+        )
+        assert two["limit_hint"] == "--after RUN"
+        for name in ("one", "two"):
+            forge("kill", base / name)

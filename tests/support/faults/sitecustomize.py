@@ -1,0 +1,213 @@
+"""Faults inside a worker, as a user's own training code may have them. For tests: put this directory on PYTHONPATH.
+
+`WORKER_FAULTS` is a JSON object: NAME of a model → `{"do": FAULT, "epoch": n, "attempts": k}`. The fault comes about at
+the start of epoch n (NaN, slowness: in it) of the model's attempts 1…k (default: all). Only the fork server, and so
+its workers, are changed; without the variable nothing is. With `"tell": PATH` every phase is written there, too, with
+its reason: of a run whose own disk takes nothing.
+
+`CLOCK_FILE`: every process takes the time of day to be so many seconds from the real one as the file says. The
+monotonic clock goes on, as it does when somebody sets a machine's clock; libfaketime 0.9.10 cannot do that (told to
+leave the monotonic clock alone, it has every `time.sleep` of Python 3.11 fail with EINVAL).
+
+`MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+NOISE = "noise \x1b]0;owned\x07 \x1b[31m red \x00 \x9b2J end"
+HUGE = 3_000_000
+
+
+class Unprintable(Exception):
+    """An exception that cannot even say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+def _raise() -> None:
+    raise ValueError("the user's own loss function gave up")
+
+
+def _memory_error() -> None:
+    raise MemoryError("cannot allocate 1 TiB")
+
+
+def _torch_out_of_memory() -> None:
+    import torch
+
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def _sleep() -> None:
+    time.sleep(100_000)
+
+
+def _busy() -> None:
+    while True:
+        pass
+
+
+def _stuck_in_native_code() -> None:
+    ctypes.PyDLL(None).sleep(100_000)  # PyDLL keeps the interpreter's lock: no other thread gets on
+
+
+def _native_crash() -> None:
+    ctypes.string_at(0)
+
+
+def _stop_itself() -> None:
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def _leave_a_child() -> None:
+    if os.fork() == 0:
+        signal.pause()
+
+
+def _leave_a_daemon() -> None:
+    """A grandchild in a session of its own, as daemons are made."""
+    if (child := os.fork()) == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.pause()
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _leave_a_child_and_end() -> None:
+    _leave_a_child()
+    os._exit(5)
+
+
+def _leave_a_thread() -> None:
+    threading.Thread(target=time.sleep, args=(100_000,)).start()
+
+
+def _print_noise() -> None:
+    print(NOISE)
+    os.write(1, bytes(range(256)) * 16)
+    os.write(2, b"\xff\xfe no text \x1b[2J")
+    raise RuntimeError(f"{NOISE} \udcff [bold]no markup[/bold]")
+
+
+def _raise_unprintable() -> None:
+    raise Unprintable
+
+
+def _raise_huge() -> None:
+    raise ValueError("x" * HUGE)
+
+
+def _close_everything() -> None:
+    os.closerange(3, 4096)
+
+
+def _eat_memory(mebibytes: int) -> bytearray:
+    eaten = bytearray(mebibytes << 20)
+    eaten[::4096] = b"x" * len(eaten[::4096])
+    return eaten
+
+
+FAULTS = {
+    "raise": _raise,
+    "memory error": _memory_error,
+    "torch out of memory": _torch_out_of_memory,
+    "exit": lambda: sys.exit("enough"),
+    "_exit": lambda: os._exit(3),
+    "sleep": _sleep,
+    "busy": _busy,
+    "native hang": _stuck_in_native_code,
+    "native crash": _native_crash,
+    "stop": _stop_itself,
+    "child": _leave_a_child,
+    "daemon": _leave_a_daemon,
+    "child and end": _leave_a_child_and_end,
+    "thread": _leave_a_thread,
+    "noise": _print_noise,
+    "unprintable": _raise_unprintable,
+    "huge": _raise_huge,
+    "close": _close_everything,
+}
+
+
+def _install(plan: dict[str, dict]) -> None:
+    import torch
+
+    from forge_tui.training.reporter import Reporter
+    from forge_tui.training.trainer import Trainer
+
+    train_epoch = Trainer._train_epoch
+    kept = []
+
+    def with_faults(self, state, data):
+        job = self._members[0].job
+        fault = plan.get(job.model)
+        if fault is None or job.attempt > fault.get("attempts", 1 << 30) or state.epoch + 1 < fault["epoch"]:
+            return train_epoch(self, state, data)
+        if fault["do"] == "slow":
+            began = time.perf_counter()
+            done = train_epoch(self, state, data)
+            time.sleep(9 * (time.perf_counter() - began))
+            state.epoch_seconds *= 10
+            return done
+        if state.epoch + 1 == fault["epoch"]:
+            match fault["do"]:
+                case "nan":
+                    with torch.no_grad():
+                        next(state.network.body.parameters()).fill_(float("nan"))
+                case "eat":
+                    kept.append(_eat_memory(fault["mebibytes"]))
+                case name:
+                    FAULTS[name]()
+        return train_epoch(self, state, data)
+
+    Trainer._train_epoch = with_faults
+    enter = Reporter.enter
+
+    def and_tell(self, phase, reason=None):
+        if told := plan.get(self._job.model, {}).get("tell"):
+            with open(told, "a", encoding="utf-8") as file:
+                print(phase.value, reason, file=file)
+        enter(self, phase, reason)
+
+    Reporter.enter = and_tell
+
+
+def _pretend(cpus: int) -> None:
+    from forge_tui.resources import cgroups
+    from forge_tui.resources.probe import SystemProbe
+
+    SystemProbe.cpu_count = SystemProbe.online_cpus = lambda self: cpus
+    SystemProbe.affinity = lambda self: frozenset(range(cpus))
+    cgroups._READERS = {
+        version: tuple(reader for reader in readers if reader.controller == "memory")
+        for version, readers in cgroups._READERS.items()
+    }
+
+
+def _set_clock(file: str) -> None:
+    real, real_ns = time.time, time.time_ns
+
+    def offset() -> int:
+        with open(file, encoding="ascii") as text:
+            return int(text.read())
+
+    time.time = lambda: real() + offset()
+    time.time_ns = lambda: real_ns() + offset() * 1_000_000_000
+
+
+if "CLOCK_FILE" in os.environ:
+    _set_clock(os.environ["CLOCK_FILE"])
+if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
+    _pretend(int(os.environ["MACHINE_CPUS"]))
+if "WORKER_FAULTS" in os.environ and "forge_tui.training.forkserver" in sys.orig_argv:
+    _install(json.loads(os.environ["WORKER_FAULTS"]))
