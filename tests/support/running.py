@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -75,11 +75,17 @@ def processes_of(directory: Path, role: str = "") -> list[psutil.Process]:
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
                 continue
             title = " ".join(process.cmdline())
-            if title.startswith("forge-tui:") and role in title:
-                descriptors = Path(f"/proc/{process.pid}/fd")
-                if any(os.readlink(fd).startswith(lock) for fd in descriptors.iterdir()):
-                    found.append(process)
+            is_ours = title.startswith("forge-tui:") and role in title
+            if is_ours and any(target.startswith(lock) for target in _open_files(process.pid)):
+                found.append(process)
     return found
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    """What a process has open; a file that it closes meanwhile is left out, and nothing else with it."""
+    for descriptor in list(Path(f"/proc/{pid}/fd").iterdir()):
+        with contextlib.suppress(FileNotFoundError):
+            yield os.readlink(descriptor)
 
 
 def epochs_of(directory: Path, index: int = 1) -> int:
