@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         return _compare([arguments.run, *arguments.against], form)
     with session.attach(arguments.run) as attached:
         write_report(attached, form, sys.stdout)
+        for problem in attached.snapshot().problems:
+            print(f"warning: {problem}", file=sys.stderr)
     return 0
 
 

@@ -132,6 +132,7 @@ class RunInfo:
     device: str = "cpu"
     working_directory: str = ""
     version: str = ""
+    settings_sha256: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the record."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import selectors
 import signal
@@ -37,8 +38,8 @@ from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.training.job import STOP_SIGNALS, Job
 from forge_tui.training.wire import receive_message, send_message
 
-_STARTING_LOG = "starting.log"
 _FLUSH_SECONDS = 5.0
+_TRIES = 20
 
 
 class _Interrupted(ForgeError):
@@ -93,23 +94,20 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
         _answer(channel, _check(request, selector, stack))
         return None
 
-    undo = stack.enter_context(contextlib.ExitStack())
-    directory = _own_directory(request, undo)
-    setproctitle(f"forge-tui: runner {directory.id}")
-    if not directory.lock.exists():
-        undo.callback(directory.lock.unlink, missing_ok=True)
-    lock = RunLock.acquire(directory.lock)
-    stack.callback(lock.release)
+    directory, lock, undo = take_directory(request, stack)
     directory.check_writable()
+    directory.tidy()
     refuse_if_trained_elsewhere(directory)
     earlier = None
     if request.action == "resume":
         earlier = open_earlier(request, directory)
     elif request.previous == "refuse":
         refuse_earlier(directory)
-    log = directory.path / _STARTING_LOG if earlier is None else directory.log("runner")
+    log = directory.starting_log if earlier is None else directory.log("runner")
     if earlier is None:
         undo.callback(log.unlink, missing_ok=True)
+    elif directory.starting_log.exists():
+        os.replace(directory.starting_log, log)  # its start was killed before that
     _write_output_to(log)
 
     settings = earlier.settings if earlier is not None else _settings(request)
@@ -143,23 +141,57 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     return Reply(status="checked", found=found, limit=asdict(plan.limit))
 
 
-def _own_directory(request: Request, undo: contextlib.ExitStack) -> RunDirectory:
-    """The run directory, made if need be; `undo` removes what was made."""
+def take_directory(request: Request, stack: contextlib.ExitStack) -> tuple[RunDirectory, RunLock, contextlib.ExitStack]:
+    """The run directory, made if need be, its lock, and what removes all that was made (unless it is emptied).
+
+    All are given back by `stack`. Raises `RunDirectoryError` where another one has the lock.
+    """
+    outside = stack.enter_context(contextlib.ExitStack())
+    directory = _make_directory(request, outside)
+    setproctitle(f"forge-tui: runner {directory.id}")
+    lock_is_new = not directory.lock.exists()
+    lock = _acquire(directory)
+    stack.callback(lock.release)
+    # Undone before the lock is let go: without it what is here may be another one's, who has begun meanwhile. Only the
+    # directory itself goes afterwards, if nobody has put anything there.
+    undo = stack.enter_context(contextlib.ExitStack())
+    if lock_is_new:
+        undo.callback(directory.lock.unlink, missing_ok=True)
+    for room in directory.rooms:
+        if not os.path.lexists(room):
+            undo.callback(_remove_if_empty, room)
+    directory.create()
+    return directory, lock, undo
+
+
+def _make_directory(request: Request, undo: contextlib.ExitStack) -> RunDirectory:
+    """The run directory; `undo` removes it if it was made and is empty then."""
     if request.directory is None:
         base = Path(request.working_directory) / "runs"
         directory = RunDirectory.create_new(_settings(request).training.model_type, time.time(), base)
         undo.callback(_remove_if_empty, directory.path)
+        for room in directory.rooms:
+            undo.callback(_remove_if_empty, room)  # nobody else has a directory of this name
     else:
         directory = RunDirectory(Path(request.directory))
         if request.action == "resume":
             directory.check_owner()
         if not os.path.lexists(directory.path):
             undo.callback(_remove_if_empty, directory.path)
-    for made in (directory.checkpoints, directory.commands, directory.logs):
-        if not os.path.lexists(made):
-            undo.callback(_remove_if_empty, made)
-    directory.create()
+        directory.make()
     return directory
+
+
+def _acquire(directory: RunDirectory) -> RunLock:
+    """The lock; a start that failed may have removed the directory that both of them found empty."""
+    for _ in range(_TRIES):
+        try:
+            return RunLock.acquire(directory.lock)
+        except RunDirectoryError as error:
+            if error.errno != errno.ENOENT:
+                raise
+            directory.make()
+    return RunLock.acquire(directory.lock)
 
 
 def _settings(request: Request) -> Settings:

@@ -304,6 +304,7 @@ class Scheduler:
             attempt=model.attempt,
             seed=model.seed,
             learning_rate_factor=model.learning_rate_factor,
+            epochs_recorded=model.epoch,
         )
         worker = self._launcher.spawn("train", job, self._directory.log(model.name), self._on_message, self._on_exit)
         self._running[index] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())

@@ -35,7 +35,7 @@ from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
-from forge_tui.settings.files import read_settings, write_settings
+from forge_tui.settings.files import read_settings, settings_digest, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 
 # At the end a full disk is waited for so long: a run whose end is not recorded looks as if it had died.
@@ -64,7 +64,6 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
     """Move an earlier run away if asked to, then write settings, database and registry entry of a new one."""
     if request.previous == "move":
         directory.move_to_previous()
-    os.replace(log, directory.log("runner"))
     write_settings(settings, directory.settings)
     training, run = settings.training, settings.run
     info = RunInfo(
@@ -83,6 +82,7 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         device=plan.job.device,
         working_directory=request.working_directory,
         version=forge_tui.__version__,
+        settings_sha256=settings_digest(directory.settings),
     )
     models = [
         ModelState(
@@ -93,7 +93,13 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         )
         for index in range(1, run.models + 1)
     ]
-    store = RunStore.create(directory.database, info, models)
+    try:
+        store = RunStore.create(directory.database, info, models)
+    except BaseException:
+        directory.settings.unlink(missing_ok=True)
+        raise
+    # After the database: until there is one, this log says that a start, if it was killed, has left nothing to keep.
+    os.replace(log, directory.log("runner"))
     journal = Journal(store, info, models)
     journal.record(
         RunStarted(
@@ -120,7 +126,6 @@ class Earlier:
 
     def reopen(self, plan: Plan) -> Opened:
         """Open the records for writing and queue every model that is not completed."""
-        write_settings(self.settings, self.directory.settings)
         store = RunStore.open(self.directory.database)
         # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
         was = RunState.DIED if self.info.state.is_live else self.info.state
@@ -164,7 +169,12 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     with contextlib.closing(RunReader(directory.database)) as reader:
         info = reader.info()
         models, _revision = reader.models(0)
-    epochs = request.epochs if request.epochs is not None else settings.training.epochs
+    if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
+        raise RunDirectoryError(
+            f"{directory.settings} is not what the run was started with (it was edited, or is damaged): going on would "
+            "give other models; put it back as it was, or start anew with --overwrite"
+        )
+    epochs = request.epochs if request.epochs is not None else info.epochs
     longest = max((model.epochs for model in models), default=0)
     if epochs < longest:
         raise UsageError(f"--epochs {epochs}: the run has {longest} epochs; give as many or more to train further")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ def predecessor(after: str | None, own: Path, working_directory: Path) -> RunDir
     if after is None:
         return None
     beside = working_directory / Path(after).expanduser()
-    found = RunDirectory(beside) if RunDirectory(beside).database.is_file() else RunDirectory(registry.resolve(after))
+    found = (
+        RunDirectory(beside) if os.path.isfile(RunDirectory(beside).database) else RunDirectory(registry.resolve(after))
+    )
     if found.path == RunDirectory(own).path:
         raise UsageError(f"--after {after}: a run cannot wait for itself")
     return found

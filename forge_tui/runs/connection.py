@@ -106,6 +106,10 @@ class Source:
             # The first look at the file: here it shows whether it can be read this way.
             connection.execute("SELECT 1 FROM run").fetchone()
             return connection
+        except UnicodeDecodeError as error:
+            # SQLite's message quotes a damaged schema, which need not be UTF-8 any more.
+            connection.close()
+            raise sqlite3.DatabaseError("malformed database schema") from error
         except BaseException:
             connection.close()
             raise

@@ -17,6 +17,10 @@ from forge_tui.runs.files import in_words, sync_directory, temporary_name, write
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
 
 _MODEL_FILE = re.compile(r"cognate_\w+\.(json|safetensors)")
+# Names that `temporary_name` and `write_settings` give.
+_HALF_WRITTEN = re.compile(
+    r"\.(cognate_\w+\.(json|safetensors)|run\.db|probe)\.[0-9a-f]{8}\.tmp(-journal)?|\.settings\.toml\.\w{8}"
+)
 _PREVIOUS = re.compile(r"previous-([0-9]{1,9})")
 # An interrupted move goes on here, so that one run's files are never spread over two `previous-N`.
 _MOVING = ".previous.moving"
@@ -86,6 +90,16 @@ class RunDirectory:
         return self.path / "logs"
 
     @property
+    def rooms(self) -> tuple[Path, Path, Path]:
+        """The directories in it."""
+        return self.checkpoints, self.commands, self.logs
+
+    @property
+    def starting_log(self) -> Path:
+        """Output of a start until there is a database; it becomes the runner's log."""
+        return self.path / "starting.log"
+
+    @property
     def lock(self) -> Path:
         """Held while anyone trains here."""
         return self.path / "lock"
@@ -130,11 +144,15 @@ class RunDirectory:
 
         Raises `RunDirectoryError` where that cannot be, and for a directory of another user.
         """
+        self.make()
+        for room in self.rooms:
+            _make_directory(room)
+
+    def make(self) -> None:
+        """Create only the directory itself. Raises `RunDirectoryError` as `create` does."""
         _make_parents(self.path)
         _make_directory(self.path)
         self.check_owner()
-        for directory in (self.checkpoints, self.commands, self.logs):
-            _make_directory(directory)
 
     def check_owner(self) -> None:
         """Raise `RunDirectoryError` unless the directory is there and this user's own."""
@@ -165,8 +183,21 @@ class RunDirectory:
                 os.unlink(probe)
 
     def holds_run(self) -> bool:
-        """Whether files of a run are here that a new run would write over."""
-        return any(True for _ in self._earlier_files()) or os.path.lexists(self.path / _MOVING)
+        """Whether files of a run are here that a new run would write over.
+
+        The settings alone are none of a run if a start that wrote them was killed before it made the database.
+        """
+        killed_start = {self.settings} if self.starting_log.exists() else set()
+        return any(file not in killed_start for file in self._earlier_files()) or os.path.lexists(self.path / _MOVING)
+
+    def tidy(self) -> None:
+        """Remove files that a kill left half written. Call it with the lock held. Raises `RunDirectoryError`."""
+        try:
+            for entry in os.scandir(self.path):
+                if _HALF_WRITTEN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    os.unlink(entry.path)
+        except OSError as error:
+            raise in_words(error, "tidy up in", self.path) from error
 
     def move_to_previous(self) -> Path | None:
         """Move all files of the run that is here to `previous-N/`, and return that; None where there is no run.
@@ -188,8 +219,8 @@ class RunDirectory:
             sync_directory(self.path)
         except OSError as error:
             raise in_words(error, "move the earlier run's files in", self.path) from error
-        for directory in (self.checkpoints, self.commands, self.logs):
-            _make_directory(directory)
+        for room in self.rooms:
+            _make_directory(room)
         return destination
 
     def delete(self) -> None:
@@ -202,10 +233,12 @@ class RunDirectory:
             previous = [Path(entry.path) for entry in os.scandir(self.path) if _PREVIOUS.fullmatch(entry.name)]
             for path in (*self._earlier_files(), *previous, self.path / _MOVING):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-            for room in (self.checkpoints, self.commands, self.logs):
+            for room in self.rooms:
                 if room.is_dir():
                     room.rmdir()
             self.lock.unlink(missing_ok=True)
+            self.starting_log.unlink(missing_ok=True)
+            self.tidy()
             if not any(os.scandir(self.path)):
                 self.path.rmdir()
         except OSError as error:

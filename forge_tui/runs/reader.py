@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 from collections.abc import Callable, Iterator
@@ -65,7 +66,7 @@ class RunReader:
 
     def __init__(self, path: Path) -> None:
         """`path` is run.db, or the run directory. Raises `RunDirectoryError` if there is no readable run."""
-        self._source = Source(path / "run.db" if path.is_dir() else path)
+        self._source = Source(path / "run.db" if os.path.isdir(path) else path)
         self._damage = Damage(self._source.path)
         self._open: sqlite3.Connection | None = None
         self._row: _RunRow | None = None

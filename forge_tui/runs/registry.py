@@ -7,6 +7,7 @@ import fcntl
 import json
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,7 +117,7 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     if not run:
         raise UsageError("the name of the run is empty; leave it out for the newest, or see `forge-tui runs`")
     directory = RunDirectory(Path(run))
-    if directory.database.is_file():
+    if _is_there(directory.database):
         return directory.path
     exact = [one for one in runs if one.run == run]
     fitting = exact or [one for one in runs if one.run.startswith(run)]
@@ -126,12 +127,22 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
         some = ", ".join(str(one.path) if exact else one.run for one in fitting[:_NEAR])
         more = f" and {len(fitting) - _NEAR} more" if len(fitting) > _NEAR else ""
         raise UsageError(f"{run!r} fits {len(fitting)} runs: {some}{more}; name one in full")
-    if directory.path.is_dir():
+    if os.path.isdir(directory.path):
         raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
     names = [one.run for one in runs]
     near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4) or names[:_NEAR]
     told = f"the nearest are {', '.join(near)}" if near else "none is known"
     raise UsageError(f"no run {run!r}; {told}; `forge-tui runs` lists them all")
+
+
+def _is_there(database: Path) -> bool:
+    """Whether it is a file. Raises `RunDirectoryError` where that may not be looked at."""
+    try:
+        return stat.S_ISREG(os.stat(database).st_mode)
+    except PermissionError as error:
+        raise in_words(error, "look at", database) from error
+    except (OSError, ValueError):  # not there, or nothing that can be a path
+        return False
 
 
 def _fold(data: bytes) -> dict[str, KnownRun]:

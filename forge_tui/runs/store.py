@@ -18,6 +18,7 @@ from forge_tui.runs import schema
 from forge_tui.runs.batch import Batch, Position, read_position, write_batch
 from forge_tui.runs.files import in_words, sync_directory, sync_file, temporary_name
 from forge_tui.runs.filesystem import is_network
+from forge_tui.runs.replacing import replace_by_copy
 
 TRANSACTION_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
@@ -121,7 +122,16 @@ class RunStore:
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if version != schema.VERSION or verdict != "ok":
                     raise RunDirectoryError(f"{path} is damaged ({verdict}); start the run anew with --overwrite")
-                _set_journal(connection, path)
+                try:
+                    _set_journal(connection, path)
+                except sqlite3.OperationalError as error:
+                    if not _is_busy(error):
+                        raise
+                    # A viewer that was stopped in the middle of a read may hold the file for ever. It keeps it.
+                    replace_by_copy(connection, path)
+                    connection.close()
+                    connection = _connect(path)
+                    _set_journal(connection, path)
                 return cls(path, connection, clock=clock)
             except BaseException:
                 connection.close()

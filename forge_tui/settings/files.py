@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import tempfile
@@ -65,6 +67,18 @@ def read_settings(path: Path | str) -> Settings:
     for found in read_values(Path(path)):
         plain.setdefault(found.key.table, {})[found.key.name] = found.value
     return from_plain(plain)
+
+
+def settings_digest(path: Path | str) -> str:
+    """SHA-256 (hexadecimal) over what the file says, epochs left out: a resume may raise those. Comments do not count.
+
+    Raises `SettingsError` as `read_settings` does.
+    """
+    document, _lines = _parse(Path(path), _read_text(Path(path)))
+    training = document.get("training")
+    if isinstance(training, dict):
+        training.pop("epochs", None)
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def settings_text(settings: Settings) -> str:

@@ -22,7 +22,8 @@ class Job:
 
     `directory` is the run directory, `settings` the run's settings as nested plain dicts
     (`settings.schema.to_plain`). A relative dataset path counts from `working_directory`. `learning_rate_factor` is
-    below 1 for a model that diverged and went back.
+    below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the run's history; those that a
+    checkpoint has beyond them are reported again (None: none).
     """
 
     run: str
@@ -36,6 +37,7 @@ class Job:
     threads: int
     device: str
     learning_rate_factor: float = 1.0
+    epochs_recorded: int | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,16 @@ class Reporter:
                 **self._about,
             )
         )
+
+    def unrecorded(self, history: Sequence[EpochRecord], epochs: int) -> None:
+        """Report again the epochs that the run's history lacks: their runner was killed before it had written them."""
+        recorded = self._job.epochs_recorded
+        best: float | None = None
+        for record in history:
+            if record.loss is not None:
+                best = record.loss if best is None else min(best, record.loss)
+            if recorded is not None and record.epoch > recorded:
+                self.epoch(record, epochs=epochs, best_loss=best, steps_per_second=None, eta_seconds=None)
 
     def checkpoint(self, path: Path, *, epoch: int, step: int, seconds: float) -> None:
         """A checkpoint is on the disk."""

@@ -103,6 +103,8 @@ class Trainer:
             member.report.started(config_record(training), count_parameters(state.network), self._group)
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
         self._enter(TrainingPhase.TRAINING)
+        for member, progress in zip(self._members, state.progress, strict=True):
+            member.report.unrecorded(progress.history, training.epochs)
         while state.epoch < training.epochs:
             if not self._train_epoch(state, data):
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
@@ -346,8 +348,10 @@ class Trainer:
                 "seconds": record["seconds"],
                 "exact": record["exact"],
             }
+            history = [EpochRecord(**item) for item in record["history"]]
         except (RunDirectoryError, KeyError, TypeError):
             return False  # not there, or not whole: it is written again from the last checkpoint
+        member.report.unrecorded(history, self._settings.training.epochs)
         member.report.completed(member.stem, **told)
         return True
 

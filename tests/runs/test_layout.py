@@ -146,3 +146,22 @@ def test_write_atomically_replaces_or_leaves_the_old(tmp_path: Path, monkeypatch
     assert e.value.errno == 28
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_start_that_was_killed_before_its_database_is_no_run(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.create()
+    for half_written in (".run.db.0123abcd.tmp", ".run.db.0123abcd.tmp-journal", ".settings.toml.ab_d1234"):
+        (run.path / half_written).touch()
+    (run.path / ".mine.0123abcd.tmp").touch()
+    run.settings.touch()
+    assert run.holds_run()  # somebody's own settings file
+    run.starting_log.touch()
+    assert not run.holds_run()
+    run.tidy()
+    left = {path.name for path in run.path.iterdir() if path.is_file()}
+    assert left == {".mine.0123abcd.tmp", "settings.toml", "starting.log"}
+    run.database.touch()
+    assert run.holds_run()
+    run.delete()
+    assert [path.name for path in run.path.iterdir()] == [".mine.0123abcd.tmp"]

@@ -87,6 +87,10 @@ def test_resolving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("20260101-100000-plannr", state)
     with pytest.raises(UsageError, match="is empty"):
         resolve("", state)
+    with pytest.raises(UsageError, match="no run 'aaa"):
+        resolve("a" * 300, state)
+    with pytest.raises(UsageError, match="no run"):
+        resolve("a\0b", state)
     (tmp_path / "empty").mkdir()
     with pytest.raises(RunDirectoryError, match="there is no run in"):
         resolve("empty", state)

@@ -311,3 +311,22 @@ def test_a_loss_of_minus_nothing_is_no_damage(runs: Any) -> None:
     with RunReader(made.path) as reader:
         assert [(one.loss, one.validation_loss) for one in reader.epochs(1)] == [(0.0, 0.0)]
         assert reader.problems == ()
+
+
+def test_a_reader_that_never_ends_holds_up_nobody_who_goes_on(runs: Any) -> None:
+    store = runs.store()
+    store.append(runs.epoch(1, 1))
+    assert store.close()
+    reading = sqlite3.connect(f"file:{store.path}?mode=ro", uri=True, isolation_level=None)
+    reading.execute("BEGIN")
+    assert reading.execute("SELECT count(*) FROM epochs").fetchone() == (1,)
+
+    again = RunStore.open(store.path)
+    runs.stores.append(again)
+    again.append(runs.epoch(1, 2))
+    assert again.flush()
+    assert [epoch.epoch for epoch in RunReader(store.path).epochs(1)] == [1, 2]
+    assert reading.execute("SELECT count(*) FROM epochs").fetchone() == (1,)
+    reading.close()
+    assert again.close()
+    assert sorted(path.name for path in store.path.parent.iterdir()) == ["run.db"]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forge_tui.errors import SettingsError
-from forge_tui.settings.files import read_settings, settings_text, write_settings
+from forge_tui.settings.files import read_settings, settings_digest, settings_text, write_settings
 from forge_tui.settings.lines import key_lines
 from forge_tui.settings.schema import Settings, TrainingConfig, from_plain, to_plain
 
@@ -320,3 +320,17 @@ def test_the_written_text_leaves_out_what_is_not_set() -> None:
     assert "output" not in document["run"]
     assert document["training"]["betas"] == [0.9, 0.999]
     assert list(document) == ["training", "run", "data", "resources", "engine", "ui"]
+
+
+def test_the_digest_of_a_file_is_of_what_it_says_and_not_of_its_epochs(tmp_path: Path) -> None:
+    path = tmp_path / "settings.toml"
+    path.write_text("[training]\nepochs = 5\nlearning_rate = 0.01\n[run]\nseed = 3\n")
+    digest = settings_digest(path)
+    path.write_text("# mine\n[run]\nseed = 3\n\n[training]\nlearning_rate = 1e-2\nepochs = 50\n")
+    assert settings_digest(path) == digest
+    for other in ("learning_rate = 0.02\n[run]\nseed = 3", "learning_rate = 0.01\n[run]\nseed = 4", ""):
+        path.write_text(f"[training]\n{other}\n")
+        assert settings_digest(path) != digest
+    path.write_text("[training\n")
+    with pytest.raises(SettingsError, match="this is not TOML"):
+        settings_digest(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,3 +158,22 @@ def test_a_stop_before_the_first_step_leaves_nothing_behind(make_job: Any, stop_
     assert Trainer([job], events.append, stop_after(0)).run() is Outcome.STOPPED
     assert any(isinstance(event, ModelStarted) for event in events)
     assert checkpoints.paths(Path(job.directory) / "checkpoints" / job.model) == []
+
+
+def test_epochs_that_a_killed_runner_could_not_record_are_reported_again(make_job: Any, train: Any) -> None:
+    training = {"epochs": 6, "checkpoint_interval": 2}  # 99 samples: 4 steps an epoch
+    alone, broken = make_job("alone", training), make_job("broken", training)
+    _, undisturbed = train(alone)
+    with pytest.raises(Killed):  # after the checkpoint of epoch 4
+        Trainer(broken, lambda event: None, KillAt(18)).run()
+
+    _, events = train(replace(broken, epochs_recorded=1))
+    told, whole = ([event for event in found if isinstance(event, EpochFinished)] for found in (events, undisturbed))
+    assert [event.epoch for event in told] == [2, 3, 4, 5, 6]
+    assert [(event.step, event.loss, event.best_loss) for event in told] == [
+        (event.step, event.loss, event.best_loss) for event in whole[1:]
+    ]
+
+    _, events = train(replace(broken, epochs_recorded=4))  # finished, and its runner killed before it heard of that
+    kinds = [event.epoch if isinstance(event, EpochFinished) else event.event for event in events]
+    assert kinds == ["phase_changed", 5, 6, "model_completed", "phase_changed"]

@@ -1,0 +1,135 @@
+"""What must hold of a run after any kill: it can be read, nobody trains twice, and nothing is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import io
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from storm_run import Holder, Role, holders, is_alive
+
+from forge_tui import cli
+from forge_tui.progress.phases import RunState
+from forge_tui.session import Run
+
+Losses = dict[int, list[float | None]]
+"""Of each model (1…N) the loss of each epoch."""
+
+
+def told(*arguments: str | Path) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of `forge-tui ARGUMENTS`, run in this process."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = cli.main([str(argument) for argument in arguments])
+        out.flush()
+    out.seek(0)
+    return status, out.read(), err.getvalue()
+
+
+def look(directory: Path) -> tuple[str, list[str]]:
+    """The run's state as a viewer shows it now, and what is wrong with that."""
+    before, was_free = holders(directory), is_free(directory)
+    status, out, err = told("status", directory, "--json")
+    is_still_free, after = is_free(directory), holders(directory)
+    problems = two_trainers(before) + two_trainers(after)
+    if status != 0:
+        return "unreadable", [*problems, f"status exits {status}: {err}"]
+    record = json.loads(out)
+    state = str(record["state"])
+    if was_free and is_still_free and RunState(state).is_live:
+        problems.append(f"shown as {state} though nobody holds the lock")
+    stayed = {holder.pid for holder in before if holder.role is Role.RUNNER} & {holder.pid for holder in after}
+    if stayed and state == RunState.DIED:
+        problems.append(f"shown as died though {stayed} hold the lock")
+    if record.get("problems"):
+        problems.append(f"damage is told: {record['problems']}")
+    return state, problems
+
+
+def is_free(directory: Path) -> bool:
+    """Whether nobody holds the run's lock. (A process that is dying holds it when /proc shows no title any more.)"""
+    with (directory / "lock").open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def two_trainers(found: list[Holder]) -> list[str]:
+    """Models that more than one live process trains."""
+    counts = Counter(holder.model for holder in found if holder.role is Role.WORKER)
+    twice = [model for model, count in counts.items() if count > 1]
+    # /proc is read one process after another: only those that live now, all of them, do so at one moment.
+    at_once = [[holder for holder in found if holder.model == model and is_alive(holder)] for model in twice]
+    return [f"two trainers on one model: {trainers}" for trainers in at_once if len(trainers) > 1]
+
+
+def history_problems(directory: Path, reference: Losses | None = None) -> list[str]:
+    """What the recorded events say of overlapping attempts, steps back, gaps, and numbers other than `reference`."""
+    with Run(directory) as run:
+        records: list[dict[str, Any]] = []
+        while found := run.events(records[-1]["seq"] if records else 0):
+            records += [{**record, "seq": seq} for seq, record in found]
+        problems = list(run.snapshot().problems)
+    training: set[int] = set()
+    checkpoint: Counter[int] = Counter()
+    last: dict[int, int | None] = {}
+    for record in records:
+        event, index = record["event"], record.get("index", 0)
+        where = f"event {record['seq']}, model {index}"
+        if event == "model_started":
+            if index in training:
+                problems.append(f"{where}: begun while another attempt of it was going on")
+            training.add(index)
+            last[index] = None
+        elif event in ("model_failed", "model_completed") or (
+            event == "phase_changed" and record["phase"] in ("queued", "failed", "cancelled")
+        ):
+            training.discard(index)
+            last[index] = None
+        elif event == "run_state_changed" and record["state"] == "queued":
+            training.clear()
+            last.clear()
+        elif event == "checkpoint_saved":
+            checkpoint[index] = max(checkpoint[index], record["epoch"])
+        elif event == "epoch_finished":
+            epoch, before = record["epoch"], last.get(index)
+            if before is None and epoch <= checkpoint[index]:
+                problems.append(f"{where}: epoch {epoch} again, though there is a checkpoint of {checkpoint[index]}")
+            if before is not None and epoch != before + 1:
+                problems.append(f"{where}: epoch {epoch} after {before}")
+            last[index] = epoch
+            if reference is not None and record["loss"] != reference[index][epoch - 1]:
+                problems.append(f"{where}: the loss of epoch {epoch} is {record['loss']}, not as undisturbed")
+    return problems
+
+
+def losses(directory: Path) -> Losses:
+    """The whole recorded history of every model, in order."""
+    with Run(directory) as run:
+        return {model.index: [epoch.loss for epoch in run.history(model.index)] for model in run.snapshot().models}
+
+
+def lost(directory: Path, reference: Path) -> list[str]:
+    """What of a run that has come to its end is not as in the undisturbed one at `reference`."""
+    found = history_problems(directory, losses(reference))
+    if losses(directory) != losses(reference):
+        lengths = {index: len(epochs) for index, epochs in losses(directory).items()}
+        found.append(f"the recorded history is not whole: epochs by model {lengths}")
+    for file in sorted(reference.glob("cognate_*.safetensors")):
+        ours = directory / file.name
+        if not ours.exists() or ours.read_bytes() != file.read_bytes():
+            found.append(f"{file.name} is not byte-identical")
+            continue
+        records = [json.loads(path.with_suffix(".json").read_bytes()) for path in (ours, file)]
+        if len({record["sha256"] for record in records}) != 1:
+            found.append(f"{file.stem}.json has another SHA-256")
+        if [item["loss"] for item in records[0]["history"]] != [item["loss"] for item in records[1]["history"]]:
+            found.append(f"{file.stem}.json has another history")
+    left = [path.name for path in directory.rglob(".*.tmp")]
+    return [*found, *(f"{name} was left behind" for name in left)]

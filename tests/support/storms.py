@@ -1,0 +1,266 @@
+"""A storm of `kill -9` at random instants over real runs, and the account of what was tried and what was lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from running import forge
+from storm_checks import history_problems, look, lost, told, two_trainers
+from storm_run import Role, StormRun, holders
+
+from forge_tui.progress.phases import RunState
+
+_INSTANT_SECONDS = 0.35
+_POLL_SECONDS = 0.0005
+_WEIGHTS = {Role.WORKER: 60, Role.FORK_SERVER: 6, Role.RUNNER: 10, Role.FRONT_END: 16, Role.UI: 8}
+
+
+class Moment(StrEnum):
+    """When a kill falls."""
+
+    ANY = "at any instant"
+    START = "during the start, before run.db"
+    RESUME = "during resume"
+    CHECKPOINT = "while a checkpoint is written"
+    FINAL = "while a final model is written"
+
+
+# Then it is left alone to its end: the models of a run that is killed on and on would hardly ever be finished.
+_KILLS_A_RUN = 40
+_HUNT_SECONDS = {Moment.CHECKPOINT: 0.6, Moment.FINAL: 2.0}
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was tried, and everything that went wrong."""
+
+    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def killed(self) -> int:
+        """How many processes were killed."""
+        return self.kills.total()
+
+    def add(self, other: Tally) -> None:
+        """Take in what another lane did."""
+        self.kills += other.kills
+        self.counts += other.counts
+        self.problems += other.problems
+
+    def table(self) -> str:
+        """Roles down, moments across, then the other counts and the problems."""
+        wide = max(len(role) for role in Role)
+        head = " " * wide + "".join(f"  {moment:>{max(len(moment), 5)}}" for moment in Moment) + "  total"
+        lines = [head]
+        for role in Role:
+            row = [self.kills[role, moment] for moment in Moment]
+            cells = "".join(f"  {count:>{max(len(moment), 5)}}" for moment, count in zip(Moment, row, strict=True))
+            lines.append(f"{role:<{wide}}{cells}  {sum(row):>5}")
+        lines.append(f"{self.killed} processes killed")
+        lines += [f"{what}: {count}" for what, count in sorted(self.counts.items())]
+        lines.append(f"lost: {len(self.problems) or 'nothing'}")
+        return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
+
+
+def undisturbed(directory: Path, arguments: tuple[str, ...]) -> Path:
+    """The same run left alone."""
+    forge("--no-ui", *arguments, "--output", directory)
+    return directory
+
+
+class Storm:
+    """Kills processes of one run after another, in `base`, until `kills` have been killed."""
+
+    def __init__(self, base: Path, arguments: tuple[str, ...], reference: Path, chosen: random.Random) -> None:
+        self.base = base
+        self.tally = Tally()
+        self._arguments = arguments
+        self._reference = reference
+        self._random = chosen
+        self._last_checkpoints = [
+            str(path.relative_to(reference)) for path in reference.glob("checkpoints/*/step-*.safetensors")
+        ]
+        self._killed: set[int] = set()
+        self._start_seconds = 4.0
+        self._resume_seconds = 4.0
+
+    def rage(self, kills: int) -> Tally:
+        """Go on until so many processes have been killed, and until the last run has come to its end."""
+        number = 0
+        while self.tally.killed < kills:
+            number += 1
+            run = StormRun(self.base / f"run-{number}", self._arguments)
+            try:
+                self._one(run, kills)
+            except Exception as error:  # the account goes on: this run is lost, whatever it was
+                self.tally.problems.append(f"{run.directory.name}: {type(error).__name__}: {error}")
+            finally:
+                self.tally.problems += run.problems + run.complaints(self._killed)
+                run.close()
+                print(f"{run.directory}: {self.tally.killed} killed, {len(self.tally.problems)} lost", flush=True)
+        return self.tally
+
+    # --- one run
+
+    def _one(self, run: StormRun, kills: int) -> None:
+        until = self.tally.killed + _KILLS_A_RUN
+        self._start(run)
+        while self.tally.killed < min(kills, until):
+            state = self._look(run)
+            if state == RunState.COMPLETED:
+                break
+            if RunState(state).is_live:
+                self._strike(run)
+            else:
+                self._resume(run, state)
+        while (state := self._look(run)) != RunState.COMPLETED:
+            if not RunState(state).is_live:
+                run.wait_until_free()
+                run.resume()
+                self._wait_until_begun(run)
+            elif not run.wait(lambda: not holders(run.directory), "the end of the run"):
+                return
+        self.tally.counts["runs that came to their end"] += 1
+        self._keep(run, lost(run.directory, self._reference))
+
+    def _start(self, run: StormRun) -> None:
+        """Start it; half of the time it is killed before it has begun, and has to start again as if nothing were."""
+        while True:
+            run.start()
+            begun = time.monotonic()
+            if self._random.random() < 0.5:
+                self._let_pass(self._random.uniform(0.0, 1.1 * self._start_seconds), run)
+                if not run.has_database:
+                    self._kill(run, (Role.FRONT_END, Role.RUNNER, Role.FORK_SERVER), Moment.START)
+            self._wait_until_begun(run)
+            if run.has_database:
+                self._start_seconds = 0.5 * self._start_seconds + 0.5 * (time.monotonic() - begun)
+                return
+            self.tally.counts["starts killed before run.db, started again"] += 1
+            run.wait_until_free()
+            self._expect_no_run(run)
+
+    def _resume(self, run: StormRun, state: str) -> None:
+        if state not in (RunState.DIED, RunState.STOPPED):
+            self._keep(run, [f"ended as {state}: {told('report', run.directory)[1][-1000:]}"])
+        self._keep(run, history_problems(run.directory))
+        at_once = self._random.random() < 0.5
+        if not at_once:
+            run.wait_until_free()
+        run.resume()
+        begun = time.monotonic()
+        if self._random.random() < 0.3:
+            self._let_pass(self._random.uniform(0.0, 1.1 * self._resume_seconds), None)
+            self._kill(run, (Role.FRONT_END, Role.RUNNER, Role.FORK_SERVER), Moment.RESUME)
+        self._wait_until_begun(run)
+        self._resume_seconds = 0.5 * self._resume_seconds + 0.5 * (time.monotonic() - begun)
+        self.tally.counts["resumes"] += 1
+
+    def _strike(self, run: StormRun) -> None:
+        """Wait for a moment, and kill one process or several."""
+        run.watch()
+        moment = self._moment(run)
+        self._kill(run, self._roles(run, moment), moment)
+
+    def _roles(self, run: StormRun, moment: Moment) -> tuple[Role, ...]:
+        if moment is Moment.FINAL:
+            return (self._random.choice([Role.WORKER, Role.WORKER, Role.FORK_SERVER, Role.RUNNER]),)
+        several = 1 if self._random.random() < 0.75 else self._random.randint(2, 4)
+        roles = self._random.choices(list(_WEIGHTS), list(_WEIGHTS.values()), k=several)
+        if Role.UI in roles:
+            run.open_ui()
+        return tuple(roles)
+
+    def _moment(self, run: StormRun) -> Moment:
+        wanted = self._random.choices([Moment.ANY, Moment.CHECKPOINT, Moment.FINAL], [60, 20, 20])[0]
+        if wanted is Moment.ANY:
+            self._let_pass(self._random.uniform(0.0, _INSTANT_SECONDS), None)
+            return wanted
+        deadline = time.monotonic() + _HUNT_SECONDS[wanted]
+        while time.monotonic() < deadline:
+            if self._is_writing_checkpoint(run) if wanted is Moment.CHECKPOINT else self._is_writing_model(run):
+                return wanted
+            time.sleep(_POLL_SECONDS)
+        return Moment.ANY
+
+    @staticmethod
+    def _is_writing_checkpoint(run: StormRun) -> bool:
+        # A file that is being written has a temporary name for a few milliseconds.
+        return any((run.directory / "checkpoints").glob("*/.step-*.tmp"))
+
+    def _is_writing_model(self, run: StormRun) -> bool:
+        # Right after its last checkpoint, of whose name the undisturbed run has kept one.
+        return any(
+            os.path.exists(run.directory / last)
+            and not os.path.exists(run.directory / f"{Path(last).parent.name}.json")
+            for last in self._last_checkpoints
+        )
+
+    # --- kills
+
+    def _kill(self, run: StormRun, roles: tuple[Role, ...], moment: Moment) -> int:
+        """Kill a process of each of the roles that are there (before a run has begun: of one or more of them)."""
+        there = holders(run.directory)
+        if moment in (Moment.START, Moment.RESUME):
+            roles = tuple(self._random.sample(roles, self._random.choice((1, 1, 2, 3))))
+        self._keep(run, two_trainers(there))
+        victims: dict[int, Role] = {}
+        if not any(run.process(role, there) for role in roles):
+            roles = (Role.WORKER,) if run.process(Role.WORKER, there) else (Role.RUNNER,)
+        for role in roles:
+            pids = [pid for pid in run.process(role, there) if pid not in victims]
+            if pids:
+                victims[self._random.choice(pids)] = role
+        for pid in victims:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+            self.tally.kills[victims[pid], moment] += 1
+            self._killed.add(pid)
+        if run.has_database:
+            self._look(run)
+        return len(victims)
+
+    # --- what must hold
+
+    def _look(self, run: StormRun) -> str:
+        state, problems = look(run.directory)
+        self.tally.counts["looks right after a kill or before the next"] += 1
+        self._keep(run, problems)
+        return state
+
+    def _expect_no_run(self, run: StormRun) -> None:
+        """Before run.db there is no run: viewers say so in words."""
+        status, _out, err = told("status", run.directory)
+        if status not in (2, 4) or str(run.directory) not in err:
+            self._keep(run, [f"before run.db, status exits {status}: {err}"])
+
+    def _wait_until_begun(self, run: StormRun) -> None:
+        """Until somebody trains, or until the one who was to start or resume it has gone."""
+
+        def settled() -> bool:
+            there = holders(run.directory)
+            if run.has_database and any(holder.role is Role.WORKER for holder in there):
+                return True
+            return not there and run.front is not None and run.front.poll() is not None
+
+        run.wait(settled, "a run that trains, or nobody there")
+
+    def _let_pass(self, seconds: float, starting: StormRun | None) -> None:
+        """A random instant is what this is about; no longer than until a start has made its database."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline and not (starting is not None and starting.has_database):
+            time.sleep(_POLL_SECONDS)
+
+    def _keep(self, run: StormRun, problems: list[str]) -> None:
+        self.tally.problems += [f"{run.directory.name}, kill {self.tally.killed}: {problem}" for problem in problems]
