@@ -165,7 +165,7 @@ def test_epochs_that_a_killed_runner_could_not_record_are_reported_again(make_jo
     alone, broken = make_job("alone", training), make_job("broken", training)
     _, undisturbed = train(alone)
     with pytest.raises(Killed):  # after the checkpoint of epoch 4
-        Trainer(broken, lambda event: None, KillAt(18)).run()
+        Trainer([broken], lambda event: None, KillAt(18)).run()
 
     _, events = train(replace(broken, epochs_recorded=1))
     told, whole = ([event for event in found if isinstance(event, EpochFinished)] for found in (events, undisturbed))
