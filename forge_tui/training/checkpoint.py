@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,26 @@ def newest_valid(directory: Path, warn: Callable[[str], None] = lambda message: 
     for problem in passed_over:
         warn(f"{problem}; {going_on}")
     return found
+
+
+def newest_common(directories: Sequence[Path], warn: Callable[[str], None] = lambda message: None) -> list[Checkpoint]:
+    """The checkpoints of the newest step that verifies in every directory; empty where there is no such step."""
+    if len(directories) == 1:
+        found = newest_valid(directories[0], warn)
+        return [] if found is None else [found]
+    passed_over: list[str] = []
+    steps = set.intersection(*({_step(path) for path in paths(directory)} for directory in directories))
+    group: list[Checkpoint] = []
+    for step in sorted(steps, reverse=True):
+        try:
+            group = [load(checkpoint_path(directory, step)) for directory in directories]
+            break
+        except (DamagedFile, OSError) as error:
+            passed_over.append(str(error))
+    going_on = f"the group goes on from step {group[0].step}" if group else "the group starts anew"
+    for problem in passed_over:
+        warn(f"{problem}; {going_on}")
+    return group
 
 
 def prune(directory: Path, keep: int) -> list[Path]:

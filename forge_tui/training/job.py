@@ -69,6 +69,7 @@ class Control:
         self._stop = False
         self._pause = False
         self._asked = False
+        self._leaving: set[int] = set()
 
     def request_stop(self) -> None:
         """Ask for a checkpoint at the next step boundary, then the end. It wins over a pause."""
@@ -86,6 +87,17 @@ class Control:
         """Called before every step: holds while paused; False once a stop is asked for."""
         self.beats += 1
         return not self._asked or self._obey()
+
+    def let_go(self, index: int) -> None:
+        """Ask for one model of a group to leave it after the epoch, with a checkpoint."""
+        self._leaving.add(index)
+
+    def takes(self, index: int) -> bool:
+        """Whether the model is to leave; it is asked once."""
+        if index not in self._leaving:
+            return False
+        self._leaving.discard(index)
+        return True
 
     def wait(self, seconds: float) -> bool:
         """Stand by for `seconds`, not hanging; False at once when a stop is asked for."""

@@ -39,6 +39,14 @@ def loss_of(task: Task) -> Loss:
     return functional.cross_entropy if task is Task.CLASSIFICATION else _token_loss
 
 
+def stacked_losses(task: Task, out: Tensor, targets: Tensor) -> Tensor:
+    """The mean loss of each of M models, (M,), from outputs (M, N, …) and targets (M, N, …); as `loss_of` for each."""
+    if task is Task.REGRESSION:
+        return (out - targets).square().flatten(1).mean(dim=1)
+    losses = functional.cross_entropy(out.flatten(0, -2), targets.flatten(), reduction="none")
+    return losses.view(len(out), -1).mean(dim=1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
     """Mean loss over the validation part; accuracy 0–1 for classes, perplexity for tokens, else None."""
@@ -64,9 +72,33 @@ def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Va
             if task is Task.CLASSIFICATION:
                 correct += (out.argmax(dim=-1) == wanted).sum()
     body.train(was_training)
-    loss = total.item() / len(inputs)
+    return _validation(task, total.item(), int(correct.item()), len(inputs))
+
+
+def validate_stacked(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor, *, models: int) -> list[Validation]:
+    """As `validate`, of every model of a stack."""
+    widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
+    rows = max(1, _rows(inputs, widest) // models)
+    total = torch.zeros(models, dtype=torch.float64, device=inputs.device)
+    correct = torch.zeros(models, dtype=torch.int64, device=inputs.device)
+    was_training = body.training
+    body.eval()
+    with torch.inference_mode():
+        for start in range(0, len(inputs), rows):
+            batch, wanted = inputs[start : start + rows], targets[start : start + rows]
+            wanted = wanted.expand(models, *wanted.shape)
+            out = body(batch.expand(models, *batch.shape))
+            total.add_(stacked_losses(task, out, wanted), alpha=len(batch))
+            if task is Task.CLASSIFICATION:
+                correct += (out.argmax(dim=-1) == wanted).sum(dim=1)
+    body.train(was_training)
+    return [_validation(task, *sums, len(inputs)) for sums in zip(total.tolist(), correct.tolist(), strict=True)]
+
+
+def _validation(task: Task, loss_sum: float, correct: int, samples: int) -> Validation:
+    loss = loss_sum / samples
     if task is Task.CLASSIFICATION:
-        return Validation(loss=loss, accuracy=correct.item() / len(inputs))
+        return Validation(loss=loss, accuracy=correct / samples)
     if task is Task.NEXT_TOKEN:
         return Validation(loss=loss, perplexity=math.exp(loss) if loss < 700 else math.inf)
     return Validation(loss=loss)
@@ -74,6 +106,9 @@ def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Va
 
 def validation_rows(inputs: Tensor, body: nn.Module) -> int:
     """How many samples `validate` takes at once."""
-    widest = max((parameter.shape[0] for parameter in body.parameters()), default=1)
+    return _rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1))
+
+
+def _rows(inputs: Tensor, widest: int) -> int:
     steps = inputs.shape[1] if inputs.dtype is torch.int64 else 1
     return max(1, min(_VALIDATION_ROWS, _VALIDATION_ELEMENTS // (widest * steps)))

@@ -25,9 +25,17 @@ def config_record(training: TrainingConfig) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def describe(job: Job, training: TrainingConfig, state: TrainingState, dataset: Dataset) -> dict[str, Any]:
-    """The metadata of the model in `state`, without what its files add (format, name, SHA-256)."""
-    last = state.history[-1]
+def describe(
+    job: Job,
+    training: TrainingConfig,
+    state: TrainingState,
+    number: int,
+    dataset: Dataset,
+    group: list[str] | None,
+) -> dict[str, Any]:
+    """The metadata of model `number` (from 0) of `state`, without what its files add (format, name, SHA-256)."""
+    progress = state.progress[number]
+    last = progress.history[-1]
     return {
         "config": config_record(training),
         "settings": job.settings,
@@ -43,23 +51,23 @@ def describe(job: Job, training: TrainingConfig, state: TrainingState, dataset: 
         "split": dataset.split,
         "loss": last.loss,
         "loss_function": NAMES[dataset.task],
-        "best_loss": state.best_loss,
+        "best_loss": progress.best_loss,
         "validation": {
             "loss": last.validation_loss,
             "accuracy": last.validation_accuracy,
             "perplexity": last.validation_perplexity,
         },
         "epochs_completed": state.epoch,
-        "history": [dataclasses.asdict(item) for item in state.history],
-        "started": state.started,
+        "history": [dataclasses.asdict(item) for item in progress.history],
+        "started": progress.started,
         "finished": time.time(),
         "seconds": state.seconds,
         "attempts": job.attempt,
         "threads": job.threads,
-        "group": None,
+        "group": group,
         "device": job.device,
         "learning_rate_factor": job.learning_rate_factor,
-        "exact": state.exact,
+        "exact": progress.exact,
         "versions": {
             "forge_tui": __version__,
             "torch": torch.__version__,

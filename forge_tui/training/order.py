@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,20 @@ class Batches:
     def steps(self) -> int:
         """Batches an epoch."""
         return -(-self.samples // self._batch_size)
+
+    def epochs(self, seeds: Sequence[int], epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of `epoch` for several models at once, (M, N, …), each in the order that its seed gives."""
+        orders = torch.stack([epoch_order(self.samples, seed, epoch) for seed in seeds]).to(self._inputs.device)
+        size = self._batch_size
+        row_bytes = self._inputs[0].numel() * self._inputs.element_size()
+        if row_bytes * self.samples * len(seeds) <= _GATHER_BYTES:
+            inputs, targets = self._inputs[orders], self._targets[orders]
+            for start in range(skip * size, self.samples, size):
+                yield inputs[:, start : start + size], targets[:, start : start + size]
+        else:
+            for start in range(skip * size, self.samples, size):
+                rows = orders[:, start : start + size]
+                yield self._inputs[rows], self._targets[rows]
 
     def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch`, without the first `skip`."""

@@ -13,12 +13,11 @@ from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.job import Job
-from forge_tui.training.losses import loss_of
 from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import TrainingState
+from forge_tui.training.state import SingleState
 
 _WARM_UP_STEPS = 3
 
@@ -44,7 +43,7 @@ def inspect(job: Job) -> Inspection:
     meter = MemoryMeter(job.device)
     settings, dataset = _load(job)
     held, peak = meter.now(), meter.peak()
-    state = TrainingState.create(settings.training, dataset, job.seed, torch.device(job.device))
+    state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
     parameters = count_parameters(state.network)
     known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
     return Inspection(
@@ -64,21 +63,17 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
     Trains a model that is thrown away. The process is left with the last candidate's thread count.
     """
     settings, dataset = _load(job)
-    state = TrainingState.create(settings.training, dataset, job.seed, torch.device(job.device))
+    state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
     data = PlacedData(dataset, state.network, settings.training.batch_size, state.loss_sum.device)
-    loss_function = loss_of(dataset.task)
-    parameters = list(state.network.parameters())
 
     def steps(limit: float, most: int | None = None) -> float:
         done, epoch, begun = 0, 0, time.perf_counter()
         while True:
+            state.epoch, state.step_in_epoch = epoch, 0
             epoch += 1
-            for batch, wanted in data.batches.epoch(job.seed, epoch):
-                loss_function(state.network.body(batch), wanted).backward()
-                state.filter.apply()
-                state.optimizer.step()
-                for parameter in parameters:
-                    parameter.grad = None
+            for batch, wanted in state.batches(data, [job.seed]):
+                state.loss(data, batch, wanted).backward()
+                state.update()
                 done += 1
                 spent = time.perf_counter() - begun
                 if spent >= limit or done == most:

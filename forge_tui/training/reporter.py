@@ -35,6 +35,8 @@ class Reporter:
 
     def enter(self, phase: TrainingPhase, reason: str | None = None) -> None:
         """The model is in `phase` from now on."""
+        if self.is_done:
+            return
         previous, self._phase = self._phase, phase
         if previous is phase and reason is None:
             return
@@ -42,7 +44,12 @@ class Reporter:
             PhaseChanged(time=time.time(), phase=phase.value, previous=previous.value, reason=reason, **self._about)
         )
 
-    def started(self, config: dict[str, Any], parameters: int) -> None:
+    @property
+    def is_done(self) -> bool:
+        """Whether the model was reported as completed."""
+        return self._phase is TrainingPhase.COMPLETED
+
+    def started(self, config: dict[str, Any], parameters: int, group: list[str] | None = None) -> None:
         """Model and data are there; training begins or goes on."""
         self._emit(
             ModelStarted(
@@ -53,6 +60,7 @@ class Reporter:
                 worker=os.getpid(),
                 device=self._job.device,
                 threads=self._job.threads,
+                group=group,
                 **self._about,
             )
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import platform
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
@@ -16,11 +18,13 @@ from forge_tui.training import history as epochs
 from forge_tui.training import random_state
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.grokfast import GradientFilter, make_filter
+from forge_tui.training.grokfast import make_filter
 from forge_tui.training.history import EpochRecord
+from forge_tui.training.losses import Validation, loss_of, validate
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
-from forge_tui.training.optimizers import Optimizer, make_optimizer
+from forge_tui.training.optimizers import Rates, make_optimizer
+from forge_tui.training.placed_data import PlacedData
 
 
 def environment(threads: int, device: torch.device) -> dict[str, Any]:
@@ -37,88 +41,181 @@ def environment(threads: int, device: torch.device) -> dict[str, Any]:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class TrainingState:
-    """A model in training.
+class Progress:
+    """What one model has come to. `exact`: its bytes are those of an undisturbed run."""
 
-    `epoch` counts whole epochs; `step` all steps, `step_in_epoch` those of the epoch begun. `loss_sum` is that
-    epoch's loss summed over its samples (float64, on the device), `epoch_seconds` the time it took so far,
-    `seconds` the time of all training. The order of the data follows from seed and epoch, so it needs no state.
-    """
-
-    network: Network
-    optimizer: Optimizer
-    filter: GradientFilter
-    loss_sum: Tensor
-    epoch: int = 0
-    step: int = 0
-    step_in_epoch: int = 0
-    epoch_seconds: float = 0.0
-    seconds: float = 0.0
     best_loss: float | None = None
     started: float = 0.0
     exact: bool = True
     history: list[EpochRecord] = field(default_factory=list)
 
-    @classmethod
-    def create(cls, training: TrainingConfig, dataset: Dataset, seed: int, device: torch.device) -> TrainingState:
-        """A new model with the weights that `seed` gives; the same on every device."""
-        random_state.seed_everything(seed)
-        body = build_model(training.model_type, training.model_size, dataset.inputs)
-        network = Network(body, dataset.normalisation).to(device)
-        parameters = list(network.parameters())
-        return cls(
-            network=network,
-            optimizer=make_optimizer(parameters, training),
-            filter=make_filter(parameters, training),
-            loss_sum=torch.zeros((), dtype=torch.float64, device=device),
-        )
 
-    @property
-    def learning_rate(self) -> float:
-        """The optimizer's step size."""
-        return self.optimizer.rates[0].learning_rate
+class TrainingState(ABC):
+    """Models in training, in step with each other; mostly one.
 
-    def set_learning_rate(self, rate: float) -> None:
-        """Use another step size from the next step on."""
-        self.optimizer.rates = [replace(rates, learning_rate=rate) for rates in self.optimizer.rates]
+    `epoch` counts whole epochs; `step` all steps, `step_in_epoch` those of the epoch begun, `epoch_seconds` the time it
+    took so far, `seconds` the time of all training. `loss_sum` is that epoch's loss of each model summed over its
+    samples (float64, on the device). The order of the data follows from seed and epoch, so it needs no state.
+    """
 
-    def weights_are_finite(self) -> bool:
+    def __init__(
+        self, network: Network, parameters: Sequence[nn.Parameter], training: TrainingConfig, rates: Sequence[Rates]
+    ) -> None:
+        """`network` gives shapes, names and normalisation; `parameters` are what is trained."""
+        self.network = network
+        self.parameters = list(parameters)
+        self.training = training
+        self.optimizer = make_optimizer(parameters, training, rates)
+        self.filter = make_filter(parameters, training)
+        self.progress = [Progress() for _ in rates]
+        self.epoch = 0
+        self.step = 0
+        self.step_in_epoch = 0
+        self.epoch_seconds = 0.0
+        self.seconds = 0.0
+        self.loss_sum: Tensor
+
+    # --- training
+
+    @abstractmethod
+    def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The rest of the epoch's batches, in the order of each model's seed."""
+
+    @abstractmethod
+    def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
+        """What is to be minimised (a scalar) for a batch; adds to `loss_sum`."""
+
+    @abstractmethod
+    def validate(self, data: PlacedData) -> list[Validation]:
+        """Measure every model on the validation part."""
+
+    def update(self) -> None:
+        """Filter the gradients, step, and let them go."""
+        self.filter.apply()
+        self.optimizer.step()
+        for parameter in self.parameters:
+            parameter.grad = None
+        self.step += 1
+        self.step_in_epoch += 1
+
+    def learning_rate(self, model: int) -> float:
+        """A model's step size."""
+        return self.optimizer.rates[model].learning_rate
+
+    def set_learning_rate(self, model: int, rate: float) -> None:
+        """Use another step size for a model from the next step on."""
+        self.optimizer.rates[model] = replace(self.optimizer.rates[model], learning_rate=rate)
+
+    # --- what is kept
+
+    @abstractmethod
+    def weights(self, model: int) -> dict[str, Tensor]:
+        """A model's weights and buffers by name."""
+
+    @abstractmethod
+    def tensors(self, model: int) -> dict[str, Tensor]:
+        """The tensors of a model's checkpoint, as `PART/NAME`."""
+
+    @abstractmethod
+    def _restore(self, found: Sequence[Checkpoint]) -> None:
+        """Take the tensors of each model's checkpoint."""
+
+    def weights_are_finite(self, model: int) -> bool:
         """Whether no weight is NaN or infinite."""
-        return all(bool(torch.isfinite(parameter).all()) for parameter in self.network.parameters())
+        return all(bool(torch.isfinite(tensor).all()) for tensor in self.weights(model).values())
 
-    def tensors(self) -> dict[str, Tensor]:
-        """The tensors of a checkpoint, as `PART/NAME`."""
-        parts = {
-            "weights": named_weights(self.network),
-            "optimizer": self.optimizer.state(),
-            "filter": self.filter.state(),
-            "random": random_state.capture(self.loss_sum.device),
-            "epochs": {"loss_sum": self.loss_sum, "history": epochs.to_tensor(self.history)},
+    def record(self, model: int) -> dict[str, Any]:
+        """The figures of a model's checkpoint, JSON-able."""
+        progress = self.progress[model]
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "step_in_epoch": self.step_in_epoch,
+            "epoch_seconds": self.epoch_seconds,
+            "seconds": self.seconds,
+            "best_loss": progress.best_loss,
+            "started": progress.started,
+            "exact": progress.exact,
         }
-        return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
-    def record(self) -> dict[str, Any]:
-        """The figures of a checkpoint, JSON-able."""
-        names = ("epoch", "step", "step_in_epoch", "epoch_seconds", "seconds", "best_loss", "started", "exact")
-        return {name: getattr(self, name) for name in names}
+    def restore(self, found: Sequence[Checkpoint]) -> None:
+        """Go on exactly where the checkpoints, one for each model and all of one step, were made.
 
-    def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on exactly where `checkpoint` was made.
-
-        Raises `RunDirectoryError` if it is of another model than the settings describe.
+        Raises `RunDirectoryError` if they are of other models than the settings describe.
         """
-        device = self.loss_sum.device
+        first = found[0].record
         try:
-            set_weights(self.network, checkpoint.part("weights"))
-            self.optimizer.load(checkpoint.part("optimizer"))
-            self.filter.load({name: tensor.to(device) for name, tensor in checkpoint.part("filter").items()})
-            self.loss_sum.copy_(checkpoint.part("epochs")["loss_sum"])
-            self.history = epochs.from_tensor(checkpoint.part("epochs")["history"])
-            for name in self.record():
-                setattr(self, name, checkpoint.record[name])
-            random_state.restore(checkpoint.part("random"), device)
+            self._restore(found)
+            for name in ("epoch", "step", "step_in_epoch", "epoch_seconds", "seconds"):
+                setattr(self, name, first[name])
+            for progress, checkpoint in zip(self.progress, found, strict=True):
+                progress.best_loss, progress.started = checkpoint.record["best_loss"], checkpoint.record["started"]
+                progress.exact = checkpoint.record["exact"]
+                progress.history = epochs.from_tensor(checkpoint.part("epochs")["history"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise RunDirectoryError(
-                f"{checkpoint.path} is of another model than these settings describe ({error}); "
+                f"{found[0].path} is of another model than these settings describe ({error}); "
                 "resume with the run's own settings, or start anew with --overwrite"
             ) from error
+
+
+class SingleState(TrainingState):
+    """One model."""
+
+    def __init__(self, training: TrainingConfig, dataset: Dataset, seed: int, device: torch.device) -> None:
+        """A new model with the weights that `seed` gives; the same on every device."""
+        network = new_network(training, dataset, seed).to(device)
+        rates = [Rates(training.learning_rate, training.weight_decay)]
+        super().__init__(network, list(network.parameters()), training, rates)
+        self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._loss = loss_of(dataset.task)
+        self._body = network.body
+
+    def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs (N, …) and targets (N, …)."""
+        return data.batches.epoch(seeds[0], self.epoch + 1, self.step_in_epoch)
+
+    def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss of the batch."""
+        loss = self._loss(self._body(inputs), targets)
+        # Summed on the device: reading a number back in every step would wait for the device each time.
+        self.loss_sum.add_(loss.detach(), alpha=len(inputs))
+        return loss
+
+    def validate(self, data: PlacedData) -> list[Validation]:
+        """Its metrics."""
+        return [Validation() if data.validation is None else validate(self._body, data.task, *data.validation)]
+
+    def weights(self, model: int) -> dict[str, Tensor]:
+        """Parameters and buffers."""
+        return named_weights(self.network)
+
+    def tensors(self, model: int) -> dict[str, Tensor]:
+        """Weights, optimizer, GrokFast average, random state, and the epochs so far."""
+        return in_parts(
+            weights=named_weights(self.network),
+            optimizer=self.optimizer.state(),
+            filter=self.filter.state(),
+            random=random_state.capture(self.loss_sum.device),
+            epochs={"loss_sum": self.loss_sum, "history": epochs.to_tensor(self.progress[0].history)},
+        )
+
+    def _restore(self, found: Sequence[Checkpoint]) -> None:
+        (checkpoint,) = found
+        device = self.loss_sum.device
+        set_weights(self.network, checkpoint.part("weights"))
+        self.optimizer.load(checkpoint.part("optimizer"))
+        self.filter.load({name: tensor.to(device) for name, tensor in checkpoint.part("filter").items()})
+        self.loss_sum.copy_(checkpoint.part("epochs")["loss_sum"])
+        random_state.restore(checkpoint.part("random"), device)
+
+
+def new_network(training: TrainingConfig, dataset: Dataset, seed: int) -> Network:
+    """A network with the weights that `seed` gives, on the CPU; all generators are seeded on the way."""
+    random_state.seed_everything(seed)
+    return Network(build_model(training.model_type, training.model_size, dataset.inputs), dataset.normalisation)
+
+
+def in_parts(**parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of all parts, as `PART/NAME`."""
+    return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""Trains one model: epochs, checkpoints, and the finished model's files."""
+"""Trains one model, or a group of like models in step: epochs, checkpoints, and the finished models' files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -23,14 +23,15 @@ from forge_tui.training import model_file
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import Diverged
+from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Control, Job, Outcome
-from forge_tui.training.losses import Validation, loss_of, validate
+from forge_tui.training.losses import Validation
 from forge_tui.training.metadata import config_record, describe
-from forge_tui.training.models.network import count_parameters, named_weights
+from forge_tui.training.models.network import count_parameters
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.reporter import Reporter
-from forge_tui.training.state import TrainingState, environment
+from forge_tui.training.state import SingleState, TrainingState, environment
 
 _RECENT_EPOCHS = 20
 # A disk that is full, read-only or out of order may come right again; a directory that is gone does not.
@@ -38,50 +39,72 @@ _MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno
 _DISK_SECONDS = 2.0
 
 
-class Trainer:
-    """One attempt at one model; it is used once, in a process of its own.
+class Member:
+    """One of the models that a trainer has: its job, its files, and who tells of it."""
 
-    It goes on from the newest checkpoint that verifies, and then gives the same bytes as if it had never stopped.
-    `emit` is called with every event, `control` is looked at before every step.
+    def __init__(self, job: Job, emit: Callable[[Event], None]) -> None:
+        directory = RunDirectory(Path(job.directory))
+        self.job = job
+        self.report = Reporter(job, emit)
+        self.stem = directory.stem(job.model)
+        self.checkpoints = directory.checkpoint_directory(job.model)
+
+
+class Trainer:
+    """One attempt at one model, or at a group of models that differ in seed; it is used once, in a process of its own.
+
+    It goes on from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
+    gives the same bytes as if it had never stopped. `emit` is called with every event, `control` is looked at before
+    every step. `left` is called with a model that leaves its group early, and why: what ended it, or None for one that
+    was let go.
     """
 
-    def __init__(self, job: Job, emit: Callable[[Event], None], control: Control) -> None:
-        self._job = job
+    def __init__(
+        self,
+        jobs: Sequence[Job],
+        emit: Callable[[Event], None],
+        control: Control,
+        left: Callable[[Job, Diverged | None], None] | None = None,
+    ) -> None:
+        """`jobs` are of one run and share all settings."""
+        first = jobs[0]
+        self._members = [Member(job, emit) for job in jobs]
         self._control = control
-        self._report = Reporter(job, emit)
-        self._settings = from_plain(job.settings)
-        directory = RunDirectory(Path(job.directory))
-        self._stem = directory.stem(job.model)
-        self._checkpoints = directory.checkpoint_directory(job.model)
-        self._device = torch.device(job.device)
-        self._environment = environment(job.threads, self._device)
+        self._left = left
+        self._settings = from_plain(first.settings)
+        self._working_directory = Path(first.working_directory)
+        self._device = torch.device(first.device)
+        self._environment = {**environment(first.threads, self._device), "group": len(jobs)}
+        self._group = [job.model for job in jobs] if len(jobs) > 1 else None
         self._saved_step = 0
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_EPOCHS)
         self._is_warm = False
-        self._disk_problem: str | None = None
+        self._disk_problem: tuple[int | None, str] | None = None
         control.on_hold = self._hold
 
     def run(self) -> Outcome:
         """Train to the last epoch, or until a stop is asked for.
 
-        Raises `Diverged` after an epoch whose loss is NaN or infinite, `DataError`, `SettingsError`,
-        `RunDirectoryError`, and whatever training code raises. A disk that takes no checkpoint ends nothing: training
-        goes on, and at the end waits for room.
+        Raises `Diverged` after an epoch whose loss is NaN or infinite (the last model's; others of a group only leave
+        it), `DataError`, `SettingsError`, `RunDirectoryError`, and whatever training code raises. A disk that takes no
+        checkpoint ends nothing: training goes on, and at the end waits for room.
         """
-        self._report.enter(TrainingPhase.INITIALIZING)
-        if self._is_finished():
+        self._enter(TrainingPhase.INITIALIZING)
+        self._members = [member for member in self._members if not self._is_finished(member)]
+        if not self._members:
             return Outcome.COMPLETED
         _prepare_process(self._device)
         training = self._settings.training
-        dataset = load_dataset(self._settings, Path(self._job.working_directory))
-        state = TrainingState.create(training, dataset, self._job.seed, self._device)
-        state.started = time.time()
+        dataset = load_dataset(self._settings, self._working_directory)
+        state = self._new_state(dataset)
         self._resume(state)
-        state.set_learning_rate(training.learning_rate * self._job.learning_rate_factor)
+        for number, member in enumerate(self._members):
+            state.set_learning_rate(number, training.learning_rate * member.job.learning_rate_factor)
+            member.report.started(config_record(training), count_parameters(state.network), self._group)
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
-        self._report.started(config_record(training), count_parameters(state.network))
-        self._report.enter(TrainingPhase.TRAINING)
-        self._report.unrecorded(state.history, training.epochs)
+        self._enter(TrainingPhase.TRAINING)
+        for member, progress in zip(self._members, state.progress, strict=True):
+            member.report.unrecorded(progress.history, training.epochs)
         while state.epoch < training.epochs:
             if not self._train_epoch(state, data):
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
@@ -91,167 +114,234 @@ class Trainer:
                 self._try_checkpoint(state, "training goes on; the next checkpoint is tried as usual")
         return self._finish(state, dataset)
 
+    def _new_state(self, dataset: Dataset) -> TrainingState:
+        training, seeds = self._settings.training, [member.job.seed for member in self._members]
+        state: TrainingState
+        if len(seeds) == 1:
+            state = SingleState(training, dataset, seeds[0], self._device)
+        else:
+            state = GroupState(training, dataset, seeds, self._device)
+        for progress in state.progress:
+            progress.started = time.time()
+        return state
+
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
         """Train the epoch's remaining steps; False if a stop came first."""
         begun, paused = time.perf_counter(), self._control.paused_seconds
-        body, optimizer, gradient_filter = state.network.body, state.optimizer, state.filter
-        parameters = list(body.parameters())
-        loss_function, loss_sum = loss_of(data.task), state.loss_sum
         going_on = True
-        for inputs, targets in data.batches.epoch(self._job.seed, state.epoch + 1, state.step_in_epoch):
+        for inputs, targets in state.batches(data, [member.job.seed for member in self._members]):
             if not self._control.goes_on():
                 going_on = False
                 break
-            loss = loss_function(body(inputs), targets)
-            loss.backward()
-            gradient_filter.apply()
-            optimizer.step()
-            for parameter in parameters:
-                parameter.grad = None
-            # Summed on the device: reading a number back in every step would wait for the device each time.
-            loss_sum.add_(loss.detach(), alpha=len(inputs))
-            state.step += 1
-            state.step_in_epoch += 1
+            state.loss(data, inputs, targets).backward()
+            state.update()
         spent = time.perf_counter() - begun - (self._control.paused_seconds - paused)
         state.epoch_seconds += spent
         state.seconds += spent
         return going_on
 
+    def _enter(self, phase: TrainingPhase, reason: str | None = None) -> None:
+        for member in self._members:
+            member.report.enter(phase, reason)
+
     def _hold(self, paused: bool) -> None:
-        self._report.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
+        self._enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
 
     def _finish_epoch(self, state: TrainingState, data: PlacedData) -> None:
-        """Validate, report the epoch, and make ready for the next. Raises `Diverged`."""
+        """Validate, report the epoch, let go of those that have diverged, and make ready for the next."""
         begun = time.perf_counter()
-        loss = state.loss_sum.item() / data.batches.samples
-        measured = Validation()
-        if data.validation is not None:
-            measured = validate(state.network.body, data.task, *data.validation)
+        losses = [loss / data.batches.samples for loss in state.loss_sum.reshape(-1).tolist()]
+        measured = state.validate(data)
         spent = time.perf_counter() - begun
         state.seconds += spent
         state.epoch += 1
+        rate = state.step_in_epoch / state.epoch_seconds if state.epoch_seconds > 0 else None
+        eta = self._remaining(state.epoch, state.epoch_seconds + spent)
+        for number, (loss, validation) in enumerate(zip(losses, measured, strict=True)):
+            self._tell_epoch(state, number, loss, validation, state.epoch_seconds + spent, rate, eta)
+        state.step_in_epoch = 0
+        state.epoch_seconds = 0.0
+        state.loss_sum.zero_()
+        diverged = [number for number, loss in enumerate(losses) if not math.isfinite(loss)]
+        for number in reversed(diverged):
+            what = f"the loss of epoch {state.epoch} is {losses[number]}"
+            self._let_go(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
+        for number in reversed([n for n, member in enumerate(self._members) if self._control.takes(member.job.index)]):
+            self._let_go(state, number, None)
+
+    def _tell_epoch(
+        self,
+        state: TrainingState,
+        number: int,
+        loss: float,
+        validation: Validation,
+        seconds: float,
+        steps_per_second: float | None,
+        eta_seconds: float | None,
+    ) -> None:
+        progress = state.progress[number]
         if math.isfinite(loss):
-            state.best_loss = loss if state.best_loss is None else min(loss, state.best_loss)
+            progress.best_loss = loss if progress.best_loss is None else min(loss, progress.best_loss)
         record = EpochRecord(
             epoch=state.epoch,
             step=state.step,
             loss=loss,
-            validation_loss=measured.loss,
-            validation_accuracy=measured.accuracy,
-            validation_perplexity=measured.perplexity,
-            learning_rate=state.learning_rate,
-            seconds=state.epoch_seconds + spent,
+            validation_loss=validation.loss,
+            validation_accuracy=validation.accuracy,
+            validation_perplexity=validation.perplexity,
+            learning_rate=state.learning_rate(number),
+            seconds=seconds,
         )
-        state.history.append(record)
-        self._report.epoch(
+        progress.history.append(record)
+        self._members[number].report.epoch(
             record,
             epochs=self._settings.training.epochs,
-            best_loss=state.best_loss,
-            steps_per_second=state.step_in_epoch / state.epoch_seconds if state.epoch_seconds > 0 else None,
-            eta_seconds=self._remaining(record),
+            best_loss=progress.best_loss,
+            steps_per_second=steps_per_second,
+            eta_seconds=eta_seconds,
         )
-        state.step_in_epoch = 0
-        state.epoch_seconds = 0.0
-        state.loss_sum.zero_()
-        if not math.isfinite(loss):
-            raise Diverged(f"the loss of epoch {state.epoch} is {loss}", state.epoch, record.learning_rate)
 
-    def _remaining(self, record: EpochRecord) -> float | None:
+    def _let_go(self, state: TrainingState, number: int, why: Diverged | None) -> None:
+        """A model leaves its group: with a checkpoint, or because it has diverged. The last one ends the attempt."""
+        if not isinstance(state, GroupState) or len(self._members) == 1:
+            if why is not None:
+                raise why
+            self._control.request_stop()
+            return
+        member = self._members[number]
+        if why is None:
+            state.progress[number].exact = False
+            self._save(state, [number])
+        state.remove(number)
+        del self._members[number]
+        if self._left is not None:
+            self._left(member.job, why)
+
+    def _remaining(self, epoch: int, seconds: float) -> float | None:
         """Seconds until the last epoch, from the median of the newest 20; this process's first is warm-up."""
         if self._is_warm:
-            self._recent_seconds.append(record.seconds)
+            self._recent_seconds.append(seconds)
         self._is_warm = True
-        left = self._settings.training.epochs - record.epoch
+        left = self._settings.training.epochs - epoch
         if left == 0:
             return 0.0
         return left * statistics.median(self._recent_seconds) if self._recent_seconds else None
 
+    # --- checkpoints
+
     def _resume(self, state: TrainingState) -> None:
-        found = checkpoints.newest_valid(self._checkpoints, lambda problem: self._report.warn("checkpoint", problem))
-        if found is None:
+        first = self._members[0]
+        found = checkpoints.newest_common(
+            [member.checkpoints for member in self._members], lambda problem: first.report.warn("checkpoint", problem)
+        )
+        if not found:
             return
-        whose, wanted = (found.record["model"], found.record["seed"]), (self._job.model, self._job.seed)
-        if whose != wanted:
-            raise RunDirectoryError(
-                f"{found.path} is of {whose[0]} with seed {whose[1]}, not of {wanted[0]} with seed {wanted[1]}; "
-                "start anew with --overwrite"
-            )
+        for member, checkpoint in zip(self._members, found, strict=True):
+            job, record = member.job, checkpoint.record
+            if (record["model"], record["seed"]) != (job.model, job.seed):
+                raise RunDirectoryError(
+                    f"{checkpoint.path} is of {record['model']} with seed {record['seed']}, not of {job.model} with "
+                    f"seed {job.seed}; start anew with --overwrite"
+                )
         state.restore(found)
         self._saved_step = state.step
-        before = found.record["environment"]
-        changed = [name for name, value in self._environment.items() if before.get(name) != value]
+        for number, checkpoint in enumerate(found):
+            self._compare_conditions(state, number, checkpoint.record["environment"])
+
+    def _compare_conditions(self, state: TrainingState, number: int, before: dict[str, object]) -> None:
+        changed = [name for name, value in self._environment.items() if before.get(name, value) != value]
         if changed:
-            state.exact = False
+            state.progress[number].exact = False
+            member = self._members[number]
             what = ", ".join(f"{name} {before.get(name)} → {self._environment[name]}" for name in changed)
-            self._report.warn(
-                "exactness", f"{self._job.model} goes on under other conditions ({what}): its bytes may differ slightly"
+            member.report.warn(
+                "exactness",
+                f"{member.job.model} goes on under other conditions ({what}): its bytes may differ slightly",
             )
 
     def _try_checkpoint(self, state: TrainingState, otherwise: str) -> None:
-        """Save a checkpoint; one that cannot be written is told about (once), with what follows from that."""
+        """Save checkpoints; what cannot be written is told about (once), with what follows from that."""
         try:
-            self._save_checkpoint(state)
+            self._save_checkpoints(state)
             self._disk_problem = None
         except RunDirectoryError as error:
-            self._report.enter(TrainingPhase.TRAINING)
-            if self._disk_problem != str(error):
-                self._report.warn(
-                    "disk", f"{self._job.model} has no checkpoint at epoch {state.epoch}: {error}; {otherwise}"
-                )
-            self._disk_problem = str(error)
+            self._enter(TrainingPhase.TRAINING)
+            what = f"{self._members[0].job.model} has no checkpoint at epoch {state.epoch}"
+            self._tell_disk(error, otherwise, f"{what}: {error}; {otherwise}")
+
+    def _save_checkpoints(self, state: TrainingState) -> None:
+        """Save and prune, unless this very step is saved already. Weights that are not finite are never saved."""
+        if state.step == self._saved_step:
+            return
+        for number in reversed(range(len(self._members))):
+            if not state.weights_are_finite(number):
+                what = f"weights are NaN or infinite after epoch {state.epoch}"
+                self._let_go(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
+        self._enter(TrainingPhase.CHECKPOINTING)
+        self._save(state, range(len(self._members)))
+        # Pruned when all are saved: of a group one step has to be there for all.
+        for member in self._members:
+            checkpoints.prune(member.checkpoints, self._settings.run.keep_checkpoints)
+        self._saved_step = state.step
+        self._enter(TrainingPhase.TRAINING)
+
+    def _save(self, state: TrainingState, numbers: Sequence[int]) -> None:
+        for number in numbers:
+            member, begun = self._members[number], time.perf_counter()
+            about = {"model": member.job.model, "seed": member.job.seed, "environment": self._environment}
+            record = {**state.record(number), **about}
+            path = checkpoints.save(member.checkpoints, state.step, state.tensors(number), record)
+            seconds = time.perf_counter() - begun
+            member.report.checkpoint(path, epoch=state.epoch, step=state.step, seconds=seconds)
+
+    # --- the end
+
+    def _tell_disk(self, error: RunDirectoryError, otherwise: str, words: str) -> None:
+        """Warn once of what is wrong with the disk, and again when something else follows from it."""
+        problem = (error.errno, otherwise)
+        if problem != self._disk_problem:
+            self._disk_problem = problem
+            self._members[0].report.warn("disk", words)
 
     def _finish(self, state: TrainingState, dataset: Dataset) -> Outcome:
-        """Write the last checkpoint and the model. Hours of training may hang on a disk that is full: wait for room."""
+        """Write the last checkpoints and the models. Hours may hang on a disk that is full: wait for room."""
         while True:
             try:
-                self._save_checkpoint(state)
-                self._complete(state, dataset)
+                self._save_checkpoints(state)
+                self._enter(TrainingPhase.SAVING)
+                for number, member in enumerate(self._members):
+                    if not member.report.is_done:
+                        self._complete(member, state, number, dataset)
                 return Outcome.COMPLETED
             except RunDirectoryError as error:
                 if error.errno not in _MAY_PASS:
                     raise
-                if self._disk_problem != str(error):
-                    self._disk_problem = str(error)
-                    self._report.warn("disk", f"{self._job.model} is trained and waits to be written: {error}")
-                self._report.enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
+                model = self._members[0].job.model
+                self._tell_disk(error, "waits", f"{model} is trained and waits to be written: {error}")
+                self._enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
             if not self._control.wait(_DISK_SECONDS):
                 return Outcome.STOPPED
 
-    def _save_checkpoint(self, state: TrainingState) -> None:
-        """Save and prune, unless this very step is saved already. Raises `Diverged` rather than save such weights."""
-        if state.step == self._saved_step:
-            return
-        if not state.weights_are_finite():
-            raise Diverged(f"weights are NaN or infinite after epoch {state.epoch}", state.epoch, state.learning_rate)
-        self._report.enter(TrainingPhase.CHECKPOINTING)
-        begun = time.perf_counter()
-        about = {"model": self._job.model, "seed": self._job.seed, "environment": self._environment}
-        path = checkpoints.save(self._checkpoints, state.step, state.tensors(), {**state.record(), **about})
-        checkpoints.prune(self._checkpoints, self._settings.run.keep_checkpoints)
-        self._saved_step = state.step
-        self._report.checkpoint(path, epoch=state.epoch, step=state.step, seconds=time.perf_counter() - begun)
-        self._report.enter(TrainingPhase.TRAINING)
-
-    def _complete(self, state: TrainingState, dataset: Dataset) -> None:
-        self._report.enter(TrainingPhase.SAVING)
-        record = describe(self._job, self._settings.training, state, dataset)
-        model_file.write_model(self._stem, named_weights(state.network), record)
-        checkpoints.prune(self._checkpoints, 1)
-        last = state.history[-1]
+    def _complete(self, member: Member, state: TrainingState, number: int, dataset: Dataset) -> None:
+        progress = state.progress[number]
+        record = describe(member.job, self._settings.training, state, number, dataset, self._group)
+        model_file.write_model(member.stem, state.weights(number), record)
+        checkpoints.prune(member.checkpoints, 1)
+        last = progress.history[-1]
         validation = Validation(
             loss=last.validation_loss, accuracy=last.validation_accuracy, perplexity=last.validation_perplexity
         )
-        self._report.completed(
-            self._stem, loss=last.loss, validation=validation, seconds=state.seconds, exact=state.exact
+        member.report.completed(
+            member.stem, loss=last.loss, validation=validation, seconds=state.seconds, exact=progress.exact
         )
 
-    def _is_finished(self) -> bool:
+    def _is_finished(self, member: Member) -> bool:
         """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
         try:
-            record = model_file.read_record(self._stem)
-            if record["seed"] != self._job.seed or record["epochs_completed"] < self._settings.training.epochs:
+            record = model_file.read_record(member.stem)
+            if record["seed"] != member.job.seed or record["epochs_completed"] < self._settings.training.epochs:
                 return False
-            model_file.read_weights(self._stem, record["sha256"])
+            model_file.read_weights(member.stem, record["sha256"])
             told = {
                 "loss": record["loss"],
                 "validation": Validation(**record["validation"]),
@@ -261,8 +351,8 @@ class Trainer:
             history = [EpochRecord(**item) for item in record["history"]]
         except (RunDirectoryError, KeyError, TypeError):
             return False  # not there, or not whole: it is written again from the last checkpoint
-        self._report.unrecorded(history, self._settings.training.epochs)
-        self._report.completed(self._stem, **told)
+        member.report.unrecorded(history, self._settings.training.epochs)
+        member.report.completed(member.stem, **told)
         return True
 
 

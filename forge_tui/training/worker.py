@@ -111,7 +111,7 @@ def _train(channel: Channel, job: Job, control: Control) -> int:
                 channel.send(grown)
 
     try:
-        outcome = Trainer(job, emit, control).run()
+        outcome = Trainer([job], emit, control).run()
     except BaseException as error:  # the boundary where any end of training becomes data
         emit(failure(job, error))
         traceback.print_exc()

@@ -66,7 +66,7 @@ def train() -> Callable[[Job], tuple[Outcome, list[Event]]]:
 
     def run(job: Job) -> tuple[Outcome, list[Event]]:
         events: list[Event] = []
-        return Trainer(job, events.append, Control()).run(), events
+        return Trainer([job], events.append, Control()).run(), events
 
     return run
 

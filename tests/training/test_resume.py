@@ -65,14 +65,14 @@ def test_stopped_mid_epoch_and_killed_between_checkpoints(
     alone, broken = make_job("alone", training), make_job("broken", training)
     train(alone)
 
-    assert Trainer(broken, lambda event: None, stop_after(10)).run() is Outcome.STOPPED
+    assert Trainer([broken], lambda event: None, stop_after(10)).run() is Outcome.STOPPED
     stopped = checkpoints.newest_valid(Path(broken.directory) / "checkpoints" / broken.model)
     assert stopped is not None
     assert (stopped.step, stopped.epoch, stopped.record["step_in_epoch"]) == (10, 1, 3)
     with pytest.raises(Killed):  # after the checkpoint of epoch 2 (step 14), inside epoch 4
-        Trainer(broken, lambda event: None, KillAt(13)).run()
+        Trainer([broken], lambda event: None, KillAt(13)).run()
     events: list[Event] = []
-    assert Trainer(broken, events.append, Control()).run() is Outcome.COMPLETED
+    assert Trainer([broken], events.append, Control()).run() is Outcome.COMPLETED
 
     epochs = [event for event in events if isinstance(event, EpochFinished)]
     assert [event.epoch for event in epochs] == [3, 4, 5]
@@ -87,7 +87,7 @@ def test_a_damaged_newest_checkpoint_costs_only_the_way_back_to_the_one_before(m
     alone, broken = make_job("alone", training), make_job("broken", training)
     train(alone)
     with pytest.raises(Killed):
-        Trainer(broken, lambda event: None, KillAt(18)).run()
+        Trainer([broken], lambda event: None, KillAt(18)).run()
     newest, before = checkpoints.paths(Path(broken.directory) / "checkpoints" / broken.model)
     data = bytearray(newest.read_bytes())
     data[-5] ^= 1
@@ -135,7 +135,7 @@ def test_damaged_weights_are_written_again_from_the_last_checkpoint(make_job: An
 
 
 def test_resuming_with_other_threads_warns_and_is_recorded(make_job: Any, train: Any, stop_after: Any) -> None:
-    Trainer(make_job(), lambda event: None, stop_after(6)).run()
+    Trainer([make_job()], lambda event: None, stop_after(6)).run()
     other = make_job(threads=2)
     _, events = train(other)
     warning = next(event for event in events if isinstance(event, ResourceWarned))
@@ -145,7 +145,7 @@ def test_resuming_with_other_threads_warns_and_is_recorded(make_job: Any, train:
 
 
 def test_a_checkpoint_of_other_settings_is_refused(make_job: Any, train: Any, stop_after: Any) -> None:
-    Trainer(make_job(), lambda event: None, stop_after(6)).run()
+    Trainer([make_job()], lambda event: None, stop_after(6)).run()
     with pytest.raises(RunDirectoryError, match="another model than these settings"):
         train(make_job(training={"model_size": 4_000}))
     with pytest.raises(RunDirectoryError, match=r"seed 0, not of .* seed 5"):
@@ -155,7 +155,7 @@ def test_a_checkpoint_of_other_settings_is_refused(make_job: Any, train: Any, st
 def test_a_stop_before_the_first_step_leaves_nothing_behind(make_job: Any, stop_after: Any) -> None:
     job = make_job()
     events: list[Event] = []
-    assert Trainer(job, events.append, stop_after(0)).run() is Outcome.STOPPED
+    assert Trainer([job], events.append, stop_after(0)).run() is Outcome.STOPPED
     assert any(isinstance(event, ModelStarted) for event in events)
     assert checkpoints.paths(Path(job.directory) / "checkpoints" / job.model) == []
 
@@ -165,7 +165,7 @@ def test_epochs_that_a_killed_runner_could_not_record_are_reported_again(make_jo
     alone, broken = make_job("alone", training), make_job("broken", training)
     _, undisturbed = train(alone)
     with pytest.raises(Killed):  # after the checkpoint of epoch 4
-        Trainer(broken, lambda event: None, KillAt(18)).run()
+        Trainer([broken], lambda event: None, KillAt(18)).run()
 
     _, events = train(replace(broken, epochs_recorded=1))
     told, whole = ([event for event in found if isinstance(event, EpochFinished)] for found in (events, undisturbed))

@@ -169,7 +169,7 @@ def test_divergence_is_reported_and_raised(make_job: Any) -> None:
     job = make_job(training={"optimizer": "sgd", "learning_rate": 10.0, "momentum": 0.99, "epochs": 100})
     events: list[Event] = []
     with pytest.raises(Diverged, match=r"the loss of epoch \d+ is (nan|inf): .* lower --learning-rate \(now 10\)"):
-        Trainer(job, events.append, Control()).run()
+        Trainer([job], events.append, Control()).run()
     assert not math.isfinite(epochs(events)[-1].loss)
     assert to_record(epochs(events)[-1], "r")["diverged"] is True
     assert epochs(events)[-1].best_loss is None or math.isfinite(epochs(events)[-1].best_loss)

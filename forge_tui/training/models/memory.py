@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.models.layers import Embedding, Gru, LayerNorm, Linear, attention
 from forge_tui.training.models.sequence import FeatureSteps
 from forge_tui.training.models.sizing import Shape, fit, linear
 
@@ -19,17 +20,17 @@ class RecurrentMemory(nn.Module):
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.cell = nn.GRU(shape.width, shape.width, batch_first=True)
-        self.norm = nn.LayerNorm(shape.width)
-        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
-        self.inner = nn.Linear(2 * shape.width, shape.hidden)
-        self.outer = nn.Linear(shape.hidden, shape.width)
+        self.cell = Gru(shape.width)
+        self.norm = LayerNorm(shape.width)
+        self.query_key_value = Linear(shape.width, 3 * shape.width)
+        self.inner = Linear(2 * shape.width, shape.hidden)
+        self.outer = Linear(shape.hidden, shape.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, S, width) → (N, S, width); step s depends on steps 1 … s only."""
-        states = self.norm(self.cell(x)[0])
+        states = self.norm(self.cell.states(x))
         query, key, value = self.query_key_value(states).chunk(3, dim=-1)
-        read = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        read = attention(query, key, value, causal=True)
         return states + self.outer(functional.gelu(self.inner(torch.cat((states, read), dim=-1))))
 
 
@@ -40,11 +41,11 @@ class FeatureMemory(nn.Module):
         super().__init__()
         self.enter = FeatureSteps(features, shape.width)
         self.memory = RecurrentMemory(shape)
-        self.leave = nn.Linear(shape.width, outputs)
+        self.leave = Linear(shape.width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, features) → (N, outputs)."""
-        return self.leave(self.memory(self.enter(x))[:, -1])
+        return self.leave(self.memory(self.enter(x))[..., -1, :])
 
 
 class TokenMemory(nn.Module):
@@ -52,9 +53,9 @@ class TokenMemory(nn.Module):
 
     def __init__(self, vocabulary: int, shape: Shape) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, shape.width)
+        self.embedding = Embedding(vocabulary, shape.width)
         self.memory = RecurrentMemory(shape)
-        self.leave = nn.Linear(shape.width, vocabulary)
+        self.leave = Linear(shape.width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, T) int64 → (N, T, vocabulary)."""

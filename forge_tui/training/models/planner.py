@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.models.layers import Embedding, LayerNorm, Linear
 from forge_tui.training.models.sizing import Shape, fit, linear
 
 CONTEXT = 8
@@ -17,9 +18,9 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.inner = nn.Linear(width, hidden)
-        self.outer = nn.Linear(hidden, width)
+        self.norm = LayerNorm(width)
+        self.inner = Linear(width, hidden)
+        self.outer = Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, width) → (…, width)."""
@@ -31,9 +32,9 @@ class Planner(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, shape: Shape) -> None:
         super().__init__()
-        self.enter = nn.Linear(inputs, shape.width)
+        self.enter = Linear(inputs, shape.width)
         self.blocks = nn.Sequential(*(ResidualBlock(shape.width, shape.hidden) for _ in range(shape.depth)))
-        self.leave = nn.Linear(shape.width, outputs)
+        self.leave = Linear(shape.width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) → (…, outputs)."""
@@ -49,14 +50,14 @@ class TokenPlanner(nn.Module):
 
     def __init__(self, vocabulary: int, outputs: int, shape: Shape) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, embedding_width(shape.width))
+        self.embedding = Embedding(vocabulary, embedding_width(shape.width))
         self.planner = Planner(CONTEXT * embedding_width(shape.width), outputs, shape)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, T) int64 → (N, T, outputs)."""
         embedded = functional.pad(self.embedding(tokens), (0, 0, CONTEXT - 1, 0))
-        windows = embedded.unfold(1, CONTEXT, 1)
-        return self.planner(windows.flatten(start_dim=2))
+        windows = embedded.unfold(-2, CONTEXT, 1)
+        return self.planner(windows.flatten(-2))
 
 
 def embedding_width(width: int) -> int:

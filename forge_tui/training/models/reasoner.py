@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.models.layers import Embedding, LayerNorm, Linear, attention
 from forge_tui.training.models.sequence import FeatureSteps, even_width, heads_for, sinusoids
 from forge_tui.training.models.sizing import Shape, fit, linear
 
@@ -19,19 +20,19 @@ class TransformerBlock(nn.Module):
     def __init__(self, shape: Shape, *, causal: bool) -> None:
         super().__init__()
         self.heads, self.causal = shape.heads, causal
-        self.attention_norm = nn.LayerNorm(shape.width)
-        self.query_key_value = nn.Linear(shape.width, 3 * shape.width)
-        self.mix = nn.Linear(shape.width, shape.width)
-        self.forward_norm = nn.LayerNorm(shape.width)
-        self.inner = nn.Linear(shape.width, shape.hidden)
-        self.outer = nn.Linear(shape.hidden, shape.width)
+        self.attention_norm = LayerNorm(shape.width)
+        self.query_key_value = Linear(shape.width, 3 * shape.width)
+        self.mix = Linear(shape.width, shape.width)
+        self.forward_norm = LayerNorm(shape.width)
+        self.inner = Linear(shape.width, shape.hidden)
+        self.outer = Linear(shape.hidden, shape.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, S, width) → (N, S, width)."""
         joined = self.query_key_value(self.attention_norm(x))
-        query, key, value = joined.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        read = functional.scaled_dot_product_attention(query, key, value, is_causal=self.causal)
-        x = x + self.mix(read.transpose(1, 2).flatten(start_dim=2))
+        query, key, value = joined.unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-2, -3)
+        read = attention(query, key, value, causal=self.causal)
+        x = x + self.mix(read.transpose(-2, -3).flatten(-2))
         return x + self.outer(functional.gelu(self.inner(self.forward_norm(x))))
 
 
@@ -42,12 +43,12 @@ class FeatureReasoner(nn.Module):
         super().__init__()
         self.enter = FeatureSteps(features, shape.width)
         self.blocks = nn.Sequential(*(TransformerBlock(shape, causal=False) for _ in range(shape.depth)))
-        self.norm = nn.LayerNorm(shape.width)
-        self.leave = nn.Linear(shape.width, outputs)
+        self.norm = LayerNorm(shape.width)
+        self.leave = Linear(shape.width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, features) → (N, outputs)."""
-        return self.leave(self.norm(self.blocks(self.enter(x))).mean(dim=1))
+        return self.leave(self.norm(self.blocks(self.enter(x))).mean(dim=-2))
 
 
 class TokenReasoner(nn.Module):
@@ -55,15 +56,15 @@ class TokenReasoner(nn.Module):
 
     def __init__(self, vocabulary: int, shape: Shape) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(vocabulary, shape.width)
+        self.embedding = Embedding(vocabulary, shape.width)
         self.blocks = nn.Sequential(*(TransformerBlock(shape, causal=True) for _ in range(shape.depth)))
-        self.norm = nn.LayerNorm(shape.width)
-        self.leave = nn.Linear(shape.width, vocabulary)
+        self.norm = LayerNorm(shape.width)
+        self.leave = Linear(shape.width, vocabulary)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, T) int64 → (N, T, vocabulary)."""
         x = self.embedding(tokens)
-        x = x + sinusoids(x.shape[1], x.shape[2], x)
+        x = x + sinusoids(x.shape[-2], x.shape[-1], x)
         return self.leave(self.norm(self.blocks(x)))
 
 

@@ -36,9 +36,9 @@ class FeatureSteps(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, features) → (N, S, width)."""
         groups = (self.steps, self.a_step)
-        grouped = functional.pad(x, (0, self.padding)).unflatten(1, groups).transpose(0, 1)
-        weight = functional.pad(self.weight, (0, 0, 0, self.padding)).unflatten(0, groups)
-        return torch.bmm(grouped, weight).transpose(0, 1) + self.bias
+        grouped = functional.pad(x, (0, self.padding)).unflatten(-1, groups).transpose(-3, -2)
+        weight = functional.pad(self.weight, (0, 0, 0, self.padding)).unflatten(-2, groups)
+        return torch.matmul(grouped, weight).transpose(-3, -2) + self.bias.unsqueeze(-3)
 
     @staticmethod
     def count(features: int, width: int) -> int:

@@ -149,8 +149,9 @@ def _install(plan: dict[str, dict]) -> None:
     kept = []
 
     def with_faults(self, state, data):
-        fault = plan.get(self._job.model)
-        if fault is None or self._job.attempt > fault.get("attempts", 1 << 30) or state.epoch + 1 < fault["epoch"]:
+        job = self._members[0].job
+        fault = plan.get(job.model)
+        if fault is None or job.attempt > fault.get("attempts", 1 << 30) or state.epoch + 1 < fault["epoch"]:
             return train_epoch(self, state, data)
         if fault["do"] == "slow":
             began = time.perf_counter()

@@ -1,0 +1,137 @@
+"""A group of like models, trained as one batched computation: the same arithmetic for each as if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from forge_tui.settings.schema import TrainingConfig
+from forge_tui.training import history as epochs
+from forge_tui.training import random_state
+from forge_tui.training.checkpoint import Checkpoint
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.losses import Validation, stacked_losses, validate_stacked
+from forge_tui.training.models.network import named_weights, set_weights
+from forge_tui.training.models.stack import Stack
+from forge_tui.training.optimizers import Rates
+from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.state import TrainingState, in_parts, new_network
+
+_BODY = "body."
+
+
+class GroupState(TrainingState):
+    """Several models of one architecture and one batch size; seeds, learning rates and weight decays are their own."""
+
+    def __init__(self, training: TrainingConfig, dataset: Dataset, seeds: Sequence[int], device: torch.device) -> None:
+        """New models with the weights that their seeds give."""
+        networks, self._random = [], []
+        for seed in seeds:
+            networks.append(new_network(training, dataset, seed).to(device))
+            # Nothing draws random numbers later, so what a model alone would have is its state after its making.
+            self._random.append(random_state.capture(device))
+        self._stack = Stack([network.body for network in networks])
+        rates = [Rates(training.learning_rate, training.weight_decay)] * len(seeds)
+        super().__init__(networks[0], self._stack.parameters, training, rates)
+        self.loss_sum = torch.zeros(len(seeds), dtype=torch.float64, device=device)
+
+    def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs (M, N, …) and targets (M, N, …), each model's in its own order."""
+        return data.batches.epochs(seeds, self.epoch + 1, self.step_in_epoch)
+
+    def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The sum of the models' mean losses: no weight is in two of them, so each has the gradient of its own."""
+        losses = stacked_losses(data.task, self._stack.body(inputs), targets)
+        self.loss_sum.add_(losses.detach(), alpha=inputs.shape[1])
+        return losses.sum()
+
+    def validate(self, data: PlacedData) -> list[Validation]:
+        """Each model's metrics."""
+        if data.validation is None:
+            return [Validation() for _ in self.progress]
+        return validate_stacked(self._stack.body, data.task, *data.validation, models=len(self.progress))
+
+    def weights(self, model: int) -> dict[str, Tensor]:
+        """A model's parameters and buffers under the names it would have alone."""
+        own = {f"{_BODY}{name}": tensor for name, tensor in self._stack.weights(model).items()}
+        return {name: own.get(name, tensor).contiguous() for name, tensor in named_weights(self.network).items()}
+
+    def tensors(self, model: int) -> dict[str, Tensor]:
+        """What a model's checkpoint would hold if it were alone."""
+        return in_parts(
+            weights=self.weights(model),
+            optimizer=self._of_model(self.optimizer.state(), model),
+            filter=self._of_model(self.filter.state(), model),
+            random=self._random[model],
+            epochs={"loss_sum": self.loss_sum[model], "history": epochs.to_tensor(self.progress[model].history)},
+        )
+
+    def remove(self, model: int) -> None:
+        """Go on without a model; the others keep all that is theirs."""
+        kept = [number for number in range(len(self.progress)) if number != model]
+        parts = [self.tensors(number) for number in kept]
+        rates = [self.optimizer.rates[number] for number in kept]
+        progress = [self.progress[number] for number in kept]
+        before = (self.epoch, self.step, self.step_in_epoch, self.epoch_seconds, self.seconds)
+        self._stack = self._stack.without(model)
+        self._random = [self._random[number] for number in kept]
+        super().__init__(self.network, self._stack.parameters, self.training, rates)
+        self.progress = progress
+        self.epoch, self.step, self.step_in_epoch, self.epoch_seconds, self.seconds = before
+        self.loss_sum = self.loss_sum[kept].clone()
+        self._load([_part(tensors, "optimizer") for tensors in parts], [_part(tensors, "filter") for tensors in parts])
+
+    def _restore(self, found: Sequence[Checkpoint]) -> None:
+        for model, checkpoint in enumerate(found):
+            set_weights(self.network, checkpoint.part("weights"))  # checks names and shapes
+            self._stack.set_weights(model, self.network.body)
+            self.loss_sum[model] = checkpoint.part("epochs")["loss_sum"]
+            self._random[model] = checkpoint.part("random")
+        self._load([item.part("optimizer") for item in found], [item.part("filter") for item in found])
+
+    def _load(self, optimizer: Sequence[dict[str, Tensor]], gradient_filter: Sequence[dict[str, Tensor]]) -> None:
+        """Take each model's state of optimizer and filter, by the names it has alone."""
+        device = self.loss_sum.device
+        self.optimizer.load(self._stacked(optimizer))
+        self.filter.load({name: tensor.to(device) for name, tensor in self._stacked(gradient_filter).items()})
+
+    def _of_model(self, state: dict[str, Tensor], model: int) -> dict[str, Tensor]:
+        """One model's part of a state whose tensors are stacked; counts are shared."""
+        found = {}
+        for key, tensor in state.items():
+            axis = _models_axis(key)
+            if axis is None:
+                found[key] = tensor.clone()
+            else:
+                found[key] = self._stack.to_stack(self._name(key), tensor.select(axis, model)).contiguous()
+        return found
+
+    def _stacked(self, states: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+        found = {}
+        for key, tensor in states[0].items():
+            axis = _models_axis(key)
+            if axis is None:
+                found[key] = tensor
+            else:
+                name = self._name(key)
+                found[key] = torch.stack([self._stack.to_stack(name, state[key]) for state in states], dim=axis)
+        return found
+
+    def _name(self, key: str) -> str:
+        """The parameter that a key of a state (`3.exp_avg`, `average.3`) is about."""
+        number = next(part for part in key.split(".") if part.isdigit())
+        return self._stack.names[int(number)]
+
+
+def _models_axis(key: str) -> int | None:
+    """Where the models lie in a stacked tensor of a state; None for a count that all share."""
+    if key == "seen" or key.endswith(".step"):
+        return None
+    return 1 if key.startswith("ring.") else 0
+
+
+def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
+    prefix = f"{part}/"
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
