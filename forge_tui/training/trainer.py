@@ -193,11 +193,10 @@ class Trainer:
             self._disk_problem = None
         except RunDirectoryError as error:
             self._report.enter(TrainingPhase.TRAINING)
-            if self._disk_problem != str(error):
-                self._report.warn(
-                    "disk", f"{self._job.model} has no checkpoint at epoch {state.epoch}: {error}; {otherwise}"
-                )
-            self._disk_problem = str(error)
+            problem = f"{error}; {otherwise}"
+            if self._disk_problem != problem:
+                self._report.warn("disk", f"{self._job.model} has no checkpoint at epoch {state.epoch}: {problem}")
+            self._disk_problem = problem
 
     def _finish(self, state: TrainingState, dataset: Dataset) -> Outcome:
         """Write the last checkpoint and the model. Hours of training may hang on a disk that is full: wait for room."""
