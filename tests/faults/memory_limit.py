@@ -3,8 +3,9 @@
     python tests/faults/memory_limit.py [--models 6] [--share 0.6] [--pressure]
 
 Prints the limit, the summed peaks, how many ran at once at most, the kernel's kills, and every decision. With
-`--pressure` another process in the same control group eats memory while the run goes on, and leaves again later (the
-governor takes its time: two minutes). Exits with 1 unless all models finish without a kill.
+`--pressure` another process in the same control group eats memory while the run goes on, and leaves again when a worker
+has made room (`--models 3 --share 2 --pressure`; the governor takes its time: two minutes). Exits with 1 unless all
+models finish without a kill.
 """
 
 from __future__ import annotations
@@ -137,8 +138,8 @@ def pressed(base: Path, group: MemoryGroup, models: int, epochs: int) -> Observe
             if kinds and (records[-1]["event"] in kinds or records[-1].get("kind") in kinds):
                 return
 
-    until("hold")
-    until("epoch_finished")
+    until("model_started")
+    until("model_started")
     most, settled = 0, time.monotonic() + 10.0
     while time.monotonic() < settled:
         most = max(most, group.usage)
@@ -171,7 +172,7 @@ def main() -> int:
             return 2
         with group:
             if given.pressure:
-                seen = pressed(base, group, given.models, given.epochs or 300)
+                seen = pressed(base, group, given.models, given.epochs or 1200)
             else:
                 env = environment(base, given.models)
                 seen = run_in(group, command(base / "run", given.models, given.epochs or 6), env)

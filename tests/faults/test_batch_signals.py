@@ -15,6 +15,7 @@ from forge_tui.session import Run
 ARGUMENTS = (
     "--no-ui", "--epochs", "40", "--models", "2", "--mode", "parallel", "--checkpoint-interval", "100", *SMALL,
 )  # fmt: skip
+PACE = {"do": "pace", "seconds": 0.15, "epoch": 1}
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def test_signal_checkpoints_and_stops_and_resume_gives_the_same_bytes(
     signum: signal.Signals, whom: str, run_directory: Path, undisturbed: dict[str, bytes]
 ) -> None:
-    with environment(run_directory.parent, {index: {"do": "slow", "epoch": 1} for index in (1, 2)}):
+    with environment(run_directory.parent, dict.fromkeys((1, 2), PACE)):
         started = begin(*ARGUMENTS, "--output", run_directory)
     wait_until(lambda: min(epochs_of(run_directory, 1), epochs_of(run_directory, 2)) >= 2, "two epochs of both")
     if whom == "front end":

@@ -30,7 +30,7 @@ def test_clock_set_back_and_forward_does_nothing_to_a_run(run_directory: Path, t
     clock = tmp_path / "clock"
     set_clock(clock, 0)
     looks = []
-    with environment(tmp_path, {1: {"do": "slow", "epoch": 1}}), pytest.MonkeyPatch.context() as patch:
+    with environment(tmp_path, {1: {"do": "pace", "seconds": 0.3, "epoch": 1}}), pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOCK_FILE", str(clock))
         forge(*ARGUMENTS, "--detach", "--output", run_directory)
         for offset in (-_DAY, _DAY, -_DAY):

@@ -17,6 +17,7 @@ from running import SMALL, epochs_of, forge, processes_of, wait_until, weights
 from forge_tui.session import Run
 
 EPOCHS = 60
+PACE = {"do": "pace", "seconds": 0.15, "epoch": 1}
 ARGUMENTS = ("--no-ui", "--epochs", str(EPOCHS), "--checkpoint-interval", "5", "--models", "1", *SMALL)
 
 
@@ -38,9 +39,9 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 def start(directory: Path, *arguments: str) -> psutil.Process:
     """A run of slow epochs that is under way; returns its worker. Its phases are in `told` beside its directory."""
-    with environment(told_by(directory).parent, {1: {"do": "slow", "epoch": 1, "tell": str(told_by(directory))}}):
+    with environment(told_by(directory).parent, {1: {**PACE, "tell": str(told_by(directory))}}):
         forge(*ARGUMENTS, *arguments, "--detach", "--output", directory)
-    wait_until(lambda: epochs_of(directory) >= 3, "three epochs")
+    wait_until(lambda: epochs_of(directory) >= 6, "the first checkpoint")
     return processes_of(directory, "cognate")[0]
 
 
@@ -138,7 +139,6 @@ def test_full_disk_refuses_a_start_and_leaves_nothing(disk: SmallDisk) -> None:
 
 def test_directory_that_becomes_read_only_is_waited_for(run_directory: Path, undisturbed: dict[str, bytes]) -> None:
     start(run_directory)
-    wait_until(lambda: epochs_of(run_directory) >= 6, "the first checkpoint")
     with read_only(run_directory, run_directory / "checkpoints" / planner(1), run_directory / "commands"):
         wait_until(lambda: any("has no checkpoint at epoch" in told for told in warnings(run_directory)), "the warning")
         assert "you may not write there" in forge("stop", run_directory, status=4).stderr

@@ -15,7 +15,8 @@ from running import SMALL, epochs_of, forge, processes_of, wait_until, weights
 from forge_tui.session import Run
 
 SHORT = ("--no-ui", "--detach", "--epochs", "2", "--models", "1", *SMALL)
-LONG = ("--no-ui", "--detach", "--epochs", "100000", "--models", "1", *SMALL)
+LONG = ("--no-ui", "--detach", "--epochs", "100000", "--checkpoint-interval", "100000", "--models", "1", *SMALL)
+PACE = {"do": "pace", "seconds": 0.2, "epoch": 1}
 
 
 @pytest.fixture
@@ -83,20 +84,26 @@ def test_deleted_predecessor_is_waited_for_no_longer(base: Path) -> None:
 
 
 def test_two_runs_of_one_user_keep_within_the_rules_together(base: Path) -> None:
-    """Four CPUs, half of them for our work: the first run has both workers, so one is left for the second."""
+    """Four CPUs, half of them for our work: one run has both, two share them, the one left has both again."""
     rules = ("--policy", "shared", "--set", "resources.memory_per_worker_gb=0.1", "--high-cpu-threshold", "100")
     rules += ("--min-available-memory-gb", "0", "--mode", "parallel", "--workers", "2", "--models", "2")
-    with environment(base), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support" / "faults"))
+    one, two = base / "one", base / "two"
+    with environment(base, {1: PACE, 2: PACE}), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACHINE_CPUS", "4")
-        for name in ("one", "two"):
-            forge(*LONG, *rules, "--output", base / name)
-        one, two = status(base / "one"), status(base / "two")
-        assert (one["workers"], one["requested"]) == (2, 2)
-        assert (two["workers"], two["requested"], two["limited_by"]) == (1, 2, "other_runs")
-        assert two["limit_reason"] == (
-            "1 instead of 2: your other runs have 2 workers on 2 CPUs, and all your runs together may use 2 CPUs"
+        forge(*LONG, *rules, "--output", one)
+        assert (status(one)["workers"], status(one)["requested"]) == (2, 2)
+        wait_until(lambda: len(processes_of(one, "cognate")) == 2, "two workers")
+        forge(*LONG, *rules, "--output", two)
+        assert status(two)["limit_hint"] == "--after RUN"
+        wait_until(lambda: (status(one)["workers"], status(two)["workers"]) == (1, 1), "a worker each")
+        wait_until(lambda: len(processes_of(one, "cognate")) == 1, "the first to make room")
+        with Run(one) as run:
+            records = [record for _, record in run.events()]
+        (requeued,) = [record["reason"] for record in records if record.get("kind") == "requeue"]
+        assert requeued == (
+            "cognate_planner_2 makes room after a checkpoint: 1 instead of 2: your other runs have 1 worker on 1 CPU, "
+            "and all your runs together may use 2 CPUs"
         )
-        assert two["limit_hint"] == "--after RUN"
-        for name in ("one", "two"):
-            forge("kill", base / name)
+        forge("kill", two)
+        wait_until(lambda: len(processes_of(one, "cognate")) == 2, "the first to have both again")
+        forge("kill", one)

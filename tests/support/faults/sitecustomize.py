@@ -1,7 +1,7 @@
 """Faults inside a worker, as a user's own training code may have them. For tests: put this directory on PYTHONPATH.
 
 `WORKER_FAULTS` is a JSON object: NAME of a model → `{"do": FAULT, "epoch": n, "attempts": k}`. The fault comes about at
-the start of epoch n (NaN, slowness: in it) of the model's attempts 1…k (default: all). Only the fork server, and so
+the start of epoch n (slowness: from it on) of the model's attempts 1…k (default: all). Only the fork server, and so
 its workers, are changed; without the variable nothing is. With `"tell": PATH` every phase is written there, too, with
 its reason: of a run whose own disk takes nothing.
 
@@ -159,7 +159,9 @@ def _install(plan: dict[str, dict]) -> None:
             time.sleep(9 * (time.perf_counter() - began))
             state.epoch_seconds *= 10
             return done
-        if state.epoch + 1 == fault["epoch"]:
+        if fault["do"] == "pace":
+            time.sleep(fault["seconds"])
+        elif state.epoch + 1 == fault["epoch"]:
             match fault["do"]:
                 case "nan":
                     with torch.no_grad():
