@@ -243,7 +243,8 @@ class Run:
     def _snapshot(self) -> Snapshot:
         info = self._reader.info()
         state = info.state
-        if state.is_live and not self._is_alive(info):
+        now = time.time()
+        if state.is_live and not self._is_alive(info, now):
             info = self._reader.info()  # it may have ended between the two looks
             state = RunState.DIED if info.state.is_live else info.state
         changed, revision = self._reader.models(self._revision)
@@ -252,7 +253,6 @@ class Run:
                 self._models[model.index] = model
             self._ordered = tuple(self._models[index] for index in sorted(self._models))
             self._revision = revision
-        now = time.time()
         eta = remaining_seconds(self._ordered, info.workers) if state.is_live else None
         written = self._reader.heartbeat().written
         return Snapshot(
@@ -266,7 +266,7 @@ class Run:
             problems=tuple(self._reader.problems),
         )
 
-    def _is_alive(self, info: RunInfo) -> bool:
+    def _is_alive(self, info: RunInfo, now: float) -> bool:
         """Whether somebody trains here: by the lock, on another host by the heartbeat."""
         beat = self._reader.heartbeat()
         return self._liveness.is_live(
@@ -275,7 +275,7 @@ class Run:
             here=socket.gethostname(),
             heartbeat=beat.count,
             written=beat.written,
-            now=time.time(),
+            now=now,
             monotonic=time.monotonic(),
         )
 

@@ -45,10 +45,13 @@ class Watched:
             messages.append(message)
             own.append(private_bytes(worker.pid))
 
-        self._launcher.spawn(kind, job, log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1})
+        started = self._launcher.spawn(
+            kind, job, log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1}
+        )
         while not ended:
-            for key, _ in self._selector.select(0.1):
+            for key, _ in self._selector.select(0.005):  # often: the making of the data is a short peak
                 key.data()
+            own.append(private_bytes(started.pid))
             self._launcher.tick()
         assert ended[0].status == 0, log.read_text(encoding="utf-8")
         return messages, max(own)

@@ -294,7 +294,7 @@ def _trained_on(run: Path, model: str) -> tuple[list[str], str]:
     )  # fmt: skip
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    Trainer(job, lambda event: warnings.append(getattr(event, "message", "")), Control()).run()
+    Trainer([job], lambda event: warnings.append(getattr(event, "message", "")), Control()).run()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(False)  # a worker's own process needs no putting back
     return warnings, json.loads((run / f"{model}.json").read_bytes())["sha256"]
