@@ -15,6 +15,8 @@ _IN_A_ROW = 2
 _SLOW = 0.5
 # The next checkpoint of every model at work, and as much again for what else is written.
 _CHECKPOINTS_AHEAD = 2
+# The database's write-ahead log grows to 4 MiB before it is folded in; without that not even the warning is kept.
+HISTORY_BYTES = 8 << 20
 
 
 @dataclass(slots=True)
@@ -84,9 +86,9 @@ class DiskWatch:
 
     def look(self, now: float, models: int) -> happened.ResourceWarned | None:
         """The warning that follows from the room there is, if one does. `models`: at work; `now`: UNIX seconds."""
-        needed = _CHECKPOINTS_AHEAD * self._largest * max(1, models)
-        if not needed:
+        if not self._largest:
             return None
+        needed = _CHECKPOINTS_AHEAD * self._largest * max(1, models) + HISTORY_BYTES
         try:
             free = self._free(self._directory)
         except OSError:
@@ -100,8 +102,8 @@ class DiskWatch:
         return happened.ResourceWarned(
             time=now,
             kind="disk",
-            message=f"{memory(free)} are left on the disk of {self._directory}; the next checkpoints need about "
-            f"{memory(needed)}: free some space",
+            message=f"{memory(free)} are left on the disk of {self._directory}; the next checkpoints and the history "
+            f"need about {memory(needed)}: free some space",
             value=float(free),
             threshold=float(needed),
         )

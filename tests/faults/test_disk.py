@@ -31,7 +31,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    with small_disk(tmp_path / "disk", 4) as disk:
+    with small_disk(tmp_path / "disk", 16) as disk:
         yield disk
         for process in processes_of(disk.path / "run"):
             process.kill()
@@ -91,7 +91,7 @@ def test_disk_that_fills_while_training_and_at_the_end_is_waited_for(
 ) -> None:
     directory = disk.path / "run"
     start(directory)
-    disk.fill(leave=40 << 10)
+    disk.fill(leave=4 << 20)
     wait_until(lambda: any("are left on the disk of" in told for told in warnings(directory)), "the alert")
     disk.fill()
     wait_for_checkpoints(directory, 3)  # two at least have failed

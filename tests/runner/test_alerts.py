@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_tui.progress.events import EpochFinished
-from forge_tui.runner.alerts import DiskWatch, SpeedWatch
+from forge_tui.runner.alerts import HISTORY_BYTES, DiskWatch, SpeedWatch
 
 
 def epoch(rate: float | None, seconds: float | None = 5.0, index: int = 1) -> EpochFinished:
@@ -63,15 +63,19 @@ def test_a_speed_that_never_halves_is_never_told_of(rates: list[float]) -> None:
 
 def test_a_disk_without_room_for_the_next_checkpoints_is_told_of_once_and_again_after_it_had(tmp_path: Path) -> None:
     free = {"bytes": 10_000}
-    watch = DiskWatch(tmp_path, lambda _: free["bytes"])
+    watch = DiskWatch(tmp_path, lambda _: free["bytes"] + HISTORY_BYTES)
     assert watch.look(1.0, 3) is None  # no checkpoint yet, no size to go by
     watch.checkpoint(1_000)
     watch.checkpoint(500)
     assert watch.look(1.0, 5) is None  # just enough: two for each of five
     warning = watch.look(2.0, 6)
     assert warning is not None
-    assert (warning.kind, warning.value, warning.threshold) == ("disk", 10_000.0, 12_000.0)
-    assert f"of {tmp_path}; the next checkpoints need about" in warning.message
+    assert (warning.kind, warning.value, warning.threshold) == (
+        "disk",
+        10_000.0 + HISTORY_BYTES,
+        12_000.0 + HISTORY_BYTES,
+    )
+    assert f"of {tmp_path}; the next checkpoints and the history need about" in warning.message
     assert watch.look(3.0, 6) is None
     free["bytes"] = 12_000
     assert watch.look(4.0, 6) is None
@@ -83,6 +87,6 @@ def test_a_disk_that_cannot_be_asked_and_one_without_models_at_work(tmp_path: Pa
     watch = DiskWatch(tmp_path / "gone")
     watch.checkpoint(1_000)
     assert watch.look(1.0, 1) is None
-    watch = DiskWatch(tmp_path, lambda _: 1_999)
+    watch = DiskWatch(tmp_path, lambda _: 1_999 + HISTORY_BYTES)
     watch.checkpoint(1_000)
     assert watch.look(1.0, 0) is not None
