@@ -19,7 +19,7 @@ from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.report import result_table
 from forge_tui.session import Run
-from forge_tui.text import duration, metric_text, number
+from forge_tui.text import duration, metric_text, number, printable
 
 _LOOK_SECONDS = 0.2
 _LINE_SECONDS = 5.0
@@ -43,8 +43,7 @@ def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str
             lines, told = _notable(run, told)
             show(snapshot, lines)
             if signals and not asked:
-                asked = True
-                _ask_to_stop(run, signals[0], err)
+                asked = _ask_to_stop(run, signals[0], err)
         snapshot = run.wait()
         if json_lines:
             _write_events(run, shown, out)
@@ -87,14 +86,16 @@ def _forwarding() -> Iterator[list[int]]:
             signal.signal(signum, handler)
 
 
-def _ask_to_stop(run: Run, signum: int, err: IO[str]) -> None:
+def _ask_to_stop(run: Run, signum: int, err: IO[str]) -> bool:
+    """Whether the run was asked; on a full disk it cannot be yet, and is asked again at the next look."""
     name = signal.Signals(signum).name
-    err.write(f"{name}: the run stops after a checkpoint\n")
-    err.flush()
     try:
         run.stop(sender=f"batch mode, {name}")
     except RunDirectoryError:
-        return  # it has just ended by itself
+        return not run.snapshot().state.is_live  # it has just ended by itself
+    err.write(f"{name}: the run stops after a checkpoint\n")
+    err.flush()
+    return True
 
 
 def _write_events(run: Run, since: int, out: IO[str]) -> int:
@@ -205,11 +206,11 @@ def progress_line(snapshot: Snapshot) -> str:
 
 def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
     reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-    err.write(f"run {run.id} {snapshot.state}{reason}\n")
+    lines = [f"run {run.id} {snapshot.state}{reason}"]
     for failure in snapshot.failures:
-        err.write(f"{failure.model} failed ({failure.kind}, attempt {failure.attempt}): {failure.message}\n")
-    for problem in snapshot.problems:
-        err.write(f"warning: {problem}\n")
+        lines.append(f"{failure.model} failed ({failure.kind}, attempt {failure.attempt}): {failure.message}")
+    lines += [f"warning: {problem}" for problem in snapshot.problems]
+    err.write("".join(f"{printable(line)}\n" for line in lines))
     if snapshot.state is not RunState.COMPLETED:
         err.write(f"To go on: forge-tui resume {shlex.quote(str(run.path))}\n")
     err.flush()

@@ -110,14 +110,14 @@ def _logs(which: str, model: str | None, follow: bool) -> int:
 
 def _copy_log(path: Path, attached: Any, follow: bool) -> None:
     """Write a log to stdout, and with `follow` what is added to it until the run ends."""
-    position = 0
+    position, on_terminal = 0, sys.stdout.isatty()
     while True:
         live = follow and attached.snapshot().state.is_live
         try:
             with path.open("rb") as log:
                 log.seek(position)
                 while chunk := log.read(_CHUNK):
-                    sys.stdout.buffer.write(chunk)
+                    sys.stdout.buffer.write(_for_terminal(chunk) if on_terminal else chunk)
                 position = log.tell()
         except FileNotFoundError:
             if not follow:
@@ -128,3 +128,10 @@ def _copy_log(path: Path, attached: Any, follow: bool) -> None:
         if not live:
             return
         time.sleep(_FOLLOW_SECONDS)
+
+
+def _for_terminal(output: bytes) -> bytes:
+    """What training code has printed, without what would steer the terminal; a pipe gets it as it is."""
+    return bytes(byte if byte >= 32 or byte in b"\n\t" else 32 for byte in output.replace(b"\r\n", b"\n")).replace(
+        b"\x7f", b" "
+    )

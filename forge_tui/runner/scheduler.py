@@ -229,8 +229,7 @@ class Scheduler:
         if look.number == self._judged:
             return
         self._judged = look.number
-        costs = sum(attempt.memory or 0 for attempt in self._running.values())
-        self._journal.resources(look.to_record(len(self._running), costs))
+        self._keep_sample()
         warning = self._disk.look(self._journal.clock(), len(self._running))
         if warning is not None:
             self._journal.record(warning)
@@ -248,6 +247,13 @@ class Scheduler:
             self._journal.warn("memory", verdict.warning)
         if verdict.requeue is not None:
             self._requeue_newest(verdict.requeue)
+
+    def _keep_sample(self) -> None:
+        """Keep what was last seen of the machine with the run, and what its workers cost."""
+        look = self._machine.latest
+        if look.sample is not None:
+            costs = sum(attempt.memory or 0 for attempt in self._running.values())
+            self._journal.resources(look.to_record(len(self._running), costs))
 
     def _loads(self) -> list[Load]:
         """The workers that are to go on, the newest last."""
@@ -322,6 +328,7 @@ class Scheduler:
         elif "memory" in message:
             attempt.memory, attempt.gpu_memory = message["memory"], message.get("gpu_memory")
             self._governor.measured(message["memory"], attempt.gpu_memory)
+            self._keep_sample()  # a short run may end between two looks
         elif "outcome" in message:
             attempt.outcome = message["outcome"]
 

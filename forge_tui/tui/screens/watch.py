@@ -69,6 +69,7 @@ class WatchScreen(WatchCurves):
         self.add_events(self.forge.history)
         self.show(self.forge.snapshot)
         self._refresh_chart()
+        self.call_after_refresh(self._after_panes)  # before the layout no line knows its width
         self.set_interval(CHART_SECONDS, self._refresh_slowly)
 
     def on_unmount(self) -> None:
@@ -177,10 +178,17 @@ class WatchScreen(WatchCurves):
         self.forge.open_model(message.name)
 
     def panes_changed(self) -> None:
-        """The curves in the new width, and what is shown."""
+        """The lines and the curves in the new width."""
         self._chart_is_due = True
-        self.call_after_refresh(self._refresh_chart)
-        self.call_after_refresh(self._draw_divider)
+        self.call_after_refresh(self._draw_anew)
+
+    def _draw_anew(self) -> None:
+        if not self.is_there:
+            return
+        if self.forge.snapshot is not None:
+            self._draw_overall(self.forge.snapshot)
+        self._draw_divider()
+        self._refresh_chart()
 
     def list_looks_different(self) -> None:
         """Order, filter and marks stand in the divider."""

@@ -45,7 +45,7 @@ class WatchPanes(ChartKeys, ForgeScreen):
         """More room shows chart and log together."""
         super().on_resize(event)
         self._apply_panes()
-        self.call_after_refresh(self._fit_table)
+        self.call_after_refresh(self._after_panes)
 
     @property
     def _chart_shown(self) -> bool:
