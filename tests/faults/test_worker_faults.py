@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,7 +45,7 @@ def faulty(base: Path) -> Iterator[Done]:
     plan = {number: {"do": fault, "epoch": 5, "attempts": 1} for number, fault in enumerate(FAULTS, 1)}
     plan |= {number: {"do": fault, "epoch": 5} for number, fault in enumerate(UNRETRIED, FIRST_UNRETRIED)}
     del plan[1]
-    directory = base / f"faulty-{base.name}"
+    directory = base / f"faulty-{os.getpid()}"  # no other run on this machine has that name
     with environment(base, plan):
         done = train(directory, *ARGUMENTS)
     yield done
