@@ -67,7 +67,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
 def test_hostile_commands_are_refused_and_the_run_answers_on(live: Path) -> None:
     before = epochs_of(live)
     for number, (make, _) in enumerate(HOSTILE.values()):
-        make(live / "commands" / f"{number:04}-hostile.json")
+        made = live / "commands" / f".{number:04}-hostile.json"  # not taken before it is whole
+        make(made)
+        made.rename(made.with_name(made.name[1:]))
     wait_until(lambda: len(answers(live)) >= len(HOSTILE), "an answer to each")
     for (kind, (_, words)), reason in zip(HOSTILE.items(), answers(live), strict=True):
         assert words.lower() in reason.lower().replace("too many levels of symbolic links", "symbolic link"), kind
