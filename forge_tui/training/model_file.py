@@ -37,6 +37,8 @@ def write_model(stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, 
     }
     write_tensors(weights_path, weights)
     write_atomically(metadata_path, (json.dumps(full, indent=1, ensure_ascii=False) + "\n").encode())
+    for leftover in stem.parent.glob(f".{stem.name}.*.tmp"):  # of an earlier attempt that was killed while it wrote
+        leftover.unlink(missing_ok=True)
 
 
 def read_record(stem: Path) -> dict[str, Any]:

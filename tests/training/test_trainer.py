@@ -251,3 +251,14 @@ def test_probe_tells_what_training_would_find(make_job: Any, train: Any) -> None
     assert all(rate > 0 for rate in probe.measure_threads(job, [1], 0.02).values())
     with pytest.raises(DataError, match="no such file"):
         probe.inspect(make_job(training={"dataset": "absent.csv"}))
+
+
+def test_what_an_attempt_that_was_killed_while_writing_left_is_removed(make_job: Any, train: Any) -> None:
+    job = make_job(training={"epochs": 1})
+    left = [stem(job).with_name(f".{job.model}.{ending}.0a1b2c3d.tmp") for ending in ("json", "safetensors")]
+    others = stem(job).with_name(f".{job.model}0.json.0a1b2c3d.tmp")
+    for path in (*left, others):
+        path.write_bytes(b"half")
+    train(job)
+    assert not any(path.exists() for path in left)
+    assert others.exists()
