@@ -7,9 +7,9 @@ is the run directory.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import socket
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,18 +21,17 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
-from forge_tui.progress.eta import remaining_seconds
 from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
-from forge_tui.runs import commands, registry
+from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness
 from forge_tui.runs.lock import RunLock, is_locked
-from forge_tui.runs.reader import Losses, RunReader
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
+    from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
     from forge_tui.runner.request import Reply, Request
+    from forge_tui.runs.reader import Losses, RunReader
     from forge_tui.settings.schema import Settings
 
 POLL_SECONDS = 0.1
@@ -196,12 +195,17 @@ class Run:
     def __init__(self, path: Path, channel: socket.socket | None = None) -> None:
         self.directory = RunDirectory(path)
         self._channel = channel
-        self._reader = RunReader(self.directory.database)
         self._lock = threading.Lock()
         self._liveness = Liveness()
         self._models: dict[int, ModelState] = {}
         self._ordered: tuple[ModelState, ...] = ()
         self._revision = 0
+
+    @functools.cached_property
+    def _reader(self) -> RunReader:
+        from forge_tui.runs.reader import RunReader  # here: the UI paints before it reads
+
+        return RunReader(self.directory.database)
 
     @property
     def id(self) -> str:
@@ -224,7 +228,8 @@ class Run:
     def close(self) -> None:
         """Let go of the run. One that was started without `detach` stops after a checkpoint."""
         with self._lock:
-            self._reader.close()
+            if "_reader" in vars(self):
+                self._reader.close()
             if self._channel is not None:
                 self._channel.close()
                 self._channel = None
@@ -233,6 +238,8 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """The state of the run now. Records of models that did not change are shared with the last snapshot."""
+        import sqlite3
+
         with self._lock:
             try:
                 with self._reader.reading():
@@ -241,6 +248,9 @@ class Run:
                 return self._snapshot()
 
     def _snapshot(self) -> Snapshot:
+        from forge_tui.progress.eta import remaining_seconds
+        from forge_tui.progress.snapshot import Snapshot
+
         info = self._reader.info()
         state = info.state
         now = time.time()
@@ -391,6 +401,8 @@ class Run:
         if not snapshot.state.is_live:
             instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` goes on with it"
             raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}{instead}")
+        from forge_tui.runs import commands
+
         return commands.send(self.directory, name, arguments or {}, sender)
 
     def answer(self, command: str, timeout: float | None = 5.0, done: bool = False) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import unicodedata
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -35,6 +36,17 @@ def duration(seconds: float | None) -> str:
     return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
+def age_text(seconds: float) -> str:
+    """An age in one number: `41 s`, `12 min`, `3 h`, `12 d`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h"
+    return f"{seconds // 86400:.0f} d"
+
+
 def memory(size: float | None) -> str:
     """A size in bytes with a binary unit."""
     if size is None:
@@ -58,6 +70,15 @@ def metric_text(model: ModelState) -> str:
 def printable(text: str) -> str:
     """`text` without control characters: what comes from runs, files or exceptions must not steer a terminal."""
     return "".join(character if unicodedata.category(character)[0] != "C" else " " for character in text)
+
+
+def short_path(path: Path) -> str:
+    """A path as people write it: `~` for the home directory."""
+    try:
+        home = Path.home()
+        return "~" if path == home else f"~/{path.relative_to(home)}"
+    except (ValueError, RuntimeError):
+        return str(path)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

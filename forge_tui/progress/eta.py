@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from functools import cached_property
-from statistics import fmean
 
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
@@ -95,4 +95,4 @@ def _key(model: ModelState) -> str:
 
 def _mean(models: Sequence[ModelState]) -> float | None:
     times = [model.epoch_seconds for model in models if model.epoch_seconds is not None]
-    return fmean(times) if times else None
+    return math.fsum(times) / len(times) if times else None

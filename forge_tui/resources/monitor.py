@@ -98,7 +98,9 @@ class Monitor:
         interval: float,
         on_sample: Callable[[ResourceSample], None],
         own: Own | None = None,
+        meter: CpuMeter | None = None,
     ) -> None:
+        """`meter`: one that has begun to measure, for the first sample to come sooner."""
         self._probe = probe
         self._settings = settings
         self._interval = interval
@@ -106,7 +108,7 @@ class Monitor:
         self._own = own
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="forge-tui-monitor", daemon=True)
-        self._meter: CpuMeter | None = None
+        self._meter = meter
         self._alerts: tuple[str, ...] = ()
         self.problem: str | None = None
         self._thread.start()
@@ -123,12 +125,19 @@ class Monitor:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        wait = min(SAMPLE_SECONDS, self._interval)  # the first sample soon, so that there is something to show
-        while True:
+        # The first sample soon, so that there is something to show.
+        self._begin()
+        wait = min(SAMPLE_SECONDS if self._meter is None else self._meter.seconds_left, self._interval)
+        while not self._stop.wait(wait):
             self._step()
-            if self._stop.wait(wait):
-                return
             wait = self._interval
+
+    def _begin(self) -> None:
+        if self._meter is None:
+            try:
+                self._meter = CpuMeter(self._probe, self._own)
+            except Exception as error:  # the first step tries again
+                self._note(f"{type(error).__name__}: {error}")
 
     def _step(self) -> None:
         try:

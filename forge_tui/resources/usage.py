@@ -71,6 +71,11 @@ class CpuMeter:
             return None
         return self._finish(None)
 
+    @property
+    def seconds_left(self) -> float:
+        """How long it has still to measure until `since_last` has something to tell (seconds, 0 where it has)."""
+        return max(0.0, self._time + SAMPLE_SECONDS - time.monotonic())
+
     def _begin(self) -> None:
         self._time = time.monotonic()
         self._cores = self._probe.cpu_times()

@@ -26,7 +26,7 @@ from typing import Any
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.registry import state_directory
+from forge_tui.settings.user_file import state_directory
 
 VERSION = 1
 LOCK_SECONDS = 2.0

@@ -16,12 +16,13 @@ from forge_tui.runs.files import in_words, sync_directory, temporary_name, write
 
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
 
-_MODEL_FILE = re.compile(r"cognate_\w+\.(json|safetensors)")
+# Compiled when they are first asked for: a viewer never does.
+_MODEL_FILE = r"cognate_\w+\.(json|safetensors)"
 # Names that `temporary_name` and `write_settings` give.
-_HALF_WRITTEN = re.compile(
+_HALF_WRITTEN = (
     r"\.(cognate_\w+\.(json|safetensors)|run\.db|probe)\.[0-9a-f]{8}\.tmp(-journal)?|\.settings\.toml\.\w{8}"
 )
-_PREVIOUS = re.compile(r"previous-([0-9]{1,9})")
+_PREVIOUS = r"previous-([0-9]{1,9})"
 # An interrupted move goes on here, so that one run's files are never spread over two `previous-N`.
 _MOVING = ".previous.moving"
 
@@ -194,7 +195,7 @@ class RunDirectory:
         """Remove files that a kill left half written. Call it with the lock held. Raises `RunDirectoryError`."""
         try:
             for entry in os.scandir(self.path):
-                if _HALF_WRITTEN.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                if re.fullmatch(_HALF_WRITTEN, entry.name) and entry.is_file(follow_symlinks=False):
                     os.unlink(entry.path)
         except OSError as error:
             raise in_words(error, "tidy up in", self.path) from error
@@ -230,7 +231,7 @@ class RunDirectory:
         """
         self.check_owner()
         try:
-            previous = [Path(entry.path) for entry in os.scandir(self.path) if _PREVIOUS.fullmatch(entry.name)]
+            previous = [Path(entry.path) for entry in os.scandir(self.path) if re.fullmatch(_PREVIOUS, entry.name)]
             for path in (*self._earlier_files(), *previous, self.path / _MOVING):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
             for room in self.rooms:
@@ -257,11 +258,11 @@ class RunDirectory:
             if entry.name in directories:
                 if not entry.is_dir() or any(os.scandir(entry)):
                     yield Path(entry.path)
-            elif entry.name in files or _MODEL_FILE.fullmatch(entry.name):
+            elif entry.name in files or re.fullmatch(_MODEL_FILE, entry.name):
                 yield Path(entry.path)
 
     def _last_previous(self) -> int:
-        found = (_PREVIOUS.fullmatch(entry.name) for entry in os.scandir(self.path))
+        found = (re.fullmatch(_PREVIOUS, entry.name) for entry in os.scandir(self.path))
         return max((int(match[1]) for match in found if match), default=0)
 
 

@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import platformdirs
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.settings.user_file import state_directory
+
+if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import RunInfo
 
 _LOG = logging.getLogger("forge_tui")
 _FILE = "runs.jsonl"
@@ -42,11 +43,6 @@ class KnownRun:
     host: str = ""
     status: str | None = None
     finished: float | None = None
-
-
-def state_directory() -> Path:
-    """Where the registry is kept: the platform's directory for a user's state."""
-    return Path(platformdirs.user_state_dir("forge-tui", appauthor=False))
 
 
 def register(info: RunInfo, state: Path | None = None) -> None:
@@ -109,8 +105,8 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
 
     Raises `UsageError` where none or several fit, and names near ones; `RunDirectoryError` for a directory without run.
     """
-    runs = known(state)
     if run is None:
+        runs = known(state)
         if not runs:
             raise UsageError("no run is known; start one with `forge-tui --no-ui`, or name a run directory")
         return runs[0].path
@@ -119,6 +115,7 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     directory = RunDirectory(Path(run))
     if _is_there(directory.database):
         return directory.path
+    runs = known(state)
     exact = [one for one in runs if one.run == run]
     fitting = exact or [one for one in runs if one.run.startswith(run)]
     if len(fitting) == 1:

@@ -8,15 +8,12 @@ from __future__ import annotations
 import dataclasses
 import tomllib
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
-from pydantic import ValidationError
-from pydantic.fields import FieldInfo
-from pydantic_core import ArgsKwargs
-
-from forge_tui.settings.problems import explain, number
+from forge_tui.settings.checked import Rule, annotations_of, is_union, parts_of, problem_of
+from forge_tui.settings.problems import number
 
 # Databases and TOML files hold whole numbers of 64 bits.
 LARGEST_INTEGER = 2**63 - 1
@@ -73,12 +70,7 @@ class Key:
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, in words (`must be at least 1`), or None if it may stand."""
-        validator = self.owner.__pydantic_validator__  # type: ignore[attr-defined]
-        try:
-            validator.validate_python(ArgsKwargs((), {self.name: value}), self_instance=object.__new__(self.owner))
-        except ValidationError as error:
-            return explain(error.errors(include_url=False))
-        return None
+        return problem_of(self.owner, self.name, value)
 
     def parse(self, text: str) -> Any:
         """The value that a text stands for in a flag or a variable.
@@ -97,27 +89,27 @@ class Key:
 
 
 def keys_of(table: str, owner: type) -> Iterator[Key]:
-    """The keys of one table, in their order, from its pydantic dataclass."""
-    infos: Mapping[str, FieldInfo] = owner.__pydantic_fields__  # type: ignore[attr-defined]
+    """The keys of one table, in their order, from its checked dataclass."""
+    annotations = annotations_of(owner)
     for field in dataclasses.fields(owner):
-        info = infos[field.name]
-        type_words, allowed = _in_words(info.annotation, info.metadata)
+        annotation, rules = parts_of(annotations[field.name])
+        type_words, allowed = _in_words(annotation, rules)
         yield Key(
             table=table,
             name=field.name,
-            annotation=info.annotation,
+            annotation=annotation,
             owner=owner,
-            default=info.default,
+            default=field.default,
             type_words=type_words,
             allowed=allowed,
-            help=info.description or "",
+            help=next((rule.description for rule in rules if rule.description), ""),
         )
 
 
 def _alternatives(annotation: Any) -> list[Any]:
     """The parts of a union, literals first; the annotation itself if it is none."""
-    plain = get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
-    if get_origin(plain) in (Union, types.UnionType):
+    plain, _ = parts_of(annotation)
+    if is_union(plain):
         return sorted((part for one in get_args(plain) for part in _alternatives(one)), key=lambda p: not _literals(p))
     return [plain]
 
@@ -145,31 +137,28 @@ def _parsed(annotation: Any, text: str) -> Any:
     return by_text.get(text, text)
 
 
-def _in_words(annotation: Any, metadata: list[Any]) -> tuple[str, str]:
+def _in_words(annotation: Any, rules: tuple[Rule, ...] = ()) -> tuple[str, str]:
     """(type, allowed) in words, ASCII only: they are printed by `--help` on any terminal."""
-    if get_origin(annotation) is Annotated:
-        annotation, *extra = get_args(annotation)
-        metadata = [*metadata, *(rule for info in extra for rule in getattr(info, "metadata", [info]))]
-    if get_origin(annotation) in (Union, types.UnionType):
-        parts = [_in_words(part, metadata) for part in get_args(annotation) if part is not types.NoneType]
+    annotation, inner = parts_of(annotation)
+    rules += inner
+    if is_union(annotation):
+        parts = [_in_words(part, rules) for part in get_args(annotation) if part is not types.NoneType]
         kinds = " or ".join(dict.fromkeys(kind for kind, _ in parts))
         return kinds, " or ".join(allowed for _, allowed in parts if allowed)
     if words := _literals(annotation):
         names = [str(word) for word in words]
         return "word" if isinstance(words[0], str) else "whole number", ", ".join(names)
     if get_origin(annotation) is tuple and get_args(annotation)[-1] is Ellipsis:
-        return f"list of {_in_words(get_args(annotation)[0], [])[0]}s", ""
+        return f"list of {_in_words(get_args(annotation)[0])[0]}s", ""
     if get_origin(annotation) is tuple:
-        kind, allowed = _in_words(get_args(annotation)[0], [])
+        kind, allowed = _in_words(get_args(annotation)[0])
         return f"list of {len(get_args(annotation))} {kind}s", f"each {allowed}" if allowed else ""
     kind = {bool: "true or false", int: "whole number", float: "number", str: "text"}[annotation]
-    return kind, "" if annotation is str else _range(metadata)
+    return kind, "" if annotation is str else _range(rules)
 
 
-def _range(metadata: list[Any]) -> str:
-    bounds = {
-        name: getattr(rule, name) for rule in metadata for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)
-    }
+def _range(rules: tuple[Rule, ...]) -> str:
+    bounds = {name: bound for rule in rules for name, bound in rule.bounds.items()}
     if bounds.get("le") == LARGEST_INTEGER:
         del bounds["le"]
     if "ge" in bounds and bounds.get("le") == bounds["ge"]:

@@ -22,7 +22,7 @@ _LONGEST_SHOWN = 80
 
 
 def allowed(problem: Mapping[str, Any]) -> str:
-    """What a value must be, in words, from one entry of pydantic's `ValidationError.errors()`."""
+    """What a value must be, in words, from one entry of `ValidationError.errors()`."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind in _SINGLE_TYPES:
         return f"must be {_SINGLE_TYPES[kind]}"

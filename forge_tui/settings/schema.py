@@ -9,46 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping
-from dataclasses import field
-from typing import Annotated, Any, Literal, TypeVar
-
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
 from forge_tui.errors import SettingsError
+from forge_tui.settings.checked import Rule, checked
 from forge_tui.settings.keys import LARGEST_INTEGER, Key, keys_of
-from forge_tui.settings.problems import describe, did_you_mean, nearest, printable, shown
+from forge_tui.settings.problems import did_you_mean, nearest, printable, shown
 
-_STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-_Class = TypeVar("_Class", bound=type)
-_Count = Annotated[int, Field(ge=1, le=LARGEST_INTEGER)]
-_Rate = Annotated[float, Field(ge=0.0, lt=1.0)]
+_Count = Annotated[int, Rule(ge=1, le=LARGEST_INTEGER)]
+_Rate = Annotated[float, Rule(ge=0.0, lt=1.0)]
 
 
-def _list_to_tuple(value: Any) -> Any:
-    """JSON and TOML know lists only."""
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _clear_errors(cls: _Class) -> _Class:
-    """Turn pydantic's errors of the constructor into one `SettingsError` that names field, value and range."""
-    validated: Any = cls.__dict__["__init__"]
-
-    @functools.wraps(validated)
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
-        try:
-            validated(self, *args, **kwargs)
-        except ValidationError as error:
-            values: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-            fields = [one.name for one in dataclasses.fields(cls)]
-            raise SettingsError(describe(error.errors(include_url=False), cls.__name__, fields, values)) from None
-
-    type.__setattr__(cls, "__init__", __init__)
-    return cls
-
-
-@_clear_errors
-@dataclass(config=_STRICT)
+@checked
+@dataclass
 class TrainingConfig:
     """How each model is built and trained.
 
@@ -58,189 +32,185 @@ class TrainingConfig:
 
     model_type: Annotated[
         Literal["planner", "reasoner", "memory"],
-        Field(description="architecture: residual MLP, Transformer, or recurrent network with attention"),
+        Rule(description="architecture: residual MLP, Transformer, or recurrent network with attention"),
     ] = "planner"
     model_size: Annotated[
-        int, Field(ge=1_000, le=1_000_000_000, description="number of parameters; met to within 5 %")
+        int, Rule(ge=1_000, le=1_000_000_000, description="number of parameters; met to within 5 %")
     ] = 100_000
-    learning_rate: Annotated[float, Field(gt=0.0, le=10.0, description="step size of the optimizer")] = 0.001
-    batch_size: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="samples a step")] = 32
-    epochs: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="passes over the training data")] = 100
-    grokfast_enabled: Annotated[bool, Field(description="amplify slow gradients (GrokFast)")] = False
+    learning_rate: Annotated[float, Rule(gt=0.0, le=10.0, description="step size of the optimizer")] = 0.001
+    batch_size: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="samples a step")] = 32
+    epochs: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="passes over the training data")] = 100
+    grokfast_enabled: Annotated[bool, Rule(description="amplify slow gradients (GrokFast)")] = False
     grokfast_alpha: Annotated[
-        float, Field(ge=0.0, lt=1.0, description="GrokFast: momentum of the gradient's moving average")
+        float, Rule(ge=0.0, lt=1.0, description="GrokFast: momentum of the gradient's moving average")
     ] = 0.98
-    grokfast_lambda: Annotated[float, Field(ge=0.0, description="GrokFast: how much of the slow gradient is added")] = (
+    grokfast_lambda: Annotated[float, Rule(ge=0.0, description="GrokFast: how much of the slow gradient is added")] = (
         2.0
     )
     dataset: Annotated[
         str,
-        Field(min_length=1, description="`synthetic`, or the path of a .csv, .npz or .txt file"),
+        Rule(min_length=1, description="`synthetic`, or the path of a .csv, .npz or .txt file"),
     ] = "synthetic"
-    checkpoint_interval: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
+    checkpoint_interval: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
     training_mode: Annotated[
-        Literal["series", "parallel"], Field(description="one model after another, or several at once")
+        Literal["series", "parallel"], Rule(description="one model after another, or several at once")
     ] = "series"
     max_parallel_workers: Annotated[
-        int, Field(ge=1, le=LARGEST_INTEGER, description="workers asked for in parallel mode")
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="workers asked for in parallel mode")
     ] = 3
 
     optimizer: Annotated[
-        Literal["adam", "adamw", "sgd"], Field(description="adam couples weight decay, adamw decouples it")
+        Literal["adam", "adamw", "sgd"], Rule(description="adam couples weight decay, adamw decouples it")
     ] = field(default="adam", kw_only=True)
-    weight_decay: Annotated[float, Field(ge=0.0, description="weight decay of the optimizer")] = field(
+    weight_decay: Annotated[float, Rule(ge=0.0, description="weight decay of the optimizer")] = field(
         default=0.0, kw_only=True
     )
     betas: Annotated[
         tuple[_Rate, _Rate],
-        BeforeValidator(_list_to_tuple),
-        Field(description="Adam and AdamW: decay rates of the moment estimates"),
+        Rule(description="Adam and AdamW: decay rates of the moment estimates"),
     ] = field(default=(0.9, 0.999), kw_only=True)
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0, description="SGD: momentum")] = field(default=0.0, kw_only=True)
+    momentum: Annotated[float, Rule(ge=0.0, lt=1.0, description="SGD: momentum")] = field(default=0.0, kw_only=True)
     grokfast_filter: Annotated[
-        Literal["ema", "ma"], Field(description="GrokFast: exponential or windowed moving average")
+        Literal["ema", "ma"], Rule(description="GrokFast: exponential or windowed moving average")
     ] = field(default="ema", kw_only=True)
     grokfast_window: Annotated[
-        int, Field(ge=1, le=LARGEST_INTEGER, description="GrokFast: steps in the windowed average")
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="GrokFast: steps in the windowed average")
     ] = field(default=100, kw_only=True)
     on_divergence: Annotated[
         Literal["fail", "lower"],
-        Field(description="a loss that is NaN or infinite: fail the model, or go back and lower its learning rate"),
+        Rule(description="a loss that is NaN or infinite: fail the model, or go back and lower its learning rate"),
     ] = field(default="fail", kw_only=True)
     divergence_factor: Annotated[
-        float, Field(gt=0.0, lt=1.0, description="what the learning rate is multiplied with when a model goes back")
+        float, Rule(gt=0.0, lt=1.0, description="what the learning rate is multiplied with when a model goes back")
     ] = field(default=0.5, kw_only=True)
 
 
-@_clear_errors
-@dataclass(config=_STRICT, kw_only=True)
+@checked
+@dataclass(kw_only=True)
 class RunSettings:
     """What is trained, and where to."""
 
-    models: Annotated[int, Field(ge=1, le=100_000, description="how many models; they differ in seed")] = 3
+    models: Annotated[int, Rule(ge=1, le=100_000, description="how many models; they differ in seed")] = 3
     seed: Annotated[
         int,
-        Field(
+        Rule(
             ge=0,
             le=LARGEST_INTEGER,
             description="of the data, its split and the first model; the next models' are +1, +2 and so on",
         ),
     ] = 0
-    output: Annotated[str | None, Field(min_length=1, description="run directory; by default runs/DATE-TIME-TYPE")] = (
+    output: Annotated[str | None, Rule(min_length=1, description="run directory; by default runs/DATE-TIME-TYPE")] = (
         None
     )
     max_retries: Annotated[
-        int, Field(ge=0, le=LARGEST_INTEGER, description="failures of a model allowed since its newest checkpoint")
+        int, Rule(ge=0, le=LARGEST_INTEGER, description="failures of a model allowed since its newest checkpoint")
     ] = 2
     keep_checkpoints: Annotated[
-        int, Field(ge=2, le=LARGEST_INTEGER, description="newest checkpoints kept while a model trains")
+        int, Rule(ge=2, le=LARGEST_INTEGER, description="newest checkpoints kept while a model trains")
     ] = 2
     max_seconds: Annotated[
         float | None,
-        Field(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
+        Rule(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
     ] = None
     hang_seconds: Annotated[
         float,
-        Field(ge=0.0, description="end and try again a worker without a step for this long (seconds; 0: never)"),
+        Rule(ge=0.0, description="end and try again a worker without a step for this long (seconds; 0: never)"),
     ] = 1800.0
-    after: Annotated[str | None, Field(min_length=1, description="begin when this run has ended (directory or id)")] = (
+    after: Annotated[str | None, Rule(min_length=1, description="begin when this run has ended (directory or id)")] = (
         None
     )
     on_finish: Annotated[
         tuple[str, ...],
-        BeforeValidator(_list_to_tuple),
-        Field(
+        Rule(
             description="command and arguments to run at the end, without a shell; {run}, {state} and {directory} are "
             "filled in"
         ),
     ] = ()
-    json: Annotated[bool, Field(description="batch mode writes JSON lines to stdout")] = False
+    json: Annotated[bool, Rule(description="batch mode writes JSON lines to stdout")] = False
 
 
-@_clear_errors
-@dataclass(config=_STRICT, kw_only=True)
+@checked
+@dataclass(kw_only=True)
 class DataSettings:
     """How the dataset is read and split."""
 
-    target: Annotated[str | None, Field(min_length=1, description="the column (.csv) or array (.npz) to predict")] = (
-        None
-    )
+    target: Annotated[str | None, Rule(min_length=1, description="the column (.csv) or array (.npz) to predict")] = None
     validation_fraction: Annotated[
-        float, Field(ge=0.0, le=0.9, description="part of the samples held back for validation")
+        float, Rule(ge=0.0, le=0.9, description="part of the samples held back for validation")
     ] = 0.1
-    normalise: Annotated[bool, Field(description="scale features to mean 0, deviation 1 over the training part")] = True
-    samples: Annotated[int, Field(ge=2, le=LARGEST_INTEGER, description="synthetic: number of samples")] = 1_000
-    features: Annotated[int, Field(ge=1, le=LARGEST_INTEGER, description="synthetic: number of features")] = 64
-    classes: Annotated[int, Field(ge=2, le=LARGEST_INTEGER, description="synthetic: number of classes")] = 10
+    normalise: Annotated[bool, Rule(description="scale features to mean 0, deviation 1 over the training part")] = True
+    samples: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of samples")] = 1_000
+    features: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="synthetic: number of features")] = 64
+    classes: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of classes")] = 10
 
 
-@_clear_errors
-@dataclass(config=_STRICT, kw_only=True)
+@checked
+@dataclass(kw_only=True)
 class ResourceSettings:
     """How much of the machine a run may take."""
 
     policy: Annotated[
         Literal["shared", "dedicated"],
-        Field(description="shared: half of the CPUs, 8 GiB a worker; dedicated: all CPUs, measured memory"),
+        Rule(description="shared: half of the CPUs, 8 GiB a worker; dedicated: all CPUs, measured memory"),
     ] = "shared"
     memory_per_worker_gb: Annotated[
-        Annotated[float, Field(gt=0.0)] | Literal["measured"],
-        Field(description="memory set aside for a worker (GiB), or `measured`"),
+        Annotated[float, Rule(gt=0.0)] | Literal["measured"],
+        Rule(description="memory set aside for a worker (GiB), or `measured`"),
     ] = 8.0
     max_cpu_utilization: Annotated[
-        float, Field(gt=0.0, le=1.0, description="shared: part of the CPUs that workers may use")
+        float, Rule(gt=0.0, le=1.0, description="shared: part of the CPUs that workers may use")
     ] = 0.5
     high_cpu_threshold: Annotated[
         float,
-        Field(gt=0.0, le=100.0, description="shared: one worker while others use more CPU than this (percent)"),
+        Rule(gt=0.0, le=100.0, description="shared: one worker while others use more CPU than this (percent)"),
     ] = 80.0
     min_available_memory_gb: Annotated[
-        float, Field(ge=0.0, description="shared: one worker while less memory is available (GiB)")
+        float, Rule(ge=0.0, description="shared: one worker while less memory is available (GiB)")
     ] = 8.0
     memory_reserve: Annotated[
         float,
-        Field(ge=0.0, le=0.9, description="part of the memory kept free: below it workers make room"),
+        Rule(ge=0.0, le=0.9, description="part of the memory kept free: below it workers make room"),
     ] = 0.05
     memory_pressure_threshold: Annotated[
         float,
-        Field(gt=0.0, le=100.0, description="the same while work waits for memory longer than this (percent)"),
+        Rule(gt=0.0, le=100.0, description="the same while work waits for memory longer than this (percent)"),
     ] = 10.0
     max_suggested_workers: Annotated[
-        int, Field(ge=1, le=LARGEST_INTEGER, description="the most workers that are suggested")
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="the most workers that are suggested")
     ] = 6
     threads: Annotated[
         _Count | Literal["auto"],
-        Field(description="threads of a worker, or `auto`: measured once at the start"),
+        Rule(description="threads of a worker, or `auto`: measured once at the start"),
     ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="where models are trained")] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Rule(description="where models are trained")] = "auto"
 
 
-@_clear_errors
-@dataclass(config=_STRICT, kw_only=True)
+@checked
+@dataclass(kw_only=True)
 class EngineSettings:
     """What runs the workers."""
 
-    name: Annotated[Literal["local"], Field(description="local: worker processes on this machine")] = "local"
-    fuse: Annotated[int, Field(ge=1, le=1, description="models trained as one group; 1 is off")] = 1
+    name: Annotated[Literal["local"], Rule(description="local: worker processes on this machine")] = "local"
+    fuse: Annotated[int, Rule(ge=1, le=1, description="models trained as one group; 1 is off")] = 1
 
 
-@_clear_errors
-@dataclass(config=_STRICT, kw_only=True)
+@checked
+@dataclass(kw_only=True)
 class UiSettings:
     """How the terminal UI looks and behaves."""
 
     theme: Annotated[
         Literal["dark", "light", "contrast", "ansi"] | None,
-        Field(description="colours; by default what fits the terminal, or what was last chosen"),
+        Rule(description="colours; by default what fits the terminal, or what was last chosen"),
     ] = None
-    refresh: Annotated[float, Field(gt=0.0, le=10.0, description="repaints of the data a second")] = 2.0
-    ascii: Annotated[bool, Field(description="plain characters only")] = False
-    mouse: Annotated[bool, Field(description="take the mouse")] = True
-    bell: Annotated[bool, Field(description="ring when a run ends or a model fails")] = True
+    refresh: Annotated[float, Rule(gt=0.0, le=10.0, description="repaints of the data a second")] = 2.0
+    ascii: Annotated[bool, Rule(description="plain characters only")] = False
+    mouse: Annotated[bool, Rule(description="take the mouse")] = True
+    bell: Annotated[bool, Rule(description="ring when a run ends or a model fails")] = True
 
 
-@_clear_errors
-@dataclass(config=_STRICT, kw_only=True)
+@checked
+@dataclass(kw_only=True)
 class Settings:
     """All settings of a run. Each field is a table of `settings.toml`."""
 

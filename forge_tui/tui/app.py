@@ -15,7 +15,6 @@ from forge_tui.errors import ForgeError
 from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
-from forge_tui.tui.form_source import FormSource
 from forge_tui.tui.leaving import LeavingApp
 from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from forge_tui.resources.monitor import ResourceSample
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
+    from forge_tui.tui.form_source import FormSource
 
 _MONITOR_SECONDS = 2.0
 _CURVE_SAMPLES = 24
@@ -101,15 +101,26 @@ class ForgeApp(LeavingApp):
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
-        self.set_timer(_SETTLE_SECONDS, _settle)
+        self.set_timer(_SETTLE_SECONDS, self._settle)
         if self._monitor:
-            self._look_at_machine()
+            self._look_at_machine()  # first: from its first look it takes 100 ms until there is a figure to show
+        else:
+            self._fill_screen()
+
+    def _fill_screen(self) -> None:
+        self.shell_is_painted = True
+        if self.front is not None:
+            self.front.call_later(self.front.fill_body)
         if self._start_with is not None:
             self.start_run(self._start_with)
         elif self.run_watched is not None:
             self._follow(self.run_watched)
-        else:
-            self._count_live_runs()
+
+    def _settle(self) -> None:
+        """After the start, that left no garbage: collect it from now on, and never look at what the start has made."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
 
     def _fitting_theme(self) -> str:
         return "ansi" if self.console.color_system == "standard" else "dark"
@@ -123,13 +134,21 @@ class ForgeApp(LeavingApp):
 
     @work(thread=True, exclusive=True, group="machine", exit_on_error=False)
     def _look_at_machine(self) -> None:
+        try:
+            from forge_tui.resources.probe import SystemProbe
+            from forge_tui.resources.usage import CpuMeter
+
+            probe = SystemProbe()
+            meter = CpuMeter(probe)  # it measures while the rest is imported and filled in
+        finally:
+            self.post_message(ThreadDone(lambda _: self._fill_screen(), None))
         from forge_tui.resources.manager import ResourceManager
 
-        manager = ResourceManager()
+        manager = ResourceManager(probe)
         self._manager = manager
         manager.on_sample(self._take_sample)
-        # Side by side: each measures the CPUs for 100 ms.
-        manager.start_monitoring(_MONITOR_SECONDS)
+        manager.start_monitoring(_MONITOR_SECONDS, meter)
+        # Beside the monitor: each measures the CPUs for 100 ms.
         self._detect_again(manager.detect_system_resources())
 
     def _take_sample(self, sample: ResourceSample) -> None:
@@ -167,7 +186,8 @@ class ForgeApp(LeavingApp):
                 screen.take_sample()
 
     @work(thread=True, exclusive=True, group="count", exit_on_error=False)
-    def _count_live_runs(self) -> None:
+    def count_live_runs(self) -> None:
+        """Say in the header how many runs are live, where none is watched."""
         from forge_tui import session
 
         try:
@@ -259,10 +279,3 @@ class ForgeApp(LeavingApp):
         self._cancel_follow.set()
         if self._manager is not None:
             self._manager.stop_monitoring()
-
-
-def _settle() -> None:
-    """After the start, that left no garbage: collect it from now on, and never look at what the start has made."""
-    if not gc.isenabled():
-        gc.freeze()
-        gc.enable()

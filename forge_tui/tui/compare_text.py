@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forge_tui.comparison import Comparison, equal_line, figure_rows, setting_rows
+from forge_tui.text import short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.columns import Run
 from forge_tui.tui.widgets.document import Paragraph
-from forge_tui.tui.widgets.run_columns import short_path
 
 _GAP = 2
 _COLUMN_MOST = 34

@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from forge_tui.tui.widgets.run_columns import short_path
+from forge_tui.text import short_path
 
 SYNTHETIC = "synthetic"
 ENDINGS = (".csv", ".npz", ".txt")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, get_args
 from forge_tui.errors import ForgeError
 from forge_tui.report import ReportFormat, export_report
 from forge_tui.session import Run
+from forge_tui.text import short_path
 from forge_tui.tui.screens.dialogs import Choice
-from forge_tui.tui.widgets.run_columns import short_path
 
 if TYPE_CHECKING:
     from forge_tui.tui.run_app import RunApp

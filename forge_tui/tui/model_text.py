@@ -9,13 +9,12 @@ from typing import Any
 
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import Failure, ModelState
-from forge_tui.text import duration, memory, number
+from forge_tui.text import age_text, duration, memory, number, short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.model_files import ModelFiles
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.columns import Run
 from forge_tui.tui.widgets.document import Paragraph
-from forge_tui.tui.widgets.run_columns import in_words, short_path
 
 _INDENT = 2
 _LABEL = 15
@@ -252,7 +251,7 @@ def _checkpoints(files: ModelFiles, now: float) -> list[Paragraph]:
         if file.problem:
             pieces.append((f"  {file.problem}", "failed"))
         else:
-            age = f"{in_words(max(0.0, now - file.written))} ago"
+            age = f"{age_text(max(0.0, now - file.written))} ago"
             pieces.append((f"  epoch {file.epoch}, step {file.step:,}, {memory(file.bytes)}, {age}", "quiet"))
         lines.append(Paragraph(tuple(pieces), hang=4))
     return lines

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from forge_tui.settings.user_file import user_settings_file
@@ -26,12 +26,7 @@ class UiOptions:
 
 def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
     """The user's file, then the environment. What does not fit is left out: `forge-tui config` says what is wrong."""
-    values: dict[str, Any] = {}
-    try:
-        table = tomllib.loads(user_settings_file().read_text(encoding="utf-8")).get("ui", {})
-        values.update(table if isinstance(table, dict) else {})
-    except (OSError, ValueError):
-        values = {}
+    values = _ui_table(user_settings_file())
     for name in ("theme", "refresh", "ascii", "mouse", "bell"):
         text = environment.get(f"FORGE_TUI_UI__{name.upper()}")
         if text is not None:
@@ -52,7 +47,23 @@ def options_of(values: Mapping[str, Any]) -> UiOptions:
     )
 
 
+def _ui_table(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return {}
+    import tomllib  # here: most users have no such file
+
+    try:
+        table = tomllib.loads(text).get("ui", {})
+    except tomllib.TOMLDecodeError:
+        return {}
+    return dict(table) if isinstance(table, dict) else {}
+
+
 def _parsed(text: str) -> Any:
+    import tomllib
+
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

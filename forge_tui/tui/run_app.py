@@ -5,6 +5,7 @@ Everything that may block (starting, reading, writing) is done in threads; they 
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,21 +17,20 @@ from textual.css.query import NoMatches
 
 from forge_tui.errors import ForgeError
 from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import Snapshot
 from forge_tui.text import printable
 from forge_tui.tui.follow import follow_run
-from forge_tui.tui.form_source import Draft, FormSource
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.terminal import TerminalApp
-from forge_tui.tui.watch_text import ending_text
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import Snapshot
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form import Form
+    from forge_tui.tui.form_source import Draft, FormSource
     from forge_tui.tui.screens.dialogs import Choice
 
 
@@ -50,7 +50,7 @@ class RunApp(TerminalApp):
         self.options = options
         self.host = host or host_name()
         self.clock = clock
-        self.draft = Draft(given or FormSource())
+        self._given = given
         self.run_watched = run
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
@@ -60,6 +60,13 @@ class RunApp(TerminalApp):
         self.status = Text()
         self._cancel_follow = threading.Event()
         super().__init__()
+
+    @functools.cached_property
+    def draft(self) -> Draft:
+        """The settings of the next run, which outlive the screen that shows them."""
+        from forge_tui.tui.form_source import Draft, FormSource
+
+        return Draft(self._given or FormSource())
 
     # --- the screens
 
@@ -195,6 +202,8 @@ class RunApp(TerminalApp):
 
     def _tell_the_end(self, snapshot: Snapshot) -> None:
         severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
+        from forge_tui.tui.watch_text import ending_text
+
         self.tell(ending_text(snapshot), severity)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:

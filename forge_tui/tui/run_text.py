@@ -6,11 +6,11 @@ import time
 
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import Snapshot
-from forge_tui.text import duration
+from forge_tui.text import age_text, duration, short_path
 from forge_tui.tui.known_runs import RunLook
 from forge_tui.tui.widgets.document import Paragraph
 from forge_tui.tui.widgets.header import without_counts
-from forge_tui.tui.widgets.run_columns import in_words, models_text, short_path
+from forge_tui.tui.widgets.run_columns import models_text
 
 # Below the state of a run: which keys make sense.
 _NEXT_LIVE = "Enter watches it (there s stops it after a checkpoint), e writes a report."
@@ -43,7 +43,7 @@ def about_run(
     ]
     if snapshot.state is RunState.DIED:
         when = time.strftime("%m-%d %H:%M:%S", time.localtime(now - snapshot.age))
-        died = f"{in_words(snapshot.age)} ago, without a word; its last sign of life was at {when}"
+        died = f"{age_text(snapshot.age)} ago, without a word; its last sign of life was at {when}"
         lines.append(Paragraph((("died      ", "failed"), (died, "text")), hang=10))
     elif snapshot.failures:
         first = snapshot.failures[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.files import write_atomically
-from forge_tui.runs.registry import state_directory
+from forge_tui.settings.user_file import state_directory
 
 _LOG = logging.getLogger("forge_tui")
 _LARGEST = 1 << 20

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
 from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.text import age_text
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.run_columns import in_words
+
+if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import ModelState, Snapshot
 
 NO_RUN = "No run is watched: 1 configures one, 3 shows the known runs."
 STARTING = "The run is starting…"
@@ -65,7 +67,7 @@ def ending_text(snapshot: Snapshot) -> str:
     """What became of a run that is not live, and the key to go on with it."""
     run, state = snapshot.run, snapshot.state
     if state is RunState.DIED:
-        age = in_words(snapshot.age)
+        age = age_text(snapshot.age)
         return f"died {age} ago, without a word: R resumes it from its newest checkpoints"
     reason = f": {run.reason}" if run.reason else ""
     return f"run {run.run} {state}{reason}" + ("" if state is RunState.COMPLETED else "; R resumes it")

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import App, ComposeResult
-from textual.widgets import DataTable, Static
+from textual.widgets import Static
 
 if TYPE_CHECKING:
+    from textual.widgets import DataTable
+
     from forge_tui.progress.snapshot import ModelState
     from forge_tui.session import Run
 
@@ -37,7 +39,10 @@ class Bare(App[None]):
 
 
 class Table(App[None]):
-    """A `DataTable` of the run's models, and which is selected; the run is read in a thread, as we do it."""
+    """A `DataTable` of the run's models, and which is selected; the run is read in a thread, as we do it.
+
+    The bare app does not pay for the import of `DataTable`.
+    """
 
     CSS = "DataTable { height: 1fr; }"
 
@@ -47,6 +52,8 @@ class Table(App[None]):
         self.known: tuple[ModelState, ...] = ()
 
     def compose(self) -> ComposeResult:
+        from textual.widgets import DataTable
+
         yield DataTable(cursor_type="row")
         yield Static(id="selected")
 
@@ -54,6 +61,8 @@ class Table(App[None]):
         self.query_one("#selected", Static).update(f"> {event.row_key.value}")
 
     def on_mount(self) -> None:
+        from textual.widgets import DataTable
+
         table = self.query_one(DataTable)
         for title in TITLES:
             table.add_column(title, key=title, width=20 if title == "MODEL" else 10)
@@ -68,6 +77,8 @@ class Table(App[None]):
         self.call_from_thread(self.show, models)
 
     def show(self, models: tuple[ModelState, ...]) -> None:
+        from textual.widgets import DataTable
+
         table = self.query_one(DataTable)
         if not self.known:
             for model in models:

@@ -21,7 +21,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import claims
 from forge_tui.runs.claims import Claim, Claims
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.registry import state_directory
+from forge_tui.settings.user_file import state_directory
 
 ROOT = Path(__file__).parents[2]
 

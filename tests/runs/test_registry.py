@@ -12,6 +12,7 @@ from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.registry import finished, forget, known, register, resolve
+from forge_tui.settings.user_file import state_directory
 
 
 def made(base: Path, name: str, created: float, state: Path) -> Path:
@@ -131,6 +132,6 @@ def test_an_unusable_state_directory_is_told(tmp_path: Path) -> None:
 
 def test_the_platforms_directory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert registry.state_directory().name == "forge-tui"
-    made(tmp_path, "a", 1.0, registry.state_directory())
+    assert state_directory().name == "forge-tui"
+    made(tmp_path, "a", 1.0, state_directory())
     assert [run.run for run in known()] == ["a"]

@@ -95,6 +95,7 @@ class PictureApp(ForgeApp):
         self.post_message(ResourcesChanged(newest))
         detected = replace(MACHINE, memory_gb=16.0, available_memory_gb=10.9, memory_limit_source="cgroup v2 /user")
         self._detect_again(detected)
+        self._fill_screen()
 
     def start_run(self, settings: Any, previous: Any = "refuse") -> None:
         """Nothing is trained for a picture."""

@@ -29,11 +29,11 @@ _AFTER_IT = (
 class LateWatch(WatchScreen):
     """Its body comes when it is told to."""
 
-    async def _fill_body(self) -> None:
+    async def fill_body(self) -> None:
         """Not yet."""
 
     def fill_now(self) -> None:
-        self.call_later(super()._fill_body)
+        self.call_later(super().fill_body)
 
 
 def test_what_the_first_paint_does_not_need_is_not_imported_before_it() -> None:

@@ -13,7 +13,6 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widget import Widget
 
-from forge_tui.progress.snapshot import Snapshot
 from forge_tui.tui.bindings import actions_of, bindings_of
 from forge_tui.tui.widgets.footer import FooterLine
 from forge_tui.tui.widgets.header import HeaderLine, ResourceLine
@@ -21,6 +20,7 @@ from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.sidebar import Sidebar
 
 if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import Snapshot
     from forge_tui.tui.app import ForgeApp
 
 WIDE = 100
@@ -79,21 +79,20 @@ class ForgeScreen(Screen[None]):
         yield from ()
 
     def on_mount(self) -> None:
-        """Begin; after the first paint where nothing has been painted yet."""
+        """Begin; where nothing has been painted yet, the app says when."""
         if self._body_at_once:
             self._begin()
-        else:
-            self.call_after_refresh(self._fill_body)
 
-    async def _fill_body(self) -> None:
-        self.forge.shell_is_painted = True
-        if self.is_running and self.query("#body"):  # another screen may have come meanwhile
+    async def fill_body(self) -> None:
+        """The body of the app's first screen, after its first paint."""
+        if self.is_running and not self._body_at_once and self._body is None:
             await self.query_one("#body", Vertical).mount_all(compose(self, self.compose_body()))
             self._begin()
 
     def _begin(self) -> None:
         self._body = self.query_one("#body")
         self._show_curves()
+        self.draw_shell()  # a sample may have come meanwhile
         self.begin()
 
     def begin(self) -> None:

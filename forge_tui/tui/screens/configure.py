@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
 
-from forge_tui.progress.snapshot import Snapshot
 from forge_tui.tui.form_source import Draft, Filled, fill, load_file, presets, run_form
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.tui.form import Form
     from forge_tui.tui.messages import StartRefused
@@ -69,6 +69,8 @@ class ConfigureScreen(ForgeScreen):
         if self.draft.problem is not None:
             self.forge.tell(_one_line(self.draft.problem), "error")
         self._show_draft()
+        if self.forge.run_watched is None:
+            self.forge.count_live_runs()
 
     def _show_draft(self) -> None:
         if not self.is_there:  # another screen came while files were read; the draft is kept for when this one is back

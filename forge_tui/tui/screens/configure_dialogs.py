@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 
 from forge_tui.errors import ForgeError, SettingsError
+from forge_tui.text import short_path
 from forge_tui.tui.dataset_file import ENDINGS, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_source import Preset, preset_file
 from forge_tui.tui.form_source import save as save_form
@@ -17,7 +18,6 @@ from forge_tui.tui.screens.dialogs import Ask, Choice, Question
 from forge_tui.tui.screens.file_picker import FilePicker
 from forge_tui.tui.screens.pick import Option, PickScreen
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.run_columns import short_path
 
 if TYPE_CHECKING:
     from forge_tui.tui.app import ForgeApp

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from forge_tui.errors import ForgeError
 from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import Snapshot
+from forge_tui.text import short_path
 from forge_tui.tui.exporting import ask_and_export
 from forge_tui.tui.known_runs import KnownRuns, RunLook
 from forge_tui.tui.run_text import about_run
@@ -21,7 +22,6 @@ from forge_tui.tui.screens.dialogs import Ask, Choice
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
-from forge_tui.tui.widgets.run_columns import short_path
 from forge_tui.tui.widgets.run_list import RunList
 
 LOOK_SECONDS = 2.0

@@ -13,13 +13,13 @@ from textual.widgets import Input
 
 from forge_tui.event_text import log_line
 from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.tui import watch_text
 from forge_tui.tui.screens.watch_curves import WatchCurves
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line, joined
 
 if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import ModelState, Snapshot
     from forge_tui.tui.widgets.model_table import ModelTable
 
 CHART_SECONDS = 2.0

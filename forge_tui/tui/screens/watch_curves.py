@@ -6,11 +6,11 @@ import time
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import ForgeError
-from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui import watch_text
 from forge_tui.tui.screens.watch_lists import WatchLists
 
 if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import ModelState
     from forge_tui.tui.seeds import SeedFeed
     from forge_tui.tui.widgets.chart import Series
 

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import RunInfo, Snapshot
 from forge_tui.text import printable
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line, joined
 
 if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import RunInfo, Snapshot
     from forge_tui.resources.monitor import ResourceSample
 
 GIB = 1 << 30

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui.glyphs import PHASE_WORDS
+
+if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import ModelState
 
 SORT_KEYS = ("index", "name", "phase", "epoch", "loss", "best", "val", "eta")
 

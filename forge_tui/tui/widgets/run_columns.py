@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs.registry import KnownRun
+from forge_tui.text import age_text, short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.known_runs import RunLook
 from forge_tui.tui.widgets import cells
@@ -128,32 +128,12 @@ def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
     percent = "" if look.percent is None else f"{look.percent:.0f}%".ljust(4) + " "
     age = None if look.seen is None else max(0.0, now - look.seen)
     if not look.is_live:
-        return percent + (glyphs.unknown if age is None else f"{in_words(age)} ago")
+        return percent + (glyphs.unknown if age is None else f"{age_text(age)} ago")
     if age is not None and age > _STALE_SECONDS:
-        return f"{percent}{in_words(age)} old"
+        return f"{percent}{age_text(age)} old"
     return f"{percent}ETA {cells.short_duration(look.eta_seconds, glyphs)}"
-
-
-def in_words(seconds: float) -> str:
-    """An age in one number: `41 s`, `12 min`, `3 h`, `12 d`."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{seconds // 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds // 3600:.0f} h"
-    return f"{seconds // 86400:.0f} d"
 
 
 def models_text(entry: KnownRun, only_ascii: bool = False) -> str:
     """How many models of which type."""
     return f"{entry.models} {'x' if only_ascii else '×'} {entry.model_type}"
-
-
-def short_path(path: Path) -> str:
-    """A path as people write it: `~` for the home directory."""
-    try:
-        home = Path.home()
-        return "~" if path == home else f"~/{path.relative_to(home)}"
-    except (ValueError, RuntimeError):
-        return str(path)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from forge_tui.tui.widgets.canvas import Span
+if TYPE_CHECKING:
+    from forge_tui.tui.widgets.canvas import Span
 
 
 class Smoothing(StrEnum):
