@@ -50,6 +50,7 @@ _TITLES = {
     "resources.high_cpu_threshold": "Busy above (%)",
     "resources.min_available_memory_gb": "Memory to keep (GiB)",
     "resources.max_suggested_workers": "Most suggested",
+    "resources.memory_pressure_threshold": "Memory pressure (%)",
 }
 # The left and right keys go through these steps; other whole numbers change by one.
 _ROUND_STEPS = frozenset({"training.model_size", "training.epochs", "training.learning_rate"})

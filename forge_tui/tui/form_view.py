@@ -159,7 +159,7 @@ def _item(
 def _note(form: Form, name: str, read_only: bool) -> str:
     """What stands behind a value: why it plays no part, or where it came from."""
     if read_only:
-        return "not changeable yet" if name == WORKERS else form.unused(name) or ""
+        return "w changes them" if name == WORKERS else form.unused(name) or ""
     return form.unused(name) or source_text(form.sources[name])
 
 

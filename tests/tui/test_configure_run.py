@@ -176,7 +176,7 @@ async def test_a_live_run_s_settings_are_shown_and_stay_as_they_are(state: Path,
         assert "Settings of 1123-planner, live: read only" in hand.title
         assert hand.form.values["training.epochs"] == 7
         assert hand.form.values["training.training_mode"] == "series"
-        assert (workers.value, workers.details, workers.note) == ("2", (), "not changeable yet")
+        assert (workers.value, workers.details, workers.note) == ("2", (), "w changes them")
         assert hand.app.started == []
         assert hand.status == "! a live run's settings stay as they are: n makes new settings from them"
         assert hand.app.screen is hand.screen
