@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -263,7 +263,7 @@ class Run:
                 self._models[model.index] = model
             self._ordered = tuple(self._models[index] for index in sorted(self._models))
             self._revision = revision
-        eta = remaining_seconds(self._ordered, info.workers) if state.is_live else None
+        eta = remaining_seconds(self._ordered, info.workers * _width(self._ordered)) if state.is_live else None
         written = self._reader.heartbeat().written
         return Snapshot(
             run=info,
@@ -426,3 +426,8 @@ class Run:
             if not live or (deadline is not None and time.monotonic() >= deadline):
                 return None
             time.sleep(POLL_SECONDS)
+
+
+def _width(models: Sequence[ModelState]) -> int:
+    """How many models a worker trains together."""
+    return max((len(model.group) for model in models if model.group), default=1)

@@ -165,6 +165,7 @@ def apply(model: ModelState, event: happened.Event) -> ModelState:
                 reason=event.reason,
                 attempt=event.attempt,
                 worker=model.worker if phase.is_active else None,
+                group=None if phase is TrainingPhase.CANCELLED else model.group,
                 eta_seconds=None if phase.is_final else model.eta_seconds,
                 finished=event.time if phase.is_final else None,
             )
@@ -217,7 +218,9 @@ def apply(model: ModelState, event: happened.Event) -> ModelState:
                 time=event.time,
                 epoch=model.epoch,
             )
-            return replace(model, failures=(*model.failures, failure), worker=None)
+            # One that diverges leaves its group: it goes on alone, from another step.
+            group = None if event.kind == "diverged" else model.group
+            return replace(model, failures=(*model.failures, failure), worker=None, group=group)
         case happened.ModelRetried():
             return replace(
                 model,

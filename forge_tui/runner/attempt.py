@@ -1,9 +1,9 @@
-"""What the runner remembers of a worker at work on a model, and how it explains an end without a word."""
+"""What the runner remembers of a worker at work on a model or a group, and how it explains an end without a word."""
 
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from forge_tui.progress.events import ModelFailed
@@ -12,20 +12,27 @@ from forge_tui.resources.probe import SystemProbe
 from forge_tui.runner.local import Worker
 from forge_tui.runner.prepare import ending
 from forge_tui.runner.watchdog import Watchdog
+from forge_tui.training.job import Job
 
 
 @dataclass(slots=True)
 class Attempt:
-    """One attempt. `leaving`: why the runner has told the worker to go; costs in bytes, None: not told yet."""
+    """One attempt at a model, or at a group of them.
+
+    `jobs`: the models that the worker still has, by index; `cancelled`: those of them that it was told to let go, with
+    the reason. `leaving`: why the runner has told the whole worker to go. Costs in bytes, None: not told yet.
+    """
 
     worker: Worker
     watchdog: Watchdog
     oom_kills: int | None
+    jobs: dict[int, Job]
+    cancelled: dict[int, str] = field(default_factory=dict)
+    failures: dict[int, ModelFailed] = field(default_factory=dict)
     outcome: str | None = None
-    failure: ModelFailed | None = None
     memory: int | None = None
     gpu_memory: int | None = None
-    leaving: Literal["requeued", "cancelled", "killed"] | None = None
+    leaving: Literal["requeued", "killed"] | None = None
     reason: str | None = None
     patience_ends: float | None = None
     where: str | None = None
@@ -33,7 +40,19 @@ class Attempt:
     @classmethod
     def begin(cls, worker: Worker, patience: float | None, now: float) -> Attempt:
         """A worker asked for at `now` (monotonic); it hangs after `patience` seconds without a step (None: never)."""
-        return cls(worker, Watchdog(patience, now), oom_kills(SystemProbe().read))
+        jobs = {job.index: job for job in worker.jobs}
+        return cls(worker, Watchdog(patience, now), oom_kills(SystemProbe().read), jobs)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the worker was told to go, or to let go of all that it has."""
+        return self.leaving is not None or self.jobs.keys() <= self.cancelled.keys()
+
+    @property
+    def name(self) -> str:
+        """Its models, in words."""
+        first, *more = self.jobs.values()
+        return f"{first.model} and {len(more)} more" if more else first.model
 
     def oom_kills_since(self) -> int:
         """How many processes the kernel has ended for want of memory since this attempt began."""
@@ -45,9 +64,9 @@ class Attempt:
         if self.oom_kills is not None:
             self.oom_kills += 1
 
-    def hang(self, when: float) -> ModelFailed:
+    def hang(self, job: Job, when: float) -> ModelFailed:
         """The record of a worker that hangs, with the place where it does if it could still say so."""
-        job, patience = self.worker.job, self.watchdog.patience
+        patience = self.watchdog.patience
         said = "" if self.where else " and does not answer (stopped, or stuck in native code)"
         return ModelFailed(
             time=when,
@@ -60,8 +79,8 @@ class Attempt:
         )
 
 
-def unexplained(worker: Worker, when: float, oom_kills_meanwhile: int) -> ModelFailed:
-    """The record of a worker that ended without a word."""
+def unexplained(worker: Worker, job: Job, when: float, oom_kills_meanwhile: int) -> ModelFailed:
+    """The record of a worker that ended without a word about one of its models."""
     status = worker.status if worker.status is not None else 0
     kind = "signal" if status < 0 else "exit"
     cause = "ended because its fork server died" if worker.orphaned else ending(status)
@@ -69,9 +88,9 @@ def unexplained(worker: Worker, when: float, oom_kills_meanwhile: int) -> ModelF
         kind, cause = "out_of_memory", "was ended by the kernel for want of memory (SIGKILL)"
     return ModelFailed(
         time=when,
-        model=worker.job.model,
-        index=worker.job.index,
-        attempt=worker.job.attempt,
+        model=job.model,
+        index=job.index,
+        attempt=job.attempt,
         kind=kind,
         message=f"worker {worker.pid or '—'} {cause} before the model was finished",
     )

@@ -10,27 +10,37 @@ from forge_tui.progress.events import ModelFailed
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consequence:
     """`retry`: it is tried again; `counts`: that uses up one of its retries; `shrink`: with fewer workers at once;
-    `lower_rate`: from the last good checkpoint with a lower learning rate."""
+    `split`: in smaller groups; `lower_rate`: from the last good checkpoint with a lower learning rate."""
 
     retry: bool
     counts: bool = True
     shrink: bool = False
+    split: bool = False
     lower_rate: bool = False
 
 
 def consequence(
-    failure: ModelFailed, *, earlier: int, allowed: int, beside: int, ending: bool, lowers_rate: bool
+    failure: ModelFailed,
+    *,
+    earlier: int,
+    allowed: int,
+    beside: int,
+    ending: bool,
+    lowers_rate: bool,
+    members: int = 1,
 ) -> Consequence:
     """What follows from `failure`.
 
     `earlier`: failures of the model since its newest checkpoint, this one not counted; `allowed`: how many are
     ([run] max_retries); `beside`: workers that ran beside it; `ending`: the run is being ended; `lowers_rate`: what
-    the settings say of divergence.
+    the settings say of divergence; `members`: how many models its worker had.
     """
     has_allowance = earlier < allowed
     if failure.kind == "out_of_memory" and beside > 0:
         # It was not alone: with fewer at once it may well fit, so this says nothing against the model yet.
         return Consequence(retry=not ending, counts=False, shrink=True)
+    if failure.kind == "out_of_memory" and members > 1:
+        return Consequence(retry=not ending, counts=False, split=True)
     if failure.kind == "diverged":
         # Its steps are exactly repeatable: unchanged it would diverge again.
         return Consequence(retry=lowers_rate and has_allowance and not ending, lower_rate=lowers_rate)

@@ -29,9 +29,9 @@ _UNMEASURED_MARGIN = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A worker at work on model `index`: what it costs in bytes, None where it has not told yet."""
+    """A worker at work, by its number: what it costs in bytes, None where it has not told yet."""
 
-    index: int
+    worker: int
     memory: int | None = None
     gpu_memory: int | None = None
 

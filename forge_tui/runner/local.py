@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ _SOCKET_BUFFER = 1 << 20
 
 @dataclass(eq=False, slots=True)
 class Worker:
-    """A worker as the runner sees it. `status` is its exit status (negative: a signal), None while it runs."""
+    """A worker as the runner sees it, with the models it was started for.
+
+    `status` is its exit status (negative: a signal), None while it runs.
+    """
 
     id: int
-    job: Job
+    jobs: tuple[Job, ...]
     channel: socket.socket
     on_message: Callable[[Worker, dict[str, Any]], None]
     on_exit: Callable[[Worker], None]
@@ -97,26 +100,26 @@ class LocalLauncher:
     def spawn(
         self,
         kind: str,
-        job: Job,
+        jobs: Sequence[Job],
         log: Path,
         on_message: Callable[[Worker, dict[str, Any]], None],
         on_exit: Callable[[Worker], None],
         options: dict[str, Any] | None = None,
     ) -> Worker:
-        """Ask for a worker that does `kind` ("train" or "inspect") with `job`, its output appended to `log`."""
+        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`, its output appended to `log`."""
         if self._server is None:
             self.start()
         assert self._server is not None
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
-        worker = Worker(next(self._ids), job, ours, on_message, on_exit)
+        worker = Worker(next(self._ids), tuple(jobs), ours, on_message, on_exit)
         request = {
             "id": worker.id,
             "kind": kind,
-            "job": job.to_record(),
+            "jobs": [job.to_record() for job in jobs],
             "options": options or {},
-            "title": f"forge-tui: {job.model if kind == 'train' else kind} ({job.run})",
+            "title": f"forge-tui: {_work(kind, jobs)} ({jobs[0].run})",
             "nice": self._nice,
         }
         log_fd = _open_log(log)
@@ -218,6 +221,12 @@ class LocalLauncher:
             self._hang_up(worker)
         self.workers.remove(worker)
         worker.on_exit(worker)
+
+
+def _work(kind: str, jobs: Sequence[Job]) -> str:
+    if kind != "train":
+        return kind
+    return f"{jobs[0].model} and {len(jobs) - 1} more" if len(jobs) > 1 else jobs[0].model
 
 
 def _open_log(log: Path) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import OtherRuns, WorkerLimit, worker_limit
+from forge_tui.runner import groups
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
@@ -44,7 +45,7 @@ class Inspector:
     def inspect(self, job: Job, thread_candidates: list[int], log: Path) -> dict[str, Any]:
         """What `training.probe` finds out. Raises `UsageError` or `ResourceError` with the reason."""
         options = {"thread_candidates": thread_candidates, "seconds": _PROBE_SECONDS}
-        self._launcher.spawn("inspect", job, log, self._on_message, self._on_exit, options)
+        self._launcher.spawn("inspect", [job], log, self._on_message, self._on_exit, options)
         while self._ended is None:
             for key, _ in self._selector.select(0.1):
                 key.data()
@@ -77,11 +78,11 @@ def ending(status: int | None) -> str:
 def allowed_workers(
     settings: Settings, resources: SystemResources, others: OtherRuns | None = None, threads: int = 1
 ) -> WorkerLimit:
-    """What the resource rules say to this run's mode, worker count and number of models."""
+    """What the resource rules say to this run's mode, worker count and number of models or groups of them."""
     training = settings.training
     requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
     return worker_limit(
-        min(requested, settings.run.models),
+        min(requested, groups.count(settings)),
         resources,
         settings.resources,
         mode=training.training_mode,

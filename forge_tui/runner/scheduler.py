@@ -13,15 +13,17 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.resources.policy import WorkerLimit
+from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
-from forge_tui.runner.failures import consequence
+from forge_tui.runner.failures import Consequence, consequence
 from forge_tui.runner.governor import Governor, Load
+from forge_tui.runner.groups import Group
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.machine import Machine
@@ -68,9 +70,8 @@ class Scheduler:
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
         self._running: dict[int, Attempt] = {}
-        self._queue: deque[int] = deque(
-            index for index, model in sorted(journal.models.items()) if model.phase is TrainingPhase.QUEUED
-        )
+        """By the worker's own number, the newest last."""
+        self._queue: deque[Group] = deque(groups.queued(journal.models.values(), groups.width(settings)))
         self._failures: Counter[int] = Counter()
         self._ending: RunState | None = None
         self._waiting = False
@@ -165,12 +166,16 @@ class Scheduler:
 
     def cancel(self, index: int, reason: str) -> None:
         """End one model after a checkpoint, so that it can be tried again."""
-        attempt = self._running.get(index)
+        attempt = self._attempt_at(index)
         if attempt is None:
-            self._queue.remove(index)
+            self._queue = deque(rest for group in self._queue if (rest := tuple(i for i in group if i != index)))
             self._journal.phase(index, TrainingPhase.CANCELLED, reason)
             return
-        self._let_go(attempt, "cancelled", reason)
+        attempt.cancelled[index] = reason
+        if not attempt.is_leaving:  # the others of its group go on
+            attempt.worker.send({"command": "let_go", "index": index})
+            return
+        attempt.worker.send({"command": "stop"})
         attempt.patience_ends = self._monotonic() + _CANCEL_SECONDS
 
     def retry(self, index: int, reason: str) -> None:
@@ -178,7 +183,7 @@ class Scheduler:
         self._failures[index] = 0
         self._journal.phase(index, TrainingPhase.QUEUED, reason)
         self._retried(index, reason, self._journal.models[index].learning_rate_factor)
-        self._queue.append(index)
+        self._queue.append((index,))
 
     def set_workers(self, requested: int, reason: str) -> str | None:
         """Ask for another number of workers; the rules have the last word."""
@@ -218,8 +223,14 @@ class Scheduler:
         """The run is paused once its last worker holds."""
         if not self._pausing or self._ending or self._journal.info.state is not RunState.RUNNING:
             return
-        if all(self._journal.models[index].phase is TrainingPhase.PAUSED for index in self._running):
+        if all(self._is_held(attempt) for attempt in self._running.values()):
             self._journal.run_state(RunState.PAUSED, self._pause_reason)
+
+    def _is_held(self, attempt: Attempt) -> bool:
+        return all(self._journal.models[index].phase is TrainingPhase.PAUSED for index in attempt.jobs)
+
+    def _attempt_at(self, index: int) -> Attempt | None:
+        return next((attempt for attempt in self._running.values() if index in attempt.jobs), None)
 
     # --- the machine
 
@@ -258,9 +269,9 @@ class Scheduler:
     def _loads(self) -> list[Load]:
         """The workers that are to go on, the newest last."""
         return [
-            Load(index, attempt.memory, attempt.gpu_memory)
-            for index, attempt in self._running.items()
-            if attempt.leaving is None
+            Load(number, attempt.memory, attempt.gpu_memory)
+            for number, attempt in self._running.items()
+            if not attempt.is_leaving
         ]
 
     def _wanted(self) -> int:
@@ -270,14 +281,10 @@ class Scheduler:
         return min(self._governor.slots, len(self._running) + len(self._queue))
 
     def _requeue_newest(self, reason: str) -> None:
-        """Checkpoint the worker that was started last and queue its model again."""
-        index = self._loads()[-1].index
-        self._journal.decide("requeue", f"{self._journal.models[index].name} makes room after a checkpoint: {reason}")
-        self._let_go(self._running[index], "requeued", reason)
-
-    @staticmethod
-    def _let_go(attempt: Attempt, leaving: Literal["requeued", "cancelled"], reason: str) -> None:
-        attempt.leaving, attempt.reason = leaving, reason
+        """Checkpoint the worker that was started last and queue its models again."""
+        attempt = self._running[self._loads()[-1].worker]
+        self._journal.decide("requeue", f"{attempt.name} makes room after a checkpoint: {reason}")
+        attempt.leaving, attempt.reason = "requeued", reason
         attempt.worker.send({"command": "stop"})
 
     # --- starting and ending workers
@@ -300,10 +307,18 @@ class Scheduler:
             self._held.add(kind)
             self._journal.decide("hold", reason)
 
-    def _start(self, index: int) -> None:
+    def _start(self, group: Group) -> None:
         self._held.clear()
+        jobs = [self._job(index) for index in group]
+        log = self._directory.log(jobs[0].model)
+        worker = self._launcher.spawn("train", jobs, log, self._on_message, self._on_exit)
+        self._running[worker.id] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
+        for index in group:
+            self._speed.forget(index)
+
+    def _job(self, index: int) -> Job:
         model = self._journal.models[index]
-        job = replace(
+        return replace(
             self._base_job,
             model=model.name,
             index=index,
@@ -312,12 +327,9 @@ class Scheduler:
             learning_rate_factor=model.learning_rate_factor,
             epochs_recorded=model.epoch,
         )
-        worker = self._launcher.spawn("train", job, self._directory.log(model.name), self._on_message, self._on_exit)
-        self._running[index] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
-        self._speed.forget(index)
 
     def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
-        attempt = self._running[worker.job.index]
+        attempt = self._running[worker.id]
         if "where" in message:
             attempt.where = message["where"]
             attempt.watchdog.answered()
@@ -331,10 +343,12 @@ class Scheduler:
             self._keep_sample()  # a short run may end between two looks
         elif "outcome" in message:
             attempt.outcome = message["outcome"]
+        elif "left" in message:
+            self._left(attempt, message["left"])
 
     def _take_event(self, attempt: Attempt, event: happened.Event) -> None:
         if isinstance(event, happened.ModelFailed):
-            attempt.failure = event
+            attempt.failures[event.index] = event
             return
         if isinstance(event, happened.CheckpointSaved):
             self._disk.checkpoint(event.bytes)
@@ -348,73 +362,108 @@ class Scheduler:
 
     def _watch_workers(self) -> None:
         now = self._monotonic()
-        for index, attempt in self._running.items():
+        for attempt in self._running.values():
             if attempt.patience_ends is not None and now >= attempt.patience_ends:
                 attempt.patience_ends = None
                 attempt.worker.kill()
             # Told to go on, it has to.
-            paused = self._pausing and self._journal.models[index].phase is TrainingPhase.PAUSED
+            paused = self._pausing and self._is_held(attempt)
             match attempt.watchdog.look(now, paused=paused):
                 case Verdict.ASK:
                     attempt.worker.send({"command": "where"})
                 case Verdict.END:
                     # Whoever told of a failure before has to leave too.
-                    attempt.failure = attempt.failure or attempt.hang(self._journal.clock())
+                    for index, job in attempt.jobs.items():
+                        attempt.failures.setdefault(index, attempt.hang(job, self._journal.clock()))
                     attempt.worker.kill()
 
+    def _left(self, attempt: Attempt, index: int) -> None:
+        """A model has left its group, which goes on: it has diverged, or was let go after a checkpoint."""
+        job = attempt.jobs.pop(index)
+        failure = attempt.failures.pop(index, None)
+        reason = attempt.cancelled.pop(index, None)
+        self._journal.decide("group", f"{job.model} leaves its group: {failure.message if failure else reason}")
+        if reason is not None:
+            self._journal.phase(index, TrainingPhase.CANCELLED, reason)
+        elif failure is not None and self._failed(failure, self._consequence(failure, beside=len(self._running))):
+            self._queue.appendleft((index,))
+
     def _on_exit(self, worker: Worker) -> None:
-        index = worker.job.index
-        attempt = self._running.pop(index)
+        attempt = self._running.pop(worker.id)
         self._held.clear()
-        if self._journal.models[index].phase is TrainingPhase.COMPLETED:
+        models = self._journal.models
+        attempt.jobs = {i: job for i, job in attempt.jobs.items() if models[i].phase is not TrainingPhase.COMPLETED}
+        for index in attempt.jobs.keys() & attempt.cancelled.keys():
+            self._journal.phase(index, TrainingPhase.CANCELLED, attempt.cancelled[index])
+            del attempt.jobs[index]
+        if not attempt.jobs:
             return
-        if attempt.leaving == "cancelled":
-            self._journal.phase(index, TrainingPhase.CANCELLED, attempt.reason)
-        elif attempt.leaving == "killed":
-            self._journal.phase(index, TrainingPhase.QUEUED, "killed; its newest checkpoint is kept")
+        if attempt.leaving == "killed":
+            for index in attempt.jobs:
+                self._journal.phase(index, TrainingPhase.QUEUED, "killed; its newest checkpoint is kept")
         elif attempt.outcome == "stopped":
-            self._stopped(index, attempt)
+            self._stopped(attempt)
         else:
-            failure = attempt.failure or unexplained(worker, self._journal.clock(), attempt.oom_kills_since())
-            if failure is not attempt.failure and failure.kind == "out_of_memory":
-                for other in self._running.values():
-                    other.not_mine()
-            self._failed(attempt, failure)
+            self._broken(worker, attempt)
 
-    def _stopped(self, index: int, attempt: Attempt) -> None:
+    def _stopped(self, attempt: Attempt) -> None:
         """A worker has left after a checkpoint, as it was told to."""
-        if self._ending is not None:
-            self._journal.phase(index, TrainingPhase.QUEUED, "stopped after a checkpoint")
-            return
-        # Nobody here asked: somebody signalled the worker itself, and the run as such goes on.
+        # Where nobody here asked, somebody signalled the worker itself, and the run as such goes on.
         reason = attempt.reason or "the worker was told to stop; it goes on from its checkpoint"
-        self._journal.phase(index, TrainingPhase.QUEUED, reason)
-        self._queue.appendleft(index)
+        for index in attempt.jobs:
+            self._journal.phase(
+                index, TrainingPhase.QUEUED, reason if self._ending is None else "stopped after a checkpoint"
+            )
+        if self._ending is None:
+            self._queue.appendleft(tuple(attempt.jobs))
 
-    def _failed(self, attempt: Attempt, failure: happened.ModelFailed) -> None:
-        index = failure.index
-        training = self._settings.training
-        follows = consequence(
-            failure,
-            earlier=self._failures[index],
-            allowed=self._settings.run.max_retries,
-            beside=len(self._running),
-            ending=self._ending is not None,
-            lowers_rate=training.on_divergence == "lower",
-        )
-        self._failures[index] += follows.counts
-        self._journal.record(replace(failure, will_retry=follows.retry))
-        if follows.shrink:
+    def _broken(self, worker: Worker, attempt: Attempt) -> None:
+        """A worker has ended without being done: what becomes of each model that it had."""
+        kills, again, split, shrink, killed = attempt.oom_kills_since(), list[int](), False, False, False
+        for index, job in attempt.jobs.items():
+            failure = attempt.failures.get(index) or unexplained(worker, job, self._journal.clock(), kills)
+            follows = self._consequence(failure, beside=len(self._running), members=len(attempt.jobs))
+            if self._failed(failure, follows):
+                again.append(index)
+            split = split or follows.split
+            shrink = shrink or follows.shrink
+            killed = killed or (index not in attempt.failures and failure.kind == "out_of_memory")
+        if killed:
+            for other in self._running.values():
+                other.not_mine()
+        if shrink:
             workers = self._governor.ran_out(len(self._running), self._monotonic())
             what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"
-            self._journal.decide("shrink", f"{failure.model} ran out of memory: {what}")
+            self._journal.decide("shrink", f"{attempt.name} ran out of memory: {what}")
+        if split:
+            self._journal.decide("group", f"{attempt.name} ran out of memory: in two groups from now on")
+        parts = groups.halves(tuple(again)) if split else [tuple(again)]
+        self._queue.extendleft(part for part in reversed(parts) if part)
+
+    def _consequence(self, failure: happened.ModelFailed, *, beside: int, members: int = 1) -> Consequence:
+        return consequence(
+            failure,
+            earlier=self._failures[failure.index],
+            allowed=self._settings.run.max_retries,
+            beside=beside,
+            ending=self._ending is not None,
+            lowers_rate=self._settings.training.on_divergence == "lower",
+            members=members,
+        )
+
+    def _failed(self, failure: happened.ModelFailed, follows: Consequence) -> bool:
+        """Record a failed attempt at one model with what follows; returns whether the model is to be queued again."""
+        index = failure.index
+        self._failures[index] += follows.counts
+        self._journal.record(replace(failure, will_retry=follows.retry))
         if not follows.retry:
             self._journal.phase(index, TrainingPhase.FAILED, failure.message)
-            return
+            return False
         self._journal.phase(index, TrainingPhase.QUEUED, f"attempt {failure.attempt} failed: {failure.message}")
         factor = self._journal.models[index].learning_rate_factor
-        self._retried(index, failure.message, factor * training.divergence_factor if follows.lower_rate else factor)
-        self._queue.appendleft(index)
+        lower = self._settings.training.divergence_factor if follows.lower_rate else 1.0
+        self._retried(index, failure.message, factor * lower)
+        return True
 
     def _retried(self, index: int, reason: str, factor: float) -> None:
         model = self._journal.models[index]

@@ -21,6 +21,7 @@ from forge_tui.progress.events import RunStarted
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
+from forge_tui.runner import groups
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher
@@ -200,7 +201,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         limit = neighbours.decide(
             lambda others: allowed_workers(settings, plan.resources, others, plan.threads),
             # One that waits for another run takes nothing yet.
-            lambda: 0 if _waits(opened) else min(plan.limit.workers, settings.run.models),
+            lambda: 0 if _waits(opened) else min(plan.limit.workers, groups.count(settings)),
         )
         _tell_the_plan(journal, plan, limit, neighbours.problem)
         governor = Governor(

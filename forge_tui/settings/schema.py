@@ -191,7 +191,10 @@ class EngineSettings:
     """What runs the workers."""
 
     name: Annotated[Literal["local"], Rule(description="local: worker processes on this machine")] = "local"
-    fuse: Annotated[int, Rule(ge=1, le=1, description="models trained as one group; 1 is off")] = 1
+    fuse: Annotated[
+        int,
+        Rule(ge=1, le=1_024, description="parallel: models that a worker trains together, as one batch; 1 is off"),
+    ] = 1
 
 
 @checked

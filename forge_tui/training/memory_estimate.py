@@ -19,11 +19,13 @@ _ROWS = 2
 _ALIVE = 3
 
 
-def estimate(training: TrainingConfig, dataset: Dataset, network: Network, *, held: int, peak: int) -> int:
+def estimate(
+    training: TrainingConfig, dataset: Dataset, network: Network, *, held: int, peak: int, members: int = 1
+) -> int:
     """Bytes that a worker will cost (`memory_meter`).
 
-    `held`, `peak`: what loading the data took in the end and in between. Runs a step on two samples and leaves no
-    gradients.
+    `held`, `peak`: what loading the data took in the end and in between; `members`: models that it trains together, on
+    the same data. Runs a step on two samples and leaves no gradients.
     """
     parameters = list(network.body.parameters())
     weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)
@@ -42,7 +44,8 @@ def estimate(training: TrainingConfig, dataset: Dataset, network: Network, *, he
         rows = min(len(dataset.validation_inputs), validation_rows(dataset.validation_inputs, network.body))
         validating = _ALIVE * widest * rows
     # The data once more as the model takes them, scaled.
-    training_takes = max(held, data) + data + weights * _copies(training) + 2 * largest + max(step, validating)
+    each = weights * _copies(training) + 2 * largest + max(step, validating)
+    training_takes = max(held, data) + data + members * each
     return _BASE_BYTES + max(peak, training_takes)
 
 

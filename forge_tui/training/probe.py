@@ -45,6 +45,8 @@ def inspect(job: Job) -> Inspection:
     held, peak = meter.now(), meter.peak()
     state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
     parameters = count_parameters(state.network)
+    parallel = settings.training.training_mode == "parallel"
+    members = min(settings.engine.fuse, settings.run.models) if parallel else 1
     known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
     return Inspection(
         parameters=parameters,
@@ -53,7 +55,7 @@ def inspect(job: Job) -> Inspection:
         features=dataset.inputs.features,
         classes=None if known is None else len(known),
         task=dataset.task.value,
-        estimated_bytes=estimate(settings.training, dataset, state.network, held=held, peak=peak),
+        estimated_bytes=estimate(settings.training, dataset, state.network, held=held, peak=peak, members=members),
     )
 
 

@@ -1,8 +1,9 @@
-"""A worker: the process that trains one model. It reports over its socket and ends with its runner.
+"""A worker: the process that trains a model, or a group of them. It reports over its socket, ends with its runner.
 
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "gpu_memory": bytes}` (its own cost),
-`{"beats": n}` while training goes forward, `{"result": …}` of an inspection, and at last `{"outcome": …}`. From the
-runner it takes `{"command": "stop"}`, `pause`, `continue`, and `where` (answered with `{"where": stack}`).
+`{"beats": n}` while training goes forward, `{"left": index}` of a model that left its group early, `{"result": …}` of
+an inspection, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`,
+`let_go` (with the `index` of a model of its group), and `where` (answered with `{"where": stack}`).
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Channel:
                         control.pause()
                     case "continue":
                         control.unpause()
+                    case "let_go":
+                        control.let_go(message["index"])
                     case "where":
                         self.send({"where": _main_stack()})
 
@@ -84,11 +87,11 @@ def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: control.request_stop())
     threading.Thread(target=channel.listen, args=(control, parent), name="listen", daemon=True).start()
-    job = Job.from_record(request["job"])
-    torch.set_num_threads(job.threads)
+    jobs = [Job.from_record(record) for record in request["jobs"]]
+    torch.set_num_threads(jobs[0].threads)
     if request["kind"] == "inspect":
-        return _inspect(channel, job, request["options"])
-    return _train(channel, job, control)
+        return _inspect(channel, jobs[0], request["options"])
+    return _train(channel, jobs, control)
 
 
 def _main_stack() -> str:
@@ -97,23 +100,32 @@ def _main_stack() -> str:
     return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
-def _train(channel: Channel, job: Job, control: Control) -> int:
+def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
+    from forge_tui.training.failures import Diverged
     from forge_tui.training.memory_meter import MemoryMeter
     from forge_tui.training.trainer import Trainer
 
-    meter = MemoryMeter(job.device)
+    meter = MemoryMeter(jobs[0].device)
+    remaining = list(jobs)
 
     def emit(event: Event) -> None:
-        channel.send(to_record(event, job.run))
+        channel.send(to_record(event, jobs[0].run))
         if isinstance(event, EpochFinished):
             grown = meter.grown()
             if grown is not None:
                 channel.send(grown)
 
+    def left(job: Job, why: Diverged | None) -> None:
+        if why is not None:
+            emit(failure(job, why))
+        remaining.remove(job)
+        channel.send({"left": job.index})
+
     try:
-        outcome = Trainer([job], emit, control).run()
+        outcome = Trainer(jobs, emit, control, left).run()
     except BaseException as error:  # the boundary where any end of training becomes data
-        emit(failure(job, error))
+        for job in remaining:
+            emit(failure(job, error))
         traceback.print_exc()
         return 1
     channel.send({"outcome": outcome.value})

@@ -1,6 +1,6 @@
 """`kill -9` of workers, fork servers, runners and viewers at random instants: prints what was tried and what was lost.
 
-python tests/faults/kill_storm.py [--kills 1000] [--seed 7] [--lanes 2] [--keep DIRECTORY]
+python tests/faults/kill_storm.py [--kills 1000] [--seed 7] [--lanes 2] [--fuse 1] [--keep DIRECTORY]
 
 After every kill the run must be readable, two processes never train one model, and each run, resumed to its end, must
 give the bytes and the history of one that was left alone. The exit status is 0 if nothing was lost. Linux.
@@ -35,6 +35,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000, help="processes to kill")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--lanes", type=int, default=2, help="runs at one time")
+    parser.add_argument("--fuse", default="1", help="models that a worker trains together")
     parser.add_argument("--keep", type=Path, help="leave the runs in this directory")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="kill-storm-") as temporary:
@@ -43,12 +44,13 @@ def main() -> int:
         os.environ["XDG_CONFIG_HOME"] = str(base / "config")
         begun = time.monotonic()
         print(f"seed {given.seed}: {given.kills} kills in {given.lanes} lanes", flush=True)
-        reference = undisturbed(base / "undisturbed", ARGUMENTS)
+        arguments = (*ARGUMENTS, "--fuse", given.fuse)
+        reference = undisturbed(base / "undisturbed", arguments)
         total = Tally()
         with ProcessPoolExecutor(given.lanes, mp_context=get_context("spawn")) as pool:
             shares = [given.kills // given.lanes + (lane < given.kills % given.lanes) for lane in range(given.lanes)]
             begins = [
-                pool.submit(_lane, base / f"lane-{lane}", share, f"{given.seed}/{lane}", reference)
+                pool.submit(_lane, base / f"lane-{lane}", share, f"{given.seed}/{lane}", reference, arguments)
                 for lane, share in enumerate(shares)
             ]
             for future in begins:
@@ -58,9 +60,9 @@ def main() -> int:
     return 1 if total.problems else 0
 
 
-def _lane(base: Path, kills: int, seed: str, reference: Path) -> Tally:
+def _lane(base: Path, kills: int, seed: str, reference: Path, arguments: tuple[str, ...]) -> Tally:
     base.mkdir(parents=True, exist_ok=True)
-    return Storm(base, ARGUMENTS, reference, random.Random(seed)).rage(kills)
+    return Storm(base, arguments, reference, random.Random(seed)).rage(kills)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ KILLS = 12
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what runs is read from /proc")
-def test_killed_at_random_instants_nothing_is_lost(tmp_path: Path) -> None:
-    reference = undisturbed(tmp_path / "undisturbed", ARGUMENTS)
-    tally = Storm(tmp_path, ARGUMENTS, reference, random.Random(7)).rage(KILLS)
+@pytest.mark.parametrize("fuse", ["1", "2"])
+def test_killed_at_random_instants_nothing_is_lost(tmp_path: Path, fuse: str) -> None:
+    arguments = (*ARGUMENTS, "--fuse", fuse)
+    reference = undisturbed(tmp_path / "undisturbed", arguments)
+    tally = Storm(tmp_path, arguments, reference, random.Random(7)).rage(KILLS)
     assert tally.problems == [], tally.table()
     assert tally.killed >= KILLS
     assert tally.counts["runs that came to their end"] >= 1

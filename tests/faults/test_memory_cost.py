@@ -46,7 +46,7 @@ class Watched:
             own.append(private_bytes(worker.pid))
 
         started = self._launcher.spawn(
-            kind, job, log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1}
+            kind, [job], log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1}
         )
         while not ended:
             for key, _ in self._selector.select(0.005):  # often: the making of the data is a short peak

@@ -22,7 +22,7 @@ JOB = Job(
 def worker() -> Iterator[Worker]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        yield Worker(1, JOB, ours, lambda *_: None, lambda *_: None, pid=4711)
+        yield Worker(1, (JOB,), ours, lambda *_: None, lambda *_: None, pid=4711)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_every_end_has_its_kind_and_words(
     worker: Worker, status: int, oom_kills: int, orphaned: bool, kind: str, cause: str
 ) -> None:
     worker.status, worker.orphaned = status, orphaned
-    found = unexplained(worker, 7.0, oom_kills)
+    found = unexplained(worker, JOB, 7.0, oom_kills)
     assert (found.kind, found.message) == (kind, f"worker 4711 {cause} before the model was finished")
     assert (found.model, found.index, found.attempt, found.time) == ("planner_2", 2, 3, 7.0)
 
@@ -49,7 +49,7 @@ def test_every_end_has_its_kind_and_words(
 def test_a_hang_says_where_if_the_worker_could(worker: Worker, where: str | None) -> None:
     attempt = Attempt.begin(worker, 90.0, 5.0)
     attempt.where = where
-    found = attempt.hang(8.0)
+    found = attempt.hang(JOB, 8.0)
     assert (found.kind, found.traceback) == ("hang", where)
     assert found.message.startswith("worker 4711 has made no step for 90 s ([run] hang_seconds)")
     assert found.message.endswith("native code)") == (where is None)

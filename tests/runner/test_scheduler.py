@@ -167,7 +167,7 @@ def test_failures_count_until_a_newer_checkpoint_and_retry_gives_a_fresh_allowan
         stage.turn(*stage.actors[0].fails())
         actor = stage.actors[0]
         stage.turn(*actor.begins(), *actor.trains(), *actor.saves(), *actor.fails())
-        assert stage.actors[0].worker.job.attempt == 3
+        assert stage.actors[0].worker.jobs[0].attempt == 3
         stage.command("pause")  # so that the run does not end with its only model
         stage.turn()
         stage.turn(*stage.actors[0].fails())

@@ -11,7 +11,7 @@ import selectors
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,21 +53,27 @@ def machine_state(available: float = 60.0, others: float = 5.0, **changes: Any) 
 
 
 class Actor:
-    """Plays one worker: what its trainer would tell, and what it is told."""
+    """Plays one worker: what its trainer would tell of its models (`jobs`: those it still has), and what it is told."""
 
     def __init__(self, stage: Stage, worker: Worker, told: socket.socket) -> None:
         self._stage = stage
         self._told = told
         self._buffer = LineBuffer()
         self.worker = worker
+        self.jobs = list(worker.jobs)
         self.phase = M.QUEUED
         self.heard: list[str] = []
         self.epoch = stage.journal.models[self.index].checkpoint_epoch
 
     @property
+    def members(self) -> tuple[int, ...]:
+        """The numbers of all models it was started with."""
+        return tuple(job.index for job in self.worker.jobs)
+
+    @property
     def index(self) -> int:
-        """The model's number."""
-        return self.worker.job.index
+        """The number of its model, or of its group's first."""
+        return self.worker.jobs[0].index
 
     @property
     def is_told_to_go(self) -> bool:
@@ -97,21 +103,27 @@ class Actor:
         return self.says(**to_record(event, "run"))
 
     def enters(self, *phases: TrainingPhase) -> list[Callable[[], None]]:
-        """The model goes through `phases`."""
+        """Its models go through `phases`."""
         found = []
         for phase in phases:
-            about = self._about()
-            found.append(self.tells(happened.PhaseChanged(phase=phase, previous=self.phase, **about)))
+            changed = {"phase": phase, "previous": self.phase}
+            found += [self.tells(happened.PhaseChanged(**changed, **about)) for about in self._abouts()]
             self.phase = phase
         return found
 
     def begins(self) -> list[Callable[[], None]]:
-        """Data and model are there, training begins."""
-        started = happened.ModelStarted(
-            config={"learning_rate": 0.1}, seed=self.worker.job.seed, parameters=7, worker=4711, device="cpu",
-            threads=1, **self._about(),
-        )  # fmt: skip
-        return [*self.enters(M.INITIALIZING), self.tells(started), *self.enters(M.TRAINING)]
+        """Data and models are there, training begins."""
+        names = [job.model for job in self.jobs]
+        started = [
+            self.tells(
+                happened.ModelStarted(
+                    config={"learning_rate": 0.1}, seed=job.seed, parameters=7, worker=4711, device="cpu", threads=1,
+                    group=names if len(names) > 1 else None, **self._about(job),
+                )
+            )
+            for job in self.jobs
+        ]  # fmt: skip
+        return [*self.enters(M.INITIALIZING), *started, *self.enters(M.TRAINING)]
 
     def trains(self) -> list[Callable[[], None]]:
         """One epoch of 20 steps."""
@@ -120,43 +132,67 @@ class Actor:
             self.tells(
                 happened.EpochFinished(
                     epoch=self.epoch, epochs=self._stage.epochs, step=20 * self.epoch, loss=1 / self.epoch,
-                    best_loss=1 / self.epoch, seconds=0.5, steps_per_second=40.0, **self._about(),
+                    best_loss=1 / self.epoch, seconds=0.5, steps_per_second=40.0, **about,
                 )
             )
+            for about in self._abouts()
         ]  # fmt: skip
 
     def saves(self) -> list[Callable[[], None]]:
-        """A checkpoint."""
+        """Checkpoints."""
+        at = {"epoch": self.epoch, "step": 20 * self.epoch}
+        saved = [
+            self.tells(happened.CheckpointSaved(path="checkpoint", bytes=1_000, seconds=0.01, **at, **about))
+            for about in self._abouts()
+        ]
+        return [*self.enters(M.CHECKPOINTING), *saved, *self.enters(M.TRAINING)]
+
+    def leaves(self, index: int) -> list[Callable[[], None]]:
+        """One of its group leaves it after a checkpoint, as it was told."""
+        job = next(job for job in self.jobs if job.index == index)
+        self.jobs.remove(job)
         saved = happened.CheckpointSaved(
-            epoch=self.epoch, step=20 * self.epoch, path="checkpoint", bytes=1_000, seconds=0.01, **self._about()
+            epoch=self.epoch, step=20 * self.epoch, path="checkpoint", bytes=1_000, seconds=0.01, **self._about(job)
         )
-        return [*self.enters(M.CHECKPOINTING), self.tells(saved), *self.enters(M.TRAINING)]
+        return [self.tells(saved), self.says(left=index)]
+
+    def diverges(self, index: int) -> list[Callable[[], None]]:
+        """One of its group diverges in epoch 3 and leaves it."""
+        job = next(job for job in self.jobs if job.index == index)
+        self.jobs.remove(job)
+        words = "the loss of epoch 3 is nan"
+        failed = happened.ModelFailed(kind="diverged", message=words, **self._about(job))
+        return [self.tells(failed), self.says(left=index)]
 
     def stops(self) -> list[Callable[[], None]]:
-        """A checkpoint, then the end, as it was told."""
+        """Checkpoints, then the end, as it was told."""
         saved = self.saves() if self.phase in (M.TRAINING, M.PAUSED) else []
         return [*saved, self.says(outcome="stopped"), self.exits(0)]
 
     def completes(self) -> list[Callable[[], None]]:
-        """The model is done."""
+        """Its models are done."""
         began = self.begins() if self.phase is M.QUEUED else []
         self.epoch = self._stage.epochs
         saved = [*self.saves(), *self.enters(M.SAVING)]
-        done = happened.ModelCompleted(path=f"run/{self.worker.job.model}", loss=0.1, **self._about())
-        return [
-            *began, *saved, self.tells(done), *self.enters(M.COMPLETED), self.says(outcome="completed"), self.exits(0),
-        ]  # fmt: skip
+        done = [
+            self.tells(happened.ModelCompleted(path=f"run/{job.model}", loss=0.1, **self._about(job)))
+            for job in self.jobs
+        ]
+        return [*began, *saved, *done, *self.enters(M.COMPLETED), self.says(outcome="completed"), self.exits(0)]
 
     def fails(self, kind: str = "exception", message: str = "ValueError: broken") -> list[Callable[[], None]]:
         """Training raises."""
-        return [self.tells(happened.ModelFailed(kind=kind, message=message, **self._about())), self.exits(1)]
+        failed = [self.tells(happened.ModelFailed(kind=kind, message=message, **about)) for about in self._abouts()]
+        return [*failed, self.exits(1)]
 
     def exits(self, status: int) -> Callable[[], None]:
         """The process is gone (negative: by a signal)."""
         return lambda: self._stage.launcher.finish(self.worker, status)
 
-    def _about(self) -> dict[str, Any]:
-        job = self.worker.job
+    def _abouts(self) -> list[dict[str, Any]]:
+        return [self._about(job) for job in self.jobs]
+
+    def _about(self, job: Job) -> dict[str, Any]:
         return {"time": self._stage.wall(), "model": job.model, "index": job.index, "attempt": job.attempt}
 
 
@@ -299,20 +335,21 @@ class _StageLauncher:
     def spawn(
         self,
         kind: str,
-        job: Job,
+        jobs: Sequence[Job],
         log: Path,
         on_message: Callable[[Worker, dict[str, Any]], None],
         on_exit: Callable[[Worker], None],
     ) -> Worker:
         assert kind == "train"
-        assert log.name == f"{job.model}.log"
-        assert job.index not in [actor.index for actor in self.actors.values()], "a model has two workers"
+        assert log.name == f"{jobs[0].model}.log"
+        at_work = {job.index for actor in self.actors.values() for job in actor.jobs}
+        assert at_work.isdisjoint(job.index for job in jobs), "a model has two workers"
         assert len(self.actors) < self._stage.governor.slots, "more workers than slots"
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        worker = Worker(len(self.started) + 1, job, ours, on_message, on_exit)
-        self.started.append(job.index)
+        worker = Worker(len(self.started) + 1, tuple(jobs), ours, on_message, on_exit)
+        self.started.append(jobs[0].index)
         self.actors[worker.id] = Actor(self._stage, worker, theirs)
         return worker
 

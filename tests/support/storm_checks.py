@@ -79,6 +79,8 @@ def history_problems(directory: Path, reference: Losses | None = None) -> list[s
     training: set[int] = set()
     checkpoint: Counter[int] = Counter()
     last: dict[int, int | None] = {}
+    named = {record["model"]: record["index"] for record in records if "index" in record}
+    group: dict[int, list[int]] = {}
     for record in records:
         event, index = record["event"], record.get("index", 0)
         where = f"event {record['seq']}, model {index}"
@@ -87,6 +89,7 @@ def history_problems(directory: Path, reference: Losses | None = None) -> list[s
                 problems.append(f"{where}: begun while another attempt of it was going on")
             training.add(index)
             last[index] = None
+            group[index] = [named[name] for name in record["group"] or (record["model"],) if name in named]
         elif event in ("model_failed", "model_completed") or (
             event == "phase_changed" and record["phase"] in ("queued", "failed", "cancelled")
         ):
@@ -99,8 +102,9 @@ def history_problems(directory: Path, reference: Losses | None = None) -> list[s
             checkpoint[index] = max(checkpoint[index], record["epoch"])
         elif event == "epoch_finished":
             epoch, before = record["epoch"], last.get(index)
-            if before is None and epoch <= checkpoint[index]:
-                problems.append(f"{where}: epoch {epoch} again, though there is a checkpoint of {checkpoint[index]}")
+            saved = min(checkpoint[one] for one in group[index])  # a group goes on where all of it was saved
+            if before is None and epoch <= saved:
+                problems.append(f"{where}: epoch {epoch} again, though there is a checkpoint of {saved}")
             if before is not None and epoch != before + 1:
                 problems.append(f"{where}: epoch {epoch} after {before}")
             last[index] = epoch

@@ -1,0 +1,51 @@
+"""Which models train together in one worker, as a group in step: fixed at the start, kept by retry and resume. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.snapshot import ModelState
+from forge_tui.settings.schema import Settings
+
+Group = tuple[int, ...]
+"""Indexes of models that train together; a single one is a group too."""
+
+
+def width(settings: Settings) -> int:
+    """How many models a group has at most: `[engine] fuse`, and one in series mode."""
+    return settings.engine.fuse if settings.training.training_mode == "parallel" else 1
+
+
+def count(settings: Settings) -> int:
+    """How many groups the run has: it can use no more workers."""
+    return -(-settings.run.models // width(settings))
+
+
+def queued(models: Iterable[ModelState], most: int) -> list[Group]:
+    """The groups of the models that wait, `most` models each at most, in order.
+
+    A model that was started belongs where it was started: with its group, or alone (one that left its group stands
+    at another step). Those that were not started yet go with their neighbours.
+    """
+    ordered = sorted(models, key=lambda model: model.index)
+    neighbours = {model.name: _neighbours(ordered, number, most) for number, model in enumerate(ordered)}
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for model in ordered:
+        if model.phase is TrainingPhase.QUEUED:
+            alone = model.started is not None or model.attempt > 1
+            groups.setdefault(model.group or ((model.name,) if alone else neighbours[model.name]), []).append(
+                model.index
+            )
+    return [tuple(group) for group in groups.values()]
+
+
+def _neighbours(ordered: list[ModelState], number: int, most: int) -> tuple[str, ...]:
+    first = number - number % most
+    return tuple(model.name for model in ordered[first : first + most])
+
+
+def halves(group: Group) -> list[Group]:
+    """Two groups in place of one that is too large."""
+    middle = (len(group) + 1) // 2
+    return [group[:middle], group[middle:]]
