@@ -100,10 +100,7 @@ def _logs(which: str, model: str | None, follow: bool) -> int:
     from forge_tui import session
 
     with session.attach(which) as attached:
-        names = [state.name for state in attached.snapshot().models]
-        if model is not None and model not in names:
-            raise UsageError(f"run {attached.id} has no model {model!r}; it has {', '.join(names[:10])}")
-        path = attached.directory.logs / "runner.log" if model is None else attached.directory.log(model)
+        path = attached.directory.log("runner" if model is None else attached.model_named(model).log_name)
         _copy_log(path, attached, follow)
     return 0
 

@@ -79,6 +79,11 @@ class ModelState:
         return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
 
     @property
+    def log_name(self) -> str:
+        """The model whose log takes what this one's code prints: a group has one, its first model's."""
+        return self.group[0] if self.group else self.name
+
+    @property
     def error(self) -> Failure | None:
         """The newest failure of a model that has failed for good."""
         return self.failures[-1] if self.failures and self.phase is TrainingPhase.FAILED else None

@@ -27,8 +27,12 @@ class ModelFiles:
     problem: str = ""
 
 
-def read_files(directory: RunDirectory, name: str) -> ModelFiles:
-    """Look at the files of the model called `name`; what cannot be read is told, not raised."""
+def read_files(directory: RunDirectory, name: str, log: str | None = None) -> ModelFiles:
+    """Look at the files of the model called `name`, and at the log called `log` (by default its own).
+
+    What cannot be read is told, not raised.
+    """
+    log_path = directory.log(log or name)
     problem = ""
     checkpoints: list[CheckpointFile] = []
     try:
@@ -38,11 +42,11 @@ def read_files(directory: RunDirectory, name: str) -> ModelFiles:
     lines: list[str] = []
     is_cut = False
     try:
-        lines, is_cut = _tail(directory.log(name))
+        lines, is_cut = _tail(log_path)
     except FileNotFoundError:
         lines = []  # a model that has not started has no output yet
     except OSError as error:
-        problem = problem or f"{directory.log(name)} cannot be read: {error.strerror}"
+        problem = problem or f"{log_path} cannot be read: {error.strerror}"
     finished = []
     for path in (directory.weights(name), directory.json(name)):
         try:

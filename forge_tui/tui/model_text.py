@@ -21,6 +21,7 @@ _LABEL = 15
 _PAIR_LEAST = 38
 # Room in the headline for phase, attempt and index beside a long name.
 _BESIDE_NAME = 44
+_NAMED = 3
 
 Pair = tuple[str, str]
 
@@ -173,7 +174,9 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
         ("checkpoint", f"epoch {model.checkpoint_epoch}" if model.checkpoint_step else unknown),
     ]
     if model.group:
-        pairs.append(("trained with", ", ".join(model.group)))
+        others = [name for name in model.group if name != model.name]
+        more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
+        pairs.append(("trained with", ", ".join(others[:_NAMED]) + more))
     if model.path:
         pairs.append(("path", short_path(Path(model.path))))
     if not model.exact:

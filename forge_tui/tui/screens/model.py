@@ -138,7 +138,7 @@ class ModelScreen(ChartKeys, ForgeScreen):
         buckets = max(1, self.chart.wanted_buckets)
 
         def read() -> tuple[tuple[Series, ...], ModelFiles]:
-            return fetch_series(run, [model], buckets), read_files(run.directory, model.name)
+            return fetch_series(run, [model], buckets), read_files(run.directory, model.name, model.log_name)
 
         def done(result: tuple[tuple[Series, ...], ModelFiles] | ForgeError) -> None:
             self._reading = False
