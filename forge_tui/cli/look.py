@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from forge_tui.errors import RunDirectoryError, UsageError
+from forge_tui.errors import RunDirectoryError
 
 _FOLLOW_SECONDS = 0.2
 _CHUNK = 1 << 16
