@@ -295,7 +295,7 @@ def test_text_labels_are_classes(run_directory: Path, tmp_path: Path) -> None:
         (("--preset", "nothing"), "nothing"),
         (("--settings", "absent.toml"), "absent.toml"),
         (("--no-such-flag",), "--no-such-flag"),
-        (("--fuse", "4"), "--fuse 4"),
+        (("--fuse", "0"), "--fuse 0"),
     ],
 )
 def test_bad_usage(arguments: tuple[str, ...], words: str, run_directory: Path) -> None:
