@@ -1,0 +1,97 @@
+"""The peers of `training.py`: the same models on the same data in the same order, trained as people write it by hand.
+
+python training_peers.py plain|joblib|ray --models N --size P --epochs E --output FILE
+
+Each writes one JSON line a model: its loss of every epoch. `plain` is a loop in one process with as many threads as
+PyTorch takes by itself; `joblib` gives each model to one of as many processes as there are CPUs; `ray` is Ray Tune.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from forge_tui.settings.schema import DataSettings
+from forge_tui.training.data.synthetic import synthetic_dataset
+from forge_tui.training.models.build import build_model
+from forge_tui.training.order import epoch_order
+
+SAMPLES, BATCH = 640, 32
+
+
+def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list[float]:
+    """Train one model; returns the mean loss of every epoch."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    data = synthetic_dataset(DataSettings(samples=SAMPLES, validation_fraction=0.0, normalise=False), seed=0)
+    torch.manual_seed(seed)
+    model = build_model("planner", size, data.inputs)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    criterion = nn.CrossEntropyLoss()
+    losses = []
+    for epoch in range(1, epochs + 1):
+        order = epoch_order(SAMPLES, seed, epoch)
+        total = 0.0
+        for start in range(0, SAMPLES, BATCH):
+            rows = order[start : start + BATCH]
+            optimizer.zero_grad()
+            loss = criterion(model(data.train_inputs[rows]), data.train_targets[rows])
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows)
+        losses.append(total / SAMPLES)
+    return losses
+
+
+def _plain(options: argparse.Namespace) -> list[list[float]]:
+    return [train(seed, options.size, options.epochs) for seed in range(options.models)]
+
+
+def _joblib(options: argparse.Namespace) -> list[list[float]]:
+    from joblib import Parallel, delayed
+
+    workers = len(os.sched_getaffinity(0))
+    jobs = (delayed(train)(seed, options.size, options.epochs, 1) for seed in range(options.models))
+    return list(Parallel(n_jobs=workers)(jobs))
+
+
+def _ray(options: argparse.Namespace) -> list[list[float]]:
+    from ray import tune
+
+    def trainable(config: dict[str, Any]) -> None:
+        for loss in train(config["seed"], options.size, options.epochs, 1):
+            tune.report({"loss": loss})
+
+    with tempfile.TemporaryDirectory() as storage:
+        tuner = tune.Tuner(
+            trainable,
+            param_space={"seed": tune.grid_search(list(range(options.models)))},
+            run_config=tune.RunConfig(storage_path=storage, verbose=0),
+        )
+        results = tuner.fit()
+        by_seed = {result.config["seed"]: list(result.metrics_dataframe["loss"]) for result in results}
+    return [by_seed[seed] for seed in range(options.models)]
+
+
+def main() -> None:
+    """Train, and write the losses."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", choices=("plain", "joblib", "ray"))
+    parser.add_argument("--models", type=int, default=12)
+    parser.add_argument("--size", type=int, default=104_000)
+    parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    found = {"plain": _plain, "joblib": _joblib, "ray": _ray}[options.peer](options)
+    options.output.write_text("".join(json.dumps(losses) + "\n" for losses in found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
