@@ -234,7 +234,7 @@ def _plan(
         threads=threads,
         threads_reason=reason,
         job=job,
-        memory_estimate=int(found["estimated_bytes"]),
+        memory_estimate=int(found["worker_bytes"]),
     )
     return plan, found
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.losses import loss_of, validation_rows
+from forge_tui.training.losses import loss_of, stacked_losses, validation_rows
 from forge_tui.training.models.network import Network
+from forge_tui.training.models.stack import Stack
 
 # What torch, its allocator and its thread pool take in a worker beside tensors; measured 40–90 MB.
 _BASE_BYTES = 64 << 20
@@ -36,7 +37,7 @@ def estimate(
         )
         if tensor is not None
     )  # fmt: skip
-    saved, widest = _activations(network, dataset)
+    saved, widest = _activations(network, dataset, grouped=members > 1)
     batch = min(training.batch_size, dataset.train_samples)
     step = batch * (saved + _ALIVE * widest)
     validating = 0
@@ -58,14 +59,21 @@ def _copies(training: TrainingConfig) -> int:
     return 2 + remembered
 
 
-def _activations(network: Network, dataset: Dataset) -> tuple[int, int]:
-    """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor."""
-    body = network.body
-    own = {parameter.untyped_storage().data_ptr() for parameter in body.parameters()}
-    device = next((parameter.device for parameter in body.parameters()), torch.device("cpu"))
+def _activations(network: Network, dataset: Dataset, *, grouped: bool) -> tuple[int, int]:
+    """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor.
+
+    `grouped`: as one of several models that are trained together, which keep other tensors than one alone.
+    """
+    body, parameters, models = network.body, list(network.body.parameters()), 1
+    if grouped:
+        stack = Stack([body, body])
+        body, parameters, models = stack.body, stack.parameters, 2
+    own = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    device = next((parameter.device for parameter in parameters), torch.device("cpu"))
     # Copies: the storage of a view is all of the data.
     inputs, targets = (part[:_ROWS].clone().to(device) for part in (dataset.train_inputs, dataset.train_targets))
     inputs, targets = network.scale_features(inputs), network.scale_targets(targets)
+    samples = models * len(inputs)
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -75,9 +83,13 @@ def _activations(network: Network, dataset: Dataset) -> tuple[int, int]:
         return tensor  # alive as long as the graph is: no address comes twice
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = loss_of(dataset.task)(body(inputs), targets)
+        if grouped:
+            inputs, targets = torch.stack([inputs] * models), torch.stack([targets] * models)
+            loss = stacked_losses(dataset.task, body(inputs), targets).sum()
+        else:
+            loss = loss_of(dataset.task)(body(inputs), targets)
     del loss
-    return sum(kept.values()) // len(inputs), max(kept.values(), default=0) // len(inputs)
+    return sum(kept.values()) // samples, max(kept.values(), default=0) // samples
 
 
 def _bytes_of(tensors: Iterable[Tensor | nn.Parameter]) -> int:

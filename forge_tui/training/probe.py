@@ -26,7 +26,8 @@ _WARM_UP_STEPS = 3
 class Inspection:
     """`features` is the number of features, or None for tokens; `classes` that of classes, or of tokens, or None.
 
-    `estimated_bytes` is the memory that training one such model will take.
+    `estimated_bytes` is the memory that training one such model will take, `worker_bytes` what a worker takes with the
+    group that it trains together.
     """
 
     parameters: int
@@ -36,6 +37,7 @@ class Inspection:
     classes: int | None
     task: str
     estimated_bytes: int
+    worker_bytes: int
 
 
 def inspect(job: Job) -> Inspection:
@@ -47,6 +49,10 @@ def inspect(job: Job) -> Inspection:
     parameters = count_parameters(state.network)
     parallel = settings.training.training_mode == "parallel"
     members = min(settings.engine.fuse, settings.run.models) if parallel else 1
+
+    def expected(models: int) -> int:
+        return estimate(settings.training, dataset, state.network, held=held, peak=peak, members=models)
+
     known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
     return Inspection(
         parameters=parameters,
@@ -55,7 +61,8 @@ def inspect(job: Job) -> Inspection:
         features=dataset.inputs.features,
         classes=None if known is None else len(known),
         task=dataset.task.value,
-        estimated_bytes=estimate(settings.training, dataset, state.network, held=held, peak=peak, members=members),
+        estimated_bytes=expected(1),
+        worker_bytes=expected(members),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import selectors
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
+from forge_tui.settings.schema import DataSettings, EngineSettings, RunSettings, Settings, TrainingConfig, to_plain
 from forge_tui.training.job import Job
 
 MIB = 1 << 20
@@ -35,7 +35,7 @@ class Watched:
     def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
         self._launcher, self._selector = launcher, selector
 
-    def run(self, kind: str, job: Job, log: Path) -> tuple[list[dict[str, Any]], int]:
+    def run(self, kind: str, jobs: Sequence[Job], log: Path) -> tuple[list[dict[str, Any]], int]:
         """A worker's messages, and the most of its pages that were its own (bytes)."""
         messages: list[dict[str, Any]] = []
         own = [0]
@@ -46,7 +46,7 @@ class Watched:
             own.append(private_bytes(worker.pid))
 
         started = self._launcher.spawn(
-            kind, [job], log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1}
+            kind, jobs, log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1}
         )
         while not ended:
             for key, _ in self._selector.select(0.005):  # often: the making of the data is a short peak
@@ -77,23 +77,29 @@ def workers() -> Iterator[Watched]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this kernel does not tell what is private")
-@pytest.mark.parametrize("case", CASES)
-def test_measured_cost_is_right_and_the_estimate_within_reason(case: str, workers: Watched, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("case", "fuse"), [*((case, 1) for case in CASES), ("reasoner", 4)])
+def test_measured_cost_is_right_and_the_estimate_within_reason(
+    case: str, fuse: int, workers: Watched, tmp_path: Path
+) -> None:
     training, data = CASES[case]
     directory = RunDirectory(tmp_path / "run")
     directory.create()
     settings = Settings(
-        training=TrainingConfig(epochs=3, checkpoint_interval=1, **training),
+        training=TrainingConfig(epochs=3, checkpoint_interval=1, training_mode="parallel", **training),
         data=DataSettings(**data),
-        run=RunSettings(output=str(directory.path)),
+        run=RunSettings(output=str(directory.path), models=fuse),
+        engine=EngineSettings(fuse=fuse),
     )
-    job = Job(
-        run="run", directory=str(directory.path), working_directory=str(tmp_path), model="cognate", index=1, attempt=1,
-        seed=0, settings=to_plain(settings), threads=1, device="cpu",
-    )  # fmt: skip
-    (found,), _own = workers.run("inspect", job, tmp_path / "log")
-    estimated = found["result"]["estimated_bytes"]
-    messages, own = workers.run("train", job, tmp_path / "log")
+    jobs = [
+        Job(
+            run="run", directory=str(directory.path), working_directory=str(tmp_path), model=f"cognate_{index}",
+            index=index, attempt=1, seed=index, settings=to_plain(settings), threads=1, device="cpu",
+        )
+        for index in range(1, fuse + 1)
+    ]  # fmt: skip
+    (found,), _own = workers.run("inspect", jobs[:1], tmp_path / "log")
+    estimated = found["result"]["worker_bytes"]
+    messages, own = workers.run("train", jobs, tmp_path / "log")
     told = max(message["memory"] for message in messages if "memory" in message)
     print(f"{case}: estimated {estimated / MIB:.0f}, told {told / MIB:.0f}, own at most {own / MIB:.0f} MiB")
     # A peak, such as the making of the data, lies between two looks at the kernel's account.
