@@ -134,6 +134,7 @@ class RunInfo:
     limit_reason: str = ""
     limit_hint: str | None = None
     threads: int = 1
+    fuse: int = 1
     device: str = "cpu"
     working_directory: str = ""
     version: str = ""

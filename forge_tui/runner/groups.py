@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
@@ -13,8 +14,14 @@ Group = tuple[int, ...]
 
 
 def width(settings: Settings) -> int:
-    """How many models a group has at most: `[engine] fuse`, and one in series mode."""
-    return settings.engine.fuse if settings.training.training_mode == "parallel" else 1
+    """How many models a group has at most: `[engine] fuse`; one in series mode, and where it is not settled yet."""
+    fuse = settings.engine.fuse
+    return fuse if settings.training.training_mode == "parallel" and fuse != "auto" else 1
+
+
+def settled(settings: Settings, fuse: int) -> Settings:
+    """The settings with the number that `auto` has come to; it stays through retry and resume."""
+    return replace(settings, engine=replace(settings.engine, fuse=fuse)) if settings.engine.fuse == "auto" else settings
 
 
 def count(settings: Settings) -> int:

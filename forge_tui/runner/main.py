@@ -21,7 +21,7 @@ from setproctitle import setproctitle
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import detect
-from forge_tui.resources.policy import require_room_for_one
+from forge_tui.resources.policy import GIB, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
 from forge_tui.runner import prepare
 from forge_tui.runner.finishing import run_on_finish
@@ -225,16 +225,20 @@ def _plan(
         threads=candidates[0],
         device=device if earlier is None else earlier.info.device,
     )
-    found = prepare.Inspector(launcher, selector).inspect(job, candidates, log)
+    grouped = prepare.group_candidates(settings, limit) if earlier is None else []
+    found = prepare.Inspector(launcher, selector).inspect(job, candidates, log, grouped)
     require_room_for_one(int(found["estimated_bytes"]), resources)
     threads, reason = prepare.choose_threads(candidates, found)
+    fuse, fuse_reason = prepare.choose_group(settings, limit, found, resources.available_memory_gb * GIB)
     plan = prepare.Plan(
         limit=limit,
         resources=resources,
         threads=threads,
         threads_reason=reason,
+        fuse=fuse,
+        fuse_reason=fuse_reason,
         job=job,
-        memory_estimate=int(found["worker_bytes"]),
+        memory_estimate=int(found.get("group_bytes", {}).get(str(fuse), found["worker_bytes"])),
     )
     return plan, found
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import selectors
 import signal
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,9 @@ from forge_tui.training.job import Job
 _PROBE_SECONDS = 0.3
 # A further thread takes a core from another worker: it has to gain at least this much.
 _WORTH_MORE_THREADS = 1.1
+# A group stops, fails and is resumed as one: it has to gain this much.
+_WORTH_A_GROUP = 1.1
+_LARGEST_GROUP = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,8 @@ class Plan:
     resources: SystemResources
     threads: int
     threads_reason: str
+    fuse: int
+    fuse_reason: str | None
     job: Job
     memory_estimate: int
 
@@ -42,9 +49,15 @@ class Inspector:
         self._answer: dict[str, Any] | None = None
         self._ended: Worker | None = None
 
-    def inspect(self, job: Job, thread_candidates: list[int], log: Path) -> dict[str, Any]:
+    def inspect(
+        self, job: Job, thread_candidates: list[int], log: Path, group_candidates: Sequence[int] = ()
+    ) -> dict[str, Any]:
         """What `training.probe` finds out. Raises `UsageError` or `ResourceError` with the reason."""
-        options = {"thread_candidates": thread_candidates, "seconds": _PROBE_SECONDS}
+        options = {
+            "thread_candidates": thread_candidates,
+            "group_candidates": list(group_candidates),
+            "seconds": _PROBE_SECONDS,
+        }
         self._launcher.spawn("inspect", [job], log, self._on_message, self._on_exit, options)
         while self._ended is None:
             for key, _ in self._selector.select(0.1):
@@ -115,6 +128,41 @@ def choose_threads(candidates: list[int], found: dict[str, Any]) -> tuple[int, s
             best = threads
     rates = ", ".join(f"{threads}: {measured[threads]:.0f}" for threads in candidates)
     return best, f"{best} thread{'s' if best > 1 else ''} a worker: measured steps/s by threads {rates}"
+
+
+def group_candidates(settings: Settings, limit: WorkerLimit) -> list[int]:
+    """The group sizes worth measuring where `[engine] fuse` is `auto`: 1, 2, 4, … up to a worker's share."""
+    if settings.engine.fuse != "auto" or settings.training.training_mode != "parallel":
+        return []
+    share = min(_LARGEST_GROUP, -(-settings.run.models // limit.workers))
+    candidates = [1]
+    while candidates[-1] * 2 <= share:
+        candidates.append(candidates[-1] * 2)
+    if candidates[-1] < share:
+        candidates.append(share)
+    return candidates
+
+
+def choose_group(
+    settings: Settings, limit: WorkerLimit, found: dict[str, Any], memory: float
+) -> tuple[int, str | None]:
+    """The group size to train with, and why; None where it was settled from the start. `memory` in bytes."""
+    rates = {int(models): rate for models, rate in found.get("group_steps_per_second", {}).items()}
+    if not rates:
+        return groups.width(settings), None
+    sizes = {int(models): size for models, size in found["group_bytes"].items()}
+
+    def seconds(models: int) -> float:
+        """Of an epoch of the whole run, as far as the number of groups goes."""
+        rounds = math.ceil(math.ceil(settings.run.models / models) / limit.workers)
+        return rounds * models / rates[models]
+
+    fitting = [models for models in rates if models == 1 or sizes[models] * limit.workers <= memory]
+    best = min(fitting, key=seconds)
+    if seconds(best) * _WORTH_A_GROUP >= seconds(1):
+        best = 1
+    told = ", ".join(f"{models}: {rates[models]:.0f}" for models in sorted(rates))
+    return best, f"{best} model{'s' if best > 1 else ''} a worker: measured steps/s by models trained together {told}"
 
 
 def choose_device(settings: Settings, resources: SystemResources) -> str:

@@ -80,6 +80,7 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         runner=os.getpid(),
         user=getpass.getuser(),
         threads=plan.threads,
+        fuse=plan.fuse,
         device=plan.job.device,
         working_directory=request.working_directory,
         version=forge_tui.__version__,
@@ -113,7 +114,7 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         )
     )
     _register(journal)
-    return Opened(directory, settings, plan, store, journal)
+    return Opened(directory, groups.settled(settings, plan.fuse), plan, store, journal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         )
     plain = to_plain(settings)
     plain["training"]["epochs"] = epochs
-    return Earlier(directory, from_plain(plain), info, tuple(models))
+    return Earlier(directory, groups.settled(from_plain(plain), info.fuse), info, tuple(models))
 
 
 def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequence[int]) -> RunState:
@@ -267,6 +268,8 @@ def _tell_the_plan(journal: Journal, plan: Plan, limit: WorkerLimit, problem: st
     if problem is not None:
         journal.warn("other_runs", f"{problem}; this run cannot see your other runs, and they cannot see it")
     journal.decide("threads", plan.threads_reason)
+    if plan.fuse_reason is not None:
+        journal.decide("group", plan.fuse_reason)
 
 
 def _register(journal: Journal) -> None:

@@ -192,8 +192,8 @@ class EngineSettings:
 
     name: Annotated[Literal["local"], Rule(description="local: worker processes on this machine")] = "local"
     fuse: Annotated[
-        int,
-        Rule(ge=1, le=1_024, description="parallel: models that a worker trains together, as one batch; 1 is off"),
+        Annotated[int, Rule(ge=1, le=1_024)] | Literal["auto"],
+        Rule(description="parallel: models that a worker trains together, as one batch; `auto`: measured; 1 is off"),
     ] = 1
 
 

@@ -12,14 +12,16 @@ import torch
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
+from forge_tui.training.group_state import GroupState
 from forge_tui.training.job import Job
 from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import SingleState
+from forge_tui.training.state import SingleState, TrainingState
 
 _WARM_UP_STEPS = 3
+_SHORT_RUN_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ def inspect(job: Job) -> Inspection:
     state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
     parameters = count_parameters(state.network)
     parallel = settings.training.training_mode == "parallel"
-    members = min(settings.engine.fuse, settings.run.models) if parallel else 1
+    fuse = settings.engine.fuse if settings.engine.fuse != "auto" else 1
+    members = min(fuse, settings.run.models) if parallel else 1
 
     def expected(models: int) -> int:
         return estimate(settings.training, dataset, state.network, held=held, peak=peak, members=models)
@@ -75,26 +78,58 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
     state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
     data = PlacedData(dataset, state.network, settings.training.batch_size, state.loss_sum.device)
 
-    def steps(limit: float, most: int | None = None) -> float:
-        done, epoch, begun = 0, 0, time.perf_counter()
-        while True:
-            state.epoch, state.step_in_epoch = epoch, 0
-            epoch += 1
-            for batch, wanted in state.batches(data, [job.seed]):
-                state.loss(data, batch, wanted).backward()
-                state.update()
-                done += 1
-                spent = time.perf_counter() - begun
-                if spent >= limit or done == most:
-                    return done / spent
-
     best = dict.fromkeys(candidates, 0.0)
     for _ in range(2):  # in turns, so that a moment's load of the machine does not hit one candidate only
         for threads in candidates:
             torch.set_num_threads(threads)
-            steps(seconds, most=_WARM_UP_STEPS)
-            best[threads] = max(best[threads], steps(seconds / 2))
+            _steps_per_second(state, data, [job.seed], seconds, most=_WARM_UP_STEPS)
+            best[threads] = max(best[threads], _steps_per_second(state, data, [job.seed], seconds / 2))
     return best
+
+
+def measure_groups(job: Job, candidates: Sequence[int], seconds: float) -> tuple[dict[int, float], dict[int, int]]:
+    """Steps of a model per second, all models of a group counted, and the bytes a worker takes, by group size.
+
+    A run that is over in a few seconds anyway is measured with one model only. Trains models that are thrown away.
+    """
+    meter = MemoryMeter(job.device)
+    settings, dataset = _load(job)
+    held, peak = meter.now(), meter.peak()
+    device, training = torch.device(job.device), settings.training
+    torch.set_num_threads(job.threads)
+    rates: dict[int, float] = {}
+    sizes: dict[int, int] = {}
+    for models in candidates:
+        seeds = [job.seed + number for number in range(models)]
+        state = (
+            GroupState(training, dataset, seeds, device)
+            if models > 1
+            else SingleState(training, dataset, job.seed, device)
+        )
+        data = PlacedData(dataset, state.network, training.batch_size, device)
+        sizes[models] = estimate(training, dataset, state.network, held=held, peak=peak, members=models)
+        _steps_per_second(state, data, seeds, seconds, most=_WARM_UP_STEPS)
+        rates[models] = models * _steps_per_second(state, data, seeds, seconds / 2)
+        if models == 1 and settings.run.models * training.epochs * data.batches.steps < rates[1] * _SHORT_RUN_SECONDS:
+            break
+    return rates, sizes
+
+
+def _steps_per_second(
+    state: TrainingState, data: PlacedData, seeds: Sequence[int], limit: float, most: int | None = None
+) -> float:
+    """Train for `limit` seconds, or `most` steps."""
+    done, epoch, begun = 0, 0, time.perf_counter()
+    while True:
+        state.epoch, state.step_in_epoch = epoch, 0
+        epoch += 1
+        for batch, wanted in state.batches(data, seeds):
+            state.loss(data, batch, wanted).backward()
+            state.update()
+            done += 1
+            spent = time.perf_counter() - begun
+            if spent >= limit or done == most:
+                return done / spent
 
 
 def _load(job: Job) -> tuple[Settings, Dataset]:
