@@ -12,7 +12,9 @@ from hypothesis import settings
 from running import processes_of
 
 # How long an example takes says nothing on a machine that others use too.
-settings.register_profile("shared", deadline=None)
+# The same examples every time: `--hypothesis-profile explore` looks for new ones.
+settings.register_profile("shared", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
 settings.load_profile("shared")
 
 
