@@ -5,7 +5,6 @@ Each command lies in a module of its own that is imported when the command is gi
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
@@ -52,6 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {command.name: command for command in COMMANDS}
     try:
+        if arguments[:1] == ["attach"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):
+            return _attach(arguments[1:])
         if arguments and not arguments[0].startswith("-"):
             command = commands.get(arguments[0])
             if command is None:
@@ -76,6 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: Command, arguments: list[str]) -> int:
+    import argparse
+
     module = importlib.import_module(f"forge_tui.cli.{command.module}")
     parser = argparse.ArgumentParser(
         prog=f"forge-tui {command.name}".strip(),
@@ -92,6 +95,16 @@ def _run(command: Command, arguments: list[str]) -> int:
         parser.add_argument("--version", action="version", version=f"forge-tui {__version__}")
     module.configure(parser, command.name)
     return module.run(parser.parse_args(arguments), command.name)
+
+
+def _attach(run: list[str]) -> int:
+    """`attach` without options is the second most common start, and builds no flags either."""
+    from forge_tui.cli import ui
+
+    ui.require_terminal()
+    from forge_tui import session
+
+    return ui.open_ui(run=session.attach(*run))
 
 
 def _command_list() -> str:

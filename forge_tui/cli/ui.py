@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import gc
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import UsageError
 
 if TYPE_CHECKING:
+    import argparse
+
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
 
@@ -25,8 +26,6 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Attach to a run."""
     require_terminal()
-    from dataclasses import replace
-
     from forge_tui import session
     from forge_tui.tui.options import read_options
 
@@ -34,9 +33,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if arguments.refresh is not None:
         if not 0 < arguments.refresh <= 10:
             raise UsageError(f"--refresh {arguments.refresh:g}: must be above 0, at most 10")
-        options = replace(options, refresh=arguments.refresh)
-    options = replace(
-        options,
+        options = options._replace(refresh=arguments.refresh)
+    options = options._replace(
         ascii=options.ascii or arguments.ascii,
         theme=arguments.theme or options.theme,
         mouse=options.mouse and not arguments.no_mouse,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 WATCH_SECONDS = 5.0
 """A heartbeat that was watched this long without moving has stopped."""
@@ -18,8 +18,7 @@ STALE_SECONDS = 60.0
 _LOOK_SECONDS = 0.25
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sign:
+class Sign(NamedTuple):
     """What one look at a run shows: its lock, the host it was started on (may be empty), and its heartbeat.
 
     `here` is this host's name, `heartbeat` the counter, `written` when it was last raised (UNIX seconds, that host's).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from textual.binding import Binding, BindingType
 
@@ -16,8 +16,7 @@ LISTS = EVERYWHERE
 CHARTS = WATCH | MODEL | COMPARE
 
 
-@dataclass(frozen=True, slots=True)
-class Action:
+class Action(NamedTuple):
     """Something a person can do: `keys` as Textual names them, `label` for the footer, `where` by screen.
 
     `live`: the footer shows it only while the watched run is live (True) or has ended (False); None: always.

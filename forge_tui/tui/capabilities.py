@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from forge_tui.errors import UsageError
 
@@ -15,8 +15,7 @@ _NO_MOUSE = (*_NO_UTF8_FONT, "ansi")
 _COLOURS_OF_SUFFIX = {"256color": 256, "kitty": 256}
 
 
-@dataclass(frozen=True, slots=True)
-class Capabilities:
+class Capabilities(NamedTuple):
     """What the screens may use on this terminal.
 
     `colours` is 0, 16, 256 or 2**24, and never more than Textual will send for the same environment.

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from forge_tui.settings.user_file import user_settings_file
 
 THEMES = ("dark", "light", "contrast", "ansi")
 
 
-@dataclass(frozen=True, slots=True)
-class UiOptions:
+class UiOptions(NamedTuple):
     """How the UI looks. `refresh`: repaints a second."""
 
     theme: str | None = None
