@@ -15,10 +15,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.progress.phases import RunState
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from forge_tui.runner.request import Reply, Request
     from forge_tui.runs.reader import Losses, RunReader
     from forge_tui.settings.schema import Settings
+
+_Found = TypeVar("_Found")
 
 POLL_SECONDS = 0.1
 _NAMED = 10
@@ -295,14 +297,40 @@ class Run:
         That the runner gives no sign of life is such a change, every five seconds of it.
         Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set.
         """
-        cancelled = cancelled or threading.Event()
+        for snapshot, _ in self._follow(lambda: (self.snapshot(), None), interval, cancelled or threading.Event()):
+            yield snapshot
+
+    def follow_with_messages(
+        self, newest: int, interval: float, cancelled: threading.Event
+    ) -> Iterator[tuple[Snapshot, list[dict[str, Any]]]]:
+        """As `follow`, with the events without epochs since the last time, the `newest` of them at most."""
+        since = 0
+
+        def look() -> tuple[Snapshot, tuple[list[dict[str, Any]], int]]:
+            import sqlite3
+
+            with self._lock:
+                try:
+                    with self._reader.reading():  # the file is opened once for both
+                        return self._snapshot(), self._reader.messages(since, newest)
+                except sqlite3.Error:  # as in `snapshot`
+                    return self._snapshot(), self._reader.messages(since, newest)
+
+        for snapshot, (found, last) in self._follow(look, interval, cancelled):
+            since = last
+            yield snapshot, found
+
+    @staticmethod
+    def _follow(
+        look: Callable[[], tuple[Snapshot, _Found]], interval: float, cancelled: threading.Event
+    ) -> Iterator[tuple[Snapshot, _Found]]:
         last: tuple[int, RunInfo, RunState, int] | None = None
         while not cancelled.is_set():
-            snapshot = self.snapshot()
+            snapshot, found = look()
             mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS))
             if mark != last:
                 last = mark
-                yield snapshot
+                yield snapshot, found
             if not snapshot.state.is_live:
                 return
             cancelled.wait(interval)

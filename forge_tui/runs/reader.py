@@ -70,6 +70,7 @@ class RunReader:
         self._damage = Damage(self._source.path)
         self._open: sqlite3.Connection | None = None
         self._row: _RunRow | None = None
+        self._row_is_of_now = False
         self._checked: dict[int, int] = {}
         self._bad_epochs: dict[int, set[int]] = {}
         self._run_row()
@@ -103,12 +104,12 @@ class RunReader:
             yield
             return
         with self._source.connection() as connection:
-            self._open = connection
+            self._open, self._row_is_of_now = connection, False
             try:
                 connection.execute("BEGIN")
                 yield
             finally:
-                self._open = None
+                self._open, self._row_is_of_now = None, False
 
     def _read(self, read: Callable[[sqlite3.Connection], _Value], unknown: _Value) -> _Value:
         """What `read` returns; `unknown` while the database is locked."""
@@ -138,7 +139,10 @@ class RunReader:
                 ) from None
             return _RunRow(info, Heartbeat(heartbeat, written), revision, last_seq)
 
+        if self._row is not None and self._row_is_of_now:
+            return self._row  # one reading sees one moment
         self._row = self._read(read, self._row)
+        self._row_is_of_now = self._open is not None
         if self._row is None:
             raise RunDirectoryError(f"{self.path} is locked by another program; try again, or see what holds it")
         return self._row

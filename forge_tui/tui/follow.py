@@ -21,7 +21,5 @@ def follow_run(
     post: Callable[[Snapshot, tuple[dict[str, Any], ...]], Any],
 ) -> None:
     """Post a snapshot and the new events (without epochs) now and on every change, until the run ends."""
-    since = 0
-    for snapshot in run.follow(interval, cancelled):
-        found, since = run.messages(since, NEWEST_EVENTS)
+    for snapshot, found in run.follow_with_messages(NEWEST_EVENTS, interval, cancelled):
         post(snapshot, tuple(found))
