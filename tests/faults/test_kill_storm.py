@@ -14,7 +14,7 @@ ARGUMENTS = (
     *SMALL, "--models", "4", "--epochs", "80", "--checkpoint-interval", "5", "--mode", "parallel", "--workers", "2",
     "--max-retries", "1000", "--set", "data.samples=320",
 )  # fmt: skip
-KILLS = 12
+KILLS = 8
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what runs is read from /proc")
