@@ -240,14 +240,18 @@ class Run:
 
     def snapshot(self) -> Snapshot:
         """The state of the run now. Records of models that did not change are shared with the last snapshot."""
+        return self._at_one_moment(self._snapshot)
+
+    def _at_one_moment(self, look: Callable[[], _Found]) -> _Found:
+        """What `look` finds; the file is opened once for all that it reads."""
         import sqlite3
 
         with self._lock:
             try:
                 with self._reader.reading():
-                    return self._snapshot()
+                    return look()
             except sqlite3.Error:  # in use just now, or damaged: each look by itself copes with that, or says so
-                return self._snapshot()
+                return look()
 
     def _snapshot(self) -> Snapshot:
         from forge_tui.progress.eta import remaining_seconds
@@ -307,16 +311,9 @@ class Run:
         since = 0
 
         def look() -> tuple[Snapshot, tuple[list[dict[str, Any]], int]]:
-            import sqlite3
+            return self._snapshot(), self._reader.messages(since, newest)
 
-            with self._lock:
-                try:
-                    with self._reader.reading():  # the file is opened once for both
-                        return self._snapshot(), self._reader.messages(since, newest)
-                except sqlite3.Error:  # as in `snapshot`
-                    return self._snapshot(), self._reader.messages(since, newest)
-
-        for snapshot, (found, last) in self._follow(look, interval, cancelled):
+        for snapshot, (found, last) in self._follow(lambda: self._at_one_moment(look), interval, cancelled):
             since = last
             yield snapshot, found
 
