@@ -12,7 +12,7 @@ from forge_tui.resources.probe import SystemProbe
 from forge_tui.runner.local import Worker
 from forge_tui.runner.prepare import ending
 from forge_tui.runner.watchdog import Watchdog
-from forge_tui.training.job import Job
+from forge_tui.training.job import Job, in_words
 
 
 @dataclass(slots=True)
@@ -51,8 +51,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """Its models, in words."""
-        first, *more = self.jobs.values()
-        return f"{first.model} and {len(more)} more" if more else first.model
+        return in_words(self.jobs.values())
 
     def oom_kills_since(self) -> int:
         """How many processes the kernel has ended for want of memory since this attempt began."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ForgeError
-from forge_tui.training.job import Job
+from forge_tui.training.job import Job, in_words
 from forge_tui.training.wire import LineBuffer, encode_line, receive_message, send_message
 
 _READ_SIZE = 1 << 18
@@ -119,7 +119,7 @@ class LocalLauncher:
             "kind": kind,
             "jobs": [job.to_record() for job in jobs],
             "options": options or {},
-            "title": f"forge-tui: {_work(kind, jobs)} ({jobs[0].run})",
+            "title": f"forge-tui: {in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
             "nice": self._nice,
         }
         log_fd = _open_log(log)
@@ -221,12 +221,6 @@ class LocalLauncher:
             self._hang_up(worker)
         self.workers.remove(worker)
         worker.on_exit(worker)
-
-
-def _work(kind: str, jobs: Sequence[Job]) -> str:
-    if kind != "train":
-        return kind
-    return f"{jobs[0].model} and {len(jobs) - 1} more" if len(jobs) > 1 else jobs[0].model
 
 
 def _open_log(log: Path) -> int:

@@ -108,12 +108,15 @@ def thread_candidates(settings: Settings, limit: WorkerLimit) -> list[int]:
     """The thread counts worth measuring: 1, 2, 4, … up to what the rules allow a worker."""
     if settings.resources.threads != "auto":
         return [settings.resources.threads]
+    return _doubled(limit.threads_allowed)
+
+
+def _doubled(most: int) -> list[int]:
+    """1, 2, 4, … and `most`."""
     candidates = [1]
-    while candidates[-1] * 2 <= limit.threads_allowed:
+    while candidates[-1] * 2 <= most:
         candidates.append(candidates[-1] * 2)
-    if candidates[-1] < limit.threads_allowed:
-        candidates.append(limit.threads_allowed)
-    return candidates
+    return candidates if candidates[-1] >= most else [*candidates, most]
 
 
 def choose_threads(candidates: list[int], found: dict[str, Any]) -> tuple[int, str]:
@@ -134,13 +137,7 @@ def group_candidates(settings: Settings, limit: WorkerLimit) -> list[int]:
     """The group sizes worth measuring where `[engine] fuse` is `auto`: 1, 2, 4, … up to a worker's share."""
     if settings.engine.fuse != "auto" or settings.training.training_mode != "parallel":
         return []
-    share = min(_LARGEST_GROUP, -(-settings.run.models // limit.workers))
-    candidates = [1]
-    while candidates[-1] * 2 <= share:
-        candidates.append(candidates[-1] * 2)
-    if candidates[-1] < share:
-        candidates.append(share)
-    return candidates
+    return _doubled(min(_LARGEST_GROUP, -(-settings.run.models // limit.workers)))
 
 
 def choose_group(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -47,6 +47,12 @@ class Job:
     def from_record(cls, record: dict[str, Any]) -> Job:
         """The job that `to_record` wrote."""
         return cls(**record)
+
+
+def in_words(jobs: Iterable[Job]) -> str:
+    """The models of a worker: `cognate_planner_1 and 5 more`."""
+    first, *more = jobs
+    return f"{first.model} and {len(more)} more" if more else first.model
 
 
 class Outcome(StrEnum):
