@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
-from textual.events import Key, Resize
+from textual.events import Resize
 from textual.widgets import Input
 
 from forge_tui.errors import ForgeError
@@ -17,8 +17,8 @@ from forge_tui.text import short_path
 from forge_tui.tui.exporting import ask_and_export
 from forge_tui.tui.known_runs import KnownRuns, RunLook
 from forge_tui.tui.run_text import about_run
-from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.dialogs import Ask, Choice
+from forge_tui.tui.screens.filter_line import FilterScreen
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
@@ -29,7 +29,7 @@ LOOK_SECONDS = 2.0
 _DETAIL_FROM_HEIGHT = 20
 
 
-class RunsScreen(ForgeScreen):
+class RunsScreen(FilterScreen):
     """The list, and the selected run in a few lines below it. Everything is read in threads."""
 
     name_of_screen: ClassVar[str] = "runs"
@@ -228,37 +228,13 @@ class RunsScreen(ForgeScreen):
         self.runs.clear_marks()
         self._draw_divider()
 
-    def action_filter(self) -> None:
-        """Open the line for the filter."""
-        entry = self.query_one("#filter", Input)
-        entry.value = self.runs.filter_text
-        entry.add_class("-open")
-        entry.focus()
+    @property
+    def filtered(self) -> RunList:
+        """The list of runs."""
+        return self.runs
 
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while typing."""
-        if event.input.has_class("-open"):
-            self.runs.set_filter(event.value)
-            self._draw_divider()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter and close its line."""
-        self._close_filter(event.input)
-
-    def on_key(self, event: Key) -> None:
-        """Esc closes the line of the filter and clears it."""
-        if event.key != "escape" or not self.is_there:
-            return
-        entry = self.query_one("#filter", Input)
-        if entry.has_focus:
-            event.stop()
-            entry.value = ""
-            self.runs.set_filter("")
-            self._close_filter(entry)
-
-    def _close_filter(self, entry: Input) -> None:
-        entry.remove_class("-open")
-        self.runs.focus()
+    def list_looks_different(self) -> None:
+        """The filter stands in the divider."""
         self._draw_divider()
 
     # --- doing

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from textual.events import Key
-from textual.widgets import Input
+from typing import TYPE_CHECKING
 
+from forge_tui.tui.screens.filter_line import FilterScreen
 from forge_tui.tui.screens.watch_panes import WatchPanes
 
+if TYPE_CHECKING:
+    from forge_tui.tui.widgets.model_table import ModelTable
 
-class WatchLists(WatchPanes):
+
+class WatchLists(FilterScreen, WatchPanes):
     """The actions on the rows of the table and the lines of the log."""
 
-    def list_looks_different(self) -> None:
-        """Called when order, filter or what is followed have changed, for what is written beside the table."""
+    @property
+    def filtered(self) -> ModelTable:
+        """The table."""
+        return self.table
 
     def chosen_models(self) -> set[str]:
         """The marked models, or the selected one."""
@@ -103,35 +108,3 @@ class WatchLists(WatchPanes):
     def action_scroll_to_selection(self) -> None:
         """Scroll to the selection."""
         self.table.scroll_to_selection()
-
-    def action_filter(self) -> None:
-        """Open the line for the filter."""
-        entry = self.query_one("#filter", Input)
-        entry.value = self.table.filter_text
-        entry.add_class("-open")
-        entry.focus()
-
-    def on_input_changed(self, event: Input.Changed) -> None:
-        """Filter while typing."""
-        if event.input.id == "filter" and event.input.has_class("-open"):
-            self.table.set_filter(event.value)
-            self.list_looks_different()
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter and close the line."""
-        self._close_filter(event.input)
-
-    def on_key(self, event: Key) -> None:
-        """Esc closes the line of the filter and clears it."""
-        if event.key != "escape" or not self.is_there:
-            return
-        entry = self.query_one("#filter", Input)
-        if entry.has_focus:
-            event.stop()
-            self.table.set_filter("")
-            self._close_filter(entry)
-
-    def _close_filter(self, entry: Input) -> None:
-        entry.remove_class("-open")
-        self.table.focus()
-        self.list_looks_different()
