@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from rich.segment import Segment
-from textual.app import App
 from textual.color import Color
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
@@ -21,12 +20,13 @@ from textual.worker import WorkerFailed
 from forge_tui.tui.device import TerminalDevice
 from forge_tui.tui.driver import TerminalDriver
 from forge_tui.tui.guard import Guard
+from forge_tui.tui.key_order import KeysInTurn
 from forge_tui.tui.suspend import stop_job, suspend_problem
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
 
 
-class TerminalApp(App[int]):
+class TerminalApp(KeysInTurn):
     """An app for `run_app`. It works without it too (in tests and in a browser), less what a terminal is needed for."""
 
     farewell: str = ""

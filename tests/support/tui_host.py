@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from textual.events import Key
 from textual.pilot import Pilot
 
 import forge_tui.tui.app as app_module
@@ -37,6 +38,12 @@ async def until(pilot: Pilot[Any], condition: Callable[[], object], seconds: flo
     while not condition():
         assert time.monotonic() < deadline, f"the condition did not come true:\n{screen_text(pilot.app)}"
         await pilot.pause(0.01)
+
+
+def burst(app: ForgeApp, *keys: str) -> None:
+    """Press all the keys at once, as a terminal sends what was typed ahead."""
+    for key in keys:
+        app.post_message(Key(key, {"slash": "/", "space": " "}.get(key, key if len(key) == 1 else None)))
 
 
 def screen_text(app: ForgeApp) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 from run_directories import RunMaker
-from tui_host import Host, screen_text, until
+from tui_host import Host, burst, screen_text, until
 
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs import registry
@@ -197,6 +197,10 @@ async def test_the_filter_shows_runs_in_which_all_words_occur(maker: RunMaker) -
         assert "No run matches" in app.status.plain
         await pilot.press("slash", "escape")
         assert len(names(app)) == 3
+        burst(app, "slash", *"reas", "enter", "D")
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        assert names(app) == ["three", "two"]
+        await pilot.press("escape")
         await pilot.press("j")  # the list has the keys again
         assert runs_of(app).selected is not None
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from run_directories import RunMaker
 from textual.pilot import Pilot
+from tui_host import burst
 
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
@@ -115,6 +116,19 @@ async def test_moving_marking_filtering_and_sorting(live: Path, tmp_path: Path) 
         assert table.sort_reversed is not before
         await hand.press("b")
         assert table.follow_best
+
+
+async def test_keys_that_come_in_one_burst_with_the_filter_are_its_text(live: Path, tmp_path: Path) -> None:
+    async with at(live, tmp_path / "ui.json") as hand:
+        table = hand.watch.table
+        burst(hand.app, "slash", *"qak", "backspace", "backspace", "backspace", *"failed", "enter", "space")
+        await hand.until(lambda: table.marks)
+        assert table.shown_names == ("cognate_planner_3",)
+        assert table.marks == {"cognate_planner_3"}
+        assert isinstance(hand.app.screen, WatchScreen)  # the q, a and k of the filter were no commands
+        burst(hand.app, "slash", *"_3", "escape", "down")
+        await hand.until(lambda: table.selected == "cognate_planner_4")
+        assert len(table.shown_names) == 4
 
 
 async def test_panes_are_shown_hidden_zoomed_and_focused(live: Path, tmp_path: Path) -> None:

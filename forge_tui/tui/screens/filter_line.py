@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from textual.events import Key
+from textual.binding import Binding, BindingType
 from textual.widgets import Input
 
 from forge_tui.tui.screens.base import ForgeScreen
@@ -12,6 +12,25 @@ from forge_tui.tui.screens.base import ForgeScreen
 if TYPE_CHECKING:
     from forge_tui.tui.widgets.model_table import ModelTable
     from forge_tui.tui.widgets.run_list import RunList
+
+
+class FilterLine(Input):
+    """Enter keeps what is written, Esc clears it; both at once, so that the next key already is the list's."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear_filter", show=False)]
+
+    async def action_submit(self) -> None:
+        """Keep the filter."""
+        self._close(self.value)
+
+    def action_clear_filter(self) -> None:
+        """Show everything again."""
+        self._close("")
+
+    def _close(self, text: str) -> None:
+        screen = self.screen
+        assert isinstance(screen, FilterScreen)
+        screen.close_filter(text)
 
 
 class FilterScreen(ForgeScreen):
@@ -38,21 +57,9 @@ class FilterScreen(ForgeScreen):
             self.filtered.set_filter(event.value)
             self.list_looks_different()
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keep the filter and close its line."""
-        self._close_filter(event.input)
-
-    def on_key(self, event: Key) -> None:
-        """Esc closes the line of the filter and clears it."""
-        if event.key != "escape" or not self.is_there:
-            return
-        entry = self.query_one("#filter", Input)
-        if entry.has_focus:
-            event.stop()
-            self.filtered.set_filter("")
-            self._close_filter(entry)
-
-    def _close_filter(self, entry: Input) -> None:
-        entry.remove_class("-open")
+    def close_filter(self, text: str) -> None:
+        """Filter by `text` and go back to the list."""
+        self.query_one("#filter", Input).remove_class("-open")
+        self.filtered.set_filter(text)
         self.filtered.focus()
         self.list_looks_different()

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.events import Resize
-from textual.widgets import Input
 
 from forge_tui.errors import ForgeError
 from forge_tui.progress.phases import RunState
@@ -18,7 +17,7 @@ from forge_tui.tui.exporting import ask_and_export
 from forge_tui.tui.known_runs import KnownRuns, RunLook
 from forge_tui.tui.run_text import about_run
 from forge_tui.tui.screens.dialogs import Ask, Choice
-from forge_tui.tui.screens.filter_line import FilterScreen
+from forge_tui.tui.screens.filter_line import FilterLine, FilterScreen
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
@@ -53,7 +52,7 @@ class RunsScreen(FilterScreen):
         runs = RunList(glyphs=self.forge.glyphs, now=self.forge.clock, id="runs")
         runs.empty_text = "Looking for runs…"
         yield runs
-        yield Input(id="filter", placeholder="filter: id, state, type, mode or path (Enter keeps, empty shows all)")
+        yield FilterLine(id="filter", placeholder="filter: id, state, type, mode, path (Enter keeps, empty shows all)")
         yield Line(id="runs-divider")
         detail = Document(only_ascii=self.forge.glyphs.ascii, id="run-detail")
         detail.can_focus = False

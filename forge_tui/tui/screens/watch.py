@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.widgets import Input
 
 from forge_tui.event_text import log_line
 from forge_tui.progress.phases import RunState
 from forge_tui.tui import watch_text
+from forge_tui.tui.screens.filter_line import FilterLine
 from forge_tui.tui.screens.watch_curves import WatchCurves
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line, joined
@@ -50,7 +50,7 @@ class WatchScreen(WatchCurves):
         table.empty_text = watch_text.READING if forge.run_watched is not None else starting
         yield Line(id="overall")
         yield table
-        yield Input(
+        yield FilterLine(
             id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
         )
         yield Line(id="divider")
