@@ -20,6 +20,7 @@ from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.state import UiChoices
+from forge_tui.tui.steady import steadied
 from forge_tui.tui.stylesheet import KeptStylesheet
 from forge_tui.tui.widgets.header import without_counts
 
@@ -179,8 +180,8 @@ class ForgeApp(LeavingApp):
 
     def on_resources_changed(self, message: ResourcesChanged) -> None:
         """Draw the sample on the screen in front."""
-        self.resources = message.sample
-        self.cpu_percent.append(message.sample.cpu_percent)
+        self.resources = steadied(message.sample, self.resources)
+        self.cpu_percent.append(self.resources.cpu_percent)
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.take_sample()

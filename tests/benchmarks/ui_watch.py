@@ -4,7 +4,8 @@ python tests/benchmarks/ui_watch.py [--rounds N] [--seconds S] [--peer COMMAND]
 
 A process writes a real run.db and holds the run's lock. In every round all sides start at once on it, each on a
 pseudo-terminal of its own; each takes a few percent of a core, so they do not disturb each other, and what does
-disturbs all. Then the run stands still (the lock is held, the signs of life go on) and the bytes are counted again.
+disturbs all. Then the run stands still (the lock is held, the signs of life go on) and, once the curve of the machine
+has moved on by its 48 s, the bytes are counted again.
 CPU is user and system time of the process, in percent of one core; MB (10^6 bytes) are resident.
 
 `--peer glances` measures a program from the PATH (or by its path) beside them; it shows what it shows.
@@ -27,6 +28,7 @@ from ui_support import BARE, FORGE_TUI, Feeder, Terminal, Use, folder, machine
 MODELS, CHANGES = 12, 24.0
 SIZES = ((80, 24), (120, 40))
 _SETTLE_SECONDS = 6.0
+_CURVE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ def measure(sides: Sequence[Side], home: Path, seconds: float, folder_number: in
                 raise SystemExit(f"{side.name} shows no models:\n{terminal.text()}")
         busy = watch_all(terminals, seconds)
         run.tell("hold")
-        time.sleep(_SETTLE_SECONDS / 2)
+        time.sleep(_CURVE_SECONDS)
         still = watch_all(terminals, seconds / 2)
         return dict(zip(sides, zip(busy, still, strict=True), strict=True))
 

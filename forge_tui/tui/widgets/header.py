@@ -93,7 +93,7 @@ class ResourceLine(Line):
         super().__init__("CPU …  MEM …", id=id)
         self._glyphs = glyphs
         self._history: list[float] = []
-        self._drawn: tuple[ResourceSample | None, RunInfo | None, int, tuple[float, ...]] | None = None
+        self._drawn: tuple[ResourceSample | None, RunInfo | None, int, str, tuple[float, ...]] | None = None
 
     def show_curve(self, percent: Sequence[float]) -> None:
         """Take in the use of the CPUs until now, the newest last, for the small curve."""
@@ -102,7 +102,8 @@ class ResourceLine(Line):
     def draw(self, sample: ResourceSample | None, snapshot: Snapshot | None) -> None:
         """Draw what is known."""
         width = max(20, self.size.width or self.app.size.width)
-        known = (sample, None if snapshot is None else snapshot.run, width, tuple(self._history))
+        disk = disk_free(Path(snapshot.run.path) if snapshot is not None else here())
+        known = (sample, None if snapshot is None else snapshot.run, width, disk, tuple(self._history))
         if known == self._drawn:
             return
         self._drawn = known
@@ -115,8 +116,7 @@ class ResourceLine(Line):
             text.append(f" MEM {used:.1f}/{limit:.0f}G", style="bold red" if sample.memory_percent > 90 else "")
         else:
             text.append("CPU …  MEM …")
-        where = Path(snapshot.run.path) if snapshot is not None else here()
-        text.append(f" DISK {disk_free(where)}")
+        text.append(f" DISK {disk}")
         if snapshot is not None:
             run = snapshot.run
             text.append(f"  workers {run.workers}/{run.requested}: {printable(without_counts(run.limit_reason))}")

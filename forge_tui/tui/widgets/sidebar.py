@@ -49,7 +49,9 @@ class Sidebar(Container, can_focus=False):
         suggestion: str,
     ) -> None:
         """Draw what is known; `suggestion` is what the resource rules say, in words."""
-        known = (sample, detected, None if snapshot is None else snapshot.run, suggestion)
+        disk = disk_free(Path(snapshot.run.path) if snapshot is not None else here())
+        run = None if snapshot is None else snapshot.run
+        known = (sample, tuple(self._cpu), disk, detected, run, suggestion)
         if known == self._drawn:
             return
         self._drawn = known
@@ -58,11 +60,9 @@ class Sidebar(Container, can_focus=False):
             self._cpu_part(text, sample)
             self._memory_part(text, sample, detected)
             self._pressure_part(text, sample)
-        where = Path(snapshot.run.path) if snapshot is not None else here()
-        _entry(text, "DISK", f"{disk_free(where)} free")
+        _entry(text, "DISK", f"{disk} free")
         self._gpu_part(text, detected)
-        if snapshot is not None:
-            run = snapshot.run
+        if run is not None:
             _entry(text, "WORKERS", f"{run.workers} of {run.requested}, {run.threads} thread" + "s" * (run.threads > 1))
             text.append(f"{printable(without_counts(run.limit_reason))}\n", style="dim")
             if run.limit_hint:
@@ -86,7 +86,7 @@ class Sidebar(Container, can_focus=False):
         text.append(f"ours {max(0.0, sample.cpu_percent - others):.0f} %  others ")
         text.append(f"{others:.0f} %\n", style="bold red" if others > 80 else "")
         if sample.load_average is not None:
-            text.append("load {:.2f} {:.2f} {:.2f}\n".format(*sample.load_average))
+            text.append("load {:.1f} {:.1f} {:.1f}\n".format(*sample.load_average))
 
     def _memory_part(self, text: Text, sample: ResourceSample, detected: SystemResources | None) -> None:
         share = sample.memory_percent / 100

@@ -1,0 +1,52 @@
+"""The machine's figures as they are shown: a wobble nobody acts on neither moves them nor costs bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from forge_tui.resources.monitor import ResourceSample
+    from forge_tui.resources.pressure import Pressure
+
+PERCENT = 2.0
+"""Points by which the use of the CPUs, and pressure, may differ from what is shown."""
+
+CORE_PERCENT = 7.0
+"""The same for one core, which is drawn as one of eight heights."""
+
+MEMORY_BYTES = 64 << 20
+LOAD = 0.1
+
+
+def steadied(sample: ResourceSample, shown: ResourceSample | None) -> ResourceSample:
+    """`sample`, each figure that is near the one `shown` staying as shown; `shown` itself where all of them are."""
+    if shown is None:
+        return sample
+    steady = replace(
+        sample,
+        cpu_percent=_near(sample.cpu_percent, shown.cpu_percent, PERCENT),
+        others_cpu_percent=_near(sample.others_cpu_percent, shown.others_cpu_percent, PERCENT),
+        memory_used=_near(sample.memory_used, shown.memory_used, MEMORY_BYTES),
+        memory_available=_near(sample.memory_available, shown.memory_available, MEMORY_BYTES),
+    )
+    if len(sample.per_core) == len(shown.per_core):
+        pairs = zip(sample.per_core, shown.per_core, strict=True)
+        steady = replace(steady, per_core=tuple(_near(now, before, CORE_PERCENT) for now, before in pairs))
+    if sample.load_average is not None and shown.load_average is not None:
+        one, five, fifteen = zip(sample.load_average, shown.load_average, strict=True)
+        steady = replace(steady, load_average=(_near(*one, LOAD), _near(*five, LOAD), _near(*fifteen, LOAD)))
+    if len(sample.pressure) == len(shown.pressure) and all(map(_same_pressure, sample.pressure, shown.pressure)):
+        steady = replace(steady, pressure=shown.pressure)
+    return shown if replace(steady, time=shown.time, usage=shown.usage) == shown else steady
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _near(now: _Number, shown: _Number, tolerance: float) -> _Number:
+    return shown if abs(now - shown) <= tolerance else now
+
+
+def _same_pressure(now: Pressure, shown: Pressure) -> bool:
+    return now.resource == shown.resource and abs(now.some_percent - shown.some_percent) <= PERCENT
