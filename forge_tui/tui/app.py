@@ -179,12 +179,15 @@ class ForgeApp(LeavingApp):
         self._draw_front()
 
     def on_resources_changed(self, message: ResourcesChanged) -> None:
-        """Draw the sample on the screen in front."""
+        """Draw the sample on the screen in front; while a run moves, along with its next snapshot."""
+        first = self.resources is None
         self.resources = steadied(message.sample, self.resources)
         self.cpu_percent.append(self.resources.cpu_percent)
+        if self.snapshots_come and not first:
+            return
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
-                screen.take_sample()
+                screen.draw_shell()
 
     @work(thread=True, exclusive=True, group="count", exit_on_error=False)
     def count_live_runs(self) -> None:

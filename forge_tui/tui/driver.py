@@ -6,15 +6,19 @@ Each change says what Textual 8.2.8 does otherwise.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import selectors
 import signal
+import threading
+import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import Any
 
 from textual._xterm_parser import XTermParser
 from textual.app import App
+from textual.constants import ESCAPE_DELAY
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
@@ -33,6 +37,30 @@ from forge_tui.tui.guard import Guard
 from forge_tui.tui.sgr import shorten
 
 _TICK_SECONDS = 0.1
+"""How soon after input it is asked again what a lone Esc or a cut-off sequence was."""
+
+
+class _WakingEvent(threading.Event):
+    """An event that also ends a `select`; not before its thread is there for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read_end, self._write_end = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def set(self) -> None:
+        super().set()
+        with contextlib.suppress(OSError):
+            os.write(self._write_end, b".")
+
+    def clear(self) -> None:
+        with contextlib.suppress(OSError):
+            os.read(self.read_end, 1024)
+        super().clear()
+
+    def __del__(self) -> None:
+        for end in (self.read_end, self._write_end):
+            with contextlib.suppress(OSError):
+                os.close(end)
 
 
 class TerminalDriver(LinuxDriver):
@@ -52,6 +80,7 @@ class TerminalDriver(LinuxDriver):
         self._device = device
         self._guard = guard
         self._raw: list[Any] | None = None
+        self.exit_event = self._leaving = _WakingEvent()
         self._file: Any = device
         self.fileno = device.input
 
@@ -159,22 +188,27 @@ class TerminalDriver(LinuxDriver):
 
     # Textual goes on reading at the end of the input: a whole core until it is killed.
     def run_input_thread(self) -> None:
-        """Read keys and mouse until the app ends or the input does."""
+        """Read keys and mouse until the app ends or the input does; where nothing comes, without waking up."""
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
+            selector.register(self._leaving.read_end, selectors.EVENT_READ)
             parser = XTermParser(self._debug)
             decode = getincrementaldecoder("utf-8")(errors="replace").decode
+            unclear_until = 0.0
             while not self.exit_event.is_set():
-                if not self._read_events(selector, parser, decode, _TICK_SECONDS):
+                unclear = time.monotonic() < unclear_until
+                ready = any(key.fd == self.fileno for key, _ in selector.select(_TICK_SECONDS if unclear else None))
+                if ready:
+                    unclear_until = time.monotonic() + ESCAPE_DELAY + 2 * _TICK_SECONDS
+                if not self._read_events(ready, parser, decode):
                     self._guard.hang_up()
                     return
-            self._read_events(selector, parser, decode, 0)
+            last = any(key.fd == self.fileno for key, _ in selector.select(0))
+            self._read_events(last, parser, decode)
 
-    def _read_events(
-        self, selector: selectors.BaseSelector, parser: XTermParser, decode: Callable[[bytes], str], seconds: float
-    ) -> bool:
-        """Pass on what came within `seconds`; False at the end of the input."""
-        if selector.select(seconds):
+    def _read_events(self, ready: bool, parser: XTermParser, decode: Callable[[bytes], str]) -> bool:
+        """Pass on what came, if anything is `ready`, and what has become clear by now; False at the input's end."""
+        if ready:
             try:
                 data = os.read(self.fileno, 4096)
             except OSError:

@@ -6,7 +6,9 @@ Everything that may block (starting, reading, writing) is done in threads; they 
 from __future__ import annotations
 
 import functools
+import math
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -57,6 +59,7 @@ class RunApp(TerminalApp):
         self.started_here = False
         self.shell_is_painted = False
         self._title_shown = ""
+        self._last_snapshot = -math.inf
         self.status = Text()
         self._cancel_follow = threading.Event()
         super().__init__()
@@ -177,6 +180,7 @@ class RunApp(TerminalApp):
         if message.run is not self.run_watched:
             return
         live, before = message.snapshot.state.is_live, self.snapshot
+        self._last_snapshot = time.monotonic() if live else -math.inf
         ended = not live and before is not None and before.state.is_live
         left_unfinished = not live and before is None and message.snapshot.state is not RunState.COMPLETED
         self.snapshot = message.snapshot
@@ -194,6 +198,11 @@ class RunApp(TerminalApp):
                 screen.draw_shell()
                 screen.show(message.snapshot)
                 screen.add_events(message.events)
+
+    @property
+    def snapshots_come(self) -> bool:
+        """Whether another snapshot may be expected any moment: what else is to be drawn can go along with it."""
+        return time.monotonic() < self._last_snapshot + 1.5 / self.options.refresh
 
     def _ring(self) -> None:
         """The terminal's bell, for one who looks elsewhere."""

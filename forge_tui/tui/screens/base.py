@@ -133,6 +133,7 @@ class ForgeScreen(Screen[None]):
         """Draw header, resources and status."""
         forge = self.forge
         try:
+            self._show_curves()
             self.query_one("#header", HeaderLine).draw(forge.snapshot, forge.header_note)
             self.query_one("#resources", ResourceLine).draw(forge.resources, forge.snapshot)
             if self.has_class("-wide") or self.has_class("-resources"):
@@ -144,11 +145,6 @@ class ForgeScreen(Screen[None]):
             self.query_one("#footer", FooterLine).show_for(live)
         except NoMatches:  # not composed yet: on_mount draws
             return
-
-    def take_sample(self) -> None:
-        """Take in a new sample of the machine and draw it."""
-        self._show_curves()
-        self.draw_shell()
 
     def _show_curves(self) -> None:
         """The curves are the app's: a screen that comes later shows what was before it too."""

@@ -124,6 +124,16 @@ def short_duration(seconds: float | None, glyphs: Glyphs) -> str:
     return f"{days}d{hour:02}h" if days < 10 else f"{days}d"
 
 
+def _means(values: Sequence[float | None], cells: int) -> Sequence[float | None]:
+    """The mean of each of `cells` shares of `values`; None where one of a share is missing."""
+    means: list[float | None] = []
+    for cell in range(cells):
+        part = values[cell * len(values) // cells : (cell + 1) * len(values) // cells]
+        known = [value for value in part if value is not None]
+        means.append(sum(known) / len(known) if len(known) == len(part) else None)
+    return means
+
+
 def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str:
     """`values` in at most `width` cells, scaled between their smallest and largest; a missing one is a gap sign.
 
@@ -131,12 +141,8 @@ def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str
     """
     if not values or width <= 0:
         return ""
-    cells = min(width, len(values))
-    means: list[float | None] = []
-    for cell in range(cells):
-        part = values[cell * len(values) // cells : (cell + 1) * len(values) // cells]
-        known = [value for value in part if value is not None and math.isfinite(value)]
-        means.append(sum(known) / len(known) if len(known) == len(part) else None)
+    means = _means(values, width) if len(values) > width else values
+    means = [mean if mean is not None and math.isfinite(mean) else None for mean in means]
     known = [mean for mean in means if mean is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
     top = len(glyphs.spark) - 1

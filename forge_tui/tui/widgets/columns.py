@@ -195,16 +195,23 @@ def phase_style(phase: TrainingPhase) -> str:
 
 
 def pad(runs: list[Run], width: int, style: str) -> list[Run]:
-    """`runs` in exactly `width` cells."""
+    """`runs` in exactly `width` cells; neighbours of one style are joined."""
     used, fitted = 0, []
-    for text, name in runs:
-        room = width - used
-        text = cells.left(text, room, "") if cells.width_of(text) > room else text
-        if text:
-            fitted.append((text, name))
-        used += cells.width_of(text)
-    if used < width:
-        fitted.append((" " * (width - used), style))
+    last, joined = "", ""
+    for text, name in (*runs, (" " * width, style)):
+        cell_width = cells.width_of(text)
+        if used + cell_width > width:
+            text = cells.left(text, width - used, "")
+            cell_width = width - used
+        used += cell_width
+        if name == last:
+            joined += text
+            continue
+        if joined:
+            fitted.append((joined, last))
+        last, joined = name, text
+    if joined:
+        fitted.append((joined, last))
     return fitted
 
 

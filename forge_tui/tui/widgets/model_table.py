@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -112,10 +112,8 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         if moved:
             self._redraw()
         else:
-            for row in self._visible_rows():
-                place = rows.shown[row]
-                if models[place] is not old[place]:
-                    self._refresh_row(row)
+            changed = [row for row in self._visible_rows() if models[rows.shown[row]] is not old[rows.shown[row]]]
+            self._refresh_rows(changed)
         self._sort_later()
         self._tell()
 
@@ -243,8 +241,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         if touch:
             self._rows.touch()
         self._rows.row = min(max(row, 0), len(self._rows) - 1)
-        self._refresh_row(before)
-        self._refresh_row(self._rows.row)
+        self._refresh_rows((before, self._rows.row))
         self.scroll_to_selection()
         self._tell()
 
@@ -258,10 +255,11 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         top = self.scroll_offset.y
         return range(top, min(len(self._rows), top + max(0, self.size.height - 1)))
 
-    def _refresh_row(self, row: int) -> None:
-        line = row - self.scroll_offset.y + 1
-        if 1 <= line < self.size.height:
-            self.refresh(Region(0, line, self.size.width, 1))
+    def _refresh_rows(self, rows: Sequence[int]) -> None:
+        size, top = self.size, self.scroll_offset.y - 1
+        lines = [row - top for row in rows]
+        if regions := [Region(0, line, size.width, 1) for line in lines if 1 <= line < size.height]:
+            self.refresh(*regions)
 
     def _redraw(self) -> None:
         size = Size(self.size.width, len(self._rows) + 1)
@@ -330,7 +328,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     def watch_has_focus(self, value: bool) -> None:
         """The selected row looks different with the focus."""
         super().watch_has_focus(value)
-        self._refresh_row(self._rows.row)
+        self._refresh_rows((self._rows.row,))
 
     def on_click(self, event: events.Click) -> None:
         """Select the row clicked, open it at a double click; a title sorts by its column, again turns it round."""
@@ -366,13 +364,13 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
             return self._painter.strip(titles, width)
         row = self.scroll_offset.y + y - 1
         if row < len(self._rows):
-            return self._row_strip(row)
+            return self._row_strip(row, width)
         text = ""
         if y == 1 and not len(self._rows):
             text = self.no_match_text if self._rows.models else self.empty_text
         return self._painter.strip([(cells.left("  " + text, width, self.glyphs.ellipsis), "empty")], width)
 
-    def _row_strip(self, row: int) -> Strip:
+    def _row_strip(self, row: int, width: int) -> Strip:
         model = self._rows.model(row)
         marked = model.name in self.marks
         state: table_style.State = ""
@@ -384,4 +382,4 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
             second = self.glyphs.mark if state and marked else " "
             return [(first + second, "mark"), *columns.row(model, self.layout_now, self.glyphs, self._now())]
 
-        return self._painter.row((self._rows.shown[row], state, marked), model, draw, self.size.width)
+        return self._painter.row((self._rows.shown[row], state, marked), model, draw, width)
