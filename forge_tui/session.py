@@ -30,6 +30,7 @@ from forge_tui.runs.lock import RunLock, is_locked
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
     from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
+    from forge_tui.runner.planner import RunPlan
     from forge_tui.runner.request import Reply, Request
     from forge_tui.runs.reader import Losses, RunReader
     from forge_tui.settings.schema import Settings
@@ -66,6 +67,16 @@ def check(settings: Settings | None = None) -> Reply:
     reply, channel = _launch(request)
     channel.close()
     return reply
+
+
+def plan(settings: Settings | None = None) -> RunPlan:
+    """Measure how long the run would take here in each way it could be carried out; train nothing, write nothing."""
+    from forge_tui.runner.planner import RunPlan
+
+    reply, channel = _launch(_request("plan", settings, "refuse", leash=True))
+    channel.close()
+    assert reply.plan is not None
+    return RunPlan.from_record(reply.plan)
 
 
 def resume(run: str | os.PathLike[str], *, epochs: int | None = None, detach: bool = False) -> Run:
@@ -123,7 +134,7 @@ def delete(path: Path) -> None:
 
 
 def _request(
-    action: Literal["start", "check"],
+    action: Literal["start", "check", "plan"],
     settings: Settings | None,
     previous: Literal["refuse", "move"],
     leash: bool,

@@ -39,6 +39,7 @@ COMMANDS = (
     Command("retry", "train a failed or cancelled model of a live run again", "steer"),
     Command("workers", "change how many workers a live run asks for", "steer"),
     Command("resume", "go on with a run that was stopped or has died", "start"),
+    Command("plan", "how long the configured run would take here in each way, measured", "plan"),
     Command("rm", "delete a run", "steer"),
     Command("doctor", "what this machine has and allows", "inform"),
     Command("config", "every setting, its value and where it came from", "inform"),

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 from setproctitle import setproctitle
 
 from forge_tui.errors import ForgeError, RunDirectoryError
@@ -23,7 +24,7 @@ from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import detect
 from forge_tui.resources.policy import GIB, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
-from forge_tui.runner import prepare
+from forge_tui.runner import planner, prepare
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.neighbours import Neighbours
@@ -90,8 +91,8 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     """Everything up to the first step. If this ends by an error, the directory is as it was before."""
     selector = stack.enter_context(selectors.DefaultSelector())
     selector.register(channel, selectors.EVENT_READ, lambda: _caller_left(channel))
-    if request.action == "check":
-        _answer(channel, _check(request, selector, stack))
+    if request.action in ("check", "plan"):
+        _answer(channel, (_check if request.action == "check" else _measure_ways)(request, selector, stack))
         return None
 
     directory, lock, undo = take_directory(request, stack)
@@ -112,9 +113,7 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
 
     settings = earlier.settings if earlier is not None else _settings(request)
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
-    nice = LOWER_PRIORITY if settings.resources.policy == "shared" else 0
-    if nice:
-        lower_session(nice)  # without it nice does nothing against other sessions; doctor tells where it cannot be
+    nice = _nice(settings)
     launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice)))
     plan, _found = _plan(request, directory, settings, launcher, selector, log, earlier)
     selector.unregister(channel)
@@ -139,6 +138,34 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, 0)))
     plan, found = _plan(request, directory, settings, launcher, selector, Path("/dev/stderr"), None)
     return Reply(status="checked", found=found, limit=asdict(plan.limit))
+
+
+def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
+    """Measure the ways to carry out the run, and touch nothing."""
+    settings = _settings(request)
+    directory = RunDirectory(Path(request.directory or request.working_directory))
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    stack.callback(os.close, nothing)
+    nice = _nice(settings)
+    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice)))
+    launcher.start()
+    resources = detect(settings=settings.resources)
+    inspector = prepare.Inspector(launcher, selector)
+    job = _job(request.working_directory, directory, settings, 1, prepare.choose_device(settings, resources))
+    begun = psutil.Process().create_time()
+    startup: list[float] = []
+
+    def ask(ways: list[list[int]], workers: int) -> list[dict[str, Any]]:
+        options = {"ways": ways, "seconds": planner.SECONDS}
+        answers = inspector.ask(job, Path("/dev/stderr"), options, workers)
+        if not startup:  # a run begins with a worker that loads the data and answers, too
+            startup.append(time.time() - begun - answers[0]["seconds"] + answers[0]["load_seconds"])
+        return answers
+
+    ways = planner.candidates(settings, resources, Neighbours(Claims(directory), 1).taken())
+    found = planner.measure(ways, ask)
+    plan = planner.choose(planner.estimate(settings, found, startup[0], resources), time.time() - begun)
+    return Reply(status="planned", plan=plan.to_record())
 
 
 def take_directory(request: Request, stack: contextlib.ExitStack) -> tuple[RunDirectory, RunLock, contextlib.ExitStack]:
@@ -213,17 +240,9 @@ def _plan(
     limit = prepare.allowed_workers(settings, resources, Neighbours(Claims(directory), 1).taken())
     device = prepare.choose_device(settings, resources)
     candidates = prepare.thread_candidates(settings, limit) if earlier is None else [earlier.info.threads]
-    job = Job(
-        run=directory.id,
-        directory=str(directory.path),
-        working_directory=request.working_directory if earlier is None else earlier.info.working_directory,
-        model=model_name(settings.training.model_type, 1),
-        index=1,
-        attempt=1,
-        seed=settings.run.seed,
-        settings=to_plain(settings),
-        threads=candidates[0],
-        device=device if earlier is None else earlier.info.device,
+    working_directory = request.working_directory if earlier is None else earlier.info.working_directory
+    job = _job(
+        working_directory, directory, settings, candidates[0], device if earlier is None else earlier.info.device
     )
     grouped = prepare.group_candidates(settings, limit) if earlier is None else []
     found = prepare.Inspector(launcher, selector).inspect(job, candidates, log, grouped)
@@ -241,6 +260,33 @@ def _plan(
         memory_estimate=int(found.get("group_bytes", {}).get(str(fuse), found["worker_bytes"])),
     )
     return plan, found
+
+
+def _job(working_directory: str, directory: RunDirectory, settings: Settings, threads: int, device: str) -> Job:
+    """The first model's."""
+    return Job(
+        run=directory.id,
+        directory=str(directory.path),
+        working_directory=working_directory,
+        model=model_name(settings.training.model_type, 1),
+        index=1,
+        attempt=1,
+        seed=settings.run.seed,
+        settings=to_plain(settings),
+        threads=threads,
+        device=device,
+    )
+
+
+def _nice(settings: Settings) -> int:
+    """How much workers give way to others' work; this session too, or it would do nothing against other sessions.
+
+    `doctor` tells where it cannot be.
+    """
+    nice = LOWER_PRIORITY if settings.resources.policy == "shared" else 0
+    if nice:
+        lower_session(nice)
+    return nice
 
 
 def _answer(channel: socket.socket, reply: Reply) -> None:

@@ -41,13 +41,13 @@ class Plan:
 
 
 class Inspector:
-    """Runs one worker that reads the data, builds the model and measures thread counts, and waits for its answer."""
+    """Runs workers that read the data, build the model and measure, and waits for their answers."""
 
     def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
         self._launcher = launcher
         self._selector = selector
-        self._answer: dict[str, Any] | None = None
-        self._ended: Worker | None = None
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._ended: list[Worker] = []
 
     def inspect(
         self, job: Job, thread_candidates: list[int], log: Path, group_candidates: Sequence[int] = ()
@@ -58,26 +58,36 @@ class Inspector:
             "group_candidates": list(group_candidates),
             "seconds": _PROBE_SECONDS,
         }
-        self._launcher.spawn("inspect", [job], log, self._on_message, self._on_exit, options)
-        while self._ended is None:
+        return self.ask(job, log, options)[0]
+
+    def ask(self, job: Job, log: Path, options: dict[str, Any], workers: int = 1) -> list[dict[str, Any]]:
+        """The answers of `workers` that do the same at once. Raises `UsageError` or `ResourceError` with the reason."""
+        self._answers, self._ended = {}, []
+        for _ in range(workers):
+            self._launcher.spawn("inspect", [job], log, self._on_message, self._on_exit, options)
+        while len(self._ended) < workers:
             for key, _ in self._selector.select(0.1):
                 key.data()
             self._launcher.tick()
-        answer = self._answer
+        return [self._result(worker) for worker in self._ended]
+
+    def _result(self, worker: Worker) -> dict[str, Any]:
+        answer = self._answers.get(worker.id)
         if answer is None:
             raise ForgeError(
-                f"the worker that was to read the data {ending(self._ended.status)} and said nothing; try again"
+                f"the worker that was to read the data {ending(worker.status)} and said nothing; try again"
             )
         if "refused" in answer:
             raised = {3: ResourceError, 4: RunDirectoryError}.get(answer["exit_status"], UsageError)
             raise raised(answer["refused"])
-        return answer["result"]
+        found: dict[str, Any] = answer["result"]
+        return found
 
-    def _on_message(self, _worker: Worker, message: dict[str, Any]) -> None:
-        self._answer = message
+    def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
+        self._answers[worker.id] = message
 
     def _on_exit(self, worker: Worker) -> None:
-        self._ended = worker
+        self._ended.append(worker)
 
 
 def ending(status: int | None) -> str:
@@ -108,10 +118,10 @@ def thread_candidates(settings: Settings, limit: WorkerLimit) -> list[int]:
     """The thread counts worth measuring: 1, 2, 4, … up to what the rules allow a worker."""
     if settings.resources.threads != "auto":
         return [settings.resources.threads]
-    return _doubled(limit.threads_allowed)
+    return doubled(limit.threads_allowed)
 
 
-def _doubled(most: int) -> list[int]:
+def doubled(most: int) -> list[int]:
     """1, 2, 4, … and `most`."""
     candidates = [1]
     while candidates[-1] * 2 <= most:
@@ -134,10 +144,19 @@ def choose_threads(candidates: list[int], found: dict[str, Any]) -> tuple[int, s
 
 
 def group_candidates(settings: Settings, limit: WorkerLimit) -> list[int]:
-    """The group sizes worth measuring where `[engine] fuse` is `auto`: 1, 2, 4, … up to a worker's share."""
+    """The group sizes worth measuring where `[engine] fuse` is `auto`."""
     if settings.engine.fuse != "auto" or settings.training.training_mode != "parallel":
         return []
-    return _doubled(min(_LARGEST_GROUP, -(-settings.run.models // limit.workers)))
+    return group_sizes(settings.run.models, limit.workers)
+
+
+def group_sizes(models: int, workers: int) -> list[int]:
+    """Group sizes that keep all workers busy to the end: a worker's share of the models, its half, its quarter …, 1."""
+    share = -(-models // workers)
+    rounds = [1]
+    while rounds[-1] < share:
+        rounds.append(rounds[-1] * 2)
+    return sorted({size for size in (-(-share // parts) for parts in rounds) if size <= _LARGEST_GROUP})
 
 
 def choose_group(

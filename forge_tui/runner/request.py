@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Start, resume or only check a run.
+    """Start, resume, only check or only plan a run.
 
     Without `directory` a new one is made under `runs/` in the working directory, named by date, time and model type.
     `settings` are nested plain dicts; a resume takes those of the run directory instead and may raise `epochs`.
     With `leash` the run stops after a checkpoint when the caller's side of the channel closes.
     """
 
-    action: Literal["start", "resume", "check"]
+    action: Literal["start", "resume", "check", "plan"]
     directory: str | None
     working_directory: str
     settings: dict[str, Any] | None = None
@@ -39,15 +39,16 @@ class Reply:
     """Whether the run has begun. If not: why, in words, and the exit status that goes with it.
 
     `directory` is where it trains; `found` is what an inspection found out about the data and the model, `limit` what
-    the resource rules say.
+    the resource rules say, `plan` a `planner.RunPlan`.
     """
 
-    status: Literal["started", "checked", "refused"]
+    status: Literal["started", "checked", "planned", "refused"]
     message: str = ""
     exit_status: int = 0
     directory: str = ""
     found: dict[str, Any] | None = None
     limit: dict[str, Any] | None = None
+    plan: dict[str, Any] | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the reply."""

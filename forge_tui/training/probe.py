@@ -101,11 +101,7 @@ def measure_groups(job: Job, candidates: Sequence[int], seconds: float) -> tuple
     sizes: dict[int, int] = {}
     for models in candidates:
         seeds = [job.seed + number for number in range(models)]
-        state = (
-            GroupState(training, dataset, seeds, device)
-            if models > 1
-            else SingleState(training, dataset, job.seed, device)
-        )
+        state = _state(settings, dataset, seeds, device)
         data = PlacedData(dataset, state.network, training.batch_size, device)
         sizes[models] = estimate(training, dataset, state.network, held=held, peak=peak, members=models)
         _steps_per_second(state, data, seeds, seconds, most=_WARM_UP_STEPS)
@@ -113,6 +109,85 @@ def measure_groups(job: Job, candidates: Sequence[int], seconds: float) -> tuple
         if models == 1 and settings.run.models * training.epochs * data.batches.steps < rates[1] * _SHORT_RUN_SECONDS:
             break
     return rates, sizes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What `models` trained together in one worker with `threads` came to.
+
+    `steps_per_second` counts every model's steps; `validation_seconds` are those of one epoch, all models together;
+    `state_seconds` what building them took; `worker_bytes` what such a worker takes.
+    """
+
+    models: int
+    threads: int
+    steps_per_second: float
+    validation_seconds: float
+    state_seconds: float
+    worker_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """The ways measured, in the order asked for; steps of an epoch; seconds that loading took, and all of it."""
+
+    ways: list[Measured]
+    epoch_steps: int
+    load_seconds: float
+    seconds: float
+
+
+def measure_ways(job: Job, ways: Sequence[tuple[int, int]], seconds: float) -> Measurement:
+    """Train (models, threads) for about `seconds` each, in turns of two halves; the models are thrown away.
+
+    The better half counts: what disturbs a measurement only ever makes it slower.
+    """
+    begun = time.perf_counter()
+    meter = MemoryMeter(job.device)
+    torch.set_flush_denormal(True)
+    settings, dataset = _load(job)
+    held, peak = meter.now(), meter.peak()
+    loaded = time.perf_counter() - begun
+    device, training = torch.device(job.device), settings.training
+    best: dict[tuple[int, int], Measured] = {}
+    epoch_steps = 0
+    for _ in range(2):
+        for models, threads in ways:
+            torch.set_num_threads(threads)
+            started = time.perf_counter()
+            seeds = [job.seed + number for number in range(models)]
+            state = _state(settings, dataset, seeds, device)
+            data = PlacedData(dataset, state.network, training.batch_size, device)
+            built = time.perf_counter() - started
+            epoch_steps = data.batches.steps
+            _steps_per_second(state, data, seeds, seconds / 2, most=_WARM_UP_STEPS)
+            rate = models * _steps_per_second(state, data, seeds, seconds / 2)
+            state.validate(data)
+            started = time.perf_counter()
+            state.validate(data)
+            validation = time.perf_counter() - started
+            size = estimate(training, dataset, state.network, held=held, peak=peak, members=models)
+            way, earlier = (models, threads), best.get((models, threads))
+            best[way] = Measured(
+                models=models,
+                threads=threads,
+                steps_per_second=max(rate, earlier.steps_per_second if earlier else 0.0),
+                validation_seconds=min(validation, earlier.validation_seconds if earlier else validation),
+                state_seconds=min(built, earlier.state_seconds if earlier else built),
+                worker_bytes=size,
+            )
+    return Measurement(
+        ways=[best[way] for way in ways],
+        epoch_steps=epoch_steps,
+        load_seconds=loaded,
+        seconds=time.perf_counter() - begun,
+    )
+
+
+def _state(settings: Settings, dataset: Dataset, seeds: Sequence[int], device: torch.device) -> TrainingState:
+    if len(seeds) > 1:
+        return GroupState(settings.training, dataset, seeds, device)
+    return SingleState(settings.training, dataset, seeds[0], device)
 
 
 def _steps_per_second(

@@ -136,6 +136,10 @@ def _inspect(channel: Channel, job: Job, options: dict[str, Any]) -> int:
     from forge_tui.training import probe
 
     try:
+        if options.get("ways"):
+            ways = [(models, threads) for models, threads in options["ways"]]
+            channel.send({"result": dataclasses.asdict(probe.measure_ways(job, ways, options["seconds"]))})
+            return 0
         result: dict[str, Any] = dataclasses.asdict(probe.inspect(job))
         candidates = options["thread_candidates"]
         if len(candidates) > 1:

@@ -56,6 +56,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
     Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
     Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),
+    Action("plan", ("P",), "Plan", "measure how long the run would take here in each way, and choose one", CONFIGURE,
+           False, "Settings"),
     Action("pause", ("p",), "Pause", "pause the run (memory is kept, the CPU is free), or let it go on", WATCH | MODEL,
            True, "Run", True),
     Action("stop", ("s",), "Stop", "end the run after a checkpoint (asks)", WATCH | MODEL, True, "Run", True),

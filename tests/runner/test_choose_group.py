@@ -31,9 +31,9 @@ def found(rates: dict[int, float], each: float = 0.1) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("given", "workers", "expected"),
     [
-        (settings(), 2, [1, 2, 4, 6]),
+        (settings(), 2, [1, 2, 3, 6]),
         (settings(), 12, [1]),
-        (settings(models=1_000), 2, [1, 2, 4, 8, 16, 32, 64]),
+        (settings(models=1_000), 2, [1, 2, 4, 8, 16, 32, 63]),
         (settings(fuse=3), 2, []),
         (settings(mode="series"), 1, []),
     ],

@@ -8,8 +8,11 @@ import pytest
 from configuring import Hand, configure, lines, snapshot, stored
 from textual.widgets import OptionList
 
+from forge_tui.errors import DataError
 from forge_tui.progress.phases import RunState
+from forge_tui.runner.planner import Estimate, RunPlan, Way
 from forge_tui.settings.files import read_settings
+from forge_tui.settings.schema import Settings
 from forge_tui.tui.form_source import FormSource, user_presets
 from forge_tui.tui.messages import StartRefused
 from forge_tui.tui.screens.configure import ConfigureScreen
@@ -228,3 +231,55 @@ def test_the_screen_is_imported_without_the_schema() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "[]"
+
+
+PLAN = RunPlan(
+    estimates=(
+        Estimate(Way("parallel", 2, 4, 1), 12.34, 4_000.0, 1 << 28, True),
+        Estimate(Way("series", 1, 1, 2), 250.0, 1_000.0, 1 << 27, True),
+        Estimate(Way("parallel", 2, 6, 1), 11.0, 4_100.0, 1 << 40, False),
+    ),
+    reason="soonest done of 2 ways measured",
+    measured_seconds=3.0,
+)
+
+
+async def test_p_measures_and_the_way_chosen_is_put_into_the_form(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[Settings] = []
+
+    def plan(settings: Settings) -> RunPlan:
+        measured.append(settings)
+        return PLAN
+
+    monkeypatch.setattr("forge_tui.session.plan", plan)
+    async with configure(state) as hand:
+        await hand.press("P")
+        await hand.until(lambda: isinstance(hand.app.screen, PickScreen))
+        drawn = "\n".join(lines(hand))
+        assert "parallel: 2 workers of 4 models, 1 thread each" in drawn
+        assert "12.3 s" in drawn
+        assert "4:10" in drawn
+        assert "of 6 models" not in drawn  # does not fit into memory
+        await hand.press("down", "enter")
+        assert hand.form.values["training.training_mode"] == "series"
+        assert hand.form.values["resources.threads"] == 2
+        await hand.press("P")
+        await hand.until(lambda: isinstance(hand.app.screen, PickScreen))
+        await hand.press("enter")
+        assert hand.form.values["engine.fuse"] == 4
+        assert hand.form.values["training.max_parallel_workers"] == 2
+    assert measured[0].training.training_mode == "series"
+
+
+async def test_what_cannot_be_measured_is_told(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def plan(settings: Settings) -> RunPlan:
+        raise DataError("nowhere.csv: no such file")
+
+    monkeypatch.setattr("forge_tui.session.plan", plan)
+    async with configure(state) as hand:
+        await hand.press("P")
+        await hand.until(lambda: "not measured: nowhere.csv: no such file" in hand.status)
+        await hand.select("training.epochs")
+        await hand.press("enter", "0", "up")
+        await hand.press("P")
+        assert "not measured: Epochs: must be at least 1" in hand.status

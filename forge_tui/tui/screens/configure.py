@@ -15,6 +15,7 @@ from forge_tui.tui.widgets import cells
 if TYPE_CHECKING:
     from forge_tui.progress.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
+    from forge_tui.runner.planner import RunPlan
     from forge_tui.tui.form import Form
     from forge_tui.tui.messages import StartRefused
     from forge_tui.tui.widgets.form_panel import FormPanel
@@ -37,6 +38,7 @@ class ConfigureScreen(ForgeScreen):
         self.draft = draft or Draft()
         self._run_shown: str | None = None
         self._judged: SystemResources | None = None
+        self._planning = False
 
     def compose_body(self) -> ComposeResult:
         """The form."""
@@ -132,13 +134,7 @@ class ConfigureScreen(ForgeScreen):
             reason = f"not started: {_one_line(self.draft.problem)}; mend that and open forge-tui again"
             self.forge.tell(reason, "error")
             return
-        errors = form.errors()
-        if errors:
-            from forge_tui.tui.form_fields import title_of
-
-            told = "; ".join(f"{title_of(name)}: {_one_line(problem)}" for name, problem in errors.items())
-            self.forge.tell(f"not started: {told}", "error")
-            panel.pane.settings.select(next(iter(errors)))
+        if not self._is_right(form, "not started"):
             return
         panel.starting = True
         self.draft.refusals.clear()
@@ -146,6 +142,17 @@ class ConfigureScreen(ForgeScreen):
         self.forge.choices.put(_LAST_FORM, form.set_here())
         panel.draw()
         self.forge.start_run(form.settings(), previous)
+
+    def _is_right(self, form: Form, consequence: str) -> bool:
+        """Whether no setting is wrong; if one is, what follows is told, and the first is selected."""
+        from forge_tui.tui.form_fields import title_of
+
+        errors = form.errors()
+        if errors:
+            told = "; ".join(f"{title_of(name)}: {_one_line(problem)}" for name, problem in errors.items())
+            self.forge.tell(f"{consequence}: {told}", "error")
+            self.panel.pane.settings.select(next(iter(errors)))
+        return not errors
 
     def on_start_refused(self, refused: StartRefused) -> None:
         """The runner will not begin: say why, beside the setting that its words name if there is one."""
@@ -169,6 +176,42 @@ class ConfigureScreen(ForgeScreen):
 
         if answer == dialogs.MOVE:
             self._start("move")
+
+    # The plan
+
+    def action_plan(self) -> None:
+        """Measure the ways to carry out this run, and let one be chosen."""
+        self.panel.finish_edit(keep=True)
+        form = self.panel.editable()
+        if form is None or not self._is_right(form, "not measured"):
+            return
+        if self._planning:
+            self.forge.tell("the ways to train this are being measured")
+            return
+        from forge_tui import session
+
+        self._planning = True
+        self.forge.tell("Measuring the ways to train this here, which takes some seconds…")
+        self.forge.call_in_thread(partial(session.plan, form.settings()), then=self._planned)
+
+    def _planned(self, plan: RunPlan | BaseException) -> None:
+        from forge_tui.tui.screens import configure_dialogs as dialogs
+
+        self._planning = False
+        if isinstance(plan, BaseException):
+            self.forge.tell(f"not measured: {_one_line(str(plan))}", "error")
+            return
+        self.forge.tell(f"{plan.best.way.flags}: {plan.reason}")
+        if self.is_there:
+            self.app.push_screen(dialogs.way_picker(plan), partial(self._take_way, plan))
+
+    def _take_way(self, plan: RunPlan, chosen: str | None) -> None:
+        form = self.panel.editable()
+        if chosen is None or form is None:
+            return
+        for name, value in plan.estimates[int(chosen)].way.settings.items():
+            form = form.put(name, value)
+        self.panel.change(form)
 
     # The form as a whole
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 
 from forge_tui.errors import ForgeError, SettingsError
+from forge_tui.plan_text import time_text, way_text
 from forge_tui.text import short_path
 from forge_tui.tui.dataset_file import ENDINGS, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_source import Preset, preset_file
@@ -20,6 +21,7 @@ from forge_tui.tui.screens.pick import Option, PickScreen
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
+    from forge_tui.runner.planner import RunPlan
     from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.form import Form
 
@@ -42,6 +44,14 @@ def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:
     options = [Option(name, name, words.get(name, "")) for name in dataset.columns]
     kind = "Column" if dataset.ending == ".csv" else "Array"
     return PickScreen(f"{kind} of {cells.clean(dataset.name)} to predict", options, target or dataset.default_target)
+
+
+def way_picker(plan: RunPlan) -> PickScreen:
+    """Choose one of the ways that were measured, the best first."""
+    options = [
+        Option(str(number), way_text(one), time_text(one)) for number, one in enumerate(plan.estimates) if one.fits
+    ]
+    return PickScreen("How this run would go here: the time measured for each way", options, "0")
 
 
 def earlier_run(reason: str) -> Question:

@@ -1,0 +1,37 @@
+"""Measure how the configured run is best carried out here: `plan`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options: all settings, as for a start."""
+    from forge_tui.settings.flags import add_flags, add_source_flags
+
+    add_source_flags(parser)
+    add_flags(parser)
+
+
+def run(arguments: argparse.Namespace, name: str) -> int:
+    """Measure, and print the ways, the best first."""
+    from forge_tui import session
+    from forge_tui.plan_text import plan_table
+    from forge_tui.settings.flags import flag_values
+    from forge_tui.settings.layers import resolve
+
+    settings = resolve(
+        preset=arguments.preset,
+        settings_file=arguments.settings,
+        flags=flag_values(arguments),
+        assignments=arguments.set,
+    ).settings
+    plan = session.plan(settings)
+    if settings.run.json:
+        print(json.dumps(plan.to_record()))
+        return 0
+    sys.stdout.write(plan_table(plan))
+    print(f"best: {plan.best.way.flags}  ({plan.reason}; measured in {plan.measured_seconds:.1f} s)")
+    return 0

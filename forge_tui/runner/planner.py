@@ -1,0 +1,206 @@
+"""How long the configured run would take here, in each way it can be carried out: measured by workers, then counted.
+
+The candidates are workers × models trained together × threads, within the resource rules. As many workers as a way has
+measure at once, for they share caches and memory. From their steps per second the whole run is counted: groups are
+given to workers as they become free, as the scheduler does.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from forge_tui.errors import ResourceError
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.policy import GIB, OtherRuns, capacity, threads_allowed, worker_limit
+from forge_tui.runner.prepare import doubled, group_sizes
+from forge_tui.settings.schema import Settings
+
+SECONDS = 0.25
+"""How long each way is measured in each of two turns, at most."""
+
+_WORTH_IT = 1.03
+"""A way with more of anything (workers, models together, threads) has to be so much sooner done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to carry out a run: so many workers at once, each training `models` together with `threads`."""
+
+    mode: str
+    workers: int
+    models: int
+    threads: int
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that choose it, by their full names."""
+        threads = {"resources.threads": self.threads}
+        if self.mode == "series":
+            return {"training.training_mode": "series", **threads}
+        parallel = {"training.max_parallel_workers": self.workers, "engine.fuse": self.models}
+        return {"training.training_mode": "parallel", **parallel, **threads}
+
+    @property
+    def flags(self) -> str:
+        """The flags that choose it."""
+        if self.mode == "series":
+            return f"--mode series --threads {self.threads}"
+        return f"--mode parallel --workers {self.workers} --fuse {self.models} --threads {self.threads}"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A way and what it comes to: seconds of the whole run, steps per second of all models, bytes of all workers.
+
+    `fits` is false where that memory is not available now.
+    """
+
+    way: Way
+    seconds: float
+    steps_per_second: float
+    memory: int
+    fits: bool
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict; `Estimate.from_record` reads it."""
+        return {**asdict(self), "flags": self.way.flags}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Estimate:
+        """The estimate that `to_record` wrote."""
+        rest = {name: record[name] for name in ("seconds", "steps_per_second", "memory", "fits")}
+        return cls(way=Way(**record["way"]), **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """The estimates, the best first, why it is, and how many seconds finding out took."""
+
+    estimates: tuple[Estimate, ...]
+    reason: str
+    measured_seconds: float
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> RunPlan:
+        """The plan that `to_record` wrote."""
+        estimates = tuple(Estimate.from_record(one) for one in record["estimates"])
+        return cls(estimates, record["reason"], record["measured_seconds"])
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict."""
+        estimates = [one.to_record() for one in self.estimates]
+        return {"estimates": estimates, "reason": self.reason, "measured_seconds": self.measured_seconds}
+
+    @property
+    def best(self) -> Estimate:
+        """The way to take."""
+        return self.estimates[0]
+
+
+def candidates(settings: Settings, resources: SystemResources, others: OtherRuns | None = None) -> list[Way]:
+    """The ways worth measuring, within what the rules allow now; those of as many workers lie side by side."""
+    models, rules = settings.run.models, settings.resources
+    room = min(models, capacity(resources, rules).workers)
+    most = worker_limit(max(1, room), resources, rules, others=others).workers
+    ways = [Way("series", 1, 1, threads) for threads in doubled(threads_allowed(1, resources, rules))]
+    for workers in sorted({1, max(1, most // 2), most}):
+        allowed = threads_allowed(workers, resources, rules)
+        sizes = group_sizes(models, workers)
+        for together in sizes if workers == most else sorted({1, sizes[-1]}):
+            if workers * together > 1:
+                # One worker that uses one CPU of several has lost before it begins.
+                for threads in sorted({1, allowed} if workers > 1 else {allowed}):
+                    ways.append(Way("parallel", workers, together, threads))
+    if rules.threads != "auto":
+        ways = list(dict.fromkeys(replace(way, threads=rules.threads) for way in ways))
+    return ways
+
+
+def measure(
+    ways: Sequence[Way], ask: Callable[[list[list[int]], int], list[dict[str, Any]]]
+) -> dict[Way, list[dict[str, Any]]]:
+    """What each worker of a way found: `ask` is given pairs of (models, threads), and how many workers do so at once.
+
+    The records are those of `training.probe.Measured`, with `epoch_steps` and `load_seconds`.
+    """
+    found: dict[Way, list[dict[str, Any]]] = {}
+    for workers in sorted({way.workers for way in ways}):
+        alike = [way for way in ways if way.workers == workers]
+        answers = ask([[way.models, way.threads] for way in alike], workers)
+        for number, way in enumerate(alike):
+            found[way] = [
+                {**answer["ways"][number], "epoch_steps": answer["epoch_steps"], "load_seconds": answer["load_seconds"]}
+                for answer in answers
+            ]
+    return found
+
+
+def estimate(
+    settings: Settings, found: dict[Way, list[dict[str, Any]]], startup_seconds: float, resources: SystemResources
+) -> tuple[Estimate, ...]:
+    """The whole run in each way, the soonest first; what does not fit into memory comes last."""
+    made = []
+    for way, answers in found.items():
+        memory = way.workers * max(int(answer["worker_bytes"]) for answer in answers)
+        seconds = startup_seconds + _makespan(settings, way, found)
+        rate = sum(float(answer["steps_per_second"]) for answer in answers)
+        fits = memory <= resources.available_memory_gb * GIB
+        made.append(Estimate(way, seconds, rate, memory, fits))
+    return tuple(sorted(made, key=lambda one: (not one.fits, one.seconds)))
+
+
+def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
+    """The soonest way that fits; of nearly equal ones that with fewest workers, models together and threads.
+
+    Raises `ResourceError` where none fits.
+    """
+    fitting = [one for one in estimates if one.fits]
+    if not fitting:
+        least = min(one.memory for one in estimates)
+        raise ResourceError(
+            f"no way to train this fits: the least needs {least / GIB:.1f} GB of memory, more than is available now; "
+            "train with a smaller --model-size or --batch-size, or free memory"
+        )
+    near = [one for one in fitting if one.seconds <= fitting[0].seconds * _WORTH_IT]
+    best = min(near, key=lambda one: (one.way.workers * one.way.threads, one.way.models, one.seconds))
+    series = [one.seconds for one in fitting if one.way.mode == "series"]
+    reason = f"soonest done of {len(fitting)} ways measured"
+    if best.way.mode == "series":
+        others = [one.seconds for one in fitting if one.way.mode == "parallel"]
+        if others:
+            reason += f"; the best parallel one would take {min(others) / best.seconds:.2g} times as long"
+    elif series:
+        reason += f"; series would take {min(series) / best.seconds:.2g} times as long"
+    return RunPlan((best, *(one for one in estimates if one is not best)), reason, measured_seconds)
+
+
+def _makespan(settings: Settings, way: Way, found: dict[Way, list[dict[str, Any]]]) -> float:
+    """Seconds until the last group is done: each goes to the worker that is free first."""
+    left, free = settings.run.models, [0.0] * way.workers
+    while left > 0:
+        models = min(way.models, left)
+        left -= models
+        heapq.heappush(free, heapq.heappop(free) + _group_seconds(settings, way, models, found))
+    return max(free)
+
+
+def _group_seconds(settings: Settings, way: Way, models: int, found: dict[Way, list[dict[str, Any]]]) -> float:
+    """What a worker takes for a group; one smaller than measured is taken from the next smaller one measured."""
+    measured = [
+        other
+        for other in found
+        if (other.workers, other.threads) == (way.workers, way.threads) and other.models <= models
+    ]
+    nearest = max(measured, key=lambda other: other.models, default=way)
+    answers = found[nearest]
+    share = models / nearest.models
+
+    def mean(name: str) -> float:
+        return sum(float(answer[name]) for answer in answers) / len(answers)
+
+    steps = settings.training.epochs * mean("epoch_steps") * models
+    validation = settings.training.epochs * mean("validation_seconds") * share
+    return mean("load_seconds") + mean("state_seconds") * share + steps / mean("steps_per_second") + validation

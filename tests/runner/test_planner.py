@@ -1,0 +1,138 @@
+"""The planner: which ways are measured, and what a run is counted to take from what was measured."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from forge_tui.errors import ResourceError
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.runner.planner import RunPlan, Way, candidates, choose, estimate, measure
+from forge_tui.settings.schema import Settings, from_plain
+
+
+def settings(models: int = 12, threads: int | str = "auto", epochs: int = 100, policy: str = "dedicated") -> Settings:
+    return from_plain(
+        {
+            "training": {"training_mode": "parallel", "epochs": epochs},
+            "run": {"models": models},
+            "resources": {"policy": policy, "threads": threads},
+        }
+    )
+
+
+def machine(cpus: int = 2, memory: float = 64.0) -> SystemResources:
+    return SystemResources(cpus, memory, memory, 5.0, 6, 8.0)
+
+
+def found(way: Way, rate: float, size: int = 1 << 20, validation: float = 0.0) -> list[dict[str, Any]]:
+    """What each of the way's workers tells: 20 steps an epoch, `rate` model-steps a second, no time to load."""
+    told = {
+        "steps_per_second": rate,
+        "validation_seconds": validation,
+        "state_seconds": 0.0,
+        "worker_bytes": size,
+        "epoch_steps": 20,
+        "load_seconds": 0.0,
+    }
+    return [told] * way.workers
+
+
+SERIES = Way("series", 1, 1, 1)
+PAIR = Way("parallel", 2, 1, 1)
+FOURS = Way("parallel", 2, 4, 1)
+SIXES = Way("parallel", 2, 6, 1)
+
+
+def test_groups_of_all_sizes_are_measured_with_as_many_workers_as_the_rules_allow() -> None:
+    ways = candidates(settings(), machine())
+    assert ways[:2] == [SERIES, Way("series", 1, 1, 2)]
+    assert [way.models for way in ways if way.workers == 2] == [1, 2, 3, 6]
+    assert [way for way in ways if way.workers == 1 and way.mode == "parallel"] == [Way("parallel", 1, 12, 2)]
+
+
+@pytest.mark.parametrize("cpus", [1, 2, 3, 8, 64, 200])
+@pytest.mark.parametrize("policy", ["shared", "dedicated"])
+@pytest.mark.parametrize("models", [1, 2, 12, 10_000])
+def test_no_way_breaks_the_rules(cpus: int, policy: str, models: int) -> None:
+    ways = candidates(settings(models, policy=policy), machine(cpus, memory=4.0 * cpus))
+    share = cpus if policy == "dedicated" else max(1, cpus // 2)
+    assert len(set(ways)) == len(ways) <= 24
+    for way in ways:
+        assert way.workers * way.threads <= share
+        assert way.workers <= models
+        assert way.mode == "parallel" or way.workers == way.models == 1
+        assert way.models <= -(-models // way.workers)
+
+
+def test_threads_that_were_set_are_not_changed() -> None:
+    assert {way.threads for way in candidates(settings(threads=3), machine(8))} == {3}
+
+
+def test_one_model_has_only_threads_to_choose() -> None:
+    assert candidates(settings(models=1), machine(2)) == [SERIES, Way("series", 1, 1, 2)]
+
+
+def test_ways_of_as_many_workers_are_measured_at_once_and_told_apart() -> None:
+    asked: list[tuple[list[list[int]], int]] = []
+
+    def ask(ways: list[list[int]], workers: int) -> list[dict[str, Any]]:
+        asked.append((ways, workers))
+        each = [{"steps_per_second": 10.0 * models} for models, _ in ways]
+        return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5}] * workers
+
+    told = measure([SERIES, PAIR, SIXES], ask)
+    assert asked == [([[1, 1]], 1), ([[1, 1], [6, 1]], 2)]
+    assert [one["steps_per_second"] for one in told[SIXES]] == [60.0, 60.0]
+    assert told[SERIES][0]["epoch_steps"] == 20
+
+
+def test_the_run_is_counted_in_rounds_of_groups() -> None:
+    # 12 models of 2,000 steps. Two workers of 4: three groups, so one trains a second one while the other rests.
+    rates = {
+        SERIES: found(SERIES, 1_000),
+        PAIR: found(PAIR, 1_000),
+        FOURS: found(FOURS, 4_000),
+        SIXES: found(SIXES, 4_000),
+    }
+    seconds = {one.way: one.seconds for one in estimate(settings(), rates, 1.5, machine())}
+    assert seconds == pytest.approx({SERIES: 25.5, PAIR: 13.5, FOURS: 5.5, SIXES: 4.5})
+
+
+def test_a_smaller_last_group_is_counted_by_the_nearest_size_measured() -> None:
+    rates = {PAIR: found(PAIR, 1_000), FOURS: found(FOURS, 4_000)}
+    # Five models as four and one: the four take 2 s, the one alone 2 s beside it.
+    seconds = {one.way: one.seconds for one in estimate(settings(models=5), rates, 0.0, machine())}
+    assert seconds[FOURS] == pytest.approx(2.0)
+
+
+def test_validation_counts_once_an_epoch() -> None:
+    rates = {SERIES: found(SERIES, 1_000, validation=0.01)}
+    assert estimate(settings(models=2), rates, 0.0, machine())[0].seconds == pytest.approx(2 * (2.0 + 1.0))
+
+
+def test_the_soonest_way_is_best_and_of_equals_the_smallest() -> None:
+    rates = {SERIES: found(SERIES, 1_000), FOURS: found(FOURS, 5_000), SIXES: found(SIXES, 4_050)}
+    plan = choose(estimate(settings(), rates, 0.0, machine()), 2.0)
+    assert plan.best.way == SIXES
+    assert "series would take 8.1 times as long" in plan.reason
+    rates = {PAIR: found(PAIR, 1_000), SIXES: found(SIXES, 1_010)}
+    assert choose(estimate(settings(), rates, 0.0, machine()), 2.0).best.way == PAIR
+
+
+def test_what_does_not_fit_into_memory_is_told_and_not_taken() -> None:
+    rates = {SERIES: found(SERIES, 1_000), SIXES: found(SIXES, 4_000, size=3 << 30)}
+    plan = choose(estimate(settings(), rates, 0.0, machine(memory=4.0)), 2.0)
+    assert plan.best.way == SERIES
+    assert [one.fits for one in plan.estimates] == [True, False]
+    with pytest.raises(ResourceError, match=r"the least needs 6\.0 GB"):
+        choose(estimate(settings(), {SIXES: rates[SIXES]}, 0.0, machine(memory=4.0)), 2.0)
+
+
+def test_a_plan_survives_its_record() -> None:
+    rates = {SERIES: found(SERIES, 1_000), SIXES: found(SIXES, 4_000)}
+    plan = choose(estimate(settings(), rates, 0.0, machine()), 2.0)
+    assert RunPlan.from_record(plan.to_record()) == plan
+    assert plan.best.way.flags == "--mode parallel --workers 2 --fuse 6 --threads 1"
+    assert plan.best.way.settings["engine.fuse"] == 6

@@ -1,0 +1,41 @@
+"""`forge-tui plan`: the ways to carry out a run, really measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from running import SMALL, forge
+
+_RUN = ("--models", "4", "--epochs", "30", "--policy", "dedicated", "--threads", "1", *SMALL)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_table_and_the_flags_of_the_best_way(tmp_path: Path) -> None:
+    done = forge("plan", *_RUN, "--output", "out")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["MODE", "WORKERS", "TOGETHER", "THREADS", "STEPS/S", "MEMORY", "TIME"]
+    assert lines[1].startswith("*")
+    assert any("series" in line for line in lines)
+    assert lines[-1].startswith("best: --mode ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_flags_of_the_best_way_start_such_a_run(tmp_path: Path) -> None:
+    plan = json.loads(forge("plan", *_RUN, "--json").stdout)
+    best = plan["estimates"][0]
+    assert best["fits"]
+    assert best["seconds"] > 0
+    forge("--no-ui", *_RUN, *best["flags"].split(), "--output", "out")
+    assert len(list((tmp_path / "out").glob("*.safetensors"))) == 4
+
+
+def test_what_a_start_would_refuse_is_refused(tmp_path: Path) -> None:
+    done = forge("plan", "--dataset", "nowhere.csv", status=2)
+    assert "nowhere.csv" in done.stderr
+    assert list(tmp_path.iterdir()) == []
