@@ -18,8 +18,10 @@ from forge_tui.resources.policy import GIB, OtherRuns, capacity, threads_allowed
 from forge_tui.runner.prepare import doubled, group_sizes
 from forge_tui.settings.schema import Settings
 
-SECONDS = 0.25
-"""How long each way is measured in each of two turns, at most."""
+SECONDS = 0.3
+"""How long each way is measured, in all its turns together."""
+
+_OF_A_WORKER = ("load_seconds", "save_seconds")
 
 _WORTH_IT = 1.03
 """A way with more of anything (workers, models together, threads) has to be so much sooner done."""
@@ -124,7 +126,7 @@ def measure(
 ) -> dict[Way, list[dict[str, Any]]]:
     """What each worker of a way found: `ask` is given pairs of (models, threads), and how many workers do so at once.
 
-    The records are those of `training.probe.Measured`, with `epoch_steps` and `load_seconds`.
+    The records are those of `training.probe.Measured`, with what its `Measurement` tells of all ways.
     """
     found: dict[Way, list[dict[str, Any]]] = {}
     for workers in sorted({way.workers for way in ways}):
@@ -132,7 +134,7 @@ def measure(
         answers = ask([[way.models, way.threads] for way in alike], workers)
         for number, way in enumerate(alike):
             found[way] = [
-                {**answer["ways"][number], "epoch_steps": answer["epoch_steps"], "load_seconds": answer["load_seconds"]}
+                {**answer["ways"][number], **{name: answer[name] for name in ("epoch_steps", *_OF_A_WORKER)}}
                 for answer in answers
             ]
     return found
@@ -201,6 +203,10 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: dict[Way, l
     def mean(name: str) -> float:
         return sum(float(answer[name]) for answer in answers) / len(answers)
 
-    steps = settings.training.epochs * mean("epoch_steps") * models
-    validation = settings.training.epochs * mean("validation_seconds") * share
-    return mean("load_seconds") + mean("state_seconds") * share + steps / mean("steps_per_second") + validation
+    training = settings.training
+    steps = training.epochs * mean("epoch_steps") * models
+    validation = training.epochs * mean("validation_seconds") * share
+    # At the end another checkpoint, and the model's own files.
+    saves = ((training.epochs - 1) // training.checkpoint_interval + 2) * models
+    beside = mean("load_seconds") + mean("state_seconds") * share + saves * mean("save_seconds")
+    return steps / mean("steps_per_second") + validation + beside

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from forge_tui.settings.schema import Settings, from_plain
+from forge_tui.training import checkpoint
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.group_state import GroupState
@@ -22,6 +25,8 @@ from forge_tui.training.state import SingleState, TrainingState
 
 _WARM_UP_STEPS = 3
 _SHORT_RUN_SECONDS = 5.0
+_TURNS = 3
+_KEPT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,18 +134,23 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """The ways measured, in the order asked for; steps of an epoch; seconds that loading took, and all of it."""
+    """The ways measured, in the order asked for; steps of an epoch; seconds that loading took, and all of it.
+
+    `save_seconds` is what a checkpoint of one model takes.
+    """
 
     ways: list[Measured]
     epoch_steps: int
     load_seconds: float
+    save_seconds: float
     seconds: float
 
 
 def measure_ways(job: Job, ways: Sequence[tuple[int, int]], seconds: float) -> Measurement:
-    """Train (models, threads) for about `seconds` each, in turns of two halves; the models are thrown away.
+    """Train (models, threads) for about `seconds` each, in several turns; the models are thrown away.
 
-    The better half counts: what disturbs a measurement only ever makes it slower.
+    The best turn counts: what disturbs a measurement only ever makes it slower. Turns last a fixed time, so that
+    workers that are asked the same at once stay at the same way, and disturb each other as they will in the run.
     """
     begun = time.perf_counter()
     meter = MemoryMeter(job.device)
@@ -149,39 +159,88 @@ def measure_ways(job: Job, ways: Sequence[tuple[int, int]], seconds: float) -> M
     held, peak = meter.now(), meter.peak()
     loaded = time.perf_counter() - begun
     device, training = torch.device(job.device), settings.training
-    best: dict[tuple[int, int], Measured] = {}
-    epoch_steps = 0
-    for _ in range(2):
-        for models, threads in ways:
-            torch.set_num_threads(threads)
-            started = time.perf_counter()
-            seeds = [job.seed + number for number in range(models)]
-            state = _state(settings, dataset, seeds, device)
-            data = PlacedData(dataset, state.network, training.batch_size, device)
-            built = time.perf_counter() - started
-            epoch_steps = data.batches.steps
-            _steps_per_second(state, data, seeds, seconds / 2, most=_WARM_UP_STEPS)
-            rate = models * _steps_per_second(state, data, seeds, seconds / 2)
-            state.validate(data)
-            started = time.perf_counter()
-            state.validate(data)
-            validation = time.perf_counter() - started
-            size = estimate(training, dataset, state.network, held=held, peak=peak, members=models)
-            way, earlier = (models, threads), best.get((models, threads))
-            best[way] = Measured(
-                models=models,
-                threads=threads,
-                steps_per_second=max(rate, earlier.steps_per_second if earlier else 0.0),
-                validation_seconds=min(validation, earlier.validation_seconds if earlier else validation),
-                state_seconds=min(built, earlier.state_seconds if earlier else built),
-                worker_bytes=size,
-            )
+    candidates = [_Candidate(settings, dataset, job.seed, device, models, threads) for models, threads in ways]
+    for _ in range(_TURNS):
+        for candidate in candidates:
+            candidate.take_turn(seconds / _TURNS)
+    first = candidates[0]
+    network, data = first.state.network, first.data
+    measured = [
+        Measured(
+            models=candidate.models,
+            threads=candidate.threads,
+            steps_per_second=candidate.best,
+            validation_seconds=candidate.validation_seconds(),
+            state_seconds=candidate.state_seconds,
+            worker_bytes=estimate(training, dataset, network, held=held, peak=peak, members=candidate.models),
+        )
+        for candidate in candidates
+    ]
     return Measurement(
-        ways=[best[way] for way in ways],
-        epoch_steps=epoch_steps,
+        ways=measured,
+        epoch_steps=data.batches.steps,
         load_seconds=loaded,
+        save_seconds=_save_seconds(first.state),
         seconds=time.perf_counter() - begun,
     )
+
+
+class _Candidate:
+    """One way of training in one worker, and how fast it was so far. Large models are built anew for every turn."""
+
+    def __init__(
+        self, settings: Settings, dataset: Dataset, seed: int, device: torch.device, models: int, threads: int
+    ) -> None:
+        self.models, self.threads, self.best, self.state_seconds = models, threads, 0.0, 0.0
+        self._seeds = [seed + number for number in range(models)]
+        self._build = partial(_state, settings, dataset, self._seeds, device)
+        self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
+        self._kept: tuple[TrainingState, PlacedData] | None = None
+
+    @property
+    def state(self) -> TrainingState:
+        """The models."""
+        return self._built()[0]
+
+    @property
+    def data(self) -> PlacedData:
+        """Their batches."""
+        return self._built()[1]
+
+    def _built(self) -> tuple[TrainingState, PlacedData]:
+        if self._kept is not None:
+            return self._kept
+        begun = time.perf_counter()
+        state = self._build()
+        built = state, self._place(network=state.network)
+        self.state_seconds = time.perf_counter() - begun
+        if self.models * sum(weight.nbytes for weight in state.network.parameters()) <= _KEPT_BYTES:
+            self._kept = built
+        return built
+
+    def take_turn(self, seconds: float) -> None:
+        """Train for `seconds` to get warm, and for as long again to measure."""
+        torch.set_num_threads(self.threads)
+        state, data = self._built()
+        _steps_per_second(state, data, self._seeds, seconds / 2)
+        self.best = max(self.best, self.models * _steps_per_second(state, data, self._seeds, seconds))
+
+    def validation_seconds(self) -> float:
+        """What validating once takes; the first time is warm-up."""
+        torch.set_num_threads(self.threads)
+        state, data = self._built()
+        state.validate(data)
+        begun = time.perf_counter()
+        state.validate(data)
+        return time.perf_counter() - begun
+
+
+def _save_seconds(state: TrainingState) -> float:
+    """What a checkpoint of one model takes to write, as far as the disk of temporary files tells."""
+    with tempfile.TemporaryDirectory() as place:
+        begun = time.perf_counter()
+        checkpoint.save(Path(place), 1, state.tensors(0), state.record(0))
+        return time.perf_counter() - begun
 
 
 def _state(settings: Settings, dataset: Dataset, seeds: Sequence[int], device: torch.device) -> TrainingState:

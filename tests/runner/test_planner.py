@@ -26,7 +26,9 @@ def machine(cpus: int = 2, memory: float = 64.0) -> SystemResources:
     return SystemResources(cpus, memory, memory, 5.0, 6, 8.0)
 
 
-def found(way: Way, rate: float, size: int = 1 << 20, validation: float = 0.0) -> list[dict[str, Any]]:
+def found(
+    way: Way, rate: float, size: int = 1 << 20, validation: float = 0.0, save: float = 0.0
+) -> list[dict[str, Any]]:
     """What each of the way's workers tells: 20 steps an epoch, `rate` model-steps a second, no time to load."""
     told = {
         "steps_per_second": rate,
@@ -35,6 +37,7 @@ def found(way: Way, rate: float, size: int = 1 << 20, validation: float = 0.0) -
         "worker_bytes": size,
         "epoch_steps": 20,
         "load_seconds": 0.0,
+        "save_seconds": save,
     }
     return [told] * way.workers
 
@@ -80,7 +83,7 @@ def test_ways_of_as_many_workers_are_measured_at_once_and_told_apart() -> None:
     def ask(ways: list[list[int]], workers: int) -> list[dict[str, Any]]:
         asked.append((ways, workers))
         each = [{"steps_per_second": 10.0 * models} for models, _ in ways]
-        return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5}] * workers
+        return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5, "save_seconds": 0.0}] * workers
 
     told = measure([SERIES, PAIR, SIXES], ask)
     assert asked == [([[1, 1]], 1), ([[1, 1], [6, 1]], 2)]
@@ -110,6 +113,11 @@ def test_a_smaller_last_group_is_counted_by_the_nearest_size_measured() -> None:
 def test_validation_counts_once_an_epoch() -> None:
     rates = {SERIES: found(SERIES, 1_000, validation=0.01)}
     assert estimate(settings(models=2), rates, 0.0, machine())[0].seconds == pytest.approx(2 * (2.0 + 1.0))
+
+
+def test_checkpoints_and_the_models_files_are_counted() -> None:
+    rates = {SERIES: found(SERIES, 1_000, save=0.01)}  # at epochs 10 to 90, at the end, and the model itself
+    assert estimate(settings(models=1), rates, 0.0, machine())[0].seconds == pytest.approx(2.0 + 11 * 0.01)
 
 
 def test_the_soonest_way_is_best_and_of_equals_the_smallest() -> None:
