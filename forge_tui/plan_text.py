@@ -34,8 +34,7 @@ def plan_table(plan: RunPlan) -> str:
     rows = []
     for one in plan.estimates:
         way = one.way
-        mark = "*" if one is plan.best else "" if one.fits else "!"
+        mark = "*" if one is plan.best else ""
         counts = (str(way.workers), str(way.models), str(way.threads))
-        time = time_text(one) + ("" if one.fits else ", more memory than there is")
-        rows.append((mark, way.mode, *counts, f"{one.steps_per_second:,.0f}", memory(one.memory), time))
+        rows.append((mark, way.mode, *counts, f"{one.steps_per_second:,.0f}", memory(one.memory), time_text(one)))
     return table(_HEADER, rows)

@@ -29,7 +29,6 @@ def test_a_table_and_the_flags_of_the_best_way(tmp_path: Path) -> None:
 def test_the_flags_of_the_best_way_start_such_a_run(tmp_path: Path) -> None:
     plan = json.loads(forge("plan", *_RUN, "--json").stdout)
     best = plan["estimates"][0]
-    assert best["fits"]
     assert best["seconds"] > 0
     forge("--no-ui", *_RUN, *best["flags"].split(), "--output", "out")
     assert len(list((tmp_path / "out").glob("*.safetensors"))) == 4

@@ -11,6 +11,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -155,16 +156,16 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     begun = psutil.Process().create_time()
     startup: list[float] = []
 
-    def ask(ways: list[list[int]], workers: int) -> list[dict[str, Any]]:
-        options = {"ways": ways, "seconds": planner.SECONDS}
-        answers = inspector.ask(job, Path("/dev/stderr"), options, workers)
+    def measure(ways: Sequence[tuple[int, int]], workers: int) -> list[dict[str, Any]]:
+        memory = resources.available_memory_gb * GIB
+        answers = inspector.measure(job, ways, Path("/dev/stderr"), workers, memory)
         if not startup:  # a run begins with a worker that loads the data and answers, too
             startup.append(time.time() - begun - answers[0]["seconds"] + answers[0]["load_seconds"])
         return answers
 
     ways = planner.candidates(settings, resources, Neighbours(Claims(directory), 1).taken())
-    found = planner.measure(ways, ask)
-    plan = planner.choose(planner.estimate(settings, found, startup[0], resources), time.time() - begun)
+    found = planner.measure(ways, measure)
+    plan = planner.choose(planner.estimate(settings, found, startup[0]), time.time() - begun)
     return Reply(status="planned", plan=plan.to_record())
 
 
@@ -245,10 +246,23 @@ def _plan(
         working_directory, directory, settings, candidates[0], device if earlier is None else earlier.info.device
     )
     grouped = prepare.group_candidates(settings, limit) if earlier is None else []
-    found = prepare.Inspector(launcher, selector).inspect(job, candidates, log, grouped)
+    inspector = prepare.Inspector(launcher, selector)
+    found = inspector.inspect(job, candidates, log)
     require_room_for_one(int(found["estimated_bytes"]), resources)
     threads, reason = prepare.choose_threads(candidates, found)
-    fuse, fuse_reason = prepare.choose_group(settings, limit, found, resources.available_memory_gb * GIB)
+    rates: dict[int, float] = {}
+    sizes: dict[int, int] = {}
+    memory = resources.available_memory_gb * GIB
+    if grouped:
+        rates, sizes = prepare.measure_groups(
+            settings,
+            limit,
+            grouped,
+            lambda ways, workers: inspector.measure(job, ways, log, workers, memory),
+            epoch_samples=found["train_samples"],
+            threads=threads,
+        )
+    fuse, fuse_reason = prepare.choose_group(settings, limit, rates)
     plan = prepare.Plan(
         limit=limit,
         resources=resources,
@@ -257,7 +271,7 @@ def _plan(
         fuse=fuse,
         fuse_reason=fuse_reason,
         job=job,
-        memory_estimate=int(found.get("group_bytes", {}).get(str(fuse), found["worker_bytes"])),
+        memory_estimate=sizes.get(fuse, int(found["worker_bytes"])),
     )
     return plan, found
 

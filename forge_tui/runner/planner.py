@@ -8,18 +8,15 @@ given to workers as they become free, as the scheduler does.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from forge_tui.errors import ResourceError
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import GIB, OtherRuns, capacity, threads_allowed, worker_limit
-from forge_tui.runner.prepare import doubled, group_sizes
+from forge_tui.resources.policy import OtherRuns, capacity, threads_allowed, worker_limit
+from forge_tui.runner.prepare import Measure, doubled, group_sizes
 from forge_tui.settings.schema import Settings
-
-SECONDS = 0.3
-"""How long each way is measured, in all its turns together."""
 
 _OF_A_WORKER = ("load_seconds", "save_seconds")
 
@@ -55,16 +52,12 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A way and what it comes to: seconds of the whole run, steps per second of all models, bytes of all workers.
-
-    `fits` is false where that memory is not available now.
-    """
+    """A way and what it comes to: seconds of the whole run, steps per second of all models, bytes of all workers."""
 
     way: Way
     seconds: float
     steps_per_second: float
     memory: int
-    fits: bool
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict; `Estimate.from_record` reads it."""
@@ -73,7 +66,7 @@ class Estimate:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Estimate:
         """The estimate that `to_record` wrote."""
-        rest = {name: record[name] for name in ("seconds", "steps_per_second", "memory", "fits")}
+        rest = {name: record[name] for name in ("seconds", "steps_per_second", "memory")}
         return cls(way=Way(**record["way"]), **rest)
 
 
@@ -121,18 +114,18 @@ def candidates(settings: Settings, resources: SystemResources, others: OtherRuns
     return ways
 
 
-def measure(
-    ways: Sequence[Way], ask: Callable[[list[list[int]], int], list[dict[str, Any]]]
-) -> dict[Way, list[dict[str, Any]]]:
-    """What each worker of a way found: `ask` is given pairs of (models, threads), and how many workers do so at once.
+def measure(ways: Sequence[Way], ask: Measure) -> dict[Way, list[dict[str, Any]]]:
+    """What each worker of a way found, as many measuring at once as the way has; those that fit into memory.
 
     The records are those of `training.probe.Measured`, with what its `Measurement` tells of all ways.
     """
     found: dict[Way, list[dict[str, Any]]] = {}
     for workers in sorted({way.workers for way in ways}):
         alike = [way for way in ways if way.workers == workers]
-        answers = ask([[way.models, way.threads] for way in alike], workers)
+        answers = ask([(way.models, way.threads) for way in alike], workers)
         for number, way in enumerate(alike):
+            if not all(answer["ways"][number]["steps_per_second"] for answer in answers):
+                continue
             found[way] = [
                 {**answer["ways"][number], **{name: answer[name] for name in ("epoch_steps", *_OF_A_WORKER)}}
                 for answer in answers
@@ -141,37 +134,34 @@ def measure(
 
 
 def estimate(
-    settings: Settings, found: dict[Way, list[dict[str, Any]]], startup_seconds: float, resources: SystemResources
+    settings: Settings, found: dict[Way, list[dict[str, Any]]], startup_seconds: float
 ) -> tuple[Estimate, ...]:
-    """The whole run in each way, the soonest first; what does not fit into memory comes last."""
+    """The whole run in each way, the soonest first."""
     made = []
     for way, answers in found.items():
         memory = way.workers * max(int(answer["worker_bytes"]) for answer in answers)
         seconds = startup_seconds + _makespan(settings, way, found)
         rate = sum(float(answer["steps_per_second"]) for answer in answers)
-        fits = memory <= resources.available_memory_gb * GIB
-        made.append(Estimate(way, seconds, rate, memory, fits))
-    return tuple(sorted(made, key=lambda one: (not one.fits, one.seconds)))
+        made.append(Estimate(way, seconds, rate, memory))
+    return tuple(sorted(made, key=lambda one: one.seconds))
 
 
 def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
-    """The soonest way that fits; of nearly equal ones that with fewest workers, models together and threads.
+    """The soonest way; of nearly equal ones that with fewest workers, models together and threads.
 
-    Raises `ResourceError` where none fits.
+    Raises `ResourceError` where none fitted into memory.
     """
-    fitting = [one for one in estimates if one.fits]
-    if not fitting:
-        least = min(one.memory for one in estimates)
+    if not estimates:
         raise ResourceError(
-            f"no way to train this fits: the least needs {least / GIB:.1f} GB of memory, more than is available now; "
-            "train with a smaller --model-size or --batch-size, or free memory"
+            "there is not memory enough to train one such model now: train with a smaller --model-size or "
+            "--batch-size, or free memory"
         )
-    near = [one for one in fitting if one.seconds <= fitting[0].seconds * _WORTH_IT]
+    near = [one for one in estimates if one.seconds <= estimates[0].seconds * _WORTH_IT]
     best = min(near, key=lambda one: (one.way.workers * one.way.threads, one.way.models, one.seconds))
-    series = [one.seconds for one in fitting if one.way.mode == "series"]
-    reason = f"soonest done of {len(fitting)} ways measured"
+    series = [one.seconds for one in estimates if one.way.mode == "series"]
+    reason = f"soonest done of {len(estimates)} ways measured"
     if best.way.mode == "series":
-        others = [one.seconds for one in fitting if one.way.mode == "parallel"]
+        others = [one.seconds for one in estimates if one.way.mode == "parallel"]
         if others:
             reason += f"; the best parallel one would take {min(others) / best.seconds:.2g} times as long"
     elif series:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import selectors
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,10 @@ from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
-_PROBE_SECONDS = 0.3
+PROBE_SECONDS = 0.3
+"""How long a worker measures each way to train, in all its turns together."""
+
+_SHORT_RUN_SECONDS = 5.0
 # A further thread takes a core from another worker: it has to gain at least this much.
 _WORTH_MORE_THREADS = 1.1
 # A group stops, fails and is resumed as one: it has to gain this much.
@@ -49,16 +52,16 @@ class Inspector:
         self._answers: dict[int, dict[str, Any]] = {}
         self._ended: list[Worker] = []
 
-    def inspect(
-        self, job: Job, thread_candidates: list[int], log: Path, group_candidates: Sequence[int] = ()
-    ) -> dict[str, Any]:
+    def inspect(self, job: Job, thread_candidates: list[int], log: Path) -> dict[str, Any]:
         """What `training.probe` finds out. Raises `UsageError` or `ResourceError` with the reason."""
-        options = {
-            "thread_candidates": thread_candidates,
-            "group_candidates": list(group_candidates),
-            "seconds": _PROBE_SECONDS,
-        }
-        return self.ask(job, log, options)[0]
+        return self.ask(job, log, {"thread_candidates": thread_candidates, "seconds": PROBE_SECONDS})[0]
+
+    def measure(
+        self, job: Job, ways: Sequence[Sequence[int]], log: Path, workers: int, memory: float
+    ) -> list[dict[str, Any]]:
+        """What each of `workers` at once measures of ways to train, pairs of (models, threads), in `memory` bytes."""
+        asked = {"ways": [list(way) for way in ways], "seconds": PROBE_SECONDS, "most_bytes": memory / workers}
+        return self.ask(job, log, asked, workers)
 
     def ask(self, job: Job, log: Path, options: dict[str, Any], workers: int = 1) -> list[dict[str, Any]]:
         """The answers of `workers` that do the same at once. Raises `UsageError` or `ResourceError` with the reason."""
@@ -159,26 +162,59 @@ def group_sizes(models: int, workers: int) -> list[int]:
     return sorted({size for size in (-(-share // parts) for parts in rounds) if size <= _LARGEST_GROUP})
 
 
-def choose_group(
-    settings: Settings, limit: WorkerLimit, found: dict[str, Any], memory: float
-) -> tuple[int, str | None]:
-    """The group size to train with, and why; None where it was settled from the start. `memory` in bytes."""
-    rates = {int(models): rate for models, rate in found.get("group_steps_per_second", {}).items()}
+def measure_groups(
+    settings: Settings,
+    limit: WorkerLimit,
+    candidates: Sequence[int],
+    measure: Measure,
+    *,
+    epoch_samples: int,
+    threads: int,
+) -> tuple[dict[int, float], dict[int, int]]:
+    """Steps per second of a worker and the bytes it takes, by group size, with all workers at work.
+
+    A group for which there is not memory enough is left out. A run that is over in a few seconds anyway is measured with one model a worker only.
+    """
+    training = settings.training
+    steps = settings.run.models * training.epochs * -(-epoch_samples // training.batch_size)
+    rates: dict[int, float] = {}
+    sizes: dict[int, int] = {}
+    for models in ([1], [size for size in candidates if size > 1]):
+        if not models:
+            break
+        answers = measure([(size, threads) for size in models], limit.workers)
+        for number, size in enumerate(models):
+            found = [answer["ways"][number] for answer in answers]
+            if all(one["steps_per_second"] for one in found):
+                rates[size] = sum(one["steps_per_second"] for one in found) / len(found)
+                sizes[size] = max(one["worker_bytes"] for one in found)
+        if 1 not in rates or steps < rates[1] * limit.workers * _SHORT_RUN_SECONDS:
+            break
+    return rates, sizes
+
+
+def choose_group(settings: Settings, limit: WorkerLimit, rates: dict[int, float]) -> tuple[int, str | None]:
+    """The group size to train with, and why; None where nothing was measured.
+
+    `rates` are a worker's steps per second by group size.
+    """
     if not rates:
         return groups.width(settings), None
-    sizes = {int(models): size for models, size in found["group_bytes"].items()}
 
     def seconds(models: int) -> float:
         """Of an epoch of the whole run, as far as the number of groups goes."""
         rounds = math.ceil(math.ceil(settings.run.models / models) / limit.workers)
         return rounds * models / rates[models]
 
-    fitting = [models for models in rates if models == 1 or sizes[models] * limit.workers <= memory]
-    best = min(fitting, key=seconds)
+    best = min(rates, key=seconds)
     if seconds(best) * _WORTH_A_GROUP >= seconds(1):
         best = 1
     told = ", ".join(f"{models}: {rates[models]:.0f}" for models in sorted(rates))
     return best, f"{best} model{'s' if best > 1 else ''} a worker: measured steps/s by models trained together {told}"
+
+
+Measure = Callable[[Sequence[tuple[int, int]], int], list[dict[str, Any]]]
+"""What so many workers at once measure of (models, threads): a `training.probe.Measurement` of each."""
 
 
 def choose_device(settings: Settings, resources: SystemResources) -> str:

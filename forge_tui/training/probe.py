@@ -24,7 +24,6 @@ from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState
 
 _WARM_UP_STEPS = 3
-_SHORT_RUN_SECONDS = 5.0
 _TURNS = 3
 _KEPT_BYTES = 64 << 20
 
@@ -92,30 +91,6 @@ def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict
     return best
 
 
-def measure_groups(job: Job, candidates: Sequence[int], seconds: float) -> tuple[dict[int, float], dict[int, int]]:
-    """Steps of a model per second, all models of a group counted, and the bytes a worker takes, by group size.
-
-    A run that is over in a few seconds anyway is measured with one model only. Trains models that are thrown away.
-    """
-    meter = MemoryMeter(job.device)
-    settings, dataset = _load(job)
-    held, peak = meter.now(), meter.peak()
-    device, training = torch.device(job.device), settings.training
-    torch.set_num_threads(job.threads)
-    rates: dict[int, float] = {}
-    sizes: dict[int, int] = {}
-    for models in candidates:
-        seeds = [job.seed + number for number in range(models)]
-        state = _state(settings, dataset, seeds, device)
-        data = PlacedData(dataset, state.network, training.batch_size, device)
-        sizes[models] = estimate(training, dataset, state.network, held=held, peak=peak, members=models)
-        _steps_per_second(state, data, seeds, seconds, most=_WARM_UP_STEPS)
-        rates[models] = models * _steps_per_second(state, data, seeds, seconds / 2)
-        if models == 1 and settings.run.models * training.epochs * data.batches.steps < rates[1] * _SHORT_RUN_SECONDS:
-            break
-    return rates, sizes
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """What `models` trained together in one worker with `threads` came to.
@@ -146,8 +121,10 @@ class Measurement:
     seconds: float
 
 
-def measure_ways(job: Job, ways: Sequence[tuple[int, int]], seconds: float) -> Measurement:
+def measure_ways(job: Job, ways: Sequence[tuple[int, int]], seconds: float, most_bytes: float) -> Measurement:
     """Train (models, threads) for about `seconds` each, in several turns; the models are thrown away.
+
+    A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
 
     The best turn counts: what disturbs a measurement only ever makes it slower. Turns last a fixed time, so that
     workers that are asked the same at once stay at the same way, and disturb each other as they will in the run.
@@ -159,28 +136,31 @@ def measure_ways(job: Job, ways: Sequence[tuple[int, int]], seconds: float) -> M
     held, peak = meter.now(), meter.peak()
     loaded = time.perf_counter() - begun
     device, training = torch.device(job.device), settings.training
+    single = SingleState(training, dataset, job.seed, device)
+    sizes = {
+        models: estimate(training, dataset, single.network, held=held, peak=peak, members=models) for models, _ in ways
+    }
     candidates = [_Candidate(settings, dataset, job.seed, device, models, threads) for models, threads in ways]
+    tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
     for _ in range(_TURNS):
-        for candidate in candidates:
+        for candidate in tried:
             candidate.take_turn(seconds / _TURNS)
-    first = candidates[0]
-    network, data = first.state.network, first.data
     measured = [
         Measured(
             models=candidate.models,
             threads=candidate.threads,
             steps_per_second=candidate.best,
-            validation_seconds=candidate.validation_seconds(),
+            validation_seconds=candidate.validation_seconds() if candidate in tried else 0.0,
             state_seconds=candidate.state_seconds,
-            worker_bytes=estimate(training, dataset, network, held=held, peak=peak, members=candidate.models),
+            worker_bytes=sizes[candidate.models],
         )
         for candidate in candidates
     ]
     return Measurement(
         ways=measured,
-        epoch_steps=data.batches.steps,
+        epoch_steps=-(-dataset.train_samples // training.batch_size),
         load_seconds=loaded,
-        save_seconds=_save_seconds(first.state),
+        save_seconds=_save_seconds(single),
         seconds=time.perf_counter() - begun,
     )
 
@@ -196,16 +176,6 @@ class _Candidate:
         self._build = partial(_state, settings, dataset, self._seeds, device)
         self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
         self._kept: tuple[TrainingState, PlacedData] | None = None
-
-    @property
-    def state(self) -> TrainingState:
-        """The models."""
-        return self._built()[0]
-
-    @property
-    def data(self) -> PlacedData:
-        """Their batches."""
-        return self._built()[1]
 
     def _built(self) -> tuple[TrainingState, PlacedData]:
         if self._kept is not None:

@@ -136,19 +136,16 @@ def _inspect(channel: Channel, job: Job, options: dict[str, Any]) -> int:
     from forge_tui.training import probe
 
     try:
-        if options.get("ways"):
+        if "ways" in options:
             ways = [(models, threads) for models, threads in options["ways"]]
-            channel.send({"result": dataclasses.asdict(probe.measure_ways(job, ways, options["seconds"]))})
+            measurement = probe.measure_ways(job, ways, options["seconds"], options["most_bytes"])
+            channel.send({"result": dataclasses.asdict(measurement)})
             return 0
         result: dict[str, Any] = dataclasses.asdict(probe.inspect(job))
         candidates = options["thread_candidates"]
         if len(candidates) > 1:
             measured = probe.measure_threads(job, candidates, options["seconds"])
             result["steps_per_second"] = {str(threads): rate for threads, rate in measured.items()}
-        if options.get("group_candidates"):
-            rates, sizes = probe.measure_groups(job, options["group_candidates"], options["seconds"])
-            result["group_steps_per_second"] = {str(models): rate for models, rate in rates.items()}
-            result["group_bytes"] = {str(models): size for models, size in sizes.items()}
         channel.send({"result": result})
     except ForgeError as error:
         channel.send({"refused": str(error), "exit_status": error.exit_status})

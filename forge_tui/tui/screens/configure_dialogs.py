@@ -48,9 +48,7 @@ def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:
 
 def way_picker(plan: RunPlan) -> PickScreen:
     """Choose one of the ways that were measured, the best first."""
-    options = [
-        Option(str(number), way_text(one), time_text(one)) for number, one in enumerate(plan.estimates) if one.fits
-    ]
+    options = [Option(str(number), way_text(one), time_text(one)) for number, one in enumerate(plan.estimates)]
     return PickScreen("How this run would go here: the time measured for each way", options, "0")
 
 
