@@ -158,7 +158,7 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
 
     def measure(ways: Sequence[tuple[int, int]], workers: int) -> list[dict[str, Any]]:
         memory = resources.available_memory_gb * GIB
-        answers = inspector.measure(job, ways, Path("/dev/stderr"), workers, memory)
+        answers = inspector.measure(job, ways, Path("/dev/stderr"), workers, memory, planner.SECONDS)
         if not startup:  # a run begins with a worker that loads the data and answers, too
             startup.append(time.time() - begun - answers[0]["seconds"] + answers[0]["load_seconds"])
         return answers
@@ -258,7 +258,7 @@ def _plan(
             settings,
             limit,
             grouped,
-            lambda ways, workers: inspector.measure(job, ways, log, workers, memory),
+            lambda ways, workers: inspector.measure(job, ways, log, workers, memory, prepare.GROUP_SECONDS),
             epoch_samples=found["train_samples"],
             threads=threads,
         )

@@ -18,6 +18,9 @@ from forge_tui.resources.policy import OtherRuns, capacity, threads_allowed, wor
 from forge_tui.runner.prepare import Measure, doubled, group_sizes
 from forge_tui.settings.schema import Settings
 
+SECONDS = 0.3
+"""How long each way is measured, in all its turns together."""
+
 _OF_A_WORKER = ("load_seconds", "save_seconds")
 
 _WORTH_IT = 1.03

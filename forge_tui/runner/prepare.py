@@ -19,7 +19,10 @@ from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
 PROBE_SECONDS = 0.3
-"""How long a worker measures each way to train, in all its turns together."""
+"""How long a worker measures each number of threads."""
+
+GROUP_SECONDS = 0.15
+"""How long it measures each group size at the start of a run, which waits for it."""
 
 _SHORT_RUN_SECONDS = 5.0
 # A further thread takes a core from another worker: it has to gain at least this much.
@@ -57,10 +60,13 @@ class Inspector:
         return self.ask(job, log, {"thread_candidates": thread_candidates, "seconds": PROBE_SECONDS})[0]
 
     def measure(
-        self, job: Job, ways: Sequence[Sequence[int]], log: Path, workers: int, memory: float
+        self, job: Job, ways: Sequence[Sequence[int]], log: Path, workers: int, memory: float, seconds: float
     ) -> list[dict[str, Any]]:
-        """What each of `workers` at once measures of ways to train, pairs of (models, threads), in `memory` bytes."""
-        asked = {"ways": [list(way) for way in ways], "seconds": PROBE_SECONDS, "most_bytes": memory / workers}
+        """What `workers` at once measure of ways to train, pairs of (models, threads), in `memory` bytes altogether.
+
+        Each way is measured for `seconds`, in all its turns together.
+        """
+        asked = {"ways": [list(way) for way in ways], "seconds": seconds, "most_bytes": memory / workers}
         return self.ask(job, log, asked, workers)
 
     def ask(self, job: Job, log: Path, options: dict[str, Any], workers: int = 1) -> list[dict[str, Any]]:
@@ -173,7 +179,8 @@ def measure_groups(
 ) -> tuple[dict[int, float], dict[int, int]]:
     """Steps per second of a worker and the bytes it takes, by group size, with all workers at work.
 
-    A group for which there is not memory enough is left out. A run that is over in a few seconds anyway is measured with one model a worker only.
+    A group for which there is not memory enough is left out. A run that is over in a few seconds anyway is measured
+    with one model a worker only.
     """
     training = settings.training
     steps = settings.run.models * training.epochs * -(-epoch_samples // training.batch_size)
