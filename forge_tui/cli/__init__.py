@@ -40,6 +40,7 @@ COMMANDS = (
     Command("workers", "change how many workers a live run asks for", "steer"),
     Command("resume", "go on with a run that was stopped or has died", "start"),
     Command("plan", "how long the configured run would take here in each way, measured", "plan"),
+    Command("bench", "what parallel training gains on this machine: both ways in full", "bench"),
     Command("rm", "delete a run", "steer"),
     Command("doctor", "what this machine has and allows", "inform"),
     Command("config", "every setting, its value and where it came from", "inform"),

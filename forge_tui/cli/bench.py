@@ -1,0 +1,56 @@
+"""Measure what parallel training gains on this machine: `bench`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options: what is compared, and all settings."""
+    from forge_tui.settings.flags import add_flags, add_source_flags
+
+    group = parser.add_argument_group("what is compared")
+    group.add_argument("--sizes", type=_numbers, metavar="N,N", help="model sizes; default: the one configured")
+    group.add_argument("--counts", type=_numbers, metavar="N,N", help="numbers of models; default: the one configured")
+    group.add_argument("--rounds", type=_number, default=1, metavar="N", help="runs of each, in turn; medians count")
+    add_source_flags(parser)
+    add_flags(parser)
+
+
+def run(arguments: argparse.Namespace, name: str) -> int:
+    """Train both ways, and print the table."""
+    from forge_tui.bench import bench_table, compare
+    from forge_tui.settings.flags import flag_values
+    from forge_tui.settings.layers import resolve
+
+    settings = resolve(
+        preset=arguments.preset,
+        settings_file=arguments.settings,
+        flags=flag_values(arguments),
+        assignments=arguments.set,
+    ).settings
+    sizes = arguments.sizes or [settings.training.model_size]
+    counts = arguments.counts or [settings.run.models]
+    found = compare(settings, sizes, counts, arguments.rounds, _tell)
+    if settings.run.json:
+        print(json.dumps([one.to_record() for one in found]))
+    else:
+        sys.stdout.write(bench_table(found))
+    return 0
+
+
+def _tell(words: str) -> None:
+    print(words, file=sys.stderr)
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _numbers(text: str) -> list[int]:
+    return [_number(part) for part in text.split(",")]
