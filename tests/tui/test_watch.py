@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from run_directories import RunMaker
 from textual.pilot import Pilot
-from tui_host import burst
+from tui_host import burst, screen_text
 
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
@@ -368,3 +368,14 @@ async def test_a_deleted_working_directory_is_survived(
         app.go_to("runs")
         await pilot.pause()
         assert app.return_code is None
+
+
+async def test_the_sidebar_tells_how_many_models_a_worker_trains_together(maker: RunMaker, tmp_path: Path) -> None:
+    run = maker.make("grouped", fuse=3, threads=1)
+    async with at(run, tmp_path / "ui.json", (120, 40)) as hand:
+        drawn = screen_text(hand.app)
+        assert "WORKERS 2 of 6, 1 thread" in drawn
+        assert "up to 3 models together each" in drawn
+    run = maker.make("alone")
+    async with at(run, tmp_path / "ui.json", (120, 40)) as hand:
+        assert "together each" not in screen_text(hand.app)

@@ -64,6 +64,8 @@ class Sidebar(Container, can_focus=False):
         self._gpu_part(text, detected)
         if run is not None:
             _entry(text, "WORKERS", f"{run.workers} of {run.requested}, {run.threads} thread" + "s" * (run.threads > 1))
+            if run.fuse > 1:
+                text.append(f"up to {run.fuse} models together each\n")
             text.append(f"{printable(without_counts(run.limit_reason))}\n", style="dim")
             if run.limit_hint:
                 text.append(f"more with {printable(run.limit_hint)}\n", style="dim")
