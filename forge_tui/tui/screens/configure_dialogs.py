@@ -48,8 +48,11 @@ def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:
 
 def way_picker(plan: RunPlan) -> PickScreen:
     """Choose one of the ways that were measured, the best first."""
-    options = [Option(str(number), way_text(one), time_text(one)) for number, one in enumerate(plan.estimates)]
-    return PickScreen("How this run would go here: the time measured for each way", options, "0")
+    width = max(len(way_text(one)) for one in plan.estimates)
+    options = [
+        Option(str(number), way_text(one).ljust(width), time_text(one)) for number, one in enumerate(plan.estimates)
+    ]
+    return PickScreen("How long this run would take here, from what was just measured", options, "0")
 
 
 def earlier_run(reason: str) -> Question:
