@@ -1,6 +1,6 @@
 """How long a whole run takes, from command to exit, against the same training written by hand: prints a table.
 
-python tests/benchmarks/training.py [--rounds 3] [--models 12] [--size 104000] [--fuse 1,6] [--peers plain,joblib]
+python tests/benchmarks/training.py [--rounds 3] [--models 12] [--size 104000] [--fuse 1,3,auto] [--peers plain,joblib]
 
 12 planners of 104,000 parameters, 640 samples of 64 features and 10 classes, batch 32, Adam, 100 epochs, a loss record
 an epoch. The peers (`training_peers.py`) train the same modules from the same weights on the same batches; `ray` needs
@@ -33,7 +33,7 @@ def by_peer(peer: str, options: argparse.Namespace, place: Path) -> tuple[float,
     return seconds, [json.loads(line)[COMPARED_EPOCH - 1] for line in output.read_text(encoding="utf-8").splitlines()]
 
 
-def by_us(fuse: int, options: argparse.Namespace, place: Path) -> tuple[float, list[float]]:
+def by_us(fuse: str, options: argparse.Namespace, place: Path) -> tuple[float, list[float]]:
     """The same of `forge-tui`."""
     settings = ("data.samples=640", "data.validation_fraction=0.0", "data.normalise=false")
     command = [
@@ -68,13 +68,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=104_000)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--fuse", default="1,6", help="models a group, several to compare")
+    parser.add_argument("--fuse", default="1,3,auto", help="models a group, several to compare")
     parser.add_argument("--peers", default="plain,joblib")
     options = parser.parse_args()
     told = machine()
     sides = {peer: lambda place, peer=peer: by_peer(peer, options, place) for peer in options.peers.split(",")}
     sides |= {
-        f"forge-tui --fuse {fuse}": lambda place, fuse=fuse: by_us(int(fuse), options, place)
+        f"forge-tui --fuse {fuse}": lambda place, fuse=fuse: by_us(fuse, options, place)
         for fuse in options.fuse.split(",")
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
