@@ -174,11 +174,13 @@ def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
 
 def _makespan(settings: Settings, way: Way, found: dict[Way, list[dict[str, Any]]]) -> float:
     """Seconds until the last group is done: each goes to the worker that is free first."""
-    left, free = settings.run.models, [0.0] * way.workers
-    while left > 0:
-        models = min(way.models, left)
-        left -= models
-        heapq.heappush(free, heapq.heappop(free) + _group_seconds(settings, way, models, found))
+    whole, rest = divmod(settings.run.models, way.models)
+    groups = [_group_seconds(settings, way, way.models, found)] * whole
+    if rest:
+        groups.append(_group_seconds(settings, way, rest, found))
+    free = [0.0] * way.workers
+    for seconds in groups:
+        heapq.heapreplace(free, free[0] + seconds)
     return max(free)
 
 
