@@ -22,15 +22,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Train both ways, and print the table."""
     from forge_tui.bench import bench_table, compare
-    from forge_tui.settings.flags import flag_values
-    from forge_tui.settings.layers import resolve
+    from forge_tui.settings.flags import resolve_arguments
 
-    settings = resolve(
-        preset=arguments.preset,
-        settings_file=arguments.settings,
-        flags=flag_values(arguments),
-        assignments=arguments.set,
-    ).settings
+    settings = resolve_arguments(arguments).settings
     sizes = arguments.sizes or [settings.training.model_size]
     counts = arguments.counts or [settings.run.models]
     found = compare(settings, sizes, counts, arguments.rounds, _tell)

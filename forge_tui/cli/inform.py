@@ -33,17 +33,11 @@ def _doctor(as_json: bool) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from forge_tui.settings.flags import flag_values
-    from forge_tui.settings.layers import resolve
+    from forge_tui.settings.flags import resolve_arguments
     from forge_tui.settings.overview import config_rows
     from forge_tui.text import table
 
-    resolved = resolve(
-        preset=arguments.preset,
-        settings_file=arguments.settings,
-        flags=flag_values(arguments),
-        assignments=arguments.set,
-    )
+    resolved = resolve_arguments(arguments)
     rows = config_rows(resolved)
     if resolved.settings.run.json:
         print(json.dumps([{"key": key, "value": value, "source": source} for key, value, source in rows]))

@@ -19,15 +19,9 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     """Measure, and print the ways, the best first."""
     from forge_tui import session
     from forge_tui.plan_text import plan_table
-    from forge_tui.settings.flags import flag_values
-    from forge_tui.settings.layers import resolve
+    from forge_tui.settings.flags import resolve_arguments
 
-    settings = resolve(
-        preset=arguments.preset,
-        settings_file=arguments.settings,
-        flags=flag_values(arguments),
-        assignments=arguments.set,
-    ).settings
+    settings = resolve_arguments(arguments).settings
     plan = session.plan(settings)
     if settings.run.json:
         print(json.dumps(plan.to_record()))

@@ -46,8 +46,9 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
     if not name and not batch and not arguments.check:
         ui.require_terminal()
-    resolved = _resolved(arguments, demo=name == "demo")
-    settings = resolved.settings
+    from forge_tui.settings.flags import resolve_arguments
+
+    settings = resolve_arguments(arguments, _DEMO if name == "demo" else None).settings
     if arguments.check:
         return _check(settings)
     batch = batch or settings.run.json or (name == "demo" and not _on_terminal())
@@ -74,19 +75,6 @@ def _source(arguments: argparse.Namespace) -> Any:
         settings_file=arguments.settings,
         flags=flag_values(arguments),
         assignments=tuple(arguments.set),
-    )
-
-
-def _resolved(arguments: argparse.Namespace, *, demo: bool) -> Any:
-    from forge_tui.settings.flags import flag_values
-    from forge_tui.settings.layers import resolve
-
-    given = flag_values(arguments)
-    return resolve(
-        preset=arguments.preset,
-        settings_file=arguments.settings,
-        flags={**_DEMO, **given} if demo else given,
-        assignments=arguments.set,
     )
 
 

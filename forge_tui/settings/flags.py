@@ -8,6 +8,7 @@ from typing import Any
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.keys import Key
+from forge_tui.settings.layers import Resolved, resolve
 from forge_tui.settings.presets import preset_names
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of, keys_by_name, tables, unknown
@@ -51,6 +52,19 @@ def flag_values(namespace: argparse.Namespace) -> dict[str, str | bool]:
     """What was given by the flags of `add_flags`, by full name, for `resolve(flags=...)`."""
     given: Mapping[str, Any] = vars(namespace)
     return {key.key: given[key.key] for key in fields_of() if key.key in given}
+
+
+def resolve_arguments(namespace: argparse.Namespace, beneath: Mapping[str, str] | None = None) -> Resolved:
+    """The settings that the flags of `add_source_flags` and `add_flags` give, over those `beneath` by full name.
+
+    Raises `SettingsError`.
+    """
+    return resolve(
+        preset=namespace.preset,
+        settings_file=namespace.settings,
+        flags={**(beneath or {}), **flag_values(namespace)},
+        assignments=namespace.set,
+    )
 
 
 def _add_flag(group: argparse._ArgumentGroup, key: Key) -> None:
