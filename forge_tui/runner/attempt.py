@@ -9,6 +9,7 @@ from typing import Literal
 from forge_tui.progress.events import ModelFailed
 from forge_tui.resources.oom import oom_kills
 from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.process_memory import process_memory
 from forge_tui.runner.local import Worker
 from forge_tui.runner.prepare import ending
 from forge_tui.runner.watchdog import Watchdog
@@ -20,7 +21,8 @@ class Attempt:
     """One attempt at a model, or at a group of them.
 
     `jobs`: the models that the worker still has, by index; `cancelled`: those of them that it was told to let go, with
-    the reason. `leaving`: why the runner has told the whole worker to go. Costs in bytes, None: not told yet.
+    the reason. `leaving`: why the runner has told the whole worker to go. Costs at their peak, and what of the worker's
+    memory is `shared` with the fork server, in bytes; None: not told yet.
     """
 
     worker: Worker
@@ -32,6 +34,7 @@ class Attempt:
     outcome: str | None = None
     memory: int | None = None
     gpu_memory: int | None = None
+    shared: int | None = None
     leaving: Literal["requeued", "killed"] | None = None
     reason: str | None = None
     patience_ends: float | None = None
@@ -52,6 +55,13 @@ class Attempt:
     def name(self) -> str:
         """Its models, in words."""
         return in_words(self.jobs.values())
+
+    def held(self) -> int | None:
+        """What the worker costs at this moment (bytes), often far less than at its peak; None: not known."""
+        if self.shared is None or self.worker.pid is None:
+            return None
+        memory = process_memory(self.worker.pid)
+        return None if memory is None else max(0, memory.resident - self.shared)
 
     def oom_kills_since(self) -> int:
         """How many processes the kernel has ended for want of memory since this attempt began."""

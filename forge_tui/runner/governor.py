@@ -29,11 +29,15 @@ _UNMEASURED_MARGIN = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A worker at work, by its number: what it costs in bytes, None where it has not told yet."""
+    """A worker at work, by its number: what it costs at its peak in bytes, None where it has not told yet.
+
+    `held`: what it costs just now, None where that is not known.
+    """
 
     worker: int
     memory: int | None = None
     gpu_memory: int | None = None
+    held: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +149,7 @@ class Governor:
     def _rules(self, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:
         # What our own workers hold is not missing: it counts as available to them. So does what those that have not
         # told it yet will come to: others' memory it is not.
-        own = sum(self._memory.expected(worker.memory) for worker in load) / GIB
+        own = sum(self._memory.expected(worker.memory if worker.held is None else worker.held) for worker in load) / GIB
         available = min(resources.memory_gb, resources.available_memory_gb + own)
         return worker_limit(
             self.requested,
@@ -248,7 +252,9 @@ class Governor:
     def _lack(self, resources: SystemResources, load: Sequence[Load]) -> str | None:
         if self._measures:
             available = resources.available_memory_gb * GIB - self._settings.memory_reserve * resources.memory_gb * GIB
-            told = self._memory.lack(available, [worker.memory for worker in load], "memory")
+            # Between two steps a worker holds little, and memory that it is about to take again seems available.
+            held = [worker.memory if worker.held is None else worker.held for worker in load]
+            told = self._memory.lack(available, held, "memory")
             if told is not None:
                 return told
         if self._on_gpu and resources.gpus:
@@ -265,25 +271,25 @@ class _Cost:
         self._bytes = estimate
         self._is_estimate = True
 
-    def expected(self, told: int | None) -> int:
-        """What a worker comes to that has `told` its cost, or has not yet."""
-        return self._bytes if told is None else told
+    def expected(self, known: int | None) -> int:
+        """What a worker is counted with: what is known of it, or what workers come to."""
+        return self._bytes if known is None else known
 
     def take(self, cost: int) -> None:
         """The largest that was measured counts."""
         self._bytes = cost if self._is_estimate else max(self._bytes, cost)
         self._is_estimate = False
 
-    def lack(self, available: float, told: Sequence[int | None], what: str) -> str | None:
-        """Why a worker beside those that have `told` their costs does not fit in `available`; None where it does."""
+    def lack(self, available: float, held: Sequence[int | None], what: str) -> str | None:
+        """Why a worker beside those that hold so much does not fit in `available`; None where it does."""
         needed = self._bytes * (_UNMEASURED_MARGIN if self._is_estimate else MEASURED_MARGIN)
-        # Running workers that have not reached their peak will still grow into it.
-        growth = sum(max(0.0, needed - (cost or 0)) for cost in told)
+        # Running workers that hold less than their peak will grow into it.
+        growth = sum(max(0.0, needed - (now or 0)) for now in held)
         left = max(0.0, available - growth)
         if needed <= left:
             return None
         source = "estimated" if self._is_estimate else "measured"
         return (
-            f"{len(told)} at once: a further worker needs {needed / GIB:.2f} GB ({source}, with a margin), "
+            f"{len(held)} at once: a further worker needs {needed / GIB:.2f} GB ({source}, with a margin), "
             f"and {left / GIB:.2f} GB of {what} are left for it"
         )

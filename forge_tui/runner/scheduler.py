@@ -269,7 +269,7 @@ class Scheduler:
     def _loads(self) -> list[Load]:
         """The workers that are to go on, the newest last."""
         return [
-            Load(number, attempt.memory, attempt.gpu_memory)
+            Load(number, attempt.memory, attempt.gpu_memory, attempt.held())
             for number, attempt in self._running.items()
             if not attempt.is_leaving
         ]
@@ -339,6 +339,7 @@ class Scheduler:
             self._take_event(attempt, happened.from_record(message))
         elif "memory" in message:
             attempt.memory, attempt.gpu_memory = message["memory"], message.get("gpu_memory")
+            attempt.shared = message["shared"]
             self._governor.measured(message["memory"], attempt.gpu_memory)
             self._keep_sample()  # a short run may end between two looks
         elif "outcome" in message:

@@ -25,12 +25,16 @@ class MemoryMeter:
         self._told = 0
 
     def grown(self) -> dict[str, int] | None:
-        """`memory` and on a GPU `gpu_memory`, or None while the cost is about what was told last."""
+        """`memory`, `shared` and on a GPU `gpu_memory`, or None while the cost is about what was told last.
+
+        `shared` is what of this process's RSS it does not cost: its RSS less that is what it costs at a moment.
+        """
         cost = self.peak()
         if self._told and cost <= self._told * _STEP:
             return None
         self._told = cost
-        told = {"memory": cost + self._copied()}
+        copied = self._copied()
+        told = {"memory": cost + copied, "shared": self._base - copied}
         if self._on_gpu:
             told["gpu_memory"] = torch.cuda.max_memory_reserved()
         return told

@@ -1,7 +1,7 @@
 """A worker: the process that trains a model, or a group of them. It reports over its socket, ends with its runner.
 
-To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "gpu_memory": bytes}` (its own cost),
-`{"beats": n}` while training goes forward, `{"left": index}` of a model that left its group early, `{"result": …}` of
+To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
+cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that left its group early, `{"result": …}` of
 an inspection, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`,
 `let_go` (with the `index` of a model of its group), and `where` (answered with `{"where": stack}`).
 """
