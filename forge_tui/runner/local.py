@@ -104,7 +104,6 @@ class LocalLauncher:
         log: Path,
         on_message: Callable[[Worker, dict[str, Any]], None],
         on_exit: Callable[[Worker], None],
-        options: dict[str, Any] | None = None,
     ) -> Worker:
         """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`, its output appended to `log`."""
         if self._server is None:
@@ -118,7 +117,6 @@ class LocalLauncher:
             "id": worker.id,
             "kind": kind,
             "jobs": [job.to_record() for job in jobs],
-            "options": options or {},
             "title": f"forge-tui: {in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
             "nice": self._nice,
         }

@@ -11,8 +11,8 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -22,14 +22,17 @@ from setproctitle import setproctitle
 
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.progress.phases import RunState
-from forge_tui.resources.hardware import detect
-from forge_tui.resources.policy import GIB, require_room_for_one
+from forge_tui.resources.hardware import SystemResources, detect
+from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
-from forge_tui.runner import planner, prepare
+from forge_tui.runner import groups, planner, prepare
 from forge_tui.runner.finishing import run_on_finish
+from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.remembered import Remembered
 from forge_tui.runner.request import Reply, Request
+from forge_tui.runner.settling import Settled, settle
 from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, refuse_earlier, supervise
 from forge_tui.runner.turn import predecessor
 from forge_tui.runs.claims import Claims
@@ -42,6 +45,9 @@ from forge_tui.training.wire import receive_message, send_message
 
 _FLUSH_SECONDS = 5.0
 _TRIES = 20
+# With more of the CPUs in others' use, a measurement is good for this run only.
+_QUIET_PERCENT = 15.0
+_STDERR = Path("/dev/stderr")
 
 
 class _Interrupted(ForgeError):
@@ -116,7 +122,8 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
     launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice)))
-    plan, _found = _plan(request, directory, settings, launcher, selector, log, earlier)
+    with _look(request, directory, settings, launcher, selector, log, earlier) as look:
+        plan = _plan(settings, look, earlier)
     selector.unregister(channel)
     opened = open_new(request, directory, settings, plan, log) if earlier is None else earlier.reopen(plan)
     opened.attach(launcher, selector)
@@ -125,7 +132,7 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
 
 
 def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
-    """Try everything a start would, and touch nothing."""
+    """Try everything a start would but measuring, and touch nothing."""
     settings = _settings(request)
     directory = RunDirectory(Path(request.directory or request.working_directory))
     if request.directory is not None and os.path.lexists(directory.path):
@@ -134,39 +141,31 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
         if request.previous == "refuse":
             refuse_earlier(directory)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    stack.callback(os.close, nothing)
-    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, 0)))
-    plan, found = _plan(request, directory, settings, launcher, selector, Path("/dev/stderr"), None)
-    return Reply(status="checked", found=found, limit=asdict(plan.limit))
+    launcher = _launcher_without_a_run(selector, stack, 0)
+    with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
+        return Reply(status="checked", found=look.found, limit=asdict(look.limit))
 
 
 def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
     """Measure the ways to carry out the run, and touch nothing."""
     settings = _settings(request)
     directory = RunDirectory(Path(request.directory or request.working_directory))
+    begun = psutil.Process().create_time()
+    launcher = _launcher_without_a_run(selector, stack, _nice(settings))
+    with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
+        startup = time.time() - begun  # a run begins with a worker that loads the data and answers, too
+        ways = planner.candidates(settings, look.resources, look.others)
+        found = planner.measure(ways, look.ask, planner.SECONDS)
+        look.remembered(settings).keep(found)
+        plan = planner.choose(planner.estimate(settings, found, startup), time.time() - begun)
+    return Reply(status="planned", plan=plan.to_record())
+
+
+def _launcher_without_a_run(selector: selectors.BaseSelector, stack: contextlib.ExitStack, nice: int) -> LocalLauncher:
+    """Its workers hold no run's lock."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     stack.callback(os.close, nothing)
-    nice = _nice(settings)
-    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice)))
-    launcher.start()
-    resources = detect(settings=settings.resources)
-    inspector = prepare.Inspector(launcher, selector)
-    job = _job(request.working_directory, directory, settings, 1, prepare.choose_device(settings, resources))
-    begun = psutil.Process().create_time()
-    startup: list[float] = []
-
-    def measure(ways: Sequence[tuple[int, int]], workers: int) -> list[dict[str, Any]]:
-        memory = resources.available_memory_gb * GIB
-        answers = inspector.measure(job, ways, Path("/dev/stderr"), workers, memory, planner.SECONDS)
-        if not startup:  # a run begins with a worker that loads the data and answers, too
-            startup.append(time.time() - begun - answers[0]["seconds"] + answers[0]["load_seconds"])
-        return answers
-
-    ways = planner.candidates(settings, resources, Neighbours(Claims(directory), 1).taken())
-    found = planner.measure(ways, measure)
-    plan = planner.choose(planner.estimate(settings, found, startup[0]), time.time() - begun)
-    return Reply(status="planned", plan=plan.to_record())
+    return stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice)))
 
 
 def take_directory(request: Request, stack: contextlib.ExitStack) -> tuple[RunDirectory, RunLock, contextlib.ExitStack]:
@@ -227,7 +226,35 @@ def _settings(request: Request) -> Settings:
     return from_plain(request.settings)
 
 
-def _plan(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Look:
+    """What is known before the first step: the machine, the rules' limit, what a worker found out; and who measures."""
+
+    resources: SystemResources
+    others: OtherRuns
+    limit: WorkerLimit
+    job: Job
+    found: dict[str, Any]
+    inspector: Inspector
+
+    def ask(self, ways: Sequence[tuple[int, int]], workers: int, seconds: float) -> list[dict[str, Any]]:
+        """What so many workers measure at once in the memory that is available."""
+        return self.inspector.measure(ways, workers, seconds, self.resources.available_memory_gb * GIB)
+
+    def remembered(self, settings: Settings) -> Remembered:
+        """What was measured of this configuration before."""
+        busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
+        return Remembered(settings, self.found, self.resources, self.job.device, quiet=not busy)
+
+    @property
+    def workers(self) -> int:
+        """How many may measure at once: as many as will train, or as there is room for."""
+        room = self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"])
+        return max(1, min(self.limit.workers, int(room)))
+
+
+@contextlib.contextmanager
+def _look(
     request: Request,
     directory: RunDirectory,
     settings: Settings,
@@ -235,45 +262,39 @@ def _plan(
     selector: selectors.BaseSelector,
     log: Path,
     earlier: Earlier | None,
-) -> tuple[prepare.Plan, dict[str, Any]]:
+) -> Iterator[_Look]:
+    """Look at the machine, the data and the model. Raises what a start is refused with."""
     launcher.start()  # imports torch while the resources are looked at
     resources = detect(settings=settings.resources)
-    limit = prepare.allowed_workers(settings, resources, Neighbours(Claims(directory), 1).taken())
-    device = prepare.choose_device(settings, resources)
-    candidates = prepare.thread_candidates(settings, limit) if earlier is None else [earlier.info.threads]
-    working_directory = request.working_directory if earlier is None else earlier.info.working_directory
-    job = _job(
-        working_directory, directory, settings, candidates[0], device if earlier is None else earlier.info.device
+    others = Neighbours(Claims(directory), 1).taken()
+    limit = prepare.allowed_workers(settings, resources, others)
+    if earlier is None:
+        threads, device = planner.thread_counts(settings, limit)[0], prepare.choose_device(settings, resources)
+        job = _job(request.working_directory, directory, settings, threads, device)
+    else:
+        info = earlier.info
+        job = _job(info.working_directory, directory, settings, info.threads, info.device)
+    with Inspector(launcher, selector, job, log) as inspector:
+        found = inspector.inspect()
+        require_room_for_one(int(found["estimated_bytes"]), resources)
+        yield _Look(resources=resources, others=others, limit=limit, job=job, found=found, inspector=inspector)
+
+
+def _plan(settings: Settings, look: _Look, earlier: Earlier | None) -> prepare.Plan:
+    if earlier is None:
+        chosen = settle(settings, look.limit, look.workers, look.ask, look.remembered(settings))
+    else:
+        kept = f"{earlier.info.threads} thread{'s' if earlier.info.threads > 1 else ''} a worker, as before"
+        chosen = Settled(earlier.info.threads, groups.width(settings), (("threads", kept),))
+    return prepare.Plan(
+        limit=look.limit,
+        resources=look.resources,
+        threads=chosen.threads,
+        fuse=chosen.fuse,
+        reasons=chosen.reasons,
+        job=look.job,
+        memory_estimate=chosen.worker_bytes or int(look.found["worker_bytes"]),
     )
-    grouped = prepare.group_candidates(settings, limit) if earlier is None else []
-    inspector = prepare.Inspector(launcher, selector)
-    found = inspector.inspect(job, candidates, log)
-    require_room_for_one(int(found["estimated_bytes"]), resources)
-    threads, reason = prepare.choose_threads(candidates, found)
-    rates: dict[int, float] = {}
-    sizes: dict[int, int] = {}
-    memory = resources.available_memory_gb * GIB
-    if grouped:
-        rates, sizes = prepare.measure_groups(
-            settings,
-            limit,
-            grouped,
-            lambda ways, workers: inspector.measure(job, ways, log, workers, memory, prepare.GROUP_SECONDS),
-            epoch_samples=found["train_samples"],
-            threads=threads,
-        )
-    fuse, fuse_reason = prepare.choose_group(settings, limit, rates)
-    plan = prepare.Plan(
-        limit=limit,
-        resources=resources,
-        threads=threads,
-        threads_reason=reason,
-        fuse=fuse,
-        fuse_reason=fuse_reason,
-        job=job,
-        memory_estimate=sizes.get(fuse, int(found["worker_bytes"])),
-    )
-    return plan, found
 
 
 def _job(working_directory: str, directory: RunDirectory, settings: Settings, threads: int, device: str) -> Job:

@@ -8,14 +8,13 @@ given to workers as they become free, as the scheduler does.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from forge_tui.errors import ResourceError
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import OtherRuns, capacity, threads_allowed, worker_limit
-from forge_tui.runner.prepare import Measure, doubled, group_sizes
+from forge_tui.resources.policy import OtherRuns, WorkerLimit, capacity, threads_allowed, worker_limit
 from forge_tui.settings.schema import Settings
 
 SECONDS = 0.3
@@ -23,7 +22,8 @@ SECONDS = 0.3
 
 _OF_A_WORKER = ("load_seconds", "save_seconds")
 
-_WORTH_IT = 1.03
+_LARGEST_GROUP = 64
+_WORTH_IT = 1.05
 """A way with more of anything (workers, models together, threads) has to be so much sooner done."""
 
 
@@ -35,6 +35,15 @@ class Way:
     workers: int
     models: int
     threads: int
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict; `Way.from_record` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Way:
+        """The way that `to_record` wrote; other entries are left alone."""
+        return cls(str(record["mode"]), int(record["workers"]), int(record["models"]), int(record["threads"]))
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -51,6 +60,13 @@ class Way:
         if self.mode == "series":
             return f"--mode series --threads {self.threads}"
         return f"--mode parallel --workers {self.workers} --fuse {self.models} --threads {self.threads}"
+
+
+Ask = Callable[[Sequence[tuple[int, int]], int, float], list[dict[str, Any]]]
+"""What so many workers at once measure of (models, threads), each for so many seconds: their `probe.Measurement`s."""
+
+Found = dict[Way, list[dict[str, Any]]]
+"""What each worker of a way told: a `probe.Measured`, with what its `Measurement` tells of all ways."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +86,7 @@ class Estimate:
     def from_record(cls, record: dict[str, Any]) -> Estimate:
         """The estimate that `to_record` wrote."""
         rest = {name: record[name] for name in ("seconds", "steps_per_second", "memory")}
-        return cls(way=Way(**record["way"]), **rest)
+        return cls(way=Way.from_record(record["way"]), **rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +133,36 @@ def candidates(settings: Settings, resources: SystemResources, others: OtherRuns
     return ways
 
 
-def measure(ways: Sequence[Way], ask: Measure) -> dict[Way, list[dict[str, Any]]]:
-    """What each worker of a way found, as many measuring at once as the way has; those that fit into memory.
+def thread_counts(settings: Settings, limit: WorkerLimit) -> list[int]:
+    """The thread counts worth measuring for a worker of the run: 1, 2, 4, … up to what the rules allow it."""
+    if settings.resources.threads != "auto":
+        return [settings.resources.threads]
+    return doubled(limit.threads_allowed)
 
-    The records are those of `training.probe.Measured`, with what its `Measurement` tells of all ways.
-    """
-    found: dict[Way, list[dict[str, Any]]] = {}
+
+def doubled(most: int) -> list[int]:
+    """1, 2, 4, … and `most`."""
+    counts = [1]
+    while counts[-1] * 2 <= most:
+        counts.append(counts[-1] * 2)
+    return counts if counts[-1] >= most else [*counts, most]
+
+
+def group_sizes(models: int, workers: int) -> list[int]:
+    """Group sizes that keep all workers busy to the end: a worker's share of the models, its half, its quarter …, 1."""
+    share = -(-models // workers)
+    rounds = [1]
+    while rounds[-1] < share:
+        rounds.append(rounds[-1] * 2)
+    return sorted({size for size in (-(-share // parts) for parts in rounds) if size <= _LARGEST_GROUP})
+
+
+def measure(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
+    """Have the ways measured, as many workers at once as each has; those that do not fit into memory are left out."""
+    found: Found = {}
     for workers in sorted({way.workers for way in ways}):
         alike = [way for way in ways if way.workers == workers]
-        answers = ask([(way.models, way.threads) for way in alike], workers)
+        answers = ask([(way.models, way.threads) for way in alike], workers, seconds)
         for number, way in enumerate(alike):
             if not all(answer["ways"][number]["steps_per_second"] for answer in answers):
                 continue
@@ -136,9 +173,7 @@ def measure(ways: Sequence[Way], ask: Measure) -> dict[Way, list[dict[str, Any]]
     return found
 
 
-def estimate(
-    settings: Settings, found: dict[Way, list[dict[str, Any]]], startup_seconds: float
-) -> tuple[Estimate, ...]:
+def estimate(settings: Settings, found: Found, startup_seconds: float) -> tuple[Estimate, ...]:
     """The whole run in each way, the soonest first."""
     made = []
     for way, answers in found.items():
@@ -172,7 +207,7 @@ def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
     return RunPlan((best, *(one for one in estimates if one is not best)), reason, measured_seconds)
 
 
-def _makespan(settings: Settings, way: Way, found: dict[Way, list[dict[str, Any]]]) -> float:
+def _makespan(settings: Settings, way: Way, found: Found) -> float:
     """Seconds until the last group is done: each goes to the worker that is free first."""
     whole, rest = divmod(settings.run.models, way.models)
     groups = [_group_seconds(settings, way, way.models, found)] * whole
@@ -184,7 +219,7 @@ def _makespan(settings: Settings, way: Way, found: dict[Way, list[dict[str, Any]
     return max(free)
 
 
-def _group_seconds(settings: Settings, way: Way, models: int, found: dict[Way, list[dict[str, Any]]]) -> float:
+def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> float:
     """What a worker takes for a group; one smaller than measured is taken from the next smaller one measured."""
     measured = [
         other

@@ -267,9 +267,8 @@ def _tell_the_plan(journal: Journal, plan: Plan, limit: WorkerLimit, problem: st
         journal.warn("limit", warning)
     if problem is not None:
         journal.warn("other_runs", f"{problem}; this run cannot see your other runs, and they cannot see it")
-    journal.decide("threads", plan.threads_reason)
-    if plan.fuse_reason is not None:
-        journal.decide("group", plan.fuse_reason)
+    for kind, reason in plan.reasons:
+        journal.decide(kind, reason)
 
 
 def _register(journal: Journal) -> None:

@@ -9,7 +9,7 @@ What a worker leaves behind (a process that user code forked) is ended with it; 
 ended with the server. Only a worker keeps the run's lock: the second argument is its descriptor.
 
 Protocol, over the socket whose number is the first argument: the runner sends
-`{"id", "kind", "jobs", "options", "title", "nice"}` with two descriptors (the worker's own socket and its log); the
+`{"id", "kind", "jobs", "title", "nice"}` with two descriptors (the worker's own socket and its log); the
 server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal).
 It ends when the runner closes its side, and every worker ends with it.
 """

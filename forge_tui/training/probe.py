@@ -1,4 +1,4 @@
-"""Before a run: what data and model look like, what one model will need, and how many threads suit it."""
+"""Before a run: what data and model look like, what a worker will need, and how fast each way to train goes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from forge_tui.training.models.network import count_parameters
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState
 
-_WARM_UP_STEPS = 3
 _TURNS = 3
 _KEPT_BYTES = 64 << 20
 
@@ -46,51 +45,6 @@ class Inspection:
     worker_bytes: int
 
 
-def inspect(job: Job) -> Inspection:
-    """Read the data and build the model once. Raises `DataError` and `SettingsError` as training would."""
-    meter = MemoryMeter(job.device)
-    settings, dataset = _load(job)
-    held, peak = meter.now(), meter.peak()
-    state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
-    parameters = count_parameters(state.network)
-    parallel = settings.training.training_mode == "parallel"
-    fuse = settings.engine.fuse if settings.engine.fuse != "auto" else 1
-    members = min(fuse, settings.run.models) if parallel else 1
-
-    def expected(models: int) -> int:
-        return estimate(settings.training, dataset, state.network, held=held, peak=peak, members=models)
-
-    known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
-    return Inspection(
-        parameters=parameters,
-        train_samples=dataset.train_samples,
-        validation_samples=dataset.validation_samples,
-        features=dataset.inputs.features,
-        classes=None if known is None else len(known),
-        task=dataset.task.value,
-        estimated_bytes=expected(1),
-        worker_bytes=expected(members),
-    )
-
-
-def measure_threads(job: Job, candidates: Sequence[int], seconds: float) -> dict[int, float]:
-    """Steps per second with each number of threads, each measured for about `seconds`, in turns of two halves.
-
-    Trains a model that is thrown away. The process is left with the last candidate's thread count.
-    """
-    settings, dataset = _load(job)
-    state = SingleState(settings.training, dataset, job.seed, torch.device(job.device))
-    data = PlacedData(dataset, state.network, settings.training.batch_size, state.loss_sum.device)
-
-    best = dict.fromkeys(candidates, 0.0)
-    for _ in range(2):  # in turns, so that a moment's load of the machine does not hit one candidate only
-        for threads in candidates:
-            torch.set_num_threads(threads)
-            _steps_per_second(state, data, [job.seed], seconds, most=_WARM_UP_STEPS)
-            best[threads] = max(best[threads], _steps_per_second(state, data, [job.seed], seconds / 2))
-    return best
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """What `models` trained together in one worker with `threads` came to.
@@ -109,7 +63,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """The ways measured, in the order asked for; steps of an epoch; seconds that loading took, and all of it.
+    """The ways measured, in the order asked for; steps of an epoch; seconds that loading the data took.
 
     `save_seconds` is what a checkpoint of one model takes.
     """
@@ -118,51 +72,82 @@ class Measurement:
     epoch_steps: int
     load_seconds: float
     save_seconds: float
-    seconds: float
 
 
-def measure_ways(job: Job, ways: Sequence[tuple[int, int]], seconds: float, most_bytes: float) -> Measurement:
-    """Train (models, threads) for about `seconds` each, in several turns; the models are thrown away.
+class Probe:
+    """One look at a run's data and model; it loads them once. Raises `DataError`, `SettingsError` as training would."""
 
-    A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
+    def __init__(self, job: Job) -> None:
+        begun = time.perf_counter()
+        meter = MemoryMeter(job.device)
+        torch.set_flush_denormal(True)
+        self._seed, self._device = job.seed, torch.device(job.device)
+        self._settings = from_plain(job.settings)
+        self._dataset = load_dataset(self._settings, Path(job.working_directory))
+        self._held, self._peak = meter.now(), meter.peak()
+        self._load_seconds = time.perf_counter() - begun
+        self._single = SingleState(self._settings.training, self._dataset, job.seed, self._device)
 
-    The best turn counts: what disturbs a measurement only ever makes it slower. Turns last a fixed time, so that
-    workers that are asked the same at once stay at the same way, and disturb each other as they will in the run.
-    """
-    begun = time.perf_counter()
-    meter = MemoryMeter(job.device)
-    torch.set_flush_denormal(True)
-    settings, dataset = _load(job)
-    held, peak = meter.now(), meter.peak()
-    loaded = time.perf_counter() - begun
-    device, training = torch.device(job.device), settings.training
-    single = SingleState(training, dataset, job.seed, device)
-    sizes = {
-        models: estimate(training, dataset, single.network, held=held, peak=peak, members=models) for models, _ in ways
-    }
-    candidates = [_Candidate(settings, dataset, job.seed, device, models, threads) for models, threads in ways]
-    tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
-    for _ in range(_TURNS):
-        for candidate in tried:
-            candidate.take_turn(seconds / _TURNS)
-    measured = [
-        Measured(
-            models=candidate.models,
-            threads=candidate.threads,
-            steps_per_second=candidate.best,
-            validation_seconds=candidate.validation_seconds() if candidate in tried else 0.0,
-            state_seconds=candidate.state_seconds,
-            worker_bytes=sizes[candidate.models],
+    def inspect(self) -> Inspection:
+        """What data and model look like, and what a worker will take."""
+        settings, dataset = self._settings, self._dataset
+        parallel = settings.training.training_mode == "parallel"
+        fuse = settings.engine.fuse if settings.engine.fuse != "auto" else 1
+        known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
+        return Inspection(
+            parameters=count_parameters(self._single.network),
+            train_samples=dataset.train_samples,
+            validation_samples=dataset.validation_samples,
+            features=dataset.inputs.features,
+            classes=None if known is None else len(known),
+            task=dataset.task.value,
+            estimated_bytes=self._bytes(1),
+            worker_bytes=self._bytes(min(fuse, settings.run.models) if parallel else 1),
         )
-        for candidate in candidates
-    ]
-    return Measurement(
-        ways=measured,
-        epoch_steps=-(-dataset.train_samples // training.batch_size),
-        load_seconds=loaded,
-        save_seconds=_save_seconds(single),
-        seconds=time.perf_counter() - begun,
-    )
+
+    def measure(self, ways: Sequence[tuple[int, int]], seconds: float, most_bytes: float) -> Measurement:
+        """Train (models, threads) for about `seconds` each, in several turns; the models are thrown away.
+
+        A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
+
+        The best turn counts: what disturbs a measurement only ever makes it slower. Turns last a fixed time, so that
+        workers that are asked the same at once stay at the same way, and disturb each other as they will in the run.
+        The process is left with the last way's thread count.
+        """
+        training = self._settings.training
+        sizes = {models: self._bytes(models) for models, _ in ways}
+        candidates = [
+            _Candidate(self._settings, self._dataset, self._seed, self._device, models, threads)
+            for models, threads in ways
+        ]
+        tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
+        for _ in range(_TURNS):
+            for candidate in tried:
+                candidate.take_turn(seconds / _TURNS)
+        measured = [
+            Measured(
+                models=candidate.models,
+                threads=candidate.threads,
+                steps_per_second=candidate.best,
+                validation_seconds=candidate.validation_seconds() if candidate in tried else 0.0,
+                state_seconds=candidate.state_seconds,
+                worker_bytes=sizes[candidate.models],
+            )
+            for candidate in candidates
+        ]
+        return Measurement(
+            ways=measured,
+            epoch_steps=-(-self._dataset.train_samples // training.batch_size),
+            load_seconds=self._load_seconds,
+            save_seconds=_save_seconds(self._single),
+        )
+
+    def _bytes(self, models: int) -> int:
+        """What a worker takes that trains so many together."""
+        return estimate(
+            self._settings.training, self._dataset, self._single.network, held=self._held, peak=self._peak,
+            members=models,
+        )  # fmt: skip
 
 
 class _Candidate:
@@ -219,10 +204,8 @@ def _state(settings: Settings, dataset: Dataset, seeds: Sequence[int], device: t
     return SingleState(settings.training, dataset, seeds[0], device)
 
 
-def _steps_per_second(
-    state: TrainingState, data: PlacedData, seeds: Sequence[int], limit: float, most: int | None = None
-) -> float:
-    """Train for `limit` seconds, or `most` steps."""
+def _steps_per_second(state: TrainingState, data: PlacedData, seeds: Sequence[int], limit: float) -> float:
+    """Train for `limit` seconds, one step at least."""
     done, epoch, begun = 0, 0, time.perf_counter()
     while True:
         state.epoch, state.step_in_epoch = epoch, 0
@@ -232,10 +215,5 @@ def _steps_per_second(
             state.update()
             done += 1
             spent = time.perf_counter() - begun
-            if spent >= limit or done == most:
+            if spent >= limit:
                 return done / spent
-
-
-def _load(job: Job) -> tuple[Settings, Dataset]:
-    settings = from_plain(job.settings)
-    return settings, load_dataset(settings, Path(job.working_directory))

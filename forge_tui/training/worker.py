@@ -1,9 +1,12 @@
 """A worker: the process that trains a model, or a group of them. It reports over its socket, ends with its runner.
 
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
-cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that left its group early, `{"result": …}` of
-an inspection, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`,
+cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
+left its group early, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`,
 `let_go` (with the `index` of a model of its group), and `where` (answered with `{"where": stack}`).
+
+One that inspects answers `inspect` and `measure` (with `ways`, `seconds`, `most_bytes`; see `training.probe`) with
+`{"result": …}`, or with `{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from forge_tui.errors import ForgeError
@@ -46,8 +52,8 @@ class Channel:
         except OSError:
             os._exit(1)
 
-    def listen(self, control: Control, parent: int) -> None:
-        """Take commands until the runner or the fork server is gone, then end the process at once."""
+    def listen(self, control: Control, take: Callable[[dict[str, Any]], None], parent: int) -> None:
+        """Have `take` take commands until the runner or the fork server is gone, then end the process at once."""
         buffer = LineBuffer()
         told, told_at = 0, time.monotonic()
         while True:
@@ -66,32 +72,36 @@ class Channel:
             if not data:
                 os._exit(1)
             for message in buffer.feed(data):
-                match message["command"]:
-                    case "stop":
-                        control.request_stop()
-                    case "pause":
-                        control.pause()
-                    case "continue":
-                        control.unpause()
-                    case "let_go":
-                        control.let_go(message["index"])
-                    case "where":
-                        self.send({"where": _main_stack()})
+                take(message)
 
 
 def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
     """Do what `request` asks and return the exit status."""
     import torch
 
-    channel, control = Channel(sock), Control()
+    channel, control, asked = Channel(sock), Control(), SimpleQueue[dict[str, Any]]()
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: control.request_stop())
-    threading.Thread(target=channel.listen, args=(control, parent), name="listen", daemon=True).start()
+    inspects = request["kind"] == "inspect"
+    take = asked.put if inspects else partial(_obey, channel, control)
+    threading.Thread(target=channel.listen, args=(control, take, parent), name="listen", daemon=True).start()
     jobs = [Job.from_record(record) for record in request["jobs"]]
     torch.set_num_threads(jobs[0].threads)
-    if request["kind"] == "inspect":
-        return _inspect(channel, jobs[0], request["options"])
-    return _train(channel, jobs, control)
+    return _inspect(channel, jobs[0], asked) if inspects else _train(channel, jobs, control)
+
+
+def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
+    match message["command"]:
+        case "stop":
+            control.request_stop()
+        case "pause":
+            control.pause()
+        case "continue":
+            control.unpause()
+        case "let_go":
+            control.let_go(message["index"])
+        case "where":
+            channel.send({"where": _main_stack()})
 
 
 def _main_stack() -> str:
@@ -132,21 +142,19 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
     return 0
 
 
-def _inspect(channel: Channel, job: Job, options: dict[str, Any]) -> int:
-    from forge_tui.training import probe
+def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> int:
+    from forge_tui.training.probe import Inspection, Measurement, Probe
 
     try:
-        if "ways" in options:
-            ways = [(models, threads) for models, threads in options["ways"]]
-            measurement = probe.measure_ways(job, ways, options["seconds"], options["most_bytes"])
-            channel.send({"result": dataclasses.asdict(measurement)})
-            return 0
-        result: dict[str, Any] = dataclasses.asdict(probe.inspect(job))
-        candidates = options["thread_candidates"]
-        if len(candidates) > 1:
-            measured = probe.measure_threads(job, candidates, options["seconds"])
-            result["steps_per_second"] = {str(threads): rate for threads, rate in measured.items()}
-        channel.send({"result": result})
+        probe = Probe(job)
+        while (question := asked.get())["command"] != "stop":
+            result: Inspection | Measurement
+            if question["command"] == "inspect":
+                result = probe.inspect()
+            else:
+                ways = [(models, threads) for models, threads in question["ways"]]
+                result = probe.measure(ways, question["seconds"], question["most_bytes"])
+            channel.send({"result": dataclasses.asdict(result)})
     except ForgeError as error:
         channel.send({"refused": str(error), "exit_status": error.exit_status})
         return 1

@@ -35,8 +35,8 @@ class Watched:
     def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
         self._launcher, self._selector = launcher, selector
 
-    def run(self, kind: str, jobs: Sequence[Job], log: Path) -> tuple[list[dict[str, Any]], int]:
-        """A worker's messages, and the most of its pages that were its own (bytes)."""
+    def run(self, kind: str, jobs: Sequence[Job], log: Path, *commands: str) -> tuple[list[dict[str, Any]], int]:
+        """A worker's messages, and the most of its pages that were its own (bytes); it is sent `commands` at once."""
         messages: list[dict[str, Any]] = []
         own = [0]
         ended: list[Worker] = []
@@ -45,9 +45,9 @@ class Watched:
             messages.append(message)
             own.append(private_bytes(worker.pid))
 
-        started = self._launcher.spawn(
-            kind, jobs, log, on_message, ended.append, {"thread_candidates": [1], "seconds": 0.1}
-        )
+        started = self._launcher.spawn(kind, jobs, log, on_message, ended.append)
+        for command in commands:
+            started.send({"command": command})
         while not ended:
             for key, _ in self._selector.select(0.005):  # often: the making of the data is a short peak
                 key.data()
@@ -97,7 +97,7 @@ def test_measured_cost_is_right_and_the_estimate_within_reason(
         )
         for index in range(1, fuse + 1)
     ]  # fmt: skip
-    (found,), _own = workers.run("inspect", jobs[:1], tmp_path / "log")
+    (found,), _own = workers.run("inspect", jobs[:1], tmp_path / "log", "inspect", "stop")
     estimated = found["result"]["worker_bytes"]
     messages, own = workers.run("train", jobs, tmp_path / "log")
     told = max(message["memory"] for message in messages if "memory" in message)

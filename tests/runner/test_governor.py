@@ -281,7 +281,7 @@ def test_memory_that_running_workers_are_about_to_take_again_is_not_room() -> No
     """Between two steps they hold little: what is available then is theirs in the next moment."""
     one = governor(requested=8)
     one.measured(10 * GIB)
-    # Of 34 GB less the reserve of 3.2 two workers at their low point take 2 × 10.5 again (10 GB and the margin, less 1).
+    # Of 34 GB less the reserve of 3.2 two workers at their low point take 2 × 10.5 again (10 and a margin, less 1).
     told = one.hold(machine_state(available=34.0), [Load(1, 10 * GIB, held=GIB), Load(2, 10 * GIB, held=GIB)])
     assert told is not None
     assert told.endswith("and 9.80 GB of memory are left for it")

@@ -81,12 +81,13 @@ def test_one_model_has_only_threads_to_choose() -> None:
 def test_ways_of_as_many_workers_are_measured_at_once_and_told_apart() -> None:
     asked: list[tuple[list[tuple[int, int]], int]] = []
 
-    def ask(ways: Sequence[tuple[int, int]], workers: int) -> list[dict[str, Any]]:
+    def ask(ways: Sequence[tuple[int, int]], workers: int, seconds: float) -> list[dict[str, Any]]:
         asked.append((list(ways), workers))
+        assert seconds == 0.3
         each = [{"steps_per_second": 10.0 * models} for models, _ in ways]
         return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5, "save_seconds": 0.0}] * workers
 
-    told = measure([SERIES, PAIR, SIXES], ask)
+    told = measure([SERIES, PAIR, SIXES], ask, 0.3)
     assert asked == [([(1, 1)], 1), ([(1, 1), (6, 1)], 2)]
     assert [one["steps_per_second"] for one in told[SIXES]] == [60.0, 60.0]
     assert told[SERIES][0]["epoch_steps"] == 20
@@ -131,11 +132,11 @@ def test_the_soonest_way_is_best_and_of_equals_the_smallest() -> None:
 
 
 def test_what_does_not_fit_into_memory_is_not_measured_and_not_taken() -> None:
-    def ask(ways: Sequence[tuple[int, int]], workers: int) -> list[dict[str, Any]]:
+    def ask(ways: Sequence[tuple[int, int]], workers: int, _seconds: float) -> list[dict[str, Any]]:
         each = [{"steps_per_second": 10.0 if models == 1 else 0.0} for models, _ in ways]
         return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5, "save_seconds": 0.0}] * workers
 
-    assert list(measure([SERIES, PAIR, SIXES], ask)) == [SERIES, PAIR]
+    assert list(measure([SERIES, PAIR, SIXES], ask, 0.3)) == [SERIES, PAIR]
     with pytest.raises(ResourceError, match="not memory enough"):
         choose((), 1.0)
 

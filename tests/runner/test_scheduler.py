@@ -311,7 +311,7 @@ def test_a_signal_without_a_name_is_told_by_its_number(stage: Stage) -> None:
 
 def test_why_no_further_worker_starts_is_told_once_though_the_figures_change(tmp_path: Path) -> None:
     with Stage(tmp_path, models=3, requested=3, resources=machine_state(available=60.0)) as stage:
-        stage.turn(*[actor.says(memory=25 * 2**30) for actor in stage.actors])
+        stage.turn(*[actor.says(memory=25 * 2**30, shared=0) for actor in stage.actors])
         stage.machine.see(machine_state(available=10.0))
         stage.turn(*stage.actor(3).completes())
         stage.turn(*stage.actor(2).fails())

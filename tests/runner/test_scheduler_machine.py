@@ -112,7 +112,9 @@ class SchedulerMachine(RuleBasedStateMachine):
         elif actor.phase is M.PAUSED or is_held(told):
             self.hold_or_go_on(actor, told)
         elif actor.epoch < self.stage.epochs - 1:
-            self.stage.turn(*actor.trains(), *(actor.saves() if actor.epoch % 2 else []), actor.says(memory=2**30))
+            self.stage.turn(
+                *actor.trains(), *(actor.saves() if actor.epoch % 2 else []), actor.says(memory=2**30, shared=0)
+            )
 
     def hold_or_go_on(self, actor: Actor, told: list[str]) -> None:
         if is_held(told) and actor.phase is M.TRAINING:

@@ -19,7 +19,7 @@ class Supervised(Stage):
         resources = self.machine.latest.resources
         plan = Plan(
             limit=allowed_workers(self.settings, resources, OtherRuns()), resources=resources, threads=1,
-            threads_reason="", fuse=1, fuse_reason=None, job=self.base_job, memory_estimate=1,
+            fuse=1, reasons=(), job=self.base_job, memory_estimate=1,
         )  # fmt: skip
         opened = supervise.Opened(self.directory, self.settings, plan, self.store, self.journal)
         opened.attach(self.launcher, self._selector)

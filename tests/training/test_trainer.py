@@ -22,12 +22,12 @@ from forge_tui.progress.events import (
     to_record,
 )
 from forge_tui.settings.schema import TrainingConfig, from_plain
-from forge_tui.training import probe
 from forge_tui.training.data import load_dataset
 from forge_tui.training.export import load_model
 from forge_tui.training.failures import Diverged
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Task, validate
+from forge_tui.training.probe import Probe
 from forge_tui.training.trainer import Trainer
 
 
@@ -240,17 +240,27 @@ def test_load_model_refuses_what_is_damaged(make_job: Any, train: Any) -> None:
 
 def test_probe_tells_what_training_would_find(make_job: Any, train: Any) -> None:
     job = make_job()
-    probe.inspect(job)  # what the first look imports is no part of a model's memory
-    found = probe.inspect(job)
+    Probe(job)  # what the first look imports is no part of a model's memory
+    found = Probe(job).inspect()
     started = next(event for event in train(job)[1] if isinstance(event, ModelStarted))
     assert found.parameters == started.parameters
     assert (found.train_samples, found.validation_samples) == (99, 11)
     assert (found.features, found.classes, found.task) == (12, 4, "classification")
-    larger = probe.inspect(make_job(training={"model_size": 1_000_000}))
+    larger = Probe(make_job(training={"model_size": 1_000_000})).inspect()
     assert larger.estimated_bytes - found.estimated_bytes > 4 * 4 * 998_000
-    assert all(rate > 0 for rate in probe.measure_threads(job, [1], 0.02).values())
     with pytest.raises(DataError, match="no such file"):
-        probe.inspect(make_job(training={"dataset": "absent.csv"}))
+        Probe(make_job(training={"dataset": "absent.csv"}))
+
+
+def test_ways_are_measured_with_real_training(make_job: Any) -> None:
+    measured = Probe(make_job()).measure([(1, 1), (3, 1), (64, 1)], 0.02, most_bytes=float("inf"))
+    assert [(way.models, way.threads) for way in measured.ways] == [(1, 1), (3, 1), (64, 1)]
+    assert all(way.steps_per_second > 0 for way in measured.ways)
+    assert measured.ways[0].worker_bytes < measured.ways[1].worker_bytes < measured.ways[2].worker_bytes
+    assert measured.save_seconds > 0
+    room = measured.ways[1].worker_bytes
+    tried = Probe(make_job()).measure([(1, 1), (64, 1)], 0.02, most_bytes=room)
+    assert [way.steps_per_second > 0 for way in tried.ways] == [True, False]
 
 
 def test_what_an_attempt_that_was_killed_while_writing_left_is_removed(make_job: Any, train: Any) -> None:

@@ -1,0 +1,96 @@
+"""Workers that read the data, build the model and measure, before the first step and for `forge-tui plan`."""
+
+from __future__ import annotations
+
+import selectors
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
+from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.runner.prepare import ending
+from forge_tui.training.job import Job
+
+_REFUSALS = {3: ResourceError, 4: RunDirectoryError}
+
+
+class Inspector:
+    """Asks such workers and waits for their answers; each loads the data once. Close it: they hold memory.
+
+    Every question raises what a worker refused with (`UsageError`, `ResourceError` or `RunDirectoryError`, with the
+    reason), and `ForgeError` where one ended without a word.
+    """
+
+    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, log: Path) -> None:
+        self._launcher, self._selector = launcher, selector
+        self._job, self._log = job, log
+        self._workers: list[Worker] = []
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._ended: set[int] = set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:  # else the launcher ends them, with everything
+            self.close()
+
+    def inspect(self) -> dict[str, Any]:
+        """The `training.probe.Inspection` of the run's data and model."""
+        return self._ask({"command": "inspect"}, 1)[0]
+
+    def measure(
+        self, ways: Sequence[tuple[int, int]], workers: int, seconds: float, memory: float
+    ) -> list[dict[str, Any]]:
+        """What so many workers at once measure of ways to train, (models, threads), in `memory` bytes altogether.
+
+        A `training.probe.Measurement` of each; each way is measured for `seconds`, in all its turns together.
+        """
+        asked = {"command": "measure", "ways": [list(way) for way in ways], "seconds": seconds}
+        return self._ask({**asked, "most_bytes": memory / workers}, workers)
+
+    def close(self) -> None:
+        """Let the workers go, and wait until they and their memory have gone."""
+        for worker in self._workers:
+            worker.send({"command": "stop"})
+        self._wait(lambda worker: False)
+
+    def _ask(self, question: dict[str, Any], workers: int) -> list[dict[str, Any]]:
+        self._workers = [worker for worker in self._workers if worker.id not in self._ended]
+        while len(self._workers) < workers:
+            started = self._launcher.spawn("inspect", [self._job], self._log, self._on_message, self._on_exit)
+            self._workers.append(started)
+        asked = self._workers[:workers]
+        self._answers.clear()
+        for worker in asked:
+            worker.send(question)
+        self._wait(lambda worker: worker not in asked or worker.id in self._answers)
+        return [self._result(worker) for worker in asked]
+
+    def _wait(self, is_done: Callable[[Worker], bool]) -> None:
+        """Until all workers are done with what they were asked, or have ended."""
+        while not all(worker.id in self._ended or is_done(worker) for worker in self._workers):
+            for key, _ in self._selector.select(0.1):
+                key.data()
+            self._launcher.tick()
+
+    def _result(self, worker: Worker) -> dict[str, Any]:
+        answer = self._answers.get(worker.id)
+        if answer is None:
+            raise ForgeError(
+                f"the worker that was to read the data {ending(worker.status)} and said nothing; try again"
+            )
+        if "refused" in answer:
+            raise _REFUSALS.get(answer["exit_status"], UsageError)(answer["refused"])
+        found: dict[str, Any] = answer["result"]
+        return found
+
+    def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
+        self._answers[worker.id] = message
+
+    def _on_exit(self, worker: Worker) -> None:
+        self._ended.add(worker.id)

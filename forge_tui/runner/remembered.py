@@ -1,0 +1,121 @@
+"""What was measured before, by configuration and machine, so that a run like an earlier one need not measure again.
+
+One small JSON file a configuration in the user's state directory. What is not whole, or of another version of this
+program or of torch, is measured anew, as is all after a month.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from forge_tui import __version__
+from forge_tui.errors import RunDirectoryError
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.runner.planner import Found, Way
+from forge_tui.runs.files import write_atomically
+from forge_tui.settings.schema import Settings, to_plain
+from forge_tui.settings.user_file import state_directory
+
+FORMAT = 1
+_MOST_SECONDS = 30 * 86_400.0
+_MOST_FILES = 200
+# What changes neither the work of a step nor what is kept in memory.
+_WITHOUT_EFFECT = frozenset(
+    (
+        "learning_rate", "epochs", "dataset", "checkpoint_interval", "training_mode", "max_parallel_workers",
+        "on_divergence", "divergence_factor",
+    )
+)  # fmt: skip
+
+
+class Remembered:
+    """Measurements of one configuration on this machine."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        inspection: Mapping[str, Any],
+        resources: SystemResources,
+        device: str,
+        *,
+        quiet: bool = True,
+        state: Path | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`inspection`: the data and the model as `training.probe` found them; `state`: in place of the user's own.
+
+        Not `quiet`: others are at work on the machine, and nothing that is measured now is remembered.
+        """
+        training = to_plain(settings)["training"].items()
+        self._about = {
+            "versions": [__version__, _torch_version()],
+            "machine": [platform.node(), platform.machine(), resources.cpu_total, resources.cpu_count],
+            "device": [device, [gpu.name for gpu in resources.gpus] if device != "cpu" else []],
+            "data": {name: inspection[name] for name in ("parameters", "train_samples", "validation_samples")},
+            "shape": {name: inspection[name] for name in ("features", "classes", "task")},
+            "training": {name: value for name, value in training if name not in _WITHOUT_EFFECT},
+        }
+        digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
+        self._path = (state or state_directory()) / "measured" / f"{digest[:24]}.json"
+        self._quiet, self._clock = quiet, clock
+        self._known = self._read()
+
+    def found(self, ways: list[Way]) -> Found:
+        """Those of the ways that are known: what each worker told of them."""
+        return {way: self._known[way]["answers"] for way in ways if way in self._known}
+
+    def since(self, ways: list[Way]) -> float | None:
+        """When the oldest of the ways was measured (UNIX seconds); None where none is known."""
+        return min((self._known[way]["time"] for way in ways if way in self._known), default=None)
+
+    def keep(self, found: Found) -> None:
+        """Remember; where the state directory cannot be written nothing is."""
+        if not self._quiet:
+            return
+        now = self._clock()
+        self._known = self._read() | {way: {"time": now, "answers": answers} for way, answers in found.items()}
+        ways = [{**way.to_record(), **known} for way, known in self._known.items()]
+        record = {"v": FORMAT, "about": self._about, "ways": ways}
+        with contextlib.suppress(RunDirectoryError, OSError):
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(self._path, json.dumps(record).encode())
+            self._tidy()
+
+    def _read(self) -> dict[Way, dict[str, Any]]:
+        try:
+            record = json.loads(self._path.read_text(encoding="utf-8"))
+            if record["v"] != FORMAT or record["about"] != json.loads(json.dumps(self._about)):
+                return {}
+            known = {Way.from_record(one): _checked(one) for one in record["ways"]}
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return {}  # not there, or not whole
+        oldest = self._clock() - _MOST_SECONDS
+        return {way: one for way, one in known.items() if oldest <= one["time"]}
+
+    def _tidy(self) -> None:
+        files = sorted(self._path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in files[_MOST_FILES:]:
+            path.unlink(missing_ok=True)
+
+
+def _checked(one: Mapping[str, Any]) -> dict[str, Any]:
+    """Numbers and nothing else. Raises `ValueError`, `TypeError` or `KeyError`."""
+    answers = [{str(name): float(value) for name, value in answer.items()} for answer in one["answers"]]
+    if not answers or not all(answer["steps_per_second"] > 0 for answer in answers):
+        raise ValueError("no steps per second")
+    return {"time": float(one["time"]), "answers": answers}
+
+
+def _torch_version() -> str:
+    try:
+        return importlib.metadata.version("torch")
+    except importlib.metadata.PackageNotFoundError:
+        return ""
