@@ -194,7 +194,7 @@ class EngineSettings:
     fuse: Annotated[
         Annotated[int, Rule(ge=1, le=1_024)] | Literal["auto"],
         Rule(description="parallel: models that a worker trains together, as one batch; `auto`: measured; 1 is off"),
-    ] = 1
+    ] = "auto"
 
 
 @checked

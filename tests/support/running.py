@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-SMALL = ("--model-size", "2000", "--policy", "dedicated", "--threads", "1")
+SMALL = ("--model-size", "2000", "--policy", "dedicated", "--threads", "1", "--fuse", "1")
 
 
 def forge(*arguments: str | Path, cwd: Path | None = None, status: int | None = 0) -> subprocess.CompletedProcess[str]:
