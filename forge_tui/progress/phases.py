@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class TrainingPhase(StrEnum):
-    """Where one model stands."""
+    """Where one model stands. `checkpointing`: training stands still for it; most are written while it goes on."""
 
     QUEUED = "queued"
     INITIALIZING = "initializing"

@@ -236,7 +236,8 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> f
     training = settings.training
     steps = training.epochs * mean("epoch_steps") * models
     validation = training.epochs * mean("validation_seconds") * share
-    # At the end another checkpoint, and the model's own files.
-    saves = ((training.epochs - 1) // training.checkpoint_interval + 2) * models
-    beside = mean("load_seconds") + mean("state_seconds") * share + saves * mean("save_seconds")
+    stands_still = (training.epochs - 1) // training.checkpoint_interval * mean("checkpoint_seconds") * share
+    # At the end another checkpoint is waited for, and the model's own files.
+    saving = 2 * models * mean("save_seconds")
+    beside = mean("load_seconds") + mean("state_seconds") * share + stands_still + saving
     return steps / mean("steps_per_second") + validation + beside

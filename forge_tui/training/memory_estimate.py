@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.settings.schema import TrainingConfig
+from forge_tui.training.checkpoint_writer import COPIED_BYTES
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.losses import loss_of, stacked_losses, validation_rows
 from forge_tui.training.models.network import Network
@@ -45,18 +46,22 @@ def estimate(
         rows = min(len(dataset.validation_inputs), validation_rows(dataset.validation_inputs, network.body))
         validating = _ALIVE * widest * rows
     # The data once more as the model takes them, scaled.
-    each = weights * _copies(training) + 2 * largest + max(step, validating)
-    training_takes = max(held, data) + data + members * each
+    remembered = _remembered(training)
+    # Itself, its gradient, what optimizer and GrokFast remember.
+    each = weights * (2 + remembered) + 2 * largest + max(step, validating)
+    kept = members * weights * (1 + remembered)
+    copied = kept if kept <= COPIED_BYTES else 0
+    training_takes = max(held, data) + data + members * each + copied
     return _BASE_BYTES + max(peak, training_takes)
 
 
-def _copies(training: TrainingConfig) -> int:
-    """How many tensors of each weight's size there are: itself, its gradient, what optimizer and GrokFast remember."""
+def _remembered(training: TrainingConfig) -> int:
+    """How many tensors of each weight's size optimizer and GrokFast keep from step to step."""
     remembered = 2 if training.optimizer != "sgd" else int(training.momentum > 0)
     if training.grokfast_enabled:
         # The windowed average keeps every gradient of the window and their sum, in float64.
         remembered += 1 if training.grokfast_filter == "ema" else training.grokfast_window + 2
-    return 2 + remembered
+    return remembered
 
 
 def _activations(network: Network, dataset: Dataset, *, grouped: bool) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import torch
 
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training import checkpoint
+from forge_tui.training.checkpoint_writer import copied, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.group_state import GroupState
@@ -49,14 +50,16 @@ class Inspection:
 class Measured:
     """What `models` trained together in one worker with `threads` came to.
 
-    `steps_per_second` counts every model's steps; `validation_seconds` are those of one epoch, all models together;
-    `state_seconds` what building them took; `worker_bytes` what such a worker takes.
+    `steps_per_second` counts every model's steps; `validation_seconds` are those of one epoch, all models together,
+    `checkpoint_seconds` those that training stands still for a checkpoint of them; `state_seconds` what building them
+    took; `worker_bytes` what such a worker takes.
     """
 
     models: int
     threads: int
     steps_per_second: float
     validation_seconds: float
+    checkpoint_seconds: float
     state_seconds: float
     worker_bytes: int
 
@@ -65,7 +68,7 @@ class Measured:
 class Measurement:
     """The ways measured, in the order asked for; steps of an epoch; seconds that loading the data took.
 
-    `save_seconds` is what a checkpoint of one model takes.
+    `save_seconds` is what writing a checkpoint of one model takes.
     """
 
     ways: list[Measured]
@@ -120,6 +123,7 @@ class Probe:
             _Candidate(self._settings, self._dataset, self._seed, self._device, models, threads)
             for models, threads in ways
         ]
+        saving = _save_seconds(self._single)
         tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
         for _ in range(_TURNS):
             for candidate in tried:
@@ -130,6 +134,7 @@ class Probe:
                 threads=candidate.threads,
                 steps_per_second=candidate.best,
                 validation_seconds=candidate.validation_seconds() if candidate in tried else 0.0,
+                checkpoint_seconds=candidate.checkpoint_seconds(saving) if candidate in tried else 0.0,
                 state_seconds=candidate.state_seconds,
                 worker_bytes=sizes[candidate.models],
             )
@@ -139,7 +144,7 @@ class Probe:
             ways=measured,
             epoch_steps=-(-self._dataset.train_samples // training.batch_size),
             load_seconds=self._load_seconds,
-            save_seconds=_save_seconds(self._single),
+            save_seconds=saving,
         )
 
     def _bytes(self, models: int) -> int:
@@ -189,9 +194,20 @@ class _Candidate:
         state.validate(data)
         return time.perf_counter() - begun
 
+    def checkpoint_seconds(self, save_seconds: float) -> float:
+        """How long training stands still for a checkpoint; `save_seconds`: what writing that of one model takes."""
+        torch.set_num_threads(self.threads)
+        state, _ = self._built()
+        if not is_copied(state):
+            return self.models * save_seconds
+        begun = time.perf_counter()
+        for number in range(self.models):
+            copied(state.tensors(number))
+        return time.perf_counter() - begun
+
 
 def _save_seconds(state: TrainingState) -> float:
-    """What a checkpoint of one model takes to write, as far as the disk of temporary files tells."""
+    """What writing a checkpoint of one model takes, as far as the disk of temporary files tells."""
     with tempfile.TemporaryDirectory() as place:
         begun = time.perf_counter()
         checkpoint.save(Path(place), 1, state.tensors(0), state.record(0))

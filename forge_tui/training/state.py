@@ -116,6 +116,11 @@ class TrainingState(ABC):
     def tensors(self, model: int) -> dict[str, Tensor]:
         """The tensors of a model's checkpoint, as `PART/NAME`."""
 
+    def bytes(self) -> int:
+        """The size of what all models' checkpoints hold together, but for random states and epochs."""
+        parts = (self.parameters, self.optimizer.state().values(), self.filter.state().values())
+        return sum(tensor.nbytes for part in parts for tensor in part)
+
     @abstractmethod
     def _restore(self, found: Sequence[Checkpoint]) -> None:
         """Take the tensors of each model's checkpoint."""

@@ -10,16 +10,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import Event
 from forge_tui.progress.phases import TrainingPhase
-from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import model_file
+from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied, write_all
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import Diverged
@@ -27,10 +29,10 @@ from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Validation
+from forge_tui.training.member import Member
 from forge_tui.training.metadata import config_record, describe
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.reporter import Reporter
 from forge_tui.training.state import SingleState, TrainingState, environment
 
 _RECENT_EPOCHS = 20
@@ -39,24 +41,13 @@ _MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno
 _DISK_SECONDS = 2.0
 
 
-class Member:
-    """One of the models that a trainer has: its job, its files, and who tells of it."""
-
-    def __init__(self, job: Job, emit: Callable[[Event], None]) -> None:
-        directory = RunDirectory(Path(job.directory))
-        self.job = job
-        self.report = Reporter(job, emit)
-        self.stem = directory.stem(job.model)
-        self.checkpoints = directory.checkpoint_directory(job.model)
-
-
 class Trainer:
     """One attempt at one model, or at a group of models that differ in seed; it is used once, in a process of its own.
 
     It goes on from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
-    gives the same bytes as if it had never stopped. `emit` is called with every event, `control` is looked at before
-    every step. `left` is called with a model that leaves its group early, and why: what ended it, or None for one that
-    was let go.
+    gives the same bytes as if it had never stopped. `emit` is called with every event, those of checkpoints from
+    the thread that writes them; `control` is looked at before every step. `left` is called with a model that leaves its
+    group early, and why: what ended it, or None for one that was let go.
     """
 
     def __init__(
@@ -76,7 +67,7 @@ class Trainer:
         self._device = torch.device(first.device)
         self._environment = {**environment(first.threads, self._device), "group": len(jobs)}
         self._group = [job.model for job in jobs] if len(jobs) > 1 else None
-        self._saved_step = 0
+        self._writer = CheckpointWriter(self._environment, self._settings.run.keep_checkpoints)
         self._recent_seconds: deque[float] = deque(maxlen=_RECENT_EPOCHS)
         self._is_warm = False
         self._disk_problem: tuple[int | None, str] | None = None
@@ -89,6 +80,12 @@ class Trainer:
         it), `DataError`, `SettingsError`, `RunDirectoryError`, and whatever training code raises. A disk that takes no
         checkpoint ends nothing: training goes on, and at the end waits for room.
         """
+        try:
+            return self._run()
+        finally:
+            self._writer.close()
+
+    def _run(self) -> Outcome:
         self._enter(TrainingPhase.INITIALIZING)
         self._members = [member for member in self._members if not self._is_finished(member)]
         if not self._members:
@@ -111,7 +108,7 @@ class Trainer:
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
             if state.epoch < training.epochs and state.epoch % training.checkpoint_interval == 0:
-                self._try_checkpoint(state, "training goes on; the next checkpoint is tried as usual")
+                self._checkpoint(state)
         return self._finish(state, dataset)
 
     def _new_state(self, dataset: Dataset) -> TrainingState:
@@ -208,10 +205,12 @@ class Trainer:
                 raise why
             self._control.request_stop()
             return
+        # Once it has left, another worker may have it: nothing may be written of it then.
+        self._wait_for_writer()
         member = self._members[number]
         if why is None:
             state.progress[number].exact = False
-            self._save(state, [number])
+            self._writer.save_some(state, self._members, [number])
         state.remove(number)
         del self._members[number]
         if self._left is not None:
@@ -244,7 +243,7 @@ class Trainer:
                     f"seed {job.seed}; start anew with --overwrite"
                 )
         state.restore(found)
-        self._saved_step = state.step
+        self._writer.resumed(state.step)
         for number, checkpoint in enumerate(found):
             self._compare_conditions(state, number, checkpoint.record["environment"])
 
@@ -259,40 +258,63 @@ class Trainer:
                 f"{member.job.model} goes on under other conditions ({what}): its bytes may differ slightly",
             )
 
+    def _checkpoint(self, state: TrainingState) -> None:
+        """Save a checkpoint of all models; training goes on while it is written, unless it is too large to be copied.
+
+        What cannot be written is told about, and tried again at the next checkpoint.
+        """
+        self._wait_for_writer()
+        otherwise = "training goes on; the next checkpoint is tried as usual"
+        if not is_copied(state):
+            self._try_checkpoint(state, otherwise)
+            return
+        self._let_go_of_infinite(state)
+        epoch = state.epoch
+        self._writer.save_beside(state, self._members, lambda error: self._told_disk(error, epoch, otherwise))
+
     def _try_checkpoint(self, state: TrainingState, otherwise: str) -> None:
-        """Save checkpoints; what cannot be written is told about (once), with what follows from that."""
+        """Save checkpoints while training stands still; what cannot be written is told about."""
+        problem = None
         try:
             self._save_checkpoints(state)
-            self._disk_problem = None
         except RunDirectoryError as error:
+            problem = error
             self._enter(TrainingPhase.TRAINING)
-            what = f"{self._members[0].job.model} has no checkpoint at epoch {state.epoch}"
-            self._tell_disk(error, otherwise, f"{what}: {error}; {otherwise}")
+        self._told_disk(problem, state.epoch, otherwise)
 
     def _save_checkpoints(self, state: TrainingState) -> None:
-        """Save and prune, unless this very step is saved already. Weights that are not finite are never saved."""
-        if state.step == self._saved_step:
+        """Save and prune, unless this very step is saved already. Raises `RunDirectoryError`."""
+        self._wait_for_writer()
+        if self._writer.is_saved(state.step):
             return
+        self._let_go_of_infinite(state)
+        self._enter(TrainingPhase.CHECKPOINTING)
+        self._writer.save(state, self._members)
+        self._enter(TrainingPhase.TRAINING)
+
+    def _let_go_of_infinite(self, state: TrainingState) -> None:
+        """Weights that are not finite are never saved."""
         for number in reversed(range(len(self._members))):
             if not state.weights_are_finite(number):
                 what = f"weights are NaN or infinite after epoch {state.epoch}"
                 self._let_go(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
-        self._enter(TrainingPhase.CHECKPOINTING)
-        self._save(state, range(len(self._members)))
-        # Pruned when all are saved: of a group one step has to be there for all.
-        for member in self._members:
-            checkpoints.prune(member.checkpoints, self._settings.run.keep_checkpoints)
-        self._saved_step = state.step
-        self._enter(TrainingPhase.TRAINING)
 
-    def _save(self, state: TrainingState, numbers: Sequence[int]) -> None:
-        for number in numbers:
-            member, begun = self._members[number], time.perf_counter()
-            about = {"model": member.job.model, "seed": member.job.seed, "environment": self._environment}
-            record = {**state.record(number), **about}
-            path = checkpoints.save(member.checkpoints, state.step, state.tensors(number), record)
-            seconds = time.perf_counter() - begun
-            member.report.checkpoint(path, epoch=state.epoch, step=state.step, seconds=seconds)
+    def _wait_for_writer(self) -> None:
+        """Stand still while checkpoints are being written beside the training."""
+        stands_still = self._writer.is_busy
+        if stands_still:
+            self._enter(TrainingPhase.CHECKPOINTING)
+        self._writer.wait()
+        if stands_still:
+            self._enter(TrainingPhase.TRAINING)
+
+    def _told_disk(self, error: RunDirectoryError | None, epoch: int, otherwise: str) -> None:
+        """Checkpoints were written, or not: then that is told about once, with what follows from it."""
+        if error is None:
+            self._disk_problem = None
+            return
+        what = f"{self._members[0].job.model} has no checkpoint at epoch {epoch}"
+        self._tell_disk(error, otherwise, f"{what}: {error}; {otherwise}")
 
     # --- the end
 
@@ -309,9 +331,7 @@ class Trainer:
             try:
                 self._save_checkpoints(state)
                 self._enter(TrainingPhase.SAVING)
-                for number, member in enumerate(self._members):
-                    if not member.report.is_done:
-                        self._complete(member, state, number, dataset)
+                self._complete_all(state, dataset)
                 return Outcome.COMPLETED
             except RunDirectoryError as error:
                 if error.errno not in _MAY_PASS:
@@ -322,10 +342,21 @@ class Trainer:
             if not self._control.wait(_DISK_SECONDS):
                 return Outcome.STOPPED
 
-    def _complete(self, member: Member, state: TrainingState, number: int, dataset: Dataset) -> None:
-        progress = state.progress[number]
-        record = describe(member.job, self._settings.training, state, number, dataset, self._group)
-        model_file.write_model(member.stem, state.weights(number), record)
+    def _complete_all(self, state: TrainingState, dataset: Dataset) -> None:
+        """Write the models that are not written yet. Raises `RunDirectoryError`."""
+        finished = (
+            (number, state.weights(number), self._describe(state, number, dataset))
+            for number, member in enumerate(self._members)
+            if not member.report.is_done
+        )
+        write_all(lambda model: self._complete(state, *model), finished, together=is_copied(state))
+
+    def _describe(self, state: TrainingState, number: int, dataset: Dataset) -> dict[str, Any]:
+        return describe(self._members[number].job, self._settings.training, state, number, dataset, self._group)
+
+    def _complete(self, state: TrainingState, number: int, weights: dict[str, Tensor], record: dict[str, Any]) -> None:
+        member, progress = self._members[number], state.progress[number]
+        model_file.write_model(member.stem, weights, record)
         checkpoints.prune(member.checkpoints, 1)
         last = progress.history[-1]
         validation = Validation(

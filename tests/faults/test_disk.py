@@ -46,19 +46,23 @@ def start(directory: Path, *arguments: str) -> psutil.Process:
 
 
 def told_by(directory: Path) -> Path:
-    """Where the worker tells its phases: on another disk than the run's."""
+    """Where the worker tells its phases and checkpoints: on another disk than the run's."""
     return (directory.parent if directory.parent.name != "disk" else directory.parents[1]) / "told"
 
 
 def times(directory: Path, line: str) -> int:
-    """How often the worker was in a phase, told by the beginning of the line."""
+    """How often the worker told something, by the beginning of the line."""
     return sum(told.startswith(line) for told in told_by(directory).read_text(encoding="utf-8").splitlines())
+
+
+def checkpoints_begun(directory: Path) -> int:
+    return told_by(directory).read_text(encoding="utf-8").splitlines().count("checkpoint")
 
 
 def wait_for_checkpoints(directory: Path, count: int) -> None:
     """Wait until so many more have been begun."""
-    before = times(directory, "checkpointing")
-    wait_until(lambda: times(directory, "checkpointing") >= before + count, "checkpoints")
+    before = checkpoints_begun(directory)
+    wait_until(lambda: checkpoints_begun(directory) >= before + count, "checkpoints")
 
 
 def wait_for_the_end(directory: Path) -> None:

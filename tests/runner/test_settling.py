@@ -49,7 +49,8 @@ class Measuring:
         told = [
             {
                 "models": models, "threads": threads, "steps_per_second": self.rates[models, threads],
-                "validation_seconds": 0.0, "state_seconds": 0.0, "worker_bytes": 1_000 * models,
+                "validation_seconds": 0.0, "checkpoint_seconds": 0.0, "state_seconds": 0.0,
+                "worker_bytes": 1_000 * models,
             }
             for models, threads in ways
         ]  # fmt: skip

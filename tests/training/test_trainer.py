@@ -49,13 +49,12 @@ def test_events_tell_the_whole_story(make_job: Any, train: Any) -> None:
     assert outcome is Outcome.COMPLETED
     phases = [(event.previous, event.phase) for event in events if isinstance(event, PhaseChanged)]
     saved = [("training", "checkpointing"), ("checkpointing", "training")]
-    assert phases == [
-        ("queued", "initializing"),
-        ("initializing", "training"),
-        *saved * 3,
-        ("training", "saving"),
-        ("saving", "completed"),
-    ]
+    begin, end = (
+        [("queued", "initializing"), ("initializing", "training")],
+        [("training", "saving"), ("saving", "completed")],
+    )
+    # A checkpoint is written beside the training, which waits for it where the next is due or the end has come.
+    assert phases in [begin + saved * times + end for times in (1, 2, 3)]
     kinds = [event.event for event in events]
     assert kinds[-2:] == ["model_completed", "phase_changed"]
     assert kinds.index("model_started") < kinds.index("epoch_finished")

@@ -3,7 +3,7 @@
 `WORKER_FAULTS` is a JSON object: NAME of a model → `{"do": FAULT, "epoch": n, "attempts": k}`. The fault comes about at
 the start of epoch n (slowness: from it on) of the model's attempts 1…k (default: all). Only the fork server, and so
 its workers, are changed; without the variable nothing is. With `"tell": PATH` every phase is written there, too, with
-its reason: of a run whose own disk takes nothing.
+its reason, and `checkpoint` for every one that is begun: of a run whose own disk takes nothing.
 
 `CLOCK_FILE`: every process takes the time of day to be so many seconds from the real one as the file says. The
 monotonic clock goes on, as it does when somebody sets a machine's clock; libfaketime 0.9.10 cannot do that (told to
@@ -142,6 +142,7 @@ FAULTS = {
 def _install(plan: dict[str, dict]) -> None:
     import torch
 
+    from forge_tui.training import checkpoint
     from forge_tui.training.reporter import Reporter
     from forge_tui.training.trainer import Trainer
 
@@ -182,6 +183,15 @@ def _install(plan: dict[str, dict]) -> None:
         enter(self, phase, reason)
 
     Reporter.enter = and_tell
+    save = checkpoint.save
+
+    def tell_and_save(directory, *content):
+        if told := plan.get(directory.name, {}).get("tell"):
+            with open(told, "a", encoding="utf-8") as file:
+                print("checkpoint", file=file)
+        return save(directory, *content)
+
+    checkpoint.save = tell_and_save
 
 
 def _pretend(cpus: int) -> None:

@@ -1,0 +1,151 @@
+"""Writes a trainer's checkpoints: beside the training, or while it stands still."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training.member import Member
+from forge_tui.training.state import TrainingState
+
+COPIED_BYTES = 256 << 20
+"""States up to this size, all models of a worker together, are copied and written beside the training."""
+
+_Item = TypeVar("_Item")
+# Most of writing is waiting for the disk, and it takes several files in the time of one.
+_FILES_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Snapshot:
+    """A model at one step: what its checkpoint will hold."""
+
+    member: Member
+    step: int
+    record: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+class CheckpointWriter:
+    """Writes, prunes and reports checkpoints; of a group all models' of one step, and prunes when all are saved.
+
+    There is never more than one write under way: whoever asks for another waits for it. `environment` goes into every
+    record, `keep` newest checkpoints of each model are kept.
+    """
+
+    def __init__(self, environment: dict[str, Any], keep: int) -> None:
+        self._environment = environment
+        self._keep = keep
+        self._saved_step = 0
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is being written beside the training just now."""
+        return self._pending is not None and not self._pending.done()
+
+    def is_saved(self, step: int) -> bool:
+        """Whether all models' checkpoints of `step` are on the disk; waits for a write that is under way."""
+        self.wait()
+        return step == self._saved_step
+
+    def resumed(self, step: int) -> None:
+        """Training goes on from the checkpoints of `step`."""
+        self._saved_step = step
+
+    def wait(self) -> None:
+        """Wait until nothing is being written. Raises what nobody expected of that write."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def close(self) -> None:
+        """Wait for the write under way; nothing is asked for after it."""
+        self._thread.shutdown()
+
+    def save(self, state: TrainingState, members: Sequence[Member]) -> None:
+        """Write the checkpoints of all models before this returns. Raises `RunDirectoryError`."""
+        self.wait()
+        self.save_some(state, members, range(len(members)))
+        self._all_saved(members, state.step)
+
+    def save_some(self, state: TrainingState, members: Sequence[Member], numbers: Sequence[int]) -> None:
+        """Write those of some models, and prune nothing."""
+        self.wait()
+        snapshots = (self._snapshot(state, members[number], number) for number in numbers)
+        write_all(self._write, snapshots, together=is_copied(state))
+
+    def save_beside(
+        self, state: TrainingState, members: Sequence[Member], done: Callable[[RunDirectoryError | None], None]
+    ) -> None:
+        """Copy the models as they are now, and write their checkpoints while training goes on.
+
+        `done` is called in the writing thread, with the error if they could not be written. `wait` comes after it.
+        """
+        self.wait()
+        snapshots = (self._snapshot(state, member, number) for number, member in enumerate(members))
+        copies = [replace(snapshot, tensors=copied(snapshot.tensors)) for snapshot in snapshots]
+        self._pending = self._thread.submit(self._write_beside, copies, done)
+
+    def _write_beside(self, copies: list[Snapshot], done: Callable[[RunDirectoryError | None], None]) -> None:
+        try:
+            for snapshot in copies:
+                self._write(snapshot)
+            self._all_saved([snapshot.member for snapshot in copies], copies[0].step)
+        except RunDirectoryError as error:
+            done(error)
+        else:
+            done(None)
+
+    def _all_saved(self, members: Iterable[Member], step: int) -> None:
+        # Pruned when all are saved: of a group one step has to be there for all.
+        for member in members:
+            checkpoints.prune(member.checkpoints, self._keep)
+        self._saved_step = step
+
+    def _snapshot(self, state: TrainingState, member: Member, number: int) -> Snapshot:
+        about = {"model": member.job.model, "seed": member.job.seed, "environment": self._environment}
+        record = {**state.record(number), **about}
+        return Snapshot(member=member, step=state.step, record=record, tensors=state.tensors(number))
+
+    def _write(self, snapshot: Snapshot) -> None:
+        begun, member = time.perf_counter(), snapshot.member
+        path = checkpoints.save(member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record)
+        seconds = time.perf_counter() - begun
+        member.report.checkpoint(path, epoch=snapshot.record["epoch"], step=snapshot.step, seconds=seconds)
+
+
+def is_copied(state: TrainingState) -> bool:
+    """Whether the checkpoints of `state` are small enough to be copied; larger ones would need too much memory."""
+    return state.bytes() <= COPIED_BYTES
+
+
+def write_all(write: Callable[[_Item], None], items: Iterable[_Item], *, together: bool) -> None:
+    """Call `write` for each of `items`, several at once where `together`; the first error is raised after the last."""
+    if not together:
+        for item in items:
+            write(item)
+        return
+    with ThreadPoolExecutor(_FILES_AT_ONCE, "write") as threads:
+        for done in [threads.submit(write, item) for item in items]:
+            done.result()
+
+
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU that the training does not change.
+
+    They are contiguous: the thread that writes them is to do no arithmetic, which would take threads of its own.
+    """
+    return {
+        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
+        for name, tensor in tensors.items()
+    }
