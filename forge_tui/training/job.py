@@ -40,7 +40,7 @@ class Job:
     epochs_recorded: int | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict of the job, not to be changed: its settings are the job's own, and a group's jobs share them."""
+        """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
