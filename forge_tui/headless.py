@@ -18,10 +18,13 @@ from forge_tui.event_text import is_notable, log_line
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.report import result_table
+from forge_tui.runs.lock import is_locked
 from forge_tui.session import Run
 from forge_tui.text import duration, metric_text, number, printable
 
 _LOOK_SECONDS = 0.2
+# Of the time at most a twentieth goes into looking: 10,000 models take 20 ms a look.
+_LOOK_SHARE = 0.05
 _LINE_SECONDS = 5.0
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 _MAX_BARS = 12
@@ -60,14 +63,16 @@ def _looks(run: Run, signals: list[int]) -> Iterator[Snapshot]:
     """Snapshots every now and then, at once after a signal, the last one when the run has ended."""
     wake = threading.Event()
     while True:
+        begun = time.monotonic()
         snapshot = run.snapshot()
         yield snapshot
         if not snapshot.state.is_live:
             return
-        before = len(signals)
-        deadline = time.monotonic() + _LOOK_SECONDS
-        while time.monotonic() < deadline and len(signals) == before:
+        before, now = len(signals), time.monotonic()
+        soonest, latest = now + _LOOK_SECONDS, now + max(_LOOK_SECONDS, (now - begun) / _LOOK_SHARE)
+        while now < latest and len(signals) == before and (now < soonest or is_locked(run.directory.lock)):
             wake.wait(0.05)
+            now = time.monotonic()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from forge_tui.progress.snapshot import Snapshot
 from forge_tui.text import UNKNOWN, duration, memory, metric_text, number, printable, table
 
 if TYPE_CHECKING:
+    from forge_tui.progress.events import EpochFinished
     from forge_tui.session import Run
 
 ReportFormat = Literal["text", "json", "csv"]
@@ -90,26 +91,26 @@ def result_table(snapshot: Snapshot) -> str:
 def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     """The snapshot, the epochs of every model, and the events that explain what happened."""
     record = snapshot.to_record()
-    for model, state in zip(record["models"], snapshot.models, strict=True):
-        model["history"] = [finite(dataclasses.asdict(epoch)) for epoch in run.history(state.index)]
+    for model, history in zip(record["models"], run.histories(snapshot.models), strict=True):
+        model["history"] = [finite(_fields(epoch)) for epoch in history]
     record["events"] = _remarkable(run)
     record["resources"] = run.resources()
     return record
 
 
 def _remarkable(run: Run) -> list[dict[str, Any]]:
-    since, found = 0, []
-    while events := run.events(since):
-        found += [record for _, record in events if record["event"] in _REMARKABLE]
-        since = events[-1][0]
-    return found
+    return run.events_of(_REMARKABLE)
+
+
+def _fields(epoch: EpochFinished) -> dict[str, Any]:
+    return {field.name: getattr(epoch, field.name) for field in dataclasses.fields(epoch)}
 
 
 def _write_csv(run: Run, snapshot: Snapshot, out: IO[str]) -> None:
     writer = csv.writer(out)
     writer.writerow(_EPOCH_COLUMNS)
-    for model in snapshot.models:
-        for epoch in run.history(model.index):
+    for history in run.histories(snapshot.models):
+        for epoch in history:
             values = (getattr(epoch, column) for column in _EPOCH_COLUMNS)
             writer.writerow(["" if value is None else value for value in values])
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -39,6 +39,8 @@ _Found = TypeVar("_Found")
 
 POLL_SECONDS = 0.1
 _NAMED = 10
+# Models whose histories are read at one opening of the file, which is held open no longer than for these.
+_PAGE = 100
 # The runner leaves a sign of life every second: older data is news.
 _STALE_SECONDS = 5.0
 _ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
@@ -213,6 +215,7 @@ class Run:
         self._models: dict[int, ModelState] = {}
         self._ordered: tuple[ModelState, ...] = ()
         self._revision = 0
+        self._sent: dict[str, int] = {}
 
     @functools.cached_property
     def _reader(self) -> RunReader:
@@ -348,6 +351,11 @@ class Run:
         with self._lock:
             return self._reader.events(since, limit=limit)
 
+    def events_of(self, kinds: Collection[str]) -> list[dict[str, Any]]:
+        """All events of some kinds, oldest first, as JSON-able records."""
+        with self._lock:
+            return self._reader.events_of(kinds)
+
     def messages(self, since: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """The newest `limit` events after `since` that are no epochs, and the number to ask with next time."""
         with self._lock:
@@ -377,6 +385,14 @@ class Run:
         """The epochs of one model (index 1…N), oldest first."""
         with self._lock:
             return self._reader.epochs(index)
+
+    def histories(self, models: Sequence[ModelState]) -> Iterator[list[EpochFinished]]:
+        """The epochs of each of `models`, oldest first; the file is opened once for many of them."""
+        for start in range(0, len(models), _PAGE):
+            yield from self._at_one_moment(functools.partial(self._histories, models[start : start + _PAGE]))
+
+    def _histories(self, models: Sequence[ModelState]) -> list[list[EpochFinished]]:
+        return [self._reader.epochs(model.index) for model in models]
 
     def wait(self, timeout: float | None = None) -> Snapshot:
         """Block until the run is no longer live and nobody holds its directory; return the last snapshot.
@@ -439,7 +455,14 @@ class Run:
             raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}{instead}")
         from forge_tui.runs import commands
 
-        return commands.send(self.directory, name, arguments or {}, sender)
+        newest = self._newest()
+        command = commands.send(self.directory, name, arguments or {}, sender)
+        self._sent[command] = newest
+        return command
+
+    def _newest(self) -> int:
+        """The number of the newest event there is."""
+        return self.messages(0, limit=0)[1]
 
     def answer(self, command: str, timeout: float | None = 5.0, done: bool = False) -> dict[str, Any] | None:
         """Wait for the runner's answer to a command: its `command` event, or None after `timeout` seconds.
@@ -449,7 +472,7 @@ class Run:
         """
         final = ("refused", "done", "failed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        seen = 0
+        seen = self._sent.get(command, 0)  # what happened before it was sent may be long to read, and is no answer
         while True:
             live = deadline is not None or self.snapshot().state.is_live
             while events := self.events(seen):

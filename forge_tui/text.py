@@ -69,6 +69,8 @@ def metric_text(model: ModelState) -> str:
 
 def printable(text: str) -> str:
     """`text` without control characters: what comes from runs, files or exceptions must not steer a terminal."""
+    if text.isprintable():  # nearly all are, and a table of 10,000 models has millions of characters
+        return text
     return "".join(character if unicodedata.category(character)[0] != "C" else " " for character in text)
 
 

@@ -69,3 +69,11 @@ def test_an_export_is_what_is_written_and_spares_what_is_there(
 def test_a_directory_that_takes_no_file_is_told(run: session.Run, tmp_path: Path) -> None:
     with pytest.raises(ForgeError, match=r"cannot write .*nowhere.*: No such file or directory; use `forge-tui report"):
         export_report(run, "text", tmp_path / "nowhere")
+
+
+def test_the_histories_of_several_models_are_those_of_each(run: session.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = run.snapshot().models
+    expected = [run.history(model.index) for model in models]
+    assert list(run.histories(models)) == expected
+    monkeypatch.setattr(session, "_PAGE", 1)
+    assert list(run.histories(models)) == expected

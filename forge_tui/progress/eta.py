@@ -65,10 +65,11 @@ class _EpochTimes:
 
     def __init__(self, models: Sequence[ModelState]) -> None:
         self._models = models
+        self._keys: dict[int, str] = {}
 
     def of(self, model: ModelState) -> float | None:
         """The mean of the models of its config, else of all; None where none has been measured."""
-        alike = self._by_config.get(_key(model)) if model.config else None
+        alike = self._by_config.get(self._key(model)) if model.config else None
         return alike if alike is not None else self._of_all
 
     @cached_property
@@ -85,12 +86,15 @@ class _EpochTimes:
     def _by_config(self) -> dict[str, float | None]:
         groups: dict[str, list[ModelState]] = {}
         for model in self._measured:
-            groups.setdefault(_key(model), []).append(model)
+            groups.setdefault(self._key(model), []).append(model)
         return {key: _mean(group) for key, group in groups.items()}
 
-
-def _key(model: ModelState) -> str:
-    return repr(sorted(model.config.items()))
+    def _key(self, model: ModelState) -> str:
+        """The config in words, put so once for all models that share the object."""
+        key = self._keys.get(id(model.config))
+        if key is None:
+            key = self._keys[id(model.config)] = repr(sorted(model.config.items()))
+        return key
 
 
 def _mean(models: Sequence[ModelState]) -> float | None:

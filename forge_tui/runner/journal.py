@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo, apply, apply_to_run
+from forge_tui.progress.snapshot import Alike, ModelState, RunInfo, apply, apply_to_run
 from forge_tui.progress.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.store import RunStore
 
@@ -30,6 +30,7 @@ class Journal:
         self.clock = clock
         self.info = info
         self.models = {model.index: model for model in models}
+        self._alike = Alike()
 
     def record(self, event: happened.Event) -> None:
         """Take in one event. A change that the state machines do not know is not taken in: it is told as a warning."""
@@ -38,7 +39,7 @@ class Journal:
             self.warn("transition", f"{wrong}: left out; please report this")
             return
         if isinstance(event, happened.ModelEvent):
-            model = apply(self.models[event.index], event)
+            model = apply(self.models[event.index], event, self._alike)
             self.models[event.index] = model
             self._store.append(event)
             self._store.put_model(model)

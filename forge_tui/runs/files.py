@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
@@ -61,13 +62,18 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
 
     Raises `RunDirectoryError`; the old content is then still there.
     """
+    write_parts_atomically(path, (data,), mode)
+
+
+def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:
+    """As `write_atomically`, of content that lies in parts: nothing large is copied."""
     temporary = temporary_name(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         descriptor = os.open(temporary, flags, mode)
         try:
             with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.write(data)
+                file.writelines(parts)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

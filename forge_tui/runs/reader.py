@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import sqlite3
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
 from forge_tui.runs import schema
 from forge_tui.runs.connection import Source, is_busy
 from forge_tui.runs.damage import Damage
@@ -71,6 +72,7 @@ class RunReader:
         self._open: sqlite3.Connection | None = None
         self._row: _RunRow | None = None
         self._row_is_of_now = False
+        self._alike = Alike()
         self._checked: dict[int, int] = {}
         self._bad_epochs: dict[int, set[int]] = {}
         self._run_row()
@@ -169,7 +171,7 @@ class RunReader:
                 try:
                     if schema.model_crc(index, revision, record) != crc:
                         raise ValueError("checksum")
-                    found.append(ModelState.from_record(schema.from_json(record)))
+                    found.append(ModelState.from_record(schema.from_json(record), self._alike))
                     self._damage.mend("models", index)
                 except _ROW_ERRORS:
                     self._damage.bad_row("models", index)
@@ -196,6 +198,38 @@ class RunReader:
             return found
 
         return self._read(read, [])
+
+    def events_of(self, kinds: Collection[str]) -> list[dict[str, Any]]:
+        """All events of some kinds, oldest first; of the others, and of epochs, only the checksums are looked at."""
+        words = [f'"event":"{kind}"'.encode() for kind in kinds]
+        found: list[dict[str, Any]] = []
+        position, end = -1, 0
+        while position < end:
+            position = end
+            end = self._read(partial(self._search, position, words, found), position)
+        return [event for event in found if event.get("event") in kinds]
+
+    def _search(
+        self, after: int, words: Sequence[bytes], found: list[dict[str, Any]], connection: sqlite3.Connection
+    ) -> int:
+        """Adds the good events after number `after` that hold one of `words` to `found`; returns how far it looked."""
+        end = min(self._run_row().last_seq, after + _PAGE)
+        span, present = (after, end), set()
+        events = connection.execute("SELECT seq, record, crc FROM events WHERE seq > ? AND seq <= ? ORDER BY seq", span)
+        for seq, record, crc in events:
+            present.add(seq)
+            try:
+                if schema.event_crc(seq, record) != crc:
+                    raise ValueError("checksum")
+                if any(word in record for word in words):
+                    found.append(schema.from_json(record))
+            except _ROW_ERRORS:
+                self._damage.bad_row("events", seq)
+        for row in connection.execute(f"{_EPOCH_SELECT} WHERE seq > ? AND seq <= ?", span):
+            present.add(row[0])
+            self._is_good_epoch(row)
+        self._damage.missing_seqs(after, end, present)
+        return end
 
     def messages(self, since_seq: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """The newest `limit` events after `since_seq`, oldest first, without epochs; and the newest number there is."""

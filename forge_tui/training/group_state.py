@@ -35,6 +35,8 @@ class GroupState(TrainingState):
         self._stack = Stack([network.body for network in networks])
         rates = [Rates(training.learning_rate, training.weight_decay)] * len(seeds)
         super().__init__(networks[0], self._stack.parameters, training, rates)
+        self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
+        self._order = list(named_weights(networks[0]))
         self.loss_sum = torch.zeros(len(seeds), dtype=torch.float64, device=device)
 
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -56,7 +58,8 @@ class GroupState(TrainingState):
     def weights(self, model: int) -> dict[str, Tensor]:
         """A model's parameters and buffers under the names it would have alone."""
         own = {f"{_BODY}{name}": tensor for name, tensor in self._stack.weights(model).items()}
-        return {name: own.get(name, tensor).contiguous() for name, tensor in named_weights(self.network).items()}
+        found = self._shared | own
+        return {name: found[name].contiguous() for name in self._order}
 
     def tensors(self, model: int) -> dict[str, Tensor]:
         """What a model's checkpoint would hold if it were alone."""

@@ -40,8 +40,8 @@ class Job:
     epochs_recorded: int | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict of the job."""
-        return dataclasses.asdict(self)
+        """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Job:

@@ -22,6 +22,9 @@ NAMES = {
 # Elements of the largest tensor that a validation batch may make: 32 MiB in float32.
 _VALIDATION_ELEMENTS = 1 << 23
 _VALIDATION_ROWS = 4096
+# Over an axis shorter than a vector register torch's softmax goes one number at a time; laid across it takes a third
+# (50 models, 32 samples, 10 classes, forward and back: 496 against 168 µs). From 16 classes on it takes longer.
+_NARROW = 16
 
 
 def _token_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -43,7 +46,11 @@ def stacked_losses(task: Task, out: Tensor, targets: Tensor) -> Tensor:
     """The mean loss of each of M models, (M,), from outputs (M, N, …) and targets (M, N, …); as `loss_of` for each."""
     if task is Task.REGRESSION:
         return (out - targets).square().flatten(1).mean(dim=1)
-    losses = functional.cross_entropy(out.flatten(0, -2), targets.flatten(), reduction="none")
+    if out.shape[-1] < _NARROW:
+        by_class = out.flatten(1, -2).transpose(1, 2).contiguous()
+        losses = functional.cross_entropy(by_class, targets.flatten(1), reduction="none")
+    else:
+        losses = functional.cross_entropy(out.flatten(0, -2), targets.flatten(), reduction="none")
     return losses.view(len(out), -1).mean(dim=1)
 
 

@@ -58,7 +58,7 @@ def describe(
             "perplexity": last.validation_perplexity,
         },
         "epochs_completed": state.epoch,
-        "history": [dataclasses.asdict(item) for item in progress.history],
+        "history": [item.to_record() for item in progress.history],
         "started": progress.started,
         "finished": time.time(),
         "seconds": state.seconds,

@@ -36,9 +36,21 @@ def write_model(stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, 
         "sha256": digest(weights),
     }
     write_tensors(weights_path, weights)
-    write_atomically(metadata_path, (json.dumps(full, indent=1, ensure_ascii=False) + "\n").encode())
-    for leftover in stem.parent.glob(f".{stem.name}.*.tmp"):  # of an earlier attempt that was killed while it wrote
-        leftover.unlink(missing_ok=True)
+    write_atomically(metadata_path, _in_lines(full).encode())
+    if record["attempts"] > 1:  # else nobody has begun to write it, and looking through all the run's files takes long
+        for leftover in stem.parent.glob(f".{stem.name}.*.tmp"):  # of an attempt that was killed while it wrote
+            leftover.unlink(missing_ok=True)
+
+
+def _in_lines(record: Mapping[str, Any]) -> str:
+    """JSON with a line a key and a line an epoch; `indent` would take the encoder that is written in Python."""
+    lines = []
+    for key, value in record.items():
+        told = json.dumps(value, ensure_ascii=False)
+        if key == "history" and value:
+            told = "[\n" + ",\n".join(f"  {json.dumps(epoch, ensure_ascii=False)}" for epoch in value) + "\n ]"
+        lines.append(f" {json.dumps(key)}: {told}")
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def read_record(stem: Path) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -82,7 +81,7 @@ class Reporter:
                 best_loss=best_loss,
                 steps_per_second=steps_per_second,
                 eta_seconds=eta_seconds,
-                **dataclasses.asdict(record),
+                **record.to_record(),
                 **self._about,
             )
         )

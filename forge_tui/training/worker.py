@@ -120,7 +120,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
 
     def emit(event: Event) -> None:
         channel.send(to_record(event, jobs[0].run))
-        if isinstance(event, EpochFinished):
+        if isinstance(event, EpochFinished) and event.index == remaining[0].index:  # once for a whole group
             grown = meter.grown()
             if grown is not None:
                 channel.send(grown)

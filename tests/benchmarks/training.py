@@ -1,10 +1,10 @@
 """How long a whole run takes, from command to exit, against the same training written by hand: prints a table.
 
-python tests/benchmarks/training.py [--rounds 3] [--models 12] [--size 104000] [--fuse 1,3,auto] [--peers plain,joblib]
+python tests/benchmarks/training.py [--models 12] [--size 104000] [--fuse 1,3,auto] [--peers plain,joblib,ray]
 
 12 planners of 104,000 parameters, 640 samples of 64 features and 10 classes, batch 32, Adam, 100 epochs, a loss record
-an epoch. The peers (`training_peers.py`) train the same modules from the same weights on the same batches; `ray` needs
-`pip install 'ray[tune]'`, `joblib` that package. All sides take turns. The losses of epoch 10 have to agree within 1 %.
+an epoch. The peers (`training_peers.py`) train the same modules from the same weights on the same batches; `joblib` and
+`ray` need `pip install -e '.[peers]'`. All sides take turns. The losses of epoch 10 have to agree within 1 %.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 python training_peers.py plain|joblib|ray --models N --size P --epochs E --output FILE
 
 Each writes one JSON line a model: its loss of every epoch. `plain` is a loop in one process with as many threads as
-PyTorch takes by itself; `joblib` gives each model to one of as many processes as there are CPUs; `ray` is Ray Tune.
+PyTorch takes by itself; `joblib` gives each model to one of as many processes as there are CPUs; `ray` is Ray Tune with
+a trial a model, as many at once as there are CPUs, which reports every epoch as it ends.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +28,8 @@ from forge_tui.training.order import epoch_order
 SAMPLES, BATCH = 640, 32
 
 
-def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list[float]:
-    """Train one model; returns the mean loss of every epoch."""
+def losses_of(seed: int, size: int, epochs: int, threads: int | None = None) -> Iterator[float]:
+    """Train one model; gives the mean loss of every epoch when it has ended."""
     if threads is not None:
         torch.set_num_threads(threads)
     data = synthetic_dataset(DataSettings(samples=SAMPLES, validation_fraction=0.0, normalise=False), seed=0)
@@ -35,7 +37,6 @@ def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list
     model = build_model("planner", size, data.inputs)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
     criterion = nn.CrossEntropyLoss()
-    losses = []
     for epoch in range(1, epochs + 1):
         order = epoch_order(SAMPLES, seed, epoch)
         total = 0.0
@@ -46,8 +47,12 @@ def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list
             loss.backward()
             optimizer.step()
             total += loss.item() * len(rows)
-        losses.append(total / SAMPLES)
-    return losses
+        yield total / SAMPLES
+
+
+def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list[float]:
+    """Train one model; returns the mean loss of every epoch."""
+    return list(losses_of(seed, size, epochs, threads))
 
 
 def _plain(options: argparse.Namespace) -> list[list[float]]:
@@ -63,12 +68,15 @@ def _joblib(options: argparse.Namespace) -> list[list[float]]:
 
 
 def _ray(options: argparse.Namespace) -> list[list[float]]:
+    import ray
     from ray import tune
 
     def trainable(config: dict[str, Any]) -> None:
-        for loss in train(config["seed"], options.size, options.epochs, 1):
+        for loss in losses_of(config["seed"], options.size, options.epochs, 1):
             tune.report({"loss": loss})
 
+    # One CPU a trial is what Ray Tune takes by itself; it would count the machine's CPUs, not those allowed here.
+    ray.init(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, logging_level="ERROR")
     with tempfile.TemporaryDirectory() as storage:
         tuner = tune.Tuner(
             trainable,

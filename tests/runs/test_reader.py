@@ -8,12 +8,14 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.events import Decision, ResourceWarned
 from forge_tui.progress.spread import NO_NUMBER, SeedCurve, SeedValues
 from forge_tui.runs import connection
 from forge_tui.runs.reader import RunReader
@@ -303,3 +305,42 @@ def test_a_wal_database_without_its_wal_is_read_on_read_only_media(runs: Any, tm
     copy.mkdir()
     shutil.copy(made.path, copy)
     assert read_as_nobody(copy) == [[1], 2, []]
+
+
+def test_events_of_some_kinds_come_alone_and_damage_in_the_others_is_told(runs: Any) -> None:
+    made = runs.store()
+    for number in range(1, 4):
+        made.append(runs.epoch(1, number))
+        made.append(Decision(time=float(number), kind="hold", reason=f"reason {number}"))
+        # Its text holds the word of another kind.
+        made.append(ResourceWarned(time=float(number), kind="x", message='"event":"decision"'))
+    made.close()
+    with RunReader(made.path) as reader:
+        found = reader.events_of(("decision",))
+        assert [(event["event"], event["reason"]) for event in found] == [
+            ("decision", "reason 1"), ("decision", "reason 2"), ("decision", "reason 3"),
+        ]  # fmt: skip
+        assert reader.problems == ()
+    change(made.path, "UPDATE events SET crc = crc + 1 WHERE seq IN (3, 5)")
+    change(made.path, "UPDATE epochs SET crc = crc + 1 WHERE seq = 4")
+    change(made.path, "DELETE FROM events WHERE seq = 8")
+    with RunReader(made.path) as reader:
+        assert [event["reason"] for event in reader.events_of(("decision",))] == ["reason 1"]
+        assert [problem.partition(": ")[2] for problem in reader.problems] == [
+            "2 rows of table events left out: wrong checksum (first: number 3)",
+            "1 row of table epochs left out: wrong checksum (first: number 4)",
+            "1 row of the history missing (first: number 8)",
+        ]
+
+
+def test_models_of_one_group_share_their_config_and_group(runs: Any) -> None:
+    made = runs.store()
+    group = ("a", "b")
+    for model in runs.models():
+        made.put_model(replace(model, config={"learning_rate": 0.001}, group=group))
+    made.close()
+    with RunReader(made.path) as reader:
+        first, second = reader.models()[0][:2]
+    assert (first.config, first.group) == ({"learning_rate": 0.001}, group)
+    assert first.config is second.config
+    assert first.group is second.group

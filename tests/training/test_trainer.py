@@ -263,7 +263,7 @@ def test_ways_are_measured_with_real_training(make_job: Any) -> None:
 
 
 def test_what_an_attempt_that_was_killed_while_writing_left_is_removed(make_job: Any, train: Any) -> None:
-    job = make_job(training={"epochs": 1})
+    job = make_job(training={"epochs": 1}, attempt=2)
     left = [stem(job).with_name(f".{job.model}.{ending}.0a1b2c3d.tmp") for ending in ("json", "safetensors")]
     others = stem(job).with_name(f".{job.model}0.json.0a1b2c3d.tmp")
     for path in (*left, others):
