@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -58,16 +58,16 @@ def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str
 
 def _looks(run: Run, signals: list[int]) -> Iterator[Snapshot]:
     """Snapshots every now and then, at once after a signal, the last one when the run has ended."""
-    wake = threading.Event()
     while True:
         snapshot = run.snapshot()
         yield snapshot
         if not snapshot.state.is_live:
             return
-        before = len(signals)
-        deadline = time.monotonic() + _LOOK_SECONDS
-        while time.monotonic() < deadline and len(signals) == before:
-            wake.wait(0.05)
+        run.pass_time(_LOOK_SECONDS, functools.partial(_has_more, signals, len(signals)))
+
+
+def _has_more(signals: list[int], before: int) -> bool:
+    return len(signals) > before
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from run_directories import RunMaker
 
 from forge_tui import session
 from forge_tui.progress.phases import RunState
+from forge_tui.runs.lock import RunLock
 
 
 @pytest.fixture
@@ -37,3 +38,47 @@ def test_a_runner_without_a_sign_of_life_is_news_every_five_seconds(
         monkeypatch.setattr(session.time, "time", now)
         ages = [round(snapshot.age, 1) for snapshot in run.follow(0.001, cancelled)]
     assert ages == [1.0, 5.1, 10.1]
+
+
+@pytest.fixture
+def held(maker: RunMaker) -> Iterator[tuple[session.Run, RunLock]]:
+    """A run whose directory is held."""
+    with session.Run(maker.make(state=RunState.COMPLETED)) as run:
+        lock = RunLock.acquire(run.directory.lock)
+        yield run, lock
+        lock.release()
+
+
+def test_the_end_of_a_run_is_seen_at_once_however_long_is_waited(held: tuple[session.Run, RunLock]) -> None:
+    run, lock = held
+    looks: list[bool] = []
+
+    def let_go_later() -> bool:
+        looks.append(True)
+        if len(looks) == 3:
+            lock.release()
+        return False
+
+    run.pass_time(1_000_000.0, let_go_later)
+    assert len(looks) == 3
+
+
+def test_a_wait_ends_when_it_is_interrupted(held: tuple[session.Run, RunLock]) -> None:
+    run, _lock = held
+    looks = iter([False, False, True])
+    run.pass_time(1_000_000.0, lambda: next(looks))
+    assert next(looks, None) is None
+
+
+def test_what_nobody_holds_is_waited_for_as_long_as_asked(maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    with session.Run(maker.make(state=RunState.COMPLETED)) as run:
+        monkeypatch.setattr(session.time, "monotonic", lambda: now)
+        monkeypatch.setattr(session.time, "sleep", sleep)
+        run.pass_time(0.5)
+    assert now == pytest.approx(0.5)
