@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shlex
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,6 @@ from forge_tui.event_text import is_notable, log_line
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.report import result_table
-from forge_tui.runs.lock import is_locked
 from forge_tui.session import Run
 from forge_tui.text import duration, metric_text, number, printable
 
@@ -61,18 +60,18 @@ def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str
 
 def _looks(run: Run, signals: list[int]) -> Iterator[Snapshot]:
     """Snapshots every now and then, at once after a signal, the last one when the run has ended."""
-    wake = threading.Event()
     while True:
         begun = time.monotonic()
         snapshot = run.snapshot()
         yield snapshot
         if not snapshot.state.is_live:
             return
-        before, now = len(signals), time.monotonic()
-        soonest, latest = now + _LOOK_SECONDS, now + max(_LOOK_SECONDS, (now - begun) / _LOOK_SHARE)
-        while now < latest and len(signals) == before and (now < soonest or is_locked(run.directory.lock)):
-            wake.wait(0.05)
-            now = time.monotonic()
+        seconds = max(_LOOK_SECONDS, (time.monotonic() - begun) / _LOOK_SHARE)
+        run.pass_time(seconds, functools.partial(_has_more, signals, len(signals)))
+
+
+def _has_more(signals: list[int], before: int) -> bool:
+    return len(signals) > before
 
 
 @contextmanager

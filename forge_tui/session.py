@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 
 POLL_SECONDS = 0.1
+# How soon it is seen that a run has let go of its directory: a look at the lock takes 10 µs.
+_END_SECONDS = 0.02
 _NAMED = 10
 # Models whose histories are read at one opening of the file, which is held open no longer than for these.
 _PAGE = 100
@@ -315,7 +317,9 @@ class Run:
         That the runner gives no sign of life is such a change, every five seconds of it.
         Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set.
         """
-        for snapshot, _ in self._follow(lambda: (self.snapshot(), None), interval, cancelled or threading.Event()):
+        end = cancelled or threading.Event()
+        wait = functools.partial(self.pass_time, interval, end.is_set)
+        for snapshot, _ in self._follow(lambda: (self.snapshot(), None), wait, end):
             yield snapshot
 
     def follow_with_messages(
@@ -327,13 +331,14 @@ class Run:
         def look() -> tuple[Snapshot, tuple[list[dict[str, Any]], int]]:
             return self._snapshot(), self._reader.messages(since, newest)
 
-        for snapshot, (found, last) in self._follow(lambda: self._at_one_moment(look), interval, cancelled):
+        wait = functools.partial(cancelled.wait, interval)
+        for snapshot, (found, last) in self._follow(lambda: self._at_one_moment(look), wait, cancelled):
             since = last
             yield snapshot, found
 
     @staticmethod
     def _follow(
-        look: Callable[[], tuple[Snapshot, _Found]], interval: float, cancelled: threading.Event
+        look: Callable[[], tuple[Snapshot, _Found]], wait: Callable[[], object], cancelled: threading.Event
     ) -> Iterator[tuple[Snapshot, _Found]]:
         last: tuple[int, RunInfo, RunState, int] | None = None
         while not cancelled.is_set():
@@ -344,7 +349,7 @@ class Run:
                 yield snapshot, found
             if not snapshot.state.is_live:
                 return
-            cancelled.wait(interval)
+            wait()
 
     def events(self, since: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
         """Events after sequence number `since`, oldest first, as (sequence number, JSON-able record)."""
@@ -406,7 +411,16 @@ class Run:
                 return snapshot
             if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"run {self.id} is still {snapshot.state} after {timeout:g} s")
-            time.sleep(POLL_SECONDS)
+            self.pass_time(POLL_SECONDS)
+
+    def pass_time(self, seconds: float, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Wait so long; less once `interrupted`, and at once when whoever holds the run's directory lets go of it."""
+        deadline = time.monotonic() + seconds
+        was_held = is_locked(self.directory.lock)
+        while not interrupted() and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, _END_SECONDS))
+            if was_held and not is_locked(self.directory.lock):
+                return
 
     # --- steering
 

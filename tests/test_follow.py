@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +12,7 @@ from run_directories import RunMaker
 
 from forge_tui import headless, session
 from forge_tui.progress.phases import RunState
+from forge_tui.runs.lock import RunLock
 
 
 @pytest.fixture
@@ -41,45 +42,29 @@ def test_a_runner_without_a_sign_of_life_is_news_every_five_seconds(
 
 
 class Slow:
-    """A run of which a look takes a second of `clock`, and that ends at the third look."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.looked: list[float] = []
-        self.directory = self
-        self.lock = Path("lock")
-
-    def snapshot(self) -> SimpleNamespace:
-        self.looked.append(self.clock.now)
-        self.clock.now += 1.0
-        return SimpleNamespace(state=RunState.COMPLETED if len(self.looked) == 3 else RunState.RUNNING)
-
-
-class Clock:
-    """A clock that only waiting moves."""
+    """A run of which a look takes a second, and that ends at the third look."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.waited: list[float] = []
 
     def monotonic(self) -> float:
         return self.now
 
-    def wait(self, seconds: float) -> bool:
-        self.now += seconds
-        return False
+    def snapshot(self) -> SimpleNamespace:
+        self.now += 1.0
+        return SimpleNamespace(state=RunState.COMPLETED if len(self.waited) == 2 else RunState.RUNNING)
+
+    def pass_time(self, seconds: float, interrupted: Callable[[], bool]) -> None:
+        assert not interrupted()
+        self.waited.append(seconds)
 
 
-def test_batch_mode_looks_seldom_where_a_look_takes_long_and_at_once_when_the_lock_is_free(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    clock = Clock()
-    run = Slow(clock)
-    monkeypatch.setattr(headless, "time", clock)
-    monkeypatch.setattr(headless, "threading", SimpleNamespace(Event=lambda: clock))
-    monkeypatch.setattr(headless, "is_locked", lambda _: clock.now < 25.0)
+def test_batch_mode_looks_seldom_where_a_look_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Slow()
+    monkeypatch.setattr(headless, "time", run)
     assert len(list(headless._looks(run, []))) == 3  # type: ignore[arg-type]
-    # Twenty times what the look took; then the lock is let go, and the least there is between two looks.
-    assert run.looked == pytest.approx([0.0, 21.0, 25.0], abs=0.1)
+    assert run.waited == pytest.approx([20.0, 20.0])
 
 
 def test_an_answer_is_looked_for_only_in_what_came_after_the_command(
@@ -94,3 +79,47 @@ def test_an_answer_is_looked_for_only_in_what_came_after_the_command(
         assert asked == [newest]
         assert run.answer("somebody else's", timeout=0.0) is None
         assert asked == [newest, 0]
+
+
+@pytest.fixture
+def held(maker: RunMaker) -> Iterator[tuple[session.Run, RunLock]]:
+    """A run whose directory is held."""
+    with session.Run(maker.make(state=RunState.COMPLETED)) as run:
+        lock = RunLock.acquire(run.directory.lock)
+        yield run, lock
+        lock.release()
+
+
+def test_the_end_of_a_run_is_seen_at_once_however_long_is_waited(held: tuple[session.Run, RunLock]) -> None:
+    run, lock = held
+    looks: list[bool] = []
+
+    def let_go_later() -> bool:
+        looks.append(True)
+        if len(looks) == 3:
+            lock.release()
+        return False
+
+    run.pass_time(1_000_000.0, let_go_later)
+    assert len(looks) == 3
+
+
+def test_a_wait_ends_when_it_is_interrupted(held: tuple[session.Run, RunLock]) -> None:
+    run, _lock = held
+    looks = iter([False, False, True])
+    run.pass_time(1_000_000.0, lambda: next(looks))
+    assert next(looks, None) is None
+
+
+def test_what_nobody_holds_is_waited_for_as_long_as_asked(maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    with session.Run(maker.make(state=RunState.COMPLETED)) as run:
+        monkeypatch.setattr(session.time, "monotonic", lambda: now)
+        monkeypatch.setattr(session.time, "sleep", sleep)
+        run.pass_time(0.5)
+    assert now == pytest.approx(0.5)

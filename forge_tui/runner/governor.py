@@ -144,6 +144,10 @@ class Governor:
             return f"{len(load)} at once: {self._tight}"
         return self._lack(resources, load)
 
+    def has_room(self, resources: SystemResources, load: Sequence[Load]) -> bool:
+        """Whether there is memory for a further process, whatever the slots say."""
+        return self._tight is None and self._lack(resources, load) is None
+
     # --- the rules
 
     def _rules(self, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:

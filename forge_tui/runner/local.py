@@ -87,7 +87,7 @@ class LocalLauncher:
         """Start the fork server. It imports torch in the background; requests wait for it."""
         ours, theirs = socket.socketpair()
         self._is_ready = False
-        numbers = (str(theirs.fileno()), str(self._lock_fd))
+        numbers = (str(theirs.fileno()), str(self._lock_fd), str(self._nice))
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "forge_tui.training.forkserver", *numbers],
@@ -104,8 +104,13 @@ class LocalLauncher:
         log: Path,
         on_message: Callable[[Worker, dict[str, Any]], None],
         on_exit: Callable[[Worker], None],
+        *,
+        ahead: bool = False,
     ) -> Worker:
-        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`, its output appended to `log`."""
+        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`, its output appended to `log`.
+
+        `ahead`: another one will be asked for when one ends; it is forked now and waits.
+        """
         if self._server is None:
             self.start()
         assert self._server is not None
@@ -118,7 +123,7 @@ class LocalLauncher:
             "kind": kind,
             "jobs": [job.to_record() for job in jobs],
             "title": f"forge-tui: {in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
-            "nice": self._nice,
+            "ahead": f"forge-tui: spare worker ({jobs[0].run})" if ahead else None,
         }
         log_fd = _open_log(log)
         try:
@@ -140,12 +145,16 @@ class LocalLauncher:
                 worker.status = -signal.SIGKILL
                 self._finish(worker)
 
-    def close(self) -> None:
-        """End the fork server and with it every worker, and wait until they are gone."""
+    def hang_up(self) -> None:
+        """End the fork server and with it every worker; `close` waits until they are gone."""
         if self._server is not None:
             self._selector.unregister(self._server)
             self._server.close()
             self._server = None
+
+    def close(self) -> None:
+        """End the fork server and with it every worker, and wait until they are gone."""
+        self.hang_up()
         if self._process is not None:
             if not self._is_ready:
                 self._process.kill()  # it may still be importing torch, and has nobody to look after

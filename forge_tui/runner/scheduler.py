@@ -311,10 +311,17 @@ class Scheduler:
         self._held.clear()
         jobs = [self._job(index) for index in group]
         log = self._directory.log(jobs[0].model)
-        worker = self._launcher.spawn("train", jobs, log, self._on_message, self._on_exit)
+        worker = self._launcher.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=self._is_ahead())
         self._running[worker.id] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
         for index in group:
             self._speed.forget(index)
+
+    def _is_ahead(self) -> bool:
+        """Whether the worker after the one that starts now is to be forked ahead: it will take its place."""
+        loads = [*self._loads(), Load(0)]
+        if not self._queue or len(loads) < self._governor.slots:
+            return False
+        return self._governor.has_room(self._machine.latest.resources, loads)
 
     def _job(self, index: int) -> Job:
         model = self._journal.models[index]

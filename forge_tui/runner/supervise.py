@@ -223,12 +223,13 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         if leash is not None:
             _stop_when_released(scheduler, selector, leash)
         state = _run(scheduler, opened)
-    opened.launcher.close()
+    opened.launcher.hang_up()  # no worker is left; it takes 20 ms to end, meanwhile the records are closed
     scheduler.steering.refuse_the_rest()
     if not opened.store.close(_DISK_SECONDS):
         print(f"the end of the run is not recorded: {opened.store.problem}", file=sys.stderr)
     with contextlib.suppress(RunDirectoryError):  # the list is a convenience; the run itself is recorded
         registry.finished(opened.directory.path, state, journal.clock())
+    opened.launcher.close()
     return state
 
 

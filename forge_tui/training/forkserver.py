@@ -9,9 +9,12 @@ What a worker leaves behind (a process that user code forked) is ended with it; 
 ended with the server. Only a worker keeps the run's lock: the second argument is its descriptor.
 
 Protocol, over the socket whose number is the first argument: the runner sends
-`{"id", "kind", "jobs", "title", "nice"}` with two descriptors (the worker's own socket and its log); the
-server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal).
-It ends when the runner closes its side, and every worker ends with it.
+`{"id", "kind", "jobs", "title", "ahead"}` with two descriptors (the worker's own socket and its log); the
+server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal). With `ahead`, the
+title of a spare worker, it then forks one that makes itself ready and waits: it takes the next request, so that the
+model in it begins without a fork and without what the first step of a process costs. A spare trains nothing, answers
+to nobody, and ends as any worker does. The third argument is by how much workers give way to others (nice).
+The server ends when the runner closes its side, and every worker ends with it.
 """
 
 from __future__ import annotations
@@ -24,78 +27,189 @@ import selectors
 import signal
 import socket
 import sys
+import traceback
+from dataclasses import dataclass
 from typing import Any
 
 import psutil
 from setproctitle import setproctitle
 
+from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.training.job import STOP_SIGNALS
 from forge_tui.training.wire import receive_message, send_message
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_SOCKET_BUFFER = 1 << 20
 _OOM_SCORE = 500  # of 1,000; see proc_pid_oom_score_adj(5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Forked:
+    """A process that waits for its request at the other end of `channel`."""
+
+    pid: int
+    channel: socket.socket
 
 
 def main() -> int:
     """Serve fork requests until the runner goes away."""
-    server, lock = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2])
+    server, lock, nice = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
     for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
     _adopt_orphans()
     _preload()
     setproctitle("forge-tui: fork server")
     send_message(server, {"ready": os.getpid()})
-    _serve(server, lock)
+    _ForkServer(server, lock, nice).serve()
     os._exit(0)  # there is nothing to tidy up, and taking torch apart takes 100 ms
 
 
 def _preload() -> None:
-    """Import what every worker needs. torch._dynamo (1.2 s, 60 MB) is not among it; see `optimizers`."""
+    """Import all that a worker needs. torch._dynamo (1.2 s, 60 MB) is not among it; see `optimizers`."""
+    gc.disable()  # an import leaves little behind, and looking for it in torch takes 0.2 s
+    # numpy and safetensors import these when they are first used: 12 ms in every worker.
+    import numpy.ctypeslib
+    import numpy.random  # noqa: F401
+
+    import forge_tui.training.memory_meter
     import forge_tui.training.trainer
+    import forge_tui.training.warm_up
     import forge_tui.training.worker  # noqa: F401
 
-    gc.collect()
+    from_plain(to_plain(Settings()))  # what is derived from the settings' types is kept
     gc.freeze()  # collections in the children then leave the shared pages alone
+    gc.enable()
 
 
-def _serve(server: socket.socket, lock: int) -> None:
-    wake_read, wake_write = os.pipe()
-    os.set_blocking(wake_read, False)
-    os.set_blocking(wake_write, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    selector = selectors.DefaultSelector()
-    selector.register(server, selectors.EVENT_READ)
-    selector.register(wake_read, selectors.EVENT_READ)
-    children: set[int] = set()
-    while True:
-        for key, _ in selector.select():
-            if key.fileobj is server:
-                received = receive_message(server, max_fds=2)
+class _ForkServer:
+    """Forks, hands over requests and reaps. `lock` is the run's, inherited by every worker."""
+
+    def __init__(self, server: socket.socket, lock: int, nice: int) -> None:
+        self._server = server
+        self._lock = lock
+        self._nice = nice
+        self._workers: set[int] = set()
+        self._spare: _Forked | None = None
+        self._wake = os.pipe()
+
+    def serve(self) -> None:
+        """Return when the runner has gone and every worker has ended."""
+        wake_read, wake_write = self._wake
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        selector = selectors.DefaultSelector()
+        selector.register(self._server, selectors.EVENT_READ)
+        selector.register(wake_read, selectors.EVENT_READ)
+        while True:
+            # Reaped first: a spare that was killed is given no request.
+            ready = [key.fileobj for key, _ in selector.select()]
+            if wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake_read, 4096)
+            self._reap()
+            if self._server in ready:
+                received = receive_message(self._server, max_fds=2)
                 if received is None:
                     _end()
                     return
-                children.add(_fork(server, lock, (wake_read, wake_write), *received))
-            else:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(wake_read, 4096)
-        _reap(server, children)
+                self._start(*received)
 
+    def _start(self, request: dict[str, Any], fds: list[int]) -> None:
+        forked = self._spare or self._fork(fds)
+        self._spare = None
+        # One that was killed just now does not read it: its end is reported like any other worker's.
+        with forked.channel, contextlib.suppress(OSError):
+            send_message(forked.channel, request, fds)
+        for fd in fds:
+            os.close(fd)
+        self._workers.add(forked.pid)
+        send_message(self._server, {"started": request["id"], "pid": forked.pid})
+        if request["ahead"]:
+            self._spare = self._fork([], request)
 
-def _reap(server: socket.socket, children: set[int]) -> None:
-    while True:
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._workers:
+                self._workers.discard(pid)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)  # a group whose number nobody can have taken while it has members
+                send_message(self._server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+            elif self._spare is not None and pid == self._spare.pid:
+                self._spare.channel.close()
+                self._spare = None
+
+    def _fork(self, fds: list[int], before: dict[str, Any] | None = None) -> _Forked:
+        """A process that waits for its request; a spare one if it is forked ahead, after the request `before`.
+
+        `fds` are the descriptors that it shall not inherit.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return _Forked(pid, ours)
+        status = 70
         try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return
-        if pid == 0:
-            return
-        if pid in children:
-            children.discard(pid)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(pid, signal.SIGKILL)  # a group whose number nobody can have taken while it has members
-            send_message(server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+            ours.close()  # or it would not hear when the server dies
+            self._leave(parent, fds)
+            if before is not None:
+                _make_ready(before)
+            received = receive_message(theirs, max_fds=2)
+            theirs.close()
+            status = 0 if received is None else _work(*received, parent)
+        except BaseException:  # the boundary of the process: its exit status is told, this is for the log
+            traceback.print_exc()
+        finally:
+            # Not sys.exit: nothing of the server's (buffers, exit handlers) may run twice.
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _leave(self, parent: int, fds: list[int]) -> None:
+        """Become a process of its own. It has inherited the descriptor of the run's lock: it holds the lock too."""
+        _die_with(parent)
+        os.setpgid(0, 0)  # to be found by: what user code forks
+        os.register_at_fork(after_in_child=lambda: _let_go(self._lock))
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._server.close()
+        for fd in (*self._wake, *fds):
+            os.close(fd)
+        if self._nice:
+            os.nice(self._nice)
+        _be_killed_first()
+
+
+def _make_ready(before: dict[str, Any]) -> None:
+    """Do all that can be done before the model is known."""
+    from forge_tui.training.warm_up import warm_up
+
+    setproctitle(before["ahead"])
+    warm_up(before["jobs"][0]["threads"])
+
+
+def _work(request: dict[str, Any], fds: list[int], parent: int) -> int:
+    """Do what is asked; the exit status."""
+    from forge_tui.training import worker
+
+    channel_fd, log_fd = fds
+    for standard in (1, 2):
+        os.dup2(log_fd, standard)
+    os.close(log_fd)
+    setproctitle(request["title"])
+    return worker.main(socket.socket(fileno=channel_fd), request, parent)
 
 
 def _end() -> None:
@@ -108,44 +222,6 @@ def _end() -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
-
-
-def _fork(server: socket.socket, lock: int, wake: tuple[int, int], request: dict[str, Any], fds: list[int]) -> int:
-    parent = os.getpid()
-    pid = os.fork()
-    if pid:
-        for fd in fds:
-            os.close(fd)
-        send_message(server, {"started": request["id"], "pid": pid})
-        return pid
-    status = 70
-    try:
-        _die_with(parent)
-        os.setpgid(0, 0)  # to be found by: what user code forks
-        os.register_at_fork(after_in_child=lambda: _let_go(lock))
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        server.close()
-        for fd in wake:
-            os.close(fd)
-        # The server inherited the descriptor of the run's lock, and so does this process: it holds the lock too.
-        channel_fd, log_fd = fds
-        for standard in (1, 2):
-            os.dup2(log_fd, standard)
-        os.close(log_fd)
-        setproctitle(request["title"])
-        if request["nice"]:
-            os.nice(request["nice"])
-        _be_killed_first()
-        from forge_tui.training import worker
-
-        status = worker.main(socket.socket(fileno=channel_fd), request, parent)
-    finally:
-        # Not sys.exit: nothing of the server's (buffers, exit handlers) may run twice.
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
-            sys.stderr.flush()
-        os._exit(status)
 
 
 def _adopt_orphans() -> None:

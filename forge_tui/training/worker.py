@@ -116,6 +116,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
     from forge_tui.training.trainer import Trainer
 
     meter = MemoryMeter(jobs[0].device)
+    telling: list[threading.Thread] = []
     remaining = list(jobs)
 
     def emit(event: Event) -> None:
@@ -123,7 +124,12 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
         if isinstance(event, EpochFinished) and event.index == remaining[0].index:  # once for a whole group
             grown = meter.grown()
             if grown is not None:
-                channel.send(grown)
+                telling.append(threading.Thread(target=tell, args=(grown,), daemon=True))
+                telling[-1].start()
+
+    def tell(grown: dict[str, int]) -> None:
+        """Beside the training, which need not wait for the kernel's account."""
+        channel.send(meter.with_copied(grown))
 
     def left(job: Job, why: Diverged | None) -> None:
         if why is not None:
@@ -138,6 +144,9 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
             emit(failure(job, error))
         traceback.print_exc()
         return 1
+    finally:
+        for thread in telling:
+            thread.join()
     channel.send({"outcome": outcome.value})
     return 0
 

@@ -4,8 +4,12 @@ python tests/benchmarks/one_more_model.py [--rounds 3] [--few 4] [--many 24]
 
 A run of many models less one of few, by the models between them: starting the process, loading the data, building the
 model, one step, and writing its files. The peer is a process that Python's `multiprocessing` spawns for each model and
-that trains the same network for the same step and saves its weights. `forge-tui` trains one model at a time here, so
-`between` is how long a place was empty: from the end of a worker's last model until the next one's first event.
+that trains the same network for the same step and saves its weights (one file, and no wait for the disk; `forge-tui`
+writes a checkpoint, the weights and the metadata, each synced to the disk).
+
+`forge-tui` trains one model at a time here, so `between` is how long a place was empty: from the end of a worker's last
+model until the next one's first event. `start to start` is the same cost seen from within a run, free of what the start
+and the end of a whole run vary by.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from ui_support import FORGE_TUI, folder, machine
@@ -36,13 +41,14 @@ def main() -> None:
         _spawn(options.spawn)
         return
     told, extra = machine(), options.many - options.few
-    ours, theirs, between = [], [], []
+    ours, theirs, between, apart = [], [], [], []
     with folder() as home:
         for number in range(options.rounds):
-            few, _ = _run(home / f"few-{number}", options.few)
-            many, gaps = _run(home / f"many-{number}", options.many)
+            few, _, _ = _run(home / f"few-{number}", options.few)
+            many, gaps, starts = _run(home / f"many-{number}", options.many)
             ours.append(1000 * (many - few) / extra)
             between += gaps
+            apart += [later - earlier for earlier, later in pairwise(starts)]
             few, many = _spawned(home, options.few), _spawned(home, options.many)
             theirs.append(1000 * (many - few) / extra)
     print(f"{told}; {options.few} and {options.many} models of {SIZE:,} parameters, median of {options.rounds}")
@@ -52,11 +58,11 @@ def main() -> None:
         middle = statistics.median(found)
         print(f"{name:<24}{middle:20.0f}{middle / first:8.1f}")
     print(f"between two models of forge-tui: median {1000 * statistics.median(between):.0f} ms, ", end="")
-    print(f"longest {1000 * max(between):.0f} ms")
+    print(f"longest {1000 * max(between):.0f} ms; start to start: median {1000 * statistics.median(apart):.0f} ms")
 
 
-def _run(output: Path, models: int) -> tuple[float, list[float]]:
-    """Seconds of the whole command, and those between each model's end and the next one's first event."""
+def _run(output: Path, models: int) -> tuple[float, list[float], list[float]]:
+    """Seconds of the whole command, those between each model's end and the next one's first event, and the starts."""
     command = [
         *FORGE_TUI, "--no-ui", "--json", "--policy", "dedicated", "--threads", 1, "--models", models, "--epochs", 1,
         "--model-size", SIZE, "--batch-size", BATCH, "--output", output, "--set", f"data.samples={SAMPLES}",
@@ -66,14 +72,16 @@ def _run(output: Path, models: int) -> tuple[float, list[float]]:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=True)
     seconds = time.perf_counter() - begun
     ended: float | None = None
-    gaps = []
+    gaps, starts = [], []
     for line in done.stdout.splitlines():
         event = json.loads(line)
         if event["event"] == "model_completed":
             ended = event["time"]
-        elif event["event"] == "phase_changed" and event["phase"] == "initializing" and ended is not None:
-            gaps.append(event["time"] - ended)
-    return seconds, gaps
+        elif event["event"] == "phase_changed" and event["phase"] == "initializing":
+            starts.append(event["time"])
+            if ended is not None:
+                gaps.append(event["time"] - ended)
+    return seconds, gaps, starts
 
 
 def _spawned(home: Path, models: int) -> float:

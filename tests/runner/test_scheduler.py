@@ -34,6 +34,19 @@ def test_models_run_in_order_as_many_at_once_as_allowed_and_the_run_completes(st
     assert [model["phase"] for model in finished[0]["models"]] == ["completed"] * 3
 
 
+def test_a_worker_is_forked_ahead_once_all_places_are_taken_and_only_if_a_model_waits_for_one(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=4) as stage:
+        assert (stage.launcher.started, stage.launcher.ahead) == ([1, 2], [False, True])
+        stage.turn(*stage.actor(1).completes())
+        stage.turn(*stage.actor(2).completes())
+        assert (stage.launcher.started, stage.launcher.ahead) == ([1, 2, 3, 4], [False, True, True, False])
+
+
+def test_no_worker_is_forked_ahead_where_memory_is_short(tmp_path: Path) -> None:
+    with Stage(tmp_path, requested=1, resources=SHORT_OF_MEMORY) as stage:
+        assert (stage.launcher.started, stage.launcher.ahead) == ([1], [False])
+
+
 def test_a_pause_is_done_when_the_last_worker_holds_and_starts_nobody_meanwhile(stage: Stage) -> None:
     one, two = stage.actors
     stage.turn(*one.begins(), *two.begins())

@@ -331,6 +331,8 @@ class _StageLauncher:
         self._stage = stage
         self.actors: dict[int, Actor] = {}
         self.started: list[int] = []
+        self.ahead: list[bool] = []
+        """Of each start, whether another worker was to be forked ahead."""
 
     def spawn(
         self,
@@ -339,6 +341,8 @@ class _StageLauncher:
         log: Path,
         on_message: Callable[[Worker, dict[str, Any]], None],
         on_exit: Callable[[Worker], None],
+        *,
+        ahead: bool,
     ) -> Worker:
         assert kind == "train"
         assert log.name == f"{jobs[0].model}.log"
@@ -350,6 +354,7 @@ class _StageLauncher:
         theirs.setblocking(False)
         worker = Worker(len(self.started) + 1, tuple(jobs), ours, on_message, on_exit)
         self.started.append(jobs[0].index)
+        self.ahead.append(ahead)
         self.actors[worker.id] = Actor(self._stage, worker, theirs)
         return worker
 

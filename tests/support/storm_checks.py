@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from storm_run import Holder, Role, holders, is_alive
+from storm_run import SPARE, Holder, Role, holders, is_alive
 
 from forge_tui import cli
 from forge_tui.progress.phases import RunState
@@ -62,7 +62,8 @@ def is_free(directory: Path) -> bool:
 
 def two_trainers(found: list[Holder]) -> list[str]:
     """Models that more than one live process trains."""
-    counts = Counter(holder.model for holder in found if holder.role is Role.WORKER)
+    # A spare worker that was just given a model has its title still; the next one may be there already.
+    counts = Counter(holder.model for holder in found if holder.role is Role.WORKER and holder.model != SPARE)
     twice = [model for model, count in counts.items() if count > 1]
     # /proc is read one process after another: only those that live now, all of them, do so at one moment.
     at_once = [[holder for holder in found if holder.model == model and is_alive(holder)] for model in twice]

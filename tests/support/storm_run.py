@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+SPARE = "spare worker"
+"""What a worker has in its title instead of a model until it is given one."""
+
 _ROLES = {"forge_tui.runner": "runner", "forge_tui.training.forkserver": "fork server"}
 
 

@@ -1,0 +1,165 @@
+"""The worker that is forked ahead and waits: it trains the next model to the same bytes, and ends with the others."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from running import wait_until
+
+from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import RunLock
+from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
+from forge_tui.training.job import Job
+
+TITLE = "forge-tui: spare worker (run)"
+NICE = 3
+
+
+class Launched:
+    """A launcher, its lock, and what its workers have told."""
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self.lock = RunLock.acquire(base / "lock")
+        self.selector = selectors.DefaultSelector()
+        self.launcher = LocalLauncher(self.selector, self.lock.fileno(), NICE)
+        self.ended: list[Worker] = []
+        self.messages: list[dict[str, Any]] = []
+
+    def start(self, name: str, *, ahead: bool, epochs: int = 2) -> Worker:
+        """Start to train one model, in a run directory called `name`; return once its process is there."""
+        directory = RunDirectory(self.base / name)
+        directory.create()
+        settings = Settings(
+            training=TrainingConfig(model_size=2_000, epochs=epochs),
+            data=DataSettings(samples=110, features=12, classes=4),
+            run=RunSettings(output=str(directory.path)),
+        )
+        job = Job(
+            run="run", directory=str(directory.path), working_directory=str(self.base), model="cognate_planner_1",
+            index=1, attempt=1, seed=7, settings=to_plain(settings), threads=1, device="cpu",
+        )  # fmt: skip
+        worker = self.launcher.spawn(
+            "train",
+            [job],
+            self.base / "log",
+            lambda _, told: self.messages.append(told),
+            self.ended.append,
+            ahead=ahead,
+        )
+        self.until(lambda: worker.pid is not None)
+        return worker
+
+    def train(self, name: str, *, ahead: bool) -> bytes:
+        """Train one model to its end; its weights."""
+        worker = self.start(name, ahead=ahead)
+        self.until(lambda: worker in self.ended)
+        assert worker.status == 0, (self.base / "log").read_text(encoding="utf-8")
+        return (self.base / name / "cognate_planner_1.safetensors").read_bytes()
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Do what the runner does until something is so."""
+
+        def look() -> object:
+            for key, _ in self.selector.select(0.01):
+                key.data()
+            self.launcher.tick()
+            return condition()
+
+        wait_until(look, "the launcher's news", 60.0)
+
+    def server(self) -> psutil.Process:
+        """The fork server."""
+        process = self.launcher._process
+        assert process is not None
+        return psutil.Process(process.pid)
+
+    def spares(self) -> list[psutil.Process]:
+        """The processes that wait for models and have made themselves ready so far as to have their title."""
+        found = []
+        for child in self.server().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.cmdline()[:1] == [TITLE] and child.status() != psutil.STATUS_ZOMBIE:
+                    found.append(child)
+        return found
+
+    def spare(self) -> psutil.Process:
+        """The one that waits."""
+        (spare,) = wait_until(self.spares, "a spare worker", 60.0)
+        return spare
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> Iterator[Launched]:
+    made = Launched(tmp_path)
+    yield made
+    made.launcher.close()
+    made.lock.release()
+    made.selector.close()
+
+
+def test_the_next_worker_is_the_one_forked_ahead_and_there_is_never_more_than_was_asked_for(launched: Launched) -> None:
+    launched.train("first", ahead=False)
+    assert launched.server().children() == []
+    launched.train("second", ahead=True)
+    spare = launched.spare()
+    assert spare.nice() == NICE
+    worker = launched.start("third", ahead=False)
+    assert worker.pid == spare.pid
+    launched.until(lambda: worker in launched.ended)
+    assert launched.server().children() == []
+
+
+def test_a_worker_forked_ahead_trains_the_same_bytes(launched: Launched) -> None:
+    assert launched.train("fresh", ahead=True) == launched.train("spare", ahead=False)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what is open")
+@pytest.mark.parametrize("name", ["fresh", "spare"])
+def test_a_worker_has_one_socket_and_its_log_and_nothing_of_the_fork_servers(name: str, launched: Launched) -> None:
+    if name == "spare":
+        launched.train("first", ahead=True)
+        launched.messages.clear()
+    worker = launched.start(name, ahead=False, epochs=1_000_000)
+    launched.until(lambda: launched.messages)  # it has settled in
+    opened = [os.readlink(entry) for entry in Path(f"/proc/{worker.pid}/fd").iterdir()]
+    worker.kill()
+    assert sum(target.startswith("socket:") for target in opened) == 1
+    assert opened.count(str(launched.base / "log")) == 2
+    assert not any(target.startswith("pipe:") for target in opened)
+
+
+def test_a_spare_that_was_killed_is_replaced_and_costs_no_model_an_attempt(launched: Launched) -> None:
+    launched.train("first", ahead=True)
+    spare = launched.spare()
+    spare.kill()
+    wait_until(lambda: not spare.is_running(), "the fork server reaps it", 60.0)
+    launched.train("second", ahead=False)
+    assert [worker.status for worker in launched.ended] == [0, 0]
+
+
+def test_a_spare_holds_the_lock_and_ends_with_its_fork_server(launched: Launched) -> None:
+    launched.train("first", ahead=True)
+    spare, server = launched.spare(), launched.server()
+    assert any(Path(file.path) == launched.lock.path for file in spare.open_files())
+    server.kill()
+    wait_until(lambda: not spare.is_running() or spare.status() == psutil.STATUS_ZOMBIE, "its end", 60.0)
+
+
+def test_a_spare_ends_with_the_launcher_before_the_lock_is_free(launched: Launched) -> None:
+    launched.train("first", ahead=True)
+    spare = launched.spare()
+    launched.launcher.close()
+    assert not spare.is_running()
+    launched.lock.release()
+    with (launched.base / "lock").open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
