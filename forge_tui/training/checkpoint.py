@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.runs.files import in_words
-from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
+from forge_tui.training.tensor_file import Block, DamagedFile, blocks_of, digest, read_tensors, write_tensors
 
 FORMAT = 1
+_LEFTOVER = re.compile(r"\.step-.*\.tmp")
 _NAME = re.compile(r"step-(\d{12,})\.safetensors")
 
 
@@ -46,7 +48,7 @@ def checkpoint_path(directory: Path, step: int) -> Path:
     return directory / f"step-{step:012d}.safetensors"
 
 
-def save(directory: Path, step: int, tensors: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
+def save(directory: Path, step: int, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any]) -> Path:
     """Write a checkpoint, whole or not at all; `format` and `sha256` are added to `record`.
 
     Raises `RunDirectoryError`.
@@ -57,7 +59,8 @@ def save(directory: Path, step: int, tensors: Mapping[str, Tensor], record: Mapp
         raise in_words(error, "create the directory", directory) from error
     path = checkpoint_path(directory, step)
     full = {**record, "format": FORMAT}
-    write_tensors(path, tensors, {**full, "sha256": digest(tensors, full)})
+    blocks = blocks_of(tensors)
+    write_tensors(path, blocks, {**full, "sha256": digest(blocks, full)})
     return path
 
 
@@ -74,11 +77,7 @@ def load(path: Path) -> Checkpoint:
 
 def paths(directory: Path) -> list[Path]:
     """The checkpoints of a model, the newest first; not verified."""
-    try:
-        found = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return sorted(found, key=_step, reverse=True)
+    return sorted((path for path in _files(directory) if _NAME.fullmatch(path.name)), key=_step, reverse=True)
 
 
 def newest_valid(directory: Path, warn: Callable[[str], None] = lambda message: None) -> Checkpoint | None:
@@ -120,10 +119,17 @@ def newest_common(directories: Sequence[Path], warn: Callable[[str], None] = lam
 def prune(directory: Path, keep: int) -> list[Path]:
     """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted."""
     deleted = paths(directory)[keep:]
-    deleted += [path for path in directory.glob(".step-*.tmp") if path.is_file()]
+    deleted += [path for path in _files(directory) if _LEFTOVER.fullmatch(path.name) and path.is_file()]
     for path in deleted:
         path.unlink(missing_ok=True)
     return deleted
+
+
+def _files(directory: Path) -> list[Path]:
+    try:
+        return [directory / name for name in os.listdir(directory)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _step(path: Path) -> int:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.member import Member
 from forge_tui.training.state import TrainingState
+from forge_tui.training.tensor_file import Block
 
 COPIED_BYTES = 256 << 20
 """States up to this size, all models of a worker together, are copied and written beside the training."""
@@ -31,7 +31,7 @@ class Snapshot:
     member: Member
     step: int
     record: dict[str, Any]
-    tensors: dict[str, Tensor]
+    tensors: Mapping[str, Tensor | Block]
 
 
 class CheckpointWriter:
@@ -92,8 +92,7 @@ class CheckpointWriter:
         `done` is called in the writing thread, with the error if they could not be written. `wait` comes after it.
         """
         self.wait()
-        snapshots = (self._snapshot(state, member, number) for number, member in enumerate(members))
-        copies = [replace(snapshot, tensors=copied(snapshot.tensors)) for snapshot in snapshots]
+        copies = [self._snapshot(state, member, number, copied) for number, member in enumerate(members)]
         self._pending = self._thread.submit(self._write_beside, copies, done)
 
     def _write_beside(self, copies: list[Snapshot], done: Callable[[RunDirectoryError | None], None]) -> None:
@@ -112,10 +111,16 @@ class CheckpointWriter:
             checkpoints.prune(member.checkpoints, self._keep)
         self._saved_step = step
 
-    def _snapshot(self, state: TrainingState, member: Member, number: int) -> Snapshot:
+    def _snapshot(
+        self,
+        state: TrainingState,
+        member: Member,
+        number: int,
+        keep: Callable[[dict[str, Tensor]], Mapping[str, Tensor | Block]] = lambda tensors: tensors,
+    ) -> Snapshot:
         about = {"model": member.job.model, "seed": member.job.seed, "environment": self._environment}
         record = {**state.record(number), **about}
-        return Snapshot(member=member, step=state.step, record=record, tensors=state.tensors(number))
+        return Snapshot(member=member, step=state.step, record=record, tensors=keep(state.tensors(number)))
 
     def _write(self, snapshot: Snapshot) -> None:
         begun, member = time.perf_counter(), snapshot.member
@@ -140,12 +145,6 @@ def write_all(write: Callable[[_Item], None], items: Iterable[_Item], *, togethe
             done.result()
 
 
-def copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU that the training does not change.
-
-    They are contiguous: the thread that writes them is to do no arithmetic, which would take threads of its own.
-    """
-    return {
-        name: tensor.detach().to("cpu", memory_format=torch.contiguous_format, copy=True)
-        for name, tensor in tensors.items()
-    }
+def copied(tensors: Mapping[str, Tensor]) -> dict[str, Block]:
+    """Copies on the CPU that training does not change; to write them takes no work of torch and none of its threads."""
+    return {name: Block.copy_of(tensor) for name, tensor in tensors.items()}

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from forge_tui.settings.schema import TrainingConfig
-from forge_tui.training import history as epochs
 from forge_tui.training import random_state
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.data.dataset import Dataset
@@ -17,7 +16,7 @@ from forge_tui.training.models.network import named_weights, set_weights
 from forge_tui.training.models.stack import Stack
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import TrainingState, in_parts, new_network
+from forge_tui.training.state import TrainingState, in_parts, is_finite, new_network
 
 _BODY = "body."
 
@@ -57,9 +56,16 @@ class GroupState(TrainingState):
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """A model's parameters and buffers under the names it would have alone."""
+        return {name: tensor.contiguous() for name, tensor in self._weights_in_stack(model).items()}
+
+    def weights_are_finite(self, model: int) -> bool:
+        """Whether no weight is NaN or infinite; nothing is copied for that."""
+        return all(is_finite(tensor) for tensor in self._weights_in_stack(model).values())
+
+    def _weights_in_stack(self, model: int) -> dict[str, Tensor]:
         own = {f"{_BODY}{name}": tensor for name, tensor in self._stack.weights(model).items()}
         found = self._shared | own
-        return {name: found[name].contiguous() for name in self._order}
+        return {name: found[name] for name in self._order}
 
     def tensors(self, model: int) -> dict[str, Tensor]:
         """What a model's checkpoint would hold if it were alone."""
@@ -68,7 +74,7 @@ class GroupState(TrainingState):
             optimizer=self._of_model(self.optimizer.state(), model),
             filter=self._of_model(self.filter.state(), model),
             random=self._random[model],
-            epochs={"loss_sum": self.loss_sum[model], "history": epochs.to_tensor(self.progress[model].history)},
+            epochs={"loss_sum": self.loss_sum[model], "history": self.progress[model].history.to_tensor()},
         )
 
     def remove(self, model: int) -> None:

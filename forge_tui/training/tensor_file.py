@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,42 +21,60 @@ from torch import Tensor
 from forge_tui.runs.files import write_parts_atomically
 
 _METADATA_KEY = "forge_tui"
-_ALIGNMENT = 8
-# In the order in which their tensors lie in the file, the widest first.
+_PIECE_BYTES = 1 << 20
+_ALIGNED = 8
+# The types of the format, in its own order.
 _TYPES = {
-    torch.int64: "I64",
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.int32: "I32",
-    torch.bfloat16: "BF16",
-    torch.float16: "F16",
-    torch.int16: "I16",
-    torch.int8: "I8",
-    torch.uint8: "U8",
-    torch.bool: "BOOL",
-}
-_PLACES = {kind: place for place, kind in enumerate(_TYPES)}
+    torch.bool: "BOOL", torch.uint8: "U8", torch.int8: "I8", torch.float8_e5m2: "F8_E5M2",
+    torch.float8_e4m3fn: "F8_E4M3", torch.int16: "I16", torch.uint16: "U16", torch.float16: "F16",
+    torch.bfloat16: "BF16", torch.int32: "I32", torch.uint32: "U32", torch.float32: "F32", torch.complex64: "C64",
+    torch.float64: "F64", torch.int64: "I64", torch.uint64: "U64",
+}  # fmt: skip
+_OF_NUMPY = frozenset(_TYPES) - {torch.float8_e5m2, torch.float8_e4m3fn, torch.bfloat16}
 
 
 class DamagedFile(ValueError):
     """A file of tensors is not what was once written; the message says in which way."""
 
 
-def digest(tensors: Mapping[str, Tensor], record: Mapping[str, Any] | None = None) -> str:
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """A tensor's type, shape and bytes (row by row): what is hashed and written."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    data: bytes | memoryview
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> Block:
+        """The bytes of a tensor on the CPU are shared with it."""
+        data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+        return cls(tensor.dtype, tuple(tensor.shape), data)
+
+    @classmethod
+    def copy_of(cls, tensor: Tensor) -> Block:
+        """The bytes are those of now, whatever becomes of the tensor."""
+        if tensor.device.type == "cpu" and tensor.dtype in _OF_NUMPY:
+            # Two calls instead of eight: there are dozens of small tensors, and training waits.
+            return cls(tensor.dtype, tuple(tensor.shape), tensor.detach().numpy().tobytes())
+        shared = cls.of(tensor)
+        return cls(shared.dtype, shared.shape, bytes(shared.data))
+
+
+def digest(tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any] | None = None) -> str:
     """SHA-256 (hexadecimal) over names, types, shapes and bytes of the tensors, and over `record` if there is one."""
     sha = hashlib.sha256()
-    if record is not None:
-        sha.update(canonical(record).encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        sha.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        sha.update(_bytes_of(tensor))
+    for piece in _pieces(_digested(blocks_of(tensors), record)):
+        sha.update(piece)
     return sha.hexdigest()
 
 
-def _bytes_of(tensor: Tensor) -> memoryview:
-    """A tensor's bytes, rows one after another; its own memory where it lies so already."""
-    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+def _digested(blocks: Mapping[str, Block], record: Mapping[str, Any] | None) -> Iterator[bytes | memoryview]:
+    if record is not None:
+        yield canonical(record).encode()
+    for name, block in sorted(blocks.items()):
+        yield f"{name}\0{block.dtype}\0{block.shape}\0".encode()
+        yield block.data
 
 
 def canonical(record: Mapping[str, Any]) -> str:
@@ -64,28 +82,61 @@ def canonical(record: Mapping[str, Any]) -> str:
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], record: Mapping[str, Any] | None = None) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any] | None = None) -> None:
     """Write `path` (mode 0600) atomically; `record` becomes the one metadata key. Equal content gives equal bytes.
 
     Raises `RunDirectoryError`, and an earlier file is then still there; `TypeError` for numbers of another kind.
     """
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _TYPES:
-            raise TypeError(
-                f"{name} is of {tensor.dtype}, which cannot be saved: use one of {', '.join(map(str, _TYPES))}"
-            )
+    write_parts_atomically(path, _pieces(_content(blocks_of(tensors), record)))
+
+
+def _content(blocks: Mapping[str, Block], record: Mapping[str, Any] | None) -> Iterator[bytes | memoryview]:
+    """The bytes of a safetensors file, to the byte as that library writes them.
+
+    Not by `safetensors.torch.save_file`: its checks run 1.2 ms in Python for the 47 tensors of a checkpoint, and
+    training, in another thread, stands still for as long.
+    """
+    order = sorted(blocks, key=lambda name: (-_rank(name, blocks[name]), name))
     header: dict[str, Any] = {} if record is None else {"__metadata__": {_METADATA_KEY: canonical(record)}}
-    parts: list[memoryview] = []
     end = 0
-    for name in sorted(tensors, key=lambda name: (_PLACES[tensors[name].dtype], name)):
-        part = _bytes_of(tensors[name])
-        begun, end = end, end + len(part)
-        shape = list(tensors[name].shape)
-        header[name] = {"dtype": _TYPES[tensors[name].dtype], "shape": shape, "data_offsets": [begun, end]}
-        parts.append(part)
-    told = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    told += b" " * (-len(told) % _ALIGNMENT)
-    write_parts_atomically(path, (struct.pack("<Q", len(told)), told, *parts))
+    for name in order:
+        block = blocks[name]
+        begin, end = end, end + len(block.data)
+        header[name] = {"dtype": _TYPES[block.dtype], "shape": block.shape, "data_offsets": (begin, end)}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNED)
+    yield len(text).to_bytes(8, "little") + text
+    for name in order:
+        yield blocks[name].data
+
+
+def _rank(name: str, block: Block) -> int:
+    """The place of the block's type among all: those with the largest numbers come first in a file."""
+    if block.dtype not in _TYPES:
+        raise TypeError(f"{name} is of {block.dtype}, and safetensors files have no such type")
+    return list(_TYPES).index(block.dtype)
+
+
+def blocks_of(tensors: Mapping[str, Tensor | Block]) -> dict[str, Block]:
+    """All as blocks; those of tensors on the CPU share their bytes."""
+    return {name: item if isinstance(item, Block) else Block.of(item) for name, item in tensors.items()}
+
+
+def _pieces(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    """All parts one after the other, short ones joined.
+
+    Whoever hashes or writes a piece lets other threads go on meanwhile, and then has to wait for one of them: 50 µs
+    for each of many small tensors, from the training thread's time too.
+    """
+    waiting: list[bytes | memoryview] = []
+    size = 0
+    for part in parts:
+        waiting.append(part)
+        size += len(part)
+        if size >= _PIECE_BYTES:
+            yield from waiting if len(part) == size else [b"".join(waiting)]
+            waiting, size = [], 0
+    yield b"".join(waiting)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -11,11 +11,12 @@ from typing import Any
 
 _LENGTH = struct.Struct("!I")
 _CHUNK = 1 << 16
+_COMPACT = json.JSONEncoder(separators=(",", ":"))  # json.dumps would make one for every message
 
 
 def send_message(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
     """Send one length-prefixed message, with open file descriptors beside its first byte."""
-    payload = json.dumps(message, separators=(",", ":")).encode()
+    payload = _COMPACT.encode(message).encode()
     header = _LENGTH.pack(len(payload))
     if fds:
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))
@@ -62,4 +63,4 @@ class LineBuffer:
 
 def encode_line(message: dict[str, Any]) -> bytes:
     """One message as a line."""
-    return json.dumps(message, separators=(",", ":")).encode() + b"\n"
+    return _COMPACT.encode(message).encode() + b"\n"

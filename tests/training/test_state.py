@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import math
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from forge_tui.training import random_state
+from forge_tui.training.history import EpochRecord, History
+from forge_tui.training.state import is_finite
+
+
+def record(epoch: int, **values: Any) -> EpochRecord:
+    known = {"loss": 0.5, "validation_loss": None, "validation_accuracy": 0.25, "validation_perplexity": None}
+    return EpochRecord(**{"epoch": epoch, "step": 4 * epoch, "learning_rate": 1e-3, "seconds": 0.1, **known, **values})
+
+
+def test_history_comes_back_from_its_table_and_goes_on() -> None:
+    history = History([record(1), record(2, loss=None), record(3)])
+    table = history.to_tensor()
+    history.append(record(4))  # the table is a copy: it stays as it was
+    assert table.tolist()[0][:3] == [1.0, 4.0, 0.5]
+    assert table.shape == (3, 8)
+    found = History.from_tensor(table)
+    assert list(found) == list(history[:3])
+    found.append(record(4))
+    assert list(found) == list(history)
+    assert torch.equal(found.to_tensor().nan_to_num(-1.0), history.to_tensor().nan_to_num(-1.0))
+    assert History().to_tensor().shape == (0, 8)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_one_number_that_is_not_finite_is_found(kind: torch.dtype, odd: float) -> None:
+    for place in (0, 4_999, 9_999):
+        tensor = torch.linspace(-1, 1, 10_000).to(kind)
+        assert is_finite(tensor.reshape(100, 100).t())
+        tensor[place] = odd
+        assert not is_finite(tensor.reshape(100, 100).t())
+
+
+def test_what_has_no_such_numbers_is_finite() -> None:
+    assert is_finite(torch.zeros(0))
+    assert is_finite(torch.tensor([True, False]))
+    assert is_finite(torch.arange(3))
+
+
+def test_random_state_is_taken_whole() -> None:
+    device = torch.device("cpu")
+    random_state.seed_everything(5)
+    np.random.standard_normal()  # leaves a second number waiting
+    taken = random_state.capture(device)
+    assert {name: tensor.dtype for name, tensor in taken.items()} == {
+        "torch": torch.uint8, "python": torch.int64, "python_gauss": torch.float64, "numpy": torch.int64,
+        "numpy_gauss": torch.float64,
+    }  # fmt: skip
+
+    def draw() -> list[float]:
+        return [random.random(), float(np.random.standard_normal()), torch.rand(()).item(), float(np.random.rand())]
+
+    expected = draw()
+    random_state.restore(taken, device)
+    assert draw() == expected
