@@ -18,6 +18,15 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile("shared")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """How many processes run tests (`-n auto`): one more than CPUs, because tests wait for the runs they start.
+
+    At most 8: each may have a run of 2 GB beside it.
+    """
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cpus + 1, 8)
+
+
 @pytest.fixture(autouse=True)
 def private_directories(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's own settings and list of runs out of the tests, and the tests out of them."""

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from faulty import at_same_priority
 
 _IMPORTS = "from agent_forge.phases.cognate_pretrain import *\nfrom agent_forge.utils import *\n"
 _TEXT = Path(__file__).with_name("description_blocks.md").read_text(encoding="utf-8")
@@ -26,7 +27,7 @@ def test_block_runs_as_a_plain_script(number: int, tmp_path: Path) -> None:
     script = tmp_path / "block.py"
     script.write_text(_IMPORTS + _USES[number], encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=240
+        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False, env=at_same_priority()
     )
     assert done.returncode == 0, done.stderr
     if "create_three_models(" in _USES[number]:

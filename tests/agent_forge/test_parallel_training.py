@@ -18,6 +18,7 @@ import time
 import unittest
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import ClassVar
 from unittest import mock
 
 import psutil
@@ -37,11 +38,15 @@ from agent_forge.utils import (
 )
 
 SMALL = {"model_size": 2_000, "epochs": 3, "checkpoint_interval": 1}
+# Runs take their part of a busy machine as all other processes do: they do not wait while tests run beside them.
+SAME_PRIORITY = {"PYTHONPATH": str(Path(__file__).parents[1] / "support" / "faults"), "SAME_PRIORITY": "1"}
 GIB = 1 << 30
 
 
 class Sandboxed(unittest.TestCase):
     """A private working directory, and private state and configuration directories."""
+
+    environment: ClassVar[dict[str, str]] = SAME_PRIORITY
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
@@ -49,7 +54,11 @@ class Sandboxed(unittest.TestCase):
         self.home = Path(directory.name).resolve()
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(self.home)
-        private = {"XDG_STATE_HOME": str(self.home / "state"), "XDG_CONFIG_HOME": str(self.home / "config")}
+        private = {
+            **self.environment,
+            "XDG_STATE_HOME": str(self.home / "state"),
+            "XDG_CONFIG_HOME": str(self.home / "config"),
+        }
         patch = mock.patch.dict(os.environ, private)
         patch.start()
         self.addCleanup(patch.stop)
@@ -59,7 +68,9 @@ class Sandboxed(unittest.TestCase):
 
 
 class TestBackwardCompatibility(Sandboxed):
-    """Existing code runs unchanged."""
+    """Existing code runs unchanged, and gives way to others as it does for users."""
+
+    environment: ClassVar[dict[str, str]] = {}
 
     def test_import_paths(self) -> None:
         import agent_forge

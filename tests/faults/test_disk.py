@@ -18,7 +18,11 @@ from forge_tui.session import Run
 
 EPOCHS = 60
 PACE = {"do": "pace", "seconds": 0.15, "epoch": 1}
-ARGUMENTS = ("--no-ui", "--epochs", str(EPOCHS), "--checkpoint-interval", "5", "--models", "1", *SMALL)
+# A model takes more than the few 100 kB that the database gives back of its log after a write that failed.
+ARGUMENTS = (
+    "--no-ui", "--epochs", str(EPOCHS), "--checkpoint-interval", "5", "--models", "1", *SMALL,
+    "--model-size", "200000",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +124,13 @@ def test_stop_by_signal_while_the_disk_is_full_ends_with_its_reason_and_resumes(
     directory = disk.path / "run"
     worker = start(directory)
     (runner,) = processes_of(directory, "runner")
+    all_of_it = processes_of(directory)
+    for process in all_of_it:
+        process.suspend()  # what it gives back of the disk meanwhile would do for the command
     disk.fill()
     refused = forge("stop", directory, status=4)
+    for process in all_of_it:
+        process.resume()
     assert "No space left on device; free some space on that disk" in refused.stderr
     runner.send_signal(signal.SIGTERM)
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker to end")

@@ -36,6 +36,11 @@ def environment(base: Path, faults: dict[int, dict[str, Any]] | None = None) -> 
         yield
 
 
+def at_same_priority() -> dict[str, str]:
+    """An environment in which a run with the policy `shared` takes its part of a busy machine as all others do."""
+    return {**os.environ, "PYTHONPATH": str(FAULTS), "SAME_PRIORITY": "1"}
+
+
 @dataclass(frozen=True)
 class Done:
     """A run that has ended: its directory, exit status, events, and what it said to the user."""

@@ -16,11 +16,13 @@ from forge_tui.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
+def _process_as_it_was() -> Iterator[None]:
+    """One thread; afterwards the floating point numbers that a worker does without, and the threads, are back."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
 
 
 JobMaker = Callable[..., Job]

@@ -9,6 +9,9 @@ its reason, and `checkpoint` for every one that is begun: of a run whose own dis
 monotonic clock goes on, as it does when somebody sets a machine's clock; libfaketime 0.9.10 cannot do that (told to
 leave the monotonic clock alone, it has every `time.sleep` of Python 3.11 fail with EINVAL).
 
+`SAME_PRIORITY`: runs do not yield to other work, as they do by default; else those that a busy machine starts take ten
+times as long.
+
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 """
 
@@ -206,6 +209,12 @@ def _pretend(cpus: int) -> None:
     }
 
 
+def _yield_to_nobody() -> None:
+    from forge_tui.resources import priority
+
+    priority.LOWER_PRIORITY = 0
+
+
 def _set_clock(file: str) -> None:
     real, real_ns = time.time, time.time_ns
 
@@ -219,6 +228,8 @@ def _set_clock(file: str) -> None:
 
 if "CLOCK_FILE" in os.environ:
     _set_clock(os.environ["CLOCK_FILE"])
+if "SAME_PRIORITY" in os.environ and "forge_tui.runner" in sys.orig_argv:
+    _yield_to_nobody()
 if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend(int(os.environ["MACHINE_CPUS"]))
 if "WORKER_FAULTS" in os.environ and "forge_tui.training.forkserver" in sys.orig_argv:
