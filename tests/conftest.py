@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from running import processes_of
 
 # How long an example takes says nothing on a machine that others use too.
 # The same examples every time: `--hypothesis-profile explore` looks for new ones.
-settings.register_profile("shared", deadline=None, derandomize=True)
-settings.register_profile("explore", deadline=None)
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("shared", derandomize=True, **_PATIENT)
+settings.register_profile("explore", **_PATIENT)
 settings.load_profile("shared")
 
 
