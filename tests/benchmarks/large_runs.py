@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
-from ui_support import FORGE_TUI, Terminal, folder, machine
+from ui_support import FORGE_TUI, Terminal, folder, machine, own_state
 
 from forge_tui.progress.events import RunFinished
 from forge_tui.progress.phases import RunState, TrainingPhase
@@ -92,8 +92,7 @@ def _peak(pid: int | None) -> int:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """State and settings of its own, so that nobody's are read or changed."""
-    return {**os.environ, **{f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CONFIG", "CACHE")}}
+    return {**os.environ, **own_state(home)}
 
 
 def command_seconds(home: Path, *arguments: object) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ui_support import FORGE_TUI, folder, machine
+from ui_support import FORGE_TUI, folder, machine, own_state
 
 COMPARED_EPOCH = 10
 ALLOWED = 0.01
@@ -49,7 +50,10 @@ def by_us(fuse: str, options: argparse.Namespace, place: Path) -> tuple[float, l
 
 def _timed(command: Sequence[object], place: Path) -> float:
     begun = time.perf_counter()
-    done = subprocess.run([str(part) for part in command], cwd=place, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [str(part) for part in command], cwd=place, env={**os.environ, **own_state(place)}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
     seconds = time.perf_counter() - begun
     if done.returncode:
         raise SystemExit(f"{command} exits {done.returncode}:\n{done.stderr[-2_000:]}")

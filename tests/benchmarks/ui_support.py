@@ -88,7 +88,7 @@ class Terminal:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONIOENCODING": "utf-8"}
-        environment |= {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CONFIG", "CACHE")}
+        environment |= own_state(home)
         # An installed program has its bytecode; without it each start would compile ours, and not Textual.
         for name in ("NO_COLOR", "COLUMNS", "LINES", "PYTHONDONTWRITEBYTECODE"):
             environment.pop(name, None)
@@ -292,6 +292,11 @@ def feed(path: Path, count: int, changes: float) -> None:
     store.put_run(replace(info, state=RunState.STOPPED, finished=time.time()))
     store.close()
     lock.release()
+
+
+def own_state(home: Path) -> dict[str, str]:
+    """Variables for a program whose state and settings lie in `home`: nobody else's runs take a part of the machine."""
+    return {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CONFIG", "CACHE")}
 
 
 @contextlib.contextmanager
