@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from forge_tui.training.order import epoch_order
 SAMPLES, BATCH = 640, 32
 
 
-def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list[float]:
-    """Train one model; returns the mean loss of every epoch."""
+def train(
+    seed: int, size: int, epochs: int, threads: int | None = None, ended: Callable[[], None] = lambda: None
+) -> list[float]:
+    """Train one model, calling `ended` after every epoch; returns the mean loss of every epoch."""
     if threads is not None:
         torch.set_num_threads(threads)
     data = synthetic_dataset(DataSettings(samples=SAMPLES, validation_fraction=0.0, normalise=False), seed=0)
@@ -47,6 +50,7 @@ def train(seed: int, size: int, epochs: int, threads: int | None = None) -> list
             optimizer.step()
             total += loss.item() * len(rows)
         losses.append(total / SAMPLES)
+        ended()
     return losses
 
 
