@@ -33,6 +33,12 @@ def status(directory: Path) -> dict[str, Any]:
     return found
 
 
+def workers(directory: Path) -> int:
+    """How many workers the run has of the rules, as the CLI tells; asked often while something is waited for."""
+    with Run(directory) as run:
+        return run.snapshot().run.workers
+
+
 def reasons(directory: Path, state: str) -> list[str]:
     """Why the run came into a state, each time."""
     with Run(directory) as run:
@@ -44,7 +50,8 @@ def reasons(directory: Path, state: str) -> list[str]:
 
 def test_chain_of_three_goes_on_when_the_first_is_killed_and_one_that_waits_can_be_stopped(base: Path) -> None:
     first, second, third, told = base / "first", base / "second", base / "third", base / "told"
-    forge(*LONG, "--output", first)
+    with environment(base, {1: PACE}):
+        forge(*LONG, "--output", first)
     finish = ["/bin/sh", "-c", 'echo "$0 $1 $2 {other}" > ' + str(told), "{run}", "{state}", "{directory}"]
     forge(*SHORT, "--output", second, "--after", first, "--set", f"run.on_finish={json.dumps(finish)}")
     forge(*SHORT, "--output", third, "--after", second)
@@ -68,7 +75,8 @@ def test_chain_of_three_goes_on_when_the_first_is_killed_and_one_that_waits_can_
 
 def test_deleted_predecessor_is_waited_for_no_longer(base: Path) -> None:
     first, second = base / "first", base / "second"
-    forge(*LONG, "--output", first)
+    with environment(base, {1: PACE}):
+        forge(*LONG, "--output", first)
     wait_until(lambda: epochs_of(first) >= 1, "an epoch")
     left = processes_of(first)
     forge(*SHORT, "--output", second, "--after", first)
@@ -95,7 +103,8 @@ def test_two_runs_of_one_user_keep_within_the_rules_together(base: Path) -> None
         wait_until(lambda: len(processes_of(one, "cognate")) == 2, "two workers")
         forge(*LONG, *rules, "--output", two)
         assert status(two)["limit_hint"] == "--after RUN"
-        wait_until(lambda: (status(one)["workers"], status(two)["workers"]) == (1, 1), "a worker each")
+        wait_until(lambda: (workers(one), workers(two)) == (1, 1), "a worker each")
+        assert (status(one)["workers"], status(two)["workers"]) == (1, 1)
         wait_until(lambda: len(processes_of(one, "cognate")) == 1, "the first to make room")
         with Run(one) as run:
             records = [record for _, record in run.events()]
