@@ -18,8 +18,9 @@ MADE = {
     SYNTHETIC: "made from the seed; needs no file",
     MODULAR: "results modulo a prime; needs no file",
 }
-ENDINGS = (".csv", ".npz", ".txt")
+ENDINGS = (".csv", ".parquet", ".npz", ".txt")
 _FEATURES = "features"
+_PARQUET = b"PAR1"
 # A header of 10,000 columns is some 200 kB; a file without line ends is not read to its end.
 _LARGEST_HEADER = 1 << 22
 
@@ -87,7 +88,10 @@ def _read(name: str, path: Path, ending: str) -> DatasetFile:
                 name, ending, "is no .npz archive; write it with numpy.savez(path, features=…, targets=…)"
             )
         return DatasetFile(name, ending, None, tuple(array for array in arrays if array != _FEATURES), "targets")
-    with path.open("rb"):
+    with path.open("rb") as file:
+        # The columns of a Parquet file are left to the worker: reading them needs polars.
+        if ending == ".parquet" and file.read(len(_PARQUET)) != _PARQUET:
+            return DatasetFile(name, ending, "is no Parquet file; write it again")
         return DatasetFile(name, ending)
 
 

@@ -250,6 +250,8 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(b"a,\xff\n")
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     (tmp_path / "notes.md").write_text("x", encoding="utf-8")
+    (tmp_path / "text.parquet").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and so on")
 
     def problem(name: str) -> str:
         return examine(name, tmp_path).problem or ""
@@ -259,6 +261,9 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     assert problem("empty.csv").startswith("is empty; it needs a header")
     assert problem("latin.csv").startswith("cannot be read: ")
     assert problem("bad.npz").startswith("is no .npz archive")
+    assert problem("text.parquet") == "is no Parquet file; write it again"
+    assert examine("a.parquet", tmp_path) == DatasetFile("a.parquet", ".parquet")
+    assert examine("a.parquet", tmp_path).target_problem("y") is None
     assert problem("notes.md").startswith(
         "unknown kind of dataset; give `synthetic`, `modular` or a file that ends in .csv"
     )
