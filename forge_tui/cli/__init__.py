@@ -29,6 +29,7 @@ COMMANDS = (
     Command("runs", "the known runs", "look"),
     Command("status", "one run's models", "look"),
     Command("report", "summary of a run as text, JSON or CSV", "report"),
+    Command("best", "the path of a run's best model, by validation where there is one", "best"),
     Command("logs", "the output of a run or of one model", "look"),
     Command("wait", "block until a run ends, with its exit status", "look"),
     Command("stop", "stop a live run after a checkpoint", "steer"),
