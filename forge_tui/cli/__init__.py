@@ -28,7 +28,7 @@ COMMANDS = (
     Command("attach", "open the UI on a run that is there, live or finished", "ui"),
     Command("runs", "the known runs", "look"),
     Command("status", "one run's models", "look"),
-    Command("report", "summary of a run as text, JSON or CSV", "report"),
+    Command("report", "summary of a run as text, JSON, CSV or files for TensorBoard", "report"),
     Command("best", "the path of a run's best model, by validation where there is one", "best"),
     Command("logs", "the output of a run or of one model", "look"),
     Command("wait", "block until a run ends, with its exit status", "look"),
