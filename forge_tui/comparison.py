@@ -13,6 +13,7 @@ from typing import IO, Any, Literal
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.progress.events import finite
 from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.ranking import LARGEST_IS_BEST
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.progress.spread import Spread, spread
 from forge_tui.runs.layout import RunDirectory
@@ -199,16 +200,16 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     rows.append(("models", *(_models(run) for run in runs)))
     if any(run.finals and run.finals.so_far for run in runs):
         rows.append(("values", *("so far" if run.finals and run.finals.so_far else "final" for run in runs)))
-    for label, name, largest in (
-        ("loss", "loss", False),
-        ("val. loss", "validation_loss", False),
-        ("accuracy", "validation_accuracy", True),
-        ("perplexity", "validation_perplexity", False),
+    for label, name in (
+        ("loss", "loss"),
+        ("val. loss", "validation_loss"),
+        ("accuracy", "validation_accuracy"),
+        ("perplexity", "validation_perplexity"),
     ):
         spreads = [None if run.finals is None else getattr(run.finals, name) for run in runs]
         if not any(spreads):
             continue
-        rows.append((f"{label} best", *(_best(each, largest) for each in spreads)))
+        rows.append((f"{label} best", *(_best(each, name in LARGEST_IS_BEST) for each in spreads)))
         rows.append((f"{label} mean", *(_mean(each) for each in spreads)))
     rows.append(("took", *(duration(run.snapshot.elapsed_seconds) if run.snapshot else UNKNOWN for run in runs)))
     rows.append(("workers", *(_workers(run) for run in runs)))

@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 ReportFormat = Literal["text", "json", "csv"]
 FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
 _ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
-_EPOCH_COLUMNS = (
-    "model", "index", "attempt", "epoch", "step", "time", "loss", "best_loss", "validation_loss",
-    "validation_accuracy", "validation_perplexity", "learning_rate", "seconds", "steps_per_second",
+EPOCH_FIGURES = (
+    "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
+    "steps_per_second",
 )  # fmt: skip
+"""The fields of an epoch that are measured."""
+_EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", *EPOCH_FIGURES)
 _REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
 
 
@@ -51,12 +53,12 @@ def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
 
     Nothing is written over: `-2`, `-3`, … where the name is taken. Raises `ForgeError` where no file can be made.
     """
-    stem = re.sub(r"[^\w.-]+", "_", run.id).strip("_.") or "run"
+    stem = report_stem(run.id)
     content = io.StringIO(newline="")
     write_report(run, form, content)
     count = 1
     while True:
-        path = directory / f"{stem[:200]}-report{f'-{count}' if count > 1 else ''}.{_ENDINGS[form]}"
+        path = directory / f"{stem}-report{f'-{count}' if count > 1 else ''}.{_ENDINGS[form]}"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
@@ -69,6 +71,11 @@ def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
                 f"cannot write {path}: {error.strerror}; use `forge-tui report {run.id} --format {form}` "
                 "from a directory of your own"
             ) from error
+
+
+def report_stem(run: str) -> str:
+    """What the name of a file made of a run begins with: the run's id, without what some file systems refuse."""
+    return (re.sub(r"[^\w.-]+", "_", run).strip("_.") or "run")[:200]
 
 
 def result_table(snapshot: Snapshot) -> str:

@@ -1,15 +1,21 @@
-"""`report RUN`: one run as text, JSON or CSV; with `--against OTHER` two or more side by side."""
+"""`report RUN`: one run as text, JSON, CSV or event files; with `--against OTHER` two or more side by side."""
 
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
+from pathlib import Path
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
     parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
-    parser.add_argument("--format", choices=("text", "json", "csv"), help="csv: every epoch of every model")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "csv", "tensorboard"),
+        help="csv: every epoch of every model; tensorboard: the same as event files, in a new directory here",
+    )
     parser.add_argument("--json", action="store_true", help="the same as --format json")
     parser.add_argument(
         "--against",
@@ -20,15 +26,22 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
-    """Write the report to stdout."""
+    """Write the report to stdout; for TensorBoard the path of what was written."""
     from forge_tui import session
-    from forge_tui.report import ReportFormat, write_report
+    from forge_tui.report import FORMATS, write_report
 
-    form: ReportFormat = arguments.format or ("json" if arguments.json else "text")
+    form = arguments.format or ("json" if arguments.json else "text")
     if arguments.against:
         return _compare([arguments.run, *arguments.against], form)
     with session.attach(arguments.run) as attached:
-        write_report(attached, form, sys.stdout)
+        if form in FORMATS:
+            write_report(attached, form, sys.stdout)
+        else:
+            from forge_tui.event_files import write_event_files
+
+            path = write_event_files(attached, Path())
+            print(path)
+            print(f"`tensorboard --logdir {shlex.quote(str(path))}` shows them", file=sys.stderr)
         for problem in attached.snapshot().problems:
             print(f"warning: {problem}", file=sys.stderr)
     return 0
@@ -40,8 +53,9 @@ def _compare(which: list[str | None], form: str) -> int:
     from forge_tui.comparison import MOST_RUNS, Comparer, write_comparison
     from forge_tui.errors import RunDirectoryError, UsageError
 
-    if form == "csv":
-        raise UsageError("a comparison has no CSV; use --format text or --format json")
+    if form not in ("text", "json"):
+        kind = {"csv": "CSV", "tensorboard": "event files"}[form]
+        raise UsageError(f"a comparison has no {kind}; use --format text or --format json")
     if len(which) > MOST_RUNS:
         raise UsageError(f"at most {MOST_RUNS} runs are compared, not {len(which)}")
     paths = [session.find(run) for run in which]

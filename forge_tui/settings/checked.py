@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
-from pydantic_core import ArgsKwargs, SchemaValidator, ValidationError
+from pydantic_core import ArgsKwargs, PydanticCustomError, SchemaValidator, ValidationError
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.problems import describe, explain
@@ -33,11 +34,13 @@ class Rule(NamedTuple):
     le: float | None = None
     lt: float | None = None
     min_length: int | None = None
+    prime: bool = False
 
     @property
     def bounds(self) -> dict[str, float]:
         """What is set of `ge`, `gt`, `le`, `lt` and `min_length`."""
-        return {name: value for name, value in self._asdict().items() if name != "description" and value is not None}
+        names = ("ge", "gt", "le", "lt", "min_length")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def checked(cls: _Class) -> _Class:
@@ -120,6 +123,13 @@ def _schema(annotation: Any, bounds: Mapping[str, float] | None = None) -> Any:
     """The schema of one annotation; `bounds` hold for the numbers or the text in it."""
     annotation, rules = parts_of(annotation)
     bounds = {**(bounds or {}), **{name: bound for rule in rules for name, bound in rule.bounds.items()}}
+    schema = _schema_within(annotation, bounds)
+    if any(rule.prime for rule in rules):
+        return {"type": "function-after", "function": {"type": "no-info", "function": _prime}, "schema": schema}
+    return schema
+
+
+def _schema_within(annotation: Any, bounds: Mapping[str, float]) -> Any:
     if is_union(annotation):
         several = get_args(annotation)
         choices = [_schema(one, bounds) for one in several if one is not types.NoneType]
@@ -140,6 +150,17 @@ def _tuple(items: tuple[Any, ...]) -> Any:
         schema["variadic_item_index"] = 0
     # JSON and TOML know lists only.
     return {"type": "function-before", "function": {"type": "no-info", "function": _list_to_tuple}, "schema": schema}
+
+
+def is_prime(number: int) -> bool:
+    """Whether it is a prime number; by trial division, for small ones."""
+    return number > 1 and all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
+
+
+def _prime(value: int) -> int:
+    if not is_prime(value):
+        raise PydanticCustomError("prime", "must be a prime number")
+    return value
 
 
 def _list_to_tuple(value: Any) -> Any:

@@ -154,7 +154,8 @@ def _in_words(annotation: Any, rules: tuple[Rule, ...] = ()) -> tuple[str, str]:
         kind, allowed = _in_words(get_args(annotation)[0])
         return f"list of {len(get_args(annotation))} {kind}s", f"each {allowed}" if allowed else ""
     kind = {bool: "true or false", int: "whole number", float: "number", str: "text"}[annotation]
-    return kind, "" if annotation is str else _range(rules)
+    prime = "prime, " if any(rule.prime for rule in rules) else ""
+    return kind, "" if annotation is str else prime + _range(rules)
 
 
 def _range(rules: tuple[Rule, ...]) -> str:

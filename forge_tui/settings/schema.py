@@ -49,7 +49,7 @@ class TrainingConfig:
     )
     dataset: Annotated[
         str,
-        Rule(min_length=1, description="`synthetic`, or the path of a .csv, .npz or .txt file"),
+        Rule(min_length=1, description="`synthetic`, `modular`, or the path of a .csv, .parquet, .npz or .txt file"),
     ] = "synthetic"
     checkpoint_interval: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
     training_mode: Annotated[
@@ -134,7 +134,9 @@ class RunSettings:
 class DataSettings:
     """How the dataset is read and split."""
 
-    target: Annotated[str | None, Rule(min_length=1, description="the column (.csv) or array (.npz) to predict")] = None
+    target: Annotated[
+        str | None, Rule(min_length=1, description="the column (.csv, .parquet) or array (.npz) to predict")
+    ] = None
     validation_fraction: Annotated[
         float, Rule(ge=0.0, le=0.9, description="part of the samples held back for validation")
     ] = 0.1
@@ -142,6 +144,16 @@ class DataSettings:
     samples: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of samples")] = 1_000
     features: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="synthetic: number of features")] = 64
     classes: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of classes")] = 10
+    prime: Annotated[
+        int, Rule(ge=2, le=1_000, prime=True, description="modular: what is calculated modulo; x and y are below it")
+    ] = 97
+    operation: Annotated[
+        Literal["*", "+", "-", "/", "x^2+y^2"],
+        Rule(description="modular: what is made of x and y (in a shell in quotes)"),
+    ] = "*"
+    train_fraction: Annotated[
+        float, Rule(gt=0.0, le=1.0, description="modular: part of the pairs that is trained on; the others validate")
+    ] = 0.5
 
 
 @checked

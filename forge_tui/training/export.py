@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.training.data.dataset import Normalisation
+from forge_tui.training.data.dataset import Normalisation, Task, token_inputs
 from forge_tui.training.model_file import read_record, read_weights
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.inputs import InputSpec
@@ -21,8 +21,8 @@ def load_model(stem: str | os.PathLike[str]) -> nn.Module:
     """The trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. The caller's random state stays.
 
     It takes raw features, float32 (N, features), and gives logits (N, classes) or predictions in the targets' own
-    units (N, targets); or tokens, int64 (N, T), and gives logits (N, T, vocabulary). Raises `RunDirectoryError` if
-    either file is missing, damaged, or does not fit the other.
+    units (N, targets); or tokens, int64 (N, T), and gives logits (N, T, vocabulary), or (N, classes) where sequences
+    are classified. Raises `RunDirectoryError` if either file is missing, damaged, or does not fit the other.
     """
     path = Path(stem)
     if path.suffix in (".json", ".safetensors"):
@@ -45,7 +45,7 @@ def load_model(stem: str | os.PathLike[str]) -> nn.Module:
 def _inputs(record: dict[str, Any]) -> InputSpec:
     outputs = int(record["outputs"])
     if record["vocabulary"] is not None:
-        return InputSpec(vocabulary=len(record["vocabulary"]), outputs=outputs)
+        return token_inputs(Task(record["task"]), len(record["vocabulary"]), outputs)
     return InputSpec(features=len(record["features"]), outputs=outputs)
 
 

@@ -96,7 +96,7 @@ class Probe:
         settings, dataset = self._settings, self._dataset
         parallel = settings.training.training_mode == "parallel"
         fuse = settings.engine.fuse if settings.engine.fuse != "auto" else 1
-        known = dataset.classes if dataset.vocabulary is None else dataset.vocabulary
+        known = dataset.vocabulary if dataset.classes is None else dataset.classes
         return Inspection(
             parameters=count_parameters(self._single.network),
             train_samples=dataset.train_samples,

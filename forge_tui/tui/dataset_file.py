@@ -13,8 +13,14 @@ from pathlib import Path
 from forge_tui.text import short_path
 
 SYNTHETIC = "synthetic"
-ENDINGS = (".csv", ".npz", ".txt")
+MODULAR = "modular"
+MADE = {
+    SYNTHETIC: "made from the seed; needs no file",
+    MODULAR: "results modulo a prime; needs no file",
+}
+ENDINGS = (".csv", ".parquet", ".npz", ".txt")
 _FEATURES = "features"
+_PARQUET = b"PAR1"
 # A header of 10,000 columns is some 200 kB; a file without line ends is not read to its end.
 _LARGEST_HEADER = 1 << 22
 
@@ -47,16 +53,16 @@ class DatasetFile:
 
 def examine(name: str, working_directory: Path) -> DatasetFile:
     """Look at the dataset `name`; a relative path counts from `working_directory`. Reads the disk, never raises."""
-    if name == SYNTHETIC:
+    if name in MADE:
         return DatasetFile(name)
     try:
         path = working_directory / Path(name).expanduser()
         ending = path.suffix.lower()
-        known = ", ".join(ENDINGS)
+        known, made = ", ".join(ENDINGS), ", ".join(f"`{word}`" for word in MADE)
         if path.is_dir():
             return DatasetFile(name, problem=f"is a directory; give a file that ends in {known}")
         if ending not in ENDINGS:
-            words = f"unknown kind of dataset; give `{SYNTHETIC}` or a file that ends in {known}"
+            words = f"unknown kind of dataset; give {made} or a file that ends in {known}"
             return DatasetFile(name, problem=words)
         if not path.exists():
             words = f"there is no such file; check the path (it counts from {short_path(working_directory)})"
@@ -82,7 +88,10 @@ def _read(name: str, path: Path, ending: str) -> DatasetFile:
                 name, ending, "is no .npz archive; write it with numpy.savez(path, features=…, targets=…)"
             )
         return DatasetFile(name, ending, None, tuple(array for array in arrays if array != _FEATURES), "targets")
-    with path.open("rb"):
+    with path.open("rb") as file:
+        # The columns of a Parquet file are left to the worker: reading them needs polars.
+        if ending == ".parquet" and file.read(len(_PARQUET)) != _PARQUET:
+            return DatasetFile(name, ending, "is no Parquet file; write it again")
         return DatasetFile(name, ending)
 
 

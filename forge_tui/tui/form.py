@@ -19,7 +19,7 @@ from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, tables, to_plain
-from forge_tui.tui.dataset_file import SYNTHETIC, DatasetFile
+from forge_tui.tui.dataset_file import MADE, MODULAR, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_fields import (
     DATASET,
     MODE,
@@ -192,7 +192,12 @@ class Form:
             return "for adam and adamw"
         if name in ("data.samples", "data.features", "data.classes") and values[DATASET] != SYNTHETIC:
             return "for synthetic data"
-        if name == TARGET and (values[DATASET] == SYNTHETIC or str(values[DATASET]).lower().endswith(".txt")):
+        if name in ("data.prime", "data.operation", "data.train_fraction") and values[DATASET] != MODULAR:
+            return "for modular data"
+        if name in ("data.validation_fraction", "data.normalise") and values[DATASET] == MODULAR:
+            return "not for this data"
+        is_text = str(values[DATASET]).lower().endswith(".txt")
+        if name == TARGET and (values[DATASET] in MADE or is_text):
             return "not for this data"
         if name == WORKERS and values[MODE] == "series":
             return "one, in series"

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from forge_tui.settings.checked import is_prime
 from forge_tui.settings.keys import Key
 from forge_tui.settings.schema import fields_of, keys_by_name, tables
 
@@ -13,6 +14,7 @@ MODE = "training.training_mode"
 WORKERS = "training.max_parallel_workers"
 DATASET = "training.dataset"
 TARGET = "data.target"
+PRIME = "data.prime"
 OUTPUT = "run.output"
 MODELS = "run.models"
 
@@ -110,12 +112,22 @@ def same(value: Any, other: Any) -> bool:
 
 
 def stepped(name: str, value: int | float, by: int) -> int | float:
-    """The next value up or down: 1, 2, 5, 10, … for sizes, powers of two for batches, one more otherwise."""
+    """The next value up or down: 1, 2, 5, 10, … for sizes, powers of two for batches, else one more; the next prime."""
     if name in _ROUND_STEPS:
         return _round_step(value, by)
+    if name == PRIME:
+        return _prime_step(int(value), by)
     if name in _DOUBLED:
         return value * 2 if by > 0 else max(1, int(value) // 2)
     return value + by if isinstance(value, int) else value
+
+
+def _prime_step(value: int, by: int) -> int:
+    """The next prime number; below 2 none is left."""
+    following = value + by
+    while following > 1 and not is_prime(following):
+        following += by
+    return following
 
 
 def _round_step(value: int | float, by: int) -> int | float:

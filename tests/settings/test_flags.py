@@ -57,6 +57,14 @@ def test_flags_reach_the_settings() -> None:
     assert resolved.settings.resources.policy == "dedicated"
 
 
+@pytest.mark.parametrize("sign", ["*", "+", "-", "/"])
+def test_a_sign_alone_is_a_value(sign: str) -> None:
+    flags = flag_values(parser().parse_args(["--operation", sign, "--seed", "4"]))
+
+    settings = resolve(environment={}, flags=flags, use_user_file=False).settings
+    assert (settings.data.operation, settings.run.seed) == (sign, 4)
+
+
 def test_assignments_of_one_parse_do_not_leak_into_the_next() -> None:
     made = parser()
     made.parse_args(["--set", "a=1"])

@@ -140,6 +140,7 @@ def test_every_default_may_stand() -> None:
         ("training.learning_rate", "--learning-rate", None, "number", "above 0, at most 10"),
         ("training.betas", "--betas", None, "list of 2 numbers", "each at least 0, below 1"),
         ("resources.threads", "--threads", None, "whole number or word", "at least 1 or auto"),
+        ("data.prime", "--prime", None, "whole number", "prime, 2 to 1000"),
         ("run.json", "--json", None, "true or false", ""),
     ],
 )

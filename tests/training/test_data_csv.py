@@ -152,5 +152,7 @@ def test_paths_that_are_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(DataError, match="is a directory"):
         load(tmp_path / "folder.csv")
-    with pytest.raises(DataError, match=r"unknown kind of dataset; give `synthetic` or a file that ends in \.csv, "):
+    with pytest.raises(
+        DataError, match=r"unknown kind of dataset; give `synthetic`, `modular` or a file that ends in \.csv"
+    ):
         load(tmp_path / "table.xlsx")

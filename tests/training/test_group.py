@@ -125,6 +125,13 @@ def test_tokens_agree_too(model_type: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("model_type", ["planner", "reasoner", "memory"])
+def test_sequences_of_one_class_agree_too(model_type: Any, tmp_path: Path) -> None:
+    training = TrainingConfig(model_type=model_type, model_size=4_000, dataset="modular", batch_size=16)
+    compare(Settings(training=training, data=DataSettings(prime=11)), tmp_path)
+
+
+@pytest.mark.usefixtures("float64")
 def test_a_regression_and_rates_of_their_own(tmp_path: Path) -> None:
     rows = [f"{x / 10},{x % 7},{2 * x - x % 7 + 0.5}" for x in range(90)]
     (tmp_path / "data.csv").write_text("\n".join(["a,b,target", *rows]) + "\n", encoding="utf-8")

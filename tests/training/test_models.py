@@ -17,6 +17,7 @@ INPUTS = (
     InputSpec(vocabulary=2, outputs=2),
     InputSpec(vocabulary=65, outputs=65),
     InputSpec(vocabulary=200, outputs=200),
+    InputSpec(vocabulary=99, outputs=97, last_only=True),
 )
 SIZES = (1_000, 2_000, 5_000, 20_000, 104_000, 300_000, 1_000_000, 10_000_000)
 
@@ -57,6 +58,24 @@ def test_tokens_of_any_length_and_no_look_ahead(architecture: str) -> None:
     assert before.shape == (2, 40, 11)
     torch.testing.assert_close(before[:, :20], after[:, :20])
     assert not torch.allclose(before[:, 20:], after[:, 20:])
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_one_answer_a_sequence_is_that_of_the_last_place(architecture: str) -> None:
+    def answers(last_only: bool) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = build_model(architecture, 5_000, InputSpec(vocabulary=11, outputs=9, last_only=last_only)).eval()
+        with torch.inference_mode():
+            return model(tokens)
+
+    tokens = torch.randint(0, 11, (6, 4), generator=torch.Generator().manual_seed(1))
+    assert answers(last_only=True).shape == (6, 9)
+    torch.testing.assert_close(answers(last_only=True), answers(last_only=False)[:, -1])
+
+
+def test_only_tokens_have_a_last_place() -> None:
+    with pytest.raises(ValueError, match="last_only is for tokens"):
+        InputSpec(features=3, outputs=2, last_only=True)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

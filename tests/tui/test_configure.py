@@ -170,7 +170,7 @@ async def test_a_csv_and_its_target_are_chosen_with_the_keyboard(state: Path, wo
         await hand.type("ki")
         await hand.press("enter")
 
-        assert names == ["synthetic", "../", "flowers.csv"]
+        assert names == ["synthetic", "modular", "../", "flowers.csv"]
         assert hand.form.values["training.dataset"] == "data/flowers.csv"
         assert missing[0].startswith("data/flowers.csv has no column 'target': say which one to predict")
         assert hand.form.values["data.target"] == "kind"

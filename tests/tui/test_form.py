@@ -95,6 +95,11 @@ def test_steps_go_through_words_switches_and_numbers(form: Form) -> None:
     assert after("training.batch_size", 1, -1, -1) == 16
     assert after("run.seed", -1) == 0
     assert after("data.validation_fraction", 1) == 0.1
+    assert after("data.prime", 1) == 101
+    assert after("data.prime", -1, -1) == 83
+    assert after("data.prime", *[-1] * 30) == 2
+    assert after("data.prime", *[1] * 200) == 997
+    assert after("data.operation", 1) == "+"
 
 
 def test_the_default_comes_back(form: Form) -> None:
@@ -149,6 +154,12 @@ def test_settings_that_play_no_part_say_why(form: Form) -> None:
     assert form.unused("training.max_parallel_workers") == "one, in series"
     assert form.unused("data.samples") is None
     assert form.put("training.dataset", "a.csv").unused("data.samples") == "for synthetic data"
+    assert form.unused("data.prime") == "for modular data"
+    modular = form.put("training.dataset", "modular")
+    assert modular.unused("data.prime") is None
+    assert modular.unused("data.classes") == "for synthetic data"
+    for name in ("data.validation_fraction", "data.normalise", "data.target"):
+        assert modular.unused(name) == "not for this data"
 
 
 def test_the_last_form_fills_only_what_no_flag_preset_or_variable_sets(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,15 +250,23 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     (tmp_path / "latin.csv").write_bytes(b"a,\xff\n")
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     (tmp_path / "notes.md").write_text("x", encoding="utf-8")
+    (tmp_path / "text.parquet").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and so on")
 
     def problem(name: str) -> str:
         return examine(name, tmp_path).problem or ""
 
     assert examine("synthetic", tmp_path) == DatasetFile("synthetic")
+    assert examine("modular", tmp_path) == DatasetFile("modular")
     assert problem("empty.csv").startswith("is empty; it needs a header")
     assert problem("latin.csv").startswith("cannot be read: ")
     assert problem("bad.npz").startswith("is no .npz archive")
-    assert problem("notes.md").startswith("unknown kind of dataset; give `synthetic` or a file that ends in .csv")
+    assert problem("text.parquet") == "is no Parquet file; write it again"
+    assert examine("a.parquet", tmp_path) == DatasetFile("a.parquet", ".parquet")
+    assert examine("a.parquet", tmp_path).target_problem("y") is None
+    assert problem("notes.md").startswith(
+        "unknown kind of dataset; give `synthetic`, `modular` or a file that ends in .csv"
+    )
     assert problem(".").startswith("is a directory")
 
 

@@ -42,7 +42,8 @@ class Dataset:
     """Raw data as tensors on the CPU, and what it means.
 
     Shapes: features float32 (N, F), tokens int64 (N, T); targets int64 (N,) for classes, float32 (N, K) for
-    regression, int64 (N, T) for next tokens. `outputs` is the number of classes, of targets or of tokens.
+    regression, int64 (N, T) for next tokens. `outputs` is the number of classes, of targets or of tokens. Tokens have a
+    `vocabulary`; a sequence of them may also be of a class, read off its last place.
     """
 
     task: Task
@@ -62,7 +63,7 @@ class Dataset:
     def inputs(self) -> InputSpec:
         """What a model for this data takes and gives."""
         if self.vocabulary is not None:
-            return InputSpec(vocabulary=len(self.vocabulary), outputs=self.outputs)
+            return token_inputs(self.task, len(self.vocabulary), self.outputs)
         return InputSpec(features=self.train_inputs.shape[1], outputs=self.outputs)
 
     @property
@@ -74,6 +75,11 @@ class Dataset:
     def validation_samples(self) -> int:
         """Samples held back for validation."""
         return 0 if self.validation_inputs is None else self.validation_inputs.shape[0]
+
+
+def token_inputs(task: Task, vocabulary: int, outputs: int) -> InputSpec:
+    """What a model of tokens takes and gives: one answer a sequence for classes, else one at every place."""
+    return InputSpec(vocabulary=vocabulary, outputs=outputs, last_only=task is Task.CLASSIFICATION)
 
 
 def split_at_random(samples: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:

@@ -6,16 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from forge_tui.errors import DataError
-from forge_tui.settings.schema import Settings
+from forge_tui.settings.schema import DataSettings, Settings
 from forge_tui.training.data.csv_file import csv_dataset
 from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.modular import modular_dataset
 from forge_tui.training.data.npz_file import npz_dataset
+from forge_tui.training.data.parquet_file import parquet_dataset
 from forge_tui.training.data.synthetic import synthetic_dataset
 from forge_tui.training.data.text_file import text_dataset
 
-SYNTHETIC = "synthetic"
+_MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
+    "synthetic": synthetic_dataset,
+    "modular": modular_dataset,
+}
 _READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
     ".csv": csv_dataset,
+    ".parquet": parquet_dataset,
     ".npz": npz_dataset,
     ".txt": text_dataset,
 }
@@ -27,13 +33,13 @@ def load_dataset(settings: Settings, working_directory: Path) -> Dataset:
     Raises `DataError` with the file and the place in it.
     """
     name = settings.training.dataset
-    if name == SYNTHETIC:
-        return synthetic_dataset(settings.data, settings.run.seed)
+    if name in _MADE:
+        return _MADE[name](settings.data, settings.run.seed)
     path = working_directory / Path(name).expanduser()
-    known = ", ".join(_READERS)
+    known, made = ", ".join(_READERS), ", ".join(f"`{word}`" for word in _MADE)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"--dataset {name}: unknown kind of dataset; give `{SYNTHETIC}` or a file that ends in {known}")
+        raise DataError(f"--dataset {name}: unknown kind of dataset; give {made} or a file that ends in {known}")
     if path.is_dir():
         raise DataError(f"--dataset {path} is a directory; give a file that ends in {known}")
     if not path.exists():

@@ -11,8 +11,8 @@ import torch
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
-from forge_tui.training.data.csv_file import listed
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
+from forge_tui.training.data.table import listed
 from forge_tui.training.data.targets import make_target
 
 FEATURES = "features"

@@ -20,8 +20,8 @@ ARCHITECTURES: dict[str, Callable[[int, InputSpec], nn.Module]] = {
 def build_model(model_type: str, model_size: int, inputs: InputSpec) -> nn.Module:
     """A new module with random weights (torch's global generator) and `model_size` parameters to within 5 %.
 
-    Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, outputs). Raises `SettingsError` where the size is
-    too small for the inputs.
+    Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, outputs), or (N, outputs) with `inputs.last_only`.
+    Raises `SettingsError` where the size is too small for the inputs.
     """
     build = ARCHITECTURES.get(model_type)
     if build is None:

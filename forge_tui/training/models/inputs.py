@@ -9,16 +9,20 @@ from dataclasses import dataclass
 class InputSpec:
     """Real-valued features (N, features) or tokens (N, T) out of `vocabulary`; exactly one of the two is set.
 
-    `outputs` is the size of the last axis of what comes out: classes, regression targets, or the vocabulary.
+    `outputs` is the size of the last axis of what comes out: classes, regression targets, or the vocabulary. Tokens are
+    answered at every place, (N, T, outputs), or with `last_only` once, at the last one, (N, outputs).
     """
 
     outputs: int
     features: int | None = None
     vocabulary: int | None = None
+    last_only: bool = False
 
     def __post_init__(self) -> None:
         if (self.features is None) == (self.vocabulary is None):
             raise ValueError("an InputSpec has either features or a vocabulary")
+        if self.last_only and self.vocabulary is None:
+            raise ValueError("last_only is for tokens: features have no places")
 
     def __str__(self) -> str:
         if self.features is not None:

@@ -49,17 +49,19 @@ class FeatureMemory(nn.Module):
 
 
 class TokenMemory(nn.Module):
-    """Predicts each next token: (N, T) → (N, T, vocabulary)."""
+    """Answers at every token: (N, T) → (N, T, outputs), or with `last_only` at the last: (N, outputs)."""
 
-    def __init__(self, vocabulary: int, shape: Shape) -> None:
+    def __init__(self, vocabulary: int, outputs: int, shape: Shape, *, last_only: bool) -> None:
         super().__init__()
+        self.last_only = last_only
         self.embedding = Embedding(vocabulary, shape.width)
         self.memory = RecurrentMemory(shape)
-        self.leave = Linear(shape.width, vocabulary)
+        self.leave = Linear(shape.width, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T) int64 → (N, T, vocabulary)."""
-        return self.leave(self.memory(self.embedding(tokens)))
+        """(N, T) int64 → (N, T, outputs) or (N, outputs)."""
+        x = self.memory(self.embedding(tokens))
+        return self.leave(x[..., -1, :] if self.last_only else x)
 
 
 def parameter_count(shape: Shape, inputs: InputSpec) -> int:
@@ -84,5 +86,5 @@ def build(size: int, inputs: InputSpec) -> nn.Module:
         lambda shape: parameter_count(shape, inputs),
     )
     if inputs.vocabulary is not None:
-        return TokenMemory(inputs.vocabulary, shape)
+        return TokenMemory(inputs.vocabulary, inputs.outputs, shape, last_only=inputs.last_only)
     return FeatureMemory(inputs.features or 0, inputs.outputs, shape)

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 class Network(nn.Module):
     """Takes raw features and gives logits, or predictions in the targets' own units.
 
-    Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, vocabulary). Means and scales are buffers, so they
-    travel with the weights. Training calls `body` on features that were scaled once by `scale_features`.
+    Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, vocabulary), or (N, classes). Means and scales are
+    buffers, so they travel with the weights. Training calls `body` on features that `scale_features` scaled once.
     """
 
     feature_mean: Tensor | None

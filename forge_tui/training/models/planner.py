@@ -42,21 +42,24 @@ class Planner(nn.Module):
 
 
 class TokenPlanner(nn.Module):
-    """A residual MLP over the last 8 tokens: (N, T) → (N, T, vocabulary).
+    """A residual MLP over the last 8 tokens: (N, T) → (N, T, outputs), or with `last_only` (N, outputs).
 
     The embeddings of a token and of the seven before it are laid side by side, zeros where the text begins
     (Bengio et al. 2003, "A Neural Probabilistic Language Model").
     """
 
-    def __init__(self, vocabulary: int, outputs: int, shape: Shape) -> None:
+    def __init__(self, vocabulary: int, outputs: int, shape: Shape, *, last_only: bool) -> None:
         super().__init__()
+        self.last_only = last_only
         self.embedding = Embedding(vocabulary, embedding_width(shape.width))
         self.planner = Planner(CONTEXT * embedding_width(shape.width), outputs, shape)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T) int64 → (N, T, outputs)."""
+        """(N, T) int64 → (N, T, outputs) or (N, outputs)."""
         embedded = functional.pad(self.embedding(tokens), (0, 0, CONTEXT - 1, 0))
         windows = embedded.unfold(-2, CONTEXT, 1)
+        if self.last_only:
+            windows = windows[..., -1, :, :]
         return self.planner(windows.flatten(-2))
 
 
@@ -97,5 +100,5 @@ def build(size: int, inputs: InputSpec) -> nn.Module:
         lambda shape: parameter_count(shape, inputs),
     )
     if inputs.vocabulary is not None:
-        return TokenPlanner(inputs.vocabulary, inputs.outputs, shape)
+        return TokenPlanner(inputs.vocabulary, inputs.outputs, shape, last_only=inputs.last_only)
     return Planner(inputs.features or 0, inputs.outputs, shape)

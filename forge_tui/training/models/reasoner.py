@@ -52,20 +52,21 @@ class FeatureReasoner(nn.Module):
 
 
 class TokenReasoner(nn.Module):
-    """A causal Transformer over tokens of any length: (N, T) → (N, T, vocabulary)."""
+    """A causal Transformer over tokens of any length: (N, T) → (N, T, outputs), or with `last_only` (N, outputs)."""
 
-    def __init__(self, vocabulary: int, shape: Shape) -> None:
+    def __init__(self, vocabulary: int, outputs: int, shape: Shape, *, last_only: bool) -> None:
         super().__init__()
+        self.last_only = last_only
         self.embedding = Embedding(vocabulary, shape.width)
         self.blocks = nn.Sequential(*(TransformerBlock(shape, causal=True) for _ in range(shape.depth)))
         self.norm = LayerNorm(shape.width)
-        self.leave = Linear(shape.width, vocabulary)
+        self.leave = Linear(shape.width, outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, T) int64 → (N, T, vocabulary)."""
+        """(N, T) int64 → (N, T, outputs) or (N, outputs)."""
         x = self.embedding(tokens)
-        x = x + sinusoids(x.shape[-2], x.shape[-1], x)
-        return self.leave(self.norm(self.blocks(x)))
+        x = self.blocks(x + sinusoids(x.shape[-2], x.shape[-1], x))
+        return self.leave(self.norm(x[..., -1, :] if self.last_only else x))
 
 
 def parameter_count(shape: Shape, inputs: InputSpec) -> int:
@@ -100,5 +101,5 @@ def build(size: int, inputs: InputSpec) -> nn.Module:
 
     shape = fit("reasoner", size, inputs, shape_of, lambda shape: parameter_count(shape, inputs))
     if inputs.vocabulary is not None:
-        return TokenReasoner(inputs.vocabulary, shape)
+        return TokenReasoner(inputs.vocabulary, inputs.outputs, shape, last_only=inputs.last_only)
     return FeatureReasoner(inputs.features or 0, inputs.outputs, shape)

@@ -12,7 +12,7 @@ from textual.app import App
 from forge_tui.errors import ForgeError, SettingsError
 from forge_tui.plan_text import time_text, way_text
 from forge_tui.text import short_path
-from forge_tui.tui.dataset_file import ENDINGS, SYNTHETIC, DatasetFile
+from forge_tui.tui.dataset_file import ENDINGS, MADE, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_source import Preset, preset_file
 from forge_tui.tui.form_source import save as save_form
 from forge_tui.tui.screens.dialogs import Ask, Choice, Question
@@ -31,11 +31,11 @@ _SAVE_QUESTION = "Save these settings as a preset. A bare name goes among your o
 
 
 def dataset_picker(name: str) -> FilePicker:
-    """Choose a dataset: `synthetic` or a file."""
+    """Choose a dataset: one that needs no file, or a file."""
     here = Path.cwd()
-    start = here / SYNTHETIC if name == SYNTHETIC else here / Path(name).expanduser()
+    start = here / SYNTHETIC if name in MADE else here / Path(name).expanduser()
     start = start if start.parent.is_dir() else here / SYNTHETIC
-    return FilePicker("Dataset", start, here, ENDINGS, [(SYNTHETIC, "made from the seed; needs no file")])
+    return FilePicker("Dataset", start, here, ENDINGS, list(MADE.items()))
 
 
 def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:

@@ -1,0 +1,74 @@
+"""`best RUN`: the path of the best model of a run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from forge_tui.errors import ForgeError, RunDirectoryError
+
+if TYPE_CHECKING:
+    from forge_tui.progress.ranking import Best
+    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.runs.layout import RunDirectory
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options of the command."""
+    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
+    parser.add_argument("--json", action="store_true", help="as JSON, with why it is the best and all that is known")
+
+
+def run(arguments: argparse.Namespace, name: str) -> int:
+    """Print the path that `.json` and `.safetensors` are added to; fails where no model is completed."""
+    from forge_tui import session
+    from forge_tui.progress.ranking import best_model
+
+    with session.attach(arguments.run) as attached:
+        snapshot, directory = attached.snapshot(), attached.directory
+    best = best_model(snapshot.models)
+    if best is None:
+        raise ForgeError(_why_none(directory.id, snapshot))
+    _check_files(directory, best.model.name)
+    print(json.dumps(_record(best, snapshot, directory)) if arguments.json else directory.stem(best.model.name))
+    going_on = sum(1 for model in snapshot.models if not model.phase.is_final)
+    if snapshot.state.is_live and going_on:
+        print(f"warning: {going_on} of {len(snapshot.models)} models may still become better", file=sys.stderr)
+    for problem in snapshot.problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return 0
+
+
+def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str, Any]:
+    from forge_tui.progress.ranking import LARGEST_IS_BEST
+
+    return {
+        "run": directory.id,
+        "state": snapshot.state.value,
+        "path": str(directory.stem(best.model.name)),
+        "metric": best.figure,
+        "value": best.value,
+        "best_is": "largest" if best.figure in LARGEST_IS_BEST else "least",
+        "completed": snapshot.completed,
+        "models": len(snapshot.models),
+        "model": best.model.to_record(),
+    }
+
+
+def _why_none(run: str, snapshot: Snapshot) -> str:
+    if snapshot.completed:
+        return f"run {run}: no completed model has a finite loss; `forge-tui status {run}` shows them"
+    if snapshot.state.is_live:
+        return f"run {run}: no model is completed yet ({snapshot.state}); `forge-tui wait {run}` waits for the end"
+    return f"run {run}: no model is completed ({snapshot.state}); `forge-tui resume {run}` goes on with it"
+
+
+def _check_files(directory: RunDirectory, model: str) -> None:
+    missing = [path for path in (directory.json(model), directory.weights(model)) if not path.exists()]
+    if missing:
+        raise RunDirectoryError(
+            f"{model} is the best model of run {directory.id}, but {missing[0]} is missing; "
+            "copy it back, or train the run again"
+        )

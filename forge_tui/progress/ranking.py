@@ -1,0 +1,46 @@
+"""Which model of a run is the best: by its validation metric, or without validation by its loss."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.snapshot import ModelState
+
+LARGEST_IS_BEST = frozenset({"validation_accuracy"})
+"""Of all other figures of a model the least is the best."""
+
+_FIGURES = ("validation_accuracy", "validation_perplexity", "validation_loss", "loss")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The best of the completed models, the field of `ModelState` that tells so, and its value there."""
+
+    model: ModelState
+    figure: str
+    value: float
+
+
+def best_model(models: Iterable[ModelState]) -> Best | None:
+    """The best of those that are completed, or None where none is.
+
+    What decides is the first figure that any of them has: accuracy, perplexity, validation loss, loss. Between equal
+    ones the next of these decides, then the lower index. A number that is unknown, NaN or infinite is worse than any.
+    """
+    completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
+    for place, figure in enumerate(_FIGURES):
+        known = [model for model in completed if math.isfinite(_badness(model, figure))]
+        if known:
+            best = min(known, key=lambda model: (*(_badness(model, one) for one in _FIGURES[place:]), model.index))
+            return Best(model=best, figure=figure, value=getattr(best, figure))
+    return None
+
+
+def _badness(model: ModelState, figure: str) -> float:
+    value: float | None = getattr(model, figure)
+    if value is None or not math.isfinite(value):
+        return math.inf
+    return -value if figure in LARGEST_IS_BEST else value

@@ -1,0 +1,30 @@
+"""Parquet files: every column but the target is a feature, as in CSV files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from forge_tui.errors import DataError
+from forge_tui.settings.schema import Settings
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.table import table_dataset, target_column
+
+
+def parquet_dataset(path: Path, settings: Settings) -> Dataset:
+    """Read a Parquet file: see `table_dataset`. Text, categories, dates and times as the target are classes.
+
+    Raises `DataError` with file, column and row (1 is the first).
+    """
+    import polars  # here: its import costs 60 ms, and its threads would not survive the fork of a worker
+
+    with path.open("rb"):
+        pass  # polars tells a file that may not be read as a damaged one
+    try:
+        # The columns first: a wrong target is told before a large file is read.
+        names = list(polars.read_parquet_schema(path))
+        target = target_column(path, names, settings.data.target)
+        frame = polars.read_parquet(path, glob=False)
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise DataError(f"{path} is no readable Parquet file: {reason}; write it again") from None
+    return table_dataset(path, frame, names, target, settings)
