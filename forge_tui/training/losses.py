@@ -41,7 +41,7 @@ def loss_of(task: Task, label_smoothing: float = 0.0) -> Loss:
     """
     if task is Task.REGRESSION:
         return functional.mse_loss
-    loss = functional.cross_entropy if task is Task.CLASSIFICATION else _token_loss
+    loss: Callable[..., Tensor] = functional.cross_entropy if task is Task.CLASSIFICATION else _token_loss
     return partial(loss, label_smoothing=label_smoothing) if label_smoothing else loss
 
 
