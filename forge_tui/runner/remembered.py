@@ -31,7 +31,7 @@ _MOST_FILES = 200
 _WITHOUT_EFFECT = frozenset(
     (
         "learning_rate", "epochs", "dataset", "checkpoint_interval", "training_mode", "max_parallel_workers",
-        "on_divergence", "divergence_factor",
+        "on_divergence", "divergence_factor", "schedule", "warmup_steps",
     )
 )  # fmt: skip
 

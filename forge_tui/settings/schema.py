@@ -83,6 +83,27 @@ class TrainingConfig:
     divergence_factor: Annotated[
         float, Rule(gt=0.0, lt=1.0, description="what the learning rate is multiplied with when a model goes back")
     ] = field(default=0.5, kw_only=True)
+    schedule: Annotated[
+        Literal["constant", "cosine", "linear", "one_cycle"],
+        Rule(description="learning rate over the run: the same, down to 0 along a cosine or a line, or up and down"),
+    ] = field(default="constant", kw_only=True)
+    warmup_steps: Annotated[
+        int,
+        Rule(ge=0, le=LARGEST_INTEGER, description="first steps, of a rising learning rate: k/w of it in step k of w"),
+    ] = field(default=0, kw_only=True)
+    gradient_clip: Annotated[
+        float, Rule(ge=0.0, description="norm of a model's gradients above which they are scaled down to it (0: never)")
+    ] = field(default=0.0, kw_only=True)
+    accumulate: Annotated[
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="steps whose mean gradient changes the weights once")
+    ] = field(default=1, kw_only=True)
+    label_smoothing: Annotated[
+        float, Rule(ge=0.0, lt=1.0, description="classes and tokens: part of a target that is spread over all classes")
+    ] = field(default=0.0, kw_only=True)
+    weights_average: Annotated[
+        float,
+        Rule(ge=0.0, lt=1.0, description="decay of a moving average of the weights, which becomes the model (0: off)"),
+    ] = field(default=0.0, kw_only=True)
 
 
 @checked

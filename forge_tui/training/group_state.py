@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from forge_tui.training.models.network import named_weights, set_weights
 from forge_tui.training.models.stack import Stack
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import TrainingState, in_parts, is_finite, new_network
+from forge_tui.training.state import KEPT, TrainingState, in_parts, is_finite, new_network
 
 _BODY = "body."
 
@@ -33,7 +33,7 @@ class GroupState(TrainingState):
             self._random.append(random_state.capture(device))
         self._stack = Stack([network.body for network in networks])
         rates = [Rates(training.learning_rate, training.weight_decay)] * len(seeds)
-        super().__init__(networks[0], self._stack.parameters, training, rates)
+        super().__init__(networks[0], self._stack.parameters, training, rates, dataset.train_samples)
         self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
         self._order = list(named_weights(networks[0]))
         self.loss_sum = torch.zeros(len(seeds), dtype=torch.float64, device=device)
@@ -44,11 +44,11 @@ class GroupState(TrainingState):
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the models' mean losses: no weight is in two of them, so each has the gradient of its own."""
-        losses = stacked_losses(data.task, self._stack.body(inputs), targets)
+        losses = stacked_losses(data.task, self._stack.body(inputs), targets, self.training.label_smoothing)
         self.loss_sum.add_(losses.detach(), alpha=inputs.shape[1])
-        return losses.sum()
+        return self._accumulated(losses.sum(), inputs.shape[1])
 
-    def validate(self, data: PlacedData) -> list[Validation]:
+    def _validate(self, data: PlacedData) -> list[Validation]:
         """Each model's metrics."""
         if data.validation is None:
             return [Validation() for _ in self.progress]
@@ -71,8 +71,7 @@ class GroupState(TrainingState):
         """What a model's checkpoint would hold if it were alone."""
         return in_parts(
             weights=self.weights(model),
-            optimizer=self._of_model(self.optimizer.state(), model),
-            filter=self._of_model(self.filter.state(), model),
+            **self._kept_of(model),
             random=self._random[model],
             epochs={"loss_sum": self.loss_sum[model], "history": self.progress[model].history.to_tensor()},
         )
@@ -80,17 +79,17 @@ class GroupState(TrainingState):
     def remove(self, model: int) -> None:
         """Go on without a model; the others keep all that is theirs."""
         kept = [number for number in range(len(self.progress)) if number != model]
-        parts = [self.tensors(number) for number in kept]
+        states = [self._kept_of(number) for number in kept]
         rates = [self.optimizer.rates[number] for number in kept]
         progress = [self.progress[number] for number in kept]
         before = (self.epoch, self.step, self.step_in_epoch, self.epoch_seconds, self.seconds)
         self._stack = self._stack.without(model)
         self._random = [self._random[number] for number in kept]
-        super().__init__(self.network, self._stack.parameters, self.training, rates)
+        super().__init__(self.network, self._stack.parameters, self.training, rates, self._samples)
         self.progress = progress
         self.epoch, self.step, self.step_in_epoch, self.epoch_seconds, self.seconds = before
         self.loss_sum = self.loss_sum[kept].clone()
-        self._load([_part(tensors, "optimizer") for tensors in parts], [_part(tensors, "filter") for tensors in parts])
+        self._load(states)
 
     def _restore(self, found: Sequence[Checkpoint]) -> None:
         for model, checkpoint in enumerate(found):
@@ -98,13 +97,15 @@ class GroupState(TrainingState):
             self._stack.set_weights(model, self.network.body)
             self.loss_sum[model] = checkpoint.part("epochs")["loss_sum"]
             self._random[model] = checkpoint.part("random")
-        self._load([item.part("optimizer") for item in found], [item.part("filter") for item in found])
+        self._load([{part: item.part(part) for part in KEPT} for item in found])
 
-    def _load(self, optimizer: Sequence[dict[str, Tensor]], gradient_filter: Sequence[dict[str, Tensor]]) -> None:
-        """Take each model's state of optimizer and filter, by the names it has alone."""
-        device = self.loss_sum.device
-        self.optimizer.load(self._stacked(optimizer))
-        self.filter.load({name: tensor.to(device) for name, tensor in self._stacked(gradient_filter).items()})
+    def _kept_of(self, model: int) -> dict[str, dict[str, Tensor]]:
+        """What a model would keep beside its weights if it were alone."""
+        return {part: self._of_model(state, model) for part, state in self._kept().items()}
+
+    def _load(self, states: Sequence[Mapping[str, dict[str, Tensor]]]) -> None:
+        """Take what each model keeps beside its weights, by the names it has alone."""
+        self._load_kept({part: self._stacked([state[part] for state in states]) for part in KEPT})
 
     def _of_model(self, state: dict[str, Tensor], model: int) -> dict[str, Tensor]:
         """One model's part of a state whose tensors are stacked; counts are shared."""
@@ -129,7 +130,7 @@ class GroupState(TrainingState):
         return found
 
     def _name(self, key: str) -> str:
-        """The parameter that a key of a state (`3.exp_avg`, `average.3`) is about."""
+        """The parameter that a key of a state (`3.exp_avg`, `average.3`, `3`) is about."""
         number = next(part for part in key.split(".") if part.isdigit())
         return self._stack.names[int(number)]
 
@@ -139,8 +140,3 @@ def _models_axis(key: str) -> int | None:
     if key == "seen" or key.endswith(".step"):
         return None
     return 1 if key.startswith("ring.") else 0
-
-
-def _part(tensors: dict[str, Tensor], part: str) -> dict[str, Tensor]:
-    prefix = f"{part}/"
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

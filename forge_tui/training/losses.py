@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -27,30 +28,33 @@ _VALIDATION_ROWS = 4096
 _NARROW = 16
 
 
-def _token_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
+def _token_loss(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing)
 
 
-def loss_of(task: Task) -> Loss:
+def loss_of(task: Task, label_smoothing: float = 0.0) -> Loss:
     """Mean loss of a batch from outputs and targets.
 
     Cross entropy (nats) for classes; for next tokens its mean over all tokens; mean squared error of the scaled
-    targets for a regression.
+    targets for a regression. `label_smoothing` is the part of each target that is spread evenly over all classes
+    (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7); a regression has none.
     """
     if task is Task.REGRESSION:
         return functional.mse_loss
-    return functional.cross_entropy if task is Task.CLASSIFICATION else _token_loss
+    loss: Callable[..., Tensor] = functional.cross_entropy if task is Task.CLASSIFICATION else _token_loss
+    return partial(loss, label_smoothing=label_smoothing) if label_smoothing else loss
 
 
-def stacked_losses(task: Task, out: Tensor, targets: Tensor) -> Tensor:
+def stacked_losses(task: Task, out: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The mean loss of each of M models, (M,), from outputs (M, N, …) and targets (M, N, …); as `loss_of` for each."""
     if task is Task.REGRESSION:
         return (out - targets).square().flatten(1).mean(dim=1)
     if out.shape[-1] < _NARROW:
         by_class = out.flatten(1, -2).transpose(1, 2).contiguous()
-        losses = functional.cross_entropy(by_class, targets.flatten(1), reduction="none")
+        wanted = targets.flatten(1)
     else:
-        losses = functional.cross_entropy(out.flatten(0, -2), targets.flatten(), reduction="none")
+        by_class, wanted = out.flatten(0, -2), targets.flatten()
+    losses = functional.cross_entropy(by_class, wanted, reduction="none", label_smoothing=label_smoothing)
     return losses.view(len(out), -1).mean(dim=1)
 
 

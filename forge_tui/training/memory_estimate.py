@@ -38,7 +38,7 @@ def estimate(
         )
         if tensor is not None
     )  # fmt: skip
-    saved, widest = _activations(network, dataset, grouped=members > 1)
+    saved, widest = _activations(network, dataset, training.label_smoothing, grouped=members > 1)
     batch = min(training.batch_size, dataset.train_samples)
     step = batch * (saved + _ALIVE * widest)
     validating = 0
@@ -47,7 +47,7 @@ def estimate(
         validating = _ALIVE * widest * rows
     # The data once more as the model takes them, scaled.
     remembered = _remembered(training)
-    # Itself, its gradient, what optimizer and GrokFast remember.
+    # Itself, its gradient, what optimizer, average and GrokFast remember.
     each = weights * (2 + remembered) + 2 * largest + max(step, validating)
     kept = members * weights * (1 + remembered)
     copied = kept if kept <= COPIED_BYTES else 0
@@ -56,15 +56,16 @@ def estimate(
 
 
 def _remembered(training: TrainingConfig) -> int:
-    """How many tensors of each weight's size optimizer and GrokFast keep from step to step."""
+    """How many tensors of each weight's size optimizer, average and GrokFast keep from step to step."""
     remembered = 2 if training.optimizer != "sgd" else int(training.momentum > 0)
+    remembered += int(training.weights_average > 0)
     if training.grokfast_enabled:
         # The windowed average keeps every gradient of the window and their sum, in float64.
         remembered += 1 if training.grokfast_filter == "ema" else training.grokfast_window + 2
     return remembered
 
 
-def _activations(network: Network, dataset: Dataset, *, grouped: bool) -> tuple[int, int]:
+def _activations(network: Network, dataset: Dataset, label_smoothing: float, *, grouped: bool) -> tuple[int, int]:
     """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor.
 
     `grouped`: as one of several models that are trained together, which keep other tensors than one alone.
@@ -90,9 +91,9 @@ def _activations(network: Network, dataset: Dataset, *, grouped: bool) -> tuple[
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         if grouped:
             inputs, targets = torch.stack([inputs] * models), torch.stack([targets] * models)
-            loss = stacked_losses(dataset.task, body(inputs), targets).sum()
+            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing).sum()
         else:
-            loss = loss_of(dataset.task)(body(inputs), targets)
+            loss = loss_of(dataset.task, label_smoothing)(body(inputs), targets)
     del loss
     return sum(kept.values()) // samples, max(kept.values(), default=0) // samples
 

@@ -32,12 +32,13 @@ class Rates:
 class Optimizer(Protocol):
     """Changes parameters in place by their gradients.
 
-    `state` is what resume needs, as `NUMBER.NAME` (number of the parameter).
+    `step` may be told what to multiply the learning rates with. `state` is what resume needs, as `NUMBER.NAME` (number
+    of the parameter).
     """
 
     rates: list[Rates]
 
-    def step(self) -> None: ...
+    def step(self, factor: float = 1.0) -> None: ...
 
     def state(self) -> dict[str, Tensor]: ...
 
@@ -59,7 +60,7 @@ class Adam:
         self._steps = [torch.zeros((), dtype=torch.float32, device=item.device) for item in parameters]
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, factor: float = 1.0) -> None:
         """One step; a parameter without a gradient counts as one whose gradient is zero."""
         torch._foreach_add_(self._steps, 1.0)
         tensors = (self._parameters, gradients_of(self._parameters), self._averages, self._squares)
@@ -71,7 +72,7 @@ class Adam:
                 squares,
                 [],
                 self._steps,
-                lr=rates.learning_rate,
+                lr=rates.learning_rate * factor,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
                 weight_decay=rates.weight_decay,
@@ -104,7 +105,7 @@ class Sgd:
         self._is_first = True
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, factor: float = 1.0) -> None:
         """One step; a parameter without a gradient counts as one whose gradient is zero."""
         tensors = (self._parameters, gradients_of(self._parameters), self._buffers)
         for rates, (parameters, gradients, buffers) in _parts(self.rates, tensors):
@@ -114,7 +115,7 @@ class Sgd:
                 buffers,
                 weight_decay=rates.weight_decay,
                 momentum=self._momentum,
-                lr=rates.learning_rate,
+                lr=rates.learning_rate * factor,
                 dampening=0.0,
                 nesterov=False,
                 maximize=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import platform
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,9 @@ from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state
+from forge_tui.training.averaging import MovingAverage
 from forge_tui.training.checkpoint import Checkpoint
+from forge_tui.training.clipping import clip
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.grokfast import make_filter
 from forge_tui.training.history import History
@@ -25,6 +27,10 @@ from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
 from forge_tui.training.optimizers import Rates, make_optimizer
 from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.schedules import factor_at
+
+KEPT = ("optimizer", "filter", "average", "gradients")
+"""The parts of a checkpoint that are kept of each parameter beside its value."""
 
 
 def environment(threads: int, device: torch.device) -> dict[str, Any]:
@@ -59,14 +65,20 @@ class TrainingState(ABC):
     """
 
     def __init__(
-        self, network: Network, parameters: Sequence[nn.Parameter], training: TrainingConfig, rates: Sequence[Rates]
+        self,
+        network: Network,
+        parameters: Sequence[nn.Parameter],
+        training: TrainingConfig,
+        rates: Sequence[Rates],
+        samples: int,
     ) -> None:
-        """`network` gives shapes, names and normalisation; `parameters` are what is trained."""
+        """`network` gives shapes, names and normalisation; `parameters` are what is trained, on `samples` an epoch."""
         self.network = network
         self.parameters = list(parameters)
         self.training = training
         self.optimizer = make_optimizer(parameters, training, rates)
         self.filter = make_filter(parameters, training)
+        self.average = MovingAverage(parameters, training.weights_average)
         self.progress = [Progress() for _ in rates]
         self.epoch = 0
         self.step = 0
@@ -74,6 +86,8 @@ class TrainingState(ABC):
         self.epoch_seconds = 0.0
         self.seconds = 0.0
         self.loss_sum: Tensor
+        self._samples = samples
+        self._epoch_steps = -(-samples // training.batch_size)
 
     # --- training
 
@@ -85,22 +99,57 @@ class TrainingState(ABC):
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
         """What is to be minimised (a scalar) for a batch; adds to `loss_sum`."""
 
-    @abstractmethod
     def validate(self, data: PlacedData) -> list[Validation]:
-        """Measure every model on the validation part."""
+        """Measure every model on the validation part, with its averaged weights where there are such."""
+        with self.average.in_use():
+            return self._validate(data)
+
+    @abstractmethod
+    def _validate(self, data: PlacedData) -> list[Validation]:
+        """Measure the weights as they are."""
 
     def update(self) -> None:
-        """Filter the gradients, step, and let them go."""
-        self.filter.apply()
-        self.optimizer.step()
-        for parameter in self.parameters:
-            parameter.grad = None
+        """A step is done, its gradients are there: change the weights, unless more batches are to be accumulated.
+
+        The optimizer gets the mean gradient of the accumulated batches, filtered, then clipped. The end of an epoch
+        ends an accumulation.
+        """
         self.step += 1
         self.step_in_epoch += 1
+        training = self.training
+        if self.step_in_epoch % training.accumulate and self.step_in_epoch < self._epoch_steps:
+            return
+        self.filter.apply()
+        if training.gradient_clip:
+            clip(self.parameters, training.gradient_clip, len(self.progress))
+        self.optimizer.step(self._rate_factor())
+        for parameter in self.parameters:
+            parameter.grad = None
+        self.average.follow()
+
+    def _accumulated(self, loss: Tensor, samples: int) -> Tensor:
+        """The loss of the next batch, weighted so that the sum of gradients is the mean over all their samples.
+
+        So the last batches of an epoch, fewer or short, weigh what they would in one batch of them all.
+        """
+        batches, size = self.training.accumulate, self.training.batch_size
+        if batches == 1:
+            return loss
+        first = self.step_in_epoch - self.step_in_epoch % batches
+        return loss * (samples / (min((first + batches) * size, self._samples) - first * size))
+
+    def _rate_factor(self) -> float:
+        """What the schedule multiplies the learning rates with in the newest step."""
+        training = self.training
+        return factor_at(training.schedule, self.step, training.epochs * self._epoch_steps, training.warmup_steps)
 
     def learning_rate(self, model: int) -> float:
-        """A model's step size."""
+        """A model's own step size, which its schedule starts from."""
         return self.optimizer.rates[model].learning_rate
+
+    def scheduled_rate(self, model: int) -> float:
+        """A model's step size in the newest step."""
+        return self.learning_rate(model) * self._rate_factor()
 
     def set_learning_rate(self, model: int, rate: float) -> None:
         """Use another step size for a model from the next step on."""
@@ -116,9 +165,37 @@ class TrainingState(ABC):
     def tensors(self, model: int) -> dict[str, Tensor]:
         """The tensors of a model's checkpoint, as `PART/NAME`."""
 
+    def final_weights(self, model: int) -> dict[str, Tensor]:
+        """What the finished model's file holds: its weights, averaged where that is asked for."""
+        with self.average.in_use():
+            return self.weights(model)
+
+    def _kept(self) -> dict[str, dict[str, Tensor]]:
+        """What is kept of each parameter beside its value, by part of a checkpoint (those of `KEPT`).
+
+        `gradients` are those of an accumulation that is under way; mostly there are none.
+        """
+        pending = {str(n): item.grad for n, item in enumerate(self.parameters) if item.grad is not None}
+        return {
+            "optimizer": self.optimizer.state(),
+            "filter": self.filter.state(),
+            "average": self.average.state(),
+            "gradients": pending,
+        }
+
+    def _load_kept(self, parts: Mapping[str, dict[str, Tensor]]) -> None:
+        """Go on from what `_kept` gave."""
+        device = self.loss_sum.device
+        self.optimizer.load(parts["optimizer"])
+        self.filter.load({name: tensor.to(device) for name, tensor in parts["filter"].items()})
+        self.average.load(parts["average"])
+        for number, gradient in parts["gradients"].items():
+            parameter = self.parameters[int(number)]
+            parameter.grad = torch.empty_like(parameter).copy_(gradient)
+
     def bytes(self) -> int:
         """The size of what all models' checkpoints hold together, but for random states and epochs."""
-        parts = (self.parameters, self.optimizer.state().values(), self.filter.state().values())
+        parts = (self.parameters, *(state.values() for state in self._kept().values()))
         return sum(tensor.nbytes for part in parts for tensor in part)
 
     @abstractmethod
@@ -171,9 +248,9 @@ class SingleState(TrainingState):
         """A new model with the weights that `seed` gives; the same on every device."""
         network = new_network(training, dataset, seed).to(device)
         rates = [Rates(training.learning_rate, training.weight_decay)]
-        super().__init__(network, list(network.parameters()), training, rates)
+        super().__init__(network, list(network.parameters()), training, rates, dataset.train_samples)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._loss = loss_of(dataset.task)
+        self._loss = loss_of(dataset.task, training.label_smoothing)
         self._body = network.body
 
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -181,13 +258,13 @@ class SingleState(TrainingState):
         return data.batches.epoch(seeds[0], self.epoch + 1, self.step_in_epoch)
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of the batch."""
+        """The mean loss of the batch, or its part in the mean of those it is accumulated with."""
         loss = self._loss(self._body(inputs), targets)
         # Summed on the device: reading a number back in every step would wait for the device each time.
         self.loss_sum.add_(loss.detach(), alpha=len(inputs))
-        return loss
+        return self._accumulated(loss, len(inputs))
 
-    def validate(self, data: PlacedData) -> list[Validation]:
+    def _validate(self, data: PlacedData) -> list[Validation]:
         """Its metrics."""
         return [Validation() if data.validation is None else validate(self._body, data.task, *data.validation)]
 
@@ -196,11 +273,10 @@ class SingleState(TrainingState):
         return named_weights(self.network)
 
     def tensors(self, model: int) -> dict[str, Tensor]:
-        """Weights, optimizer, GrokFast average, random state, and the epochs so far."""
+        """Weights, what is kept beside them, random state, and the epochs so far."""
         return in_parts(
             weights=named_weights(self.network),
-            optimizer=self.optimizer.state(),
-            filter=self.filter.state(),
+            **self._kept(),
             random=random_state.capture(self.loss_sum.device),
             epochs={"loss_sum": self.loss_sum, "history": self.progress[0].history.to_tensor()},
         )
@@ -209,8 +285,7 @@ class SingleState(TrainingState):
         (checkpoint,) = found
         device = self.loss_sum.device
         set_weights(self.network, checkpoint.part("weights"))
-        self.optimizer.load(checkpoint.part("optimizer"))
-        self.filter.load({name: tensor.to(device) for name, tensor in checkpoint.part("filter").items()})
+        self._load_kept({part: checkpoint.part(part) for part in KEPT})
         self.loss_sum.copy_(checkpoint.part("epochs")["loss_sum"])
         random_state.restore(checkpoint.part("random"), device)
 

@@ -186,7 +186,7 @@ class Trainer:
             validation_loss=validation.loss,
             validation_accuracy=validation.accuracy,
             validation_perplexity=validation.perplexity,
-            learning_rate=state.learning_rate(number),
+            learning_rate=state.scheduled_rate(number),
             seconds=seconds,
         )
         progress.history.append(record)
@@ -345,7 +345,7 @@ class Trainer:
     def _complete_all(self, state: TrainingState, dataset: Dataset) -> None:
         """Write the models that are not written yet. Raises `RunDirectoryError`."""
         finished = (
-            (number, state.weights(number), self._describe(state, number, dataset))
+            (number, state.final_weights(number), self._describe(state, number, dataset))
             for number, member in enumerate(self._members)
             if not member.report.is_done
         )

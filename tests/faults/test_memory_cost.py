@@ -26,6 +26,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "reasoner": ({"model_type": "reasoner", "model_size": 300_000, "batch_size": 200}, {}),
     "memory": ({"model_type": "memory", "model_size": 1_000_000, "batch_size": 200}, {}),
     "momentum": ({"model_size": 4_000_000, "optimizer": "sgd", "momentum": 0.9, "grokfast_enabled": True}, {}),
+    "averaged weights": ({"model_size": 4_000_000, "weights_average": 0.9}, {}),
 }
 
 

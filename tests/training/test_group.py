@@ -30,6 +30,10 @@ SEEDS = (0, 7, 3)
 STEPS = 200
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 20
 
+ALL_OPTIONS: dict[str, Any] = {
+    "schedule": "cosine", "warmup_steps": 10, "gradient_clip": 0.3, "accumulate": 3, "label_smoothing": 0.1,
+    "weights_average": 0.9, "grokfast_enabled": True,
+}  # fmt: skip
 FEATURES: dict[str, dict[str, Any]] = {
     "planner": {},
     "reasoner": {"model_type": "reasoner"},
@@ -39,6 +43,14 @@ FEATURES: dict[str, dict[str, Any]] = {
     "sgd with momentum": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.01},
     "grokfast ema": {"grokfast_enabled": True},
     "grokfast ma": {"grokfast_enabled": True, "grokfast_filter": "ma", "grokfast_window": 5},
+    "cosine with a warm-up": {"schedule": "cosine", "warmup_steps": 30},
+    "linear": {"schedule": "linear"},
+    "one cycle": {"schedule": "one_cycle"},
+    "clipped": {"gradient_clip": 0.3, "grokfast_enabled": True},
+    "accumulated": {"accumulate": 3},
+    "smoothed labels": {"label_smoothing": 0.1},
+    "averaged weights": {"weights_average": 0.95},
+    "all options": ALL_OPTIONS,
 }
 
 
@@ -95,6 +107,8 @@ def compare(settings: Settings, where: Path, rates: tuple[float, ...] | None = N
         assert [losses[number] for losses in together] == pytest.approx([loss for (loss,) in alone], rel=1e-9)
         for name, weight in single.weights(0).items():
             assert (group.weights(number)[name] - weight).abs().max() <= 1e-9 * weight.abs().max(), name
+        for name, weight in single.final_weights(0).items():
+            assert (group.final_weights(number)[name] - weight).abs().max() <= 1e-9 * weight.abs().max(), name
         (own,) = single.validate(data)
         assert measured[number].loss == pytest.approx(own.loss, rel=1e-9)
         assert (measured[number].accuracy, measured[number].perplexity) == (
@@ -117,10 +131,13 @@ def test_in_float64_two_hundred_steps_agree_to_1e_9(training: dict[str, Any], tm
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("model_type", ["planner", "reasoner", "memory"])
-def test_tokens_agree_too(model_type: Any, tmp_path: Path) -> None:
+def test_tokens_agree_too(model_type: Any, label_smoothing: float, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
-    training = TrainingConfig(model_type=model_type, model_size=4_000, dataset="text.txt", batch_size=4)
+    training = TrainingConfig(
+        model_type=model_type, model_size=4_000, dataset="text.txt", batch_size=4, label_smoothing=label_smoothing
+    )
     compare(Settings(training=training), tmp_path)
 
 
@@ -140,9 +157,11 @@ def test_a_regression_and_rates_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("float64")
-def test_a_model_leaves_its_group_without_harm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("training", [{"grokfast_enabled": True}, ALL_OPTIONS], ids=["grokfast", "all options"])
+def test_a_model_leaves_its_group_without_harm(training: dict[str, Any], tmp_path: Path) -> None:
+    """In the middle of an epoch, and of an accumulation."""
     settings = Settings(
-        training=TrainingConfig(model_size=2_000, grokfast_enabled=True),
+        training=TrainingConfig(**{"model_size": 2_000, **training}),
         data=DataSettings(samples=110, features=12, classes=4),
     )
     dataset = dataset_of(settings, tmp_path)
@@ -156,7 +175,7 @@ def test_a_model_leaves_its_group_without_harm(tmp_path: Path) -> None:
         single = SingleState(settings.training, dataset, seed, CPU)
         train(single, data, (seed,), STEPS)
         for name, tensor in single.tensors(0).items():
-            if name.startswith(("weights/", "optimizer/", "filter/")):
+            if name.startswith(("weights/", "optimizer/", "filter/", "average/")):
                 own = group.tensors(number)[name]
                 torch.testing.assert_close(own, tensor, rtol=1e-9, atol=1e-9 * float(tensor.abs().max()), msg=name)
 
@@ -258,6 +277,19 @@ def test_a_killed_group_goes_on_to_the_same_bytes(make_job: Any) -> None:
     outcome, events = run(broken)
     assert outcome is Outcome.COMPLETED
     assert [event.epoch for event in events if isinstance(event, EpochFinished) and event.index == 1] == [3, 4, 5, 6]
+    assert bytes_of(broken) == bytes_of(whole)
+
+
+def test_a_group_stopped_within_an_accumulation_goes_on_to_the_same_bytes(make_job: Any, stop_after: Any) -> None:
+    settings = {"training": {**ALL_OPTIONS, "epochs": 4}}
+    whole, broken = jobs_of(make_job, "whole", **settings), jobs_of(make_job, "broken", **settings)
+    run(whole)
+    assert run(broken, stop_after(6))[0] is Outcome.STOPPED
+    stopped = checkpoints.newest_valid(Path(broken[1].directory) / "checkpoints" / broken[1].model)
+    assert stopped is not None
+    assert stopped.step == 6
+    assert set(stopped.part("gradients")) == set(stopped.part("average"))
+    assert run(broken)[0] is Outcome.COMPLETED
     assert bytes_of(broken) == bytes_of(whole)
 
 

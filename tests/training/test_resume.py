@@ -27,6 +27,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "sgd with momentum": {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05},
     "sgd": {"optimizer": "sgd", "learning_rate": 0.05},
+    "cosine with a warm-up": {"schedule": "cosine", "warmup_steps": 9},
+    "one cycle, clipped": {"schedule": "one_cycle", "gradient_clip": 0.3},
+    "accumulated, smoothed labels": {"accumulate": 4, "label_smoothing": 0.1, "gradient_clip": 0.3},
+    "averaged weights": {"weights_average": 0.9},
+    "accumulated, averaged, grokfast": {"accumulate": 2, "weights_average": 0.9, "grokfast_enabled": True},
     "memory": {"model_type": "memory"},
     "reasoner": {"model_type": "reasoner"},
 }
