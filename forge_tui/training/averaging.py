@@ -17,7 +17,7 @@ class MovingAverage:
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
-        self._parameters = list(parameters) if decay else []
+        self._parameters: list[Tensor] = list(parameters) if decay else []
         self._decay = decay
         self._average: list[Tensor] = []
 

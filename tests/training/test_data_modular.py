@@ -96,8 +96,8 @@ def accuracy(model: torch.nn.Module, inputs: torch.Tensor, targets: torch.Tensor
 def test_it_is_learned_and_the_model_comes_back(make_job: Any, train: Any, architecture: str) -> None:
     job = make_job(
         training={
-            "model_type": architecture, "model_size": 10_000, "dataset": "modular", "epochs": 100,
-            "learning_rate": 0.01, "batch_size": 16,
+            "model_type": architecture, "model_size": 10_000, "dataset": "modular", "epochs": 200,
+            "learning_rate": 0.003, "batch_size": 16,
         },
         data={"prime": 7, "operation": "+", "train_fraction": 0.8},
     )  # fmt: skip

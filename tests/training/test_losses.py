@@ -30,7 +30,7 @@ def test_smoothed_labels_are_the_mean_with_the_evenly_spread_target(task: Task) 
     torch.manual_seed(0)
     rows, classes, smoothing = (7,) if task is Task.CLASSIFICATION else (3, 5), 6, 0.3
     out, targets = torch.randn(*rows, classes, dtype=torch.float64), torch.randint(0, classes, rows)
-    wanted = (1 - smoothing) * torch.nn.functional.one_hot(targets, classes) + smoothing / classes
+    wanted = (1 - smoothing) * torch.nn.functional.one_hot(targets, classes).double() + smoothing / classes
     expected = -(wanted * out.log_softmax(dim=-1)).sum(dim=-1).mean()
     torch.testing.assert_close(loss_of(task, smoothing)(out, targets), expected, rtol=1e-12, atol=0.0)
 

@@ -17,14 +17,14 @@ def parquet_dataset(path: Path, settings: Settings) -> Dataset:
     """
     import polars  # here: its import costs 60 ms, and its threads would not survive the fork of a worker
 
-    with path.open("rb"):
-        pass  # polars tells a file that may not be read as a damaged one
-    try:
-        # The columns first: a wrong target is told before a large file is read.
-        names = list(polars.read_parquet_schema(path))
-        target = target_column(path, names, settings.data.target)
-        frame = polars.read_parquet(path, glob=False)
-    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise DataError(f"{path} is no readable Parquet file: {reason}; write it again") from None
+    with path.open("rb") as file:  # by name polars tells a file that may not be read as a damaged one
+        try:
+            # The columns first: a wrong target is told before a large file is read.
+            names = list(polars.read_parquet_schema(file))
+            target = target_column(path, names, settings.data.target)
+            file.seek(0)
+            frame = polars.read_parquet(file)
+        except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise DataError(f"{path} is no readable Parquet file: {reason}; write it again") from None
     return table_dataset(path, frame, names, target, settings)
