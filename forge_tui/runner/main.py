@@ -25,14 +25,14 @@ from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
-from forge_tui.runner import groups, planner, prepare
+from forge_tui.runner import planner, prepare
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.remembered import Remembered
 from forge_tui.runner.request import Reply, Request
-from forge_tui.runner.settling import Settled, settle
+from forge_tui.runner.settling import as_before, settle
 from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, refuse_earlier, supervise
 from forge_tui.runner.turn import predecessor
 from forge_tui.runs.claims import Claims
@@ -284,8 +284,7 @@ def _plan(settings: Settings, look: _Look, earlier: Earlier | None) -> prepare.P
     if earlier is None:
         chosen = settle(settings, look.limit, look.workers, look.ask, look.remembered(settings))
     else:
-        kept = f"{earlier.info.threads} thread{'s' if earlier.info.threads > 1 else ''} a worker, as before"
-        chosen = Settled(earlier.info.threads, groups.width(settings), (("threads", kept),))
+        chosen = as_before(settings, earlier.info.threads)
     return prepare.Plan(
         limit=look.limit,
         resources=look.resources,

@@ -63,6 +63,11 @@ def settle(settings: Settings, limit: WorkerLimit, workers: int, ask: Ask, remem
     return Settled(best.way.threads, best.way.models, reasons, best.memory // best.way.workers)
 
 
+def as_before(settings: Settings, threads: int) -> Settled:
+    """What a resumed run keeps; its settings say what groups it has come to."""
+    return Settled(threads, groups.width(settings), (("threads", f"{_threads(threads)}, as before"),))
+
+
 def _sizes(settings: Settings, limit: WorkerLimit) -> list[int]:
     if settings.engine.fuse != "auto" or settings.training.training_mode != "parallel":
         return [groups.width(settings)]

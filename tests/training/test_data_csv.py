@@ -32,6 +32,12 @@ def rows(*targets: object) -> str:
     return "a,b,target\n" + "".join(f"{number},{number * 0.5},{target}\n" for number, target in enumerate(targets))
 
 
+@pytest.mark.parametrize("name", ["table[1].csv", "all *.csv", "what?.csv"])
+def test_name_of_a_file_is_no_pattern(csv: Any, name: str) -> None:
+    path = csv(rows("dog", "cat", "dog", "eel"))
+    assert load(path.rename(path.with_name(name)), validation_fraction=0.0).classes == ("cat", "dog", "eel")
+
+
 def test_columns_text_classes_and_raw_values(csv: Any) -> None:
     found = load(csv(rows("dog", "cat", "dog", "eel")), validation_fraction=0.0)
     assert (found.task, found.classes, found.outputs) == (Task.CLASSIFICATION, ("cat", "dog", "eel"), 3)

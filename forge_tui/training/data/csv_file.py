@@ -46,7 +46,7 @@ def _read(path: Path) -> polars.DataFrame:
     import polars  # here: its import costs 60 ms, and its threads would not survive the fork of a worker
 
     try:
-        return polars.read_csv(path, infer_schema_length=None)
+        return polars.read_csv(path, infer_schema_length=None, glob=False)
     except polars.exceptions.NoDataError:
         raise DataError(f"{path} is empty; it needs a header with column names, and rows of data") from None
     except polars.exceptions.PolarsError as error:
