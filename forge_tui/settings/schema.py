@@ -49,7 +49,9 @@ class TrainingConfig:
     )
     dataset: Annotated[
         str,
-        Rule(min_length=1, description="`synthetic`, `modular`, or the path of a .csv, .parquet, .npz or .txt file"),
+        Rule(
+            min_length=1, description="`synthetic`, `modular`, or the path of a .csv, .parquet, .npy, .npz or .txt file"
+        ),
     ] = "synthetic"
     checkpoint_interval: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
     training_mode: Annotated[
@@ -156,7 +158,7 @@ class DataSettings:
     """How the dataset is read and split."""
 
     target: Annotated[
-        str | None, Rule(min_length=1, description="the column (.csv, .parquet) or array (.npz) to predict")
+        str | None, Rule(min_length=1, description="the column (.csv, .parquet, .npy) or array (.npz) to predict")
     ] = None
     validation_fraction: Annotated[
         float, Rule(ge=0.0, le=0.9, description="part of the samples held back for validation")

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from forge_tui.training.data.dataset import Task
+from forge_tui.training.data.stored import StoredRows
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -67,7 +68,7 @@ class Validation:
     perplexity: float | None = None
 
 
-def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Validation:
+def validate(body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor) -> Validation:
     """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers."""
     loss_function = loss_of(task)
     rows = validation_rows(inputs, body)
@@ -86,7 +87,9 @@ def validate(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor) -> Va
     return _validation(task, total.item(), int(correct.item()), len(inputs))
 
 
-def validate_stacked(body: nn.Module, task: Task, inputs: Tensor, targets: Tensor, *, models: int) -> list[Validation]:
+def validate_stacked(
+    body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, models: int
+) -> list[Validation]:
     """As `validate`, of every model of a stack."""
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
     rows = max(1, _rows(inputs, widest) // models)
@@ -115,11 +118,11 @@ def _validation(task: Task, loss_sum: float, correct: int, samples: int) -> Vali
     return Validation(loss=loss)
 
 
-def validation_rows(inputs: Tensor, body: nn.Module) -> int:
+def validation_rows(inputs: Tensor | StoredRows, body: nn.Module) -> int:
     """How many samples `validate` takes at once."""
     return _rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1))
 
 
-def _rows(inputs: Tensor, widest: int) -> int:
+def _rows(inputs: Tensor | StoredRows, widest: int) -> int:
     steps = inputs.shape[1] if inputs.dtype is torch.int64 else 1
     return max(1, min(_VALIDATION_ROWS, _VALIDATION_ELEMENTS // (widest * steps)))

@@ -36,7 +36,7 @@ def estimate(
         for tensor in (
             dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets,
         )
-        if tensor is not None
+        if isinstance(tensor, Tensor)  # what stays on disk takes no memory
     )  # fmt: skip
     saved, widest = _activations(network, dataset, training.label_smoothing, grouped=members > 1)
     batch = min(training.batch_size, dataset.train_samples)

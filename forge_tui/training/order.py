@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from forge_tui.training.data.stored import StoredRows
 
 # A whole epoch is gathered at once (one call instead of one a batch) while the copy stays below this.
 _GATHER_BYTES = 256 << 20
@@ -20,13 +23,16 @@ def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
 
 
 class Batches:
-    """Samples on the device, dealt out in batches; the last one of an epoch may be short."""
+    """Samples on the device (or on disk), dealt out in batches; the last one of an epoch may be short."""
 
-    def __init__(self, inputs: Tensor, targets: Tensor, batch_size: int) -> None:
+    def __init__(self, inputs: Tensor | StoredRows, targets: Tensor, batch_size: int) -> None:
         self._inputs = inputs
         self._targets = targets
         self._batch_size = batch_size
         self.samples = len(inputs)
+        # What stays on disk has more than the memory is to hold.
+        is_stored = isinstance(inputs, StoredRows)
+        self._bytes = math.inf if is_stored else inputs.dtype.itemsize * math.prod(inputs.shape)
 
     @property
     def steps(self) -> int:
@@ -37,8 +43,7 @@ class Batches:
         """The batches of `epoch` for several models at once, (M, N, …), each in the order that its seed gives."""
         orders = torch.stack([epoch_order(self.samples, seed, epoch) for seed in seeds]).to(self._inputs.device)
         size = self._batch_size
-        row_bytes = self._inputs[0].numel() * self._inputs.element_size()
-        if row_bytes * self.samples * len(seeds) <= _GATHER_BYTES:
+        if self._bytes * len(seeds) <= _GATHER_BYTES:
             inputs, targets = _gather(self._inputs, orders), _gather(self._targets, orders)
             for start in range(skip * size, self.samples, size):
                 yield inputs[:, start : start + size], targets[:, start : start + size]
@@ -51,8 +56,7 @@ class Batches:
         """The batches of `epoch`, without the first `skip`."""
         order = epoch_order(self.samples, seed, epoch).to(self._inputs.device)
         size = self._batch_size
-        row_bytes = self._inputs[0].numel() * self._inputs.element_size()
-        if row_bytes * self.samples <= _GATHER_BYTES:
+        if self._bytes <= _GATHER_BYTES:
             inputs, targets = self._inputs[order], self._targets[order]
             for start in range(skip * size, self.samples, size):
                 yield inputs[start : start + size], targets[start : start + size]
@@ -62,6 +66,8 @@ class Batches:
                 yield self._inputs[rows], self._targets[rows]
 
 
-def _gather(samples: Tensor, rows: Tensor) -> Tensor:
+def _gather(samples: Tensor | StoredRows, rows: Tensor) -> Tensor:
     """`samples[rows]`, whole rows at a time: half the time of an index (50 × 640 rows of 64: 657 against 1,535 µs)."""
+    if isinstance(samples, StoredRows):
+        return samples[rows.flatten()].unflatten(0, rows.shape)
     return samples.index_select(0, rows.flatten()).unflatten(0, rows.shape)

@@ -18,9 +18,12 @@ MADE = {
     SYNTHETIC: "made from the seed; needs no file",
     MODULAR: "results modulo a prime; needs no file",
 }
-ENDINGS = (".csv", ".parquet", ".npz", ".txt")
+ENDINGS = (".csv", ".parquet", ".npy", ".npz", ".txt")
 _FEATURES = "features"
-_PARQUET = b"PAR1"
+_BEGINNINGS = {
+    ".parquet": ("is no Parquet file; write it again", b"PAR1"),
+    ".npy": ("is no .npy file; write it with numpy.save", b"\x93NUMPY"),
+}
 # A header of 10,000 columns is some 200 kB; a file without line ends is not read to its end.
 _LARGEST_HEADER = 1 << 22
 
@@ -89,9 +92,10 @@ def _read(name: str, path: Path, ending: str) -> DatasetFile:
             )
         return DatasetFile(name, ending, None, tuple(array for array in arrays if array != _FEATURES), "targets")
     with path.open("rb") as file:
-        # The columns of a Parquet file are left to the worker: reading them needs polars.
-        if ending == ".parquet" and file.read(len(_PARQUET)) != _PARQUET:
-            return DatasetFile(name, ending, "is no Parquet file; write it again")
+        # The columns of these are left to the worker: reading them needs polars and numpy.
+        words, beginning = _BEGINNINGS.get(ending, ("", b""))
+        if file.read(len(beginning)) != beginning:
+            return DatasetFile(name, ending, words)
         return DatasetFile(name, ending)
 
 

@@ -251,6 +251,7 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     (tmp_path / "notes.md").write_text("x", encoding="utf-8")
     (tmp_path / "text.parquet").write_bytes(b"a,b\n1,2\n")
+    (tmp_path / "text.npy").write_bytes(b"1,2\n")
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and so on")
 
     def problem(name: str) -> str:
@@ -262,6 +263,7 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     assert problem("latin.csv").startswith("cannot be read: ")
     assert problem("bad.npz").startswith("is no .npz archive")
     assert problem("text.parquet") == "is no Parquet file; write it again"
+    assert problem("text.npy") == "is no .npy file; write it with numpy.save"
     assert examine("a.parquet", tmp_path) == DatasetFile("a.parquet", ".parquet")
     assert examine("a.parquet", tmp_path).target_problem("y") is None
     assert problem("notes.md").startswith(

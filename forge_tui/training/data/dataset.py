@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import DataError
+from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.models.inputs import InputSpec
 
 
@@ -39,7 +40,7 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """Raw data as tensors on the CPU, and what it means.
+    """Raw data as tensors on the CPU, features also as rows that stay on disk, and what it means.
 
     Shapes: features float32 (N, F), tokens int64 (N, T); targets int64 (N,) for classes, float32 (N, K) for
     regression, int64 (N, T) for next tokens. `outputs` is the number of classes, of targets or of tokens. Tokens have a
@@ -47,9 +48,9 @@ class Dataset:
     """
 
     task: Task
-    train_inputs: Tensor
+    train_inputs: Tensor | StoredRows
     train_targets: Tensor
-    validation_inputs: Tensor | None
+    validation_inputs: Tensor | StoredRows | None
     validation_targets: Tensor | None
     outputs: int
     features: tuple[str, ...]
@@ -96,7 +97,12 @@ def fit_scale(values: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each column, float32; a constant column has scale 1."""
     exact = values.double()
     mean = exact.mean(dim=0)
-    scale = (exact - mean).square().mean(dim=0).sqrt()
+    return scale_of(mean, (exact - mean).square().mean(dim=0))
+
+
+def scale_of(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """As `fit_scale`, from means and variances in float64."""
+    scale = variance.sqrt()
     # Rounding leaves a constant column with a deviation of about 1e-16 of its size, which must not be scaled up.
     constant = scale <= 1e-7 * mean.abs().clamp(min=1e-30)
     return mean.float(), torch.where(constant, torch.ones_like(scale), scale).float()

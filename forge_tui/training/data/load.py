@@ -10,6 +10,7 @@ from forge_tui.settings.schema import DataSettings, Settings
 from forge_tui.training.data.csv_file import csv_dataset
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.modular import modular_dataset
+from forge_tui.training.data.npy_file import npy_dataset
 from forge_tui.training.data.npz_file import npz_dataset
 from forge_tui.training.data.parquet_file import parquet_dataset
 from forge_tui.training.data.synthetic import synthetic_dataset
@@ -22,6 +23,7 @@ _MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
 _READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
     ".csv": csv_dataset,
     ".parquet": parquet_dataset,
+    ".npy": npy_dataset,
     ".npz": npz_dataset,
     ".txt": text_dataset,
 }

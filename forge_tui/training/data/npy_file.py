@@ -1,0 +1,145 @@
+"""NPY files: one table of numbers, which may be larger than the memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forge_tui.errors import DataError
+from forge_tui.settings.schema import Settings
+from forge_tui.training.data.dataset import (
+    Dataset,
+    Normalisation,
+    Task,
+    check_sample_count,
+    fit_scale,
+    scale_of,
+    split_at_random,
+)
+from forge_tui.training.data.stored import StoredRows, StoredTable
+from forge_tui.training.data.table import target_column
+from forge_tui.training.data.targets import make_target
+
+# Features that take no more than this are kept in memory: reading them again in every epoch takes longer.
+_KEPT_BYTES = 256 << 20
+_BEGINNING = b"\x93NUMPY"
+
+
+def npy_dataset(path: Path, settings: Settings) -> Dataset:
+    """Read an array (N, C) of numbers: a row a sample. Its columns are x1 … xC; the target is `--target`, or the last.
+
+    `targets.is_classification` decides what the target is. Features of more than 256 MiB stay on disk: memory is then
+    taken for the target and the order of the rows only. Raises `DataError` with file, column and row (1 is the first).
+    """
+    table = _table(path)
+    names = [f"x{number}" for number in range(1, table.columns + 1)]
+    target = target_column(path, names, settings.data.target or names[-1])
+    chosen = names.index(target)
+    columns = [column for column in range(table.columns) if column != chosen]
+    seed, fraction = settings.run.seed, settings.data.validation_fraction
+    train, validation = split_at_random(table.rows, fraction, seed)
+    values, mean, scale = _scan(path, table, names, columns, chosen, train)
+    found = make_target(values, f"{path}: column {target!r}")
+    normalisation = None
+    if settings.data.normalise:
+        target_mean, target_scale = fit_scale(found.values[train]) if found.task is Task.REGRESSION else (None, None)
+        normalisation = Normalisation(
+            feature_mean=mean, feature_scale=scale, target_mean=target_mean, target_scale=target_scale
+        )
+    is_kept = 4 * table.rows * len(columns) <= _KEPT_BYTES
+    kept = torch.from_numpy(table.whole(columns)) if is_kept else None
+
+    def features(rows: Tensor) -> Tensor | StoredRows:
+        return StoredRows(table, rows, columns) if kept is None else kept[rows]
+
+    return Dataset(
+        task=found.task,
+        train_inputs=features(train),
+        train_targets=found.values[train],
+        validation_inputs=features(validation) if len(validation) else None,
+        validation_targets=found.values[validation] if len(validation) else None,
+        outputs=found.outputs,
+        features=tuple(names[column] for column in columns),
+        target=target,
+        classes=found.classes,
+        vocabulary=None,
+        normalisation=normalisation,
+        split={
+            "method": "random permutation",
+            "seed": seed,
+            "train_samples": len(train),
+            "validation_samples": len(validation),
+            "validation_fraction": fraction,
+        },
+    )
+
+
+def _table(path: Path) -> StoredTable:
+    """The file's table, its header checked; no number is read yet."""
+    with path.open("rb") as file:
+        if file.read(len(_BEGINNING)) != _BEGINNING:
+            raise DataError(f"{path} is no .npy file; write it with numpy.save")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, TokenError) as error:
+        objects = "Python objects" in str(error)
+        why = "it holds Python objects, which are never unpickled" if objects else str(error) or type(error).__name__
+        raise DataError(f"{path} is no readable .npy file: {why}; write it again with numpy.save") from None
+    if array.ndim != 2:
+        raise DataError(
+            f"{path} has the shape {array.shape}; give it a row a sample and a column for each feature and the target, "
+            "or save features and targets apart with numpy.savez"
+        )
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{path} holds {array.dtype}; features and target are real numbers")
+    check_sample_count(array.shape[0], str(path))
+    if array.shape[1] < 2:
+        raise DataError(f"{path} has {array.shape[1]} columns; at least 2 are needed, a feature and the target")
+    if not array.flags.c_contiguous:
+        raise DataError(f"{path} is stored column by column (Fortran order); save numpy.ascontiguousarray(…) of it")
+    return StoredTable(path, (array.shape[0], array.shape[1]), array.dtype, array.offset)
+
+
+def _scan(
+    path: Path, table: StoredTable, names: Sequence[str], columns: Sequence[int], target: int, train: Tensor
+) -> tuple[np.ndarray, Tensor, Tensor]:
+    """The target (N,), mean and scale of each feature over the rows of `train`, in one reading of the file.
+
+    Means and deviations of pieces are put together (Chan et al. 1979, "Updating Formulae", equation 2.1).
+    """
+    trained = np.zeros(table.rows, dtype=bool)
+    trained[train.numpy()] = True
+    values: np.ndarray | None = None
+    seen, mean, squares = 0, np.zeros(len(columns)), np.zeros(len(columns))
+    for start, piece in table.in_order():
+        _check_finite(path, names, start, piece)
+        if values is None:
+            values = np.empty(table.rows, dtype=piece.dtype.newbyteorder("="))
+        values[start : start + len(piece)] = piece[:, target]
+        rows = piece[trained[start : start + len(piece)]][:, columns].astype(np.float32).astype(np.float64)
+        if len(rows) == 0:
+            continue
+        own = rows.mean(axis=0)
+        apart, both = own - mean, seen + len(rows)
+        squares += np.square(rows - own).sum(axis=0) + np.square(apart) * (seen * len(rows) / both)
+        mean += apart * (len(rows) / both)
+        seen = both
+    assert values is not None
+    return values, *scale_of(torch.from_numpy(mean), torch.from_numpy(squares / seen))
+
+
+def _check_finite(path: Path, names: Sequence[str], start: int, piece: np.ndarray) -> None:
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(piece.astype(np.float32))
+    if finite.all():
+        return
+    row, column = (int(number) for number in np.argwhere(~finite)[0])
+    raise DataError(
+        f"{path}: column {names[column]!r} has {piece[row, column]} in row {start + row + 1}, and needs finite numbers "
+        "within ±3.4e38; fill or remove such rows"
+    )

@@ -1,0 +1,95 @@
+"""Tables that stay on disk: rows are read when they are asked for, so a table may be larger than the memory."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# A page that is touched brings neighbours with it, 64 KiB in all; so much may a reading bring before it lets go.
+_TOUCHED_BYTES = 64 << 10
+_PIECE_BYTES = 8 << 20
+
+
+class StoredTable:
+    """A table (N, C) of numbers in a file, row by row, seen through a memory map.
+
+    Pages that were read are let go of again: those of a map count as the process's memory while it holds them, and a
+    worker would seem to need as much as the file is large. They stay in the system's cache as far as there is room.
+    """
+
+    def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype, offset: int) -> None:
+        """The numbers begin at byte `offset` of the file. Raises `OSError`."""
+        with path.open("rb") as file:
+            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._numbers = np.ndarray(shape, dtype, buffer=self._map, offset=offset)
+        self.rows, self.columns = shape
+        row_bytes = 8 * self.columns  # in float64, which means are calculated in
+        self._piece_in_order = max(1, _PIECE_BYTES // row_bytes)
+        self._piece = max(1, _PIECE_BYTES // max(row_bytes, _TOUCHED_BYTES))
+
+    def in_order(self) -> Iterator[tuple[int, np.ndarray]]:
+        """All rows in pieces, each with the number of its first row; a piece is valid until the next."""
+        for start in range(0, self.rows, self._piece_in_order):
+            yield start, self._numbers[start : start + self._piece_in_order]
+            self._let_go()
+
+    def whole(self, columns: Sequence[int]) -> np.ndarray:
+        """All rows of some columns, float32 (rows, columns)."""
+        found = np.empty((self.rows, len(columns)), dtype=np.float32)
+        for start, piece in self.in_order():
+            found[start : start + len(piece)] = piece[:, columns]
+        return found
+
+    def read(self, rows: np.ndarray, columns: Sequence[int]) -> np.ndarray:
+        """Some rows (n,) of some columns, float32 (n, columns)."""
+        found = np.empty((len(rows), len(columns)), dtype=np.float32)
+        for start in range(0, len(rows), self._piece):
+            piece = self._numbers[rows[start : start + self._piece]]
+            found[start : start + self._piece] = piece[:, columns]
+            self._let_go()
+        return found
+
+    def _let_go(self) -> None:
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+
+
+class StoredRows:
+    """Some rows of a stored table as features, float32 (N, F): read where they are indexed, as a tensor is."""
+
+    dtype = torch.float32
+
+    def __init__(
+        self,
+        table: StoredTable,
+        rows: Tensor,
+        columns: Sequence[int],
+        *,
+        device: torch.device | None = None,
+        scale: Callable[[Tensor], Tensor] = lambda features: features,
+    ) -> None:
+        """`rows` (N,) int64 and `columns` are places in the table, `scale` is applied on `device`."""
+        self._table, self._rows, self._columns, self._scale = table, rows, list(columns), scale
+        self.device = device or torch.device("cpu")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, F)."""
+        return len(self._rows), len(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, places: slice | Tensor) -> Tensor:
+        """The features (n, F) of a part of the rows, read now."""
+        rows = self._rows[places if isinstance(places, slice) else places.cpu()]
+        return self._scale(torch.from_numpy(self._table.read(rows.numpy(), self._columns)).to(self.device))
+
+    def placed(self, device: torch.device, scale: Callable[[Tensor], Tensor]) -> StoredRows:
+        """The same rows, on another device and scaled as they are read."""
+        return StoredRows(self._table, self._rows, self._columns, device=device, scale=scale)
