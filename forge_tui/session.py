@@ -144,6 +144,7 @@ def _request(
     leash: bool,
 ) -> Request:
     from forge_tui.runner.request import Request
+    from forge_tui.settings.own_names import named_function, own_functions
     from forge_tui.settings.schema import Settings, to_plain
 
     settings = settings or Settings()
@@ -151,9 +152,11 @@ def _request(
     output = settings.run.output
     directory = None if output is None else str(Path(output).expanduser().absolute())
     plain["run"]["output"] = directory
-    dataset = Path(settings.training.dataset).expanduser()
-    if dataset.suffix:
-        plain["training"]["dataset"] = str(dataset.absolute())
+    if own_functions(settings.training):
+        _place_own_code(plain)
+    dataset = plain["training"]["dataset"]
+    if Path(dataset).suffix and named_function(dataset) is None:
+        plain["training"]["dataset"] = str(Path(dataset).expanduser().absolute())
     return Request(
         action=action,
         directory=directory,
@@ -162,6 +165,18 @@ def _request(
         previous=previous,
         leash=leash,
     )
+
+
+def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
+    """Say where functions of the user's own are, so that a resume and `load_model` find them from anywhere."""
+    from forge_tui.settings.own_names import found_beside
+
+    places = [Path(place).expanduser().absolute() for place in plain["run"]["python_path"]]
+    places += [Path.cwd()] if Path.cwd() not in places else []
+    plain["run"]["python_path"] = [str(place) for place in places]
+    training = plain["training"]
+    for name in ("model_type", "loss", "dataset"):
+        training[name] = found_beside(training[name], places)
 
 
 def _launch(request: Request) -> tuple[Reply, socket.socket]:

@@ -38,3 +38,8 @@ def test_every_letter_key_is_described() -> None:
 def test_the_quick_start_has_exactly_two_commands() -> None:
     start = README.split("## Quick start")[1].split("\n## ")[0]
     assert len(re.findall(r"```sh\n", start)) == 2
+
+
+def test_the_example_of_ones_own_code_is_the_starting_point() -> None:
+    (shown,) = re.findall(r"<!-- network.py[^\n]*-->\n```python\n(.*?)```\n", README, re.DOTALL)
+    assert shown == (Path(forge_tui.cli.__file__).parents[1] / "starting_point" / "network.py").read_text(encoding="utf-8")

@@ -43,6 +43,7 @@ COMMANDS = (
     Command("plan", "how long the configured run would take here in each way, measured", "plan"),
     Command("bench", "what parallel training gains on this machine: both ways in full", "bench"),
     Command("rm", "delete a run", "steer"),
+    Command("new", "write a starting point for a model and data of your own", "new"),
     Command("doctor", "what this machine has and allows", "inform"),
     Command("config", "every setting, its value and where it came from", "inform"),
 )

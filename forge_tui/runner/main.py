@@ -39,6 +39,7 @@ from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
+from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.training.job import STOP_SIGNALS, Job
 from forge_tui.training.wire import receive_message, send_message
@@ -154,7 +155,8 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     launcher = _launcher_without_a_run(selector, stack, _nice(settings))
     with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
         startup = time.time() - begun  # a run begins with a worker that loads the data and answers, too
-        ways = planner.candidates(settings, look.resources, look.others)
+        alone = look.found["grouping_problem"] is not None
+        ways = planner.candidates(settings, look.resources, look.others, alone=alone)
         found = planner.measure(ways, look.ask, planner.SECONDS)
         look.remembered(settings).keep(found)
         plan = planner.choose(planner.estimate(settings, found, startup), time.time() - begun)
@@ -244,6 +246,8 @@ class _Look:
     def remembered(self, settings: Settings) -> Remembered:
         """What was measured of this configuration before."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
+        # Code of the user's own may be another tomorrow, under the same name.
+        busy = busy or bool(own_functions(settings.training))
         return Remembered(settings, self.found, self.resources, self.job.device, quiet=not busy)
 
     @property
@@ -282,7 +286,8 @@ def _look(
 
 def _plan(settings: Settings, look: _Look, earlier: Earlier | None) -> prepare.Plan:
     if earlier is None:
-        chosen = settle(settings, look.limit, look.workers, look.ask, look.remembered(settings))
+        problem = look.found["grouping_problem"]
+        chosen = settle(settings, look.limit, look.workers, look.ask, look.remembered(settings), problem)
     else:
         chosen = as_before(settings, earlier.info.threads)
     return prepare.Plan(

@@ -114,15 +114,20 @@ class RunPlan:
         return self.estimates[0]
 
 
-def candidates(settings: Settings, resources: SystemResources, others: OtherRuns | None = None) -> list[Way]:
-    """The ways worth measuring, within what the rules allow now; those of as many workers lie side by side."""
+def candidates(
+    settings: Settings, resources: SystemResources, others: OtherRuns | None = None, *, alone: bool = False
+) -> list[Way]:
+    """The ways worth measuring, within what the rules allow now; those of as many workers lie side by side.
+
+    `alone`: such models cannot be trained together.
+    """
     models, rules = settings.run.models, settings.resources
     room = min(models, capacity(resources, rules).workers)
     most = worker_limit(max(1, room), resources, rules, others=others).workers
     ways = [Way("series", 1, 1, threads) for threads in doubled(threads_allowed(1, resources, rules))]
     for workers in sorted({1, max(1, most // 2), most}):
         allowed = threads_allowed(workers, resources, rules)
-        sizes = group_sizes(models, workers)
+        sizes = [1] if alone else group_sizes(models, workers)
         for together in sizes if workers == most else sorted({1, sizes[-1]}):
             if workers * together > 1:
                 # One worker that uses one CPU of several has lost before it begins.

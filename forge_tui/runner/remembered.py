@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import platform
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.runner.planner import Found, Way
 from forge_tui.runs.files import write_atomically
+from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, to_plain
 from forge_tui.settings.user_file import state_directory
 
@@ -62,6 +64,7 @@ class Remembered:
             "data": {name: inspection[name] for name in ("parameters", "train_samples", "validation_samples")},
             "shape": {name: inspection[name] for name in ("features", "classes", "task")},
             "training": {name: value for name, value in training if name not in _WITHOUT_EFFECT},
+            "own code": secrets.token_hex() if own_functions(settings.training) else None,
         }
         digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
         self._path = (state or state_directory()) / "measured" / f"{digest[:24]}.json"

@@ -41,11 +41,21 @@ class Settled:
     worker_bytes: int | None = None
 
 
-def settle(settings: Settings, limit: WorkerLimit, workers: int, ask: Ask, remembered: Remembered) -> Settled:
-    """Choose what is left open. `workers` measure at once: as many as will train, or as have room."""
+def settle(
+    settings: Settings,
+    limit: WorkerLimit,
+    workers: int,
+    ask: Ask,
+    remembered: Remembered,
+    grouping_problem: str | None = None,
+) -> Settled:
+    """Choose what is left open. `workers` measure at once: as many as will train, or as have room.
+
+    `grouping_problem`: why such models cannot be trained together.
+    """
     mode = settings.training.training_mode
     threads = planner.thread_counts(settings, limit)
-    sizes = _sizes(settings, limit)
+    sizes = _sizes(settings, limit) if grouping_problem is None else [1]
     if len(threads) == len(sizes) == 1:
         return Settled(threads[0], sizes[0], (("threads", _as_set(threads[0])),))
     seen = _Seen(settings, ask, remembered)
@@ -60,6 +70,8 @@ def settle(settings: Settings, limit: WorkerLimit, workers: int, ask: Ask, remem
         seen.look(more, min(_MOST_SECONDS, max(_LEAST_SECONDS, _SHARE * best.seconds / len(more))))
         best = planner.choose(planner.estimate(settings, seen.found, 0.0), 0.0).best
     reasons = _reasons(best.way, seen, threads, sizes, short=short)
+    if grouping_problem is not None and settings.training.training_mode == "parallel":
+        reasons += (("group", f"1 model a worker: such models cannot be trained together ({grouping_problem})"),)
     return Settled(best.way.threads, best.way.models, reasons, best.memory // best.way.workers)
 
 

@@ -28,7 +28,11 @@ _MOVING = ".previous.moving"
 
 
 def _word(model_type: str) -> str:
-    """`model_type` as a part of file names: a user's `package.module:function` holds other signs too."""
+    """`model_type` as a part of file names; of the user's own `net.py:model` the file, else the function."""
+    place, _, function = model_type.rpartition(":") if ":" in model_type else (model_type, "", "model")
+    if place.endswith(".py"):
+        place = os.path.basename(place).removesuffix(".py")
+    model_type = place if function == "model" else function
     return re.sub(r"\W+", "_", model_type, flags=re.ASCII).strip("_") or "model"
 
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 from pydantic_core import ArgsKwargs, PydanticCustomError, SchemaValidator, ValidationError
 
 from forge_tui.errors import SettingsError
+from forge_tui.settings.own_names import OWN_CODE, free_value_problem, named_function
 from forge_tui.settings.problems import describe, explain
 
 _CONFIG: Any = {"strict": True, "extra_fields_behavior": "forbid", "allow_inf_nan": False}
@@ -26,7 +27,10 @@ _Class = TypeVar("_Class", bound=type)
 
 
 class Rule(NamedTuple):
-    """What a value must be beyond its type, and what it is for; written as `Annotated[int, Rule(ge=1)]`."""
+    """What a value must be beyond its type, and what it is for; written as `Annotated[int, Rule(ge=1)]`.
+
+    `own_code`: the text names a function of the user's own (`own_names.named_function`).
+    """
 
     description: str = ""
     ge: float | None = None
@@ -35,6 +39,7 @@ class Rule(NamedTuple):
     lt: float | None = None
     min_length: int | None = None
     prime: bool = False
+    own_code: bool = False
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -124,8 +129,10 @@ def _schema(annotation: Any, bounds: Mapping[str, float] | None = None) -> Any:
     annotation, rules = parts_of(annotation)
     bounds = {**(bounds or {}), **{name: bound for rule in rules for name, bound in rule.bounds.items()}}
     schema = _schema_within(annotation, bounds)
-    if any(rule.prime for rule in rules):
-        return {"type": "function-after", "function": {"type": "no-info", "function": _prime}, "schema": schema}
+    for rule in rules:
+        check = _prime if rule.prime else _own_code if rule.own_code else None
+        if check is not None:
+            schema = {"type": "function-after", "function": {"type": "no-info", "function": check}, "schema": schema}
     return schema
 
 
@@ -141,6 +148,9 @@ def _schema_within(annotation: Any, bounds: Mapping[str, float]) -> Any:
         return _tuple(get_args(annotation))
     if dataclasses.is_dataclass(annotation):
         return vars(annotation)["__schema__"]
+    if get_origin(annotation) is dict:
+        checked = {"type": "function-plain", "function": {"type": "no-info", "function": _free_value}}
+        return {"type": "dict", "keys_schema": {"type": "str"}, "values_schema": checked}
     return {"type": _PLAIN[annotation], **bounds}
 
 
@@ -160,6 +170,24 @@ def is_prime(number: int) -> bool:
 def _prime(value: int) -> int:
     if not is_prime(value):
         raise PydanticCustomError("prime", "must be a prime number")
+    return value
+
+
+def _own_code(value: str) -> str:
+    named = named_function(value)
+    if named is None:
+        raise PydanticCustomError("own_code", f"must be {OWN_CODE}")
+    if named[0] == "__main__":
+        raise PydanticCustomError(
+            "own_code", "must be in a module of its own: put the function into a file and write file.py:function"
+        )
+    return value
+
+
+def _free_value(value: Any) -> Any:
+    problem = free_value_problem(value)
+    if problem is not None:
+        raise PydanticCustomError("free_value", problem)  # type: ignore[arg-type]
     return value
 
 

@@ -17,7 +17,7 @@ from forge_tui.errors import SettingsError
 from forge_tui.settings.keys import Key
 from forge_tui.settings.lines import key_lines
 from forge_tui.settings.problems import printable, shown
-from forge_tui.settings.schema import Settings, from_plain, keys_by_name, tables, to_plain, unknown
+from forge_tui.settings.schema import FREE_TABLES, Settings, from_plain, key_named, tables, to_plain, unknown
 
 # A settings file is a page or two; a device or a data file given by mistake is not read into memory.
 _LARGEST_FILE = 1 << 20
@@ -47,9 +47,9 @@ def read_values(path: Path) -> list[FileValue]:
     problems: list[str] = []
     for place, value in _entries(document):
         line = next((lines[place[:length]] for length in range(len(place), 0, -1) if place[:length] in lines), None)
-        problem = _problem(place, value)
-        if problem is None:
-            values.append(FileValue(keys_by_name()[".".join(place)], value, line))
+        problem, key = _problem(place, value), key_named(".".join(place))
+        if problem is None and key is not None:
+            values.append(FileValue(key, value, line))
         else:
             where = f"{_name(path)}, line {line}" if line else _name(path)
             problems.append(f"{where}: {problem}")
@@ -162,7 +162,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ..
 def _entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Path and value of every key in a known table, and of everything else at the top."""
     for table, values in document.items():
-        if table in tables() and isinstance(values, dict):
+        if (table in tables() or table in FREE_TABLES) and isinstance(values, dict):
             yield from (((table, name), value) for name, value in values.items())
         else:
             yield (table,), values
@@ -173,11 +173,11 @@ def _problem(place: tuple[str, ...], value: Any) -> str | None:
         quoted = ".".join(shown(part) if "." in part else printable(part) for part in place)
         return f"unknown key {quoted}; in quotes, a dot is part of the name"
     name = ".".join(place)
-    if name in tables():
+    if name in tables() or name in FREE_TABLES:
         if isinstance(value, list):
             return f"{name}: must be one table; write [{name}] once, in single brackets"
         return f"{name} = {shown(value)}: must be a table"
-    key = keys_by_name().get(name)
+    key = key_named(name)
     if key is None:
         is_table = isinstance(value, dict) or (
             isinstance(value, list) and any(isinstance(item, dict) for item in value)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
 from forge_tui.settings.checked import Rule, annotations_of, is_union, parts_of, problem_of
+from forge_tui.settings.own_names import OWN_CODE, free_value_problem
 from forge_tui.settings.problems import number
 
 # Databases and TOML files hold whole numbers of 64 bits.
@@ -59,6 +60,11 @@ class Key:
         return f"FORGE_TUI_{self.table}__{self.name}".upper()
 
     @property
+    def is_free(self) -> bool:
+        """Whether it is an argument of a function of the user's own: the schema knows neither type nor default."""
+        return self.annotation is Any
+
+    @property
     def is_switch(self) -> bool:
         """Whether it is on or off."""
         return self.annotation is bool
@@ -70,6 +76,8 @@ class Key:
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, in words (`must be at least 1`), or None if it may stand."""
+        if self.is_free:
+            return free_value_problem(value)
         return problem_of(self.owner, self.name, value)
 
     def parse(self, text: str) -> Any:
@@ -78,6 +86,8 @@ class Key:
         Lists are TOML's, the brackets may be left out; `none` unsets a number that has no default. A text that does
         not fit the type is returned as it is: `problem` says what is wrong with it.
         """
+        if self.is_free:
+            return _toml_value(text)
         parts = _alternatives(self.annotation)
         for part in parts:
             if part is types.NoneType and str in parts:
@@ -104,6 +114,30 @@ def keys_of(table: str, owner: type) -> Iterator[Key]:
             allowed=allowed,
             help=next((rule.description for rule in rules if rule.description), ""),
         )
+
+
+def free_key(table: str, name: str) -> Key:
+    """A key of a table that takes any: an argument of a function of the user's own."""
+    return Key(
+        table=table,
+        name=name,
+        annotation=Any,
+        owner=dict,
+        default=None,
+        type_words="value",
+        allowed="",
+        help="an argument of your own function",
+    )
+
+
+def _toml_value(text: str) -> Any:
+    """The value that TOML reads; what is no TOML value is text."""
+    if "\n" not in text:
+        try:
+            return tomllib.loads(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
+            pass
+    return text
 
 
 def _alternatives(annotation: Any) -> list[Any]:
@@ -154,6 +188,8 @@ def _in_words(annotation: Any, rules: tuple[Rule, ...] = ()) -> tuple[str, str]:
         kind, allowed = _in_words(get_args(annotation)[0])
         return f"list of {len(get_args(annotation))} {kind}s", f"each {allowed}" if allowed else ""
     kind = {bool: "true or false", int: "whole number", float: "number", str: "text"}[annotation]
+    if any(rule.own_code for rule in rules):
+        return "text", OWN_CODE
     prime = "prime, " if any(rule.prime for rule in rules) else ""
     return kind, "" if annotation is str else prime + _range(rules)
 

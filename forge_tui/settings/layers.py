@@ -16,9 +16,10 @@ from typing import Any
 from forge_tui.errors import SettingsError
 from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import Key
+from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.presets import preset_path
 from forge_tui.settings.problems import nearest, printable, shown
-from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, to_plain, unknown
+from forge_tui.settings.schema import FREE_TABLES, Settings, fields_of, from_plain, key_named, to_plain, unknown
 from forge_tui.settings.user_file import user_settings_file
 
 VARIABLE_PREFIX = "FORGE_TUI_"
@@ -105,7 +106,19 @@ def resolve(
         for given in layer:
             values[given.key.table][given.key.name] = given.value
             sources[given.key.key] = given.source
+    _place_own_code(values, sources)
     return Resolved(from_plain(values), sources)
+
+
+def _place_own_code(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
+    """Code of the user's own that a settings file names is looked for beside that file, unless it says where."""
+    if values["run"]["python_path"]:
+        return
+    named = [f"training.{name}" for name in OWN if named_function(values["training"][name]) is not None]
+    by_file = {sources[name].file: sources[name] for name in named if sources[name].layer in (Layer.USER, Layer.FILE)}
+    if by_file:
+        values["run"]["python_path"] = [str(file.absolute().parent) for file in by_file if file is not None]
+        sources["run.python_path"] = next(iter(by_file.values()))
 
 
 def _user_layer(user_file: Path | str | None) -> list[_Value]:
@@ -130,13 +143,19 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
     values: list[_Value] = []
     problems: list[str] = []
     for variable in sorted(name for name in environment if name.startswith(VARIABLE_PREFIX)):
-        key = by_variable.get(variable)
+        key = by_variable.get(variable) or _free_variable(variable)
         if key is None:
             problems.append(f"unknown environment variable {printable(variable)}; {_variable_near(variable)}")
             continue
         source = Source(Layer.ENVIRONMENT, name=variable)
         _check(key, environment[variable], source, f"{variable}={{}}", values, problems)
     return _unless(problems, values)
+
+
+def _free_variable(variable: str) -> Key | None:
+    """The key that `FORGE_TUI_MODEL__CHANNELS` sets: an argument of a function of the user's own."""
+    table, _, name = variable.removeprefix(VARIABLE_PREFIX).lower().partition("__")
+    return key_named(f"{table}.{name}") if table in FREE_TABLES else None
 
 
 def _variable_near(variable: str) -> str:
@@ -152,7 +171,7 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value
     values: list[_Value] = []
     problems: list[str] = []
     for name, value in flags.items():
-        key = keys_by_name().get(name)
+        key = key_named(name)
         if key is None:
             problems.append(unknown(name))
             continue
@@ -164,7 +183,7 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value
         if not equals or not name:
             problems.append(f"--set {printable(assignment)}: write KEY=VALUE, such as --set training.epochs=5")
             continue
-        key = keys_by_name().get(name)
+        key = key_named(name)
         if key is None:
             problems.append(f"--set {printable(assignment)}: {unknown(name)}")
             continue

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from forge_tui.settings.layers import Resolved
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import fields_of
+from forge_tui.settings.schema import FREE_TABLES, fields_of, to_plain
 
 
 def config_rows(resolved: Resolved) -> list[tuple[str, str, str]]:
     """(key, value as TOML writes it or — if it is not set, source) of every setting, in the schema's order."""
     rows: list[tuple[str, str, str]] = []
-    for key in fields_of():
-        value = getattr(getattr(resolved.settings, key.table), key.name)
-        text = "—" if value is None else shown(value)
-        rows.append((key.key, text, resolved.sources[key.key].text))
+    plain = to_plain(resolved.settings)
+    free = [f"{table}.{name}" for table in FREE_TABLES for name in plain[table]]
+    for name in (*(key.key for key in fields_of()), *free):
+        table, _, own = name.partition(".")
+        value = plain[table][own]
+        rows.append((name, "—" if value is None else shown(value), resolved.sources[name].text))
     return rows

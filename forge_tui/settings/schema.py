@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.checked import Rule, checked
-from forge_tui.settings.keys import LARGEST_INTEGER, Key, keys_of
+from forge_tui.settings.keys import LARGEST_INTEGER, Key, free_key, keys_of
 from forge_tui.settings.problems import did_you_mean, nearest, printable, shown
 
 _Count = Annotated[int, Rule(ge=1, le=LARGEST_INTEGER)]
@@ -31,8 +31,8 @@ class TrainingConfig:
     """
 
     model_type: Annotated[
-        Literal["planner", "reasoner", "memory"],
-        Rule(description="architecture: residual MLP, Transformer, or recurrent network with attention"),
+        Literal["planner", "reasoner", "memory"] | Annotated[str, Rule(own_code=True)],
+        Rule(description="architecture: residual MLP, Transformer, recurrent network with attention, or your own"),
     ] = "planner"
     model_size: Annotated[
         int, Rule(ge=1_000, le=1_000_000_000, description="number of parameters; met to within 5 %")
@@ -50,7 +50,8 @@ class TrainingConfig:
     dataset: Annotated[
         str,
         Rule(
-            min_length=1, description="`synthetic`, `modular`, or the path of a .csv, .parquet, .npy, .npz or .txt file"
+            min_length=1,
+            description="`synthetic`, `modular`, a .csv, .parquet, .npy, .npz or .txt file, or your own function",
         ),
     ] = "synthetic"
     checkpoint_interval: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
@@ -106,6 +107,10 @@ class TrainingConfig:
         float,
         Rule(ge=0.0, lt=1.0, description="decay of a moving average of the weights, which becomes the model (0: off)"),
     ] = field(default=0.0, kw_only=True)
+    loss: Annotated[
+        Literal["auto"] | Annotated[str, Rule(own_code=True)],
+        Rule(description="what is minimised: cross entropy or mean squared error as the data wants it, or your own"),
+    ] = field(default="auto", kw_only=True)
 
 
 @checked
@@ -150,6 +155,10 @@ class RunSettings:
         ),
     ] = ()
     json: Annotated[bool, Rule(description="batch mode writes JSON lines to stdout")] = False
+    python_path: Annotated[
+        tuple[str, ...],
+        Rule(description="where your own code is found; by default beside the settings file and where you start"),
+    ] = ()
 
 
 @checked
@@ -258,11 +267,17 @@ class Settings:
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     ui: UiSettings = field(default_factory=UiSettings)
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+FREE_TABLES = ("model",)
+"""Tables whose keys are the arguments of a function of the user's own."""
 
 
 def tables() -> dict[str, type]:
-    """The tables of a settings file, in order: name and dataclass."""
-    return {one.name: one.default_factory for one in dataclasses.fields(Settings)}  # type: ignore[misc]
+    """The tables of a settings file whose keys are known, in order: name and dataclass."""
+    fields = (one for one in dataclasses.fields(Settings) if one.name not in FREE_TABLES)
+    return {one.name: one.default_factory for one in fields}  # type: ignore[misc]
 
 
 @functools.cache
@@ -277,12 +292,24 @@ def keys_by_name() -> Mapping[str, Key]:
     return {key.key: key for key in fields_of()}
 
 
+def key_named(name: str) -> Key | None:
+    """The key of a full name, or None: one of the schema, or an argument of a function of the user's own."""
+    known = keys_by_name().get(name)
+    table, _, own = name.partition(".")
+    if known is None and table in FREE_TABLES and own.isidentifier() and own.isascii():
+        return free_key(table, own)
+    return known
+
+
 def unknown(name: str, *, is_table: bool = False) -> str:
     """What to say of a key or table that the schema lacks: `unknown key training.epoch; did you mean …?`."""
+    every = (*tables(), *FREE_TABLES)
     if is_table:
-        hint = did_you_mean(name, tables()) or f"; there are {', '.join(tables())}"
+        hint = did_you_mean(name, every) or f"; there are {', '.join(every)}"
         return f"unknown table {printable(name)}{hint}"
     table, _, field_name = name.rpartition(".")
+    if table in FREE_TABLES:
+        return f"unknown key {printable(name)}; name an argument of your function, in letters, digits and _"
     # The same name in another table first, then a similar one in this table, then one anywhere.
     anywhere = {key.name: key.key for key in reversed(fields_of())}
     beside = {key.name: key.key for key in fields_of() if key.table == table}
@@ -293,12 +320,11 @@ def unknown(name: str, *, is_table: bool = False) -> str:
 
 def to_plain(settings: Settings) -> dict[str, dict[str, Any]]:
     """The settings as nested dicts that JSON can hold: tuples are lists, what is not set is None."""
+    plain = {table: dataclasses.asdict(getattr(settings, table)) for table in tables()}
+    plain |= {table: getattr(settings, table) for table in FREE_TABLES}
     return {
-        table: {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(getattr(settings, table)).items()
-        }
-        for table in tables()
+        table: {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+        for table, values in plain.items()
     }
 
 
@@ -309,14 +335,14 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
     """
     problems: list[str] = []
     for table, values in plain.items():
-        if table not in tables():
+        if table not in tables() and table not in FREE_TABLES:
             problems.append(unknown(table, is_table=isinstance(values, Mapping)))
             continue
         if not isinstance(values, Mapping):
             problems.append(f"{table} = {shown(values)}: must be a table")
             continue
         for name, value in values.items():
-            key = keys_by_name().get(f"{table}.{name}")
+            key = key_named(f"{table}.{name}")
             wrong = None if key is None else key.problem(value)
             if key is None:
                 problems.append(unknown(f"{table}.{name}"))
@@ -324,4 +350,5 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
                 problems.append(f"{key.key} = {shown(value)}: {wrong}")
     if problems:
         raise SettingsError("\n".join(problems))
-    return Settings(**{table: owner(**plain[table]) for table, owner in tables().items() if table in plain})
+    made = {table: owner(**plain[table]) for table, owner in tables().items() if table in plain}
+    return Settings(**made, **{table: dict(plain[table]) for table in FREE_TABLES if table in plain})

@@ -10,11 +10,13 @@ import torch
 from torch import nn
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.training.data.dataset import Normalisation, Task, token_inputs
+from forge_tui.settings.own_names import named_function
+from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
 from forge_tui.training.model_file import read_record, read_weights
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.inputs import InputSpec
 from forge_tui.training.models.network import Network, set_weights
+from forge_tui.training.own_code import own_model
 
 
 def load_model(stem: str | os.PathLike[str]) -> nn.Module:
@@ -22,17 +24,18 @@ def load_model(stem: str | os.PathLike[str]) -> nn.Module:
 
     It takes raw features, float32 (N, features), and gives logits (N, classes) or predictions in the targets' own
     units (N, targets); or tokens, int64 (N, T), and gives logits (N, T, vocabulary), or (N, classes) where sequences
-    are classified. Raises `RunDirectoryError` if either file is missing, damaged, or does not fit the other.
+    are classified. A model of the user's own is made by its function, which is imported for that. Raises
+    `RunDirectoryError` if either file is missing, damaged, or does not fit the other.
     """
     path = Path(stem)
     if path.suffix in (".json", ".safetensors"):
         path = path.with_suffix("")
     record = read_record(path)
     try:
-        config, inputs = record["config"], _inputs(record)
+        inputs = _inputs(record)
         weights = read_weights(path, record["sha256"])
         with torch.random.fork_rng(devices=[]):
-            body = build_model(config["model_type"], config["model_size"], inputs)
+            body = _body(path, record, inputs)
         network = Network(body, _normalisation(record))
         set_weights(network, weights)
     except RunDirectoryError:
@@ -42,11 +45,26 @@ def load_model(stem: str | os.PathLike[str]) -> nn.Module:
     return network.requires_grad_(False).eval()
 
 
+def _body(path: Path, record: dict[str, Any], inputs: InputSpec) -> nn.Module:
+    """The module, weights aside. Code of the user's own is imported only where the record is their own file."""
+    model_type, model_size = record["config"]["model_type"], record["config"]["model_size"]
+    if named_function(model_type) is None:
+        return build_model(model_type, model_size, inputs)
+    described = path.with_name(path.name + ".json")
+    if described.stat().st_uid != os.geteuid():
+        raise RunDirectoryError(
+            f"{described} belongs to another user and names code to import ({model_type}); copy the run to make it "
+            "yours"
+        )
+    settings = record["settings"]
+    return own_model(model_type, model_size, settings["run"]["python_path"], settings["model"])(inputs)
+
+
 def _inputs(record: dict[str, Any]) -> InputSpec:
     outputs = int(record["outputs"])
     if record["vocabulary"] is not None:
         return token_inputs(Task(record["task"]), len(record["vocabulary"]), outputs)
-    return InputSpec(features=len(record["features"]), outputs=outputs)
+    return real_inputs(tuple(record.get("input_shape") or [len(record["features"])]), outputs)
 
 
 def _normalisation(record: dict[str, Any]) -> Normalisation | None:

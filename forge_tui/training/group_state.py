@@ -15,6 +15,7 @@ from forge_tui.training.losses import Validation, stacked_losses, validate_stack
 from forge_tui.training.models.network import named_weights, set_weights
 from forge_tui.training.models.stack import Stack
 from forge_tui.training.optimizers import Rates
+from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import KEPT, TrainingState, in_parts, is_finite, new_network
 
@@ -24,11 +25,19 @@ _BODY = "body."
 class GroupState(TrainingState):
     """Several models of one architecture and one batch size; seeds, learning rates and weight decays are their own."""
 
-    def __init__(self, training: TrainingConfig, dataset: Dataset, seeds: Sequence[int], device: torch.device) -> None:
+    def __init__(
+        self,
+        training: TrainingConfig,
+        dataset: Dataset,
+        seeds: Sequence[int],
+        device: torch.device,
+        own: OwnCode = NONE,
+    ) -> None:
         """New models with the weights that their seeds give."""
+        self._own = own
         networks, self._random = [], []
         for seed in seeds:
-            networks.append(new_network(training, dataset, seed).to(device))
+            networks.append(new_network(training, dataset, seed, own).to(device))
             # Nothing draws random numbers later, so what a model alone would have is its state after its making.
             self._random.append(random_state.capture(device))
         self._stack = Stack([network.body for network in networks])
@@ -44,7 +53,8 @@ class GroupState(TrainingState):
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the models' mean losses: no weight is in two of them, so each has the gradient of its own."""
-        losses = stacked_losses(data.task, self._stack.body(inputs), targets, self.training.label_smoothing)
+        out = self._stack.body(inputs)
+        losses = stacked_losses(data.task, out, targets, self.training.label_smoothing, self._own.loss)
         self.loss_sum.add_(losses.detach(), alpha=inputs.shape[1])
         return self._accumulated(losses.sum(), inputs.shape[1])
 
@@ -52,7 +62,8 @@ class GroupState(TrainingState):
         """Each model's metrics."""
         if data.validation is None:
             return [Validation() for _ in self.progress]
-        return validate_stacked(self._stack.body, data.task, *data.validation, models=len(self.progress))
+        models = len(self.progress)
+        return validate_stacked(self._stack.body, data.task, *data.validation, models=models, loss=self._own.loss)
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """A model's parameters and buffers under the names it would have alone."""

@@ -9,6 +9,7 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.func import vmap
 from torch.nn import functional
 
 from forge_tui.training.data.dataset import Task
@@ -46,8 +47,15 @@ def loss_of(task: Task, label_smoothing: float = 0.0) -> Loss:
     return partial(loss, label_smoothing=label_smoothing) if label_smoothing else loss
 
 
-def stacked_losses(task: Task, out: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean loss of each of M models, (M,), from outputs (M, N, …) and targets (M, N, …); as `loss_of` for each."""
+def stacked_losses(
+    task: Task, out: Tensor, targets: Tensor, label_smoothing: float = 0.0, own: Loss | None = None
+) -> Tensor:
+    """The mean loss of each of M models, (M,), from outputs (M, N, …) and targets (M, N, …); as `loss_of` for each.
+
+    `own` is a loss of the user's own, for one model.
+    """
+    if own is not None:
+        return vmap(own)(out, targets)
     if task is Task.REGRESSION:
         return (out - targets).square().flatten(1).mean(dim=1)
     if out.shape[-1] < _NARROW:
@@ -68,9 +76,11 @@ class Validation:
     perplexity: float | None = None
 
 
-def validate(body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor) -> Validation:
-    """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers."""
-    loss_function = loss_of(task)
+def validate(
+    body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, loss: Loss | None = None
+) -> Validation:
+    """Measure `body` on scaled inputs and targets, in large batches; by `loss` instead of the task's. Draws nothing."""
+    loss_function = loss or loss_of(task)
     rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
@@ -88,7 +98,13 @@ def validate(body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: 
 
 
 def validate_stacked(
-    body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, models: int
+    body: nn.Module,
+    task: Task,
+    inputs: Tensor | StoredRows,
+    targets: Tensor,
+    *,
+    models: int,
+    loss: Loss | None = None,
 ) -> list[Validation]:
     """As `validate`, of every model of a stack."""
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
@@ -102,7 +118,7 @@ def validate_stacked(
             batch, wanted = inputs[start : start + rows], targets[start : start + rows]
             wanted = wanted.expand(models, *wanted.shape)
             out = body(batch.expand(models, *batch.shape))
-            total.add_(stacked_losses(task, out, wanted), alpha=len(batch))
+            total.add_(stacked_losses(task, out, wanted, own=loss), alpha=len(batch))
             if task is Task.CLASSIFICATION:
                 correct += (out.argmax(dim=-1) == wanted).sum(dim=1)
     body.train(was_training)

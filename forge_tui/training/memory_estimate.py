@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.checkpoint_writer import COPIED_BYTES
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.losses import loss_of, stacked_losses, validation_rows
+from forge_tui.training.losses import Loss, loss_of, stacked_losses, validation_rows
 from forge_tui.training.models.network import Network
 from forge_tui.training.models.stack import Stack
 
@@ -22,12 +22,19 @@ _ALIVE = 3
 
 
 def estimate(
-    training: TrainingConfig, dataset: Dataset, network: Network, *, held: int, peak: int, members: int = 1
+    training: TrainingConfig,
+    dataset: Dataset,
+    network: Network,
+    *,
+    held: int,
+    peak: int,
+    members: int = 1,
+    loss: Loss | None = None,
 ) -> int:
     """Bytes that a worker will cost (`memory_meter`).
 
     `held`, `peak`: what loading the data took in the end and in between; `members`: models that it trains together, on
-    the same data. Runs a step on two samples and leaves no gradients.
+    the same data; `loss`: one of the user's own. Runs a step on two samples and leaves no gradients.
     """
     parameters = list(network.body.parameters())
     weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)
@@ -38,7 +45,7 @@ def estimate(
         )
         if isinstance(tensor, Tensor)  # what stays on disk takes no memory
     )  # fmt: skip
-    saved, widest = _activations(network, dataset, training.label_smoothing, grouped=members > 1)
+    saved, widest = _activations(network, dataset, training.label_smoothing, loss, grouped=members > 1)
     batch = min(training.batch_size, dataset.train_samples)
     step = batch * (saved + _ALIVE * widest)
     validating = 0
@@ -65,7 +72,9 @@ def _remembered(training: TrainingConfig) -> int:
     return remembered
 
 
-def _activations(network: Network, dataset: Dataset, label_smoothing: float, *, grouped: bool) -> tuple[int, int]:
+def _activations(
+    network: Network, dataset: Dataset, label_smoothing: float, own: Loss | None, *, grouped: bool
+) -> tuple[int, int]:
     """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor.
 
     `grouped`: as one of several models that are trained together, which keep other tensors than one alone.
@@ -91,9 +100,9 @@ def _activations(network: Network, dataset: Dataset, label_smoothing: float, *, 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         if grouped:
             inputs, targets = torch.stack([inputs] * models), torch.stack([targets] * models)
-            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing).sum()
+            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing, own).sum()
         else:
-            loss = loss_of(dataset.task, label_smoothing)(body(inputs), targets)
+            loss = (own or loss_of(dataset.task, label_smoothing))(body(inputs), targets)
     del loss
     return sum(kept.values()) // samples, max(kept.values(), default=0) // samples
 

@@ -47,10 +47,11 @@ def describe(
         "classes": None if dataset.classes is None else list(dataset.classes),
         "vocabulary": None if dataset.vocabulary is None else list(dataset.vocabulary),
         "outputs": dataset.outputs,
+        "input_shape": None if dataset.vocabulary is not None else list(dataset.train_inputs.shape[1:]),
         "normalisation": None if dataset.normalisation is None else dataset.normalisation.to_record(),
         "split": dataset.split,
         "loss": last.loss,
-        "loss_function": NAMES[dataset.task],
+        "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,
         "validation": {
             "loss": last.validation_loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from forge_tui.errors import SettingsError
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training import checkpoint
 from forge_tui.training.checkpoint_writer import copied, is_copied
@@ -18,14 +20,17 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.job import Job
+from forge_tui.training.losses import loss_of
 from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
+from forge_tui.training.own_code import OwnCode, load_own_code, told
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState
 
 _TURNS = 3
 _KEPT_BYTES = 64 << 20
+_TRIED_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +38,7 @@ class Inspection:
     """`features` is the number of features, or None for tokens; `classes` that of classes, or of tokens, or None.
 
     `estimated_bytes` is the memory that training one such model will take, `worker_bytes` what a worker takes with the
-    group that it trains together.
+    group that it trains together. `grouping_problem`: why such models cannot be trained together, or None.
     """
 
     parameters: int
@@ -44,6 +49,7 @@ class Inspection:
     task: str
     estimated_bytes: int
     worker_bytes: int
+    grouping_problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +92,11 @@ class Probe:
         torch.set_flush_denormal(True)
         self._seed, self._device = job.seed, torch.device(job.device)
         self._settings = from_plain(job.settings)
-        self._dataset = load_dataset(self._settings, Path(job.working_directory))
+        self._own = load_own_code(self._settings)
+        self._dataset = load_dataset(self._settings, Path(job.working_directory), self._own.dataset)
         self._held, self._peak = meter.now(), meter.peak()
         self._load_seconds = time.perf_counter() - begun
-        self._single = SingleState(self._settings.training, self._dataset, job.seed, self._device)
+        self._single = SingleState(self._settings.training, self._dataset, job.seed, self._device, self._own)
 
     def inspect(self) -> Inspection:
         """What data and model look like, and what a worker will take."""
@@ -97,6 +104,9 @@ class Probe:
         parallel = settings.training.training_mode == "parallel"
         fuse = settings.engine.fuse if settings.engine.fuse != "auto" else 1
         known = dataset.vocabulary if dataset.classes is None else dataset.classes
+        problem = self._grouping_problem()
+        if problem is not None and parallel and fuse > 1:
+            raise SettingsError(f"--fuse {fuse}: such models cannot be trained together ({problem}); use --fuse 1")
         return Inspection(
             parameters=count_parameters(self._single.network),
             train_samples=dataset.train_samples,
@@ -106,7 +116,29 @@ class Probe:
             task=dataset.task.value,
             estimated_bytes=self._bytes(1),
             worker_bytes=self._bytes(min(fuse, settings.run.models) if parallel else 1),
+            grouping_problem=problem,
         )
+
+    def _grouping_problem(self) -> str | None:
+        """Why models with code of the user's own cannot be trained together, or None."""
+        own, state, data = self._own, self._single, self._dataset
+        if own.model is None and own.loss is None:
+            return None
+        body = copy.deepcopy(state.network.body).train()
+        placed = PlacedData(data, state.network, min(_TRIED_ROWS, data.train_samples), self._device)
+        inputs, targets = next(iter(placed.batches.epoch(self._seed, 1)))
+        with torch.random.fork_rng(devices=[]):
+            before = torch.get_rng_state()
+            (own.loss or loss_of(data.task))(body(inputs), targets)
+            if not torch.equal(before, torch.get_rng_state()):
+                return "it draws random numbers while it trains, as dropout does"
+            try:
+                group = GroupState(self._settings.training, data, [self._seed, self._seed + 1], self._device, own)
+                both = (part.expand(2, *part.shape) for part in (inputs, targets))
+                group.loss(placed, *both).backward()
+            except Exception as error:  # whatever torch.func says of code that it cannot map
+                return told(error)
+        return None
 
     def measure(self, ways: Sequence[tuple[int, int]], seconds: float, most_bytes: float) -> Measurement:
         """Train (models, threads) for about `seconds` each, in several turns; the models are thrown away.
@@ -120,7 +152,7 @@ class Probe:
         training = self._settings.training
         sizes = {models: self._bytes(models) for models, _ in ways}
         candidates = [
-            _Candidate(self._settings, self._dataset, self._seed, self._device, models, threads)
+            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, models, threads)
             for models, threads in ways
         ]
         saving = _save_seconds(self._single)
@@ -151,7 +183,7 @@ class Probe:
         """What a worker takes that trains so many together."""
         return estimate(
             self._settings.training, self._dataset, self._single.network, held=self._held, peak=self._peak,
-            members=models,
+            members=models, loss=self._own.loss,
         )  # fmt: skip
 
 
@@ -159,11 +191,18 @@ class _Candidate:
     """One way of training in one worker, and how fast it was so far. Large models are built anew for every turn."""
 
     def __init__(
-        self, settings: Settings, dataset: Dataset, seed: int, device: torch.device, models: int, threads: int
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        seed: int,
+        device: torch.device,
+        own: OwnCode,
+        models: int,
+        threads: int,
     ) -> None:
         self.models, self.threads, self.best, self.state_seconds = models, threads, 0.0, 0.0
         self._seeds = [seed + number for number in range(models)]
-        self._build = partial(_state, settings, dataset, self._seeds, device)
+        self._build = partial(_state, settings, dataset, self._seeds, device, own)
         self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
         self._kept: tuple[TrainingState, PlacedData] | None = None
 
@@ -214,10 +253,12 @@ def _save_seconds(state: TrainingState) -> float:
         return time.perf_counter() - begun
 
 
-def _state(settings: Settings, dataset: Dataset, seeds: Sequence[int], device: torch.device) -> TrainingState:
+def _state(
+    settings: Settings, dataset: Dataset, seeds: Sequence[int], device: torch.device, own: OwnCode
+) -> TrainingState:
     if len(seeds) > 1:
-        return GroupState(settings.training, dataset, seeds, device)
-    return SingleState(settings.training, dataset, seeds[0], device)
+        return GroupState(settings.training, dataset, seeds, device, own)
+    return SingleState(settings.training, dataset, seeds[0], device, own)
 
 
 def _steps_per_second(state: TrainingState, data: PlacedData, seeds: Sequence[int], limit: float) -> float:

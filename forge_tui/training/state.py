@@ -26,6 +26,7 @@ from forge_tui.training.losses import Validation, loss_of, validate
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
 from forge_tui.training.optimizers import Rates, make_optimizer
+from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.schedules import factor_at
 
@@ -244,13 +245,16 @@ class TrainingState(ABC):
 class SingleState(TrainingState):
     """One model."""
 
-    def __init__(self, training: TrainingConfig, dataset: Dataset, seed: int, device: torch.device) -> None:
+    def __init__(
+        self, training: TrainingConfig, dataset: Dataset, seed: int, device: torch.device, own: OwnCode = NONE
+    ) -> None:
         """A new model with the weights that `seed` gives; the same on every device."""
-        network = new_network(training, dataset, seed).to(device)
+        network = new_network(training, dataset, seed, own).to(device)
         rates = [Rates(training.learning_rate, training.weight_decay)]
         super().__init__(network, list(network.parameters()), training, rates, dataset.train_samples)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._loss = loss_of(dataset.task, training.label_smoothing)
+        self._own = own
+        self._loss = own.loss or loss_of(dataset.task, training.label_smoothing)
         self._body = network.body
 
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -266,7 +270,9 @@ class SingleState(TrainingState):
 
     def _validate(self, data: PlacedData) -> list[Validation]:
         """Its metrics."""
-        return [Validation() if data.validation is None else validate(self._body, data.task, *data.validation)]
+        if data.validation is None:
+            return [Validation()]
+        return [validate(self._body, data.task, *data.validation, loss=self._own.loss)]
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """Parameters and buffers."""
@@ -290,9 +296,11 @@ class SingleState(TrainingState):
         random_state.restore(checkpoint.part("random"), device)
 
 
-def new_network(training: TrainingConfig, dataset: Dataset, seed: int) -> Network:
+def new_network(training: TrainingConfig, dataset: Dataset, seed: int, own: OwnCode = NONE) -> Network:
     """A network with the weights that `seed` gives, on the CPU; all generators are seeded on the way."""
     random_state.seed_everything(seed)
+    if own.model is not None:
+        return Network(own.model(dataset.inputs), dataset.normalisation)
     return Network(build_model(training.model_type, training.model_size, dataset.inputs), dataset.normalisation)
 
 

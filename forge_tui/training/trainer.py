@@ -32,6 +32,7 @@ from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import config_record, describe
 from forge_tui.training.models.network import count_parameters
+from forge_tui.training.own_code import OwnCode, load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState, environment
 
@@ -92,8 +93,9 @@ class Trainer:
             return Outcome.COMPLETED
         _prepare_process(self._device)
         training = self._settings.training
-        dataset = load_dataset(self._settings, self._working_directory)
-        state = self._new_state(dataset)
+        own = load_own_code(self._settings)
+        dataset = load_dataset(self._settings, self._working_directory, own.dataset)
+        state = self._new_state(dataset, own)
         self._resume(state)
         for number, member in enumerate(self._members):
             state.set_learning_rate(number, training.learning_rate * member.job.learning_rate_factor)
@@ -111,13 +113,13 @@ class Trainer:
                 self._checkpoint(state)
         return self._finish(state, dataset)
 
-    def _new_state(self, dataset: Dataset) -> TrainingState:
+    def _new_state(self, dataset: Dataset, own: OwnCode) -> TrainingState:
         training, seeds = self._settings.training, [member.job.seed for member in self._members]
         state: TrainingState
         if len(seeds) == 1:
-            state = SingleState(training, dataset, seeds[0], self._device)
+            state = SingleState(training, dataset, seeds[0], self._device, own)
         else:
-            state = GroupState(training, dataset, seeds, self._device)
+            state = GroupState(training, dataset, seeds, self._device, own)
         for progress in state.progress:
             progress.started = time.time()
         return state

@@ -10,6 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from forge_tui.settings.own_names import named_function
 from forge_tui.text import short_path
 
 SYNTHETIC = "synthetic"
@@ -56,7 +57,7 @@ class DatasetFile:
 
 def examine(name: str, working_directory: Path) -> DatasetFile:
     """Look at the dataset `name`; a relative path counts from `working_directory`. Reads the disk, never raises."""
-    if name in MADE:
+    if name in MADE or named_function(name) is not None:
         return DatasetFile(name)
     try:
         path = working_directory / Path(name).expanduser()

@@ -17,8 +17,9 @@ from forge_tui.resources.policy import DefaultThresholds, WorkerLimit, worker_li
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
+from forge_tui.settings.own_names import named_function
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, tables, to_plain
+from forge_tui.settings.schema import Settings, from_plain, keys_by_name, to_plain
 from forge_tui.tui.dataset_file import MADE, MODULAR, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_fields import (
     DATASET,
@@ -31,6 +32,7 @@ from forge_tui.tui.form_fields import (
     same,
     sections,
     stepped,
+    takes_own_code,
     title_of,
 )
 
@@ -99,7 +101,7 @@ class Form:
         key, value = keys_by_name()[name], self.values[name]
         if key.is_switch:
             return self.put(name, not value)
-        if is_choice(key):
+        if is_choice(key) or takes_own_code(key):
             words = key.words
             place = words.index(value) + by if value in words else 0
             return self.put(name, words[place % len(words)])
@@ -144,9 +146,10 @@ class Form:
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """The values as nested dicts, as `settings.schema.to_plain` gives them."""
-        nested: dict[str, dict[str, Any]] = {table: {} for table in tables()}
-        for key in fields_of():
-            nested[key.table][key.name] = self.values[key.key]
+        nested: dict[str, dict[str, Any]] = {}
+        for name, value in self.values.items():
+            table, _, own = name.partition(".")
+            nested.setdefault(table, {})[own] = value
         return nested
 
     def changed(self) -> tuple[Key, ...]:
@@ -190,7 +193,8 @@ class Form:
             return "for sgd only"
         if name == "training.betas" and values["training.optimizer"] == "sgd":
             return "for adam and adamw"
-        if name in ("data.samples", "data.features", "data.classes") and values[DATASET] != SYNTHETIC:
+        is_made_here = values[DATASET] == SYNTHETIC or named_function(str(values[DATASET])) is not None
+        if name in ("data.samples", "data.features", "data.classes") and not is_made_here:
             return "for synthetic data"
         if name in ("data.prime", "data.operation", "data.train_fraction") and values[DATASET] != MODULAR:
             return "for modular data"

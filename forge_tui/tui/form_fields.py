@@ -105,6 +105,11 @@ def is_choice(key: Key) -> bool:
     return bool(key.words) and key.type_words == "word"
 
 
+def takes_own_code(key: Key) -> bool:
+    """Whether it takes one of a few words, or the name of a function of the user's own."""
+    return key.type_words == "word or text" and not key.is_free
+
+
 def same(value: Any, other: Any) -> bool:
     """Whether two values are equal; lists and tuples of the same items are."""
     plain = [list(one) if isinstance(one, tuple) else one for one in (value, other)]

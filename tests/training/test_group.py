@@ -21,6 +21,7 @@ from forge_tui.training.failures import Diverged
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.models.stack import Stack
+from forge_tui.training.own_code import OwnCode, load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState
 from forge_tui.training.trainer import Trainer
@@ -61,8 +62,8 @@ def float64() -> Iterator[None]:
     torch.set_default_dtype(torch.float32)
 
 
-def dataset_of(settings: Settings, where: Path) -> Dataset:
-    found = load_dataset(settings, where)
+def dataset_of(settings: Settings, where: Path, own: OwnCode) -> Dataset:
+    found = load_dataset(settings, where, own.dataset)
     if found.vocabulary is not None:
         return found
     targets = {
@@ -92,15 +93,16 @@ def train(state: TrainingState, data: PlacedData, seeds: tuple[int, ...], steps:
 
 
 def compare(settings: Settings, where: Path, rates: tuple[float, ...] | None = None) -> None:
-    dataset = dataset_of(settings, where)
-    group = GroupState(settings.training, dataset, SEEDS, CPU)
+    own_code = load_own_code(settings)
+    dataset = dataset_of(settings, where, own_code)
+    group = GroupState(settings.training, dataset, SEEDS, CPU, own_code)
     for number, rate in enumerate(rates or ()):
         group.set_learning_rate(number, rate)
     data = PlacedData(dataset, group.network, settings.training.batch_size, CPU)
     together = train(group, data, SEEDS, STEPS)
     measured = group.validate(data)
     for number, seed in enumerate(SEEDS):
-        single = SingleState(settings.training, dataset, seed, CPU)
+        single = SingleState(settings.training, dataset, seed, CPU, own_code)
         if rates is not None:
             single.set_learning_rate(0, rates[number])
         alone = train(single, data, (seed,), STEPS)
@@ -127,6 +129,50 @@ def test_in_float64_two_hundred_steps_agree_to_1e_9(training: dict[str, Any], tm
         training=TrainingConfig(**{"model_size": 2_000, **training}),
         data=DataSettings(samples=110, features=12, classes=4),
     )
+    compare(settings, tmp_path)
+
+
+OWN = """
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+def model(inputs, channels=3):
+    return nn.Sequential(
+        nn.Conv2d(1, channels, 3, padding=1), nn.BatchNorm2d(channels), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(4 * channels, inputs.outputs),
+    )
+
+
+def dataset(seed):
+    images = torch.randn(110, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+    return images, (images.sum(dim=(1, 2, 3)) > 0).long()
+
+
+def loss(outputs, targets, focus=2.0):
+    each = functional.cross_entropy(outputs, targets, reduction="none")
+    return ((1 - torch.exp(-each)) ** focus * each).mean()
+"""
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("training", [{}, ALL_OPTIONS | {"label_smoothing": 0.0}], ids=["plain", "all options"])
+def test_code_of_the_users_own_in_float64(training: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "own_of_group.py"
+    path.write_text(OWN, encoding="utf-8")
+    names = {name: str(path) for name in ("model_type", "dataset", "loss")}
+    settings = Settings(training=TrainingConfig(**names, **training), model={"channels": 2, "focus": 1.5})
+    compare(settings, tmp_path)
+
+
+@pytest.mark.usefixtures("float64")
+def test_the_decoder_of_the_grokking_task_in_float64(tmp_path: Path) -> None:
+    decoder = "forge_tui.training.models.decoder:decoder"
+    training = TrainingConfig(
+        model_type=decoder, dataset="modular", batch_size=30, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    settings = Settings(training=training, data=DataSettings(prime=11), model={"width": 8, "heads": 2})
     compare(settings, tmp_path)
 
 

@@ -42,9 +42,10 @@ class Normalisation:
 class Dataset:
     """Raw data as tensors on the CPU, features also as rows that stay on disk, and what it means.
 
-    Shapes: features float32 (N, F), tokens int64 (N, T); targets int64 (N,) for classes, float32 (N, K) for
-    regression, int64 (N, T) for next tokens. `outputs` is the number of classes, of targets or of tokens. Tokens have a
-    `vocabulary`; a sequence of them may also be of a class, read off its last place.
+    Shapes: features float32 (N, F), from code of the user's own (N, …) too, tokens int64 (N, T); targets int64 (N,) for
+    classes, float32 (N, K) for regression (from own code (N, …, K) too), int64 (N, T) for next tokens. `outputs` is the
+    number of classes, of targets or of tokens. Tokens have a `vocabulary`; a sequence of them may also be of a class,
+    read off its last place.
     """
 
     task: Task
@@ -65,7 +66,7 @@ class Dataset:
         """What a model for this data takes and gives."""
         if self.vocabulary is not None:
             return token_inputs(self.task, len(self.vocabulary), self.outputs)
-        return InputSpec(features=self.train_inputs.shape[1], outputs=self.outputs)
+        return real_inputs(tuple(self.train_inputs.shape[1:]), self.outputs)
 
     @property
     def train_samples(self) -> int:
@@ -76,6 +77,13 @@ class Dataset:
     def validation_samples(self) -> int:
         """Samples held back for validation."""
         return 0 if self.validation_inputs is None else self.validation_inputs.shape[0]
+
+
+def real_inputs(shape: tuple[int, ...], outputs: int) -> InputSpec:
+    """What a model of numbers takes and gives: flat features, or samples of another shape."""
+    if len(shape) == 1:
+        return InputSpec(features=shape[0], outputs=outputs)
+    return InputSpec(shape=shape, outputs=outputs)
 
 
 def token_inputs(task: Task, vocabulary: int, outputs: int) -> InputSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import DataSettings, Settings
@@ -12,6 +13,7 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.modular import modular_dataset
 from forge_tui.training.data.npy_file import npy_dataset
 from forge_tui.training.data.npz_file import npz_dataset
+from forge_tui.training.data.own_data import own_dataset
 from forge_tui.training.data.parquet_file import parquet_dataset
 from forge_tui.training.data.synthetic import synthetic_dataset
 from forge_tui.training.data.text_file import text_dataset
@@ -29,11 +31,15 @@ _READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
 }
 
 
-def load_dataset(settings: Settings, working_directory: Path) -> Dataset:
+def load_dataset(settings: Settings, working_directory: Path, own: Callable[[], Any] | None = None) -> Dataset:
     """Read `training.dataset`; a relative path counts from `working_directory`. The split is fixed by `run.seed`.
+
+    `own` is the user's own function where the settings name one.
 
     Raises `DataError` with the file and the place in it.
     """
+    if own is not None:
+        return own_dataset(own(), settings)
     name = settings.training.dataset
     if name in _MADE:
         return _MADE[name](settings.data, settings.run.seed)
@@ -41,7 +47,10 @@ def load_dataset(settings: Settings, working_directory: Path) -> Dataset:
     known, made = ", ".join(_READERS), ", ".join(f"`{word}`" for word in _MADE)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise DataError(f"--dataset {name}: unknown kind of dataset; give {made} or a file that ends in {known}")
+        raise DataError(
+            f"--dataset {name}: unknown kind of dataset; give {made}, a file that ends in {known}, "
+            "or a function of your own as module:function or file.py:function"
+        )
     if path.is_dir():
         raise DataError(f"--dataset {path} is a directory; give a file that ends in {known}")
     if not path.exists():

@@ -26,4 +26,9 @@ def build_model(model_type: str, model_size: int, inputs: InputSpec) -> nn.Modul
     build = ARCHITECTURES.get(model_type)
     if build is None:
         raise SettingsError(f"model_type = {model_type!r}: must be one of {', '.join(ARCHITECTURES)}")
+    if inputs.shape is not None:
+        raise SettingsError(
+            f"--model-type {model_type} takes flat features, and the dataset's samples have the shape {inputs.shape}; "
+            "flatten them, or give a model of your own"
+        )
     return build(model_size, inputs)

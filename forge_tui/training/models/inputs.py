@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """Real-valued features (N, features) or tokens (N, T) out of `vocabulary`; exactly one of the two is set.
+    """Real-valued features (N, features), tokens (N, T) out of `vocabulary`, or samples (N, *shape) of another `shape`.
+
+    Exactly one of the three is set.
 
     `outputs` is the size of the last axis of what comes out: classes, regression targets, or the vocabulary. Tokens are
     answered at every place, (N, T, outputs), or with `last_only` once, at the last one, (N, outputs).
@@ -16,15 +18,18 @@ class InputSpec:
     outputs: int
     features: int | None = None
     vocabulary: int | None = None
+    shape: tuple[int, ...] | None = None
     last_only: bool = False
 
     def __post_init__(self) -> None:
-        if (self.features is None) == (self.vocabulary is None):
-            raise ValueError("an InputSpec has either features or a vocabulary")
+        if [self.features, self.vocabulary, self.shape].count(None) != 2:
+            raise ValueError("an InputSpec has either features, a vocabulary or a shape")
         if self.last_only and self.vocabulary is None:
             raise ValueError("last_only is for tokens: features have no places")
 
     def __str__(self) -> str:
         if self.features is not None:
             return f"{self.features} features and {self.outputs} outputs"
+        if self.shape is not None:
+            return f"samples of shape {self.shape} and {self.outputs} outputs"
         return f"a vocabulary of {self.vocabulary} and {self.outputs} outputs"

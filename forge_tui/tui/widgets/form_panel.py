@@ -192,7 +192,7 @@ class FormPanel(Vertical):
         form, key = self.editable(), self.selected_key()
         if form is None or key is None or self.pane.is_open:
             return
-        from forge_tui.tui.form_fields import DATASET, TARGET, WORKERS, is_choice
+        from forge_tui.tui.form_fields import DATASET, TARGET, WORKERS, is_choice, takes_own_code
         from forge_tui.tui.screens import configure_dialogs as dialogs
 
         found = form.dataset_found
@@ -205,7 +205,8 @@ class FormPanel(Vertical):
         else:
             self._before = form
             by_digits = "number" in key.type_words
-            self.pane.open_editor(form.typed(key.key), stepping=key.key == WORKERS, replace=by_digits)
+            stepping = key.key == WORKERS or takes_own_code(key)
+            self.pane.open_editor(form.typed(key.key), stepping=stepping, replace=by_digits)
             self._draw_help()
 
     def _put(self, name: str, value: str | None) -> None:

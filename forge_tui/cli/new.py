@@ -1,0 +1,37 @@
+"""`new NAME`: a starting point for a model and data of one's own."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from importlib import resources
+from pathlib import Path
+
+from forge_tui.errors import UsageError
+
+_FILES = ("network.py", "settings.toml")
+
+
+def configure(parser: argparse.ArgumentParser, name: str) -> None:
+    """Add the options of the command."""
+    parser.add_argument("name", metavar="NAME", help="the directory to make")
+
+
+def run(arguments: argparse.Namespace, name: str) -> int:
+    """Write the files into a new directory, or one that holds neither of them, and say how to go on."""
+    directory = Path(arguments.name).expanduser()
+    taken = [file for file in _FILES if (directory / file).exists()]
+    if taken:
+        raise UsageError(f"{directory / taken[0]} is there already; give another name")
+    source = resources.files("forge_tui") / "starting_point"
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for file in _FILES:
+            with (directory / file).open("x", encoding="utf-8") as target:
+                target.write((source / file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be written: {error.strerror or error}; give another name") from None
+    network, settings = directory / "network.py", directory / "settings.toml"
+    print(f"{network} holds a model and its data, {settings} names them. Train them:")
+    print(f"  forge-tui --settings {shlex.quote(str(settings))}")
+    return 0

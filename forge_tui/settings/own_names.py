@@ -1,0 +1,52 @@
+"""How settings name functions of the user's own, and what may be handed to those. Nothing is imported here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+OWN = ("model_type", "dataset", "loss")
+"""The fields of `TrainingConfig` that may name one."""
+OWN_CODE = "module:function or file.py:function"
+_OWN_CODE = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.*\.py)(?::(?P<function>[A-Za-z_]\w*))?", re.DOTALL)
+
+
+def named_function(text: str) -> tuple[str, str | None] | None:
+    """The module or `.py` file and the function that a text names, such as `net.py:model`; None if it names none.
+
+    A file without a function names the one that is called like what is asked for.
+    """
+    found = _OWN_CODE.fullmatch(text)
+    if found is None or (found["function"] is None and not text.endswith(".py")):
+        return None
+    return found["place"], found["function"]
+
+
+def free_value_problem(value: Any) -> str | None:
+    """What is wrong with a value that a function of the user's own gets, in words, or None if it may stand."""
+    if isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < 2**63):
+        return None
+    if isinstance(value, float) and math.isfinite(value):
+        return None
+    if isinstance(value, list | tuple):
+        return next((problem for item in value if (problem := free_value_problem(item))), None)
+    return "must be text, a finite number, true or false, or a list of them"
+
+
+def own_functions(training: Any) -> dict[str, str]:
+    """Those settings of a `TrainingConfig` that name functions of the user's own, by flag."""
+    given = {f"--{name.replace('_', '-')}": getattr(training, name) for name in OWN}
+    return {flag: text for flag, text in given.items() if named_function(text) is not None}
+
+
+def found_beside(text: str, places: Iterable[Path]) -> str:
+    """The same function, its `.py` file by its whole path where it lies in one of these directories."""
+    named = named_function(text)
+    if named is None or not named[0].endswith(".py"):
+        return text
+    place = Path(named[0]).expanduser()
+    path = next((whole for base in places if (whole := (base / place).absolute()).is_file()), place)
+    return str(path) + text[len(named[0]) :]

@@ -1,0 +1,235 @@
+"""What a dataset function of the user's own gives, as a `Dataset`."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forge_tui.errors import DataError
+from forge_tui.settings.schema import Settings
+from forge_tui.training.data.dataset import (
+    Dataset,
+    Normalisation,
+    Task,
+    check_sample_count,
+    fit_scale,
+    split_at_random,
+)
+from forge_tui.training.data.targets import make_target
+
+_PARTS = ("inputs", "targets", "validation_inputs", "validation_targets")
+_NAMES = {*_PARTS, "vocabulary", "classes"}
+_SHAPES = "give (inputs, targets), or a dict with them, or samples (input, target) one by one"
+
+
+def own_dataset(given: Any, settings: Settings) -> Dataset:
+    """A dataset from tensors, arrays, a `torch.utils.data.Dataset` or any iterable of samples (input, target).
+
+    `given` is (inputs, targets), or those and (validation_inputs, validation_targets), or a dict with these names and,
+    if need be, `vocabulary` (the number of tokens, or their names: inputs are tokens then) and `classes` (their names).
+    Without a validation part one is split off by the run's seed. Samples are read once and kept as tensors.
+
+    Inputs (N, …) become float32, or int64 (N, T) where they are tokens. Targets: whole numbers, booleans or text (N,)
+    as `targets.is_classification` says, else float32 (N, …); with `vocabulary` int64 (N, T), the next tokens. Raises
+    `DataError` naming dataset, sample and what is allowed.
+    """
+    source = f"--dataset {settings.training.dataset}"
+    parts = _parts(given, source)
+    tokens = _tokens(parts.get("vocabulary"), source)
+    inputs = _inputs(parts["inputs"], f"{source}: inputs", tokens)
+    check_sample_count(len(inputs), source)
+    split_given = parts.get("validation_inputs") is not None
+    held = _inputs(parts["validation_inputs"], f"{source}: validation_inputs", tokens) if split_given else None
+    if held is not None and held.shape[1:] != inputs.shape[1:] and tokens is None:
+        raise DataError(
+            f"{source}: training samples have the shape {tuple(inputs.shape[1:])}, validation samples "
+            f"{tuple(held.shape[1:])}; they must be alike"
+        )
+    targets = [_array(parts["targets"], f"{source}: targets")]
+    if held is not None:
+        targets.append(_array(parts["validation_targets"], f"{source}: validation_targets"))
+    for samples, wanted, part in zip((inputs, held), targets, ("", "validation_"), strict=False):
+        if samples is not None and len(wanted) != len(samples):
+            raise DataError(
+                f"{source}: {len(samples)} {part}inputs and {len(wanted)} {part}targets; each sample has one of both"
+            )
+    task, values, outputs, classes = _targets(targets, source, inputs, tokens, parts.get("classes"))
+    if held is not None:
+        train = torch.arange(len(inputs))
+        all_inputs, count = torch.cat((inputs, held)), len(inputs)
+        validation = torch.arange(count, len(all_inputs))
+        split = {"method": "given by the dataset"}
+    else:
+        all_inputs = inputs
+        fraction = settings.data.validation_fraction
+        train, validation = split_at_random(len(inputs), fraction, settings.run.seed)
+        split = {"method": "random permutation", "seed": settings.run.seed, "validation_fraction": fraction}
+    normalisation = None
+    if tokens is None and settings.data.normalise:
+        mean, scale = fit_scale(all_inputs[train])
+        target_mean, target_scale = fit_scale(values[train]) if task is Task.REGRESSION else (None, None)
+        normalisation = Normalisation(
+            feature_mean=mean, feature_scale=scale, target_mean=target_mean, target_scale=target_scale
+        )
+    flat = tokens is None and all_inputs.dim() == 2
+    return Dataset(
+        task=task,
+        train_inputs=all_inputs[train],
+        train_targets=values[train],
+        validation_inputs=all_inputs[validation] if len(validation) else None,
+        validation_targets=values[validation] if len(validation) else None,
+        outputs=outputs,
+        features=tuple(f"x{number}" for number in range(1, all_inputs.shape[1] + 1)) if flat else (),
+        target="target",
+        classes=classes,
+        vocabulary=tokens,
+        normalisation=normalisation,
+        split={**split, "train_samples": len(train), "validation_samples": len(validation)},
+    )
+
+
+def _parts(given: Any, source: str) -> dict[str, Any]:
+    if isinstance(given, Mapping):
+        parts = dict(given)
+    elif isinstance(given, tuple | list) and len(given) in (2, 4) and not _are_samples(given):
+        parts = dict(zip(_PARTS, given, strict=False))
+    elif isinstance(given, Tensor | np.ndarray | str | bytes) or given is None:
+        raise DataError(f"{source} gives {_kind(given)}; {_SHAPES}")
+    else:
+        parts = _read(given, source)
+    unknown = [str(name) for name in parts if name not in _NAMES]
+    if unknown:
+        raise DataError(f"{source} gives a part {unknown[0]!r}; there are {', '.join(sorted(_NAMES))}")
+    for name in ("inputs", "targets"):
+        if parts.get(name) is None:
+            raise DataError(f"{source} gives no {name}; {_SHAPES}")
+    if (parts.get("validation_inputs") is None) != (parts.get("validation_targets") is None):
+        raise DataError(f"{source} gives validation_inputs or validation_targets without the other; give both or none")
+    return parts
+
+
+def _are_samples(given: tuple[Any, ...] | list[Any]) -> bool:
+    """Whether a short sequence is one of samples (input, target), and none of (inputs, targets)."""
+    return isinstance(given, list) and all(isinstance(one, tuple) and len(one) == 2 for one in given)
+
+
+def _read(given: Any, source: str) -> dict[str, Any]:
+    """All samples of a dataset or an iterable."""
+    if hasattr(given, "__getitem__") and hasattr(given, "__len__"):
+        samples: Iterable[Any] = (given[number] for number in range(len(given)))
+    elif hasattr(given, "__iter__") or hasattr(given, "__next__"):
+        samples = given
+    else:
+        raise DataError(f"{source} gives {_kind(given)}; {_SHAPES}")
+    inputs: list[Any] = []
+    targets: list[Any] = []
+    for number, sample in zip(itertools.count(1), samples):
+        if not isinstance(sample, tuple | list) or len(sample) != 2:
+            raise DataError(f"{source}: sample {number} is {_kind(sample)}; each must be (input, target)")
+        inputs.append(sample[0])
+        targets.append(sample[1])
+    if not inputs:
+        raise DataError(f"{source} holds no samples; give a dataset with at least one")
+    return {"inputs": _together(inputs, f"{source}: input"), "targets": _together(targets, f"{source}: target")}
+
+
+def _together(values: list[Any], source: str) -> Any:
+    """The samples along a new first axis."""
+    if isinstance(values[0], str):
+        return np.array(values)
+    tensors = [torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value) for value in values]
+    for number, tensor in enumerate(tensors, 1):
+        if tensor.shape != tensors[0].shape:
+            raise DataError(
+                f"{source} {number} has the shape {tuple(tensor.shape)}, the first one {tuple(tensors[0].shape)}; "
+                "all must be alike"
+            )
+    return torch.stack(tensors)
+
+
+def _array(value: Any, source: str) -> np.ndarray:
+    """A NumPy array (N, …) of numbers, booleans or text."""
+    try:
+        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{source} cannot be read as an array: {error}") from None
+    if array.ndim == 0 or array.dtype.kind not in "fiubU":
+        raise DataError(f"{source}: {_kind(value)} of {array.dtype}; give an array (N, …) of numbers or text")
+    return array
+
+
+def _tokens(vocabulary: Any, source: str) -> tuple[str, ...] | None:
+    if vocabulary is None:
+        return None
+    if isinstance(vocabulary, int) and not isinstance(vocabulary, bool) and vocabulary > 0:
+        return tuple(str(number) for number in range(vocabulary))
+    if isinstance(vocabulary, tuple | list) and vocabulary and all(isinstance(one, str) for one in vocabulary):
+        return tuple(vocabulary)
+    raise DataError(f"{source}: vocabulary must be the number of tokens, or a list of their names")
+
+
+def _inputs(value: Any, source: str, tokens: tuple[str, ...] | None) -> Tensor:
+    array = _array(value, source)
+    if tokens is not None:
+        if array.dtype.kind not in "iu" or array.ndim != 2:
+            raise DataError(f"{source} are {array.dtype} {array.shape}; tokens are whole numbers (N, T)")
+        _check_tokens(array, tokens, source)
+        return torch.from_numpy(array.astype(np.int64))
+    if array.dtype.kind == "U" or array.ndim < 2:
+        raise DataError(f"{source} are {array.dtype} {array.shape}; inputs are numbers, (N, features) or (N, …)")
+    found = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    finite = torch.isfinite(found.flatten(1)).all(dim=1)
+    if not bool(finite.all()):
+        sample = int((~finite).nonzero()[0, 0]) + 1
+        raise DataError(f"{source}: sample {sample} holds a value that is NaN, infinite or beyond ±3.4e38; remove it")
+    return found
+
+
+def _check_tokens(values: np.ndarray, tokens: tuple[str, ...], source: str) -> None:
+    if values.size and not 0 <= values.min() <= values.max() < len(tokens):
+        raise DataError(f"{source} hold tokens {values.min()} to {values.max()}; allowed are 0 to {len(tokens) - 1}")
+
+
+def _targets(
+    parts: list[np.ndarray], source: str, inputs: Tensor, tokens: tuple[str, ...] | None, classes: Any
+) -> tuple[Task, Tensor, int, tuple[str | int | float | bool, ...] | None]:
+    """Task, values of all parts, outputs and class names."""
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise DataError(f"{source}: training and validation targets have different shapes; they must be alike")
+    values = np.concatenate(parts)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0, 0]) + 1
+        raise DataError(f"{source}: target {row} is NaN or infinite; remove the sample")
+    if tokens is not None and values.ndim > 1:
+        if values.dtype.kind not in "iu" or values.shape[1:] != tuple(inputs.shape[1:]):
+            told = f"{values.dtype} {values.shape}"
+            raise DataError(f"{source}: targets are {told}; next tokens are whole numbers of the inputs' shape")
+        _check_tokens(values, tokens, f"{source}: targets")
+        return Task.NEXT_TOKEN, torch.from_numpy(values.astype(np.int64)), len(tokens), None
+    if classes is not None:
+        return _named_classes(values, classes, source)
+    if values.ndim > 2:
+        return Task.REGRESSION, torch.from_numpy(values.astype(np.float32)), values.shape[-1], None
+    found = make_target(values, f"{source}: targets")
+    return found.task, found.values, found.outputs, found.classes
+
+
+def _named_classes(
+    values: np.ndarray, classes: Any, source: str
+) -> tuple[Task, Tensor, int, tuple[str | int | float | bool, ...]]:
+    if not isinstance(classes, tuple | list) or not classes:
+        raise DataError(f"{source}: classes must be a list of their names")
+    if values.ndim != 1 or values.dtype.kind not in "iu" or not 0 <= values.min() <= values.max() < len(classes):
+        raise DataError(f"{source}: with classes, targets are their numbers (N,), 0 to {len(classes) - 1}")
+    return Task.CLASSIFICATION, torch.from_numpy(values.astype(np.int64)), len(classes), tuple(classes)
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor | np.ndarray):
+        return f"an array of shape {tuple(value.shape)}"
+    return "None" if value is None else f"a {type(value).__name__}"

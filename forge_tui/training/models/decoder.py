@@ -1,0 +1,83 @@
+"""A causal Transformer decoder by its shape: the network of the GrokFast paper, for sequences of tokens.
+
+Named by the settings as a model of one's own is: `forge_tui.training.models.decoder:decoder`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from forge_tui.errors import SettingsError
+from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.models.layers import Embedding, LayerNorm, Linear, attention
+
+
+class Block(nn.Module):
+    """Attention and a GELU layer four times as wide, each after a normalisation and around a residual path.
+
+    Initial values are those of `torch.nn.MultiheadAttention`: Glorot for the three projections, biases of zero.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = LayerNorm(width)
+        self.query_key_value = Linear(width, 3 * width)
+        self.mix = Linear(width, width)
+        self.forward_norm = LayerNorm(width)
+        self.inner = Linear(width, 4 * width)
+        self.outer = Linear(4 * width, width)
+        nn.init.xavier_uniform_(self.query_key_value.weight)
+        for layer in (self.query_key_value, self.mix):
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, width) → (N, T, width)."""
+        joined = self.query_key_value(self.attention_norm(x))
+        query, key, value = joined.unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-2, -3)
+        x = x + self.mix(attention(query, key, value, causal=True).transpose(-2, -3).flatten(-2))
+        return x + self.outer(functional.gelu(self.inner(self.forward_norm(x))))
+
+
+class Decoder(nn.Module):
+    """Tokens and learned positions, blocks, an untied head without bias: (N, T) → (N, T, outputs) or (N, outputs)."""
+
+    def __init__(self, inputs: InputSpec, *, width: int, depth: int, heads: int, context: int) -> None:
+        super().__init__()
+        self.last_only = inputs.last_only
+        self.tokens = Embedding(inputs.vocabulary or 0, width)
+        self.positions = Embedding(context, width)
+        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
+        self.norm = LayerNorm(width)
+        self.head = Linear(width, inputs.outputs, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, T) int64, T up to `context`."""
+        places = torch.arange(tokens.shape[-1], device=tokens.device).expand(tokens.shape)
+        x = self.blocks(self.tokens(tokens) + self.positions(places))
+        return self.head(self.norm(x[..., -1, :] if self.last_only else x))
+
+
+def decoder(
+    inputs: InputSpec, width: int = 128, depth: int = 2, heads: int = 4, context: int = 4, weights_scale: float = 1.0
+) -> nn.Module:
+    """A decoder of this shape; all its matrices and embeddings begin `weights_scale` times as large as torch's.
+
+    `context` is the length of the longest sequence. Raises `SettingsError`.
+    """
+    if inputs.vocabulary is None:
+        raise SettingsError("a decoder takes tokens: give --dataset modular or a .txt file")
+    if min(width, depth, heads, context) < 1 or width % heads:
+        raise SettingsError(
+            f"width = {width}, depth = {depth}, heads = {heads}, context = {context}: all must be at least 1, and the "
+            "width a multiple of the heads"
+        )
+    made = Decoder(inputs, width=width, depth=depth, heads=heads, context=context)
+    if weights_scale != 1.0:
+        with torch.no_grad():
+            for parameter in made.parameters():
+                if parameter.dim() == 2:
+                    parameter.mul_(weights_scale)
+    return made

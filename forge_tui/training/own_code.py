@@ -1,0 +1,274 @@
+"""Functions of the user's own: a model, a dataset, a loss. Imported by workers and by `load_model`, nowhere else.
+
+A function gets by name what its parameters ask for: what this program has to offer, and the values of `[model]`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+import traceback
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, get_type_hints
+
+import torch
+from torch import Tensor, nn
+
+from forge_tui.errors import SettingsError
+from forge_tui.settings.own_names import named_function, own_functions
+from forge_tui.settings.problems import did_you_mean, printable, shown
+from forge_tui.settings.schema import Settings
+from forge_tui.training.models.inputs import InputSpec
+
+_HERE = str(Path(__file__).resolve().parents[1])
+_PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCode:
+    """What stands in place of the built-in parts; None where the built-in one is used."""
+
+    model: Callable[[InputSpec], nn.Module] | None = None
+    dataset: Callable[[], Any] | None = None
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None
+
+
+NONE = OwnCode()
+
+
+def load_own_code(settings: Settings) -> OwnCode:
+    """Import the functions that the settings name, and give them their arguments.
+
+    Raises `SettingsError` for what cannot be found or imported, and for values of `[model]` that do not fit the
+    functions' signatures.
+    """
+    training = settings.training
+    named = own_functions(training)
+    if "--loss" in named and training.label_smoothing:
+        raise SettingsError(f"--label-smoothing has no effect on --loss {training.loss}; leave it out")
+    functions = {flag: _Function(flag, text, settings.run.python_path) for flag, text in named.items()}
+    _check_all_are_taken(settings.model, functions)
+    model, dataset, loss = (functions.get(flag) for flag in ("--model-type", "--dataset", "--loss"))
+    data = {name: getattr(settings.data, name) for name in settings.data.__dataclass_fields__}
+    return OwnCode(
+        model=None if model is None else _Model(model, settings.model, training.model_size),
+        dataset=None if dataset is None else partial(dataset.call, settings.model, seed=settings.run.seed, **data),
+        loss=None if loss is None else _loss(loss, settings.model),
+    )
+
+
+def own_model(model_type: str, model_size: int, python_path: Sequence[str], values: Mapping[str, Any]) -> _Model:
+    """The function that makes a model of the user's own, with its arguments. Raises `SettingsError`."""
+    return _Model(_Function("--model-type", model_type, python_path), values, model_size)
+
+
+class _Model:
+    """Makes modules: the user's function with its arguments."""
+
+    def __init__(self, function: _Function, values: Mapping[str, Any], model_size: int) -> None:
+        self._function = function
+        self._values = values
+        self._model_size = model_size
+        function.bound(values, inputs=None, model_size=model_size)
+
+    def __call__(self, inputs: InputSpec) -> nn.Module:
+        """A new module for such inputs. Raises `SettingsError` where the function gives none."""
+        module = self._function.call(self._values, inputs=inputs, model_size=self._model_size)
+        if not isinstance(module, nn.Module):
+            raise SettingsError(f"{self._function} gives {_kind(module)}; it must give a torch.nn.Module")
+        if not any(True for _ in module.parameters()):
+            raise SettingsError(f"{self._function} gives a module without parameters: there is nothing to train")
+        return module
+
+
+def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
+    bound = function.bound(values, outputs=None, targets=None)
+    for name in ("outputs", "targets"):
+        if name not in bound:
+            raise SettingsError(f"{function} must take `outputs` and `targets`")
+        del bound[name]
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        found = function.function(outputs=outputs, targets=targets, **bound)
+        if not isinstance(found, Tensor) or found.dim() != 0:
+            raise SettingsError(f"{function} gives {_kind(found)}; it must give the mean loss, a tensor of shape ()")
+        return found
+
+    return loss
+
+
+class _Function:
+    """One function of the user's own, and how it was named."""
+
+    def __init__(self, flag: str, text: str, python_path: Sequence[str]) -> None:
+        """Imports it. Raises `SettingsError`."""
+        self._named = f"{flag} {printable(text)}"
+        named = named_function(text)
+        if named is None:
+            raise SettingsError(f"{self._named} names no function; write module:function or file.py:function")
+        place, name = named
+        for directory in python_path:
+            if directory not in sys.path:
+                sys.path.append(directory)
+        default = {"--model-type": "model", "--dataset": "dataset", "--loss": "loss"}[flag]
+        try:
+            module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+        except FileNotFoundError:
+            raise SettingsError(f"{self._named}: there is no such file in {_listed(python_path)}") from None
+        except ModuleNotFoundError as error:
+            missing = "is not there" if error.name == place else f"cannot be imported: {error}"
+            raise SettingsError(
+                f"{self._named}: module {place} {missing}; modules are looked for among those installed and in "
+                f"{_listed(python_path)}"
+            ) from None
+        except BaseException as error:  # whatever the user's module does
+            if isinstance(error, KeyboardInterrupt | MemoryError):
+                raise
+            raise SettingsError(f"{self._named} cannot be imported: {told(error)}") from error
+        found = getattr(module, name or default, None)
+        if not callable(found):
+            names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+            hint = did_you_mean(name or default, names)
+            raise SettingsError(f"{self._named}: {place} has no function {name or default}{hint}")
+        self.function: Callable[..., Any] = found
+        try:
+            self._parameters = dict(inspect.signature(found).parameters)
+        except (TypeError, ValueError):
+            raise SettingsError(f"{self._named}: its parameters cannot be told; write a plain function") from None
+
+    def __str__(self) -> str:
+        return self._named
+
+    @property
+    def takes(self) -> set[str] | None:
+        """The names of its parameters; None if it takes any."""
+        if any(one.kind is one.VAR_KEYWORD for one in self._parameters.values()):
+            return None
+        return {name for name, one in self._parameters.items() if one.kind is not one.VAR_POSITIONAL}
+
+    def bound(self, values: Mapping[str, Any], **offered: Any) -> dict[str, Any]:
+        """Its arguments by name. Raises `SettingsError` for one that is missing or of the wrong type."""
+        takes = self.takes
+        arguments = {name: value for name, value in offered.items() if name in self._parameters}
+        arguments |= {name: value for name, value in values.items() if takes is None or name in takes}
+        hints = _hints(self.function)
+        for name, parameter in self._parameters.items():
+            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+                continue
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise SettingsError(f"{self._named}: arguments are given by name; {name} is positional only")
+            if name in values:
+                wanted = hints.get(name)
+                if not _fits(values[name], wanted):
+                    raise SettingsError(f"model.{name} = {shown(values[name])}: must be {_PLAIN[wanted]}")
+            elif name not in offered and parameter.default is parameter.empty:
+                raise SettingsError(
+                    f"{self._named} needs {name}; give it: --set model.{name}=…, or {name} = … under [model]"
+                )
+        return arguments
+
+    def call(self, values: Mapping[str, Any], **offered: Any) -> Any:
+        """What it gives. What it raises becomes a `SettingsError` that says where."""
+        arguments = self.bound(values, **offered)
+        try:
+            return self.function(**arguments)
+        except SettingsError:
+            raise
+        except Exception as error:
+            if isinstance(error, MemoryError | torch.OutOfMemoryError):
+                raise
+            raise SettingsError(f"{self._named} raises {told(error)}") from error
+
+
+def _check_all_are_taken(values: Mapping[str, Any], functions: Mapping[str, _Function]) -> None:
+    """Raise `SettingsError` for a value of `[model]` that no function asks for."""
+    takes = [function.takes for function in functions.values()]
+    if any(one is None for one in takes):
+        return
+    known = {name for one in takes if one is not None for name in one}
+    for name in values:
+        if name in known:
+            continue
+        if not functions:
+            raise SettingsError(
+                f"model.{name}: the table [model] is for a function of your own, and none is named; name it with "
+                "--model-type, or leave the table out"
+            )
+        owners = " or ".join(str(function) for function in functions.values())
+        raise SettingsError(f"model.{name}: no parameter of {owners} has that name{did_you_mean(name, known)}")
+
+
+def _from_file(path: Path) -> types.ModuleType:
+    """The module of a file, imported once. Raises `FileNotFoundError`, and what the module raises."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    for module in list(sys.modules.values()):
+        if getattr(module, "__file__", None) == str(path):
+            return module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
+    # Under its own name, as its neighbours import it, unless another module has that.
+    name = path.stem if path.stem not in sys.modules else f"own_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def told(error: BaseException) -> str:
+    """An exception in words, with the line of the user's own code that it came from."""
+    if isinstance(error, SyntaxError):
+        return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
+    try:
+        words = str(error)
+    except Exception as another:
+        words = f"(it cannot be put in words: {type(another).__name__})"
+    name = type(error).__name__
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    return f"{name}: {words}{where}" if words else f"{name}{where}"
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is the user's, and none of this program, Python or an installed package."""
+    installed = ("site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}")
+    return not file.startswith((_HERE, "<")) and not any(part in Path(file).parts for part in installed)
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except Exception:  # annotations that cannot be looked up bind nobody
+        return {}
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    """Whether a value is of a parameter's type; only plain types are checked."""
+    if wanted not in _PLAIN:
+        return True
+    if wanted is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return type(value) is wanted
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}"
+    return f"a {type(value).__name__}" if value is not None else "None"
+
+
+def _listed(places: Sequence[str]) -> str:
+    return " or ".join(places) if places else "the working directory"

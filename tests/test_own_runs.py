@@ -1,0 +1,229 @@
+"""Models and data of the user's own, as users do it: `forge-tui new`, runs of it, resume, and the model back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import begin, epochs_of, events, forge, processes_of, wait_until, weights
+
+from forge_tui.settings.files import read_settings
+
+NET = """
+from torch import nn
+
+
+def model(inputs, hidden: int = 8, dropout: float = 0.0):
+    return nn.Sequential(
+        nn.Linear(inputs.features, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, inputs.outputs)
+    )
+
+
+def dataset(seed, samples):
+    features = torch.randn(samples, 4, generator=torch.Generator().manual_seed(seed))
+    return features, (features[:, 0] > 0).long()
+
+
+def raises(inputs):
+    raise RuntimeError("no network today")
+
+
+class Fails(nn.Linear):
+    def forward(self, x):
+        if self.training and len(x) == 7:
+            raise RuntimeError("seven are too many")
+        return super().forward(x)
+
+
+def fails(inputs):
+    return Fails(inputs.features, inputs.outputs)
+
+
+class Locked(nn.Linear):
+    def __init__(self, *sizes):
+        super().__init__(*sizes)
+        import threading
+        self.lock = threading.Lock()
+
+
+def locked(inputs):
+    return Locked(inputs.features, inputs.outputs)
+"""
+QUICK = ("--no-ui", "--dataset", "net.py", "--policy", "dedicated", "--threads", "1", "--set", "data.samples=100")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "net.py").write_text(NET, encoding="utf-8")
+    return tmp_path
+
+
+def test_the_starting_point_trains_as_it_is_written(tmp_path: Path) -> None:
+    said = forge("new", "digits", cwd=tmp_path).stdout
+    assert "forge-tui --settings digits/settings.toml" in said
+    checked = forge("--settings", "digits/settings.toml", "--check", cwd=tmp_path).stdout
+    assert "Everything is in order: 3 network.py models of 7,690 parameters, 1,800 training" in checked.replace(
+        f"{tmp_path}/digits/", ""
+    )
+    run = ("--settings", "digits/settings.toml", "--no-ui", "--json", "--policy", "dedicated", "--output", "run")
+    lines = events(forge(*run, "--threads", "1", cwd=tmp_path).stdout)
+    done = [line for line in lines if line["event"] == "model_completed"]
+    assert len(done) == 3
+    assert all(line["validation_accuracy"] > 0.9 for line in done)
+    assert [line["path"].rsplit("/", 1)[1] for line in sorted(done, key=lambda line: line["index"])] == [
+        "cognate_network_1", "cognate_network_2", "cognate_network_3",
+    ]  # fmt: skip
+
+
+def test_new_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "network.py").write_text("mine", encoding="utf-8")
+    said = forge("new", "mine", cwd=tmp_path, status=2).stderr
+    assert "mine/network.py is there already; give another name" in said
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["network.py"]
+
+
+def test_the_model_comes_back_from_anywhere(place: Path) -> None:
+    forge(*QUICK, "--model-type", "net.py", "--set", "model.hidden=5", "--models", "1", "--epochs", "2",
+          "--output", "run", cwd=place)  # fmt: skip
+    code = "import sys, forge_tui; print(forge_tui.load_model(sys.argv[1]))"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, str(place / "run" / "cognate_net_1")], cwd="/", capture_output=True, text=True,
+        check=True,
+    ).stdout  # fmt: skip
+    assert "out_features=5" in shown
+    record = json.loads((place / "run" / "cognate_net_1.json").read_bytes())
+    assert record["settings"]["model"] == {"hidden": 5}
+    assert record["config"]["model_type"] == str(place / "net.py")
+    assert read_settings(place / "run" / "settings.toml").model == {"hidden": 5}
+
+
+def test_a_killed_run_with_dropout_resumes_to_the_same_bytes(place: Path) -> None:
+    """From another directory: the code is found where it was."""
+    run = (
+        *QUICK,
+        "--model-type",
+        "net.py",
+        "--models",
+        "2",
+        "--set",
+        "model.dropout=0.5",
+        "--checkpoint-interval",
+        "5",
+    )
+    forge(*run, "--epochs", "60", "--output", "whole", cwd=place)
+    process = begin(*run, "--epochs", "60", "--output", "killed", cwd=place)
+    try:
+        wait_until(lambda: epochs_of(place / "killed") >= 8, "some epochs")
+        for runner in processes_of(place / "killed", "runner"):
+            runner.kill()
+    finally:
+        process.kill()
+        process.communicate()
+    wait_until(lambda: not processes_of(place / "killed"), "the end of all its processes")
+    elsewhere = place / "elsewhere"
+    elsewhere.mkdir()
+    forge("resume", "../killed", "--no-ui", cwd=elsewhere)
+    assert weights(place / "killed") == weights(place / "whole")
+
+
+def decisions(output: str, kind: str) -> list[str]:
+    return [line["reason"] for line in events(output) if line["event"] == "decision" and line["kind"] == kind]
+
+
+@pytest.mark.parametrize(
+    ("function", "values", "words"),
+    [
+        ("model", ("--set", "model.dropout=0.5"), "it draws random numbers while it trains, as dropout does"),
+        ("locked", (), "TypeError: cannot pickle '_thread.lock' object"),
+    ],
+)
+def test_what_cannot_be_trained_together_is_trained_alone(
+    place: Path, function: str, values: tuple[str, ...], words: str
+) -> None:
+    run = (*QUICK, "--json", "--mode", "parallel", "--model-type", f"net.py:{function}", *values, "--epochs", "2")
+    said = forge(*run, "--models", "2", "--output", "run", cwd=place).stdout
+    (reason,) = decisions(said, "group")
+    assert reason == f"1 model a worker: such models cannot be trained together ({words})"
+    asked = forge(*run, "--models", "2", "--fuse", "2", "--output", "other", cwd=place, status=2).stderr
+    assert f"--fuse 2: such models cannot be trained together ({words}); use --fuse 1" in asked
+
+
+def test_models_of_ones_own_train_together(place: Path) -> None:
+    run = (*QUICK, "--json", "--mode", "parallel", "--model-type", "net.py", "--epochs", "3", "--models", "3")
+    alone = forge(*run, "--fuse", "1", "--output", "alone", cwd=place).stdout
+    together = forge(*run, "--fuse", "3", "--output", "together", cwd=place).stdout
+
+    def losses(output: str) -> dict[tuple[str, int], Any]:
+        ended = [line for line in events(output) if line["event"] == "epoch_finished"]
+        return {(line["model"], line["epoch"]): line["loss"] for line in ended}
+
+    assert losses(together) == pytest.approx(losses(alone), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--model-type", "net.py:raises"), "raises RuntimeError: no network today ({place}/net.py, line 19)"),
+        (("--model-type", "net.py:nothing"), "has no function nothing"),
+        (("--model-type", "other.py"), "--model-type other.py: there is no such file in {place}"),
+        (("--model-type", "net.py", "--set", "model.hidden=x"), 'model.hidden = "x": must be a whole number'),
+        (("--set", "model.hidden=4"), "model.hidden: no parameter of --dataset {place}/net.py has that name"),
+        (("--model-type", "net.py", "--set", "model.a-b=1"), "unknown key model.a-b"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_told_before_anything_is_made(place: Path, arguments: tuple[str, ...], words: str) -> None:
+    said = forge(*QUICK, *arguments, "--models", "1", "--output", "run", cwd=place, status=2).stderr
+    assert words.format(place=place) in said
+    assert not (place / "run").exists()
+
+
+def test_code_that_raises_while_it_trains_fails_its_models_with_the_place(place: Path) -> None:
+    """The data is split 90 : 10, and a batch of 83 leaves one of 7."""
+    run = (*QUICK, "--json", "--model-type", "net.py:fails", "--models", "1", "--batch-size", "83", "--epochs", "2")
+    said = forge(*run, "--max-retries", "0", "--output", "run", cwd=place, status=1).stdout
+    (failed,) = [line for line in events(said) if line["event"] == "model_failed"]
+    assert (failed["kind"], failed["message"]) == ("exception", "RuntimeError: seven are too many")
+    assert 'net.py", line 25' in failed["traceback"]
+
+
+def test_a_run_of_anothers_is_not_imported(place: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: a file of another user")
+    from forge_tui import load_model
+    from forge_tui.errors import RunDirectoryError
+
+    forge(*QUICK, "--model-type", "net.py", "--models", "1", "--epochs", "1", "--output", "run", cwd=place)
+    os.chown(place / "run" / "cognate_net_1.json", 12_345, 12_345)
+    with pytest.raises(RunDirectoryError, match="belongs to another user and names code to import"):
+        load_model(place / "run" / "cognate_net_1")
+
+
+def test_viewing_imports_none_of_it(place: Path) -> None:
+    forge(*QUICK, "--model-type", "net.py", "--models", "1", "--epochs", "1", "--output", "run", cwd=place)
+    (place / "net.py").write_text("raise SystemExit('imported')", encoding="utf-8")
+    for command in ("status", "report"):
+        assert "cognate_net_1" in forge(command, "run", cwd=place).stdout
+    assert "net.py" in forge("config", "--settings", "run/settings.toml", cwd=place).stdout
+
+
+def test_settings_by_variable_and_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "own.toml").write_text('[training]\nmodel_type = "net.py"\n[model]\nhidden = 3\n', encoding="utf-8")
+    monkeypatch.setenv("FORGE_TUI_MODEL__DROPOUT", "0.25")
+    rows = forge("config", "--settings", "own.toml", cwd=place).stdout
+    assert [line.split()[:2] for line in rows.splitlines() if line.startswith("model.")] == [
+        ["model.hidden", "3"], ["model.dropout", "0.25"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["wide = {a = 1}", "wide = 1979-05-27", "wide = inf"])
+def test_values_that_no_function_gets(place: Path, line: str) -> None:
+    (place / "own.toml").write_text(f"[model]\n{line}\n", encoding="utf-8")
+    said = forge("config", "--settings", "own.toml", cwd=place, status=2).stderr
+    assert "own.toml, line 2: model.wide = " in said
+    assert "must be text, a finite number, true or false, or a list of them" in said
