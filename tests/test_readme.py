@@ -42,4 +42,6 @@ def test_the_quick_start_has_exactly_two_commands() -> None:
 
 def test_the_example_of_ones_own_code_is_the_starting_point() -> None:
     (shown,) = re.findall(r"<!-- network.py[^\n]*-->\n```python\n(.*?)```\n", README, re.DOTALL)
-    assert shown == (Path(forge_tui.cli.__file__).parents[1] / "starting_point" / "network.py").read_text(encoding="utf-8")
+    assert shown == (Path(forge_tui.cli.__file__).parents[1] / "starting_point" / "network.py").read_text(
+        encoding="utf-8"
+    )

@@ -111,6 +111,14 @@ class TrainingConfig:
         Literal["auto"] | Annotated[str, Rule(own_code=True)],
         Rule(description="what is minimised: cross entropy or mean squared error as the data wants it, or your own"),
     ] = field(default="auto", kw_only=True)
+    precision: Annotated[
+        Literal["float32", "bfloat16"],
+        Rule(description="of products and convolutions; with bfloat16 weights and sums stay float32 (mixed precision)"),
+    ] = field(default="float32", kw_only=True)
+    compile: Annotated[
+        bool,
+        Rule(description="torch.compile the model: half a minute first, then some are faster; needs a C++ compiler"),
+    ] = field(default=False, kw_only=True)
 
 
 @checked

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state
+from forge_tui.training.acceleration import compiled
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.losses import Validation, stacked_losses, validate_stacked
@@ -41,6 +42,7 @@ class GroupState(TrainingState):
             # Nothing draws random numbers later, so what a model alone would have is its state after its making.
             self._random.append(random_state.capture(device))
         self._stack = Stack([network.body for network in networks])
+        self._forward = compiled(self._stack.body) if training.compile else self._stack.body
         rates = [Rates(training.learning_rate, training.weight_decay)] * len(seeds)
         super().__init__(networks[0], self._stack.parameters, training, rates, dataset.train_samples)
         self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
@@ -53,8 +55,9 @@ class GroupState(TrainingState):
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the models' mean losses: no weight is in two of them, so each has the gradient of its own."""
-        out = self._stack.body(inputs)
-        losses = stacked_losses(data.task, out, targets, self.training.label_smoothing, self._own.loss)
+        with self.autocast:
+            out = self._forward(inputs)
+            losses = stacked_losses(data.task, out, targets, self.training.label_smoothing, self._own.loss)
         self.loss_sum.add_(losses.detach(), alpha=inputs.shape[1])
         return self._accumulated(losses.sum(), inputs.shape[1])
 
@@ -95,6 +98,7 @@ class GroupState(TrainingState):
         progress = [self.progress[number] for number in kept]
         before = (self.epoch, self.step, self.step_in_epoch, self.epoch_seconds, self.seconds)
         self._stack = self._stack.without(model)
+        self._forward = compiled(self._stack.body) if self.training.compile else self._stack.body
         self._random = [self._random[number] for number in kept]
         super().__init__(self.network, self._stack.parameters, self.training, rates, self._samples)
         self.progress = progress

@@ -6,7 +6,7 @@ import copy
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import torch
 from forge_tui.errors import SettingsError
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training import checkpoint
+from forge_tui.training.acceleration import check_compiler
 from forge_tui.training.checkpoint_writer import copied, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
@@ -92,6 +93,8 @@ class Probe:
         torch.set_flush_denormal(True)
         self._seed, self._device = job.seed, torch.device(job.device)
         self._settings = from_plain(job.settings)
+        if self._settings.training.compile:
+            check_compiler(self._device)
         self._own = load_own_code(self._settings)
         self._dataset = load_dataset(self._settings, Path(job.working_directory), self._own.dataset)
         self._held, self._peak = meter.now(), meter.peak()
@@ -202,7 +205,9 @@ class _Candidate:
     ) -> None:
         self.models, self.threads, self.best, self.state_seconds = models, threads, 0.0, 0.0
         self._seeds = [seed + number for number in range(models)]
-        self._build = partial(_state, settings, dataset, self._seeds, device, own)
+        # Compiling takes many times as long as measuring, and the ways compare alike without.
+        plain = replace(settings, training=replace(settings.training, compile=False))
+        self._build = partial(_state, plain, dataset, self._seeds, device, own)
         self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
         self._kept: tuple[TrainingState, PlacedData] | None = None
 

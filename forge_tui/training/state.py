@@ -16,6 +16,7 @@ from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state
+from forge_tui.training.acceleration import autocast, compiled
 from forge_tui.training.averaging import MovingAverage
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.clipping import clip
@@ -80,6 +81,7 @@ class TrainingState(ABC):
         self.optimizer = make_optimizer(parameters, training, rates)
         self.filter = make_filter(parameters, training)
         self.average = MovingAverage(parameters, training.weights_average)
+        self.autocast = autocast(training.precision, self.parameters[0].device)
         self.progress = [Progress() for _ in rates]
         self.epoch = 0
         self.step = 0
@@ -102,7 +104,7 @@ class TrainingState(ABC):
 
     def validate(self, data: PlacedData) -> list[Validation]:
         """Measure every model on the validation part, with its averaged weights where there are such."""
-        with self.average.in_use():
+        with self.average.in_use(), self.autocast:
             return self._validate(data)
 
     @abstractmethod
@@ -256,6 +258,7 @@ class SingleState(TrainingState):
         self._own = own
         self._loss = own.loss or loss_of(dataset.task, training.label_smoothing)
         self._body = network.body
+        self._forward = compiled(network.body) if training.compile else network.body
 
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs (N, …) and targets (N, …)."""
@@ -263,7 +266,8 @@ class SingleState(TrainingState):
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
         """The mean loss of the batch, or its part in the mean of those it is accumulated with."""
-        loss = self._loss(self._body(inputs), targets)
+        with self.autocast:
+            loss = self._loss(self._forward(inputs), targets)
         # Summed on the device: reading a number back in every step would wait for the device each time.
         self.loss_sum.add_(loss.detach(), alpha=len(inputs))
         return self._accumulated(loss, len(inputs))
