@@ -13,7 +13,7 @@ from typing import IO, Any, Literal
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.progress.events import finite
 from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.ranking import LARGEST_IS_BEST
+from forge_tui.progress.ranking import largest_is_best
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.progress.spread import Spread, spread
 from forge_tui.runs.layout import RunDirectory
@@ -43,6 +43,7 @@ class Finals:
     validation_loss: Spread | None
     validation_accuracy: Spread | None
     validation_perplexity: Spread | None
+    validation_metric: Spread | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +151,7 @@ def finals(snapshot: Snapshot) -> Finals:
         validation_loss=spread(model.validation_loss for model in counted),
         validation_accuracy=spread(model.validation_accuracy for model in counted),
         validation_perplexity=spread(model.validation_perplexity for model in counted),
+        validation_metric=spread(model.validation_metric for model in counted),
     )
 
 
@@ -205,11 +207,12 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
         ("val. loss", "validation_loss"),
         ("accuracy", "validation_accuracy"),
         ("perplexity", "validation_perplexity"),
+        ("own metric", "validation_metric"),
     ):
         spreads = [None if run.finals is None else getattr(run.finals, name) for run in runs]
         if not any(spreads):
             continue
-        rows.append((f"{label} best", *(_best(each, name in LARGEST_IS_BEST) for each in spreads)))
+        rows.append((f"{label} best", *(_best(each, name, run) for each, run in zip(spreads, runs, strict=True))))
         rows.append((f"{label} mean", *(_mean(each) for each in spreads)))
     rows.append(("took", *(duration(run.snapshot.elapsed_seconds) if run.snapshot else UNKNOWN for run in runs)))
     rows.append(("workers", *(_workers(run) for run in runs)))
@@ -234,8 +237,11 @@ def _models(run: ComparedRun) -> str:
     return f"{run.snapshot.completed}/{len(run.snapshot.models)} done{failed}"
 
 
-def _best(of: Spread | None, largest: bool) -> str:
-    return UNKNOWN if of is None else number(of.largest if largest else of.least)
+def _best(of: Spread | None, figure: str, run: ComparedRun) -> str:
+    if of is None:
+        return UNKNOWN
+    model = run.snapshot.models[0] if run.snapshot is not None else None
+    return number(of.largest if largest_is_best(figure, model) else of.least)
 
 
 def _mean(of: Spread | None) -> str:

@@ -26,7 +26,7 @@ FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
 _ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
 EPOCH_FIGURES = (
     "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
-    "steps_per_second",
+    "steps_per_second", "validation_metric",
 )  # fmt: skip
 """The fields of an epoch that are measured."""
 _EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", *EPOCH_FIGURES)

@@ -169,13 +169,13 @@ def _request(
 
 def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
     """Say where functions of the user's own are, so that a resume and `load_model` find them from anywhere."""
-    from forge_tui.settings.own_names import found_beside
+    from forge_tui.settings.own_names import OWN, found_beside
 
     places = [Path(place).expanduser().absolute() for place in plain["run"]["python_path"]]
     places += [Path.cwd()] if Path.cwd() not in places else []
     plain["run"]["python_path"] = [str(place) for place in places]
     training = plain["training"]
-    for name in ("model_type", "loss", "dataset"):
+    for name in OWN:
         training[name] = found_beside(training[name], places)
 
 

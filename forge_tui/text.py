@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forge_tui.settings.own_names import function_name
+
 if TYPE_CHECKING:
     from forge_tui.progress.snapshot import ModelState
 
@@ -59,12 +61,19 @@ def memory(size: float | None) -> str:
 
 
 def metric_text(model: ModelState) -> str:
-    """A model's validation metric in words, empty where it has none."""
+    """A model's validation metric in words, empty where it has none; one of the user's own by its name."""
+    if model.validation_metric is not None:
+        return f"{metric_name(model)} {number(model.validation_metric)}"
     if model.validation_accuracy is not None:
         return f"accuracy {model.validation_accuracy:.4f}"
     if model.validation_perplexity is not None:
         return f"perplexity {number(model.validation_perplexity)}"
     return ""
+
+
+def metric_name(model: ModelState) -> str:
+    """What the user's own metric is called: as the function that measures it."""
+    return printable(function_name(str(model.config.get("metric", "metric"))))
 
 
 def printable(text: str) -> str:

@@ -29,6 +29,10 @@ def dataset(seed, samples):
     return features, (features[:, 0] > 0).long()
 
 
+def metric(outputs, targets):
+    return (outputs.argmax(dim=1) != targets).float().mean()
+
+
 def raises(inputs):
     raise RuntimeError("no network today")
 
@@ -132,6 +136,18 @@ def test_a_killed_run_with_dropout_resumes_to_the_same_bytes(place: Path) -> Non
     assert weights(place / "killed") == weights(place / "whole")
 
 
+def test_a_metric_of_ones_own_is_measured_shown_and_decides(place: Path) -> None:
+    run = (*QUICK, "--json", "--model-type", "net.py", "--metric", "net.py", "--metric-goal", "least", "--models", "2")
+    lines = events(forge(*run, "--epochs", "3", "--output", "run", cwd=place).stdout)
+    ended = [line for line in lines if line["event"] == "epoch_finished"]
+    assert all(line["validation_metric"] == pytest.approx(1.0 - line["validation_accuracy"]) for line in ended)
+    finals = {line["model"]: line["validation_metric"] for line in lines if line["event"] == "model_completed"}
+    told = json.loads(forge("best", "run", "--json", cwd=place).stdout)
+    assert (told["metric"], told["best_is"], told["value"]) == ("validation_metric", "least", min(finals.values()))
+    assert "metric 0." in forge("status", "run", cwd=place).stdout
+    assert ",validation_metric" in forge("report", "run", "--format", "csv", cwd=place).stdout.splitlines()[0]
+
+
 def decisions(output: str, kind: str) -> list[str]:
     return [line["reason"] for line in events(output) if line["event"] == "decision" and line["kind"] == kind]
 
@@ -169,7 +185,7 @@ def test_models_of_ones_own_train_together(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--model-type", "net.py:raises"), "raises RuntimeError: no network today ({place}/net.py, line 19)"),
+        (("--model-type", "net.py:raises"), "raises RuntimeError: no network today ({place}/net.py, line 23)"),
         (("--model-type", "net.py:nothing"), "has no function nothing"),
         (("--model-type", "other.py"), "--model-type other.py: there is no such file in {place}"),
         (("--model-type", "net.py", "--set", "model.hidden=x"), 'model.hidden = "x": must be a whole number'),
@@ -189,7 +205,7 @@ def test_code_that_raises_while_it_trains_fails_its_models_with_the_place(place:
     said = forge(*run, "--max-retries", "0", "--output", "run", cwd=place, status=1).stdout
     (failed,) = [line for line in events(said) if line["event"] == "model_failed"]
     assert (failed["kind"], failed["message"]) == ("exception", "RuntimeError: seven are too many")
-    assert 'net.py", line 25' in failed["traceback"]
+    assert 'net.py", line 29' in failed["traceback"]
 
 
 def test_a_run_of_anothers_is_not_imported(place: Path) -> None:

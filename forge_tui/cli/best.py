@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str, Any]:
-    from forge_tui.progress.ranking import LARGEST_IS_BEST
+    from forge_tui.progress.ranking import largest_is_best
 
     return {
         "run": directory.id,
@@ -50,7 +50,7 @@ def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str
         "path": str(directory.stem(best.model.name)),
         "metric": best.figure,
         "value": best.value,
-        "best_is": "largest" if best.figure in LARGEST_IS_BEST else "least",
+        "best_is": "largest" if largest_is_best(best.figure, best.model) else "least",
         "completed": snapshot.completed,
         "models": len(snapshot.models),
         "model": best.model.to_record(),

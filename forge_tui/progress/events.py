@@ -91,6 +91,7 @@ class EpochFinished(ModelEvent):
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     validation_perplexity: float | None = None
+    validation_metric: float | None = None
     learning_rate: float | None = None
     seconds: float | None = None
     steps_per_second: float | None = None
@@ -115,6 +116,7 @@ class ModelCompleted(ModelEvent):
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     validation_perplexity: float | None = None
+    validation_metric: float | None = None
     seconds: float | None = None
     exact: bool = True
 

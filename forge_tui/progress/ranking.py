@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
 
-LARGEST_IS_BEST = frozenset({"validation_accuracy"})
-"""Of all other figures of a model the least is the best."""
+_FIGURES = ("validation_metric", "validation_accuracy", "validation_perplexity", "validation_loss", "loss")
 
-_FIGURES = ("validation_accuracy", "validation_perplexity", "validation_loss", "loss")
+
+def largest_is_best(figure: str, model: ModelState | None) -> bool:
+    """Whether of this figure of such models the largest value is the best; of all others the least is."""
+    if figure == "validation_metric":
+        return model is None or model.config.get("metric_goal") != "least"
+    return figure == "validation_accuracy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,8 +31,9 @@ class Best:
 def best_model(models: Iterable[ModelState]) -> Best | None:
     """The best of those that are completed, or None where none is.
 
-    What decides is the first figure that any of them has: accuracy, perplexity, validation loss, loss. Between equal
-    ones the next of these decides, then the lower index. A number that is unknown, NaN or infinite is worse than any.
+    What decides is the first figure that any of them has: a metric of the user's own, accuracy, perplexity, validation
+    loss, loss. Between equal ones the next of these decides, then the lower index. A number that is unknown, NaN or
+    infinite is worse than any.
     """
     completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
     for place, figure in enumerate(_FIGURES):
@@ -43,4 +48,4 @@ def _badness(model: ModelState, figure: str) -> float:
     value: float | None = getattr(model, figure)
     if value is None or not math.isfinite(value):
         return math.inf
-    return -value if figure in LARGEST_IS_BEST else value
+    return -value if largest_is_best(figure, model) else value

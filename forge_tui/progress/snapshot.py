@@ -52,6 +52,7 @@ class ModelState:
     validation_loss: float | None = None
     validation_accuracy: float | None = None
     validation_perplexity: float | None = None
+    validation_metric: float | None = None
     diverged: bool = False
     learning_rate: float | None = None
     learning_rate_factor: float = 1.0
@@ -242,6 +243,7 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
                 validation_loss=event.validation_loss,
                 validation_accuracy=event.validation_accuracy,
                 validation_perplexity=event.validation_perplexity,
+                validation_metric=event.validation_metric,
                 diverged=diverged,
                 learning_rate=event.learning_rate,
                 steps_per_second=event.steps_per_second,

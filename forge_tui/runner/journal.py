@@ -130,6 +130,7 @@ class Journal:
                 "validation_loss": model.validation_loss,
                 "validation_accuracy": model.validation_accuracy,
                 "validation_perplexity": model.validation_perplexity,
+                "validation_metric": model.validation_metric,
                 "attempts": model.attempt,
                 "error": model.error.message if model.error else None,
             }

@@ -34,6 +34,7 @@ class Source:
         self._file = self.path
         self._immutable = False
         self._checked = False
+        self.version = schema.VERSION
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._check_file()
 
@@ -125,8 +126,9 @@ class Source:
                 "update forge-tui"
             )
         kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')"))
-        if version != schema.VERSION or any(kinds.get(name.encode()) != b"table" for name in schema.TABLE_NAMES):
+        if version not in schema.KNOWN or any(kinds.get(name.encode()) != b"table" for name in schema.TABLE_NAMES):
             raise RunDirectoryError(f"{self.path} is damaged: tables are missing; restore a copy")
+        self.version = version
         self._checked = True
 
     def in_words(self, error: sqlite3.Error) -> RunDirectoryError:

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
 
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
-_EPOCH_SELECT = f"SELECT {', '.join(schema.EPOCH_COLUMNS)} FROM epochs"
 _EPOCH, _LOSS, _VALIDATION = (schema.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
 _Value = TypeVar("_Value")
@@ -81,6 +80,10 @@ class RunReader:
     def path(self) -> Path:
         """The database."""
         return self._source.path
+
+    @property
+    def _epoch_select(self) -> str:
+        return schema.epoch_select(self._source.version)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -225,7 +228,7 @@ class RunReader:
                     found.append(schema.from_json(record))
             except _ROW_ERRORS:
                 self._damage.bad_row("events", seq)
-        for row in connection.execute(f"{_EPOCH_SELECT} WHERE seq > ? AND seq <= ?", span):
+        for row in connection.execute(f"{self._epoch_select} WHERE seq > ? AND seq <= ?", span):
             present.add(row[0])
             self._is_good_epoch(row)
         self._damage.missing_seqs(after, end, present)
@@ -272,7 +275,7 @@ class RunReader:
                 good[seq] = schema.from_json(record)
             except _ROW_ERRORS:
                 self._damage.bad_row("events", seq)
-        for row in connection.execute(f"{_EPOCH_SELECT} WHERE seq > ? AND seq <= ?", span):
+        for row in connection.execute(f"{self._epoch_select} WHERE seq > ? AND seq <= ?", span):
             present.add(row[0])
             event = self._epoch(row)
             if event is not None:
@@ -300,7 +303,7 @@ class RunReader:
 
         def read(connection: sqlite3.Connection) -> list[EpochFinished]:
             found: list[EpochFinished] = []
-            for row in connection.execute(f"{_EPOCH_SELECT} WHERE model_index = ? ORDER BY seq", (index,)):
+            for row in connection.execute(f"{self._epoch_select} WHERE model_index = ? ORDER BY seq", (index,)):
                 event = self._epoch(row)
                 if event is None:
                     continue
@@ -349,7 +352,8 @@ class RunReader:
 
         def read(connection: sqlite3.Connection) -> Losses:
             rows = connection.execute(
-                f"{_EPOCH_SELECT} WHERE model_index = ? AND seq > ? ORDER BY seq LIMIT ?", (index, since_seq, limit)
+                f"{self._epoch_select} WHERE model_index = ? AND seq > ? ORDER BY seq LIMIT ?",
+                (index, since_seq, limit),
             ).fetchall()
             found = tuple((row[_EPOCH], row[_LOSS], row[_VALIDATION]) for row in rows if self._is_good_epoch(row))
             return Losses(found, rows[-1][0] if rows else since_seq, len(rows) == limit)
@@ -359,7 +363,9 @@ class RunReader:
     def _check_epochs(self, connection: sqlite3.Connection, index: int) -> None:
         """Verify the rows of a model that came since the last time, so that SQL may count on the others."""
         checked = self._checked.get(index, 0)
-        cursor = connection.execute(f"{_EPOCH_SELECT} WHERE model_index = ? AND seq > ? ORDER BY seq", (index, checked))
+        cursor = connection.execute(
+            f"{self._epoch_select} WHERE model_index = ? AND seq > ? ORDER BY seq", (index, checked)
+        )
         while rows := cursor.fetchmany(_PAGE):
             for row in rows:
                 if not self._is_good_epoch(row):

@@ -15,7 +15,8 @@ from zlib import crc32
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
 
-VERSION = 1
+VERSION = 2
+KNOWN = (1, 2)
 # "frun": told apart from any other SQLite database.
 APPLICATION_ID = 0x6672756E
 
@@ -34,7 +35,7 @@ CREATE TABLE epochs (
     model_index INTEGER NOT NULL, attempt INTEGER NOT NULL, epoch INTEGER NOT NULL, epochs INTEGER NOT NULL,
     step INTEGER NOT NULL, diverged INTEGER NOT NULL, time REAL NOT NULL,
     loss REAL, best_loss REAL, validation_loss REAL, validation_accuracy REAL, validation_perplexity REAL,
-    learning_rate REAL, seconds REAL, steps_per_second REAL, eta_seconds REAL,
+    learning_rate REAL, seconds REAL, steps_per_second REAL, eta_seconds REAL, validation_metric REAL,
     model TEXT NOT NULL, crc INTEGER NOT NULL
 );
 CREATE INDEX epochs_by_model ON epochs (model_index, seq);
@@ -45,19 +46,29 @@ TABLE_NAMES = ("run", "models", "epochs", "events", "resources")
 
 EPOCH_NUMBERS = (
     "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
-    "steps_per_second", "eta_seconds",
+    "steps_per_second", "eta_seconds", "validation_metric",
 )  # fmt: skip
 EPOCH_COLUMNS = (
     "seq", "model_index", "attempt", "epoch", "epochs", "step", "diverged", "time", *EPOCH_NUMBERS, "model", "crc",
 )  # fmt: skip
 
+ADDED_IN_2 = "validation_metric"
+"""What format 1 lacks of the numbers of `epochs`; its checksums are those of rows without it."""
+
 _NUMBERS = len(EPOCH_NUMBERS)
-_EPOCH = struct.Struct(f"<7q{1 + _NUMBERS}d")
+_EPOCH = struct.Struct(f"<7q{_NUMBERS}d")
+_METRIC = struct.Struct("<d")
 _RUN = struct.Struct("<qqdq")
 _TWO = struct.Struct("<qq")
 _SAMPLE = struct.Struct("<qd")
 _NAN = math.nan
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def epoch_select(version: int) -> str:
+    """The query for all rows of `epochs`, in the order of `EPOCH_COLUMNS`, in a database of a format."""
+    columns = (f"NULL AS {name}" if version == 1 and name == ADDED_IN_2 else name for name in EPOCH_COLUMNS)
+    return f"SELECT {', '.join(columns)} FROM epochs"
 
 
 def to_json(record: dict[str, Any]) -> bytes:
@@ -103,9 +114,13 @@ def resource_crc(seq: int, time: float, record: bytes) -> int:
 
 
 def epoch_crc(row: tuple[Any, ...]) -> int:
-    """The checksum of a row of `epochs`, given without its `crc`; `model` as bytes. NULL counts as NaN."""
-    numbers = [_NAN if value is None else value for value in row[7:-1]]
-    return crc32(row[-1], crc32(_EPOCH.pack(*row[:7], *numbers)))
+    """The checksum of a row of `epochs`, given without its `crc`; `model` as bytes. NULL counts as NaN.
+
+    A row without a metric of the user's own has the checksum that it has in format 1.
+    """
+    *numbers, metric = (_NAN if value is None else value for value in row[7:-1])
+    crc = crc32(row[-1], crc32(_EPOCH.pack(*row[:7], *numbers)))
+    return crc if row[-2] is None else crc32(_METRIC.pack(metric), crc)
 
 
 def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:
@@ -117,7 +132,7 @@ def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:
     numbers: list[float | None] = []
     for value in (
         event.loss, event.best_loss, event.validation_loss, event.validation_accuracy, event.validation_perplexity,
-        event.learning_rate, event.seconds, event.steps_per_second, event.eta_seconds,
+        event.learning_rate, event.seconds, event.steps_per_second, event.eta_seconds, event.validation_metric,
     ):  # fmt: skip
         if value is not None:
             value = float(value) + 0.0  # SQLite keeps -0.0 as 0.0: so must the checksum

@@ -120,8 +120,10 @@ class RunStore:
                         f"{schema.VERSION}); update forge-tui"
                     )
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if version != schema.VERSION or verdict != "ok":
+                if version not in schema.KNOWN or verdict != "ok":
                     raise RunDirectoryError(f"{path} is damaged ({verdict}); start the run anew with --overwrite")
+                if version == 1:
+                    _bring_up_to_date(connection)
                 try:
                     _set_journal(connection, path)
                 except sqlite3.OperationalError as error:
@@ -288,6 +290,14 @@ class RunStore:
         if self._connection is None:
             self._connection = _connect(self.path)
             _set_journal(self._connection, self.path)
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    """Make a database of format 1 one of format 2: at once, or not at all. Its rows keep their checksums."""
+    connection.executescript(
+        f"BEGIN IMMEDIATE; ALTER TABLE epochs ADD COLUMN {schema.ADDED_IN_2} REAL; "
+        f"PRAGMA user_version={schema.VERSION}; COMMIT;"
+    )
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-OWN = ("model_type", "dataset", "loss")
+OWN = ("model_type", "dataset", "loss", "metric")
 """The fields of `TrainingConfig` that may name one."""
 OWN_CODE = "module:function or file.py:function"
 _OWN_CODE = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.*\.py)(?::(?P<function>[A-Za-z_]\w*))?", re.DOTALL)
@@ -34,6 +34,12 @@ def free_value_problem(value: Any) -> str | None:
     if isinstance(value, list | tuple):
         return next((problem for item in value if (problem := free_value_problem(item))), None)
     return "must be text, a finite number, true or false, or a list of them"
+
+
+def function_name(text: str) -> str:
+    """What to call a function that is named so, in a table for instance: its own name."""
+    named = named_function(text)
+    return text if named is None else named[1] or named[0].rpartition("/")[2].removesuffix(".py")
 
 
 def own_functions(training: Any) -> dict[str, str]:

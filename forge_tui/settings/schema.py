@@ -111,6 +111,13 @@ class TrainingConfig:
         Literal["auto"] | Annotated[str, Rule(own_code=True)],
         Rule(description="what is minimised: cross entropy or mean squared error as the data wants it, or your own"),
     ] = field(default="auto", kw_only=True)
+    metric: Annotated[
+        Literal["auto"] | Annotated[str, Rule(own_code=True)],
+        Rule(description="what is measured on the validation part: accuracy or perplexity, or your own beside them"),
+    ] = field(default="auto", kw_only=True)
+    metric_goal: Annotated[
+        Literal["largest", "least"], Rule(description="which value of your own metric is the best")
+    ] = field(default="largest", kw_only=True)
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Rule(description="of products and convolutions; with bfloat16 weights and sums stay float32 (mixed precision)"),

@@ -65,8 +65,10 @@ class GroupState(TrainingState):
         """Each model's metrics."""
         if data.validation is None:
             return [Validation() for _ in self.progress]
-        models = len(self.progress)
-        return validate_stacked(self._stack.body, data.task, *data.validation, models=models, loss=self._own.loss)
+        models, own = len(self.progress), self._own
+        return validate_stacked(
+            self._stack.body, data.task, *data.validation, models=models, loss=own.loss, metric=own.metric
+        )
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """A model's parameters and buffers under the names it would have alone."""

@@ -27,6 +27,7 @@ class EpochRecord:
     validation_perplexity: float | None
     learning_rate: float
     seconds: float
+    validation_metric: float | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict, faster than `dataclasses.asdict`: every epoch of every model comes this way."""
@@ -69,9 +70,10 @@ class History(Sequence[EpochRecord]):
 
     @classmethod
     def from_tensor(cls, table: Tensor) -> History:
-        """The history that `to_tensor` wrote."""
+        """The history that `to_tensor` wrote; without the last column where an earlier version did."""
         history = cls()
+        columns = _COLUMNS[: table.shape[1]] if table.shape[1] == len(_COLUMNS) - 1 else _COLUMNS
         for row in table.tolist():
-            values = {name: None if math.isnan(value) else value for name, value in zip(_COLUMNS, row, strict=True)}
+            values = {name: None if math.isnan(value) else value for name, value in zip(columns, row, strict=True)}
             history.append(EpochRecord(**{**values, "epoch": int(row[0]), "step": int(row[1])}))  # type: ignore[arg-type]
         return history

@@ -16,6 +16,7 @@ from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.stored import StoredRows
 
 Loss = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], float]
 
 NAMES = {
     Task.CLASSIFICATION: "cross entropy",
@@ -69,21 +70,35 @@ def stacked_losses(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Validation:
-    """Mean loss over the validation part; accuracy 0–1 for classes, perplexity for tokens, else None."""
+    """Mean loss over the validation part; accuracy 0–1 for classes, perplexity for tokens, else None.
+
+    `metric` is that of the user's own, None where there is none.
+    """
 
     loss: float | None = None
     accuracy: float | None = None
     perplexity: float | None = None
+    metric: float | None = None
 
 
 def validate(
-    body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, loss: Loss | None = None
+    body: nn.Module,
+    task: Task,
+    inputs: Tensor | StoredRows,
+    targets: Tensor,
+    *,
+    loss: Loss | None = None,
+    metric: Metric | None = None,
 ) -> Validation:
-    """Measure `body` on scaled inputs and targets, in large batches; by `loss` instead of the task's. Draws nothing."""
+    """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers.
+
+    `loss` is taken instead of the task's, `metric` measured of all outputs together.
+    """
     loss_function = loss or loss_of(task)
     rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
+    kept: list[Tensor] = []
     was_training = body.training
     body.eval()
     with torch.inference_mode():
@@ -91,10 +106,13 @@ def validate(
             batch, wanted = inputs[start : start + rows], targets[start : start + rows]
             out = body(batch)
             total.add_(loss_function(out, wanted), alpha=len(batch))
+            if metric is not None:
+                kept.append(out)
             if task is Task.CLASSIFICATION:
                 correct += (out.argmax(dim=-1) == wanted).sum()
+        measured = None if metric is None else metric(torch.cat(kept), targets)
     body.train(was_training)
-    return _validation(task, total.item(), int(correct.item()), len(inputs))
+    return _validation(task, total.item(), int(correct.item()), len(inputs), measured)
 
 
 def validate_stacked(
@@ -105,12 +123,14 @@ def validate_stacked(
     *,
     models: int,
     loss: Loss | None = None,
+    metric: Metric | None = None,
 ) -> list[Validation]:
     """As `validate`, of every model of a stack."""
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
     rows = max(1, _rows(inputs, widest) // models)
     total = torch.zeros(models, dtype=torch.float64, device=inputs.device)
     correct = torch.zeros(models, dtype=torch.int64, device=inputs.device)
+    kept: list[Tensor] = []
     was_training = body.training
     body.eval()
     with torch.inference_mode():
@@ -119,19 +139,25 @@ def validate_stacked(
             wanted = wanted.expand(models, *wanted.shape)
             out = body(batch.expand(models, *batch.shape))
             total.add_(stacked_losses(task, out, wanted, own=loss), alpha=len(batch))
+            if metric is not None:
+                kept.append(out)
             if task is Task.CLASSIFICATION:
                 correct += (out.argmax(dim=-1) == wanted).sum(dim=1)
+        measured: list[float | None] = [None] * models
+        if metric is not None:
+            measured = [metric(out, targets) for out in torch.cat(kept, dim=1)]
     body.train(was_training)
-    return [_validation(task, *sums, len(inputs)) for sums in zip(total.tolist(), correct.tolist(), strict=True)]
+    sums = zip(total.tolist(), correct.tolist(), measured, strict=True)
+    return [_validation(task, loss_sum, right, len(inputs), own) for loss_sum, right, own in sums]
 
 
-def _validation(task: Task, loss_sum: float, correct: int, samples: int) -> Validation:
+def _validation(task: Task, loss_sum: float, correct: int, samples: int, metric: float | None) -> Validation:
     loss = loss_sum / samples
     if task is Task.CLASSIFICATION:
-        return Validation(loss=loss, accuracy=correct / samples)
+        return Validation(loss=loss, accuracy=correct / samples, metric=metric)
     if task is Task.NEXT_TOKEN:
-        return Validation(loss=loss, perplexity=math.exp(loss) if loss < 700 else math.inf)
-    return Validation(loss=loss)
+        return Validation(loss=loss, perplexity=math.exp(loss) if loss < 700 else math.inf, metric=metric)
+    return Validation(loss=loss, metric=metric)
 
 
 def validation_rows(inputs: Tensor | StoredRows, body: nn.Module) -> int:

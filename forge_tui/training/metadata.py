@@ -57,6 +57,7 @@ def describe(
             "loss": last.validation_loss,
             "accuracy": last.validation_accuracy,
             "perplexity": last.validation_perplexity,
+            "metric": last.validation_metric,
         },
         "epochs_completed": state.epoch,
         "history": [item.to_record() for item in progress.history],

@@ -1,4 +1,4 @@
-"""Functions of the user's own: a model, a dataset, a loss. Imported by workers and by `load_model`, nowhere else.
+"""Functions of the user's own: a model, a dataset, a loss, a metric. Imported by workers and by `load_model` alone.
 
 A function gets by name what its parameters ask for: what this program has to offer, and the values of `[model]`.
 """
@@ -37,6 +37,7 @@ class OwnCode:
     model: Callable[[InputSpec], nn.Module] | None = None
     dataset: Callable[[], Any] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    metric: Callable[[Tensor, Tensor], float] | None = None
 
 
 NONE = OwnCode()
@@ -54,12 +55,13 @@ def load_own_code(settings: Settings) -> OwnCode:
         raise SettingsError(f"--label-smoothing has no effect on --loss {training.loss}; leave it out")
     functions = {flag: _Function(flag, text, settings.run.python_path) for flag, text in named.items()}
     _check_all_are_taken(settings.model, functions)
-    model, dataset, loss = (functions.get(flag) for flag in ("--model-type", "--dataset", "--loss"))
+    model, dataset, loss, metric = map(functions.get, ("--model-type", "--dataset", "--loss", "--metric"))
     data = {name: getattr(settings.data, name) for name in settings.data.__dataclass_fields__}
     return OwnCode(
         model=None if model is None else _Model(model, settings.model, training.model_size),
         dataset=None if dataset is None else partial(dataset.call, settings.model, seed=settings.run.seed, **data),
         loss=None if loss is None else _loss(loss, settings.model),
+        metric=None if metric is None else _metric(metric, settings.model),
     )
 
 
@@ -87,12 +89,18 @@ class _Model:
         return module
 
 
-def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
+def _of_outputs(function: _Function, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a function of outputs and targets, without these."""
     bound = function.bound(values, outputs=None, targets=None)
     for name in ("outputs", "targets"):
         if name not in bound:
             raise SettingsError(f"{function} must take `outputs` and `targets`")
         del bound[name]
+    return bound
+
+
+def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
+    bound = _of_outputs(function, values)
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
         found = function.function(outputs=outputs, targets=targets, **bound)
@@ -101,6 +109,19 @@ def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, T
         return found
 
     return loss
+
+
+def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], float]:
+    bound = _of_outputs(function, values)
+
+    def metric(outputs: Tensor, targets: Tensor) -> float:
+        found = function.function(outputs=outputs, targets=targets, **bound)
+        try:
+            return float(found)
+        except (TypeError, ValueError, RuntimeError):
+            raise SettingsError(f"{function} gives {_kind(found)}; it must give a number") from None
+
+    return metric
 
 
 class _Function:
@@ -116,7 +137,7 @@ class _Function:
         for directory in python_path:
             if directory not in sys.path:
                 sys.path.append(directory)
-        default = {"--model-type": "model", "--dataset": "dataset", "--loss": "loss"}[flag]
+        default = "model" if flag == "--model-type" else flag.removeprefix("--")
         try:
             module = _from_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
         except FileNotFoundError:

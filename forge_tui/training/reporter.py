@@ -122,6 +122,7 @@ class Reporter:
                 validation_loss=validation.loss,
                 validation_accuracy=validation.accuracy,
                 validation_perplexity=validation.perplexity,
+                validation_metric=validation.metric,
                 seconds=seconds,
                 exact=exact,
                 **self._about,

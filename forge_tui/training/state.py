@@ -276,7 +276,7 @@ class SingleState(TrainingState):
         """Its metrics."""
         if data.validation is None:
             return [Validation()]
-        return [validate(self._body, data.task, *data.validation, loss=self._own.loss)]
+        return [validate(self._body, data.task, *data.validation, loss=self._own.loss, metric=self._own.metric)]
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """Parameters and buffers."""

@@ -190,6 +190,7 @@ class Trainer:
             validation_perplexity=validation.perplexity,
             learning_rate=state.scheduled_rate(number),
             seconds=seconds,
+            validation_metric=validation.metric,
         )
         progress.history.append(record)
         self._members[number].report.epoch(
@@ -362,7 +363,10 @@ class Trainer:
         checkpoints.prune(member.checkpoints, 1)
         last = progress.history[-1]
         validation = Validation(
-            loss=last.validation_loss, accuracy=last.validation_accuracy, perplexity=last.validation_perplexity
+            loss=last.validation_loss,
+            accuracy=last.validation_accuracy,
+            perplexity=last.validation_perplexity,
+            metric=last.validation_metric,
         )
         member.report.completed(
             member.stem, loss=last.loss, validation=validation, seconds=state.seconds, exact=progress.exact

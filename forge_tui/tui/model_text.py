@@ -9,7 +9,7 @@ from typing import Any
 
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import Failure, ModelState
-from forge_tui.text import age_text, duration, memory, number, short_path
+from forge_tui.text import age_text, duration, memory, metric_name, metric_text, number, short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.model_files import ModelFiles
 from forge_tui.tui.widgets import cells
@@ -103,6 +103,8 @@ def _phase_style(model: ModelState) -> str:
 
 
 def _validation(model: ModelState) -> str | None:
+    if model.validation_metric is not None:
+        return f"val {metric_text(model)}"
     if model.validation_accuracy is not None:
         return f"val {100 * model.validation_accuracy:.1f}%"
     if model.validation_perplexity is not None:
@@ -158,6 +160,8 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
         ("best loss", known(model.best_loss)),
         ("val loss", known(model.validation_loss)),
     ]
+    if model.validation_metric is not None:
+        pairs.append((f"val {metric_name(model)}", known(model.validation_metric)))
     if model.validation_accuracy is not None:
         pairs.append(("val accuracy", f"{100 * model.validation_accuracy:.2f} %"))
     if model.validation_perplexity is not None:

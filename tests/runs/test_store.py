@@ -286,6 +286,29 @@ def test_a_newer_database_is_refused(runs: Any, newer: int) -> None:
             refuse(made.path)
 
 
+def test_a_database_of_format_1_is_read_and_gone_on_with(runs: Any) -> None:
+    """It lacks the column of the user's own metric; what is in it keeps its checksums."""
+    made = runs.store()
+    made.append(runs.epoch(1, 1, loss=0.75))
+    made.close()
+    database = sqlite3.connect(made.path)
+    database.execute("ALTER TABLE epochs DROP COLUMN validation_metric")
+    database.execute("PRAGMA user_version=1")
+    database.close()
+    reader = RunReader(made.path)
+    assert [epoch.loss for epoch in reader.epochs(1)] == [0.75]
+    assert [record["event"] for _, record in reader.events()] == ["epoch_finished"]
+    assert reader.series(1, "loss", 5) == [(1, 0.75, 0.75)]
+    again = RunStore.open(made.path)
+    again.append(runs.epoch(1, 2, validation_metric=0.5))
+    again.append(runs.epoch(1, 3, validation_metric=math.nan))
+    again.close()
+    for found in (reader, RunReader(made.path)):
+        assert [epoch.epoch for epoch in found.epochs(1)] == [1, 2, 3]
+        assert found.problems == ()
+    assert [epoch.validation_metric for epoch in RunReader(made.path).epochs(1)] == [None, 0.5, None]
+
+
 def test_opening_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="is missing"):
         RunStore.open(tmp_path / "run.db")

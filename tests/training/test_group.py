@@ -113,6 +113,7 @@ def compare(settings: Settings, where: Path, rates: tuple[float, ...] | None = N
             assert (group.final_weights(number)[name] - weight).abs().max() <= 1e-9 * weight.abs().max(), name
         (own,) = single.validate(data)
         assert measured[number].loss == pytest.approx(own.loss, rel=1e-9)
+        assert measured[number].metric == own.metric
         assert (measured[number].accuracy, measured[number].perplexity) == (
             own.accuracy,
             pytest.approx(own.perplexity, rel=1e-9) if own.perplexity is not None else None,
@@ -153,6 +154,10 @@ def dataset(seed):
 def loss(outputs, targets, focus=2.0):
     each = functional.cross_entropy(outputs, targets, reduction="none")
     return ((1 - torch.exp(-each)) ** focus * each).mean()
+
+
+def metric(outputs, targets):
+    return (outputs.argmax(dim=-1) != targets).double().mean()
 """
 
 
@@ -161,7 +166,7 @@ def loss(outputs, targets, focus=2.0):
 def test_code_of_the_users_own_in_float64(training: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "own_of_group.py"
     path.write_text(OWN, encoding="utf-8")
-    names = {name: str(path) for name in ("model_type", "dataset", "loss")}
+    names = {name: str(path) for name in ("model_type", "dataset", "loss", "metric")}
     settings = Settings(training=TrainingConfig(**names, **training), model={"channels": 2, "focus": 1.5})
     compare(settings, tmp_path)
 

@@ -163,6 +163,16 @@ def test_a_loss_that_is_no_mean_is_told(write: Any, tmp_path: Path) -> None:
         own.loss(torch.zeros(2), torch.zeros(2))
 
 
+def test_a_metric_gives_a_number(write: Any, tmp_path: Path) -> None:
+    own = load_own_code(settings(tmp_path, metric=str(write("def metric(outputs, targets): return outputs.sum()"))))
+    assert own.metric is not None
+    assert own.metric(torch.ones(3), torch.zeros(3)) == 3.0
+    own = load_own_code(settings(tmp_path, metric=str(write("def metric(outputs, targets): return None", "net_2.py"))))
+    assert own.metric is not None
+    with pytest.raises(SettingsError, match="gives None; it must give a number"):
+        own.metric(torch.ones(3), torch.zeros(3))
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [

@@ -231,7 +231,7 @@ def _loss(model: ModelState, glyphs: Glyphs, now: float) -> Run:
 
 def _validation(model: ModelState, glyphs: Glyphs, now: float) -> Run:
     value = validation_value(model)
-    if model.validation_accuracy is None or value is None:
+    if model.validation_accuracy is None or model.validation_metric is not None or value is None:
         return _known(cells.short_number(value, glyphs), glyphs)
     percent = f"{100 * value:.1f}"
     return _known("100%" if percent == "100.0" else percent + "%", glyphs)
