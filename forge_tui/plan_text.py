@@ -23,10 +23,11 @@ def way_text(estimate: Estimate) -> str:
     """A way in words: `parallel: 2 workers of 6 models, 1 thread each`."""
     way = estimate.way
     threads = f"{way.threads} thread{'s' if way.threads > 1 else ''}"
+    compiled = ", compiled" if way.compile else ""
     if way.mode == "series":
-        return f"series: one model after the other, {threads}"
+        return f"series: one model after the other, {threads}{compiled}"
     workers = f"{way.workers} worker{'s' if way.workers > 1 else ''}"
-    return f"parallel: {workers} of {way.models} model{'s' if way.models > 1 else ''}, {threads} each"
+    return f"parallel: {workers} of {way.models} model{'s' if way.models > 1 else ''}, {threads} each{compiled}"
 
 
 def plan_table(plan: RunPlan) -> str:
@@ -36,5 +37,6 @@ def plan_table(plan: RunPlan) -> str:
         way = one.way
         mark = "*" if one is plan.best else ""
         counts = (str(way.workers), str(way.models), str(way.threads))
-        rows.append((mark, way.mode, *counts, f"{one.steps_per_second:,.0f}", memory(one.memory), time_text(one)))
+        mode = f"{way.mode}, compiled" if way.compile else way.mode
+        rows.append((mark, mode, *counts, f"{one.steps_per_second:,.0f}", memory(one.memory), time_text(one)))
     return table(_HEADER, rows)

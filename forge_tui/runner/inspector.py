@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.runner.planner import Asked
 from forge_tui.runner.prepare import ending
 from forge_tui.training.job import Job
 
@@ -43,10 +44,8 @@ class Inspector:
         """The `training.probe.Inspection` of the run's data and model."""
         return self._ask({"command": "inspect"}, 1)[0]
 
-    def measure(
-        self, ways: Sequence[tuple[int, int]], workers: int, seconds: float, memory: float
-    ) -> list[dict[str, Any]]:
-        """What so many workers at once measure of ways to train, (models, threads), in `memory` bytes altogether.
+    def measure(self, ways: Sequence[Asked], workers: int, seconds: float, memory: float) -> list[dict[str, Any]]:
+        """What so many workers at once measure of ways to train in `memory` bytes altogether.
 
         A `training.probe.Measurement` of each; each way is measured for `seconds`, in all its turns together.
         """

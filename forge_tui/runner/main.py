@@ -158,6 +158,10 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
         alone = look.found["grouping_problem"] is not None
         ways = planner.candidates(settings, look.resources, look.others, alone=alone)
         found = planner.measure(ways, look.ask, planner.SECONDS)
+        if look.found["can_compile"]:
+            found |= planner.measure(
+                planner.compiled(planner.estimate(settings, found, startup)), look.ask, planner.SECONDS
+            )
         look.remembered(settings).keep(found)
         plan = planner.choose(planner.estimate(settings, found, startup), time.time() - begun)
     return Reply(status="planned", plan=plan.to_record())
@@ -239,7 +243,7 @@ class _Look:
     found: dict[str, Any]
     inspector: Inspector
 
-    def ask(self, ways: Sequence[tuple[int, int]], workers: int, seconds: float) -> list[dict[str, Any]]:
+    def ask(self, ways: Sequence[planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """What so many workers measure at once in the memory that is available."""
         return self.inspector.measure(ways, workers, seconds, self.resources.available_memory_gb * GIB)
 

@@ -23,6 +23,8 @@ SECONDS = 0.3
 _OF_A_WORKER = ("load_seconds", "save_seconds")
 
 _LARGEST_GROUP = 64
+_LONG_SECONDS = 300.0
+"""Only runs that take longer may gain from compiled models: compiling takes half a minute."""
 _WORTH_IT = 1.05
 """A way with more of anything (workers, models together, threads) has to be so much sooner done."""
 
@@ -35,6 +37,7 @@ class Way:
     workers: int
     models: int
     threads: int
+    compile: bool = False
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict; `Way.from_record` reads it."""
@@ -43,27 +46,32 @@ class Way:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Way:
         """The way that `to_record` wrote; other entries are left alone."""
-        return cls(str(record["mode"]), int(record["workers"]), int(record["models"]), int(record["threads"]))
+        counts = (int(record[name]) for name in ("workers", "models", "threads"))
+        return cls(str(record["mode"]), *counts, compile=bool(record.get("compile", False)))
 
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that choose it, by their full names."""
-        threads = {"resources.threads": self.threads}
+        rest = {"resources.threads": self.threads, "training.compile": self.compile}
         if self.mode == "series":
-            return {"training.training_mode": "series", **threads}
+            return {"training.training_mode": "series", **rest}
         parallel = {"training.max_parallel_workers": self.workers, "engine.fuse": self.models}
-        return {"training.training_mode": "parallel", **parallel, **threads}
+        return {"training.training_mode": "parallel", **parallel, **rest}
 
     @property
     def flags(self) -> str:
         """The flags that choose it."""
+        compiled = " --compile" if self.compile else ""
         if self.mode == "series":
-            return f"--mode series --threads {self.threads}"
-        return f"--mode parallel --workers {self.workers} --fuse {self.models} --threads {self.threads}"
+            return f"--mode series --threads {self.threads}{compiled}"
+        return f"--mode parallel --workers {self.workers} --fuse {self.models} --threads {self.threads}{compiled}"
 
 
-Ask = Callable[[Sequence[tuple[int, int]], int, float], list[dict[str, Any]]]
-"""What so many workers at once measure of (models, threads), each for so many seconds: their `probe.Measurement`s."""
+Asked = tuple[int, int, bool]
+"""What a worker is to measure: models together, threads, and whether they are compiled."""
+
+Ask = Callable[[Sequence[Asked], int, float], list[dict[str, Any]]]
+"""What so many workers at once measure, each way for so many seconds: their `probe.Measurement`s."""
 
 Found = dict[Way, list[dict[str, Any]]]
 """What each worker of a way told: a `probe.Measured`, with what its `Measurement` tells of all ways."""
@@ -138,6 +146,12 @@ def candidates(
     return ways
 
 
+def compiled(estimates: Sequence[Estimate]) -> list[Way]:
+    """The best way with its models compiled, to be measured too, where the run is long enough to gain from that."""
+    best = min(estimates, key=lambda one: one.seconds, default=None)
+    return [replace(best.way, compile=True)] if best is not None and best.seconds > _LONG_SECONDS else []
+
+
 def thread_counts(settings: Settings, limit: WorkerLimit) -> list[int]:
     """The thread counts worth measuring for a worker of the run: 1, 2, 4, … up to what the rules allow it."""
     if settings.resources.threads != "auto":
@@ -167,7 +181,7 @@ def measure(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
     found: Found = {}
     for workers in sorted({way.workers for way in ways}):
         alike = [way for way in ways if way.workers == workers]
-        answers = ask([(way.models, way.threads) for way in alike], workers, seconds)
+        answers = ask([(way.models, way.threads, way.compile) for way in alike], workers, seconds)
         for number, way in enumerate(alike):
             if not all(answer["ways"][number]["steps_per_second"] for answer in answers):
                 continue
@@ -200,7 +214,7 @@ def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
             "--batch-size, or free memory"
         )
     near = [one for one in estimates if one.seconds <= estimates[0].seconds * _WORTH_IT]
-    best = min(near, key=lambda one: (one.way.workers * one.way.threads, one.way.models, one.seconds))
+    best = min(near, key=lambda one: (one.way.compile, one.way.workers * one.way.threads, one.way.models, one.seconds))
     series = [one.seconds for one in estimates if one.way.mode == "series"]
     reason = f"soonest done of {len(estimates)} ways measured"
     if best.way.mode == "series":
@@ -226,11 +240,8 @@ def _makespan(settings: Settings, way: Way, found: Found) -> float:
 
 def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> float:
     """What a worker takes for a group; one smaller than measured is taken from the next smaller one measured."""
-    measured = [
-        other
-        for other in found
-        if (other.workers, other.threads) == (way.workers, way.threads) and other.models <= models
-    ]
+    measured = [other for other in found if replace(other, mode=way.mode, models=way.models) == way]
+    measured = [other for other in measured if other.models <= models]
     nearest = max(measured, key=lambda other: other.models, default=way)
     answers = found[nearest]
     share = models / nearest.models
@@ -244,5 +255,6 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> f
     stands_still = (training.epochs - 1) // training.checkpoint_interval * mean("checkpoint_seconds") * share
     # At the end another checkpoint is waited for, and the model's own files.
     saving = 2 * models * mean("save_seconds")
-    beside = mean("load_seconds") + mean("state_seconds") * share + stands_still + saving
+    compiling = sum(float(answer.get("compile_seconds", 0.0)) for answer in answers) / len(answers)
+    beside = compiling + mean("load_seconds") + mean("state_seconds") * share + stands_still + saving
     return steps / mean("steps_per_second") + validation + beside

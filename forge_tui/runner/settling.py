@@ -55,13 +55,17 @@ def settle(
     """
     mode = settings.training.training_mode
     threads = planner.thread_counts(settings, limit)
-    sizes = _sizes(settings, limit) if grouping_problem is None else [1]
+    sizes = _sizes(settings, limit)
+    alone: _Reasons = ()
+    if grouping_problem is not None and len(sizes) > 1:
+        sizes = [1]
+        alone = (("group", f"1 model a worker: such models cannot be trained together ({grouping_problem})"),)
     if len(threads) == len(sizes) == 1:
-        return Settled(threads[0], sizes[0], (("threads", _as_set(threads[0])),))
+        return Settled(threads[0], sizes[0], (("threads", _as_set(threads[0])), *alone))
     seen = _Seen(settings, ask, remembered)
     first = seen.look([Way(mode, workers, sizes[0], count) for count in threads], _FIRST_SECONDS)
     if not first:
-        return Settled(threads[0], sizes[0], (("threads", f"{_threads(threads[0])}: {seen.problem}"),))
+        return Settled(threads[0], sizes[0], (("threads", f"{_threads(threads[0])}: {seen.problem}"), *alone))
     best = planner.choose(first, 0.0).best
     short = best.seconds < _SHORT_RUN_SECONDS
     if len(sizes) > 1 and not short:
@@ -69,9 +73,7 @@ def settle(
         more = [Way(mode, workers, size, count) for size in sizes[1:] for count in counts]
         seen.look(more, min(_MOST_SECONDS, max(_LEAST_SECONDS, _SHARE * best.seconds / len(more))))
         best = planner.choose(planner.estimate(settings, seen.found, 0.0), 0.0).best
-    reasons = _reasons(best.way, seen, threads, sizes, short=short)
-    if grouping_problem is not None and settings.training.training_mode == "parallel":
-        reasons += (("group", f"1 model a worker: such models cannot be trained together ({grouping_problem})"),)
+    reasons = (*_reasons(best.way, seen, threads, sizes, short=short), *alone)
     return Settled(best.way.threads, best.way.models, reasons, best.memory // best.way.workers)
 
 

@@ -9,8 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
-from forge_tui.errors import SettingsError
-
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
     """The context that a forward pass and its loss are computed in; it may be entered again and again.
@@ -31,7 +29,8 @@ def compiled(body: nn.Module) -> nn.Module:
     return module
 
 
-def check_compiler(device: torch.device) -> None:
-    """Raise `SettingsError` where torch.compile has nothing to compile with."""
+def missing_compiler(device: torch.device) -> str | None:
+    """What torch.compile lacks here, in words, or None."""
     if device.type == "cpu" and not any(map(shutil.which, (os.environ.get("CXX") or "g++", "clang++"))):
-        raise SettingsError("--compile needs a C++ compiler (g++ or clang++): install one, or leave --compile out")
+        return "a C++ compiler (g++ or clang++): install one, or leave --compile out"
+    return None

@@ -15,7 +15,7 @@ import torch
 from forge_tui.errors import SettingsError
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training import checkpoint
-from forge_tui.training.acceleration import check_compiler
+from forge_tui.training.acceleration import missing_compiler
 from forge_tui.training.checkpoint_writer import copied, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
@@ -40,6 +40,7 @@ class Inspection:
 
     `estimated_bytes` is the memory that training one such model will take, `worker_bytes` what a worker takes with the
     group that it trains together. `grouping_problem`: why such models cannot be trained together, or None.
+    `can_compile`: whether torch.compile has what it needs.
     """
 
     parameters: int
@@ -51,6 +52,7 @@ class Inspection:
     estimated_bytes: int
     worker_bytes: int
     grouping_problem: str | None = None
+    can_compile: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +60,8 @@ class Measured:
     """What `models` trained together in one worker with `threads` came to.
 
     `steps_per_second` counts every model's steps; `validation_seconds` are those of one epoch, all models together,
-    `checkpoint_seconds` those that training stands still for a checkpoint of them; `state_seconds` what building them
-    took; `worker_bytes` what such a worker takes.
+    `checkpoint_seconds` those that training stands still for a checkpoint of them; `state_seconds` and
+    `compile_seconds` what building and compiling them took; `worker_bytes` what such a worker takes.
     """
 
     models: int
@@ -68,6 +70,7 @@ class Measured:
     validation_seconds: float
     checkpoint_seconds: float
     state_seconds: float
+    compile_seconds: float
     worker_bytes: int
 
 
@@ -93,8 +96,8 @@ class Probe:
         torch.set_flush_denormal(True)
         self._seed, self._device = job.seed, torch.device(job.device)
         self._settings = from_plain(job.settings)
-        if self._settings.training.compile:
-            check_compiler(self._device)
+        if self._settings.training.compile and (missing := missing_compiler(self._device)):
+            raise SettingsError(f"--compile needs {missing}")
         self._own = load_own_code(self._settings)
         self._dataset = load_dataset(self._settings, Path(job.working_directory), self._own.dataset)
         self._held, self._peak = meter.now(), meter.peak()
@@ -120,6 +123,7 @@ class Probe:
             estimated_bytes=self._bytes(1),
             worker_bytes=self._bytes(min(fuse, settings.run.models) if parallel else 1),
             grouping_problem=problem,
+            can_compile=missing_compiler(self._device) is None,
         )
 
     def _grouping_problem(self) -> str | None:
@@ -143,8 +147,8 @@ class Probe:
                 return told(error)
         return None
 
-    def measure(self, ways: Sequence[tuple[int, int]], seconds: float, most_bytes: float) -> Measurement:
-        """Train (models, threads) for about `seconds` each, in several turns; the models are thrown away.
+    def measure(self, ways: Sequence[tuple[int, int, bool]], seconds: float, most_bytes: float) -> Measurement:
+        """Train (models, threads, compiled or not) for about `seconds` each, in several turns; then forget them.
 
         A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
 
@@ -153,10 +157,9 @@ class Probe:
         The process is left with the last way's thread count.
         """
         training = self._settings.training
-        sizes = {models: self._bytes(models) for models, _ in ways}
+        sizes = {models: self._bytes(models) for models, _, _ in ways}
         candidates = [
-            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, models, threads)
-            for models, threads in ways
+            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, way) for way in ways
         ]
         saving = _save_seconds(self._single)
         tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
@@ -171,6 +174,7 @@ class Probe:
                 validation_seconds=candidate.validation_seconds() if candidate in tried else 0.0,
                 checkpoint_seconds=candidate.checkpoint_seconds(saving) if candidate in tried else 0.0,
                 state_seconds=candidate.state_seconds,
+                compile_seconds=candidate.compile_seconds,
                 worker_bytes=sizes[candidate.models],
             )
             for candidate in candidates
@@ -200,14 +204,15 @@ class _Candidate:
         seed: int,
         device: torch.device,
         own: OwnCode,
-        models: int,
-        threads: int,
+        way: tuple[int, int, bool],
     ) -> None:
-        self.models, self.threads, self.best, self.state_seconds = models, threads, 0.0, 0.0
+        self.models, self.threads, self._compile = way
+        self.best = self.state_seconds = self.compile_seconds = 0.0
+        models = self.models
         self._seeds = [seed + number for number in range(models)]
-        # Compiling takes many times as long as measuring, and the ways compare alike without.
-        plain = replace(settings, training=replace(settings.training, compile=False))
-        self._build = partial(_state, plain, dataset, self._seeds, device, own)
+        # Compiling takes many times as long as measuring: only where that is asked for.
+        asked = replace(settings, training=replace(settings.training, compile=self._compile))
+        self._build = partial(_state, asked, dataset, self._seeds, device, own)
         self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
         self._kept: tuple[TrainingState, PlacedData] | None = None
 
@@ -218,9 +223,20 @@ class _Candidate:
         state = self._build()
         built = state, self._place(network=state.network)
         self.state_seconds = time.perf_counter() - begun
-        if self.models * sum(weight.nbytes for weight in state.network.parameters()) <= _KEPT_BYTES:
+        if self._compile:
+            self.compile_seconds = self._compiling_seconds(*built)
+        if self._compile or self.models * sum(item.nbytes for item in state.network.parameters()) <= _KEPT_BYTES:
             self._kept = built
         return built
+
+    def _compiling_seconds(self, state: TrainingState, data: PlacedData) -> float:
+        """What the first step of each shape takes, an epoch's first batch and its last, which may be short."""
+        begun, last = time.perf_counter(), data.batches.steps - 1
+        for number, (inputs, targets) in enumerate(state.batches(data, self._seeds)):
+            if number in (0, last):
+                state.loss(data, inputs, targets).backward()
+                state.update()
+        return time.perf_counter() - begun
 
     def take_turn(self, seconds: float) -> None:
         """Train for `seconds` to get warm, and for as long again to measure."""

@@ -161,7 +161,7 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> 
             if question["command"] == "inspect":
                 result = probe.inspect()
             else:
-                ways = [(models, threads) for models, threads in question["ways"]]
+                ways = [(models, threads, compiled) for models, threads, compiled in question["ways"]]
                 result = probe.measure(ways, question["seconds"], question["most_bytes"])
             channel.send({"result": dataclasses.asdict(result)})
     except ForgeError as error:

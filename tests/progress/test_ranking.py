@@ -25,8 +25,8 @@ def model(index: int, phase: TrainingPhase = TrainingPhase.COMPLETED, **figures:
           {"loss": 0.3, "validation_loss": 0.3, "validation_perplexity": 1.3}], "validation_perplexity", 2),
         ([{"loss": 0.3, "validation_loss": 0.2}, {"loss": 0.1, "validation_loss": 0.4}], "validation_loss", 1),
         ([{"loss": 0.3}, {"loss": 0.1}], "loss", 2),
-        ([{"validation_accuracy": 0.9, "validation_metric": 2.0}, {"validation_accuracy": 0.8, "validation_metric": 3.0}],
-         "validation_metric", 2),
+        ([{"validation_accuracy": 0.9, "validation_metric": 2.0},
+          {"validation_accuracy": 0.8, "validation_metric": 3.0}], "validation_metric", 2),
         ([{"validation_metric": 2.0, "config": {"metric_goal": "least"}},
           {"validation_metric": 3.0, "config": {"metric_goal": "least"}}], "validation_metric", 1),
         # equal ones: the next figure, then the index

@@ -9,7 +9,7 @@ import pytest
 
 from forge_tui.errors import ResourceError
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.runner.planner import RunPlan, Way, candidates, choose, estimate, measure
+from forge_tui.runner.planner import RunPlan, Way, candidates, choose, compiled, estimate, measure
 from forge_tui.settings.schema import Settings, from_plain
 
 
@@ -80,16 +80,16 @@ def test_one_model_has_only_threads_to_choose() -> None:
 
 
 def test_ways_of_as_many_workers_are_measured_at_once_and_told_apart() -> None:
-    asked: list[tuple[list[tuple[int, int]], int]] = []
+    asked: list[tuple[list[tuple[int, int, bool]], int]] = []
 
-    def ask(ways: Sequence[tuple[int, int]], workers: int, seconds: float) -> list[dict[str, Any]]:
+    def ask(ways: Sequence[tuple[int, int, bool]], workers: int, seconds: float) -> list[dict[str, Any]]:
         asked.append((list(ways), workers))
         assert seconds == 0.3
-        each = [{"steps_per_second": 10.0 * models} for models, _ in ways]
+        each = [{"steps_per_second": 10.0 * models} for models, *_ in ways]
         return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5, "save_seconds": 0.0}] * workers
 
     told = measure([SERIES, PAIR, SIXES], ask, 0.3)
-    assert asked == [([(1, 1)], 1), ([(1, 1), (6, 1)], 2)]
+    assert asked == [([(1, 1, False)], 1), ([(1, 1, False), (6, 1, False)], 2)]
     assert [one["steps_per_second"] for one in told[SIXES]] == [60.0, 60.0]
     assert told[SERIES][0]["epoch_steps"] == 20
 
@@ -134,8 +134,8 @@ def test_the_soonest_way_is_best_and_of_equals_the_smallest() -> None:
 
 
 def test_what_does_not_fit_into_memory_is_not_measured_and_not_taken() -> None:
-    def ask(ways: Sequence[tuple[int, int]], workers: int, _seconds: float) -> list[dict[str, Any]]:
-        each = [{"steps_per_second": 10.0 if models == 1 else 0.0} for models, _ in ways]
+    def ask(ways: Sequence[tuple[int, int, bool]], workers: int, _seconds: float) -> list[dict[str, Any]]:
+        each = [{"steps_per_second": 10.0 if models == 1 else 0.0} for models, *_ in ways]
         return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5, "save_seconds": 0.0}] * workers
 
     assert list(measure([SERIES, PAIR, SIXES], ask, 0.3)) == [SERIES, PAIR]
@@ -149,3 +149,20 @@ def test_a_plan_survives_its_record() -> None:
     assert RunPlan.from_record(plan.to_record()) == plan
     assert plan.best.way.flags == "--mode parallel --workers 2 --fuse 6 --threads 1"
     assert plan.best.way.settings["engine.fuse"] == 6
+
+
+def test_compiled_models_are_for_long_runs_and_pay_for_compiling() -> None:
+    quick = {SIXES: found(SIXES, 1_000), PAIR: found(PAIR, 500)}
+    assert compiled(estimate(settings(), quick, 0.0)) == []
+    long = settings(epochs=10_000)
+    (way,) = compiled(estimate(long, quick, 0.0))
+    assert way == Way("parallel", 2, 6, 1, compile=True)
+    assert way.flags == "--mode parallel --workers 2 --fuse 6 --threads 1 --compile"
+    assert way.settings["training.compile"] is True
+    assert Way.from_record(way.to_record()) == way
+    told = [{**one, "steps_per_second": 2_000.0, "compile_seconds": 20.0} for one in found(way, 2_000)]
+    estimates = estimate(long, quick | {way: told}, 0.0)
+    assert {one.way: one.seconds for one in estimates}[way] == pytest.approx(6 * 20 * 10_000 / 2_000 + 20.0)
+    assert choose(estimates, 0.0).best.way == way
+    hardly = [{**one, "compile_seconds": 20.0} for one in found(way, 1_030)]
+    assert choose(estimate(long, quick | {way: hardly}, 0.0), 0.0).best.way == SIXES

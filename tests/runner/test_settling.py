@@ -44,15 +44,15 @@ class Measuring:
         self.rates = rates
         self.asked: list[tuple[list[tuple[int, int]], int, float]] = []
 
-    def __call__(self, ways: Sequence[tuple[int, int]], workers: int, seconds: float) -> list[dict[str, Any]]:
-        self.asked.append((list(ways), workers, seconds))
+    def __call__(self, ways: Sequence[tuple[int, int, bool]], workers: int, seconds: float) -> list[dict[str, Any]]:
+        self.asked.append(([(models, threads) for models, threads, _ in ways], workers, seconds))
         told = [
             {
                 "models": models, "threads": threads, "steps_per_second": self.rates[models, threads],
                 "validation_seconds": 0.0, "checkpoint_seconds": 0.0, "state_seconds": 0.0,
                 "worker_bytes": 1_000 * models,
             }
-            for models, threads in ways
+            for models, threads, _ in ways
         ]  # fmt: skip
         return [{"ways": told, "epoch_steps": EPOCH_STEPS, "load_seconds": 0.0, "save_seconds": 0.0}] * workers
 
@@ -66,12 +66,13 @@ def chosen(
     measuring: int | None = None,
     now: float = 1.7e9,
     quiet: bool = True,
+    problem: str | None = None,
     **machine: Any,
 ) -> Settled:
     limit = WorkerLimit(workers, workers, "dedicated", "", "none", None, threads_allowed)
     resources = SystemResources(**{"cpu_count": 2, **machine}, **_MACHINE)
     remembered = Remembered(given, INSPECTION, resources, "cpu", quiet=quiet, state=state, clock=lambda: now)
-    return settle(given, limit, measuring or workers, ask, remembered)
+    return settle(given, limit, measuring or workers, ask, remembered, problem)
 
 
 _MACHINE = {
@@ -241,3 +242,17 @@ def test_only_the_newest_configurations_are_kept(tmp_path: Path) -> None:
         (tmp_path / "measured" / f"{number}.json").write_text("{}")
     chosen(settings(), by_size(100.0, 180.0, 300.0, 200.0), tmp_path)
     assert len(list((tmp_path / "measured").iterdir())) == 200
+
+
+def test_models_that_cannot_be_trained_together_are_trained_alone(tmp_path: Path) -> None:
+    why = "it draws random numbers"
+    told = ("group", f"1 model a worker: such models cannot be trained together ({why})")
+    ask = Measuring({})
+    found = chosen(settings(), ask, tmp_path, problem=why)
+    assert (found.fuse, ask.asked) == (1, [])
+    assert told in found.reasons
+    measured = chosen(
+        settings(threads="auto"), Measuring({(1, 1): 9.0, (1, 2): 5.0}), tmp_path, problem=why, threads_allowed=2
+    )
+    assert told in measured.reasons
+    assert told not in chosen(settings(fuse=1), ask, tmp_path, problem=why).reasons

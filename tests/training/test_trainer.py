@@ -252,13 +252,13 @@ def test_probe_tells_what_training_would_find(make_job: Any, train: Any) -> None
 
 
 def test_ways_are_measured_with_real_training(make_job: Any) -> None:
-    measured = Probe(make_job()).measure([(1, 1), (3, 1), (64, 1)], 0.02, most_bytes=float("inf"))
+    measured = Probe(make_job()).measure([(1, 1, False), (3, 1, False), (64, 1, False)], 0.02, most_bytes=float("inf"))
     assert [(way.models, way.threads) for way in measured.ways] == [(1, 1), (3, 1), (64, 1)]
     assert all(way.steps_per_second > 0 for way in measured.ways)
     assert measured.ways[0].worker_bytes < measured.ways[1].worker_bytes < measured.ways[2].worker_bytes
     assert measured.save_seconds > 0
     room = measured.ways[1].worker_bytes
-    tried = Probe(make_job()).measure([(1, 1), (64, 1)], 0.02, most_bytes=room)
+    tried = Probe(make_job()).measure([(1, 1, False), (64, 1, False)], 0.02, most_bytes=room)
     assert [way.steps_per_second > 0 for way in tried.ways] == [True, False]
 
 
