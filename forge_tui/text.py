@@ -73,7 +73,7 @@ def metric_text(model: ModelState) -> str:
 
 def metric_name(model: ModelState) -> str:
     """What the user's own metric is called: as the function that measures it."""
-    return printable(function_name(str(model.config.get("metric", "metric"))))
+    return printable(function_name(str(model.config.get("metric")), "metric"))
 
 
 def printable(text: str) -> str:

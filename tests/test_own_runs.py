@@ -15,6 +15,7 @@ from running import begin, epochs_of, events, forge, processes_of, wait_until, w
 from forge_tui.settings.files import read_settings
 
 NET = """
+import torch
 from torch import nn
 
 
@@ -163,7 +164,7 @@ def test_what_cannot_be_trained_together_is_trained_alone(
     place: Path, function: str, values: tuple[str, ...], words: str
 ) -> None:
     run = (*QUICK, "--json", "--mode", "parallel", "--model-type", f"net.py:{function}", *values, "--epochs", "2")
-    said = forge(*run, "--models", "2", "--output", "run", cwd=place).stdout
+    said = forge(*run, "--models", "4", "--output", "run", cwd=place).stdout
     (reason,) = decisions(said, "group")
     assert reason == f"1 model a worker: such models cannot be trained together ({words})"
     asked = forge(*run, "--models", "2", "--fuse", "2", "--output", "other", cwd=place, status=2).stderr
@@ -185,7 +186,7 @@ def test_models_of_ones_own_train_together(place: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--model-type", "net.py:raises"), "raises RuntimeError: no network today ({place}/net.py, line 23)"),
+        (("--model-type", "net.py:raises"), "raises RuntimeError: no network today ({place}/net.py, line 22)"),
         (("--model-type", "net.py:nothing"), "has no function nothing"),
         (("--model-type", "other.py"), "--model-type other.py: there is no such file in {place}"),
         (("--model-type", "net.py", "--set", "model.hidden=x"), 'model.hidden = "x": must be a whole number'),
@@ -205,7 +206,7 @@ def test_code_that_raises_while_it_trains_fails_its_models_with_the_place(place:
     said = forge(*run, "--max-retries", "0", "--output", "run", cwd=place, status=1).stdout
     (failed,) = [line for line in events(said) if line["event"] == "model_failed"]
     assert (failed["kind"], failed["message"]) == ("exception", "RuntimeError: seven are too many")
-    assert 'net.py", line 29' in failed["traceback"]
+    assert 'net.py", line 28' in failed["traceback"]
 
 
 def test_a_run_of_anothers_is_not_imported(place: Path) -> None:
@@ -225,7 +226,7 @@ def test_viewing_imports_none_of_it(place: Path) -> None:
     (place / "net.py").write_text("raise SystemExit('imported')", encoding="utf-8")
     for command in ("status", "report"):
         assert "cognate_net_1" in forge(command, "run", cwd=place).stdout
-    assert "net.py" in forge("config", "--settings", "run/settings.toml", cwd=place).stdout
+    assert "training.model_type" in forge("config", "--settings", "run/settings.toml", cwd=place).stdout
 
 
 def test_settings_by_variable_and_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

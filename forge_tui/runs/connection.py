@@ -102,7 +102,7 @@ class Source:
             connection.text_factory = bytes
             connection.execute("PRAGMA trusted_schema=OFF")
             connection.execute("PRAGMA cell_size_check=ON")
-            if not self._checked:
+            if not self._checked or self.version != schema.VERSION:  # then it may have been brought up to date
                 self._check_kind(connection)
             # The first look at the file: here it shows whether it can be read this way.
             connection.execute("SELECT 1 FROM run").fetchone()

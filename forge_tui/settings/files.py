@@ -90,7 +90,9 @@ def settings_text(settings: Settings) -> str:
 
     checked = to_plain(from_plain(to_plain(settings)))
     given = {
-        table: {name: value for name, value in values.items() if value is not None} for table, values in checked.items()
+        table: {name: value for name, value in values.items() if value is not None}
+        for table, values in checked.items()
+        if values or table not in FREE_TABLES
     }
     return tomli_w.dumps(given)
 

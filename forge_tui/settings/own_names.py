@@ -36,10 +36,10 @@ def free_value_problem(value: Any) -> str | None:
     return "must be text, a finite number, true or false, or a list of them"
 
 
-def function_name(text: str) -> str:
-    """What to call a function that is named so, in a table for instance: its own name."""
+def function_name(text: str, default: str) -> str:
+    """The name of a function that is named so; `default` where a file stands alone, or no function is named."""
     named = named_function(text)
-    return text if named is None else named[1] or named[0].rpartition("/")[2].removesuffix(".py")
+    return default if named is None else named[1] or default
 
 
 def own_functions(training: Any) -> dict[str, str]:

@@ -63,7 +63,10 @@ class TrainingConfig:
     ] = 3
 
     optimizer: Annotated[
-        Literal["adam", "adamw", "sgd"], Rule(description="adam couples weight decay, adamw decouples it")
+        Literal["adam", "adamw", "sgd", "muon"],
+        Rule(
+            description="adam couples weight decay, adamw decouples it; muon: adamw with orthogonal steps of matrices"
+        ),
     ] = field(default="adam", kw_only=True)
     weight_decay: Annotated[float, Rule(ge=0.0, description="weight decay of the optimizer")] = field(
         default=0.0, kw_only=True

@@ -48,7 +48,7 @@ def dataset(seed: int, samples: int) -> tuple[Tensor, Tensor]:
     large = functional.interpolate(font.unsqueeze(1), scale_factor=2).squeeze(1)  # (10, 10, 6)
     digits = torch.randint(10, (samples,), generator=generator)
     down, right = (torch.randint(room + 1, (samples,), generator=generator) for room in (SIDE - 10, SIDE - 6))
-    images = 0.5 * torch.randn(samples, 1, SIDE, SIDE, generator=generator)
+    images = 0.4 * torch.randn(samples, 1, SIDE, SIDE, generator=generator)
     for number in range(samples):
         y, x = int(down[number]), int(right[number])
         images[number, 0, y : y + 10, x : x + 6] += large[digits[number]]

@@ -83,7 +83,7 @@ def _activations(
     if grouped:
         stack = Stack([body, body])
         body, parameters, models = stack.body, stack.parameters, 2
-    own = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     device = next((parameter.device for parameter in parameters), torch.device("cpu"))
     # Copies: the storage of a view is all of the data.
     inputs, targets = (part[:_ROWS].clone().to(device) for part in (dataset.train_inputs, dataset.train_targets))
@@ -93,7 +93,7 @@ def _activations(
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor  # alive as long as the graph is: no address comes twice
 

@@ -1,4 +1,4 @@
-"""Adam, AdamW and SGD by torch's fused kernels: one call a step for all parameters.
+"""Adam, AdamW, SGD and Muon, the first three by torch's fused kernels: one call a step for all parameters.
 
 Called directly: `torch.optim` computes the same bytes by the same kernels, but spends 90 µs more a step in Python, a
 sixth of the whole step of a small model, and imports torch._dynamo (1.2 s and 60 MB in every process).
@@ -9,7 +9,7 @@ rate and weight decay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from forge_tui.settings.schema import TrainingConfig
 
 _EPSILON = 1e-8
+_MOMENTUM = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,17 +136,122 @@ class Sgd:
         self._is_first = not state
 
 
+class Muon:
+    """Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") for matrices, else AdamW.
+
+    A matrix steps along its momentum made orthogonal, all singular values near 1, by five Newton-Schulz steps. Such a
+    step is 0.2 √(longer side) times the learning rate, as large as one of AdamW, so that both share learning rate and
+    decoupled weight decay (Liu et al. 2025, "Muon is Scalable for LLM Training", section 2.2).
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        rates: Sequence[Rates],
+        betas: tuple[float, float],
+        matrices: Collection[int],
+    ) -> None:
+        """`matrices` are the numbers of the parameters that step orthogonally: matrices, or stacks of them."""
+        self.rates = list(rates)
+        self._numbers = sorted(matrices)
+        self._matrices: list[Tensor] = [parameters[number] for number in self._numbers]
+        self._momenta = [torch.zeros_like(item) for item in self._matrices]
+        self._others = [number for number in range(len(parameters)) if number not in matrices]
+        self._adam = Adam([parameters[number] for number in self._others], rates, betas, decoupled=True)
+        self._is_first = True
+
+    @torch.no_grad()
+    def step(self, factor: float = 1.0) -> None:
+        """One step; a parameter without a gradient counts as one whose gradient is zero."""
+        self._is_first = False
+        self._adam.rates = self.rates
+        self._adam.step(factor)
+        for matrix, momentum, gradient in zip(self._matrices, self._momenta, gradients_of(self._matrices), strict=True):
+            momentum.mul_(_MOMENTUM).add_(gradient)
+            step = orthogonal(gradient.add(momentum, alpha=_MOMENTUM))  # Nesterov's
+            size = 0.2 * max(matrix.shape[-2:]) ** 0.5
+            rate = self._each(matrix, [one.learning_rate * factor for one in self.rates])
+            decay = self._each(matrix, [1.0 - one.learning_rate * factor * one.weight_decay for one in self.rates])
+            matrix.mul_(decay).sub_(step.mul_(rate * size))
+
+    def _each(self, matrix: Tensor, values: Sequence[float]) -> Tensor | float:
+        """A number for each of the stacked models, to be multiplied with their matrices; of one model its own."""
+        if matrix.dim() == 2:
+            return values[0]
+        return torch.tensor(values, dtype=matrix.dtype, device=matrix.device).view(-1, 1, 1)
+
+    def state(self) -> dict[str, Tensor]:
+        """Momenta, and what AdamW keeps; empty before the first step."""
+        if self._is_first:
+            return {}
+        found = {
+            f"{number}.momentum_buffer": momentum for number, momentum in zip(self._numbers, self._momenta, strict=True)
+        }
+        return found | {self._renumbered(key, self._others): item for key, item in self._adam.state().items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from what `state` gave."""
+        if not state:
+            return
+        for number, momentum in zip(self._numbers, self._momenta, strict=True):
+            momentum.copy_(state[f"{number}.momentum_buffer"])
+        places = {number: place for place, number in enumerate(self._others)}
+        own = {key: item for key, item in state.items() if int(key.partition(".")[0]) in places}
+        self._adam.load({self._renumbered(key, places): item for key, item in own.items()})
+        self._is_first = False
+
+    @staticmethod
+    def _renumbered(key: str, numbers: Sequence[int] | Mapping[int, int]) -> str:
+        number, _, name = key.partition(".")
+        return f"{numbers[int(number)]}.{name}"
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """The orthogonal matrices nearest to these, (…, m, n), roughly: their singular values become 0.7 to 1.2.
+
+    Five steps of the Newton-Schulz iteration with the coefficients of Jordan et al. 2024.
+    """
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.transpose(-2, -1) if tall else matrix
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.transpose(-2, -1)
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.transpose(-2, -1) if tall else x
+
+
+def hidden_matrices(module: nn.Module) -> frozenset[int]:
+    """The numbers of the parameters that are matrices between others: neither embeddings nor the last one.
+
+    Of a single model, in the order of its parameters.
+    """
+    embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
+    found = [
+        number for number, item in enumerate(module.parameters()) if item.dim() == 2 and id(item) not in embeddings
+    ]
+    return frozenset(found[:-1])
+
+
 def make_optimizer(
-    parameters: Sequence[nn.Parameter], training: TrainingConfig, rates: Sequence[Rates] | None = None
+    parameters: Sequence[nn.Parameter],
+    training: TrainingConfig,
+    rates: Sequence[Rates] | None = None,
+    matrices: Collection[int] = (),
 ) -> Optimizer:
-    """The optimizer that the settings ask for; `rates` of each stacked model, the settings' where there is but one."""
+    """The optimizer that the settings ask for; `rates` of each stacked model, the settings' where there is but one.
+
+    `matrices`: the numbers of the `hidden_matrices` among the parameters.
+    """
     rates = rates or [Rates(training.learning_rate, training.weight_decay)]
+    if training.optimizer == "muon":
+        return Muon(parameters, rates, training.betas, matrices)
     if training.optimizer == "sgd":
         return Sgd(parameters, rates, training.momentum)
     return Adam(parameters, rates, training.betas, decoupled=training.optimizer == "adamw")
 
 
-def gradients_of(parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
     """The gradients; zeros for a parameter that has none."""
     return [torch.zeros_like(item) if item.grad is None else item.grad for item in parameters]
 

@@ -143,7 +143,7 @@ class _Function:
         except FileNotFoundError:
             raise SettingsError(f"{self._named}: there is no such file in {_listed(python_path)}") from None
         except ModuleNotFoundError as error:
-            missing = "is not there" if error.name == place else f"cannot be imported: {error}"
+            missing = "is not there" if f"{place}.".startswith(f"{error.name}.") else f"cannot be imported: {error}"
             raise SettingsError(
                 f"{self._named}: module {place} {missing}; modules are looked for among those installed and in "
                 f"{_listed(python_path)}"
@@ -257,10 +257,14 @@ def told(error: BaseException) -> str:
         words = str(error)
     except Exception as another:
         words = f"(it cannot be put in words: {type(another).__name__})"
-    name = type(error).__name__
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
-    where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
+    name, where = type(error).__name__, place_of(error)
     return f"{name}: {words}{where}" if words else f"{name}{where}"
+
+
+def place_of(error: BaseException) -> str:
+    """The last line of the user's own code on the way to an exception, such as ` (net.py, line 7)`; or nothing."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
+    return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _is_own(file: str) -> bool:

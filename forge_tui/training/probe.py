@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 import time
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.own_code import OwnCode, load_own_code, told
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import SingleState, TrainingState
+from forge_tui.training.state import SingleState, TrainingState, new_network
 
 _TURNS = 3
 _KEPT_BYTES = 64 << 20
@@ -131,10 +130,11 @@ class Probe:
         own, state, data = self._own, self._single, self._dataset
         if own.model is None and own.loss is None:
             return None
-        body = copy.deepcopy(state.network.body).train()
         placed = PlacedData(data, state.network, min(_TRIED_ROWS, data.train_samples), self._device)
         inputs, targets = next(iter(placed.batches.epoch(self._seed, 1)))
         with torch.random.fork_rng(devices=[]):
+            # Not the state's own: a step changes what some modules count.
+            body = new_network(self._settings.training, data, self._seed, own).to(self._device).body
             before = torch.get_rng_state()
             (own.loss or loss_of(data.task))(body(inputs), targets)
             if not torch.equal(before, torch.get_rng_state()):

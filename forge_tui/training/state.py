@@ -26,7 +26,7 @@ from forge_tui.training.history import History
 from forge_tui.training.losses import Validation, loss_of, validate
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
-from forge_tui.training.optimizers import Rates, make_optimizer
+from forge_tui.training.optimizers import Rates, hidden_matrices, make_optimizer
 from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.schedules import factor_at
@@ -78,7 +78,7 @@ class TrainingState(ABC):
         self.network = network
         self.parameters = list(parameters)
         self.training = training
-        self.optimizer = make_optimizer(parameters, training, rates)
+        self.optimizer = make_optimizer(parameters, training, rates, hidden_matrices(network.body))
         self.filter = make_filter(parameters, training)
         self.average = MovingAverage(parameters, training.weights_average)
         self.autocast = autocast(training.precision, self.parameters[0].device)

@@ -152,6 +152,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
 
 
 def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> int:
+    from forge_tui.training.own_code import place_of
     from forge_tui.training.probe import Inspection, Measurement, Probe
 
     try:
@@ -170,6 +171,7 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> 
     except BaseException as error:  # reported to the caller, who sees no log yet
         kind, message = classify(error)
         status = 3 if kind == "out_of_memory" else 2
+        message = f"{message}{place_of(error)}"
         channel.send({"refused": message, "exit_status": status, "traceback": traceback.format_exc()})
         traceback.print_exc()
         return 1

@@ -192,7 +192,7 @@ class Form:
         if name == "training.momentum" and values["training.optimizer"] != "sgd":
             return "for sgd only"
         if name == "training.betas" and values["training.optimizer"] == "sgd":
-            return "for adam and adamw"
+            return "not for sgd"
         is_made_here = values[DATASET] == SYNTHETIC or named_function(str(values[DATASET])) is not None
         if name in ("data.samples", "data.features", "data.classes") and not is_made_here:
             return "for synthetic data"

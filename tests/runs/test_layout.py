@@ -22,7 +22,7 @@ def mode(path: Path) -> int:
 
 def test_names() -> None:
     assert model_name("planner", 1) == "cognate_planner_1"
-    assert model_name("package.models:small", 12) == "cognate_package_models_small_12"
+    assert model_name("package.models:small", 12) == "cognate_small_12"
 
 
 def test_default_path_is_date_time_type_and_counts_up(tmp_path: Path) -> None:

@@ -105,4 +105,4 @@ def test_the_help_tells_values_and_defaults_on_any_terminal(monkeypatch: pytest.
     assert "--epochs N passes over the training data (at least 1; default 100)" in told
     assert "--mode WORD one model after another, or several at once (series, parallel; default series)" in told
     assert "met to within 5 % (1000 to 1000000000; default 100000)" in told
-    assert "settings that ship with forge-tui: default, dedicated, headless, parallel" in told
+    assert "settings that ship with forge-tui: default, dedicated, grokking, grokking-fast, headless, parallel" in told

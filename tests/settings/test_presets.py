@@ -15,10 +15,10 @@ from forge_tui.settings.schema import Settings, fields_of
 
 
 def test_the_presets_there_are() -> None:
-    assert preset_names() == ["default", "dedicated", "grokking", "headless", "parallel"]
+    assert preset_names() == ["default", "dedicated", "grokking", "grokking-fast", "headless", "parallel"]
 
 
-@pytest.mark.parametrize("name", ["default", "dedicated", "grokking", "headless", "parallel"])
+@pytest.mark.parametrize("name", ["default", "dedicated", "grokking", "grokking-fast", "headless", "parallel"])
 def test_a_preset_is_valid_and_says_what_it_is_for(name: str) -> None:
     read_settings(preset_path(name))
 
@@ -57,7 +57,7 @@ def test_an_unknown_preset_is_told_with_those_there_are(name: str, message: str 
         preset_path(name)
 
     assert message is None or str(caught.value).startswith(message)
-    assert "(there are default, dedicated, grokking, headless, parallel)" in str(caught.value)
+    assert "(there are default, dedicated, grokking, grokking-fast, headless, parallel)" in str(caught.value)
 
 
 def test_installed_presets_are_found_beside_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,10 @@ def test_the_first_twelve_fields_of_the_configuration_stand_in_the_documented_or
         ({"learning_rate": float("nan")}, "learning_rate = nan: must be a finite number"),
         ({"learning_rate": 11}, "learning_rate = 11: must be at most 10"),
         ({"grokfast_alpha": 1.0}, "grokfast_alpha = 1.0: must be less than 1"),
-        ({"model_type": "planer"}, "model_type = \"planer\": must be 'planner', 'reasoner' or 'memory'"),
+        (
+            {"model_type": "planer"},
+            "model_type = \"planer\": must be 'planner', 'reasoner' or 'memory' or module:function or file.py:function",
+        ),
         ({"dataset": ""}, 'dataset = "": must not be empty'),
         ({"dataset": "\udcff"}, 'dataset = "\\udcff": must be text in UTF-8'),
         ({"betas": (0.9, 1.0)}, "betas = [0.9, 1.0]: item 2 must be less than 1"),

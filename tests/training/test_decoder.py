@@ -52,13 +52,14 @@ def test_it_begins_as_torchs_layers_do() -> None:
     first = decoder(TOKENS).blocks[0]
     assert not first.query_key_value.bias.any()
     assert not first.mix.bias.any()
-    assert float(first.query_key_value.weight.abs().max()) == pytest.approx((6 / 512) ** 0.5, rel=1e-2)
+    assert first.query_key_value.weight.detach().abs().max().item() == pytest.approx((6 / 512) ** 0.5, rel=1e-2)
     torch.manual_seed(0)
-    scaled = decoder(TOKENS, weights_scale=0.5)
+    scaled = decoder(TOKENS, embedding_scale=0.5)
     torch.manual_seed(0)
     plain = decoder(TOKENS)
     assert torch.equal(scaled.tokens.weight, plain.tokens.weight * 0.5)
-    assert torch.equal(scaled.norm.weight, plain.norm.weight)
+    assert torch.equal(scaled.positions.weight, plain.positions.weight * 0.5)
+    assert torch.equal(scaled.head.weight, plain.head.weight)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_what_it_cannot_be_is_told(inputs: InputSpec, shape: dict[str, int], wor
         decoder(inputs, **shape)
 
 
-@pytest.mark.parametrize("preset", ["grokking"])
+@pytest.mark.parametrize("preset", ["grokking", "grokking-fast"])
 def test_the_preset_is_the_papers_task(preset: str) -> None:
     settings = read_settings(preset_path(preset))
     own = load_own_code(settings)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.settings.schema import TrainingConfig
-from forge_tui.training.optimizers import Rates, make_optimizer
+from forge_tui.training.optimizers import Muon, Rates, hidden_matrices, make_optimizer, orthogonal
 
 CONFIGS: dict[str, tuple[TrainingConfig, Callable[..., torch.optim.Optimizer]]] = {
     "adam": (
@@ -106,3 +106,79 @@ def test_no_training_imports_dynamo() -> None:
         "(p[0] ** 2).sum().backward(); o.step(); print('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_orthogonal_matrices_have_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    for shape in ((6, 9), (9, 6), (3, 5, 5)):
+        matrix = torch.randn(shape, dtype=torch.float64)
+        found = orthogonal(matrix)
+        values = torch.linalg.svdvals(found)
+        assert 0.6 < values.min() <= values.max() < 1.3
+        u, _, v = torch.linalg.svd(matrix, full_matrices=False)
+        along = (found * (u @ v)).sum(dim=(-2, -1)) / (found.norm(dim=(-2, -1)) * (u @ v).norm(dim=(-2, -1)))
+        assert along.min() > 0.95
+        torch.testing.assert_close(orthogonal(matrix.mT), found.mT)
+
+
+def test_muon_steps_as_torchs_does() -> None:
+    """Torch's makes orthogonal in 16-bit numbers: near, not equal. What is no matrix steps as by AdamW."""
+    training = TrainingConfig(optimizer="muon", learning_rate=0.01, weight_decay=0.1)
+    shapes = [(40, 30), (40,), (20, 40)]
+    generator = torch.Generator().manual_seed(0)
+    ours = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    theirs = [nn.Parameter(item.detach().clone()) for item in ours]
+    before = [item.detach().clone() for item in ours]
+    own = make_optimizer(ours, training, matrices=[0, 2])
+    muon = torch.optim.Muon([theirs[0], theirs[2]], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW([theirs[1]], lr=0.01, weight_decay=0.1, fused=True)
+    for _ in range(10):
+        for one, other in zip(ours, theirs, strict=True):
+            one.grad = torch.randn(one.shape, generator=generator)
+            other.grad = one.grad.clone()
+        own.step()
+        muon.step()
+        adamw.step()
+    assert torch.equal(ours[1], theirs[1])
+    for number in (0, 2):
+        moved, expected = ours[number] - before[number], theirs[number] - before[number]
+        assert (moved - expected).norm() < 0.02 * expected.norm()
+
+
+def test_muon_goes_on_from_its_state_and_has_a_rate_for_each_model() -> None:
+    training = TrainingConfig(optimizer="muon", weight_decay=0.1)
+    shapes = [(4, 3), (4,), (2, 4)]
+    generator = torch.Generator().manual_seed(0)
+    start = [torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    steps = [[torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes] for _ in range(4)]
+
+    def stepped(items: list[nn.Parameter], optimizer: Muon, which: slice, models: int = 0) -> None:
+        for gradients in steps[which]:
+            for item, gradient in zip(items, gradients, strict=True):
+                item.grad = torch.stack([gradient] * models) if models else gradient.clone()
+            optimizer.step(0.5)
+
+    rates = [Rates(0.01, 0.1), Rates(0.02, 0.0)]
+    whole = [nn.Parameter(item.clone()) for item in start]
+    stepped(whole, Muon(whole, rates[:1], training.betas, [0, 2]), slice(None))
+    parts = [nn.Parameter(item.clone()) for item in start]
+    first = Muon(parts, rates[:1], training.betas, [0, 2])
+    assert first.state() == {}
+    stepped(parts, first, slice(2))
+    second = Muon(parts, rates[:1], training.betas, [0, 2])
+    second.load(first.state())
+    stepped(parts, second, slice(2, None))
+    assert all(torch.equal(one, other) for one, other in zip(parts, whole, strict=True))
+    both = [nn.Parameter(torch.stack([item, item])) for item in start]
+    stepped(both, Muon(both, rates, training.betas, [0, 2]), slice(None), models=2)
+    other = [nn.Parameter(item.clone()) for item in start]
+    stepped(other, Muon(other, rates[1:], training.betas, [0, 2]), slice(None))
+    for item, one, two in zip(both, whole, other, strict=True):
+        torch.testing.assert_close(item[0], one, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(item[1], two, rtol=1e-10, atol=1e-12)
+
+
+def test_hidden_matrices_are_neither_embeddings_nor_the_last() -> None:
+    module = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 3), nn.Linear(3, 2))
+    assert hidden_matrices(module) == {1, 5}
+    assert hidden_matrices(nn.Linear(3, 2)) == set()

@@ -115,7 +115,7 @@ def _parts(given: Any, source: str) -> dict[str, Any]:
 
 def _are_samples(given: tuple[Any, ...] | list[Any]) -> bool:
     """Whether a short sequence is one of samples (input, target), and none of (inputs, targets)."""
-    return isinstance(given, list) and all(isinstance(one, tuple) and len(one) == 2 for one in given)
+    return isinstance(given, list) and all(isinstance(one, tuple) for one in given)
 
 
 def _read(given: Any, source: str) -> dict[str, Any]:

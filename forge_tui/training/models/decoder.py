@@ -33,11 +33,14 @@ class Block(nn.Module):
         for layer in (self.query_key_value, self.mix):
             nn.init.zeros_(layer.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, T, width) → (N, T, width)."""
+    def forward(self, x: Tensor, *, last_only: bool = False) -> Tensor:
+        """(N, T, width) → (N, T, width), or what that has at the last place, (N, 1, width), without the rest."""
         joined = self.query_key_value(self.attention_norm(x))
         query, key, value = joined.unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-2, -3)
-        x = x + self.mix(attention(query, key, value, causal=True).transpose(-2, -3).flatten(-2))
+        if last_only:
+            x, query = x[..., -1:, :], query[..., -1:, :]
+        read = attention(query, key, value, causal=not last_only)
+        x = x + self.mix(read.transpose(-2, -3).flatten(-2))
         return x + self.outer(functional.gelu(self.inner(self.forward_norm(x))))
 
 
@@ -49,23 +52,31 @@ class Decoder(nn.Module):
         self.last_only = inputs.last_only
         self.tokens = Embedding(inputs.vocabulary or 0, width)
         self.positions = Embedding(context, width)
-        self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(depth)))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = LayerNorm(width)
         self.head = Linear(width, inputs.outputs, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, T) int64, T up to `context`."""
         places = torch.arange(tokens.shape[-1], device=tokens.device).expand(tokens.shape)
-        x = self.blocks(self.tokens(tokens) + self.positions(places))
+        x = self.tokens(tokens) + self.positions(places)
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, last_only=self.last_only and number == len(self.blocks))
         return self.head(self.norm(x[..., -1, :] if self.last_only else x))
 
 
 def decoder(
-    inputs: InputSpec, width: int = 128, depth: int = 2, heads: int = 4, context: int = 4, weights_scale: float = 1.0
+    inputs: InputSpec,
+    width: int = 128,
+    depth: int = 2,
+    heads: int = 4,
+    context: int = 4,
+    embedding_scale: float = 1.0,
 ) -> nn.Module:
-    """A decoder of this shape; all its matrices and embeddings begin `weights_scale` times as large as torch's.
+    """A decoder of this shape, for sequences of up to `context` tokens. Raises `SettingsError`.
 
-    `context` is the length of the longest sequence. Raises `SettingsError`.
+    Tokens and positions begin with a deviation of `embedding_scale`; torch's own is 1, which makes them by far the
+    largest weights.
     """
     if inputs.vocabulary is None:
         raise SettingsError("a decoder takes tokens: give --dataset modular or a .txt file")
@@ -75,9 +86,7 @@ def decoder(
             "width a multiple of the heads"
         )
     made = Decoder(inputs, width=width, depth=depth, heads=heads, context=context)
-    if weights_scale != 1.0:
-        with torch.no_grad():
-            for parameter in made.parameters():
-                if parameter.dim() == 2:
-                    parameter.mul_(weights_scale)
+    with torch.no_grad():
+        for embedding in (made.tokens, made.positions):
+            embedding.weight.mul_(embedding_scale)
     return made

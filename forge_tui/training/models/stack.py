@@ -90,6 +90,12 @@ class _Vmapped(nn.Module):
         self.stacked = stacked
         self._skeleton = [copy.deepcopy(stacked).to("meta")]  # in a list: not a part of this module
 
+    def train(self, mode: bool = True) -> _Vmapped:
+        """Modules that train otherwise than they measure, such as batch normalisation, hear of it in the skeleton."""
+        self._skeleton[0].train(mode)
+        super().train(mode)
+        return self
+
     def forward(self, inputs: Tensor) -> Tensor:
         """(M, N, …) → (M, N, …)."""
         skeleton = self._skeleton[0]
