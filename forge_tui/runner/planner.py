@@ -46,8 +46,8 @@ class Way:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Way:
         """The way that `to_record` wrote; other entries are left alone."""
-        counts = (int(record[name]) for name in ("workers", "models", "threads"))
-        return cls(str(record["mode"]), *counts, compile=bool(record.get("compile", False)))
+        workers, models, threads = (int(record[name]) for name in ("workers", "models", "threads"))
+        return cls(str(record["mode"]), workers, models, threads, bool(record.get("compile", False)))
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -187,7 +187,7 @@ def _own_code(value: str) -> str:
 def _free_value(value: Any) -> Any:
     problem = free_value_problem(value)
     if problem is not None:
-        raise PydanticCustomError("free_value", problem)  # type: ignore[arg-type]
+        raise PydanticCustomError("free_value", problem)
     return value
 
 

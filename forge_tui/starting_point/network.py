@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from forge_tui import InputSpec
+
 DIGITS = """
 ### .#. ### ### #.# ### ### ### ### ###
 #.# ##. ..# ..# #.# #.. #.. ..# #.# #.#
@@ -18,7 +20,7 @@ DIGITS = """
 SIDE = 12
 
 
-def model(inputs, channels: int = 16) -> nn.Module:
+def model(inputs: InputSpec, channels: int = 16) -> nn.Module:
     """The network, with random weights: forge-tui has seeded torch before.
 
     `inputs.shape` is the shape of one sample, here (1, 12, 12); flat features (N, F) have `inputs.features` instead,

@@ -185,7 +185,7 @@ class _Function:
             if parameter.kind is parameter.POSITIONAL_ONLY:
                 raise SettingsError(f"{self._named}: arguments are given by name; {name} is positional only")
             if name in values:
-                wanted = hints.get(name)
+                wanted: Any = hints.get(name)
                 if not _fits(values[name], wanted):
                     raise SettingsError(f"model.{name} = {shown(values[name])}: must be {_PLAIN[wanted]}")
             elif name not in offered and parameter.default is parameter.empty:

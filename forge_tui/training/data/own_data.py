@@ -63,7 +63,7 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
         train = torch.arange(len(inputs))
         all_inputs, count = torch.cat((inputs, held)), len(inputs)
         validation = torch.arange(count, len(all_inputs))
-        split = {"method": "given by the dataset"}
+        split: dict[str, Any] = {"method": "given by the dataset"}
     else:
         all_inputs = inputs
         fraction = settings.data.validation_fraction
