@@ -1,7 +1,4 @@
-"""A run as files that TensorBoard reads: a directory for each model, with every figure of every epoch.
-
-The only place that imports `tensorboard`, an extra of this package.
-"""
+"""A run as files that TensorBoard reads: a directory for each model, with every figure of every epoch."""
 
 from __future__ import annotations
 
@@ -10,26 +7,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forge_tui.errors import ForgeError, UsageError
+from forge_tui.errors import ForgeError
+from forge_tui.event_records import figures_record, first_record
 from forge_tui.report import EPOCH_FIGURES, report_stem
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
     from forge_tui.session import Run
 
-# What TensorBoard looks for in a file's name, and the version its first record states.
+# What TensorBoard looks for in a file's name.
 _FILE_NAME = "events.out.tfevents"
-_VERSION = "brain.Event:2"
 
 
 def write_event_files(run: Run, directory: Path) -> Path:
     """Write event files into a new directory in `directory`, such as `20261123-150210-planner-tensorboard`.
 
     Returns its absolute path. The step is the epoch; figures are called as in the CSV report. Nothing is written over:
-    `-2`, `-3`, … where the name is taken. Raises `UsageError` where the extra is not installed, `ForgeError` where no
-    epoch is done or nothing can be written, `RunDirectoryError` where the run cannot be read.
+    `-2`, `-3`, … where the name is taken. Raises `ForgeError` where no epoch is done or nothing can be written,
+    `RunDirectoryError` where the run cannot be read.
     """
-    _check_extra()
     models = [model for model in run.snapshot().models if model.epoch > 0]
     if not models:
         raise ForgeError(f"run {run.id}: no model has finished an epoch yet; there is nothing for TensorBoard to show")
@@ -48,17 +44,6 @@ def write_event_files(run: Run, directory: Path) -> Path:
     return path.absolute()
 
 
-def _check_extra() -> None:
-    try:
-        import tensorboard.compat.proto.event_pb2
-        import tensorboard.summary.writer.record_writer  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"--format tensorboard needs the package tensorboard ({error}); "
-            "install the extra: pip install 'forge-tui[tensorboard]'"
-        ) from error
-
-
 def _new_directory(directory: Path, name: str) -> Path:
     count = 1
     while True:
@@ -71,21 +56,14 @@ def _new_directory(directory: Path, name: str) -> Path:
 
 
 def _write_events(directory: Path, history: Sequence[EpochFinished]) -> None:
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.record_writer import RecordWriter
-
     directory.mkdir()
     begun = history[0].time if history else 0.0
     with (directory / f"{_FILE_NAME}.{begun:.0f}.forge-tui").open("xb") as file:
-        records = RecordWriter(file)
-        records.write(Event(wall_time=begun, file_version=_VERSION).SerializeToString())
+        file.write(first_record(begun))
         for epoch in history:
             values = ((figure, getattr(epoch, figure)) for figure in EPOCH_FIGURES)
-            summary = Summary(
-                value=[Summary.Value(tag=tag, simple_value=value) for tag, value in values if value is not None]
-            )
-            records.write(Event(wall_time=epoch.time, step=epoch.epoch, summary=summary).SerializeToString())
+            known = {figure: value for figure, value in values if value is not None}
+            file.write(figures_record(epoch.time, epoch.epoch, known))
 
 
 def _cannot_write(error: OSError, directory: Path) -> str:

@@ -88,12 +88,22 @@ def test_without_a_completed_model_it_fails_in_words(
     assert f"run one: no model is completed{words}" in said
 
 
-def test_files_that_are_gone_and_runs_that_are_not_there(
-    maker: RunMaker, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_that_are_gone_are_named(maker: RunMaker, capsys: pytest.CaptureFixture[str]) -> None:
     path = with_files(maker.make("one", models=[maker.model(1)]), 1)
     (path / "cognate_planner_1.safetensors").unlink()
     assert main(["best", str(path)]) == 4
     assert f"{path / 'cognate_planner_1.safetensors'} is missing" in capsys.readouterr().err
-    assert main(["best", str(tmp_path / "nowhere")]) == 4
-    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("name", "status"), [("nowhere", 2), ("empty", 4)])
+def test_a_run_that_is_not_there_is_told_as_by_other_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, status: int
+) -> None:
+    (tmp_path / "empty").mkdir()
+    told = []
+    for command in ("best", "status"):
+        assert main([command, str(tmp_path / name)]) == status
+        told.append(capsys.readouterr())
+    assert told[0] == told[1]
+    assert told[0].out == ""
+    assert name in told[0].err

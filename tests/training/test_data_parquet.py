@@ -62,6 +62,14 @@ def test_numbers_of_every_kind_are_features_and_targets(parquet: Any, dtype: Any
     assert {type(label) for label in found.classes} == {int}
 
 
+def test_whole_numbers_beyond_64_bits_are_features_and_no_target(parquet: Any) -> None:
+    large = polars.Series([2**70, -(2**70)], dtype=polars.Int128)
+    found = load(parquet({"x": large, "target": [0, 1]}), validation_fraction=0.0)
+    assert found.train_inputs.tolist() == [[2.0**70], [-(2.0**70)]]
+    with pytest.raises(DataError, match="column 'target' has whole numbers of more than 64 bits; rescale the target"):
+        load(parquet({"x": [0, 1], "target": large}))
+
+
 def test_decimals_with_a_fraction_are_a_regression(parquet: Any) -> None:
     prices = polars.Series([Decimal("1.25"), Decimal("2.50")])
     found = load(parquet({"x": [1, 2], "target": prices}), validation_fraction=0.0)

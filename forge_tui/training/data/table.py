@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars
 
 DEFAULT_TARGET = "target"
+_WIDE = ("Int128", "UInt128")
 
 
 def target_column(path: Path, names: Sequence[str], wanted: str | None) -> str:
@@ -99,6 +100,8 @@ def _target(column: polars.Series, path: Path) -> np.ndarray:
     if column.dtype.is_numeric():
         values = _numbers(column)
         _check_finite(values, place, column)
+        if values.dtype.kind == "f" and column.dtype.is_integer():
+            raise DataError(f"{place} has whole numbers of more than 64 bits; rescale the target, or write it as text")
         return values
     if column.dtype == polars.Boolean:
         return column.to_numpy()
@@ -108,11 +111,16 @@ def _target(column: polars.Series, path: Path) -> np.ndarray:
 
 
 def _numbers(column: polars.Series) -> np.ndarray:
-    """The values as numpy's numbers; decimals, and whole numbers of 128 bits, would be Python objects."""
+    """The values as numpy's numbers.
+
+    It has no decimals, which are float64 then, and no whole numbers of 128 bits: int64 where all fit, else float64.
+    """
     import polars
 
-    values = column.to_numpy()
-    return values if values.dtype.kind in "iuf" else column.cast(polars.Float64).to_numpy()
+    if str(column.dtype) in _WIDE:  # by name: the older versions of polars do not know them all
+        narrow = column.cast(polars.Int64, strict=False)
+        return (column.cast(polars.Float64) if narrow.null_count() else narrow).to_numpy()
+    return (column.cast(polars.Float64) if column.dtype.is_decimal() else column).to_numpy()
 
 
 def _check_filled(column: polars.Series, place: str) -> None:
