@@ -369,4 +369,5 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
     if problems:
         raise SettingsError("\n".join(problems))
     made: dict[str, Any] = {table: owner(**plain[table]) for table, owner in tables().items() if table in plain}
-    return Settings(**made, **{table: dict(plain[table]) for table in FREE_TABLES if table in plain})
+    made |= {table: dict(plain[table]) for table in FREE_TABLES if table in plain}
+    return Settings(**made)
