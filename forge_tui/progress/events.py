@@ -109,6 +109,8 @@ class CheckpointSaved(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCompleted(ModelEvent):
+    """`best_epoch`: with early stopping that of the weights, of the losses and metrics told here; None: the last."""
+
     event = "model_completed"
     path: str
     loss: float | None
@@ -117,6 +119,7 @@ class ModelCompleted(ModelEvent):
     validation_perplexity: float | None = None
     seconds: float | None = None
     exact: bool = True
+    best_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -69,6 +69,7 @@ class ModelState:
     checkpoint_epoch: int = 0
     checkpoint_step: int = 0
     path: str | None = None
+    best_epoch: int | None = None
     exact: bool = True
     trend: tuple[float | None, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -79,6 +80,11 @@ class ModelState:
         if self.phase is TrainingPhase.COMPLETED:
             return 100.0
         return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it is done before its last epoch: its validation loss got no better (`training.patience`)."""
+        return self.phase is TrainingPhase.COMPLETED and self.epoch < self.epochs
 
     @property
     def log_name(self) -> str:
@@ -252,7 +258,18 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
         case happened.CheckpointSaved():
             return replace(model, checkpoint_epoch=event.epoch, checkpoint_step=event.step)
         case happened.ModelCompleted():
-            return replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
+            done = replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
+            if event.best_epoch is None:
+                return done
+            # What counts is what its file holds, and that are not the last epoch's weights.
+            return replace(
+                done,
+                best_epoch=event.best_epoch,
+                loss=event.loss,
+                validation_loss=event.validation_loss,
+                validation_accuracy=event.validation_accuracy,
+                validation_perplexity=event.validation_perplexity,
+            )
         case happened.ModelFailed():
             failure = Failure(
                 model=event.model,

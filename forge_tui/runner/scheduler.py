@@ -386,11 +386,16 @@ class Scheduler:
                     attempt.worker.kill()
 
     def _left(self, attempt: Attempt, index: int) -> None:
-        """A model has left its group, which goes on: it has diverged, or was let go after a checkpoint."""
+        """A model has left its group, which goes on: it is done, has diverged, or was let go after a checkpoint."""
         job = attempt.jobs.pop(index)
         failure = attempt.failures.pop(index, None)
         reason = attempt.cancelled.pop(index, None)
-        self._journal.decide("group", f"{job.model} leaves its group: {failure.message if failure else reason}")
+        model = self._journal.models[index]
+        is_done = model.phase is TrainingPhase.COMPLETED
+        why = model.reason if is_done else failure.message if failure else reason
+        self._journal.decide("group", f"{job.model} leaves its group: {why}")
+        if is_done:
+            return
         if reason is not None:
             self._journal.phase(index, TrainingPhase.CANCELLED, reason)
         elif failure is not None and self._failed(failure, self._consequence(failure, beside=len(self._running))):

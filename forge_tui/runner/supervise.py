@@ -149,9 +149,14 @@ class Earlier:
     def goes_on(self, model: ModelState) -> bool:
         """Whether a resume trains the model: none that is done, and cancelled ones only where nothing else is left."""
         epochs = self.settings.training.epochs
-        unfinished = [one for one in self.models if one.phase is not TrainingPhase.COMPLETED or one.epochs < epochs]
+        unfinished = [one for one in self.models if not _is_done(one, epochs)]
         others = [one for one in unfinished if one.phase is not TrainingPhase.CANCELLED]
         return model in (others or unfinished)
+
+
+def _is_done(model: ModelState, epochs: int) -> bool:
+    """Whether a run of so many epochs has no more to do for the model. More epochs help none that stopped early."""
+    return model.stopped_early or (model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs)
 
 
 def refuse_earlier(directory: RunDirectory) -> None:
@@ -180,11 +185,11 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     longest = max((model.epochs for model in models), default=0)
     if epochs < longest:
         raise UsageError(f"--epochs {epochs}: the run has {longest} epochs; give as many or more to train further")
-    if all(model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs for model in models):
-        raise UsageError(
-            f"run {directory.id} is completed: there is nothing to resume; --epochs N with more than {longest} "
-            "trains it further"
-        )
+    if all(_is_done(model, epochs) for model in models):
+        further = f"--epochs N with more than {longest} trains it further"
+        if all(model.stopped_early for model in models):
+            further = "all of its models stopped early, and would with more epochs (training.patience)"
+        raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")
     plain = to_plain(settings)
     plain["training"]["epochs"] = epochs
     return Earlier(directory, groups.settled(from_plain(plain), info.fuse), info, tuple(models))

@@ -106,6 +106,15 @@ class TrainingConfig:
         float,
         Rule(ge=0.0, lt=1.0, description="decay of a moving average of the weights, which becomes the model (0: off)"),
     ] = field(default=0.0, kw_only=True)
+    patience: Annotated[
+        int,
+        Rule(
+            ge=0,
+            le=LARGEST_INTEGER,
+            description="epochs without a better validation loss after which a model stops; its best epoch is kept "
+            "(0: never)",
+        ),
+    ] = field(default=0, kw_only=True)
 
 
 @checked

@@ -72,6 +72,7 @@ class GroupState(TrainingState):
         return in_parts(
             weights=self.weights(model),
             **self._kept_of(model),
+            best=self.progress[model].best.weights,
             random=self._random[model],
             epochs={"loss_sum": self.loss_sum[model], "history": self.progress[model].history.to_tensor()},
         )

@@ -8,7 +8,7 @@ import os
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from forge_tui.progress.phases import TrainingPhase
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import model_file
+from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied, write_all
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
+from forge_tui.training.early_stopping import has_run_out, in_words
 from forge_tui.training.failures import Diverged
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
@@ -47,7 +49,7 @@ class Trainer:
     It goes on from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
     gives the same bytes as if it had never stopped. `emit` is called with every event, those of checkpoints from
     the thread that writes them; `control` is looked at before every step. `left` is called with a model that leaves its
-    group early, and why: what ended it, or None for one that was let go.
+    group early, and why: what ended it, or None for one that was let go or is completed.
     """
 
     def __init__(
@@ -74,7 +76,7 @@ class Trainer:
         control.on_hold = self._hold
 
     def run(self) -> Outcome:
-        """Train to the last epoch, or until a stop is asked for.
+        """Train to the last epoch, until patience runs out, or until a stop is asked for.
 
         Raises `Diverged` after an epoch whose loss is NaN or infinite (the last model's; others of a group only leave
         it), `DataError`, `SettingsError`, `RunDirectoryError`, and whatever training code raises. A disk that takes no
@@ -95,21 +97,25 @@ class Trainer:
         dataset = load_dataset(self._settings, self._working_directory)
         state = self._new_state(dataset)
         self._resume(state)
-        for number, member in enumerate(self._members):
-            state.set_learning_rate(number, training.learning_rate * member.job.learning_rate_factor)
+        for member in self._members:
             member.report.started(config_record(training), count_parameters(state.network), self._group)
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
         self._enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
             member.report.unrecorded(progress.history, training.epochs)
-        while state.epoch < training.epochs:
+        while len(finished := self._finished(state)) < len(self._members):
+            if finished:
+                smaller = self._finish_early(state, dataset)
+                if smaller is None:
+                    return Outcome.STOPPED
+                state = smaller
             if not self._train_epoch(state, data):
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
-            if state.epoch < training.epochs and state.epoch % training.checkpoint_interval == 0:
+            if state.epoch % training.checkpoint_interval == 0 and not self._finished(state):
                 self._checkpoint(state)
-        return self._finish(state, dataset)
+        return Outcome.COMPLETED if self._write_finished(state, dataset) else Outcome.STOPPED
 
     def _new_state(self, dataset: Dataset) -> TrainingState:
         training, seeds = self._settings.training, [member.job.seed for member in self._members]
@@ -118,9 +124,19 @@ class Trainer:
             state = SingleState(training, dataset, seeds[0], self._device)
         else:
             state = GroupState(training, dataset, seeds, self._device)
-        for progress in state.progress:
+        for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
             progress.started = time.time()
+            state.set_learning_rate(number, training.learning_rate * member.job.learning_rate_factor)
         return state
+
+    def _finished(self, state: TrainingState) -> list[int]:
+        """The models that have had all their epochs, or whose patience has run out."""
+        training = self._settings.training
+        return [
+            number
+            for number, progress in enumerate(state.progress)
+            if state.epoch >= training.epochs or has_run_out(training.patience, state.epoch, progress.best.epoch)
+        ]
 
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
         """Train the epoch's remaining steps; False if a stop came first."""
@@ -137,9 +153,10 @@ class Trainer:
         state.seconds += spent
         return going_on
 
-    def _enter(self, phase: TrainingPhase, reason: str | None = None) -> None:
-        for member in self._members:
-            member.report.enter(phase, reason)
+    def _enter(self, phase: TrainingPhase, reason: str | None = None, only: Iterable[int] | None = None) -> None:
+        """All models, or `only` those of these numbers, are in `phase` from now on."""
+        for number in range(len(self._members)) if only is None else only:
+            self._members[number].report.enter(phase, reason)
 
     def _hold(self, paused: bool) -> None:
         self._enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
@@ -149,6 +166,7 @@ class Trainer:
         begun = time.perf_counter()
         losses = [loss / data.batches.samples for loss in state.loss_sum.reshape(-1).tolist()]
         measured = state.validate(data)
+        self._keep_best(state, losses, measured)
         spent = time.perf_counter() - begun
         state.seconds += spent
         state.epoch += 1
@@ -165,6 +183,14 @@ class Trainer:
             self._let_go(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
         for number in reversed([n for n, member in enumerate(self._members) if self._control.takes(member.job.index)]):
             self._let_go(state, number, None)
+
+    def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Validation]) -> None:
+        """Where patience is set, keep what the epoch made of those models for which it is the best so far."""
+        if not self._settings.training.patience:
+            return
+        found = [loss if one.loss is None else one.loss for loss, one in zip(losses, measured, strict=True)]
+        epoch = state.epoch + 1
+        state.keep_best([n for n, progress in enumerate(state.progress) if progress.best.take(epoch, found[n])])
 
     def _tell_epoch(
         self,
@@ -207,14 +233,10 @@ class Trainer:
             return
         # Once it has left, another worker may have it: nothing may be written of it then.
         self._wait_for_writer()
-        member = self._members[number]
         if why is None:
             state.progress[number].exact = False
             self._writer.save_some(state, self._members, [number])
-        state.remove(number)
-        del self._members[number]
-        if self._left is not None:
-            self._left(member.job, why)
+        self._leave(state, number, why)
 
     def _remaining(self, epoch: int, seconds: float) -> float | None:
         """Seconds until the last epoch, from the median of the newest 20; this process's first is warm-up."""
@@ -244,8 +266,10 @@ class Trainer:
                 )
         state.restore(found)
         self._writer.resumed(state.step)
-        for number, checkpoint in enumerate(found):
-            self._compare_conditions(state, number, checkpoint.record["environment"])
+        going_on = set(range(len(found))) - set(self._finished(state))
+        self._environment["group"] = len(going_on)
+        for number in going_on:
+            self._compare_conditions(state, number, found[number].record["environment"])
 
     def _compare_conditions(self, state: TrainingState, number: int, before: dict[str, object]) -> None:
         changed = [name for name, value in self._environment.items() if before.get(name, value) != value]
@@ -325,29 +349,64 @@ class Trainer:
             self._disk_problem = problem
             self._members[0].report.warn("disk", words)
 
-    def _finish(self, state: TrainingState, dataset: Dataset) -> Outcome:
-        """Write the last checkpoints and the models. Hours may hang on a disk that is full: wait for room."""
+    def _write_finished(self, state: TrainingState, dataset: Dataset) -> bool:
+        """Write checkpoints of all models and the files of those that have finished; False where a stop came first.
+
+        Hours may hang on a disk that is full: wait for room.
+        """
         while True:
             try:
                 self._save_checkpoints(state)
-                self._enter(TrainingPhase.SAVING)
+                self._enter(TrainingPhase.SAVING, only=self._finished(state))
                 self._complete_all(state, dataset)
-                return Outcome.COMPLETED
+                return True
             except RunDirectoryError as error:
                 if error.errno not in _MAY_PASS:
                     raise
-                model = self._members[0].job.model
+                finished = self._finished(state)
+                model = self._members[finished[0]].job.model
                 self._tell_disk(error, "waits", f"{model} is trained and waits to be written: {error}")
-                self._enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
+                self._enter(TrainingPhase.SAVING, f"waits for the disk: {error}", only=finished)
             if not self._control.wait(_DISK_SECONDS):
-                return Outcome.STOPPED
+                return False
+
+    def _finish_early(self, state: TrainingState, dataset: Dataset) -> TrainingState | None:
+        """Write those of a group whose patience has run out, and go on with the others; None where a stop came first.
+
+        The others have a checkpoint of this step then: a smaller group may round otherwise, and a resume is to begin
+        with it where it began here.
+        """
+        assert isinstance(state, GroupState)
+        self._environment["group"] = len(self._members) - len(self._finished(state))
+        if not self._write_finished(state, dataset):
+            return None
+        finished = self._finished(state)
+        if len(finished) == len(self._members):  # the others have diverged meanwhile
+            return state
+        for number in reversed(finished):
+            self._leave(state, number, None)
+        if len(self._members) > 1:
+            return state
+        # Alone, as a resume would find it.
+        (member,) = self._members
+        left = Checkpoint(path=member.checkpoints, record=state.record(0), tensors=state.tensors(0))
+        single = self._new_state(dataset)
+        single.restore([left])
+        return single
+
+    def _leave(self, state: GroupState, number: int, why: Diverged | None) -> None:
+        """A model is no longer one of its group."""
+        member = self._members.pop(number)
+        state.remove(number)
+        if self._left is not None:
+            self._left(member.job, why)
 
     def _complete_all(self, state: TrainingState, dataset: Dataset) -> None:
-        """Write the models that are not written yet. Raises `RunDirectoryError`."""
+        """Write the finished models that are not written yet. Raises `RunDirectoryError`."""
         finished = (
             (number, state.final_weights(number), self._describe(state, number, dataset))
-            for number, member in enumerate(self._members)
-            if not member.report.is_done
+            for number in self._finished(state)
+            if not self._members[number].report.is_done
         )
         write_all(lambda model: self._complete(state, *model), finished, together=is_copied(state))
 
@@ -355,36 +414,41 @@ class Trainer:
         return describe(self._members[number].job, self._settings.training, state, number, dataset, self._group)
 
     def _complete(self, state: TrainingState, number: int, weights: dict[str, Tensor], record: dict[str, Any]) -> None:
-        member, progress = self._members[number], state.progress[number]
+        member = self._members[number]
         model_file.write_model(member.stem, weights, record)
         checkpoints.prune(member.checkpoints, 1)
-        last = progress.history[-1]
-        validation = Validation(
-            loss=last.validation_loss, accuracy=last.validation_accuracy, perplexity=last.validation_perplexity
-        )
-        member.report.completed(
-            member.stem, loss=last.loss, validation=validation, seconds=state.seconds, exact=progress.exact
-        )
+        self._report_completed(member, record)
 
     def _is_finished(self, member: Member) -> bool:
         """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
         try:
             record = model_file.read_record(member.stem)
-            if record["seed"] != member.job.seed or record["epochs_completed"] < self._settings.training.epochs:
+            # One that stopped early would do so too if it had more epochs.
+            ended = record.get("stopped_early") or record["epochs_completed"] >= self._settings.training.epochs
+            if record["seed"] != member.job.seed or not ended:
                 return False
             model_file.read_weights(member.stem, record["sha256"])
-            told = {
-                "loss": record["loss"],
-                "validation": Validation(**record["validation"]),
-                "seconds": record["seconds"],
-                "exact": record["exact"],
-            }
             history = [EpochRecord(**item) for item in record["history"]]
         except (RunDirectoryError, KeyError, TypeError):
             return False  # not there, or not whole: it is written again from the last checkpoint
         member.report.unrecorded(history, self._settings.training.epochs)
-        member.report.completed(member.stem, **told)
+        self._report_completed(member, record)
         return True
+
+    def _report_completed(self, member: Member, record: Mapping[str, Any]) -> None:
+        """`record` is what NAME.json says."""
+        epoch, best, reason = record["epochs_completed"], record.get("best_epoch"), None
+        if record.get("stopped_early"):
+            reason = in_words(self._settings.training.patience, epoch, best)
+        member.report.completed(
+            member.stem,
+            loss=record["loss"],
+            validation=Validation(**record["validation"]),
+            seconds=record["seconds"],
+            exact=record["exact"],
+            best_epoch=best,
+            reason=reason,
+        )
 
 
 def _prepare_process(device: torch.device) -> None:

@@ -156,6 +156,16 @@ class Actor:
         )
         return [self.tells(saved), self.says(left=index)]
 
+    def is_done_early(self, index: int, reason: str) -> list[Callable[[], None]]:
+        """The patience of one of its group has run out: it is written and leaves."""
+        job = next(job for job in self.jobs if job.index == index)
+        self.jobs.remove(job)
+        about = self._about(job)
+        done = happened.ModelCompleted(path=f"run/{job.model}", loss=0.1, best_epoch=self.epoch, **about)
+        saving = happened.PhaseChanged(phase=M.SAVING, previous=self.phase, **about)
+        ended = happened.PhaseChanged(phase=M.COMPLETED, previous=M.SAVING, reason=reason, **about)
+        return [*map(self.tells, (saving, done, ended)), self.says(left=index)]
+
     def diverges(self, index: int) -> list[Callable[[], None]]:
         """One of its group diverges in epoch 3 and leaves it."""
         job = next(job for job in self.jobs if job.index == index)
