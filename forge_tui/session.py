@@ -144,16 +144,19 @@ def _request(
     leash: bool,
 ) -> Request:
     from forge_tui.runner.request import Request
-    from forge_tui.settings.schema import Settings, to_plain
+    from forge_tui.settings.schema import Settings, from_plain, to_plain
 
     settings = settings or Settings()
+    if settings.sweep:
+        settings = from_plain(to_plain(settings))  # by full names
     plain = to_plain(settings)
     output = settings.run.output
     directory = None if output is None else str(Path(output).expanduser().absolute())
     plain["run"]["output"] = directory
-    dataset = Path(settings.training.dataset).expanduser()
-    if dataset.suffix:
-        plain["training"]["dataset"] = str(dataset.absolute())
+    plain["training"]["dataset"] = _absolute(settings.training.dataset)
+    swept = plain["sweep"].get("training.dataset")
+    if swept is not None:
+        plain["sweep"]["training.dataset"] = [_absolute(name) for name in swept]
     return Request(
         action=action,
         directory=directory,
@@ -162,6 +165,12 @@ def _request(
         previous=previous,
         leash=leash,
     )
+
+
+def _absolute(dataset: str) -> str:
+    """A dataset's name; where it is a file, its path from the root."""
+    path = Path(dataset).expanduser()
+    return str(path.absolute()) if path.suffix else dataset
 
 
 def _launch(request: Request) -> tuple[Reply, socket.socket]:

@@ -12,7 +12,8 @@ from forge_tui.progress.snapshot import ModelState
 LARGEST_IS_BEST = frozenset({"validation_accuracy"})
 """Of all other figures of a model the least is the best."""
 
-_FIGURES = ("validation_accuracy", "validation_perplexity", "validation_loss", "loss")
+FIGURES = ("validation_accuracy", "validation_perplexity", "validation_loss", "loss")
+"""What decides, the first of these that there is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +32,10 @@ def best_model(models: Iterable[ModelState]) -> Best | None:
     ones the next of these decides, then the lower index. A number that is unknown, NaN or infinite is worse than any.
     """
     completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
-    for place, figure in enumerate(_FIGURES):
+    for place, figure in enumerate(FIGURES):
         known = [model for model in completed if math.isfinite(_badness(model, figure))]
         if known:
-            best = min(known, key=lambda model: (*(_badness(model, one) for one in _FIGURES[place:]), model.index))
+            best = min(known, key=lambda model: (*(_badness(model, one) for one in FIGURES[place:]), model.index))
             return Best(model=best, figure=figure, value=getattr(best, figure))
     return None
 

@@ -36,7 +36,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelState:
-    """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set."""
+    """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set.
+
+    `combination`: what `[sweep]` made its own of the settings, by their short names.
+    """
 
     name: str
     index: int
@@ -64,6 +67,7 @@ class ModelState:
     threads: int | None = None
     group: tuple[str, ...] | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    combination: dict[str, Any] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
     checkpoint_epoch: int = 0
@@ -106,6 +110,7 @@ class ModelState:
                 record[name] = None
         record["group"] = None if self.group is None else list(self.group)
         record["config"] = happened.finite(self.config)
+        record["combination"] = happened.finite(self.combination)
         record["trend"] = happened.finite(self.trend)
         record["failures"] = [happened.finite(dataclasses.asdict(failure)) for failure in self.failures]
         return record
@@ -123,6 +128,7 @@ class ModelState:
         if alike is not None:
             values["group"] = alike.group(values.get("group"))
             values["config"] = alike.config(values.get("config", {}))
+            values["combination"] = alike.combination(values.get("combination", {}))
         return cls(**values)
 
 
@@ -134,6 +140,7 @@ class Alike:
 
     def __init__(self) -> None:
         self._config: dict[str, Any] = {}
+        self._combination: dict[str, Any] = {}
         self._group: tuple[str, ...] | None = None
 
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -141,6 +148,12 @@ class Alike:
         if config != self._config:
             self._config = config
         return self._config
+
+    def combination(self, combination: dict[str, Any]) -> dict[str, Any]:
+        """`combination`, or the last one if that is equal."""
+        if combination != self._combination:
+            self._combination = combination
+        return self._combination
 
     def group(self, group: Sequence[str] | None) -> tuple[str, ...] | None:
         """`group` as a tuple, or the last one if that is equal."""

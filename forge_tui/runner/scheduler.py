@@ -27,6 +27,7 @@ from forge_tui.runner.groups import Group
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.machine import Machine
+from forge_tui.runner.models import Configs
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
@@ -71,7 +72,10 @@ class Scheduler:
         self._disk = DiskWatch(directory.path)
         self._running: dict[int, Attempt] = {}
         """By the worker's own number, the newest last."""
-        self._queue: deque[Group] = deque(groups.queued(journal.models.values(), groups.width(settings)))
+        self._configs = Configs(settings, base_job.settings)
+        self._queue: deque[Group] = deque(
+            groups.queued(journal.models.values(), groups.width(settings), self._configs.likeness)
+        )
         self._failures: Counter[int] = Counter()
         self._ending: RunState | None = None
         self._waiting = False
@@ -331,6 +335,7 @@ class Scheduler:
             index=index,
             attempt=model.attempt,
             seed=model.seed,
+            settings=self._configs.of(index),
             learning_rate_factor=model.learning_rate_factor,
             epochs_recorded=model.epoch,
         )

@@ -21,7 +21,7 @@ from forge_tui.progress.events import RunStarted
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
-from forge_tui.runner import groups
+from forge_tui.runner import groups, models
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher
@@ -33,7 +33,7 @@ from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.layout import RunDirectory, model_name
+from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 from forge_tui.settings.files import read_settings, settings_digest, write_settings
@@ -66,14 +66,14 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
     if request.previous == "move":
         directory.move_to_previous()
     write_settings(settings, directory.settings)
-    training, run = settings.training, settings.run
+    training = settings.training
     info = RunInfo(
         run=directory.id,
         path=str(directory.path),
         mode=training.training_mode,
         policy=settings.resources.policy,
-        model_type=training.model_type,
-        models=run.models,
+        model_type=models.type_words(settings),
+        models=models.count(settings),
         epochs=training.epochs,
         created=time.time(),
         host=socket.gethostname(),
@@ -86,23 +86,15 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         version=forge_tui.__version__,
         settings_sha256=settings_digest(directory.settings),
     )
-    models = [
-        ModelState(
-            name=model_name(training.model_type, index),
-            index=index,
-            seed=run.seed + index - 1,
-            epochs=training.epochs,
-        )
-        for index in range(1, run.models + 1)
-    ]
+    states = models.new_models(settings)
     try:
-        store = RunStore.create(directory.database, info, models)
+        store = RunStore.create(directory.database, info, states)
     except BaseException:
         directory.settings.unlink(missing_ok=True)
         raise
     # After the database: until there is one, this log says that a start, if it was killed, has left nothing to keep.
     os.replace(log, directory.log("runner"))
-    journal = Journal(store, info, models)
+    journal = Journal(store, info, states)
     journal.record(
         RunStarted(
             time=journal.clock(),
@@ -175,24 +167,24 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     settings = read_settings(directory.settings)
     with contextlib.closing(RunReader(directory.database)) as reader:
         info = reader.info()
-        models, _revision = reader.models(0)
+        states, _revision = reader.models(0)
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
             f"{directory.settings} is not what the run was started with (it was edited, or is damaged): going on would "
             "give other models; put it back as it was, or start anew with --overwrite"
         )
     epochs = request.epochs if request.epochs is not None else info.epochs
-    longest = max((model.epochs for model in models), default=0)
+    longest = max((model.epochs for model in states), default=0)
     if epochs < longest:
         raise UsageError(f"--epochs {epochs}: the run has {longest} epochs; give as many or more to train further")
-    if all(_is_done(model, epochs) for model in models):
+    if all(_is_done(model, epochs) for model in states):
         further = f"--epochs N with more than {longest} trains it further"
-        if all(model.stopped_early for model in models):
+        if all(model.stopped_early for model in states):
             further = "all of its models stopped early, and would with more epochs (training.patience)"
         raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")
     plain = to_plain(settings)
     plain["training"]["epochs"] = epochs
-    return Earlier(directory, groups.settled(from_plain(plain), info.fuse), info, tuple(models))
+    return Earlier(directory, groups.settled(from_plain(plain), info.fuse), info, tuple(states))
 
 
 def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequence[int]) -> RunState:

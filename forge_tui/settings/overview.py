@@ -14,4 +14,6 @@ def config_rows(resolved: Resolved) -> list[tuple[str, str, str]]:
         value = getattr(getattr(resolved.settings, key.table), key.name)
         text = "—" if value is None else shown(value)
         rows.append((key.key, text, resolved.sources[key.key].text))
+    for name, values in resolved.settings.sweep.items():
+        rows.append((f"sweep.{name}", shown(values), resolved.sources[f"sweep.{name}"].text))
     return rows

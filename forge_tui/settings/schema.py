@@ -16,6 +16,8 @@ from forge_tui.errors import SettingsError
 from forge_tui.settings.checked import Rule, checked
 from forge_tui.settings.keys import LARGEST_INTEGER, Key, keys_of
 from forge_tui.settings.problems import did_you_mean, nearest, printable, shown
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import checked_sweep, too_many
 
 _Count = Annotated[int, Rule(ge=1, le=LARGEST_INTEGER)]
 _Rate = Annotated[float, Rule(ge=0.0, lt=1.0)]
@@ -259,7 +261,10 @@ class UiSettings:
 @checked
 @dataclass(kw_only=True)
 class Settings:
-    """All settings of a run. Each field is a table of `settings.toml`."""
+    """All settings of a run. Each field is a table of `settings.toml`.
+
+    `sweep` has lists of values by the settings' full names (`settings.sweep`).
+    """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     run: RunSettings = field(default_factory=RunSettings)
@@ -267,11 +272,12 @@ class Settings:
     resources: ResourceSettings = field(default_factory=ResourceSettings)
     engine: EngineSettings = field(default_factory=EngineSettings)
     ui: UiSettings = field(default_factory=UiSettings)
+    sweep: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def tables() -> dict[str, type]:
-    """The tables of a settings file, in order: name and dataclass."""
-    return {one.name: one.default_factory for one in dataclasses.fields(Settings)}  # type: ignore[misc]
+    """The tables of a settings file with keys of the schema, in order: name and dataclass."""
+    return {one.name: one.default_factory for one in dataclasses.fields(Settings) if one.name != SWEEP}  # type: ignore[misc]
 
 
 @functools.cache
@@ -289,7 +295,8 @@ def keys_by_name() -> Mapping[str, Key]:
 def unknown(name: str, *, is_table: bool = False) -> str:
     """What to say of a key or table that the schema lacks: `unknown key training.epoch; did you mean …?`."""
     if is_table:
-        hint = did_you_mean(name, tables()) or f"; there are {', '.join(tables())}"
+        names = (*tables(), SWEEP)
+        hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
         return f"unknown table {printable(name)}{hint}"
     table, _, field_name = name.rpartition(".")
     # The same name in another table first, then a similar one in this table, then one anywhere.
@@ -302,13 +309,16 @@ def unknown(name: str, *, is_table: bool = False) -> str:
 
 def to_plain(settings: Settings) -> dict[str, dict[str, Any]]:
     """The settings as nested dicts that JSON can hold: tuples are lists, what is not set is None."""
-    return {
-        table: {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in dataclasses.asdict(getattr(settings, table)).items()
-        }
+    plain = {
+        table: {name: _listed(value) for name, value in dataclasses.asdict(getattr(settings, table)).items()}
         for table in tables()
     }
+    plain[SWEEP] = {name: [_listed(value) for value in values] for name, values in settings.sweep.items()}
+    return plain
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -317,7 +327,10 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
     Raises `SettingsError` naming every key that is unknown, of the wrong type or out of range.
     """
     problems: list[str] = []
+    sweep = checked_sweep(plain.get(SWEEP, {}), keys_by_name(), problems)
     for table, values in plain.items():
+        if table == SWEEP:
+            continue
         if table not in tables():
             problems.append(unknown(table, is_table=isinstance(values, Mapping)))
             continue
@@ -333,4 +346,9 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
                 problems.append(f"{key.key} = {shown(value)}: {wrong}")
     if problems:
         raise SettingsError("\n".join(problems))
-    return Settings(**{table: owner(**plain[table]) for table, owner in tables().items() if table in plain})
+    made: dict[str, Any] = {table: owner(**plain[table]) for table, owner in tables().items() if table in plain}
+    settings = Settings(**made, sweep=sweep)
+    wrong = too_many(sweep, settings.run.models)
+    if wrong is not None:
+        raise SettingsError(wrong)
+    return settings

@@ -24,16 +24,23 @@ _BODY = "body."
 class GroupState(TrainingState):
     """Several models of one architecture and one batch size; seeds, learning rates and weight decays are their own."""
 
-    def __init__(self, training: TrainingConfig, dataset: Dataset, seeds: Sequence[int], device: torch.device) -> None:
-        """New models with the weights that their seeds give."""
+    def __init__(
+        self,
+        training: TrainingConfig,
+        dataset: Dataset,
+        seeds: Sequence[int],
+        device: torch.device,
+        rates: Sequence[Rates] | None = None,
+    ) -> None:
+        """New models with the weights that their seeds give; `rates` are each model's own, else those of `training`."""
         networks, self._random = [], []
         for seed in seeds:
             networks.append(new_network(training, dataset, seed).to(device))
             # Nothing draws random numbers later, so what a model alone would have is its state after its making.
             self._random.append(random_state.capture(device))
         self._stack = Stack([network.body for network in networks])
-        rates = [Rates(training.learning_rate, training.weight_decay)] * len(seeds)
-        super().__init__(networks[0], self._stack.parameters, training, rates, dataset.train_samples)
+        own = list(rates or [Rates(training.learning_rate, training.weight_decay)] * len(seeds))
+        super().__init__(networks[0], self._stack.parameters, training, own, dataset.train_samples)
         self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
         self._order = list(named_weights(networks[0]))
         self.loss_sum = torch.zeros(len(seeds), dtype=torch.float64, device=device)

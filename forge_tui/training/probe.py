@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from forge_tui.errors import ForgeError
 from forge_tui.settings.schema import Settings, from_plain
+from forge_tui.settings.sweep import Combination, in_words, with_combination
 from forge_tui.training import checkpoint
 from forge_tui.training.checkpoint_writer import copied, is_copied
 from forge_tui.training.data.dataset import Dataset
@@ -21,6 +24,7 @@ from forge_tui.training.job import Job
 from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
+from forge_tui.training.optimizers import Rates
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState
 
@@ -78,24 +82,46 @@ class Measurement:
 
 
 class Probe:
-    """One look at a run's data and model; it loads them once. Raises `DataError`, `SettingsError` as training would."""
+    """One look at a run's data and model; it loads them once. Raises `DataError`, `SettingsError` as training would.
 
-    def __init__(self, job: Job) -> None:
-        begun = time.perf_counter()
-        meter = MemoryMeter(job.device)
+    A `combination` is one of a sweep; errors name it.
+    """
+
+    def __init__(self, job: Job, combination: Combination | None = None) -> None:
+        self._meter = MemoryMeter(job.device)
         torch.set_flush_denormal(True)
+        self._plain, self._where = job.settings, Path(job.working_directory)
         self._seed, self._device = job.seed, torch.device(job.device)
-        self._settings = from_plain(job.settings)
-        self._dataset = load_dataset(self._settings, Path(job.working_directory))
-        self._held, self._peak = meter.now(), meter.peak()
-        self._load_seconds = time.perf_counter() - begun
-        self._single = SingleState(self._settings.training, self._dataset, job.seed, self._device)
+        self._settings = self._with(combination or {})
+        with _named(combination or {}):
+            self._load()
+            self._build()
 
-    def inspect(self) -> Inspection:
-        """What data and model look like, and what a worker will take."""
-        settings, dataset = self._settings, self._dataset
-        parallel = settings.training.training_mode == "parallel"
-        fuse = settings.engine.fuse if settings.engine.fuse != "auto" else 1
+    def take(self, combination: Combination) -> None:
+        """Look at a model with this combination from now on."""
+        before, now = self._settings, self._with(combination)
+        self._settings = now
+        with _named(combination):
+            if (now.training.dataset, now.data) != (before.training.dataset, before.data):
+                self._load()
+            if (now.training, now.data) != (before.training, before.data):
+                self._build()
+
+    def _with(self, combination: Combination) -> Settings:
+        return from_plain(with_combination(self._plain, combination))
+
+    def _load(self) -> None:
+        begun = time.perf_counter()
+        self._dataset = load_dataset(self._settings, self._where)
+        self._held, self._peak = self._meter.now(), self._meter.peak()
+        self._load_seconds = time.perf_counter() - begun
+
+    def _build(self) -> None:
+        self._single = SingleState(self._settings.training, self._dataset, self._seed, self._device)
+
+    def inspect(self, together: int = 1) -> Inspection:
+        """What data and model look like, and what a worker will take that trains so many together."""
+        dataset = self._dataset
         known = dataset.vocabulary if dataset.classes is None else dataset.classes
         return Inspection(
             parameters=count_parameters(self._single.network),
@@ -105,22 +131,29 @@ class Probe:
             classes=None if known is None else len(known),
             task=dataset.task.value,
             estimated_bytes=self._bytes(1),
-            worker_bytes=self._bytes(min(fuse, settings.run.models) if parallel else 1),
+            worker_bytes=self._bytes(together),
         )
 
-    def measure(self, ways: Sequence[tuple[int, int]], seconds: float, most_bytes: float) -> Measurement:
+    def measure(
+        self,
+        ways: Sequence[tuple[int, int]],
+        seconds: float,
+        most_bytes: float,
+        rates: Sequence[tuple[float, float]] = (),
+    ) -> Measurement:
         """Train (models, threads) for about `seconds` each, in several turns; the models are thrown away.
 
         A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
 
         The best turn counts: what disturbs a measurement only ever makes it slower. Turns last a fixed time, so that
         workers that are asked the same at once stay at the same way, and disturb each other as they will in the run.
-        The process is left with the last way's thread count.
+        The process is left with the last way's thread count. `rates`: learning rate and weight decay of the models of a
+        group, where they differ.
         """
         training = self._settings.training
         sizes = {models: self._bytes(models) for models, _ in ways}
         candidates = [
-            _Candidate(self._settings, self._dataset, self._seed, self._device, models, threads)
+            _Candidate(self._settings, self._dataset, self._seed, self._device, models, threads, rates)
             for models, threads in ways
         ]
         saving = _save_seconds(self._single)
@@ -155,15 +188,34 @@ class Probe:
         )  # fmt: skip
 
 
+@contextlib.contextmanager
+def _named(combination: Combination) -> Iterator[None]:
+    """What is wrong with one combination of many is told with it."""
+    try:
+        yield
+    except ForgeError as error:
+        if not combination:
+            raise
+        raise type(error)(f"with {in_words(combination)}: {error}") from error
+
+
 class _Candidate:
     """One way of training in one worker, and how fast it was so far. Large models are built anew for every turn."""
 
     def __init__(
-        self, settings: Settings, dataset: Dataset, seed: int, device: torch.device, models: int, threads: int
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        seed: int,
+        device: torch.device,
+        models: int,
+        threads: int,
+        rates: Sequence[tuple[float, float]],
     ) -> None:
         self.models, self.threads, self.best, self.state_seconds = models, threads, 0.0, 0.0
         self._seeds = [seed + number for number in range(models)]
-        self._build = partial(_state, settings, dataset, self._seeds, device)
+        own = [Rates(*rates[number % len(rates)]) for number in range(models)] if rates else None
+        self._build = partial(_state, settings, dataset, self._seeds, device, own)
         self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
         self._kept: tuple[TrainingState, PlacedData] | None = None
 
@@ -214,9 +266,11 @@ def _save_seconds(state: TrainingState) -> float:
         return time.perf_counter() - begun
 
 
-def _state(settings: Settings, dataset: Dataset, seeds: Sequence[int], device: torch.device) -> TrainingState:
+def _state(
+    settings: Settings, dataset: Dataset, seeds: Sequence[int], device: torch.device, rates: Sequence[Rates] | None
+) -> TrainingState:
     if len(seeds) > 1:
-        return GroupState(settings.training, dataset, seeds, device)
+        return GroupState(settings.training, dataset, seeds, device, rates)
     return SingleState(settings.training, dataset, seeds[0], device)
 
 

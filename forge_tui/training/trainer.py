@@ -34,6 +34,7 @@ from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import config_record, describe
 from forge_tui.training.models.network import count_parameters
+from forge_tui.training.optimizers import Rates
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState, environment
 
@@ -44,7 +45,7 @@ _DISK_SECONDS = 2.0
 
 
 class Trainer:
-    """One attempt at one model, or at a group of models that differ in seed; it is used once, in a process of its own.
+    """One attempt at one model, or at a group of like models; it is used once, in a process of its own.
 
     It goes on from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
     gives the same bytes as if it had never stopped. `emit` is called with every event, those of checkpoints from
@@ -59,7 +60,7 @@ class Trainer:
         control: Control,
         left: Callable[[Job, Diverged | None], None] | None = None,
     ) -> None:
-        """`jobs` are of one run and share all settings."""
+        """`jobs` are of one run and share all settings but for learning rate and weight decay."""
         first = jobs[0]
         self._members = [Member(job, emit) for job in jobs]
         self._control = control
@@ -98,7 +99,7 @@ class Trainer:
         state = self._new_state(dataset)
         self._resume(state)
         for member in self._members:
-            member.report.started(config_record(training), count_parameters(state.network), self._group)
+            member.report.started(config_record(member.training), count_parameters(state.network), self._group)
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
         self._enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
@@ -118,15 +119,16 @@ class Trainer:
         return Outcome.COMPLETED if self._write_finished(state, dataset) else Outcome.STOPPED
 
     def _new_state(self, dataset: Dataset) -> TrainingState:
-        training, seeds = self._settings.training, [member.job.seed for member in self._members]
+        training, seeds = self._members[0].training, [member.job.seed for member in self._members]
         state: TrainingState
         if len(seeds) == 1:
             state = SingleState(training, dataset, seeds[0], self._device)
         else:
-            state = GroupState(training, dataset, seeds, self._device)
+            rates = [Rates(member.training.learning_rate, member.training.weight_decay) for member in self._members]
+            state = GroupState(training, dataset, seeds, self._device, rates)
         for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
             progress.started = time.time()
-            state.set_learning_rate(number, training.learning_rate * member.job.learning_rate_factor)
+            state.set_learning_rate(number, member.training.learning_rate * member.job.learning_rate_factor)
         return state
 
     def _finished(self, state: TrainingState) -> list[int]:
@@ -411,7 +413,8 @@ class Trainer:
         write_all(lambda model: self._complete(state, *model), finished, together=is_copied(state))
 
     def _describe(self, state: TrainingState, number: int, dataset: Dataset) -> dict[str, Any]:
-        return describe(self._members[number].job, self._settings.training, state, number, dataset, self._group)
+        member = self._members[number]
+        return describe(member.job, member.training, state, number, dataset, self._group)
 
     def _complete(self, state: TrainingState, number: int, weights: dict[str, Tensor], record: dict[str, Any]) -> None:
         member = self._members[number]

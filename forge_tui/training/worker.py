@@ -5,8 +5,9 @@ cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forwar
 left its group early, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`,
 `let_go` (with the `index` of a model of its group), and `where` (answered with `{"where": stack}`).
 
-One that inspects answers `inspect` and `measure` (with `ways`, `seconds`, `most_bytes`; see `training.probe`) with
-`{"result": …}`, or with `{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`.
+One that inspects answers `inspect` (with `combinations` of a sweep, and `together`) and `measure` (with the one of
+`combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
+`{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`.
 """
 
 from __future__ import annotations
@@ -152,18 +153,27 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
 
 
 def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> int:
-    from forge_tui.training.probe import Inspection, Measurement, Probe
+    from forge_tui.training.probe import Probe
 
     try:
-        probe = Probe(job)
+        probe: Probe | None = None
         while (question := asked.get())["command"] != "stop":
-            result: Inspection | Measurement
+            first, *others = question["combinations"]
+            if probe is None:
+                probe = Probe(job, first)
+            probe.take(first)
             if question["command"] == "inspect":
-                result = probe.inspect()
+                inspections = [dataclasses.asdict(probe.inspect(question["together"]))]
+                for combination in others:
+                    probe.take(combination)
+                    inspections.append(dataclasses.asdict(probe.inspect(question["together"])))
+                result: dict[str, Any] = {"inspections": inspections}
             else:
                 ways = [(models, threads) for models, threads in question["ways"]]
-                result = probe.measure(ways, question["seconds"], question["most_bytes"])
-            channel.send({"result": dataclasses.asdict(result)})
+                rates = [(rate, decay) for rate, decay in question["rates"]]
+                found = probe.measure(ways, question["seconds"], question["most_bytes"], rates)
+                result = dataclasses.asdict(found)
+            channel.send({"result": result})
     except ForgeError as error:
         channel.send({"refused": str(error), "exit_status": error.exit_status})
         return 1

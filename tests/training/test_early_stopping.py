@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_group import dataset_of, float64, jobs_of  # noqa: F401
+from test_group import float64, jobs_of  # noqa: F401
 
 from forge_tui.progress.events import EpochFinished, Event, ModelCompleted, PhaseChanged
-from forge_tui.settings.schema import Settings
-from forge_tui.training import trainer as trainer_module
 from forge_tui.training.early_stopping import Best, has_run_out
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
@@ -166,11 +164,7 @@ def test_killed_after_its_best_epoch_it_ends_with_the_same_bytes(make_job: Any, 
 
 
 @pytest.mark.usefixtures("float64")
-def test_members_of_a_group_leave_it_one_by_one_as_if_alone(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    def in_float64(settings: Settings, where: Path) -> Any:
-        return dataset_of(settings, where)
-
-    monkeypatch.setattr(trainer_module, "load_dataset", in_float64)
+def test_members_of_a_group_leave_it_one_by_one_as_if_alone(make_job: Any) -> None:
     training = {**FAST, "patience": PATIENCE, "weight_decay": 0.01}
     jobs, alone = jobs_of(make_job, "group", training=training), jobs_of(make_job, "alone", training=training)
     events: list[Event] = []

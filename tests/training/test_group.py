@@ -15,6 +15,7 @@ from torch import nn
 from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelCompleted, ModelStarted
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig
 from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training import trainer
 from forge_tui.training.data import load_dataset
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.failures import Diverged
@@ -55,8 +56,9 @@ FEATURES: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def float64() -> Iterator[None]:
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_default_dtype(torch.float64)
+    monkeypatch.setattr(trainer, "load_dataset", dataset_of)
     yield
     torch.set_default_dtype(torch.float32)
 
@@ -154,6 +156,34 @@ def test_a_regression_and_rates_of_their_own(tmp_path: Path) -> None:
     (tmp_path / "data.csv").write_text("\n".join(["a,b,target", *rows]) + "\n", encoding="utf-8")
     training = TrainingConfig(model_size=1_500, dataset="data.csv", weight_decay=0.01)
     compare(Settings(training=training), tmp_path, rates=(0.001, 0.003, 0.0002))
+
+
+@pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw"}, {"optimizer": "sgd", "momentum": 0.9}])
+def test_configs_that_differ_in_rate_and_decay_train_as_each_alone(options: dict[str, Any], make_job: Any) -> None:
+    """Through the trainer, as the models of a sweep do."""
+    own = [(0.001, 0.0), (0.01, 0.1), (0.003, 0.01)]
+
+    def jobs(where: str) -> list[Job]:
+        found = []
+        for index, (rate, decay) in enumerate(own, 1):
+            training = {**options, "epochs": 8, "learning_rate": rate, "weight_decay": decay}
+            found.append(make_job(where, training, model=f"cognate_planner_{index}", index=index, seed=index))
+        return found
+
+    together, alone = jobs("together"), jobs("alone")
+    _, events = run(together)
+    started = [event for event in events if isinstance(event, ModelStarted)]
+    assert [(event.config["learning_rate"], event.config["weight_decay"]) for event in started] == own
+    for job, one in zip(together, alone, strict=True):
+        run([one])
+        found, expected = record_of(job), record_of(one)
+        assert [epoch["loss"] for epoch in found["history"]] == pytest.approx(
+            [epoch["loss"] for epoch in expected["history"]], rel=1e-9
+        )
+        assert found["config"] == expected["config"]
+        assert found["settings"] == expected["settings"]
+        assert [epoch["learning_rate"] for epoch in found["history"]] == [own[job.index - 1][0]] * 8
 
 
 @pytest.mark.usefixtures("float64")
