@@ -51,10 +51,13 @@ class RunStateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseChanged(ModelEvent):
+    """`pruned`: others did better, so that nothing more is to be done for the model ([run] halving)."""
+
     event = "phase_changed"
     phase: str
     previous: str
     reason: str | None = None
+    pruned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -74,6 +74,7 @@ class ModelState:
     checkpoint_step: int = 0
     path: str | None = None
     best_epoch: int | None = None
+    pruned: bool = False
     exact: bool = True
     trend: tuple[float | None, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -81,9 +82,14 @@ class ModelState:
     @property
     def percent(self) -> float:
         """Share of the model's epochs that are done, 0–100."""
-        if self.phase is TrainingPhase.COMPLETED:
+        if self.is_done:
             return 100.0
         return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has nothing more to do for it: it is completed, or others did better."""
+        return self.phase is TrainingPhase.COMPLETED or self.pruned
 
     @property
     def stopped_early(self) -> bool:
@@ -228,6 +234,7 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
                 model,
                 phase=phase,
                 reason=event.reason,
+                pruned=event.pruned,
                 attempt=event.attempt,
                 worker=model.worker if phase.is_active else None,
                 group=None if phase is TrainingPhase.CANCELLED else model.group,
@@ -358,6 +365,11 @@ class Snapshot:
     def completed(self) -> int:
         """How many models are completed."""
         return self.counts[TrainingPhase.COMPLETED]
+
+    @cached_property
+    def pruned(self) -> int:
+        """How many models stopped because others did better."""
+        return sum(model.pruned for model in self.models)
 
     @property
     def failed(self) -> int:

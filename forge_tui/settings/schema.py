@@ -146,6 +146,17 @@ class RunSettings:
         float | None,
         Rule(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
     ] = None
+    halving: Annotated[
+        int | None,
+        Rule(
+            ge=2,
+            le=LARGEST_INTEGER,
+            description="successive halving: of the models that reach a rung the best 1/N go on, the others stop",
+        ),
+    ] = None
+    halving_first: Annotated[
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs of the first rung; each next one has N times as many")
+    ] = 1
     hang_seconds: Annotated[
         float,
         Rule(ge=0.0, description="end and try again a worker without a step for this long (seconds; 0: never)"),

@@ -50,7 +50,8 @@ class Trainer:
     It goes on from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
     gives the same bytes as if it had never stopped. `emit` is called with every event, those of checkpoints from
     the thread that writes them; `control` is looked at before every step. `left` is called with a model that leaves its
-    group early, and why: what ended it, or None for one that was let go or is completed.
+    group early, and why: what ended it, or None for one that was let go or is completed. `at_rung` is told a
+    model's epoch and loss at a rung; `control` then hears whether the model goes on.
     """
 
     def __init__(
@@ -59,12 +60,15 @@ class Trainer:
         emit: Callable[[Event], None],
         control: Control,
         left: Callable[[Job, Diverged | None], None] | None = None,
+        at_rung: Callable[[Job, int, float | None], None] | None = None,
     ) -> None:
         """`jobs` are of one run and share all settings but for learning rate and weight decay."""
         first = jobs[0]
         self._members = [Member(job, emit) for job in jobs]
         self._control = control
         self._left = left
+        self._at_rung = at_rung
+        self._judged_epoch = 0
         self._settings = from_plain(first.settings)
         self._working_directory = Path(first.working_directory)
         self._device = torch.device(first.device)
@@ -104,18 +108,23 @@ class Trainer:
         self._enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
             member.report.unrecorded(progress.history, training.epochs)
+        is_due = False
         while len(finished := self._finished(state)) < len(self._members):
             if finished:
                 smaller = self._finish_early(state, dataset)
                 if smaller is None:
                     return Outcome.STOPPED
-                state = smaller
+                state, is_due = smaller, False
+            pruned = self._pruned(state)
+            if pruned:
+                state, is_due = self._let_go_pruned(state, dataset, pruned), False
+            if is_due:
+                self._checkpoint(state)
             if not self._train_epoch(state, data):
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
-            if state.epoch % training.checkpoint_interval == 0 and not self._finished(state):
-                self._checkpoint(state)
+            is_due = state.epoch % training.checkpoint_interval == 0
         return Outcome.COMPLETED if self._write_finished(state, dataset) else Outcome.STOPPED
 
     def _new_state(self, dataset: Dataset) -> TrainingState:
@@ -385,7 +394,11 @@ class Trainer:
         finished = self._finished(state)
         if len(finished) == len(self._members):  # the others have diverged meanwhile
             return state
-        for number in reversed(finished):
+        return self._without(state, dataset, finished)
+
+    def _without(self, state: GroupState, dataset: Dataset, numbers: Sequence[int]) -> TrainingState:
+        """Go on without some of a group."""
+        for number in reversed(numbers):
             self._leave(state, number, None)
         if len(self._members) > 1:
             return state
@@ -395,6 +408,39 @@ class Trainer:
         single = self._new_state(dataset)
         single.restore([left])
         return single
+
+    def _pruned(self, state: TrainingState) -> set[int]:
+        """The models (by index) that end here because others did better; at a rung the runner is asked, once."""
+        epoch, rungs = state.epoch, self._members[0].job.rungs
+        if self._at_rung is None or epoch not in rungs or epoch == self._judged_epoch or state.step_in_epoch:
+            return set()
+        self._judged_epoch = epoch
+        for member, progress in zip(self._members, state.progress, strict=True):
+            last = progress.history[-1]
+            loss = last.loss if last.validation_loss is None else last.validation_loss
+            self._at_rung(member.job, epoch, loss)
+        indexes = [member.job.index for member in self._members]
+        return {index for index in indexes if not self._control.goes_on_from(index, epoch)}
+
+    def _let_go_pruned(self, state: TrainingState, dataset: Dataset, pruned: set[int]) -> TrainingState:
+        """End models at a rung, with a checkpoint; if all of them end, the training does."""
+        if len(pruned) == len(self._members) or not isinstance(state, GroupState):
+            self._control.request_stop()
+            return state
+        for number in self._numbers(pruned):
+            state.progress[number].exact = False  # if it is ever trained further, then alone
+        # As in `_finish_early`, for the others.
+        self._environment["group"] = len(self._members) - len(pruned)
+        self._try_checkpoint(state, "training goes on; the next checkpoint is tried as usual")
+        numbers = self._numbers(pruned)
+        if len(numbers) == len(self._members):
+            self._control.request_stop()
+            return state
+        return self._without(state, dataset, numbers)
+
+    def _numbers(self, indexes: set[int]) -> list[int]:
+        """Where the models of these indexes are now."""
+        return [number for number, member in enumerate(self._members) if member.job.index in indexes]
 
     def _leave(self, state: GroupState, number: int, why: Diverged | None) -> None:
         """A model is no longer one of its group."""

@@ -63,6 +63,7 @@ class Actor:
         self.jobs = list(worker.jobs)
         self.phase = M.QUEUED
         self.heard: list[str] = []
+        self.answers: list[bool] = []
         self.epoch = stage.journal.models[self.index].checkpoint_epoch
 
     @property
@@ -85,7 +86,10 @@ class Actor:
         """All commands it was sent."""
         with suppress(BlockingIOError, OSError):
             while data := self._told.recv(1 << 16):
-                self.heard += [message["command"] for message in self._buffer.feed(data)]
+                for message in self._buffer.feed(data):
+                    self.heard.append(message["command"])
+                    if message["command"] == "rung":
+                        self.answers.append(message["goes_on"])
         return self.heard
 
     def leave(self) -> None:
