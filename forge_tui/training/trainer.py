@@ -8,31 +8,29 @@ import os
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import Event
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training import model_file
 from forge_tui.training.checkpoint import Checkpoint
-from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied, write_all
+from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
-from forge_tui.training.early_stopping import has_run_out, in_words
+from forge_tui.training.early_stopping import has_run_out
 from forge_tui.training.failures import Diverged
+from forge_tui.training.finished import complete, is_finished
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
-from forge_tui.training.metadata import config_record, describe
+from forge_tui.training.metadata import config_record
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.placed_data import PlacedData
@@ -94,7 +92,7 @@ class Trainer:
 
     def _run(self) -> Outcome:
         self._enter(TrainingPhase.INITIALIZING)
-        self._members = [member for member in self._members if not self._is_finished(member)]
+        self._members = [member for member in self._members if not is_finished(member)]
         if not self._members:
             return Outcome.COMPLETED
         _prepare_process(self._device)
@@ -369,7 +367,7 @@ class Trainer:
             try:
                 self._save_checkpoints(state)
                 self._enter(TrainingPhase.SAVING, only=self._finished(state))
-                self._complete_all(state, dataset)
+                complete(state, self._members, self._finished(state), dataset, self._group)
                 return True
             except RunDirectoryError as error:
                 if error.errno not in _MAY_PASS:
@@ -448,56 +446,6 @@ class Trainer:
         state.remove(number)
         if self._left is not None:
             self._left(member.job, why)
-
-    def _complete_all(self, state: TrainingState, dataset: Dataset) -> None:
-        """Write the finished models that are not written yet. Raises `RunDirectoryError`."""
-        finished = (
-            (number, state.final_weights(number), self._describe(state, number, dataset))
-            for number in self._finished(state)
-            if not self._members[number].report.is_done
-        )
-        write_all(lambda model: self._complete(state, *model), finished, together=is_copied(state))
-
-    def _describe(self, state: TrainingState, number: int, dataset: Dataset) -> dict[str, Any]:
-        member = self._members[number]
-        return describe(member.job, member.training, state, number, dataset, self._group)
-
-    def _complete(self, state: TrainingState, number: int, weights: dict[str, Tensor], record: dict[str, Any]) -> None:
-        member = self._members[number]
-        model_file.write_model(member.stem, weights, record)
-        checkpoints.prune(member.checkpoints, 1)
-        self._report_completed(member, record)
-
-    def _is_finished(self, member: Member) -> bool:
-        """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
-        try:
-            record = model_file.read_record(member.stem)
-            # One that stopped early would do so too if it had more epochs.
-            ended = record.get("stopped_early") or record["epochs_completed"] >= self._settings.training.epochs
-            if record["seed"] != member.job.seed or not ended:
-                return False
-            model_file.read_weights(member.stem, record["sha256"])
-            history = [EpochRecord(**item) for item in record["history"]]
-        except (RunDirectoryError, KeyError, TypeError):
-            return False  # not there, or not whole: it is written again from the last checkpoint
-        member.report.unrecorded(history, self._settings.training.epochs)
-        self._report_completed(member, record)
-        return True
-
-    def _report_completed(self, member: Member, record: Mapping[str, Any]) -> None:
-        """`record` is what NAME.json says."""
-        epoch, best, reason = record["epochs_completed"], record.get("best_epoch"), None
-        if record.get("stopped_early"):
-            reason = in_words(self._settings.training.patience, epoch, best)
-        member.report.completed(
-            member.stem,
-            loss=record["loss"],
-            validation=Validation(**record["validation"]),
-            seconds=record["seconds"],
-            exact=record["exact"],
-            best_epoch=best,
-            reason=reason,
-        )
 
 
 def _prepare_process(device: torch.device) -> None:
