@@ -148,7 +148,7 @@ def combination_count(sweep: Mapping[str, Sequence[Any]]) -> int:
 def combination_at(sweep: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
     """The combination of config `number` (from 0)."""
     found: dict[str, Any] = {}
-    for name, values in reversed(sweep.items()):
+    for name, values in reversed(list(sweep.items())):
         number, place = divmod(number, len(values))
         found[name] = values[place]
     return {name: found[name] for name in sweep}

@@ -41,7 +41,6 @@ def test_the_verdicts_are_those_of_a_plain_count(factor: int, seed: int) -> None
     draw = random.Random(seed)
     halving, rungs = Halving(factor), (1, factor, factor**2)
     came: dict[int, list[float]] = {epoch: [] for epoch in rungs}
-    kept = dict.fromkeys(rungs, 0)
     for index in range(1, 200):
         for epoch in rungs:
             loss = draw.choice([draw.random(), 0.5, 0.25])  # ties too
@@ -54,9 +53,6 @@ def test_the_verdicts_are_those_of_a_plain_count(factor: int, seed: int) -> None
             )
             if not verdict.goes_on:
                 break
-            kept[epoch] += 1
-    # About 1/factor go on from a rung that many reach, and a few more, who came while there were few to compare with.
-    assert len(came[1]) / factor * 0.5 < kept[1] < len(came[1]) / factor * 1.8
 
 
 def test_asked_again_the_verdict_stays_whoever_came_meanwhile() -> None:

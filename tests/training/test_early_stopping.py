@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_group import float64, jobs_of  # noqa: F401
+from trained import KillAt, Killed, jobs_of, run
+from trained import record_of as record
 
 from forge_tui.progress.events import EpochFinished, Event, ModelCompleted, PhaseChanged
 from forge_tui.training.early_stopping import Best, has_run_out
@@ -18,10 +18,6 @@ from forge_tui.training.trainer import Trainer
 EPOCHS, PATIENCE = 40, 3
 # Small data and a high rate: the validation loss has its least after a few epochs.
 FAST = {"learning_rate": 0.02, "epochs": EPOCHS, "checkpoint_interval": 4}
-
-
-def record(job: Job) -> dict[str, Any]:
-    return json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())
 
 
 def weights(job: Job) -> bytes:
@@ -125,27 +121,6 @@ def test_one_that_stopped_early_is_done_however_many_epochs_there_are(make_job: 
 
 
 # --- through kills
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
-class KillAt(Control):
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._left = looks
-
-    def goes_on(self) -> bool:
-        self._left -= 1
-        if self._left < 0:
-            raise Killed
-        return super().goes_on()
-
-
-def run(jobs: list[Job], control: Control | None = None) -> tuple[Outcome, list[Event]]:
-    events: list[Event] = []
-    return Trainer(jobs, events.append, control or Control()).run(), events
 
 
 def test_killed_after_its_best_epoch_it_ends_with_the_same_bytes(make_job: Any, train: Any) -> None:

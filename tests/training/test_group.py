@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from trained import KillAt, Killed, bytes_of, dataset_of, jobs_of, record_of, run
 
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelCompleted, ModelStarted
+from forge_tui.progress.events import CheckpointSaved, EpochFinished, ModelCompleted, ModelStarted
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training import trainer
-from forge_tui.training.data import load_dataset
-from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.failures import Diverged
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.models.stack import Stack
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState
-from forge_tui.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SEEDS = (0, 7, 3)
@@ -53,27 +48,6 @@ FEATURES: dict[str, dict[str, Any]] = {
     "averaged weights": {"weights_average": 0.95},
     "all options": ALL_OPTIONS,
 }
-
-
-@pytest.fixture
-def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    monkeypatch.setattr(trainer, "load_dataset", dataset_of)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def dataset_of(settings: Settings, where: Path) -> Dataset:
-    found = load_dataset(settings, where)
-    if found.vocabulary is not None:
-        return found
-    targets = {
-        name: value.double()
-        for name in ("train_targets", "validation_targets")
-        if (value := getattr(found, name)) is not None and value.is_floating_point()
-    }
-    inputs = {name: getattr(found, name).double() for name in ("train_inputs", "validation_inputs")}
-    return dataclasses.replace(found, **inputs, **targets)
 
 
 def train(state: TrainingState, data: PlacedData, seeds: tuple[int, ...], steps: int) -> list[list[float]]:
@@ -238,26 +212,6 @@ def test_any_other_module_is_stacked_by_torch_func() -> None:
 # --- the trainer
 
 
-def jobs_of(make_job: Any, directory: str, **settings: Any) -> list[Job]:
-    return [
-        make_job(directory, model=f"cognate_planner_{index}", index=index, seed=index - 1, **settings)
-        for index in (1, 2, 3)
-    ]
-
-
-def run(jobs: list[Job], control: Control | None = None, left: Any = None) -> tuple[Outcome, list[Event]]:
-    events: list[Event] = []
-    return Trainer(jobs, events.append, control or Control(), left).run(), events
-
-
-def bytes_of(jobs: list[Job]) -> list[bytes]:
-    return [(Path(job.directory) / f"{job.model}.safetensors").read_bytes() for job in jobs]
-
-
-def record_of(job: Job) -> dict[str, Any]:
-    return json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())
-
-
 def test_a_group_leaves_the_records_and_files_of_its_models(make_job: Any) -> None:
     jobs = jobs_of(make_job, "group", training={"epochs": 5, "checkpoint_interval": 2})
     outcome, events = run(jobs)
@@ -279,28 +233,12 @@ def test_a_group_leaves_the_records_and_files_of_its_models(make_job: Any) -> No
         assert [epoch["loss"] for epoch in record_of(job)["history"]] == pytest.approx(expected, rel=1e-4)
 
 
-class _Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
-class _KillAt(Control):
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._left = looks
-
-    def goes_on(self) -> bool:
-        self._left -= 1
-        if self._left < 0:
-            raise _Killed
-        return super().goes_on()
-
-
 def test_a_killed_group_goes_on_to_the_same_bytes(make_job: Any) -> None:
     settings = {"training": {"epochs": 6, "checkpoint_interval": 2, "grokfast_enabled": True}}
     whole, broken = jobs_of(make_job, "whole", **settings), jobs_of(make_job, "broken", **settings)
     run(whole)
-    with pytest.raises(_Killed):
-        run(broken, _KillAt(18))
+    with pytest.raises(Killed):
+        run(broken, KillAt(18))
     # One member's newest checkpoint is damaged: the group goes on from the step that verifies for all.
     newest, _ = checkpoints.paths(Path(broken[1].directory) / "checkpoints" / broken[1].model)
     newest.write_bytes(newest.read_bytes()[:-7])

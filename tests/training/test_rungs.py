@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_group import _KillAt, _Killed, bytes_of, jobs_of
+from trained import KillAt, Killed, bytes_of, jobs_of
 
 from forge_tui.progress.events import EpochFinished, Event, ModelCompleted, ResourceWarned
 from forge_tui.training import checkpoint as checkpoints
@@ -93,8 +93,8 @@ def test_those_of_a_group_that_end_leave_it_and_a_kill_changes_no_bytes(make_job
     assert [len(judged.epochs(index)) for index in (1, 2, 3)] == [7, 3, 7]
     assert sorted(event.index for event in judged.events if isinstance(event, ModelCompleted)) == [1, 3]
     broken = jobs("broken")
-    with pytest.raises(_Killed):
-        Judged(broken, {2}, _KillAt(4 * 4 + 1)).run()
+    with pytest.raises(Killed):
+        Judged(broken, {2}, KillAt(4 * 4 + 1)).run()
     del broken[1]  # as the runner goes on: it remembers who ended
     rest = Judged(broken, {2})
     assert rest.run() is Outcome.COMPLETED
