@@ -90,7 +90,7 @@ def ranked_by(results: ConfigResults) -> str:
     if results.figure is None:
         return "no config has a value yet"
     figure = results.figure.replace("_", " ")
-    return f"ranked by mean {figure}; mean ± standard deviation over the models done, or over all so far"
+    return f"ranked by mean {figure}; mean ± standard deviation over the models done (so far: over all)"
 
 
 def _models(result: ConfigResult) -> str:

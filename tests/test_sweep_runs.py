@@ -12,6 +12,7 @@ import pytest
 from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
 
 from forge_tui import load_model, session
+from forge_tui.progress.configs import config_results
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.settings.files import read_settings
 
@@ -151,6 +152,11 @@ def test_the_readmes_example_does_what_it_says(tmp_path: Path, monkeypatch: pyte
     with session.attach(tmp_path / "rates") as run:
         models = run.snapshot().models
     assert {one.phase for one in models} == {TrainingPhase.COMPLETED}
-    shown = re.findall(r"^\d+ +([\d.]+) +(\d+) +(\d+/\d+ done)", section, re.MULTILINE)
-    assert len(shown) == len({(one.combination["learning_rate"], one.combination["batch_size"]) for one in models})
-    assert all(done == "3/3 done" for _, _, done in shown)
+    shown = re.findall(r"^(\d) +([\d.]+) +(\d+) +3/3 done .* ([\d.]+) ± [\d.]+$", section, re.MULTILINE)
+    results = config_results(models)
+    assert results is not None
+    assert [(int(rank), float(rate), int(size)) for rank, rate, size, _ in shown] == [
+        (one.rank, *one.combination.values()) for one in results.results
+    ]
+    means = [one.finals.validation_accuracy.mean for one in results.results if one.finals.validation_accuracy]
+    assert [float(mean) for *_, mean in shown] == pytest.approx(means, abs=0.03)

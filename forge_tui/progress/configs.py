@@ -74,13 +74,14 @@ def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
 def config_results(models: Sequence[ModelState]) -> ConfigResults | None:
     """The configs of a sweep ranked by the mean over their seeds; None for models of which nothing was swept.
 
-    What ranks is the first figure that any config has: accuracy, perplexity, validation loss, loss.
+    What ranks is the first figure that any config has: accuracy, perplexity, validation loss, loss. Configs that have a
+    completed model come before those for which there are only values so far, which may be of any epoch.
     """
     if not any(model.combination for model in models):
         return None
     groups = [(tuple(group), finals_of(group)) for group in by_config(models)]
     figure = next((name for name in FIGURES if any(getattr(finals, name) for _, finals in groups)), None)
-    order = sorted(range(len(groups)), key=lambda place: _badness(groups[place][1], figure))
+    order = sorted(range(len(groups)), key=lambda place: _order(groups[place][1], figure))
     results = []
     for rank, place in enumerate(order, 1):
         members, finals = groups[place]
@@ -93,8 +94,8 @@ def config_results(models: Sequence[ModelState]) -> ConfigResults | None:
     return ConfigResults(results=tuple(results), figure=figure)
 
 
-def _badness(finals: Finals, figure: str | None) -> float:
+def _order(finals: Finals, figure: str | None) -> tuple[bool, float]:
     found: Spread | None = None if figure is None else getattr(finals, figure)
     if found is None:
-        return math.inf
-    return -found.mean if figure in LARGEST_IS_BEST else found.mean
+        return True, math.inf
+    return finals.so_far, -found.mean if figure in LARGEST_IS_BEST else found.mean

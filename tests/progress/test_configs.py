@@ -52,7 +52,7 @@ def test_configs_are_ranked_by_their_mean_over_the_seeds() -> None:
     assert [one["models"] for one in record["configs"]] == [[5, 6], [1, 2], [3, 4]]
 
 
-def test_of_losses_the_least_is_best_and_what_has_none_is_last() -> None:
+def test_what_is_completed_comes_first_and_what_has_no_value_last() -> None:
     results = config_results(
         [
             model(1, 0.1, Phase.QUEUED, epoch=0),
@@ -62,11 +62,11 @@ def test_of_losses_the_least_is_best_and_what_has_none_is_last() -> None:
     )
     assert results is not None
     assert [(one.combination["learning_rate"], one.rank) for one in results.results] == [
-        (0.3, 1),
-        (0.2, 2),
+        (0.2, 1),
+        (0.3, 2),
         (0.1, None),
     ]
-    assert [row[2] for row in result_rows(results)[1:]] == ["0/1 done, so far", "1/1 done", "0/1 done"]
+    assert [row[2] for row in result_rows(results)[1:]] == ["1/1 done", "0/1 done, so far", "0/1 done"]
 
 
 def test_values_of_models_that_go_on_count_only_where_none_is_completed() -> None:
