@@ -10,15 +10,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 
+from forge_tui.config_text import configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.progress.configs import ConfigResults, Finals, config_results, finals_of
 from forge_tui.progress.events import finite
-from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.ranking import largest_is_best
-from forge_tui.progress.snapshot import ModelState, Snapshot
-from forge_tui.progress.spread import Spread, spread
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.progress.spread import Spread
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.session import Run
-from forge_tui.text import UNKNOWN, duration, number, printable, table
+from forge_tui.text import UNKNOWN, duration, number, printable, spread_text, table
 
 MOST_RUNS = 4
 """More columns than these have no room for a mean and its deviation at 80 cells."""
@@ -31,32 +32,17 @@ ComparisonFormat = Literal["text", "json"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finals:
-    """The final values of a run's models: of those that are completed, or of all so far where none is (`so_far`).
-
-    `models` says of how many. What no model has is None.
-    """
-
-    models: int
-    so_far: bool
-    loss: Spread | None
-    validation_loss: Spread | None
-    validation_accuracy: Spread | None
-    validation_perplexity: Spread | None
-    validation_metric: Spread | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedRun:
     """One of the runs. What cannot be read is None, and its `…problem` says why.
 
-    `settings` are by dotted key, as lists, numbers and text.
+    `configs`: of a sweep, what came of each config. `settings` are by dotted key, as lists, numbers and text.
     """
 
     name: str
     path: Path
     snapshot: Snapshot | None = None
     finals: Finals | None = None
+    configs: ConfigResults | None = None
     problem: str = ""
     settings: Mapping[str, Any] | None = None
     settings_problem: str = ""
@@ -125,7 +111,9 @@ class Comparer:
             snapshot = self.runs[path].snapshot()
         except RunDirectoryError as error:
             return dataclasses.replace(found, problem=str(error))
-        return dataclasses.replace(found, snapshot=snapshot, finals=finals(snapshot))
+        return dataclasses.replace(
+            found, snapshot=snapshot, finals=finals_of(snapshot.models), configs=config_results(snapshot.models)
+        )
 
 
 def compare(runs: Sequence[ComparedRun]) -> Comparison:
@@ -138,21 +126,6 @@ def compare(runs: Sequence[ComparedRun]) -> Comparison:
         for key in differing
     )
     return Comparison(runs=tuple(runs), differences=differences, equal=len(keys) - len(differing))
-
-
-def finals(snapshot: Snapshot) -> Finals:
-    """The final values of a run's models; those of models that failed or go on count only where none is completed."""
-    completed = [model for model in snapshot.models if model.phase is TrainingPhase.COMPLETED]
-    counted: Sequence[ModelState] = completed or [model for model in snapshot.models if model.epoch > 0]
-    return Finals(
-        models=len(counted),
-        so_far=not completed and bool(counted),
-        loss=spread(model.loss for model in counted),
-        validation_loss=spread(model.validation_loss for model in counted),
-        validation_accuracy=spread(model.validation_accuracy for model in counted),
-        validation_perplexity=spread(model.validation_perplexity for model in counted),
-        validation_metric=spread(model.validation_metric for model in counted),
-    )
 
 
 def _read_settings(path: Path) -> tuple[Mapping[str, Any] | None, str]:
@@ -213,7 +186,7 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
         if not any(spreads):
             continue
         rows.append((f"{label} best", *(_best(each, name, run) for each, run in zip(spreads, runs, strict=True))))
-        rows.append((f"{label} mean", *(_mean(each) for each in spreads)))
+        rows.append((f"{label} mean", *(spread_text(each) for each in spreads)))
     rows.append(("took", *(duration(run.snapshot.elapsed_seconds) if run.snapshot else UNKNOWN for run in runs)))
     rows.append(("workers", *(_workers(run) for run in runs)))
     return rows
@@ -244,12 +217,6 @@ def _best(of: Spread | None, figure: str, run: ComparedRun) -> str:
     return number(of.largest if largest_is_best(figure, model) else of.least)
 
 
-def _mean(of: Spread | None) -> str:
-    if of is None:
-        return UNKNOWN
-    return number(of.mean) if of.deviation is None else f"{number(of.mean)} ± {number(of.deviation)}"
-
-
 def _workers(run: ComparedRun) -> str:
     return UNKNOWN if run.snapshot is None else f"{run.snapshot.run.workers} of {run.snapshot.run.requested}"
 
@@ -270,6 +237,10 @@ def write_comparison(comparison: Comparison, form: ComparisonFormat, out: IO[str
     out.write(f"{equal_line(comparison)}\n\n" if rows else f"\n{equal_line(comparison)}\n\n")
     out.write(table([printable(cell) for cell in ("FIGURE", *names)], figure_rows(comparison)))
     counted = [f"{run.finals.models}" for run in comparison.runs if run.finals is not None]
+    for name, run in zip(names, comparison.runs, strict=True):
+        if run.configs is not None:
+            out.write(printable(f"\n{name}") + f": {ranked_by(run.configs)}\n")
+            out.write(configs_table(run.configs) + "\n")
     if counted:
         out.write(f"mean ± standard deviation over {' and '.join(counted)} models\n")
     for problem in comparison.problems:
@@ -289,6 +260,7 @@ def _record(comparison: Comparison) -> dict[str, Any]:
             "run": run.name, "path": str(run.path), "problem": run.problem or None,
             "settings_problem": run.settings_problem or None, **known,
             "final": None if run.finals is None else finite(dataclasses.asdict(run.finals)),
+            "configs": None if run.configs is None else configs_record(run.configs),
         })  # fmt: skip
     return {
         "runs": runs,

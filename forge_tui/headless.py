@@ -191,6 +191,8 @@ def progress_line(snapshot: Snapshot) -> str:
     """One line about the whole run."""
     counts = snapshot.counts
     parts = [f"{snapshot.completed}/{len(snapshot.models)} done"]
+    if snapshot.pruned:
+        parts.append(f"{snapshot.pruned} pruned")
     active = sum(number for phase, number in counts.items() if phase.is_active)
     parts += [f"{active} training"] if active else []
     parts += [f"{counts[phase]} {phase}" for phase in (TrainingPhase.QUEUED, TrainingPhase.FAILED) if counts[phase]]

@@ -12,9 +12,12 @@ import statistics
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+from forge_tui.config_text import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError
+from forge_tui.progress.configs import config_results
 from forge_tui.progress.events import finite
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.text import UNKNOWN, duration, memory, metric_text, number, printable, table
 
 if TYPE_CHECKING:
@@ -79,20 +82,32 @@ def report_stem(run: str) -> str:
 
 
 def result_table(snapshot: Snapshot) -> str:
-    """The final table: one line a model, with its metrics and where it lies."""
+    """The final table: one line a model, with its metrics and where it lies; of a sweep a line a config too."""
+    results = config_results(snapshot.models)
+    swept = results is not None
     rows = [
         (
             model.name,
+            *((combination_text(model.combination),) if swept else ()),
             model.phase.value,
             f"{model.epoch}/{model.epochs}",
             "diverged" if model.diverged else number(model.loss),
             number(model.validation_loss),
             metric_text(model) or UNKNOWN,
-            model.path or (model.error.message if model.error else None) or UNKNOWN,
+            model.path or (model.error.message if model.error else _ended(model)) or UNKNOWN,
         )
         for model in snapshot.models
     ]
-    return table(("MODEL", "PHASE", "EPOCH", "LOSS", "VAL LOSS", "METRIC", "PATH OR REASON"), rows)
+    config = ("CONFIG",) if swept else ()
+    found = table(("MODEL", *config, "PHASE", "EPOCH", "LOSS", "VAL LOSS", "METRIC", "PATH OR REASON"), rows)
+    if results is not None:
+        found += f"\n{configs_table(results)}{ranked_by(results)}\n"
+    return found
+
+
+def _ended(model: ModelState) -> str | None:
+    """Why a model that is cancelled is."""
+    return model.reason if model.phase is TrainingPhase.CANCELLED else None
 
 
 def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
@@ -100,6 +115,8 @@ def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     record = snapshot.to_record()
     for model, history in zip(record["models"], run.histories(snapshot.models), strict=True):
         model["history"] = [finite(_fields(epoch)) for epoch in history]
+    results = config_results(snapshot.models)
+    record["configs"] = None if results is None else configs_record(results)
     record["events"] = _remarkable(run)
     record["resources"] = run.resources()
     return record

@@ -144,19 +144,22 @@ def _request(
     leash: bool,
 ) -> Request:
     from forge_tui.runner.request import Request
-    from forge_tui.settings.own_names import named_function, own_functions
-    from forge_tui.settings.schema import Settings, to_plain
+    from forge_tui.settings.own_names import own_functions, own_in_sweep
+    from forge_tui.settings.schema import Settings, from_plain, to_plain
 
     settings = settings or Settings()
+    if settings.sweep:
+        settings = from_plain(to_plain(settings))  # by full names
     plain = to_plain(settings)
     output = settings.run.output
     directory = None if output is None else str(Path(output).expanduser().absolute())
     plain["run"]["output"] = directory
-    if own_functions(settings.training):
+    if own_functions(settings.training) or own_in_sweep(settings.sweep):
         _place_own_code(plain)
-    dataset = plain["training"]["dataset"]
-    if Path(dataset).suffix and named_function(dataset) is None:
-        plain["training"]["dataset"] = str(Path(dataset).expanduser().absolute())
+    plain["training"]["dataset"] = _absolute(plain["training"]["dataset"])
+    swept = plain["sweep"].get("training.dataset")
+    if swept is not None:
+        plain["sweep"]["training.dataset"] = [_absolute(name) for name in swept]
     return Request(
         action=action,
         directory=directory,
@@ -167,6 +170,14 @@ def _request(
     )
 
 
+def _absolute(dataset: str) -> str:
+    """A dataset's name; where it is a file, its path from the root."""
+    from forge_tui.settings.own_names import named_function
+
+    path = Path(dataset).expanduser()
+    return str(path.absolute()) if path.suffix and named_function(dataset) is None else dataset
+
+
 def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
     """Say where functions of the user's own are, so that a resume and `load_model` find them from anywhere."""
     from forge_tui.settings.own_names import OWN, found_beside
@@ -174,9 +185,11 @@ def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
     places = [Path(place).expanduser().absolute() for place in plain["run"]["python_path"]]
     places += [Path.cwd()] if Path.cwd() not in places else []
     plain["run"]["python_path"] = [str(place) for place in places]
-    training = plain["training"]
+    training, swept = plain["training"], plain["sweep"]
     for name in OWN:
         training[name] = found_beside(training[name], places)
+        if f"training.{name}" in swept:
+            swept[f"training.{name}"] = [found_beside(text, places) for text in swept[f"training.{name}"]]
 
 
 def _launch(request: Request) -> tuple[Reply, socket.socket]:

@@ -12,6 +12,7 @@ from forge_tui.settings.own_names import function_name
 
 if TYPE_CHECKING:
     from forge_tui.progress.snapshot import ModelState
+    from forge_tui.progress.spread import Spread
 
 UNKNOWN = "—"
 
@@ -58,6 +59,13 @@ def memory(size: float | None) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} TiB"
+
+
+def spread_text(of: Spread | None) -> str:
+    """A mean with its standard deviation: `0.0341 ± 0.0027`; of a single value without."""
+    if of is None:
+        return UNKNOWN
+    return number(of.mean) if of.deviation is None else f"{number(of.mean)} ± {number(of.deviation)}"
 
 
 def metric_text(model: ModelState) -> str:

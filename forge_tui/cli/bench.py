@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from forge_tui.errors import UsageError
+
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options: what is compared, and all settings."""
@@ -25,6 +27,11 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     from forge_tui.settings.flags import resolve_arguments
 
     settings = resolve_arguments(arguments).settings
+    if settings.sweep:
+        raise UsageError(
+            f"bench measures one configuration; leave out the sweep of {', '.join(settings.sweep)}, or time it by "
+            "starting it"
+        )
     sizes = arguments.sizes or [settings.training.model_size]
     counts = arguments.counts or [settings.run.models]
     found = compare(settings, sizes, counts, arguments.rounds, _tell)

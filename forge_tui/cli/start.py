@@ -75,6 +75,7 @@ def _source(arguments: argparse.Namespace) -> Any:
         settings_file=arguments.settings,
         flags=flag_values(arguments),
         assignments=tuple(arguments.set),
+        sweeps=tuple(arguments.sweep),
     )
 
 
@@ -110,9 +111,13 @@ def _check(settings: Any) -> int:
     if settings.run.json:
         print(json.dumps({"check": "passed", "found": found, "limit": limit}))
         return 0
+    from forge_tui.runner import models
+
+    least, most = found["parameters_least"], found["parameters_most"]
+    size = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     print(
-        f"Everything is in order: {settings.run.models} {settings.training.model_type} models of "
-        f"{found['parameters']:,} parameters, {found['train_samples']:,} training and "
+        f"Everything is in order: {models.count(settings)} {models.type_words(settings)} models of "
+        f"{size} parameters, {found['train_samples']:,} training and "
         f"{found['validation_samples']:,} validation samples ({found['task']})."
     )
     print(f"Workers at once: {limit['workers']} of {limit['requested']} ({limit['reason']})", file=sys.stderr)

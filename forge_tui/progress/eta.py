@@ -69,7 +69,7 @@ class _EpochTimes:
 
     def of(self, model: ModelState) -> float | None:
         """The mean of the models of its config, else of all; None where none has been measured."""
-        alike = self._by_config.get(self._key(model)) if model.config else None
+        alike = self._by_config.get(self._key(model)) if model.config or model.combination else None
         return alike if alike is not None else self._of_all
 
     @cached_property
@@ -90,10 +90,11 @@ class _EpochTimes:
         return {key: _mean(group) for key, group in groups.items()}
 
     def _key(self, model: ModelState) -> str:
-        """The config in words, put so once for all models that share the object."""
-        key = self._keys.get(id(model.config))
+        """The config in words, put so once for all models that share the object; of a sweep what differs in it."""
+        config = model.combination or model.config
+        key = self._keys.get(id(config))
         if key is None:
-            key = self._keys[id(model.config)] = repr(sorted(model.config.items()))
+            key = self._keys[id(config)] = repr(sorted(config.items()))
         return key
 
 

@@ -51,10 +51,13 @@ class RunStateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseChanged(ModelEvent):
+    """`pruned`: others did better, so that nothing more is to be done for the model ([run] halving)."""
+
     event = "phase_changed"
     phase: str
     previous: str
     reason: str | None = None
+    pruned: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +113,8 @@ class CheckpointSaved(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCompleted(ModelEvent):
+    """`best_epoch`: with early stopping that of the weights, of the losses and metrics told here; None: the last."""
+
     event = "model_completed"
     path: str
     loss: float | None
@@ -119,6 +124,7 @@ class ModelCompleted(ModelEvent):
     validation_metric: float | None = None
     seconds: float | None = None
     exact: bool = True
+    best_epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

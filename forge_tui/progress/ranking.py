@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
 
-_FIGURES = ("validation_metric", "validation_accuracy", "validation_perplexity", "validation_loss", "loss")
+FIGURES = ("validation_metric", "validation_accuracy", "validation_perplexity", "validation_loss", "loss")
+"""What decides, the first of these that there is."""
 
 
 def largest_is_best(figure: str, model: ModelState | None) -> bool:
@@ -36,10 +37,10 @@ def best_model(models: Iterable[ModelState]) -> Best | None:
     infinite is worse than any.
     """
     completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
-    for place, figure in enumerate(_FIGURES):
+    for place, figure in enumerate(FIGURES):
         known = [model for model in completed if math.isfinite(_badness(model, figure))]
         if known:
-            best = min(known, key=lambda model: (*(_badness(model, one) for one in _FIGURES[place:]), model.index))
+            best = min(known, key=lambda model: (*(_badness(model, one) for one in FIGURES[place:]), model.index))
             return Best(model=best, figure=figure, value=getattr(best, figure))
     return None
 

@@ -36,7 +36,10 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelState:
-    """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set."""
+    """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set.
+
+    `combination`: what `[sweep]` made its own of the settings, by their short names.
+    """
 
     name: str
     index: int
@@ -65,11 +68,14 @@ class ModelState:
     threads: int | None = None
     group: tuple[str, ...] | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    combination: dict[str, Any] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
     checkpoint_epoch: int = 0
     checkpoint_step: int = 0
     path: str | None = None
+    best_epoch: int | None = None
+    pruned: bool = False
     exact: bool = True
     trend: tuple[float | None, ...] = ()
     failures: tuple[Failure, ...] = ()
@@ -77,9 +83,19 @@ class ModelState:
     @property
     def percent(self) -> float:
         """Share of the model's epochs that are done, 0–100."""
-        if self.phase is TrainingPhase.COMPLETED:
+        if self.is_done:
             return 100.0
         return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has nothing more to do for it: it is completed, or others did better."""
+        return self.phase is TrainingPhase.COMPLETED or self.pruned
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it is done before its last epoch: its validation loss got no better (`training.patience`)."""
+        return self.phase is TrainingPhase.COMPLETED and self.epoch < self.epochs
 
     @property
     def log_name(self) -> str:
@@ -101,6 +117,7 @@ class ModelState:
                 record[name] = None
         record["group"] = None if self.group is None else list(self.group)
         record["config"] = happened.finite(self.config)
+        record["combination"] = happened.finite(self.combination)
         record["trend"] = happened.finite(self.trend)
         record["failures"] = [happened.finite(dataclasses.asdict(failure)) for failure in self.failures]
         return record
@@ -118,6 +135,7 @@ class ModelState:
         if alike is not None:
             values["group"] = alike.group(values.get("group"))
             values["config"] = alike.config(values.get("config", {}))
+            values["combination"] = alike.combination(values.get("combination", {}))
         return cls(**values)
 
 
@@ -129,6 +147,7 @@ class Alike:
 
     def __init__(self) -> None:
         self._config: dict[str, Any] = {}
+        self._combination: dict[str, Any] = {}
         self._group: tuple[str, ...] | None = None
 
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
@@ -136,6 +155,12 @@ class Alike:
         if config != self._config:
             self._config = config
         return self._config
+
+    def combination(self, combination: dict[str, Any]) -> dict[str, Any]:
+        """`combination`, or the last one if that is equal."""
+        if combination != self._combination:
+            self._combination = combination
+        return self._combination
 
     def group(self, group: Sequence[str] | None) -> tuple[str, ...] | None:
         """`group` as a tuple, or the last one if that is equal."""
@@ -210,6 +235,7 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
                 model,
                 phase=phase,
                 reason=event.reason,
+                pruned=event.pruned,
                 attempt=event.attempt,
                 worker=model.worker if phase.is_active else None,
                 group=None if phase is TrainingPhase.CANCELLED else model.group,
@@ -254,7 +280,18 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
         case happened.CheckpointSaved():
             return replace(model, checkpoint_epoch=event.epoch, checkpoint_step=event.step)
         case happened.ModelCompleted():
-            return replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
+            done = replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
+            if event.best_epoch is None:
+                return done
+            # What counts is what its file holds, and that are not the last epoch's weights.
+            return replace(
+                done,
+                best_epoch=event.best_epoch,
+                loss=event.loss,
+                validation_loss=event.validation_loss,
+                validation_accuracy=event.validation_accuracy,
+                validation_perplexity=event.validation_perplexity,
+            )
         case happened.ModelFailed():
             failure = Failure(
                 model=event.model,
@@ -330,6 +367,11 @@ class Snapshot:
     def completed(self) -> int:
         """How many models are completed."""
         return self.counts[TrainingPhase.COMPLETED]
+
+    @cached_property
+    def pruned(self) -> int:
+        """How many models stopped because others did better."""
+        return sum(model.pruned for model in self.models)
 
     @property
     def failed(self) -> int:

@@ -21,8 +21,9 @@ class Attempt:
     """One attempt at a model, or at a group of them.
 
     `jobs`: the models that the worker still has, by index; `cancelled`: those of them that it was told to let go, with
-    the reason. `leaving`: why the runner has told the whole worker to go. Costs at their peak, and what of the worker's
-    memory is `shared` with the fork server, in bytes; None: not told yet.
+    the reason; `pruned`: those of the cancelled ones that others did better than. `leaving`: why the runner has told
+    the whole worker to go. Costs at their peak, and what of the worker's memory is `shared` with the fork server, in
+    bytes; None: not told yet.
     """
 
     worker: Worker
@@ -30,6 +31,7 @@ class Attempt:
     oom_kills: int | None
     jobs: dict[int, Job]
     cancelled: dict[int, str] = field(default_factory=dict)
+    pruned: set[int] = field(default_factory=set)
     failures: dict[int, ModelFailed] = field(default_factory=dict)
     outcome: str | None = None
     memory: int | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
+from forge_tui.runner import models as run_models
 from forge_tui.settings.schema import Settings
 
 Group = tuple[int, ...]
@@ -26,17 +27,19 @@ def settled(settings: Settings, fuse: int) -> Settings:
 
 def count(settings: Settings) -> int:
     """How many groups the run has: it can use no more workers."""
-    return -(-settings.run.models // width(settings))
+    return run_models.kinds(settings) * -(-run_models.of_a_kind(settings) // width(settings))
 
 
-def queued(models: Iterable[ModelState], most: int) -> list[Group]:
-    """The groups of the models that wait, `most` models each at most, in order.
+def queued(
+    models: Iterable[ModelState], most: int, likeness: Callable[[int], Hashable] = lambda index: None
+) -> list[Group]:
+    """The groups of the models that wait, `most` models each at most, in order; all of a group are of one `likeness`.
 
     A model that was started belongs where it was started: with its group, or alone (one that left its group stands
     at another step). Those that were not started yet go with their neighbours.
     """
     ordered = sorted(models, key=lambda model: model.index)
-    neighbours = {model.name: _neighbours(ordered, number, most) for number, model in enumerate(ordered)}
+    neighbours = _neighbours(ordered, most, likeness)
     groups: dict[tuple[str, ...], list[int]] = {}
     for model in ordered:
         if model.phase is TrainingPhase.QUEUED:
@@ -47,9 +50,19 @@ def queued(models: Iterable[ModelState], most: int) -> list[Group]:
     return [tuple(group) for group in groups.values()]
 
 
-def _neighbours(ordered: list[ModelState], number: int, most: int) -> tuple[str, ...]:
-    first = number - number % most
-    return tuple(model.name for model in ordered[first : first + most])
+def _neighbours(
+    ordered: Sequence[ModelState], most: int, likeness: Callable[[int], Hashable]
+) -> dict[str, tuple[str, ...]]:
+    """For each model the names of those that it would be started with."""
+    alike: dict[Hashable, list[str]] = {}
+    for model in ordered:
+        alike.setdefault(likeness(model.index), []).append(model.name)
+    found: dict[str, tuple[str, ...]] = {}
+    for names in alike.values():
+        for first in range(0, len(names), most):
+            together = tuple(names[first : first + most])
+            found.update(dict.fromkeys(together, together))
+    return found
 
 
 def halves(group: Group) -> list[Group]:

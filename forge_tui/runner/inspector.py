@@ -12,6 +12,7 @@ from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, Usage
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.planner import Asked
 from forge_tui.runner.prepare import ending
+from forge_tui.settings.sweep import Combination
 from forge_tui.training.job import Job
 
 _REFUSALS = {3: ResourceError, 4: RunDirectoryError}
@@ -40,16 +41,32 @@ class Inspector:
         if error is None:  # else the launcher ends them, with everything
             self.close()
 
-    def inspect(self) -> dict[str, Any]:
-        """The `training.probe.Inspection` of the run's data and model."""
-        return self._ask({"command": "inspect"}, 1)[0]
+    def inspect(self, combinations: Sequence[Combination], together: int) -> list[dict[str, Any]]:
+        """The `training.probe.Inspection` of data and model with each of these combinations of a sweep.
 
-    def measure(self, ways: Sequence[Asked], workers: int, seconds: float, memory: float) -> list[dict[str, Any]]:
+        `together`: how many such models a worker will train as one group.
+        """
+        question = {"command": "inspect", "combinations": [dict(one) for one in combinations], "together": together}
+        found: list[dict[str, Any]] = self._ask(question, 1)[0]["inspections"]
+        return found
+
+    def measure(
+        self,
+        ways: Sequence[Asked],
+        workers: int,
+        seconds: float,
+        memory: float,
+        combination: Combination,
+        rates: Sequence[tuple[float, float]],
+    ) -> list[dict[str, Any]]:
         """What so many workers at once measure of ways to train in `memory` bytes altogether.
 
-        A `training.probe.Measurement` of each; each way is measured for `seconds`, in all its turns together.
+        A `training.probe.Measurement` of each; each way is measured for `seconds`, in all its turns together, with
+        the `combination` of a sweep. `rates`: learning rate and weight decay of models trained together, where they
+        differ.
         """
         asked = {"command": "measure", "ways": [list(way) for way in ways], "seconds": seconds}
+        asked |= {"combinations": [dict(combination)], "rates": [list(pair) for pair in rates]}
         return self._ask({**asked, "most_bytes": memory / workers}, workers)
 
     def close(self) -> None:

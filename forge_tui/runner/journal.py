@@ -70,7 +70,7 @@ class Journal:
         """Record a new state of the run."""
         self.record(happened.RunStateChanged(time=self.clock(), state=state, reason=reason))
 
-    def phase(self, index: int, phase: TrainingPhase, reason: str | None = None) -> None:
+    def phase(self, index: int, phase: TrainingPhase, reason: str | None = None, *, pruned: bool = False) -> None:
         """Record a new phase of a model."""
         model = self.models[index]
         self.record(
@@ -82,6 +82,7 @@ class Journal:
                 phase=phase,
                 previous=model.phase,
                 reason=reason,
+                pruned=pruned,
             )
         )
 

@@ -20,12 +20,12 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
-from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
-from forge_tui.runner import planner, prepare
+from forge_tui.runner import groups, models, planner, prepare
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.local import LocalLauncher
@@ -41,6 +41,7 @@ from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, from_plain, to_plain
+from forge_tui.settings.sweep import in_words, with_combination
 from forge_tui.training.job import STOP_SIGNALS, Job
 from forge_tui.training.wire import receive_message, send_message
 
@@ -48,6 +49,8 @@ _FLUSH_SECONDS = 5.0
 _TRIES = 20
 # With more of the CPUs in others' use, a measurement is good for this run only.
 _QUIET_PERCENT = 15.0
+# No larger group is measured.
+_MOST_RATES = 1_024
 _STDERR = Path("/dev/stderr")
 
 
@@ -201,7 +204,7 @@ def _make_directory(request: Request, undo: contextlib.ExitStack) -> RunDirector
     """The run directory; `undo` removes it if it was made and is empty then."""
     if request.directory is None:
         base = Path(request.working_directory) / "runs"
-        directory = RunDirectory.create_new(_settings(request).training.model_type, time.time(), base)
+        directory = RunDirectory.create_new(models.type_words(_settings(request)), time.time(), base)
         undo.callback(_remove_if_empty, directory.path)
         for room in directory.rooms:
             undo.callback(_remove_if_empty, room)  # nobody else has a directory of this name
@@ -234,7 +237,10 @@ def _settings(request: Request) -> Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Look:
-    """What is known before the first step: the machine, the rules' limit, what a worker found out; and who measures."""
+    """What is known before the first step: the machine, the rules' limit, what a worker found out; and who measures.
+
+    Of a sweep `found` and `combination` are of the model that needs most memory; `rates` are those of its group.
+    """
 
     resources: SystemResources
     others: OtherRuns
@@ -242,17 +248,21 @@ class _Look:
     job: Job
     found: dict[str, Any]
     inspector: Inspector
+    combination: dict[str, Any]
+    rates: list[tuple[float, float]]
 
     def ask(self, ways: Sequence[planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """What so many workers measure at once in the memory that is available."""
-        return self.inspector.measure(ways, workers, seconds, self.resources.available_memory_gb * GIB)
+        room = self.resources.available_memory_gb * GIB
+        return self.inspector.measure(ways, workers, seconds, room, self.combination, self.rates)
 
     def remembered(self, settings: Settings) -> Remembered:
-        """What was measured of this configuration before."""
+        """What was measured of this configuration before; of a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
+        measured = from_plain(with_combination(to_plain(settings), self.combination))
         # Code of the user's own may be another tomorrow, under the same name.
-        busy = busy or bool(own_functions(settings.training))
-        return Remembered(settings, self.found, self.resources, self.job.device, quiet=not busy)
+        busy = busy or bool(own_functions(measured.training))
+        return Remembered(measured, self.found, self.resources, self.job.device, rates=self.rates, quiet=not busy)
 
     @property
     def workers(self) -> int:
@@ -283,9 +293,32 @@ def _look(
         info = earlier.info
         job = _job(info.working_directory, directory, settings, info.threads, info.device)
     with Inspector(launcher, selector, job, log) as inspector:
-        found = inspector.inspect()
-        require_room_for_one(int(found["estimated_bytes"]), resources)
-        yield _Look(resources=resources, others=others, limit=limit, job=job, found=found, inspector=inspector)
+        combinations = models.inspected(settings)
+        together = min(groups.width(settings), models.of_a_kind(settings))
+        inspections = inspector.inspect(combinations, together)
+        found, combination = max(
+            zip(inspections, combinations, strict=True), key=lambda pair: int(pair[0]["estimated_bytes"])
+        )
+        try:
+            require_room_for_one(int(found["estimated_bytes"]), resources)
+        except ResourceError as error:
+            raise ResourceError(f"with {in_words(combination)}: {error}" if combination else str(error)) from error
+        parameters = [int(one["parameters"]) for one in inspections]
+        yield _Look(
+            resources=resources,
+            others=others,
+            limit=limit,
+            job=job,
+            found={
+                **found,
+                "parameters_least": min(parameters),
+                "parameters_most": max(parameters),
+                "grouping_problem": next(filter(None, (one["grouping_problem"] for one in inspections)), None),
+            },
+            inspector=inspector,
+            combination=combination,
+            rates=models.rates(settings, _MOST_RATES),
+        )
 
 
 def _plan(settings: Settings, look: _Look, earlier: Earlier | None) -> prepare.Plan:
@@ -301,12 +334,12 @@ def _plan(settings: Settings, look: _Look, earlier: Earlier | None) -> prepare.P
         fuse=chosen.fuse,
         reasons=chosen.reasons,
         job=look.job,
-        memory_estimate=chosen.worker_bytes or int(look.found["worker_bytes"]),
+        memory_estimate=max(chosen.worker_bytes or 0, int(look.found["worker_bytes"])),
     )
 
 
 def _job(working_directory: str, directory: RunDirectory, settings: Settings, threads: int, device: str) -> Job:
-    """The first model's."""
+    """The first model's, with the run's own settings."""
     return Job(
         run=directory.id,
         directory=str(directory.path),

@@ -2,7 +2,8 @@
 
 The candidates are workers × models trained together × threads, within the resource rules. As many workers as a way has
 measure at once, for they share caches and memory. From their steps per second the whole run is counted: groups are
-given to workers as they become free, as the scheduler does.
+given to workers as they become free, as the scheduler does. Of a sweep the models that take most are measured, and
+all others counted like them.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 from forge_tui.errors import ResourceError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import OtherRuns, WorkerLimit, capacity, threads_allowed, worker_limit
+from forge_tui.runner import models as run_models
 from forge_tui.settings.schema import Settings
 
 SECONDS = 0.3
@@ -129,13 +131,13 @@ def candidates(
 
     `alone`: such models cannot be trained together.
     """
-    models, rules = settings.run.models, settings.resources
+    models, rules = run_models.count(settings), settings.resources
     room = min(models, capacity(resources, rules).workers)
     most = worker_limit(max(1, room), resources, rules, others=others).workers
     ways = [Way("series", 1, 1, threads) for threads in doubled(threads_allowed(1, resources, rules))]
     for workers in sorted({1, max(1, most // 2), most}):
         allowed = threads_allowed(workers, resources, rules)
-        sizes = [1] if alone else group_sizes(models, workers)
+        sizes = [1] if alone else group_sizes(models, workers, run_models.of_a_kind(settings))
         for together in sizes if workers == most else sorted({1, sizes[-1]}):
             if workers * together > 1:
                 # One worker that uses one CPU of several has lost before it begins.
@@ -167,13 +169,18 @@ def doubled(most: int) -> list[int]:
     return counts if counts[-1] >= most else [*counts, most]
 
 
-def group_sizes(models: int, workers: int) -> list[int]:
-    """Group sizes that keep all workers busy to the end: a worker's share of the models, its half, its quarter …, 1."""
+def group_sizes(models: int, workers: int, most: int = _LARGEST_GROUP) -> list[int]:
+    """Group sizes that keep all workers busy to the end: a worker's share of the models, its half, its quarter …, 1.
+
+    `most`: how many models may be trained together.
+    """
     share = -(-models // workers)
     rounds = [1]
     while rounds[-1] < share:
         rounds.append(rounds[-1] * 2)
-    return sorted({size for size in (-(-share // parts) for parts in rounds) if size <= _LARGEST_GROUP})
+    most = min(most, _LARGEST_GROUP)
+    sizes = {-(-share // parts) for parts in rounds}
+    return sorted({min(size, most) for size in sizes if size <= _LARGEST_GROUP})
 
 
 def measure(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
@@ -228,10 +235,11 @@ def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
 
 def _makespan(settings: Settings, way: Way, found: Found) -> float:
     """Seconds until the last group is done: each goes to the worker that is free first."""
-    whole, rest = divmod(settings.run.models, way.models)
+    whole, rest = divmod(run_models.of_a_kind(settings), way.models)
     groups = [_group_seconds(settings, way, way.models, found)] * whole
     if rest:
         groups.append(_group_seconds(settings, way, rest, found))
+    groups *= run_models.kinds(settings)
     free = [0.0] * way.workers
     for seconds in groups:
         heapq.heapreplace(free, free[0] + seconds)

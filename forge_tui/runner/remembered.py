@@ -13,7 +13,7 @@ import json
 import platform
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,11 +48,13 @@ class Remembered:
         resources: SystemResources,
         device: str,
         *,
+        rates: Sequence[tuple[float, float]] = (),
         quiet: bool = True,
         state: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`inspection`: the data and the model as `training.probe` found them; `state`: in place of the user's own.
+        """`inspection`: the data and the model as `training.probe` found them; `rates`: of models trained together,
+        where they differ; `state`: in place of the user's own.
 
         Not `quiet`: others are at work on the machine, and nothing that is measured now is remembered.
         """
@@ -66,6 +68,8 @@ class Remembered:
             "training": {name: value for name, value in training if name not in _WITHOUT_EFFECT},
             "own code": secrets.token_hex() if own_functions(settings.training) else None,
         }
+        if rates:
+            self._about["rates"] = [list(pair) for pair in rates]
         digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()
         self._path = (state or state_directory()) / "measured" / f"{digest[:24]}.json"
         self._quiet, self._clock = quiet, clock

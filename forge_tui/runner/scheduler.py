@@ -11,7 +11,7 @@ import selectors
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -24,9 +24,11 @@ from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.failures import Consequence, consequence
 from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.groups import Group
+from forge_tui.runner.halving import Halving, Reached, rungs_of
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.machine import Machine
+from forge_tui.runner.models import Configs
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
@@ -55,7 +57,9 @@ class Scheduler:
         neighbours: Neighbours,
         selector: selectors.BaseSelector,
         monotonic: Callable[[], float] = time.monotonic,
+        reached: Iterable[Reached] = (),
     ) -> None:
+        """`reached`: the rungs that models came to before a resume, in that order."""
         self._directory = directory
         self._settings = settings
         self._base_job = base_job
@@ -67,11 +71,16 @@ class Scheduler:
         self._selector = selector
         self._monotonic = monotonic
         self.steering = Steering(directory, journal, self)
+        self._halving = Halving(settings.run.halving or 1, reached)
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
         self._running: dict[int, Attempt] = {}
         """By the worker's own number, the newest last."""
-        self._queue: deque[Group] = deque(groups.queued(journal.models.values(), groups.width(settings)))
+        self._rungs = rungs_of(settings)
+        self._configs = Configs(settings, base_job.settings)
+        self._queue: deque[Group] = deque(
+            groups.queued(journal.models.values(), groups.width(settings), self._configs.likeness)
+        )
         self._failures: Counter[int] = Counter()
         self._ending: RunState | None = None
         self._waiting = False
@@ -172,6 +181,7 @@ class Scheduler:
             self._journal.phase(index, TrainingPhase.CANCELLED, reason)
             return
         attempt.cancelled[index] = reason
+        attempt.pruned.discard(index)
         if not attempt.is_leaving:  # the others of its group go on
             attempt.worker.send({"command": "let_go", "index": index})
             return
@@ -179,7 +189,9 @@ class Scheduler:
         attempt.patience_ends = self._monotonic() + _CANCEL_SECONDS
 
     def retry(self, index: int, reason: str) -> None:
-        """Queue a model again, with a fresh allowance of failures."""
+        """Queue a model again, with a fresh allowance of failures; one that was pruned is trained to its end."""
+        if self._journal.models[index].pruned:
+            self._halving.spare(index)
         self._failures[index] = 0
         self._journal.phase(index, TrainingPhase.QUEUED, reason)
         self._retried(index, reason, self._journal.models[index].learning_rate_factor)
@@ -331,6 +343,8 @@ class Scheduler:
             index=index,
             attempt=model.attempt,
             seed=model.seed,
+            settings=self._configs.of(index),
+            rungs=self._rungs,
             learning_rate_factor=model.learning_rate_factor,
             epochs_recorded=model.epoch,
         )
@@ -351,6 +365,8 @@ class Scheduler:
             self._keep_sample()  # a short run may end between two looks
         elif "outcome" in message:
             attempt.outcome = message["outcome"]
+        elif "rung" in message:
+            self._judge_rung(attempt, message["rung"], message["epoch"], message["loss"])
         elif "left" in message:
             self._left(attempt, message["left"])
 
@@ -367,6 +383,15 @@ class Scheduler:
             slower = self._speed.take(event)
             if slower is not None:
                 self._journal.record(slower)
+
+    def _judge_rung(self, attempt: Attempt, index: int, epoch: int, loss: float | None) -> None:
+        """A model waits at a rung of the halving to hear whether it goes on."""
+        verdict = self._halving.reached(index, epoch, loss)
+        if not verdict.goes_on and index not in attempt.cancelled:
+            attempt.cancelled[index] = verdict.reason
+            attempt.pruned.add(index)
+            self._journal.decide("prune", f"{self._journal.models[index].name} {verdict.reason}")
+        attempt.worker.send({"command": "rung", "index": index, "epoch": epoch, "goes_on": verdict.goes_on})
 
     def _watch_workers(self) -> None:
         now = self._monotonic()
@@ -386,13 +411,18 @@ class Scheduler:
                     attempt.worker.kill()
 
     def _left(self, attempt: Attempt, index: int) -> None:
-        """A model has left its group, which goes on: it has diverged, or was let go after a checkpoint."""
+        """A model has left its group, which goes on: it is done, has diverged, or was let go after a checkpoint."""
         job = attempt.jobs.pop(index)
         failure = attempt.failures.pop(index, None)
         reason = attempt.cancelled.pop(index, None)
-        self._journal.decide("group", f"{job.model} leaves its group: {failure.message if failure else reason}")
+        model = self._journal.models[index]
+        is_done = model.phase is TrainingPhase.COMPLETED
+        why = model.reason if is_done else failure.message if failure else reason
+        self._journal.decide("group", f"{job.model} leaves its group: {why}")
+        if is_done:
+            return
         if reason is not None:
-            self._journal.phase(index, TrainingPhase.CANCELLED, reason)
+            self._journal.phase(index, TrainingPhase.CANCELLED, reason, pruned=index in attempt.pruned)
         elif failure is not None and self._failed(failure, self._consequence(failure, beside=len(self._running))):
             self._queue.appendleft((index,))
 
@@ -402,7 +432,9 @@ class Scheduler:
         models = self._journal.models
         attempt.jobs = {i: job for i, job in attempt.jobs.items() if models[i].phase is not TrainingPhase.COMPLETED}
         for index in attempt.jobs.keys() & attempt.cancelled.keys():
-            self._journal.phase(index, TrainingPhase.CANCELLED, attempt.cancelled[index])
+            self._journal.phase(
+                index, TrainingPhase.CANCELLED, attempt.cancelled[index], pruned=index in attempt.pruned
+            )
             del attempt.jobs[index]
         if not attempt.jobs:
             return
@@ -488,7 +520,6 @@ class Scheduler:
         )
 
     def _final_state(self) -> RunState:
-        phases = Counter(model.phase for model in self._journal.models.values())
-        if phases[TrainingPhase.COMPLETED] == phases.total():
+        if all(model.is_done for model in self._journal.models.values()):
             return RunState.COMPLETED
         return self._ending or RunState.FAILED

@@ -12,7 +12,7 @@ from typing import Any
 
 from forge_tui.errors import ForgeError
 from forge_tui.resources.policy import WorkerLimit
-from forge_tui.runner import groups, planner
+from forge_tui.runner import groups, models, planner
 from forge_tui.runner.planner import Ask, Estimate, Found, Way
 from forge_tui.runner.remembered import Remembered
 from forge_tui.settings.schema import Settings
@@ -85,7 +85,7 @@ def as_before(settings: Settings, threads: int) -> Settled:
 def _sizes(settings: Settings, limit: WorkerLimit) -> list[int]:
     if settings.engine.fuse != "auto" or settings.training.training_mode != "parallel":
         return [groups.width(settings)]
-    return planner.group_sizes(settings.run.models, limit.workers)
+    return planner.group_sizes(models.count(settings), limit.workers, models.of_a_kind(settings))
 
 
 class _Seen:

@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from forge_tui.progress.events import RunStarted
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
-from forge_tui.runner import groups
+from forge_tui.runner import groups, models
 from forge_tui.runner.governor import Governor
+from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.machine import Machine
@@ -33,7 +34,7 @@ from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.layout import RunDirectory, model_name
+from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 from forge_tui.settings.files import read_settings, settings_digest, write_settings
@@ -55,6 +56,7 @@ class Opened:
     launcher: LocalLauncher | None = None
     selector: selectors.BaseSelector | None = None
     is_resumed: bool = False
+    reached: tuple[Reached, ...] = ()
 
     def attach(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
         """Give it the workers' launcher and the selector it waits on."""
@@ -66,14 +68,14 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
     if request.previous == "move":
         directory.move_to_previous()
     write_settings(settings, directory.settings)
-    training, run = settings.training, settings.run
+    training = settings.training
     info = RunInfo(
         run=directory.id,
         path=str(directory.path),
         mode=training.training_mode,
         policy=settings.resources.policy,
-        model_type=training.model_type,
-        models=run.models,
+        model_type=models.type_words(settings),
+        models=models.count(settings),
         epochs=training.epochs,
         created=time.time(),
         host=socket.gethostname(),
@@ -86,23 +88,15 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         version=forge_tui.__version__,
         settings_sha256=settings_digest(directory.settings),
     )
-    models = [
-        ModelState(
-            name=model_name(training.model_type, index),
-            index=index,
-            seed=run.seed + index - 1,
-            epochs=training.epochs,
-        )
-        for index in range(1, run.models + 1)
-    ]
+    states = models.new_models(settings)
     try:
-        store = RunStore.create(directory.database, info, models)
+        store = RunStore.create(directory.database, info, states)
     except BaseException:
         directory.settings.unlink(missing_ok=True)
         raise
     # After the database: until there is one, this log says that a start, if it was killed, has left nothing to keep.
     os.replace(log, directory.log("runner"))
-    journal = Journal(store, info, models)
+    journal = Journal(store, info, states)
     journal.record(
         RunStarted(
             time=journal.clock(),
@@ -125,6 +119,7 @@ class Earlier:
     settings: Settings
     info: RunInfo
     models: tuple[ModelState, ...]
+    reached: tuple[Reached, ...] = ()
 
     def reopen(self, plan: Plan) -> Opened:
         """Open the records for writing and queue every model that is not completed."""
@@ -144,14 +139,19 @@ class Earlier:
             )
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
         _register(journal)
-        return Opened(self.directory, self.settings, plan, store, journal, is_resumed=True)
+        return Opened(self.directory, self.settings, plan, store, journal, is_resumed=True, reached=self.reached)
 
     def goes_on(self, model: ModelState) -> bool:
         """Whether a resume trains the model: none that is done, and cancelled ones only where nothing else is left."""
         epochs = self.settings.training.epochs
-        unfinished = [one for one in self.models if one.phase is not TrainingPhase.COMPLETED or one.epochs < epochs]
+        unfinished = [one for one in self.models if not _is_done(one, epochs)]
         others = [one for one in unfinished if one.phase is not TrainingPhase.CANCELLED]
         return model in (others or unfinished)
+
+
+def _is_done(model: ModelState, epochs: int) -> bool:
+    """Whether a run of so many epochs has no more to do for the model: more help none that stopped before its last."""
+    return model.stopped_early or model.pruned or (model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs)
 
 
 def refuse_earlier(directory: RunDirectory) -> None:
@@ -167,27 +167,40 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     """Read the run that is to be resumed. Raises `RunDirectoryError` or `UsageError` if there is nothing to resume."""
     if not directory.holds_run():
         raise RunDirectoryError(f"{directory.path}: there is no run here; `forge-tui runs` lists the known ones")
-    settings = read_settings(directory.settings)
+    plain = to_plain(read_settings(directory.settings))
     with contextlib.closing(RunReader(directory.database)) as reader:
         info = reader.info()
-        models, _revision = reader.models(0)
+        plain["training"]["epochs"] = request.epochs if request.epochs is not None else info.epochs
+        settings = from_plain(plain)
+        states, _revision = reader.models(0)
+        reached = _reached(reader, rungs_of(settings), states)
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
             f"{directory.settings} is not what the run was started with (it was edited, or is damaged): going on would "
             "give other models; put it back as it was, or start anew with --overwrite"
         )
-    epochs = request.epochs if request.epochs is not None else info.epochs
-    longest = max((model.epochs for model in models), default=0)
+    epochs = settings.training.epochs
+    longest = max((model.epochs for model in states), default=0)
     if epochs < longest:
         raise UsageError(f"--epochs {epochs}: the run has {longest} epochs; give as many or more to train further")
-    if all(model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs for model in models):
-        raise UsageError(
-            f"run {directory.id} is completed: there is nothing to resume; --epochs N with more than {longest} "
-            "trains it further"
-        )
-    plain = to_plain(settings)
-    plain["training"]["epochs"] = epochs
-    return Earlier(directory, groups.settled(from_plain(plain), info.fuse), info, tuple(models))
+    if all(_is_done(model, epochs) for model in states):
+        further = f"--epochs N with more than {longest} trains it further"
+        if all(model.stopped_early or model.pruned for model in states):
+            further = "all of its models stopped early, and would with more epochs (training.patience, run.halving)"
+        raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")
+    return Earlier(directory, groups.settled(settings, info.fuse), info, tuple(states), reached)
+
+
+def _reached(reader: RunReader, rungs: Collection[int], states: Iterable[ModelState]) -> tuple[Reached, ...]:
+    """The rungs that models have come to so far, in that order."""
+    found: list[tuple[float, Reached]] = []
+    for model in states if rungs else ():
+        for record in reader.epochs(model.index):
+            if record.epoch in rungs:
+                loss = record.loss if record.validation_loss is None else record.validation_loss
+                went_on = True if model.epoch > record.epoch else False if model.pruned else None
+                found.append((record.time, Reached(model.index, record.epoch, loss, went_on)))
+    return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))
 
 
 def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequence[int]) -> RunState:
@@ -217,7 +230,16 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         stack.callback(machine.close)
         job = replace(plan.job, threads=plan.threads)
         scheduler = Scheduler(
-            opened.directory, settings, job, journal, opened.launcher, governor, machine, neighbours, selector
+            opened.directory,
+            settings,
+            job,
+            journal,
+            opened.launcher,
+            governor,
+            machine,
+            neighbours,
+            selector,
+            reached=opened.reached,
         )
         _stop_on_signals(scheduler, selector, stop_signals)
         if leash is not None:

@@ -144,6 +144,8 @@ def _schema_within(annotation: Any, bounds: Mapping[str, float]) -> Any:
         return {"type": "nullable", "schema": schema} if types.NoneType in several else schema
     if get_origin(annotation) is Literal:
         return {"type": "literal", "expected": list(get_args(annotation))}
+    if get_origin(annotation) is dict:
+        return {"type": "dict"}
     if get_origin(annotation) is tuple:
         return _tuple(get_args(annotation))
     if dataclasses.is_dataclass(annotation):

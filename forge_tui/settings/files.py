@@ -17,7 +17,18 @@ from forge_tui.errors import SettingsError
 from forge_tui.settings.keys import Key
 from forge_tui.settings.lines import key_lines
 from forge_tui.settings.problems import printable, shown
-from forge_tui.settings.schema import FREE_TABLES, Settings, from_plain, key_named, tables, to_plain, unknown
+from forge_tui.settings.schema import (
+    FREE_TABLES,
+    Settings,
+    from_plain,
+    key_named,
+    keys_by_name,
+    tables,
+    to_plain,
+    unknown,
+)
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import SweepKey, sweep_key
 
 # A settings file is a page or two; a device or a data file given by mistake is not read into memory.
 _LARGEST_FILE = 1 << 20
@@ -31,7 +42,7 @@ _SYNTAX_PLACE = re.compile(
 class FileValue:
     """A value from a settings file, checked, and the line of its key."""
 
-    key: Key
+    key: Key | SweepKey
     value: Any
     line: int | None
 
@@ -47,12 +58,14 @@ def read_values(path: Path) -> list[FileValue]:
     problems: list[str] = []
     for place, value in _entries(document):
         line = next((lines[place[:length]] for length in range(len(place), 0, -1) if place[:length] in lines), None)
-        problem, key = _problem(place, value), key_named(".".join(place))
-        if problem is None and key is not None:
+        try:
+            key = _key(place, value)
+            if any(earlier.key.key == key.key for earlier in values):  # by its own name and by its full one
+                raise SettingsError(f"{key.key}: is given twice")
             values.append(FileValue(key, value, line))
-        else:
+        except SettingsError as error:
             where = f"{_name(path)}, line {line}" if line else _name(path)
-            problems.append(f"{where}: {problem}")
+            problems.append(f"{where}: {error}")
     if problems:
         raise SettingsError("\n".join(problems))
     return values
@@ -92,7 +105,7 @@ def settings_text(settings: Settings) -> str:
     given = {
         table: {name: value for name, value in values.items() if value is not None}
         for table, values in checked.items()
-        if values or table not in FREE_TABLES
+        if values or table not in (*FREE_TABLES, SWEEP)
     }
     return tomli_w.dumps(given)
 
@@ -164,29 +177,49 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ..
 def _entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Path and value of every key in a known table, and of everything else at the top."""
     for table, values in document.items():
-        if (table in tables() or table in FREE_TABLES) and isinstance(values, dict):
+        if table == SWEEP and isinstance(values, dict):
+            yield from _sweep_entries(values)
+        elif (table in tables() or table in FREE_TABLES) and isinstance(values, dict):
             yield from (((table, name), value) for name, value in values.items())
         else:
             yield (table,), values
 
 
-def _problem(place: tuple[str, ...], value: Any) -> str | None:
+def _sweep_entries(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """A full name may be quoted, or dotted: then TOML makes a table of its first part."""
+    for name, value in values.items():
+        if (name in tables() or name in FREE_TABLES) and isinstance(value, dict):
+            yield from (((SWEEP, name, inner), values) for inner, values in value.items())
+        else:
+            yield (SWEEP, name), value
+
+
+def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey:
+    """The key at `place`. Raises `SettingsError` where there is none, and for a value that may not stand."""
+    if place[0] == SWEEP and len(place) > 1:
+        return _with_value(sweep_key(".".join(place[1:]), keys_by_name()), value)
     if any("." in part for part in place):
         quoted = ".".join(shown(part) if "." in part else printable(part) for part in place)
-        return f"unknown key {quoted}; in quotes, a dot is part of the name"
+        raise SettingsError(f"unknown key {quoted}; in quotes, a dot is part of the name")
     name = ".".join(place)
-    if name in tables() or name in FREE_TABLES:
+    if name in (*tables(), *FREE_TABLES, SWEEP):
         if isinstance(value, list):
-            return f"{name}: must be one table; write [{name}] once, in single brackets"
-        return f"{name} = {shown(value)}: must be a table"
+            raise SettingsError(f"{name}: must be one table; write [{name}] once, in single brackets")
+        raise SettingsError(f"{name} = {shown(value)}: must be a table")
     key = key_named(name)
     if key is None:
         is_table = isinstance(value, dict) or (
             isinstance(value, list) and any(isinstance(item, dict) for item in value)
         )
-        return unknown(name, is_table=is_table and len(place) == 1)
+        raise SettingsError(unknown(name, is_table=is_table and len(place) == 1))
+    return _with_value(key, value)
+
+
+def _with_value(key: Key | SweepKey, value: Any) -> Key | SweepKey:
     wrong = key.problem(value)
-    return None if wrong is None else f"{name} = {shown(value)}: {wrong}"
+    if wrong is not None:
+        raise SettingsError(f"{key.key} = {shown(value)}: {wrong}")
+    return key
 
 
 def _name(path: Path) -> str:

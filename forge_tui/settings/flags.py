@@ -28,6 +28,14 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         default=[],
         help="any setting by its full name, such as training.epochs=5; may be repeated",
     )
+    group.add_argument(
+        "--sweep",
+        metavar="KEY=VALUE,VALUE",
+        action="append",
+        default=[],
+        help="train models with each of these values, such as learning_rate=0.001,0.003; may be repeated: then with "
+        "each combination",
+    )
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
@@ -64,6 +72,7 @@ def resolve_arguments(namespace: argparse.Namespace, beneath: Mapping[str, str] 
         settings_file=namespace.settings,
         flags={**(beneath or {}), **flag_values(namespace)},
         assignments=namespace.set,
+        sweeps=namespace.sweep,
     )
 
 

@@ -19,6 +19,9 @@ from forge_tui.settings.problems import number
 # Databases and TOML files hold whole numbers of 64 bits.
 LARGEST_INTEGER = 2**63 - 1
 
+FREE_TABLES = ("model",)
+"""Tables whose keys are the arguments of functions of the user's own."""
+
 _FLAGS = {
     "training.training_mode": "--mode",
     "training.max_parallel_workers": "--workers",
@@ -87,7 +90,7 @@ class Key:
         not fit the type is returned as it is: `problem` says what is wrong with it.
         """
         if self.is_free:
-            return _toml_value(text)
+            return toml_value(text)
         parts = _alternatives(self.annotation)
         for part in parts:
             if part is types.NoneType and str in parts:
@@ -116,8 +119,11 @@ def keys_of(table: str, owner: type) -> Iterator[Key]:
         )
 
 
-def free_key(table: str, name: str) -> Key:
-    """A key of a table that takes any: an argument of a function of the user's own."""
+def free_key(full: str) -> Key | None:
+    """The key of a full name such as `model.channels`: an argument of a function of the user's own; else None."""
+    table, _, name = full.partition(".")
+    if table not in FREE_TABLES or not (name.isidentifier() and name.isascii()):
+        return None
     return Key(
         table=table,
         name=name,
@@ -130,7 +136,7 @@ def free_key(table: str, name: str) -> Key:
     )
 
 
-def _toml_value(text: str) -> Any:
+def toml_value(text: str) -> Any:
     """The value that TOML reads; what is no TOML value is text."""
     if "\n" not in text:
         try:

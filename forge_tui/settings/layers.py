@@ -19,10 +19,22 @@ from forge_tui.settings.keys import Key
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.presets import preset_path
 from forge_tui.settings.problems import nearest, printable, shown
-from forge_tui.settings.schema import FREE_TABLES, Settings, fields_of, from_plain, key_named, to_plain, unknown
+from forge_tui.settings.schema import (
+    FREE_TABLES,
+    Settings,
+    fields_of,
+    from_plain,
+    key_named,
+    keys_by_name,
+    to_plain,
+    unknown,
+)
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import SweepKey, sweep_key
 from forge_tui.settings.user_file import user_settings_file
 
 VARIABLE_PREFIX = "FORGE_TUI_"
+_SWEEP_PREFIX = f"{VARIABLE_PREFIX}{SWEEP}__".upper()
 
 
 class Layer(StrEnum):
@@ -68,7 +80,7 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True)
 class _Value:
-    key: Key
+    key: Key | SweepKey
     value: Any
     source: Source
 
@@ -80,13 +92,15 @@ def resolve(
     environment: Mapping[str, str] = os.environ,
     flags: Mapping[str, Any] | None = None,
     assignments: Iterable[str] = (),
+    sweeps: Iterable[str] = (),
     user_file: Path | str | None = None,
     use_user_file: bool = True,
 ) -> Resolved:
     """Merge all layers. Where both a preset and a settings file are given, the file wins over the preset.
 
-    `flags` are values by full name, as text or typed; `assignments` are texts `KEY=VALUE` (`--set`). The user's file
-    is `user_file` or else the one in the configuration directory, which may be missing.
+    `flags` are values by full name, as text or typed; `assignments` are texts `KEY=VALUE` (`--set`), `sweeps` texts
+    `KEY=VALUE,VALUE` (`--sweep`). The user's file is `user_file` or else the one in the configuration directory, which
+    may be missing. A layer that gives one value of a setting ends its sweep by an earlier layer.
 
     Raises `SettingsError` naming every value that may not stand, and where it was given.
     """
@@ -101,8 +115,12 @@ def resolve(
     if settings_file is not None:
         layers.append(_file_layer(Path(settings_file), Layer.FILE))
     layers.append(_environment_layer(environment))
-    layers.append(_flag_layer(flags or {}, list(assignments)))
+    layers.append(_flag_layer(flags or {}, list(assignments), list(sweeps)))
     for layer in layers:
+        for given in layer:
+            if isinstance(given.key, Key):
+                values[SWEEP].pop(given.key.key, None)
+                sources.pop(f"{SWEEP}.{given.key.key}", None)
         for given in layer:
             values[given.key.table][given.key.name] = given.value
             sources[given.key.key] = given.source
@@ -143,7 +161,11 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
     values: list[_Value] = []
     problems: list[str] = []
     for variable in sorted(name for name in environment if name.startswith(VARIABLE_PREFIX)):
-        key = by_variable.get(variable) or _free_variable(variable)
+        key: Key | SweepKey | None = by_variable.get(variable) or _free_variable(variable)
+        if variable.startswith(_SWEEP_PREFIX):
+            key = _sweep_key(variable.removeprefix(_SWEEP_PREFIX).lower(), variable, problems)
+            if key is None:
+                continue
         if key is None:
             problems.append(f"unknown environment variable {printable(variable)}; {_variable_near(variable)}")
             continue
@@ -167,9 +189,10 @@ def _variable_near(variable: str) -> str:
     return f"did you mean {meant}?" if meant else "`forge-tui config` lists all settings"
 
 
-def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value]:
+def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[str]) -> list[_Value]:
     values: list[_Value] = []
     problems: list[str] = []
+    swept = _swept(sweeps, problems)
     for name, value in flags.items():
         key = key_named(name)
         if key is None:
@@ -182,6 +205,9 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value
         name = name.strip()
         if not equals or not name:
             problems.append(f"--set {printable(assignment)}: write KEY=VALUE, such as --set training.epochs=5")
+            continue
+        if name.startswith(f"{SWEEP}."):
+            swept += _swept([f"{name.removeprefix(f'{SWEEP}.')}={text}"], problems)
             continue
         key = key_named(name)
         if key is None:
@@ -196,10 +222,43 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str]) -> list[_Value
         if other is not None and other.value != by_flag.value:
             told = f"{by_flag.key.flag} {_told(by_flag.value)} and --set {by_flag.key.key}={_told(other.value)}"
             problems.append(f"{told} contradict each other; give one of them")
-    return _unless(problems, [*values, *assigned.values()])
+    once = {one.key.key for one in (*values, *assigned.values())}
+    for number, sweep in enumerate(swept):
+        name = sweep.key.name
+        if name in once:
+            problems.append(f"{name} is given one value and swept by --sweep; give one of them")
+        if sweep.key.key in [earlier.key.key for earlier in swept[:number]]:
+            problems.append(f"--sweep: {name} is given twice; give all its values at once")
+    return _unless(problems, [*values, *assigned.values(), *swept])
 
 
-def _check(key: Key, given: Any, source: Source, place: str, values: list[_Value], problems: list[str]) -> None:
+def _swept(texts: list[str], problems: list[str]) -> list[_Value]:
+    """What `--sweep` says."""
+    values: list[_Value] = []
+    for text in texts:
+        name, equals, listed = text.partition("=")
+        if not equals or not name.strip():
+            problems.append(
+                f"--sweep {printable(text)}: write KEY=VALUE,VALUE, such as --sweep learning_rate=0.001,0.003"
+            )
+            continue
+        key = _sweep_key(name.strip(), f"--sweep {printable(text)}", problems)
+        if key is not None:
+            _check(key, listed, Source(Layer.FLAG, name="--sweep"), f"--sweep {name.strip()}={{}}", values, problems)
+    return values
+
+
+def _sweep_key(name: str, place: str, problems: list[str]) -> SweepKey | None:
+    try:
+        return sweep_key(name, keys_by_name())
+    except SettingsError as error:
+        problems.append(f"{place}: {error}")
+        return None
+
+
+def _check(
+    key: Key | SweepKey, given: Any, source: Source, place: str, values: list[_Value], problems: list[str]
+) -> None:
     """Parse and check one value that was given by name; `place` says where, with `{}` for the value."""
     value = key.parse(given) if isinstance(given, str) else given
     wrong = key.problem(value)

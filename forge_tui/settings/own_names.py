@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,11 @@ def own_functions(training: Any) -> dict[str, str]:
     """Those settings of a `TrainingConfig` that name functions of the user's own, by flag."""
     given = {f"--{name.replace('_', '-')}": getattr(training, name) for name in OWN}
     return {flag: text for flag, text in given.items() if named_function(text) is not None}
+
+
+def own_in_sweep(sweep: Mapping[str, Iterable[str]]) -> bool:
+    """Whether a sweep names functions of the user's own."""
+    return any(named_function(text) is not None for name in OWN for text in sweep.get(f"training.{name}", ()))
 
 
 def found_beside(text: str, places: Iterable[Path]) -> str:

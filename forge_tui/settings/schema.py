@@ -14,8 +14,10 @@ from typing import Annotated, Any, Literal
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.checked import Rule, checked
-from forge_tui.settings.keys import LARGEST_INTEGER, Key, free_key, keys_of
+from forge_tui.settings.keys import FREE_TABLES, LARGEST_INTEGER, Key, free_key, keys_of
 from forge_tui.settings.problems import did_you_mean, nearest, printable, shown
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import checked_sweep, too_many
 
 _Count = Annotated[int, Rule(ge=1, le=LARGEST_INTEGER)]
 _Rate = Annotated[float, Rule(ge=0.0, lt=1.0)]
@@ -129,6 +131,15 @@ class TrainingConfig:
         bool,
         Rule(description="torch.compile the model: half a minute first, then some are faster; needs a C++ compiler"),
     ] = field(default=False, kw_only=True)
+    patience: Annotated[
+        int,
+        Rule(
+            ge=0,
+            le=LARGEST_INTEGER,
+            description="epochs without a better validation loss after which a model stops; its best epoch is kept "
+            "(0: never)",
+        ),
+    ] = field(default=0, kw_only=True)
 
 
 @checked
@@ -158,6 +169,17 @@ class RunSettings:
         float | None,
         Rule(gt=0.0, description="stop after a checkpoint when the run has lasted this long (seconds)"),
     ] = None
+    halving: Annotated[
+        int | None,
+        Rule(
+            ge=2,
+            le=LARGEST_INTEGER,
+            description="successive halving: of the models that reach a rung the best 1/N go on, the others stop",
+        ),
+    ] = None
+    halving_first: Annotated[
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs of the first rung; each next one has N times as many")
+    ] = 1
     hang_seconds: Annotated[
         float,
         Rule(ge=0.0, description="end and try again a worker without a step for this long (seconds; 0: never)"),
@@ -277,7 +299,10 @@ class UiSettings:
 @checked
 @dataclass(kw_only=True)
 class Settings:
-    """All settings of a run. Each field is a table of `settings.toml`."""
+    """All settings of a run. Each field is a table of `settings.toml`.
+
+    `sweep` has lists of values by the settings' full names (`settings.sweep`).
+    """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
     run: RunSettings = field(default_factory=RunSettings)
@@ -286,15 +311,12 @@ class Settings:
     engine: EngineSettings = field(default_factory=EngineSettings)
     ui: UiSettings = field(default_factory=UiSettings)
     model: dict[str, Any] = field(default_factory=dict)
-
-
-FREE_TABLES = ("model",)
-"""Tables whose keys are the arguments of a function of the user's own."""
+    sweep: dict[str, tuple[Any, ...]] = field(default_factory=dict)
 
 
 def tables() -> dict[str, type]:
-    """The tables of a settings file whose keys are known, in order: name and dataclass."""
-    fields = (one for one in dataclasses.fields(Settings) if one.name not in FREE_TABLES)
+    """The tables of a settings file with keys of the schema, in order: name and dataclass."""
+    fields = (one for one in dataclasses.fields(Settings) if one.name not in (*FREE_TABLES, SWEEP))
     return {one.name: one.default_factory for one in fields}  # type: ignore[misc]
 
 
@@ -312,11 +334,7 @@ def keys_by_name() -> Mapping[str, Key]:
 
 def key_named(name: str) -> Key | None:
     """The key of a full name, or None: one of the schema, or an argument of a function of the user's own."""
-    known = keys_by_name().get(name)
-    table, _, own = name.partition(".")
-    if known is None and table in FREE_TABLES and own.isidentifier() and own.isascii():
-        return free_key(table, own)
-    return known
+    return keys_by_name().get(name) or free_key(name)
 
 
 def unknown(name: str, *, is_table: bool = False) -> str:
@@ -340,10 +358,13 @@ def to_plain(settings: Settings) -> dict[str, dict[str, Any]]:
     """The settings as nested dicts that JSON can hold: tuples are lists, what is not set is None."""
     plain = {table: dataclasses.asdict(getattr(settings, table)) for table in tables()}
     plain |= {table: getattr(settings, table) for table in FREE_TABLES}
-    return {
-        table: {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-        for table, values in plain.items()
-    }
+    plain = {table: {name: _listed(value) for name, value in values.items()} for table, values in plain.items()}
+    plain[SWEEP] = {name: [_listed(value) for value in values] for name, values in settings.sweep.items()}
+    return plain
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
@@ -352,7 +373,10 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
     Raises `SettingsError` naming every key that is unknown, of the wrong type or out of range.
     """
     problems: list[str] = []
+    sweep = checked_sweep(plain.get(SWEEP, {}), keys_by_name(), problems)
     for table, values in plain.items():
+        if table == SWEEP:
+            continue
         if table not in tables() and table not in FREE_TABLES:
             problems.append(unknown(table, is_table=isinstance(values, Mapping)))
             continue
@@ -370,4 +394,8 @@ def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
         raise SettingsError("\n".join(problems))
     made: dict[str, Any] = {table: owner(**plain[table]) for table, owner in tables().items() if table in plain}
     made |= {table: dict(plain[table]) for table in FREE_TABLES if table in plain}
-    return Settings(**made)
+    settings = Settings(**made, sweep=sweep)
+    wrong = too_many(sweep, settings.run.models)
+    if wrong is not None:
+        raise SettingsError(wrong)
+    return settings

@@ -37,8 +37,8 @@ class Snapshot:
 class CheckpointWriter:
     """Writes, prunes and reports checkpoints; of a group all models' of one step, and prunes when all are saved.
 
-    There is never more than one write under way: whoever asks for another waits for it. `environment` goes into every
-    record, `keep` newest checkpoints of each model are kept.
+    There is never more than one write under way: whoever asks for another waits for it. `environment`, as it is then,
+    goes into every record; `keep` newest checkpoints of each model are kept.
     """
 
     def __init__(self, environment: dict[str, Any], keep: int) -> None:
@@ -118,7 +118,7 @@ class CheckpointWriter:
         number: int,
         keep: Callable[[dict[str, Tensor]], Mapping[str, Tensor | Block]] = lambda tensors: tensors,
     ) -> Snapshot:
-        about = {"model": member.job.model, "seed": member.job.seed, "environment": self._environment}
+        about = {"model": member.job.model, "seed": member.job.seed, "environment": dict(self._environment)}
         record = {**state.record(number), **about}
         return Snapshot(member=member, step=state.step, record=record, tensors=keep(state.tensors(number)))
 

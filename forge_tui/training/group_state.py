@@ -33,8 +33,9 @@ class GroupState(TrainingState):
         seeds: Sequence[int],
         device: torch.device,
         own: OwnCode = NONE,
+        rates: Sequence[Rates] | None = None,
     ) -> None:
-        """New models with the weights that their seeds give."""
+        """New models with the weights that their seeds give; `rates` are each model's own, else those of `training`."""
         self._own = own
         networks, self._random = [], []
         for seed in seeds:
@@ -43,8 +44,8 @@ class GroupState(TrainingState):
             self._random.append(random_state.capture(device))
         self._stack = Stack([network.body for network in networks])
         self._forward = compiled(self._stack.body) if training.compile else self._stack.body
-        rates = [Rates(training.learning_rate, training.weight_decay)] * len(seeds)
-        super().__init__(networks[0], self._stack.parameters, training, rates, dataset.train_samples)
+        each = list(rates or [Rates(training.learning_rate, training.weight_decay)] * len(seeds))
+        super().__init__(networks[0], self._stack.parameters, training, each, dataset.train_samples)
         self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
         self._order = list(named_weights(networks[0]))
         self.loss_sum = torch.zeros(len(seeds), dtype=torch.float64, device=device)
@@ -88,6 +89,7 @@ class GroupState(TrainingState):
         return in_parts(
             weights=self.weights(model),
             **self._kept_of(model),
+            best=self.progress[model].best.weights,
             random=self._random[model],
             epochs={"loss_sum": self.loss_sum[model], "history": self.progress[model].history.to_tensor()},
         )

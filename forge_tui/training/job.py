@@ -11,6 +11,8 @@ from enum import StrEnum
 from typing import Any
 
 _LOOK_SECONDS = 0.05
+# The runner answers within a millisecond or two.
+_ANSWER_SECONDS = 0.001
 # Batch systems warn by any of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
 # Some warn every process of it: runner, fork server and workers all have to know them.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
@@ -21,9 +23,10 @@ class Job:
     """One model to train, in one attempt.
 
     `directory` is the run directory, `settings` the run's settings as nested plain dicts
-    (`settings.schema.to_plain`). A relative dataset path counts from `working_directory`. `learning_rate_factor` is
-    below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the run's history; those that a
-    checkpoint has beyond them are reported again (None: none).
+    (`settings.schema.to_plain`), with what a sweep made the model's own. A relative dataset path counts from
+    `working_directory`. After each epoch of `rungs` the runner is asked whether the model goes on.
+    `learning_rate_factor` is below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the
+    run's history; those that a checkpoint has beyond them are reported again (None: none).
     """
 
     run: str
@@ -36,6 +39,7 @@ class Job:
     settings: dict[str, Any]
     threads: int
     device: str
+    rungs: tuple[int, ...] = ()
     learning_rate_factor: float = 1.0
     epochs_recorded: int | None = None
 
@@ -46,7 +50,7 @@ class Job:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Job:
         """The job that `to_record` wrote."""
-        return cls(**record)
+        return cls(**{**record, "rungs": tuple(record["rungs"])})
 
 
 def in_words(jobs: Iterable[Job]) -> str:
@@ -76,6 +80,7 @@ class Control:
         self._pause = False
         self._asked = False
         self._leaving: set[int] = set()
+        self._rungs: dict[tuple[int, int], bool] = {}
 
     def request_stop(self) -> None:
         """Ask for a checkpoint at the next step boundary, then the end. It wins over a pause."""
@@ -104,6 +109,17 @@ class Control:
             return False
         self._leaving.discard(index)
         return True
+
+    def rung(self, index: int, epoch: int, goes_on: bool) -> None:
+        """The runner's answer about a model at a rung."""
+        self._rungs[index, epoch] = goes_on
+
+    def goes_on_from(self, index: int, epoch: int) -> bool:
+        """Wait for that answer; a stop that comes first lets the model go on to it."""
+        while (index, epoch) not in self._rungs and not self._stop:
+            self.beats += 1
+            time.sleep(_ANSWER_SECONDS)
+        return self._rungs.get((index, epoch), True)
 
     def wait(self, seconds: float) -> bool:
         """Stand by for `seconds`, not hanging; False at once when a stop is asked for."""

@@ -54,7 +54,7 @@ def estimate(
         validating = _ALIVE * widest * rows
     # The data once more as the model takes them, scaled.
     remembered = _remembered(training)
-    # Itself, its gradient, what optimizer, average and GrokFast remember.
+    # Itself, its gradient, what is remembered.
     each = weights * (2 + remembered) + 2 * largest + max(step, validating)
     kept = members * weights * (1 + remembered)
     copied = kept if kept <= COPIED_BYTES else 0
@@ -63,9 +63,9 @@ def estimate(
 
 
 def _remembered(training: TrainingConfig) -> int:
-    """How many tensors of each weight's size optimizer, average and GrokFast keep from step to step."""
+    """How many tensors of each weight's size optimizer, average, early stopping and GrokFast keep."""
     remembered = 2 if training.optimizer != "sgd" else int(training.momentum > 0)
-    remembered += int(training.weights_average > 0)
+    remembered += int(training.weights_average > 0) + int(training.patience > 0)
     if training.grokfast_enabled:
         # The windowed average keeps every gradient of the window and their sum, in float64.
         remembered += 1 if training.grokfast_filter == "ema" else training.grokfast_window + 2

@@ -13,16 +13,22 @@ import torch
 from forge_tui import __version__
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Job
 from forge_tui.training.losses import NAMES
 from forge_tui.training.models.network import count_parameters
-from forge_tui.training.state import TrainingState
+from forge_tui.training.state import Progress, TrainingState
 
 
 def config_record(training: TrainingConfig) -> dict[str, Any]:
     """All fields of the config, JSON-able."""
     values = {item.name: getattr(training, item.name) for item in dataclasses.fields(training)}
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _told_epoch(progress: Progress) -> EpochRecord:
+    """The epoch whose weights the finished model's file holds: with early stopping the best, else the last."""
+    return progress.history[(progress.best.epoch if progress.best.weights else 0) - 1]
 
 
 def describe(
@@ -35,7 +41,7 @@ def describe(
 ) -> dict[str, Any]:
     """The metadata of model `number` (from 0) of `state`, without what its files add (format, name, SHA-256)."""
     progress = state.progress[number]
-    last = progress.history[-1]
+    told = _told_epoch(progress)
     return {
         "config": config_record(training),
         "settings": job.settings,
@@ -50,16 +56,18 @@ def describe(
         "input_shape": None if dataset.vocabulary is not None else list(dataset.train_inputs.shape[1:]),
         "normalisation": None if dataset.normalisation is None else dataset.normalisation.to_record(),
         "split": dataset.split,
-        "loss": last.loss,
+        "loss": told.loss,
         "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,
         "validation": {
-            "loss": last.validation_loss,
-            "accuracy": last.validation_accuracy,
-            "perplexity": last.validation_perplexity,
-            "metric": last.validation_metric,
+            "loss": told.validation_loss,
+            "accuracy": told.validation_accuracy,
+            "perplexity": told.validation_perplexity,
+            "metric": told.validation_metric,
         },
         "epochs_completed": state.epoch,
+        "best_epoch": progress.best.epoch if progress.best.weights else None,
+        "stopped_early": state.epoch < training.epochs,
         "history": [item.to_record() for item in progress.history],
         "started": progress.started,
         "finished": time.time(),

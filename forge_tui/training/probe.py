@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
-from forge_tui.errors import SettingsError
+from forge_tui.errors import ForgeError, SettingsError
 from forge_tui.settings.schema import Settings, from_plain
+from forge_tui.settings.sweep import Combination, in_words, with_combination
 from forge_tui.training import checkpoint
 from forge_tui.training.acceleration import missing_compiler
 from forge_tui.training.checkpoint_writer import copied, is_copied
@@ -24,6 +26,7 @@ from forge_tui.training.losses import loss_of
 from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
+from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import OwnCode, load_own_code, told
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState, new_network
@@ -87,31 +90,55 @@ class Measurement:
 
 
 class Probe:
-    """One look at a run's data and model; it loads them once. Raises `DataError`, `SettingsError` as training would."""
+    """One look at a run's data and model; it loads them once. Raises `DataError`, `SettingsError` as training would.
 
-    def __init__(self, job: Job) -> None:
-        begun = time.perf_counter()
-        meter = MemoryMeter(job.device)
+    A `combination` is one of a sweep; errors name it.
+    """
+
+    def __init__(self, job: Job, combination: Combination | None = None) -> None:
+        self._meter = MemoryMeter(job.device)
         torch.set_flush_denormal(True)
+        self._plain, self._where = job.settings, Path(job.working_directory)
         self._seed, self._device = job.seed, torch.device(job.device)
-        self._settings = from_plain(job.settings)
-        if self._settings.training.compile and (missing := missing_compiler(self._device)):
+        self._settings = self._with(combination or {})
+        with _named(combination or {}):
+            self._load()
+            self._build()
+
+    def take(self, combination: Combination) -> None:
+        """Look at a model with this combination from now on."""
+        before, now = self._settings, self._with(combination)
+        self._settings = now
+        with _named(combination):
+            if (now.training.dataset, now.data, now.model) != (before.training.dataset, before.data, before.model):
+                self._load()
+            if (now.training, now.data, now.model) != (before.training, before.data, before.model):
+                self._build()
+
+    def _with(self, combination: Combination) -> Settings:
+        return from_plain(with_combination(self._plain, combination))
+
+    def _load(self) -> None:
+        begun = time.perf_counter()
+        own = load_own_code(self._settings)
+        self._dataset = load_dataset(self._settings, self._where, own.dataset)
+        self._held, self._peak = self._meter.now(), self._meter.peak()
+        self._load_seconds = time.perf_counter() - begun
+
+    def _build(self) -> None:
+        training = self._settings.training
+        if training.compile and (missing := missing_compiler(self._device)):
             raise SettingsError(f"--compile needs {missing}")
         self._own = load_own_code(self._settings)
-        self._dataset = load_dataset(self._settings, Path(job.working_directory), self._own.dataset)
-        self._held, self._peak = meter.now(), meter.peak()
-        self._load_seconds = time.perf_counter() - begun
-        self._single = SingleState(self._settings.training, self._dataset, job.seed, self._device, self._own)
+        self._single = SingleState(training, self._dataset, self._seed, self._device, self._own)
 
-    def inspect(self) -> Inspection:
-        """What data and model look like, and what a worker will take."""
-        settings, dataset = self._settings, self._dataset
-        parallel = settings.training.training_mode == "parallel"
-        fuse = settings.engine.fuse if settings.engine.fuse != "auto" else 1
+    def inspect(self, together: int = 1) -> Inspection:
+        """What data and model look like, and what a worker will take that trains so many together."""
+        dataset = self._dataset
         known = dataset.vocabulary if dataset.classes is None else dataset.classes
         problem = self._grouping_problem()
-        if problem is not None and parallel and fuse > 1:
-            raise SettingsError(f"--fuse {fuse}: such models cannot be trained together ({problem}); use --fuse 1")
+        if problem is not None and together > 1:
+            raise SettingsError(f"--fuse {together}: such models cannot be trained together ({problem}); use --fuse 1")
         return Inspection(
             parameters=count_parameters(self._single.network),
             train_samples=dataset.train_samples,
@@ -120,7 +147,7 @@ class Probe:
             classes=None if known is None else len(known),
             task=dataset.task.value,
             estimated_bytes=self._bytes(1),
-            worker_bytes=self._bytes(min(fuse, settings.run.models) if parallel else 1),
+            worker_bytes=self._bytes(together),
             grouping_problem=problem,
             can_compile=missing_compiler(self._device) is None,
         )
@@ -147,19 +174,26 @@ class Probe:
                 return told(error)
         return None
 
-    def measure(self, ways: Sequence[tuple[int, int, bool]], seconds: float, most_bytes: float) -> Measurement:
+    def measure(
+        self,
+        ways: Sequence[tuple[int, int, bool]],
+        seconds: float,
+        most_bytes: float,
+        rates: Sequence[tuple[float, float]] = (),
+    ) -> Measurement:
         """Train (models, threads, compiled or not) for about `seconds` each, in several turns; then forget them.
 
         A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
 
         The best turn counts: what disturbs a measurement only ever makes it slower. Turns last a fixed time, so that
         workers that are asked the same at once stay at the same way, and disturb each other as they will in the run.
-        The process is left with the last way's thread count.
+        The process is left with the last way's thread count. `rates`: learning rate and weight decay of the models of a
+        group, where they differ.
         """
         training = self._settings.training
         sizes = {models: self._bytes(models) for models, _, _ in ways}
         candidates = [
-            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, way) for way in ways
+            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, way, rates) for way in ways
         ]
         saving = _save_seconds(self._single)
         tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
@@ -194,6 +228,17 @@ class Probe:
         )  # fmt: skip
 
 
+@contextlib.contextmanager
+def _named(combination: Combination) -> Iterator[None]:
+    """What is wrong with one combination of many is told with it."""
+    try:
+        yield
+    except ForgeError as error:
+        if not combination:
+            raise
+        raise type(error)(f"with {in_words(combination)}: {error}") from error
+
+
 class _Candidate:
     """One way of training in one worker, and how fast it was so far. Large models are built anew for every turn."""
 
@@ -205,6 +250,7 @@ class _Candidate:
         device: torch.device,
         own: OwnCode,
         way: tuple[int, int, bool],
+        rates: Sequence[tuple[float, float]],
     ) -> None:
         self.models, self.threads, self._compile = way
         self.best = self.state_seconds = self.compile_seconds = 0.0
@@ -212,7 +258,8 @@ class _Candidate:
         self._seeds = [seed + number for number in range(models)]
         # Compiling takes many times as long as measuring: only where that is asked for.
         asked = replace(settings, training=replace(settings.training, compile=self._compile))
-        self._build = partial(_state, asked, dataset, self._seeds, device, own)
+        each = [Rates(*rates[number % len(rates)]) for number in range(models)] if rates else None
+        self._build = partial(_state, asked, dataset, self._seeds, device, own, each)
         self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
         self._kept: tuple[TrainingState, PlacedData] | None = None
 
@@ -275,10 +322,15 @@ def _save_seconds(state: TrainingState) -> float:
 
 
 def _state(
-    settings: Settings, dataset: Dataset, seeds: Sequence[int], device: torch.device, own: OwnCode
+    settings: Settings,
+    dataset: Dataset,
+    seeds: Sequence[int],
+    device: torch.device,
+    own: OwnCode,
+    rates: Sequence[Rates] | None,
 ) -> TrainingState:
     if len(seeds) > 1:
-        return GroupState(settings.training, dataset, seeds, device, own)
+        return GroupState(settings.training, dataset, seeds, device, own, rates)
     return SingleState(settings.training, dataset, seeds[0], device, own)
 
 

@@ -111,9 +111,17 @@ class Reporter:
         )
 
     def completed(
-        self, stem: Path, *, loss: float | None, validation: Validation, seconds: float | None, exact: bool
+        self,
+        stem: Path,
+        *,
+        loss: float | None,
+        validation: Validation,
+        seconds: float | None,
+        exact: bool,
+        best_epoch: int | None,
+        reason: str | None,
     ) -> None:
-        """The finished model's files are on the disk."""
+        """The finished model's files are on the disk. `reason`: why it has not trained all its epochs, if so."""
         self._emit(
             ModelCompleted(
                 time=time.time(),
@@ -125,10 +133,11 @@ class Reporter:
                 validation_metric=validation.metric,
                 seconds=seconds,
                 exact=exact,
+                best_epoch=best_epoch,
                 **self._about,
             )
         )
-        self.enter(TrainingPhase.COMPLETED)
+        self.enter(TrainingPhase.COMPLETED, reason)
 
     def warn(self, kind: str, message: str) -> None:
         """Something to know that does not end the training."""

@@ -21,6 +21,7 @@ from forge_tui.training.averaging import MovingAverage
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.clipping import clip
 from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.early_stopping import Best
 from forge_tui.training.grokfast import make_filter
 from forge_tui.training.history import History
 from forge_tui.training.losses import Validation, loss_of, validate
@@ -55,6 +56,7 @@ class Progress:
     best_loss: float | None = None
     started: float = 0.0
     exact: bool = True
+    best: Best = field(default_factory=Best)
     history: History = field(default_factory=History)
 
 
@@ -169,9 +171,22 @@ class TrainingState(ABC):
         """The tensors of a model's checkpoint, as `PART/NAME`."""
 
     def final_weights(self, model: int) -> dict[str, Tensor]:
-        """What the finished model's file holds: its weights, averaged where that is asked for."""
+        """What the finished model's file holds: with early stopping its best epoch's weights, else those it has now.
+
+        Averaged where that is asked for.
+        """
+        best = self.progress[model].best.weights
+        if best:
+            return best
         with self.average.in_use():
             return self.weights(model)
+
+    def keep_best(self, models: Sequence[int]) -> None:
+        """Keep what the files of these models would hold now: this epoch is their best so far."""
+        with self.average.in_use():
+            for model in models:
+                kept = {name: tensor.clone() for name, tensor in self.weights(model).items()}
+                self.progress[model].best.weights = kept
 
     def _kept(self) -> dict[str, dict[str, Tensor]]:
         """What is kept of each parameter beside its value, by part of a checkpoint (those of `KEPT`).
@@ -198,7 +213,8 @@ class TrainingState(ABC):
 
     def bytes(self) -> int:
         """The size of what all models' checkpoints hold together, but for random states and epochs."""
-        parts = (self.parameters, *(state.values() for state in self._kept().values()))
+        best = (progress.best.weights.values() for progress in self.progress)
+        parts = (self.parameters, *best, *(state.values() for state in self._kept().values()))
         return sum(tensor.nbytes for part in parts for tensor in part)
 
     @abstractmethod
@@ -219,6 +235,8 @@ class TrainingState(ABC):
             "epoch_seconds": self.epoch_seconds,
             "seconds": self.seconds,
             "best_loss": progress.best_loss,
+            "best_epoch": progress.best.epoch,
+            "best_measure": progress.best.measure,
             "started": progress.started,
             "exact": progress.exact,
         }
@@ -236,6 +254,11 @@ class TrainingState(ABC):
             for progress, checkpoint in zip(self.progress, found, strict=True):
                 progress.best_loss, progress.started = checkpoint.record["best_loss"], checkpoint.record["started"]
                 progress.exact = checkpoint.record["exact"]
+                progress.best = Best(
+                    epoch=checkpoint.record.get("best_epoch", 0),
+                    measure=checkpoint.record.get("best_measure"),
+                    weights=checkpoint.part("best"),
+                )
                 progress.history = History.from_tensor(checkpoint.part("epochs")["history"])
         except (KeyError, ValueError, RuntimeError) as error:
             raise RunDirectoryError(
@@ -287,6 +310,7 @@ class SingleState(TrainingState):
         return in_parts(
             weights=named_weights(self.network),
             **self._kept(),
+            best=self.progress[0].best.weights,
             random=random_state.capture(self.loss_sum.device),
             epochs={"loss_sum": self.loss_sum, "history": self.progress[0].history.to_tensor()},
         )

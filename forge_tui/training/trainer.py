@@ -8,31 +8,32 @@ import os
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import Event
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training import model_file
-from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied, write_all
+from forge_tui.training.checkpoint import Checkpoint
+from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
+from forge_tui.training.early_stopping import has_run_out
 from forge_tui.training.failures import Diverged
+from forge_tui.training.finished import complete, is_finished
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
-from forge_tui.training.metadata import config_record, describe
+from forge_tui.training.metadata import config_record
 from forge_tui.training.models.network import count_parameters
-from forge_tui.training.own_code import OwnCode, load_own_code
+from forge_tui.training.optimizers import Rates
+from forge_tui.training.own_code import NONE, load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState, environment
 
@@ -43,12 +44,13 @@ _DISK_SECONDS = 2.0
 
 
 class Trainer:
-    """One attempt at one model, or at a group of models that differ in seed; it is used once, in a process of its own.
+    """One attempt at one model, or at a group of like models; it is used once, in a process of its own.
 
     It goes on from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
     gives the same bytes as if it had never stopped. `emit` is called with every event, those of checkpoints from
     the thread that writes them; `control` is looked at before every step. `left` is called with a model that leaves its
-    group early, and why: what ended it, or None for one that was let go.
+    group early, and why: what ended it, or None for one that was let go or is completed. `at_rung` is told a
+    model's epoch and loss at a rung; `control` then hears whether the model goes on.
     """
 
     def __init__(
@@ -57,13 +59,17 @@ class Trainer:
         emit: Callable[[Event], None],
         control: Control,
         left: Callable[[Job, Diverged | None], None] | None = None,
+        at_rung: Callable[[Job, int, float | None], None] | None = None,
     ) -> None:
-        """`jobs` are of one run and share all settings."""
+        """`jobs` are of one run and share all settings but for learning rate and weight decay."""
         first = jobs[0]
         self._members = [Member(job, emit) for job in jobs]
         self._control = control
         self._left = left
+        self._at_rung = at_rung
+        self._judged_epoch = 0
         self._settings = from_plain(first.settings)
+        self._own = NONE
         self._working_directory = Path(first.working_directory)
         self._device = torch.device(first.device)
         self._environment = {**environment(first.threads, self._device), "group": len(jobs)}
@@ -75,7 +81,7 @@ class Trainer:
         control.on_hold = self._hold
 
     def run(self) -> Outcome:
-        """Train to the last epoch, or until a stop is asked for.
+        """Train to the last epoch, until patience runs out, or until a stop is asked for.
 
         Raises `Diverged` after an epoch whose loss is NaN or infinite (the last model's; others of a group only leave
         it), `DataError`, `SettingsError`, `RunDirectoryError`, and whatever training code raises. A disk that takes no
@@ -88,41 +94,61 @@ class Trainer:
 
     def _run(self) -> Outcome:
         self._enter(TrainingPhase.INITIALIZING)
-        self._members = [member for member in self._members if not self._is_finished(member)]
+        self._members = [member for member in self._members if not is_finished(member)]
         if not self._members:
             return Outcome.COMPLETED
         _prepare_process(self._device)
         training = self._settings.training
-        own = load_own_code(self._settings)
-        dataset = load_dataset(self._settings, self._working_directory, own.dataset)
-        state = self._new_state(dataset, own)
+        self._own = load_own_code(self._settings)
+        dataset = load_dataset(self._settings, self._working_directory, self._own.dataset)
+        state = self._new_state(dataset)
         self._resume(state)
-        for number, member in enumerate(self._members):
-            state.set_learning_rate(number, training.learning_rate * member.job.learning_rate_factor)
-            member.report.started(config_record(training), count_parameters(state.network), self._group)
+        for member in self._members:
+            member.report.started(config_record(member.training), count_parameters(state.network), self._group)
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
         self._enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
             member.report.unrecorded(progress.history, training.epochs)
-        while state.epoch < training.epochs:
+        is_due = False
+        while len(finished := self._finished(state)) < len(self._members):
+            if finished:
+                smaller = self._finish_early(state, dataset)
+                if smaller is None:
+                    return Outcome.STOPPED
+                state, is_due = smaller, False
+            pruned = self._pruned(state)
+            if pruned:
+                state, is_due = self._let_go_pruned(state, dataset, pruned), False
+            if is_due:
+                self._checkpoint(state)
             if not self._train_epoch(state, data):
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
-            if state.epoch < training.epochs and state.epoch % training.checkpoint_interval == 0:
-                self._checkpoint(state)
-        return self._finish(state, dataset)
+            is_due = state.epoch % training.checkpoint_interval == 0
+        return Outcome.COMPLETED if self._write_finished(state, dataset) else Outcome.STOPPED
 
-    def _new_state(self, dataset: Dataset, own: OwnCode) -> TrainingState:
-        training, seeds = self._settings.training, [member.job.seed for member in self._members]
+    def _new_state(self, dataset: Dataset) -> TrainingState:
+        training, seeds = self._members[0].training, [member.job.seed for member in self._members]
         state: TrainingState
         if len(seeds) == 1:
-            state = SingleState(training, dataset, seeds[0], self._device, own)
+            state = SingleState(training, dataset, seeds[0], self._device, self._own)
         else:
-            state = GroupState(training, dataset, seeds, self._device, own)
-        for progress in state.progress:
+            rates = [Rates(member.training.learning_rate, member.training.weight_decay) for member in self._members]
+            state = GroupState(training, dataset, seeds, self._device, self._own, rates)
+        for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
             progress.started = time.time()
+            state.set_learning_rate(number, member.training.learning_rate * member.job.learning_rate_factor)
         return state
+
+    def _finished(self, state: TrainingState) -> list[int]:
+        """The models that have had all their epochs, or whose patience has run out."""
+        training = self._settings.training
+        return [
+            number
+            for number, progress in enumerate(state.progress)
+            if state.epoch >= training.epochs or has_run_out(training.patience, state.epoch, progress.best.epoch)
+        ]
 
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
         """Train the epoch's remaining steps; False if a stop came first."""
@@ -139,9 +165,10 @@ class Trainer:
         state.seconds += spent
         return going_on
 
-    def _enter(self, phase: TrainingPhase, reason: str | None = None) -> None:
-        for member in self._members:
-            member.report.enter(phase, reason)
+    def _enter(self, phase: TrainingPhase, reason: str | None = None, only: Iterable[int] | None = None) -> None:
+        """All models, or `only` those of these numbers, are in `phase` from now on."""
+        for number in range(len(self._members)) if only is None else only:
+            self._members[number].report.enter(phase, reason)
 
     def _hold(self, paused: bool) -> None:
         self._enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
@@ -151,6 +178,7 @@ class Trainer:
         begun = time.perf_counter()
         losses = [loss / data.batches.samples for loss in state.loss_sum.reshape(-1).tolist()]
         measured = state.validate(data)
+        self._keep_best(state, losses, measured)
         spent = time.perf_counter() - begun
         state.seconds += spent
         state.epoch += 1
@@ -167,6 +195,14 @@ class Trainer:
             self._let_go(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
         for number in reversed([n for n, member in enumerate(self._members) if self._control.takes(member.job.index)]):
             self._let_go(state, number, None)
+
+    def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Validation]) -> None:
+        """Where patience is set, keep what the epoch made of those models for which it is the best so far."""
+        if not self._settings.training.patience:
+            return
+        found = [loss if one.loss is None else one.loss for loss, one in zip(losses, measured, strict=True)]
+        epoch = state.epoch + 1
+        state.keep_best([n for n, progress in enumerate(state.progress) if progress.best.take(epoch, found[n])])
 
     def _tell_epoch(
         self,
@@ -210,14 +246,10 @@ class Trainer:
             return
         # Once it has left, another worker may have it: nothing may be written of it then.
         self._wait_for_writer()
-        member = self._members[number]
         if why is None:
             state.progress[number].exact = False
             self._writer.save_some(state, self._members, [number])
-        state.remove(number)
-        del self._members[number]
-        if self._left is not None:
-            self._left(member.job, why)
+        self._leave(state, number, why)
 
     def _remaining(self, epoch: int, seconds: float) -> float | None:
         """Seconds until the last epoch, from the median of the newest 20; this process's first is warm-up."""
@@ -247,8 +279,10 @@ class Trainer:
                 )
         state.restore(found)
         self._writer.resumed(state.step)
-        for number, checkpoint in enumerate(found):
-            self._compare_conditions(state, number, checkpoint.record["environment"])
+        going_on = set(range(len(found))) - set(self._finished(state))
+        self._environment["group"] = len(going_on)
+        for number in going_on:
+            self._compare_conditions(state, number, found[number].record["environment"])
 
     def _compare_conditions(self, state: TrainingState, number: int, before: dict[str, object]) -> None:
         changed = [name for name, value in self._environment.items() if before.get(name, value) != value]
@@ -328,69 +362,94 @@ class Trainer:
             self._disk_problem = problem
             self._members[0].report.warn("disk", words)
 
-    def _finish(self, state: TrainingState, dataset: Dataset) -> Outcome:
-        """Write the last checkpoints and the models. Hours may hang on a disk that is full: wait for room."""
+    def _write_finished(self, state: TrainingState, dataset: Dataset) -> bool:
+        """Write checkpoints of all models and the files of those that have finished; False where a stop came first.
+
+        Hours may hang on a disk that is full: wait for room.
+        """
         while True:
             try:
                 self._save_checkpoints(state)
-                self._enter(TrainingPhase.SAVING)
-                self._complete_all(state, dataset)
-                return Outcome.COMPLETED
+                self._enter(TrainingPhase.SAVING, only=self._finished(state))
+                complete(state, self._members, self._finished(state), dataset, self._group)
+                return True
             except RunDirectoryError as error:
                 if error.errno not in _MAY_PASS:
                     raise
-                model = self._members[0].job.model
+                finished = self._finished(state)
+                model = self._members[finished[0]].job.model
                 self._tell_disk(error, "waits", f"{model} is trained and waits to be written: {error}")
-                self._enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
+                self._enter(TrainingPhase.SAVING, f"waits for the disk: {error}", only=finished)
             if not self._control.wait(_DISK_SECONDS):
-                return Outcome.STOPPED
-
-    def _complete_all(self, state: TrainingState, dataset: Dataset) -> None:
-        """Write the models that are not written yet. Raises `RunDirectoryError`."""
-        finished = (
-            (number, state.final_weights(number), self._describe(state, number, dataset))
-            for number, member in enumerate(self._members)
-            if not member.report.is_done
-        )
-        write_all(lambda model: self._complete(state, *model), finished, together=is_copied(state))
-
-    def _describe(self, state: TrainingState, number: int, dataset: Dataset) -> dict[str, Any]:
-        return describe(self._members[number].job, self._settings.training, state, number, dataset, self._group)
-
-    def _complete(self, state: TrainingState, number: int, weights: dict[str, Tensor], record: dict[str, Any]) -> None:
-        member, progress = self._members[number], state.progress[number]
-        model_file.write_model(member.stem, weights, record)
-        checkpoints.prune(member.checkpoints, 1)
-        last = progress.history[-1]
-        validation = Validation(
-            loss=last.validation_loss,
-            accuracy=last.validation_accuracy,
-            perplexity=last.validation_perplexity,
-            metric=last.validation_metric,
-        )
-        member.report.completed(
-            member.stem, loss=last.loss, validation=validation, seconds=state.seconds, exact=progress.exact
-        )
-
-    def _is_finished(self, member: Member) -> bool:
-        """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
-        try:
-            record = model_file.read_record(member.stem)
-            if record["seed"] != member.job.seed or record["epochs_completed"] < self._settings.training.epochs:
                 return False
-            model_file.read_weights(member.stem, record["sha256"])
-            told = {
-                "loss": record["loss"],
-                "validation": Validation(**record["validation"]),
-                "seconds": record["seconds"],
-                "exact": record["exact"],
-            }
-            history = [EpochRecord(**item) for item in record["history"]]
-        except (RunDirectoryError, KeyError, TypeError):
-            return False  # not there, or not whole: it is written again from the last checkpoint
-        member.report.unrecorded(history, self._settings.training.epochs)
-        member.report.completed(member.stem, **told)
-        return True
+
+    def _finish_early(self, state: TrainingState, dataset: Dataset) -> TrainingState | None:
+        """Write those of a group whose patience has run out, and go on with the others; None where a stop came first.
+
+        The others have a checkpoint of this step then: a smaller group may round otherwise, and a resume is to begin
+        with it where it began here.
+        """
+        assert isinstance(state, GroupState)
+        self._environment["group"] = len(self._members) - len(self._finished(state))
+        if not self._write_finished(state, dataset):
+            return None
+        finished = self._finished(state)
+        if len(finished) == len(self._members):  # the others have diverged meanwhile
+            return state
+        return self._without(state, dataset, finished)
+
+    def _without(self, state: GroupState, dataset: Dataset, numbers: Sequence[int]) -> TrainingState:
+        """Go on without some of a group."""
+        for number in reversed(numbers):
+            self._leave(state, number, None)
+        if len(self._members) > 1:
+            return state
+        # Alone, as a resume would find it.
+        (member,) = self._members
+        left = Checkpoint(path=member.checkpoints, record=state.record(0), tensors=state.tensors(0))
+        single = self._new_state(dataset)
+        single.restore([left])
+        return single
+
+    def _pruned(self, state: TrainingState) -> set[int]:
+        """The models (by index) that end here because others did better; at a rung the runner is asked, once."""
+        epoch, rungs = state.epoch, self._members[0].job.rungs
+        if self._at_rung is None or epoch not in rungs or epoch == self._judged_epoch or state.step_in_epoch:
+            return set()
+        self._judged_epoch = epoch
+        for member, progress in zip(self._members, state.progress, strict=True):
+            last = progress.history[-1]
+            loss = last.loss if last.validation_loss is None else last.validation_loss
+            self._at_rung(member.job, epoch, loss)
+        indexes = [member.job.index for member in self._members]
+        return {index for index in indexes if not self._control.goes_on_from(index, epoch)}
+
+    def _let_go_pruned(self, state: TrainingState, dataset: Dataset, pruned: set[int]) -> TrainingState:
+        """End models at a rung, with a checkpoint; if all of them end, the training does."""
+        if len(pruned) == len(self._members) or not isinstance(state, GroupState):
+            self._control.request_stop()
+            return state
+        for number in self._numbers(pruned):
+            state.progress[number].exact = False  # if it is ever trained further, then alone
+        # As in `_finish_early`, for the others.
+        self._environment["group"] = len(self._members) - len(pruned)
+        self._try_checkpoint(state, "training goes on; the next checkpoint is tried as usual")
+        numbers = self._numbers(pruned)
+        if len(numbers) == len(self._members):
+            self._control.request_stop()
+            return state
+        return self._without(state, dataset, numbers)
+
+    def _numbers(self, indexes: set[int]) -> list[int]:
+        """Where the models of these indexes are now."""
+        return [number for number, member in enumerate(self._members) if member.job.index in indexes]
+
+    def _leave(self, state: GroupState, number: int, why: Diverged | None) -> None:
+        """A model is no longer one of its group."""
+        member = self._members.pop(number)
+        state.remove(number)
+        if self._left is not None:
+            self._left(member.job, why)
 
 
 def _prepare_process(device: torch.device) -> None:

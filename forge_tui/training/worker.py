@@ -2,11 +2,13 @@
 
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
 cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
-left its group early, and at last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`,
-`let_go` (with the `index` of a model of its group), and `where` (answered with `{"where": stack}`).
+left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, and at
+last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`, `let_go` (with the `index`
+of a model of its group), `rung` (with `index`, `epoch`, `goes_on`), and `where` (answered with `{"where": stack}`).
 
-One that inspects answers `inspect` and `measure` (with `ways`, `seconds`, `most_bytes`; see `training.probe`) with
-`{"result": …}`, or with `{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`.
+One that inspects answers `inspect` (with `combinations` of a sweep, and `together`) and `measure` (with the one of
+`combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
+`{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`.
 """
 
 from __future__ import annotations
@@ -100,6 +102,8 @@ def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
             control.unpause()
         case "let_go":
             control.let_go(message["index"])
+        case "rung":
+            control.rung(message["index"], message["epoch"], message["goes_on"])
         case "where":
             channel.send({"where": _main_stack()})
 
@@ -137,8 +141,11 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
         remaining.remove(job)
         channel.send({"left": job.index})
 
+    def at_rung(job: Job, epoch: int, loss: float | None) -> None:
+        channel.send({"rung": job.index, "epoch": epoch, "loss": loss})
+
     try:
-        outcome = Trainer(jobs, emit, control, left).run()
+        outcome = Trainer(jobs, emit, control, left, at_rung).run()
     except BaseException as error:  # the boundary where any end of training becomes data
         for job in remaining:
             emit(failure(job, error))
@@ -153,18 +160,27 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
 
 def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> int:
     from forge_tui.training.own_code import place_of
-    from forge_tui.training.probe import Inspection, Measurement, Probe
+    from forge_tui.training.probe import Probe
 
     try:
-        probe = Probe(job)
+        probe: Probe | None = None
         while (question := asked.get())["command"] != "stop":
-            result: Inspection | Measurement
+            first, *others = question["combinations"]
+            if probe is None:
+                probe = Probe(job, first)
+            probe.take(first)
             if question["command"] == "inspect":
-                result = probe.inspect()
+                inspections = [dataclasses.asdict(probe.inspect(question["together"]))]
+                for combination in others:
+                    probe.take(combination)
+                    inspections.append(dataclasses.asdict(probe.inspect(question["together"])))
+                result: dict[str, Any] = {"inspections": inspections}
             else:
                 ways = [(models, threads, compiled) for models, threads, compiled in question["ways"]]
-                result = probe.measure(ways, question["seconds"], question["most_bytes"])
-            channel.send({"result": dataclasses.asdict(result)})
+                rates = [(rate, decay) for rate, decay in question["rates"]]
+                found = probe.measure(ways, question["seconds"], question["most_bytes"], rates)
+                result = dataclasses.asdict(found)
+            channel.send({"result": result})
     except ForgeError as error:
         channel.send({"refused": str(error), "exit_status": error.exit_status})
         return 1

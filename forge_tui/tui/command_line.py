@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 from forge_tui.settings.keys import Key
@@ -18,7 +19,18 @@ def command(form: Form) -> str:
 
     A setting that the user's file or the environment changes is written out too, where the form has another value.
     """
-    return shlex.join([*PROGRAM, *(word for key in run_keys() for word in _words(form, key))])
+    words = [word for key in run_keys() if form.swept(key.key) is None for word in _words(form, key)]
+    for key in run_keys():
+        values = form.swept(key.key)
+        if values is not None:
+            words += ["--sweep", f"{key.key}={_list(values)}"]
+    return shlex.join([*PROGRAM, *words])
+
+
+def _list(values: Sequence[Any]) -> str:
+    """The values of a sweep: as they are where that is enough, else as TOML writes them."""
+    plain = all(not isinstance(value, list | tuple) and not set(str(value)) & set(",[") for value in values)
+    return ",".join(_text(value) for value in values) if plain else f"[{','.join(map(shown, values))}]"
 
 
 def _words(form: Form, key: Key) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forge_tui.comparison import Comparison, equal_line, figure_rows, setting_rows
+from forge_tui.config_text import ranked_by, result_rows
+from forge_tui.progress.configs import ConfigResults
 from forge_tui.text import short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
@@ -31,10 +33,27 @@ def document(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Paragra
     lines.append(Paragraph(((equal_line(comparison), "quiet"),)))
     lines += [Paragraph(), *_table(("FIGURES", *names), figures, label, column, glyphs)]
     counted = [str(run.finals.models) for run in runs if run.finals is not None]
+    for name, run in zip(names, runs, strict=True):
+        if run.configs is not None:
+            lines += [Paragraph(), Paragraph(((f"CONFIGS {name}", "heading"),), hang=2)]
+            lines += [*_configs(run.configs, glyphs), Paragraph(((_clean(ranked_by(run.configs), glyphs), "quiet"),))]
     if counted:
         over = f"mean {_plus_minus(glyphs)} standard deviation over {' and '.join(counted)} models"
         lines.append(Paragraph(((over, "quiet"),)))
     return lines
+
+
+def _configs(results: ConfigResults, glyphs: Glyphs) -> list[Paragraph]:
+    """A line a config, in columns as wide as what is in them; a line that is too long goes on in the next."""
+    rows = [tuple(_clean(cell, glyphs) for cell in row) for row in result_rows(results)]
+    widths = [max(cells.width_of(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        Paragraph(
+            (((" " * _GAP).join(cells.left(cell, width) for cell, width in zip(row, widths, strict=True)), style),),
+            hang=4,
+        )
+        for row, style in zip(rows, ("label", *["text"] * (len(rows) - 1)), strict=True)
+    ]
 
 
 def _widths(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]:

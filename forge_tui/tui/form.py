@@ -19,7 +19,8 @@ from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import Settings, from_plain, keys_by_name, to_plain
+from forge_tui.settings.schema import FREE_TABLES, Settings, from_plain, keys_by_name, tables, to_plain
+from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.tui.dataset_file import MADE, MODULAR, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_fields import (
     DATASET,
@@ -53,9 +54,10 @@ class Changed:
 class Form:
     """All settings of a run while they are edited. A value may be wrong: then it is what was typed.
 
-    `base` is what a command line without flags would have here: defaults, the user's file, the environment.
-    `dataset` is what was found under the dataset's name; None until that is known. Methods that change something
-    return a new form.
+    A sweep (`settings.sweep`) has its lists beside the settings, as `sweep.training.learning_rate`; whoever gives the
+    setting one value ends it. `base` is what a command line without flags would have here: defaults, the user's
+    file, the environment. `dataset` is what was found under the dataset's name; None until that is known. Methods that
+    change something return a new form.
     """
 
     values: Mapping[str, Any]
@@ -86,9 +88,14 @@ class Form:
 
     def put(self, name: str, value: Any) -> Form:
         """The form with another value."""
-        if value == self.values[name] and type(value) is type(self.values[name]):
+        if value == self.values[name] and type(value) is type(self.values[name]) and self.swept(name) is None:
             return self
         return self.with_values({name: value}, {name: Changed()})
+
+    def swept(self, name: str) -> tuple[Any, ...] | None:
+        """The values of a setting that is swept; None for one that has one value."""
+        values = self.values.get(f"{SWEEP}.{name}")
+        return None if values is None else tuple(values)
 
     def reset(self, name: str) -> Form:
         """The form with the setting's default in its place."""
@@ -146,10 +153,10 @@ class Form:
 
     def plain(self) -> dict[str, dict[str, Any]]:
         """The values as nested dicts, as `settings.schema.to_plain` gives them."""
-        nested: dict[str, dict[str, Any]] = {}
+        nested: dict[str, dict[str, Any]] = {table: {} for table in (*tables(), *FREE_TABLES, SWEEP)}
         for name, value in self.values.items():
-            table, _, own = name.partition(".")
-            nested.setdefault(table, {})[own] = value
+            table, _, key = name.partition(".")
+            nested[table][key] = value
         return nested
 
     def changed(self) -> tuple[Key, ...]:
@@ -183,6 +190,9 @@ class Form:
     def unused(self, name: str) -> str | None:
         """Why a setting plays no part now, in words; None if it does."""
         values, own = self.values, name.rpartition(".")[2]
+        swept = self.swept(name)
+        if swept is not None:
+            return f"swept: {', '.join(one if isinstance(one, str) else shown(one) for one in swept)}"
         if name.startswith("training.grokfast_") and own != "grokfast_enabled":
             if not values["training.grokfast_enabled"]:
                 return "GrokFast is off"
@@ -225,7 +235,12 @@ class Form:
 
     def with_values(self, values: Mapping[str, Any], sources: Mapping[str, Source | Changed]) -> Form:
         """The form with other values, and where they came from."""
-        return replace(self, values={**self.values, **values}, sources={**self.sources, **sources})
+        ended = {f"{SWEEP}.{name}" for name in values} - values.keys()
+        return replace(
+            self,
+            values={name: value for name, value in {**self.values, **values}.items() if name not in ended},
+            sources={name: source for name, source in {**self.sources, **sources}.items() if name not in ended},
+        )
 
 
 def form_of(settings: Settings, sources: Mapping[str, Source | Changed], base: Settings | None = None) -> Form:

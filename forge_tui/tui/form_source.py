@@ -21,6 +21,7 @@ class FormSource:
     settings_file: str | None = None
     flags: Mapping[str, Any] = field(default_factory=dict)
     assignments: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
             settings_file=source.settings_file,
             flags=source.flags,
             assignments=source.assignments,
+            sweeps=source.sweeps,
         )
     except SettingsError as error:
         return Filled(form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()}), str(error))
@@ -152,9 +154,10 @@ def save(form: Form, path: Path) -> None:
 
     from forge_tui.runs.files import write_atomically
     from forge_tui.settings.files import settings_text
+    from forge_tui.settings.sweep import TABLE as SWEEP
     from forge_tui.tui.form_fields import run_keys
 
-    tables = {key.table for key in run_keys()}
+    tables = {*(key.table for key in run_keys()), SWEEP}
     plain = tomllib.loads(settings_text(form.settings()))
     text = tomli_w.dumps({table: values for table, values in plain.items() if table in tables})
     try:

@@ -10,6 +10,8 @@ from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
 from forge_tui.settings.problems import shown
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import combination_count
 from forge_tui.tui.form import Changed, Form
 from forge_tui.tui.form_fields import MODE, OUTPUT, TARGET, WORKERS, Section, same, sections, title_of
 from forge_tui.tui.glyphs import Glyphs
@@ -74,6 +76,8 @@ def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | 
             details.append(Detail(warning, Tone.WARNING))
             said.add(warning)
     models = form.values["run.models"]
+    if isinstance(models, int):
+        models *= combination_count(form.plain()[SWEEP])
     if not fewer and form.values[MODE] == "parallel" and isinstance(models, int) and models < limit.workers:
         details.append(Detail(f"there are only {models} models, so at most {models} workers have work", Tone.QUIET))
     return details

@@ -177,6 +177,11 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
         ("ended" if model.phase.is_final else "running for", _ended(model, now, unknown)),
         ("checkpoint", f"epoch {model.checkpoint_epoch}" if model.checkpoint_step else unknown),
     ]
+    pairs += [(name, _plain(value)) for name, value in model.combination.items() if name not in model.config]
+    if model.best_epoch is not None:
+        pairs.append(("best epoch", f"{model.best_epoch}: its weights, its losses"))
+    if model.reason and model.phase.is_final and model.error is None:
+        pairs.append(("why", model.reason))
     if model.group:
         others = [name for name in model.group if name != model.name]
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""

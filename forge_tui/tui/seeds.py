@@ -112,13 +112,18 @@ def by_config(models: Sequence[ModelState]) -> list[list[ModelState]]:
     groups: dict[str, list[ModelState]] = {}
     for model in models:
         if model.epoch > 0:
-            groups.setdefault(json.dumps(model.config, sort_keys=True, default=str), []).append(model)
+            groups.setdefault(json.dumps(_config(model), sort_keys=True, default=str), []).append(model)
     return [group[:MOST_SEEDS] for group in groups.values()]
+
+
+def _config(model: ModelState) -> dict[str, Any]:
+    """Its config, and what a sweep made its own of the data's settings."""
+    return {**model.config, **model.combination}
 
 
 def _labels(groups: Sequence[Sequence[ModelState]], name: str) -> list[str]:
     """One a config: the name, and of several configs what differs."""
-    configs = [group[0].config for group in groups]
+    configs = [_config(group[0]) for group in groups]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [key for key in keys if len({_value(config, key) for config in configs}) > 1]
     found: list[str] = []

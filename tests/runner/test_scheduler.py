@@ -91,6 +91,44 @@ def test_a_cancelled_worker_that_does_not_leave_is_ended(stage: Stage) -> None:
     assert stage.events("model_failed") == []
 
 
+def test_at_a_rung_the_worse_models_end_and_their_places_go_to_the_next(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=4, requested=1, run={"halving": 2, "halving_first": 3}) as stage:
+        losses = {1: 0.5, 2: 0.6, 3: 0.4, 4: 0.45}
+        for index, loss in losses.items():
+            actor = stage.actor(index)
+            assert actor.jobs[0].rungs == (3, 6)
+            stage.turn(*actor.begins(), actor.says(rung=index, epoch=3, loss=loss))
+            assert actor.listen() == ["rung"]
+            stage.turn(*(actor.completes() if actor.answers[-1] else actor.stops()))
+        assert stage.state is RunState.COMPLETED
+        assert [stage.phase(index) for index in losses] == [M.COMPLETED, M.CANCELLED, M.COMPLETED, M.COMPLETED]
+        second = stage.journal.models[2]
+        assert (second.pruned, second.reason, second.percent) == (True, "pruned at epoch 3: rank 2 of 2", 100.0)
+        assert [one["reason"] for one in stage.events("decision") if one["kind"] == "prune"] == [
+            "planner_2 pruned at epoch 3: rank 2 of 2"
+        ]
+
+
+def test_a_pruned_model_that_is_tried_again_is_trained_to_its_end(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=3, requested=1, run={"halving": 2}) as stage:
+        stage.turn(
+            *stage.actor(1).begins(), stage.actor(1).says(rung=1, epoch=1, loss=0.1), *stage.actor(1).completes()
+        )
+        pruned = stage.actor(2)
+        stage.turn(*pruned.begins(), pruned.says(rung=2, epoch=1, loss=0.2), *pruned.stops())
+        assert stage.journal.models[2].pruned
+        stage.command("retry", model="planner_2")
+        stage.turn()
+        stage.turn(*stage.actor(3).completes())
+        again = stage.actor(2)
+        assert not stage.journal.models[2].pruned
+        stage.turn(*again.begins(), again.says(rung=2, epoch=1, loss=0.2))
+        again.listen()
+        assert again.answers == [True]
+        stage.turn(*again.completes())
+        assert stage.state is RunState.COMPLETED
+
+
 def test_stop_comes_before_pause_and_kill_before_stop(stage: Stage) -> None:
     one, two = stage.actors
     stage.turn(*one.begins(), *two.begins())

@@ -56,6 +56,23 @@ def test_one_of_a_group_is_cancelled_and_the_others_go_on(stage: Stage) -> None:
     assert members(stage) == [(2,)]
 
 
+def test_one_that_is_done_leaves_its_group_and_a_cancel_comes_too_late(stage: Stage) -> None:
+    group = stage.actor(1)
+    stage.turn(*group.begins(), *group.trains())
+    cancel = stage.command("cancel", model="planner_2")
+    stage.turn()
+    stage.turn(*group.is_done_early(2, "stopped early at epoch 1"))
+    assert (stage.phase(1), stage.phase(2)) == (M.TRAINING, M.COMPLETED)
+    assert stage.answers(cancel) == [("accepted", None), ("failed", "planner_2 was completed before")]
+    assert [event["reason"] for event in stage.events("decision") if event["kind"] == "group"] == [
+        "planner_2 leaves its group: stopped early at epoch 1"
+    ]
+    stage.turn(*group.completes())
+    stage.turn(*stage.actor(3).completes(), *stage.actor(5).completes())
+    assert stage.state is RunState.COMPLETED
+    assert stage.events("resource_warning") == []
+
+
 def test_when_all_of_a_group_are_cancelled_it_stops(stage: Stage) -> None:
     group = stage.actor(1)
     stage.turn(*group.begins())

@@ -45,7 +45,7 @@ def problem_of(content: str | bytes) -> str:
         ("\n[trainng]\nepochs = 3\n", "line 2: unknown table trainng; did you mean training?"),
         (
             "[xyzzy]\na = 1\n",
-            "line 1: unknown table xyzzy; there are training, run, data, resources, engine, ui, model",
+            "line 1: unknown table xyzzy; there are training, run, data, resources, engine, ui, model, sweep",
         ),
         ("training = 5\n", "line 1: training = 5: must be a table"),
         (

@@ -63,6 +63,7 @@ class Actor:
         self.jobs = list(worker.jobs)
         self.phase = M.QUEUED
         self.heard: list[str] = []
+        self.answers: list[bool] = []
         self.epoch = stage.journal.models[self.index].checkpoint_epoch
 
     @property
@@ -85,7 +86,10 @@ class Actor:
         """All commands it was sent."""
         with suppress(BlockingIOError, OSError):
             while data := self._told.recv(1 << 16):
-                self.heard += [message["command"] for message in self._buffer.feed(data)]
+                for message in self._buffer.feed(data):
+                    self.heard.append(message["command"])
+                    if message["command"] == "rung":
+                        self.answers.append(message["goes_on"])
         return self.heard
 
     def leave(self) -> None:
@@ -155,6 +159,16 @@ class Actor:
             epoch=self.epoch, step=20 * self.epoch, path="checkpoint", bytes=1_000, seconds=0.01, **self._about(job)
         )
         return [self.tells(saved), self.says(left=index)]
+
+    def is_done_early(self, index: int, reason: str) -> list[Callable[[], None]]:
+        """The patience of one of its group has run out: it is written and leaves."""
+        job = next(job for job in self.jobs if job.index == index)
+        self.jobs.remove(job)
+        about = self._about(job)
+        done = happened.ModelCompleted(path=f"run/{job.model}", loss=0.1, best_epoch=self.epoch, **about)
+        saving = happened.PhaseChanged(phase=M.SAVING, previous=self.phase, **about)
+        ended = happened.PhaseChanged(phase=M.COMPLETED, previous=M.SAVING, reason=reason, **about)
+        return [*map(self.tells, (saving, done, ended)), self.says(left=index)]
 
     def diverges(self, index: int) -> list[Callable[[], None]]:
         """One of its group diverges in epoch 3 and leaves it."""

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from trained import dataset_of
 
 from forge_tui.progress.events import Event
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
+from forge_tui.training import trainer
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
@@ -23,6 +25,15 @@ def _process_as_it_was() -> Iterator[None]:
     yield
     torch.set_num_threads(before)
     torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Models, and the data that a trainer loads, are in float64."""
+    torch.set_default_dtype(torch.float64)
+    monkeypatch.setattr(trainer, "load_dataset", dataset_of)
+    yield
+    torch.set_default_dtype(torch.float32)
 
 
 JobMaker = Callable[..., Job]

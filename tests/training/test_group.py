@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
+from trained import KillAt, Killed, bytes_of, dataset_of, jobs_of, record_of, run
 
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelCompleted, ModelStarted
+from forge_tui.progress.events import CheckpointSaved, EpochFinished, ModelCompleted, ModelStarted
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training.data import load_dataset
-from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.failures import Diverged
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.models.stack import Stack
-from forge_tui.training.own_code import NONE, OwnCode, load_own_code
+from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState
-from forge_tui.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 SEEDS = (0, 7, 3)
@@ -57,26 +53,6 @@ FEATURES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.fixture
-def float64() -> Iterator[None]:
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
-
-
-def dataset_of(settings: Settings, where: Path, own: OwnCode) -> Dataset:
-    found = load_dataset(settings, where, own.dataset)
-    if found.vocabulary is not None:
-        return found
-    targets = {
-        name: value.double()
-        for name in ("train_targets", "validation_targets")
-        if (value := getattr(found, name)) is not None and value.is_floating_point()
-    }
-    inputs = {name: getattr(found, name).double() for name in ("train_inputs", "validation_inputs")}
-    return dataclasses.replace(found, **inputs, **targets)
-
-
 def train(state: TrainingState, data: PlacedData, seeds: tuple[int, ...], steps: int) -> list[list[float]]:
     """The losses of each model at every step."""
     losses = []
@@ -96,7 +72,7 @@ def train(state: TrainingState, data: PlacedData, seeds: tuple[int, ...], steps:
 
 def compare(settings: Settings, where: Path, rates: tuple[float, ...] | None = None) -> None:
     own_code = load_own_code(settings)
-    dataset = dataset_of(settings, where, own_code)
+    dataset = dataset_of(settings, where, own_code.dataset)
     group = GroupState(settings.training, dataset, SEEDS, CPU, own_code)
     for number, rate in enumerate(rates or ()):
         group.set_learning_rate(number, rate)
@@ -210,6 +186,34 @@ def test_a_regression_and_rates_of_their_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw"}, {"optimizer": "sgd", "momentum": 0.9}])
+def test_configs_that_differ_in_rate_and_decay_train_as_each_alone(options: dict[str, Any], make_job: Any) -> None:
+    """Through the trainer, as the models of a sweep do."""
+    own = [(0.001, 0.0), (0.01, 0.1), (0.003, 0.01)]
+
+    def jobs(where: str) -> list[Job]:
+        found = []
+        for index, (rate, decay) in enumerate(own, 1):
+            training = {**options, "epochs": 8, "learning_rate": rate, "weight_decay": decay}
+            found.append(make_job(where, training, model=f"cognate_planner_{index}", index=index, seed=index))
+        return found
+
+    together, alone = jobs("together"), jobs("alone")
+    _, events = run(together)
+    started = [event for event in events if isinstance(event, ModelStarted)]
+    assert [(event.config["learning_rate"], event.config["weight_decay"]) for event in started] == own
+    for job, one in zip(together, alone, strict=True):
+        run([one])
+        found, expected = record_of(job), record_of(one)
+        assert [epoch["loss"] for epoch in found["history"]] == pytest.approx(
+            [epoch["loss"] for epoch in expected["history"]], rel=1e-9
+        )
+        assert found["config"] == expected["config"]
+        assert found["settings"] == expected["settings"]
+        assert [epoch["learning_rate"] for epoch in found["history"]] == [own[job.index - 1][0]] * 8
+
+
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("training", [{"grokfast_enabled": True}, ALL_OPTIONS], ids=["grokfast", "all options"])
 def test_a_model_leaves_its_group_without_harm(training: dict[str, Any], tmp_path: Path) -> None:
     """In the middle of an epoch, and of an accumulation."""
@@ -217,7 +221,7 @@ def test_a_model_leaves_its_group_without_harm(training: dict[str, Any], tmp_pat
         training=TrainingConfig(**{"model_size": 2_000, **training}),
         data=DataSettings(samples=110, features=12, classes=4),
     )
-    dataset = dataset_of(settings, tmp_path, NONE)
+    dataset = dataset_of(settings, tmp_path)
     group = GroupState(settings.training, dataset, SEEDS, CPU)
     data = PlacedData(dataset, group.network, settings.training.batch_size, CPU)
     train(group, data, SEEDS, 30)
@@ -261,26 +265,6 @@ def test_any_other_module_is_stacked_by_torch_func() -> None:
 # --- the trainer
 
 
-def jobs_of(make_job: Any, directory: str, **settings: Any) -> list[Job]:
-    return [
-        make_job(directory, model=f"cognate_planner_{index}", index=index, seed=index - 1, **settings)
-        for index in (1, 2, 3)
-    ]
-
-
-def run(jobs: list[Job], control: Control | None = None, left: Any = None) -> tuple[Outcome, list[Event]]:
-    events: list[Event] = []
-    return Trainer(jobs, events.append, control or Control(), left).run(), events
-
-
-def bytes_of(jobs: list[Job]) -> list[bytes]:
-    return [(Path(job.directory) / f"{job.model}.safetensors").read_bytes() for job in jobs]
-
-
-def record_of(job: Job) -> dict[str, Any]:
-    return json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())
-
-
 def test_a_group_leaves_the_records_and_files_of_its_models(make_job: Any) -> None:
     jobs = jobs_of(make_job, "group", training={"epochs": 5, "checkpoint_interval": 2})
     outcome, events = run(jobs)
@@ -302,28 +286,12 @@ def test_a_group_leaves_the_records_and_files_of_its_models(make_job: Any) -> No
         assert [epoch["loss"] for epoch in record_of(job)["history"]] == pytest.approx(expected, rel=1e-4)
 
 
-class _Killed(BaseException):
-    """Stands for a SIGKILL."""
-
-
-class _KillAt(Control):
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._left = looks
-
-    def goes_on(self) -> bool:
-        self._left -= 1
-        if self._left < 0:
-            raise _Killed
-        return super().goes_on()
-
-
 def test_a_killed_group_goes_on_to_the_same_bytes(make_job: Any) -> None:
     settings = {"training": {"epochs": 6, "checkpoint_interval": 2, "grokfast_enabled": True}}
     whole, broken = jobs_of(make_job, "whole", **settings), jobs_of(make_job, "broken", **settings)
     run(whole)
-    with pytest.raises(_Killed):
-        run(broken, _KillAt(18))
+    with pytest.raises(Killed):
+        run(broken, KillAt(18))
     # One member's newest checkpoint is damaged: the group goes on from the step that verifies for all.
     newest, _ = checkpoints.paths(Path(broken[1].directory) / "checkpoints" / broken[1].model)
     newest.write_bytes(newest.read_bytes()[:-7])

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from trained import KillAt, Killed
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelStarted, ResourceWarned
@@ -35,22 +36,6 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "memory": {"model_type": "memory"},
     "reasoner": {"model_type": "reasoner"},
 }
-
-
-class Killed(BaseException):
-    """Stands for a SIGKILL: nothing is caught or tidied up after it."""
-
-
-class KillAt(Control):
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self._left = looks
-
-    def goes_on(self) -> bool:
-        self._left -= 1
-        if self._left < 0:
-            raise Killed
-        return super().goes_on()
 
 
 def weights(job: Job) -> bytes:

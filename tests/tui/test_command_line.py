@@ -26,7 +26,7 @@ def settings_of(line: str) -> Settings:
     namespace = parser.parse_args(arguments)
     assert program == "forge-tui"
     assert namespace.no_ui
-    return resolve(flags=flag_values(namespace)).settings
+    return resolve(flags=flag_values(namespace), sweeps=namespace.sweep).settings
 
 
 def test_defaults_need_no_flags() -> None:
@@ -58,6 +58,21 @@ def test_only_what_differs_is_said_and_quoted_for_a_shell() -> None:
 def test_the_command_gives_the_same_settings(name: str, value: Any) -> None:
     form = fill(FormSource(), {}).form.put(name, value)
 
+    assert settings_of(command(form)) == form.settings()
+
+
+@pytest.mark.parametrize(
+    "sweeps",
+    [
+        ("learning_rate=0.001,1e-07", "model_type=planner,memory", "data.normalise=true,false"),
+        ("betas=[[0.9, 0.999], [0.8, 0.99]]",),
+        ("dataset=a b.csv,-x.csv",),
+    ],
+)
+def test_the_command_of_a_sweep_gives_the_same_sweep(sweeps: tuple[str, ...]) -> None:
+    form = fill(FormSource(sweeps=sweeps), {}).form
+
+    assert len(form.settings().sweep) == len(sweeps)
     assert settings_of(command(form)) == form.settings()
 
 

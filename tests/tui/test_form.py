@@ -53,6 +53,21 @@ def test_what_is_typed_is_read_by_the_type_of_the_setting(form: Form) -> None:
     assert settings.run.max_seconds == 90.0
 
 
+def test_a_sweep_stands_beside_the_settings_until_one_value_is_given(tmp_path: Path) -> None:
+    form = fill(FormSource(sweeps=("learning_rate=0.001,0.003", "batch_size=8,16")), {}).form
+
+    assert form.swept("training.learning_rate") == (0.001, 0.003)
+    assert form.unused("training.learning_rate") == "swept: 0.001, 0.003"
+    save(form, tmp_path / "mine.toml")
+    assert read_settings(tmp_path / "mine.toml").sweep == form.settings().sweep
+    assert run_form(tmp_path / "mine.toml", form).swept("training.batch_size") == (8, 16)
+    edited = form.edit("training.learning_rate", "0.001")
+    assert edited.swept("training.learning_rate") is None
+    assert edited.settings().sweep == {"training.batch_size": (8, 16)}
+    assert form.reset("training.batch_size").settings().sweep == {"training.learning_rate": (0.001, 0.003)}
+    assert form.edit("training.epochs", "3").settings().sweep == form.settings().sweep
+
+
 def test_an_empty_text_unsets_only_what_has_no_default(form: Form) -> None:
     form = form.edit("run.output", "x").edit("run.output", "").edit("training.epochs", "")
 

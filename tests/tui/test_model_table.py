@@ -68,6 +68,29 @@ class TableApp(App[None]):
         self.told.append(("marks", message.marks))
 
 
+def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
+    swept = [trained(index, 0.5, combination={"learning_rate": 0.001 * (index + 1)}) for index in range(2)]
+    needed = columns.config_cells(swept)
+    assert needed == len("learning_rate 0.001")
+    assert columns.config_cells([trained(0, 0.5)]) == 0
+    layout = columns.plan(120, 18, 100, config_cells=needed)
+    assert [column.key for column in layout.columns][:3] == ["name", "config", "phase"]
+    line = "".join(text for text, _ in columns.row(swept[1], layout, UNICODE, now=0.0))
+    assert " learning_rate 0.002 " in line
+    for width in range(60, 200):
+        layout = columns.plan(width, 18, 100, config_cells=needed)
+        assert sum(cell_len(text) for text, _ in columns.row(swept[0], layout, UNICODE, 0.0)) == width - columns.GUTTER
+        assert {"name", "phase", "epoch", "loss", "eta"} <= {column.key for column in layout.columns}
+    assert "config" in {column.key for column in columns.plan(80, 18, 100, config_cells=needed).columns}
+
+
+def test_the_filter_finds_a_config() -> None:
+    matches = order.matcher("0.002")
+    assert matches is not None
+    assert matches(trained(1, 0.5, combination={"learning_rate": 0.002}))
+    assert not matches(trained(2, 0.5, combination={"learning_rate": 0.003}))
+
+
 def test_columns_leave_in_their_order_as_the_width_shrinks() -> None:
     left: list[str] = []
     before = {column.key for column in columns.plan(200, 18, 100).columns}

@@ -255,7 +255,8 @@ class ConfigureScreen(ForgeScreen):
             if isinstance(form, BaseException):
                 self.forge.tell(f"not loaded: {_one_line(str(form))}", "error")
                 return
-            changed = sum(form.values[name] != value for name, value in before.values.items())
+            names = before.values.keys() | form.values.keys()
+            changed = sum(form.values.get(name) != before.values.get(name) for name in names)
             self.panel.change(form)
             self.forge.tell(f"{preset or path.name}: {changed} setting{'' if changed == 1 else 's'} changed")
 

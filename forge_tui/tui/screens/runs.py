@@ -267,14 +267,17 @@ class RunsScreen(FilterScreen):
             self.forge.attach_run(look.entry.path)
 
     def action_compare(self) -> None:
-        """The marked runs side by side; one marked run with the selected one."""
+        """The marked runs side by side; one marked run with the selected one; of a sweep alone its configs."""
         from forge_tui.comparison import MOST_RUNS
         from forge_tui.tui.screens.compare import CompareScreen
 
         paths, selected = list(self.runs.marks), self.runs.selected
-        if len(paths) == 1 and selected is not None and selected.entry.path not in paths:
+        least = 2
+        if selected is not None and selected.entry.path not in paths and len(paths) == 1:
             paths.append(selected.entry.path)
-        if not 2 <= len(paths) <= MOST_RUNS:
+        elif selected is not None and set(paths) <= {selected.entry.path} and self._is_a_sweep(selected.entry.path):
+            paths, least = [selected.entry.path], 1
+        if not least <= len(paths) <= MOST_RUNS:
             told = "nothing to compare: mark two runs or more with Space, then C"
             if len(paths) > MOST_RUNS:
                 told = f"{len(paths)} runs are marked, and at most {MOST_RUNS} are compared: Space unmarks, A all"
@@ -282,6 +285,11 @@ class RunsScreen(FilterScreen):
             return
         self.forge.tell("")
         self.forge.push_screen(CompareScreen(paths))
+
+    def _is_a_sweep(self, path: Path) -> bool:
+        """Whether the models of the run that is shown below the list differ in more than their seeds."""
+        snapshot = self._detail[1] if self._detail is not None and self._detail[0] == path else None
+        return snapshot is not None and any(model.combination for model in snapshot.models)
 
     @work(group="dialog", exclusive=True)
     async def action_resume(self) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from forge_tui.config_text import combination_text
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui.glyphs import Glyphs
@@ -38,6 +39,7 @@ class Column:
 
 _COLUMNS = (
     Column(key="name", title="MODEL", width=_NAME_COMFORTABLE, gap=0, to_right=False, sort="name"),
+    Column(key="config", title="CONFIG", width=10, to_right=False, sort="index"),
     Column(key="phase", title="PHASE", width=8, to_right=False, sort="phase"),
     Column(key="epoch", title="EPOCH", width=12, gap=1, to_right=False, sort="epoch"),
     Column(key="loss", title="LOSS", width=8, gap=1, sort="loss"),
@@ -50,7 +52,8 @@ _COLUMNS = (
     Column(key="attempt", title="TRY", width=3),
     Column(key="device", title="DEVICE", width=6, to_right=False),
 )
-LEAVING = ("device", "attempt", "time", "steps", "val", "best", "trend")
+LEAVING = ("device", "attempt", "time", "steps", "val", "best", "trend", "config")
+_CONFIG_LONGEST = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,15 +74,19 @@ class Layout:
         return None
 
 
-def plan(width: int, name_cells: int, most_epochs: int, hidden: frozenset[str] = frozenset()) -> Layout:
+def plan(
+    width: int, name_cells: int, most_epochs: int, hidden: frozenset[str] = frozenset(), config_cells: int = 0
+) -> Layout:
     """The layout for a table `width` cells wide whose longest name takes `name_cells`; `hidden` leave in any case.
 
-    The extra columns leave first; then the bar and the names get shorter; then VAL, BEST and TREND leave.
+    The extra columns leave first; then the bar and the names get shorter; then VAL, BEST, TREND and CONFIG leave.
+    `config_cells`: what a sweep's longest config takes; there is no such column where nothing is swept.
     """
     digits = len(str(max(1, most_epochs)))
     numbers = 2 * digits + 1
     wanted = max(len("MODEL"), min(name_cells, NAME_LONGEST))
-    columns = [column for column in _COLUMNS if column.key not in hidden or column.key not in LEAVING]
+    left_out = hidden if config_cells else hidden | {"config"}
+    columns = [column for column in _COLUMNS if column.key not in left_out or column.key not in LEAVING]
     tight = {"name": min(wanted, _NAME_TIGHT), "epoch": numbers + 1 + _BAR_TIGHT}
     comfortable = {"name": min(wanted, _NAME_COMFORTABLE), "epoch": numbers + 1 + _BAR_COMFORTABLE}
     for key in LEAVING:
@@ -93,7 +100,11 @@ def plan(width: int, name_cells: int, most_epochs: int, hidden: frozenset[str] =
     spare = width - _total(columns, sizes)
     # What tells rows apart grows first: names, bar and trend in turns, then the air between.
     bar = 0 if sizes["epoch"] == numbers else numbers + 1
-    steps = (("name", 24), ("epoch", bar + 4), ("trend", 12), ("name", wanted), ("epoch", bar + 8), ("trend", 24))
+    config = min(config_cells, _CONFIG_LONGEST)
+    steps = (
+        ("config", config), ("name", 24), ("epoch", bar + 4), ("trend", 12), ("name", wanted), ("epoch", bar + 8),
+        ("trend", 24),
+    )  # fmt: skip
     for key, most in steps:
         most = min(most, wanted) if key == "name" else most
         if key in sizes and (bar or key != "epoch"):
@@ -120,6 +131,16 @@ def plan(width: int, name_cells: int, most_epochs: int, hidden: frozenset[str] =
 
 def _total(columns: Sequence[Column], sizes: dict[str, int]) -> int:
     return GUTTER + sum(column.gap + sizes.get(column.key, column.width) for column in columns)
+
+
+def config_cells(models: Iterable[ModelState]) -> int:
+    """What the longest config of a sweep takes; neighbours share theirs."""
+    most, last = 0, None
+    for model in models:
+        if model.combination and model.combination is not last:
+            last = model.combination
+            most = max(most, cells.width_of(combination_text(last)))
+    return most
 
 
 def header(layout: Layout, glyphs: Glyphs, sort: str, reverse: bool) -> list[Run]:
@@ -152,6 +173,9 @@ def row(model: ModelState, layout: Layout, glyphs: Glyphs, now: float) -> list[R
             runs.append((" " + cells.right(text, column.gap + column.width - 1, glyphs.ellipsis), style))
         elif column.key == "name":
             runs.append((cells.middle(cells.clean(model.name, glyphs.ascii), column.width, glyphs.ellipsis), "name"))
+        elif column.key == "config":
+            config = cells.clean(combination_text(model.combination), glyphs.ascii)
+            runs.append((blank + cells.left(config, column.width, glyphs.ellipsis), "number"))
         elif column.key == "phase":
             sign, word = glyphs.phase(model.phase)
             runs.append((blank + cells.left(f"{sign} {word}", column.width), phase_style(model.phase)))

@@ -166,7 +166,7 @@ class FormPanel(Vertical):
 
         if before is not None:
             for name, value in form.values.items():
-                if value is not before.values[name]:
+                if value is not before.values.get(name):
                     self.draft.refusals.pop(name, None)
             if form.values[DATASET] != before.values[DATASET]:
                 self.look_at_dataset()

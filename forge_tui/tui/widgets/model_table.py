@@ -91,7 +91,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._now = now
         self._rows = Rows(clock)
         self._sorting: Timer | None = None
-        self._name_cells, self._most_epochs = 0, 1
+        self._name_cells, self._most_epochs, self._config_cells = 0, 1, 0
         self._layout: columns.Layout | None = None
         self._painter = table_style.Painter(self.get_component_rich_style)
         self._told: tuple[str | None, str] = (None, "")
@@ -268,12 +268,13 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.refresh(self.size.region)
 
     def _measure(self) -> None:
-        """Learn the widths that the names and numbers of epochs need; a changed layout redraws all."""
+        """Learn the widths that names, configs and numbers of epochs need; a changed layout redraws all."""
         models = self._rows.models
         names = max((cells.width_of(model.name) for model in models), default=0)
         epochs = max((model.epochs for model in models), default=1)
-        if (names, epochs) != (self._name_cells, self._most_epochs):
-            self._name_cells, self._most_epochs = names, epochs
+        configs = columns.config_cells(models)
+        if (names, epochs, configs) != (self._name_cells, self._most_epochs, self._config_cells):
+            self._name_cells, self._most_epochs, self._config_cells = names, epochs, configs
             self._layout = None
             self._painter.forget_rows()
         kept = self.marks.intersection(model.name for model in models) if self.marks else self.marks
@@ -353,7 +354,9 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     def layout_now(self) -> columns.Layout:
         """The columns at the present width."""
         if self._layout is None:
-            self._layout = columns.plan(self.size.width, self._name_cells, self._most_epochs, self.hidden)
+            self._layout = columns.plan(
+                self.size.width, self._name_cells, self._most_epochs, self.hidden, self._config_cells
+            )
         return self._layout
 
     def render_line(self, y: int) -> Strip:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from forge_tui.config_text import combination_text
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.tui.glyphs import PHASE_WORDS
 
@@ -94,8 +95,8 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 def matcher(text: str) -> Callable[[ModelState], bool] | None:
     """What tells whether a model matches all words of a filter; None for an empty one.
 
-    A word is part of a name, or the beginning (from 3 letters) of a phase's word (`fail`, `train`); `phase:queued`
-    and `phase:ckpt` mean the phase alone.
+    A word is part of a name, or of what is a config's own in a sweep (`0.003`), or the beginning (from 3 letters) of a
+    phase's word (`fail`, `train`); `phase:queued` and `phase:ckpt` mean the phase alone.
     """
     words = text.casefold().split()
     if not words:
@@ -116,4 +117,8 @@ def _word(word: str) -> Callable[[ModelState], bool]:
         return lambda model: model.phase in phases
     if len(word) < _SHORTEST_PHASE_WORD:
         phases = set()
-    return lambda model: model.phase in phases or word in model.name.casefold()
+    return lambda model: (
+        model.phase in phases
+        or word in model.name.casefold()
+        or (bool(model.combination) and word in combination_text(model.combination).casefold())
+    )

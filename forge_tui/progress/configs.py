@@ -1,0 +1,105 @@
+"""The models of a sweep by config: final values over the seeds of each, and which config is best. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.ranking import FIGURES, largest_is_best
+from forge_tui.progress.snapshot import ModelState
+from forge_tui.progress.spread import Spread, spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finals:
+    """The final values of some models: of those that are completed, or of all so far where none is (`so_far`).
+
+    `models` says of how many. What no model has is None.
+    """
+
+    models: int
+    so_far: bool
+    loss: Spread | None
+    validation_loss: Spread | None
+    validation_accuracy: Spread | None
+    validation_perplexity: Spread | None
+    validation_metric: Spread | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigResult:
+    """What came of one config. `rank` counts from 1; None while it has no value in the figure that ranks."""
+
+    combination: Mapping[str, Any]
+    models: tuple[ModelState, ...]
+    finals: Finals
+    rank: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigResults:
+    """All configs of a run, the best first, those without a rank last in their own order.
+
+    `figure` is the field of `Finals` whose mean ranks them; None while none has a value.
+    """
+
+    results: tuple[ConfigResult, ...]
+    figure: str | None
+
+
+def finals_of(models: Sequence[ModelState]) -> Finals:
+    """The final values of some models; those of models that failed or go on count only where none is completed."""
+    completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
+    counted = completed or [model for model in models if model.epoch > 0]
+    return Finals(
+        models=len(counted),
+        so_far=not completed and bool(counted),
+        loss=spread(model.loss for model in counted),
+        validation_loss=spread(model.validation_loss for model in counted),
+        validation_accuracy=spread(model.validation_accuracy for model in counted),
+        validation_perplexity=spread(model.validation_perplexity for model in counted),
+        validation_metric=spread(model.validation_metric for model in counted),
+    )
+
+
+def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
+    """The models of each combination, in the order of their first ones."""
+    groups: dict[str, list[ModelState]] = {}
+    for model in models:
+        groups.setdefault(repr(model.combination), []).append(model)
+    return list(groups.values())
+
+
+def config_results(models: Sequence[ModelState]) -> ConfigResults | None:
+    """The configs of a sweep ranked by the mean over their seeds; None for models of which nothing was swept.
+
+    What ranks is the first figure that any config has: a metric of the user's own, accuracy, perplexity, validation
+    loss, loss. Configs that have a completed model come before those for which there are only values so far, which may
+    be of any epoch.
+    """
+    if not any(model.combination for model in models):
+        return None
+    groups = [(tuple(group), finals_of(group)) for group in by_config(models)]
+    figure = next((name for name in FIGURES if any(getattr(finals, name) for _, finals in groups)), None)
+    largest = figure is not None and largest_is_best(figure, models[0])
+    order = sorted(range(len(groups)), key=lambda place: _order(groups[place][1], figure, largest))
+    results = []
+    for rank, place in enumerate(order, 1):
+        members, finals = groups[place]
+        known = figure is not None and getattr(finals, figure) is not None
+        results.append(
+            ConfigResult(
+                combination=members[0].combination, models=members, finals=finals, rank=rank if known else None
+            )
+        )
+    return ConfigResults(results=tuple(results), figure=figure)
+
+
+def _order(finals: Finals, figure: str | None, largest: bool) -> tuple[bool, float]:
+    found: Spread | None = None if figure is None else getattr(finals, figure)
+    if found is None:
+        return True, math.inf
+    return finals.so_far, -found.mean if largest else found.mean

@@ -1,0 +1,95 @@
+"""Asynchronous successive halving: which models stop early because others do better (Li et al. 2020, "A System for
+Massively Parallel Hyperparameter Tuning", algorithm 2, with models that are stopped instead of paused). Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from forge_tui.settings.schema import Settings
+
+
+def rungs_of(settings: Settings) -> tuple[int, ...]:
+    """The epochs after which models are compared: first · factor^k, before the last epoch; none where it is off."""
+    factor, epoch = settings.run.halving, settings.run.halving_first
+    found = []
+    while factor is not None and epoch < settings.training.epochs:
+        found.append(epoch)
+        epoch *= factor
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A model's place at a rung: `rank` from 1 among the `of` that have reached it so far, itself included."""
+
+    goes_on: bool
+    epoch: int
+    rank: int
+    of: int
+
+    @property
+    def reason(self) -> str:
+        """Why it goes on or not, in words."""
+        return f"pruned at epoch {self.epoch}: rank {self.rank} of {self.of}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A model came to a rung in an earlier part of the run; `went_on` is None where it was not judged then."""
+
+    index: int
+    epoch: int
+    loss: float | None
+    went_on: bool | None
+
+
+class Halving:
+    """Judges models as they come to a rung: the best 1/factor of those that have come so far go on, one at least.
+
+    Nobody waits: a model is compared with those that came before it. So the order in which they come matters; one
+    worker gives the same order, and the same verdicts, every time.
+    """
+
+    def __init__(self, factor: int, earlier: Iterable[Reached] = ()) -> None:
+        """`earlier`: what was reached before a resume, in that order."""
+        self._factor = factor
+        self._losses: dict[int, dict[int, float]] = {}
+        self._verdicts: dict[tuple[int, int], Verdict] = {}
+        self._spared: set[int] = set()
+        for one in earlier:
+            self._take(one.index, one.epoch, one.loss)
+            if one.went_on is not None:
+                self._verdicts[one.index, one.epoch] = self._judge(one.index, one.epoch, one.went_on)
+
+    def reached(self, index: int, epoch: int, loss: float | None) -> Verdict:
+        """What becomes of a model that has come to the rung at `epoch`; asked again, the verdict is the same.
+
+        `loss`: that of validation, or without one of training; None and NaN are worse than any number.
+        """
+        known = self._verdicts.get((index, epoch))
+        if known is None:
+            self._take(index, epoch, loss)
+            known = self._verdicts[index, epoch] = self._judge(index, epoch)
+        return known
+
+    def spare(self, index: int) -> None:
+        """Somebody wants this model trained in any case."""
+        self._spared.add(index)
+        for key in [key for key in self._verdicts if key[0] == index]:
+            del self._verdicts[key]
+
+    def _take(self, index: int, epoch: int, loss: float | None) -> None:
+        value = math.inf if loss is None or not math.isfinite(loss) else loss
+        self._losses.setdefault(epoch, {})[index] = value
+
+    def _judge(self, index: int, epoch: int, went_on: bool | None = None) -> Verdict:
+        losses = self._losses[epoch]
+        # Of equal ones the one that came first is better.
+        order = sorted(losses, key=losses.__getitem__)
+        rank, of = order.index(index) + 1, len(order)
+        if went_on is None:
+            went_on = index in self._spared or rank <= max(1, of // self._factor)
+        return Verdict(went_on, epoch, rank, of)

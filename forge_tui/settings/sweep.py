@@ -1,0 +1,181 @@
+"""`[sweep]`: lists of values by key. One config for each combination of them, `run.models` seeds of each config.
+
+Models are numbered config by config: first all seeds of the first combination. Of the combinations the last key's
+value changes fastest, keys in the order in which they were given.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forge_tui.errors import SettingsError
+from forge_tui.settings.keys import Key, free_key, toml_value
+from forge_tui.settings.problems import nearest, printable, shown
+
+TABLE = "sweep"
+MOST_MODELS = 100_000
+
+Combination = Mapping[str, Any]
+"""One value of each swept setting, by its full name."""
+
+_SWEPT_TABLES = ("training", "data")
+_OF_THE_RUN = {
+    "training.epochs": "all models of a run have as many epochs",
+    "training.training_mode": "it is how the whole run goes",
+    "training.max_parallel_workers": "it is how the whole run goes",
+}
+# What models may differ in that are trained together as one batch of models.
+_EACH_ITS_OWN = frozenset({"training.learning_rate", "training.weight_decay"})
+
+
+@dataclass(frozen=True, slots=True)
+class SweepKey:
+    """A key of `[sweep]`: the setting whose values it lists. It stands beside `Key` in files, flags and variables."""
+
+    swept: Key
+
+    @property
+    def table(self) -> str:
+        """Where it stands."""
+        return TABLE
+
+    @property
+    def name(self) -> str:
+        """The full name of the setting."""
+        return self.swept.key
+
+    @property
+    def key(self) -> str:
+        """Its own full name, such as `sweep.training.learning_rate`."""
+        return f"{TABLE}.{self.swept.key}"
+
+    @property
+    def flag(self) -> str:
+        """The flag that gives it."""
+        return "--sweep"
+
+    def problem(self, values: Any) -> str | None:
+        """What is wrong with a list of values, in words, or None if it may stand."""
+        if not isinstance(values, list | tuple) or not values:
+            return "must be a list of at least one value, such as [0.001, 0.003]"
+        for place, value in enumerate(values):
+            wrong = self.swept.problem(value)
+            if wrong is not None:
+                return f"{shown(value)} {wrong}"
+            if value in values[:place]:
+                return f"{shown(value)} is given twice"
+        return None
+
+    def parse(self, text: str) -> Any:
+        """The values that a text stands for in a flag or a variable: `0.001,0.003`, or a list as TOML writes it."""
+        stripped = text.strip()
+        if stripped.startswith("["):
+            return toml_value(stripped)
+        return [self.swept.parse(part.strip()) for part in text.split(",")]
+
+
+def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
+    """The key of `[sweep]` for a setting's full name, or its own where only one table has it.
+
+    Raises `SettingsError` for a name that the schema lacks, and for a setting that a run has once.
+    """
+    own = free_key(name)
+    if own is not None:
+        return SweepKey(own)
+    swept = {full: key for full, key in keys.items() if key.table in _SWEPT_TABLES}
+    found = [key for key in swept.values() if name in (key.key, key.name)]
+    if len(found) > 1:
+        raise SettingsError(f"{name} may be {' or '.join(key.key for key in found)}; give the full name")
+    if found:
+        if found[0].key in _OF_THE_RUN:
+            raise SettingsError(f"{found[0].key} cannot be swept: {_OF_THE_RUN[found[0].key]}")
+        return SweepKey(found[0])
+    if name in keys:
+        raise SettingsError(f"{name} cannot be swept: settings of [training], [data] and [model] can")
+    offered = [key for key in swept.values() if key.key not in _OF_THE_RUN]
+    meant = nearest(name, {either: key.key for key in offered for either in (key.name, key.key)})
+    hint = f"; did you mean {meant}?" if meant else "; name a setting of [training] or [data]"
+    raise SettingsError(f"unknown key {TABLE}.{printable(name)}{hint}")
+
+
+def checked_sweep(given: Any, keys: Mapping[str, Key], problems: list[str]) -> dict[str, tuple[Any, ...]]:
+    """The lists of a `[sweep]` table by full names; adds to `problems` what may not stand."""
+    found: dict[str, tuple[Any, ...]] = {}
+    if not isinstance(given, Mapping):
+        problems.append(f"{TABLE} = {shown(given)}: must be a table")
+        return found
+    for name, values in given.items():
+        try:
+            key = sweep_key(str(name), keys)
+        except SettingsError as error:
+            problems.append(str(error))
+            continue
+        wrong = "is given twice" if key.name in found else key.problem(values)
+        if wrong is not None:
+            problems.append(f"{key.key} = {shown(values)}: {wrong}")
+        else:
+            found[key.name] = tuple(values)
+    return found
+
+
+def too_many(sweep: Mapping[str, Sequence[Any]], seeds: int) -> str | None:
+    """What is wrong with the number of models, in words; `seeds` of each config."""
+    total = combination_count(sweep) * seeds
+    if total <= MOST_MODELS:
+        return None
+    lists = " × ".join(f"{len(values)} of {name}" for name, values in sweep.items())
+    return f"{TABLE}: {lists} × {seeds} models of each (run.models) are {total:,}; at most {MOST_MODELS:,}"
+
+
+# --- the models they make
+
+
+def combination_count(sweep: Mapping[str, Sequence[Any]]) -> int:
+    """How many configs there are; one where nothing is swept."""
+    return math.prod(len(values) for values in sweep.values())
+
+
+def combination_at(sweep: Mapping[str, Sequence[Any]], number: int) -> dict[str, Any]:
+    """The combination of config `number` (from 0)."""
+    found: dict[str, Any] = {}
+    for name, values in reversed(list(sweep.items())):
+        number, place = divmod(number, len(values))
+        found[name] = values[place]
+    return {name: found[name] for name in sweep}
+
+
+def with_combination(plain: Mapping[str, Mapping[str, Any]], combination: Combination) -> dict[str, dict[str, Any]]:
+    """A model's own settings, as nested plain dicts: those of its run with its values, and nothing swept."""
+    own = {table: dict(values) for table, values in plain.items()}
+    own[TABLE] = {}
+    for name, value in combination.items():
+        table, _, key = name.partition(".")
+        own[table][key] = list(value) if isinstance(value, tuple) else value
+    return own
+
+
+def within_a_kind(sweep: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The part of a sweep in which models of one kind, which may be trained together, differ."""
+    return {name: values for name, values in sweep.items() if name in _EACH_ITS_OWN}
+
+
+def likeness(combination: Combination) -> Hashable:
+    """Equal for configs of one kind: their models may be trained together, as one batch of models."""
+    return tuple((name, repr(value)) for name, value in combination.items() if name not in _EACH_ITS_OWN)
+
+
+def short_names(combination: Combination) -> dict[str, Any]:
+    """The values by the settings' own names, for people to read: `learning_rate`, without its table."""
+    return {name.rpartition(".")[2]: value for name, value in combination.items()}
+
+
+def in_words(combination: Combination) -> str:
+    """A combination as text: `learning_rate 0.003, batch_size 64`."""
+    return ", ".join(f"{name} {_value(value)}" for name, value in short_names(combination).items())
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else shown(value)

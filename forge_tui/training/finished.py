@@ -1,0 +1,81 @@
+"""Finished models: their files written once, and told of again where an earlier attempt could not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training import model_file
+from forge_tui.training.checkpoint_writer import is_copied, write_all
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.early_stopping import in_words
+from forge_tui.training.history import EpochRecord
+from forge_tui.training.losses import Validation
+from forge_tui.training.member import Member
+from forge_tui.training.metadata import describe
+from forge_tui.training.state import TrainingState
+
+
+def is_finished(member: Member) -> bool:
+    """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
+    epochs = member.training.epochs
+    try:
+        record = model_file.read_record(member.stem)
+        # One that stopped early would do so too if it had more epochs.
+        ended = record.get("stopped_early") or record["epochs_completed"] >= epochs
+        if record["seed"] != member.job.seed or not ended:
+            return False
+        model_file.read_weights(member.stem, record["sha256"])
+        history = [EpochRecord(**item) for item in record["history"]]
+    except (RunDirectoryError, KeyError, TypeError):
+        return False  # not there, or not whole: it is written again from the last checkpoint
+    member.report.unrecorded(history, epochs)
+    _report_completed(member, record)
+    return True
+
+
+def complete(
+    state: TrainingState,
+    members: Sequence[Member],
+    finished: Iterable[int],
+    dataset: Dataset,
+    group: list[str] | None,
+) -> None:
+    """Write those of the `finished` models (by number) that are not written yet. Raises `RunDirectoryError`."""
+    items = (
+        (
+            members[number],
+            state.final_weights(number),
+            describe(members[number].job, members[number].training, state, number, dataset, group),
+        )
+        for number in finished
+        if not members[number].report.is_done
+    )
+    write_all(_complete, items, together=is_copied(state))
+
+
+def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any]]) -> None:
+    member, weights, record = item
+    model_file.write_model(member.stem, weights, record)
+    checkpoints.prune(member.checkpoints, 1)
+    _report_completed(member, record)
+
+
+def _report_completed(member: Member, record: Mapping[str, Any]) -> None:
+    """`record` is what NAME.json says."""
+    reason, best_epoch = None, record.get("best_epoch")
+    if record.get("stopped_early"):
+        reason = in_words(member.training.patience, record["epochs_completed"], best_epoch)
+    member.report.completed(
+        member.stem,
+        loss=record["loss"],
+        validation=Validation(**record["validation"]),
+        seconds=record["seconds"],
+        exact=record["exact"],
+        best_epoch=best_epoch,
+        reason=reason,
+    )
