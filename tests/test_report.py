@@ -13,7 +13,7 @@ from run_directories import MESSAGE, RunMaker
 
 from forge_tui import session
 from forge_tui.errors import ForgeError
-from forge_tui.progress.phases import RunState
+from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.report import FORMATS, ReportFormat, export_report, write_report
 
 
@@ -44,6 +44,21 @@ def test_json_holds_the_epochs_of_every_model(run: session.Run) -> None:
     report = json.loads(written(run, "json"))
     assert report["state"] == "failed"
     assert [[epoch["epoch"] for epoch in model["history"]] for model in report["models"]] == [[1, 2, 3], [1, 2]]
+
+
+def test_a_pruned_model_and_a_sweep_are_told_in_the_table(tmp_path: Path) -> None:
+    maker = RunMaker(tmp_path / "runs", now=100_000.0)
+    swept = {"combination": {"learning_rate": 0.1}}
+    reason = "pruned at epoch 3: rank 2 of 2"
+    ended = maker.model(2, TrainingPhase.CANCELLED, epoch=3, pruned=True, reason=reason, **swept)
+    path = maker.make("swept", RunState.COMPLETED, [maker.model(1, **swept), ended])
+    with session.attach(path) as attached:
+        lines = written(attached, "text").splitlines()
+        assert attached.snapshot().overall_percent == 100.0
+    maker.close()
+    assert any(line.split()[:2] == ["MODEL", "CONFIG"] for line in lines)
+    assert any(line.startswith("cognate_planner_2  learning_rate 0.1  cancelled") and reason in line for line in lines)
+    assert any(line.split()[:4] == ["1", "0.1", "1/2", "done"] for line in lines)
 
 
 def test_csv_has_a_row_an_epoch(run: session.Run) -> None:

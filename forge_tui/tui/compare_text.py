@@ -30,23 +30,32 @@ def document(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Paragra
     label, column = _widths([("SETTINGS", *names), *settings, *figures], width)
     if settings:
         lines += [Paragraph(), *_table(("SETTINGS", *names), settings, label, column, glyphs)]
-    lines.append(Paragraph(((equal_line(comparison), "quiet"),)))
+    if len(runs) > 1:
+        lines.append(Paragraph(((equal_line(comparison), "quiet"),)))
     lines += [Paragraph(), *_table(("FIGURES", *names), figures, label, column, glyphs)]
     counted = [str(run.finals.models) for run in runs if run.finals is not None]
     for name, run in zip(names, runs, strict=True):
         if run.configs is not None:
             lines += [Paragraph(), Paragraph(((f"CONFIGS {name}", "heading"),), hang=2)]
-            lines += [*_configs(run.configs, glyphs), Paragraph(((_clean(ranked_by(run.configs), glyphs), "quiet"),))]
+            lines += [
+                *_configs(run.configs, width, glyphs),
+                Paragraph(((_clean(ranked_by(run.configs), glyphs), "quiet"),)),
+            ]
     if counted:
         over = f"mean {_plus_minus(glyphs)} standard deviation over {' and '.join(counted)} models"
         lines.append(Paragraph(((over, "quiet"),)))
     return lines
 
 
-def _configs(results: ConfigResults, glyphs: Glyphs) -> list[Paragraph]:
-    """A line a config, in columns as wide as what is in them; a line that is too long goes on in the next."""
+def _configs(results: ConfigResults, width: int, glyphs: Glyphs) -> list[Paragraph]:
+    """A line a config, in columns as wide as what is in them. Losses leave where there is no room for all figures."""
     rows = [tuple(_clean(cell, glyphs) for cell in row) for row in result_rows(results)]
-    widths = [max(cells.width_of(row[column]) for row in rows) for column in range(len(rows[0]))]
+    first_figure = len(results.results[0].combination) + 2
+    while True:
+        widths = [max(cells.width_of(row[column]) for row in rows) for column in range(len(rows[0]))]
+        if sum(widths) + _GAP * (len(widths) - 1) <= width or len(widths) <= first_figure + 1:
+            break
+        rows = [row[:first_figure] + row[first_figure + 1 :] for row in rows]
     return [
         Paragraph(
             (((" " * _GAP).join(cells.left(cell, width) for cell, width in zip(row, widths, strict=True)), style),),

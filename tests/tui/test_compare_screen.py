@@ -15,6 +15,7 @@ from tui_host import Host, screen_text, until
 
 from forge_tui.comparison import Comparer
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.snapshot import ModelState
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import ResourceSettings, Settings, TrainingConfig
 from forge_tui.tui.bindings import actions_of
@@ -103,6 +104,31 @@ async def test_one_marked_run_is_compared_with_the_selected_one(maker: RunMaker,
         assert "1 first" in screen.document.text
         assert "2 second" in screen.document.text
         assert app.status.plain == ""
+
+
+def swept(maker: RunMaker) -> list[ModelState]:
+    """Two seeds of two configs, the second of which is better."""
+    return [
+        maker.model(index, combination={"learning_rate": rate}, validation_accuracy=accuracy)
+        for index, (rate, accuracy) in enumerate(((0.1, 0.5), (0.1, 0.75), (0.2, 0.9), (0.2, 0.9)), 1)
+    ]
+
+
+async def test_the_configs_of_one_sweep_are_compared(maker: RunMaker, tmp_path: Path) -> None:
+    run(maker, "rates", 10, models=swept(maker))
+    app = host(tmp_path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await listed(app, pilot, 1)
+        await until(pilot, lambda: app.front._detail is not None and app.front._detail[1] is not None)
+        await pilot.press("C")
+        screen = await compared(app, pilot)
+        lines = [line.split() for line in screen.document.text.splitlines()]
+        assert ["CONFIGS", "1", "rates"] in lines
+        head = lines.index(["RANK", "learning_rate", "MODELS", "VAL", "LOSS", "ACCURACY"])  # losses leave first
+        assert [line[:2] for line in lines[head + 1 : head + 3]] == [["1", "0.2"], ["2", "0.1"]]
+        assert lines[head + 2][-3:] == ["0.6250", "±", "0.1768"]
+        assert "ranked by mean validation accuracy" in screen.document.text
+        assert "settings" not in screen.document.text
 
 
 async def test_more_runs_than_have_room_are_refused(maker: RunMaker, tmp_path: Path) -> None:

@@ -168,6 +168,8 @@ def test_settings_that_play_no_part_say_why(form: Form) -> None:
     assert form.put("training.grokfast_enabled", True).unused("training.grokfast_alpha") is None
     assert form.unused("training.max_parallel_workers") == "one, in series"
     assert form.unused("data.samples") is None
+    assert form.unused("run.halving_first") == "halving is off"
+    assert form.put("run.halving", 3).unused("run.halving_first") is None
     assert form.put("training.dataset", "a.csv").unused("data.samples") == "for synthetic data"
     assert form.unused("data.prime") == "for modular data"
     modular = form.put("training.dataset", "modular")

@@ -22,7 +22,7 @@ from forge_tui.session import Run
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.seeds import MOST_SEEDS, SeedReader, by_config
+from forge_tui.tui.seeds import MOST_SEEDS, SeedReader, _labels, by_config
 from forge_tui.tui.state import UiChoices
 from forge_tui.tui.widgets.chart import Chart, Smoothing
 
@@ -179,6 +179,16 @@ def test_models_that_have_not_begun_count_nowhere_and_the_number_of_seeds_has_an
     assert by_config([model(1, 0)]) == []
     (group,) = by_config([model(index, min(1, index - 1)) for index in range(1, MOST_SEEDS + 10)])
     assert [each.index for each in group] == list(range(2, MOST_SEEDS + 2))
+
+
+def test_configs_of_a_sweep_of_the_data_are_told_apart() -> None:
+    def model(index: int, samples: int) -> ModelState:
+        swept = {"config": {"learning_rate": 0.1}, "combination": {"samples": samples}}
+        return ModelState(name=f"m{index}", index=index, seed=index, epochs=5, epoch=1, **swept)
+
+    groups = by_config([model(1, 100), model(2, 100), model(3, 200)])
+    assert [[each.index for each in group] for group in groups] == [[1, 2], [3]]
+    assert _labels(groups, "") == ["samples 100 (2 seeds)", "samples 200 (1 seed)"]
 
 
 async def test_while_a_long_run_is_read_the_chart_says_so_and_keys_work(
