@@ -339,7 +339,7 @@ def key_named(name: str) -> Key | None:
 
 def unknown(name: str, *, is_table: bool = False) -> str:
     """What to say of a key or table that the schema lacks: `unknown key training.epoch; did you mean …?`."""
-    every = (*tables(), *FREE_TABLES)
+    every = (*tables(), *FREE_TABLES, SWEEP)
     if is_table:
         hint = did_you_mean(name, every) or f"; there are {', '.join(every)}"
         return f"unknown table {printable(name)}{hint}"

@@ -23,13 +23,14 @@ def test_history_comes_back_from_its_table_and_goes_on() -> None:
     table = history.to_tensor()
     history.append(record(4))  # the table is a copy: it stays as it was
     assert table.tolist()[0][:3] == [1.0, 4.0, 0.5]
-    assert table.shape == (3, 8)
+    assert table.shape == (3, 9)
     found = History.from_tensor(table)
     assert list(found) == list(history[:3])
     found.append(record(4))
     assert list(found) == list(history)
     assert torch.equal(found.to_tensor().nan_to_num(-1.0), history.to_tensor().nan_to_num(-1.0))
-    assert History().to_tensor().shape == (0, 8)
+    assert History().to_tensor().shape == (0, 9)
+    assert list(History.from_tensor(table[:, :8])) == list(history[:3])  # before there were metrics of one's own
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64])

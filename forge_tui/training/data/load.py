@@ -48,8 +48,8 @@ def load_dataset(settings: Settings, working_directory: Path, own: Callable[[], 
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
-            f"--dataset {name}: unknown kind of dataset; give {made}, a file that ends in {known}, "
-            "or a function of your own as module:function or file.py:function"
+            f"--dataset {name}: unknown kind of dataset; give {made} or a file that ends in {known}, or a function of "
+            "your own (module:function or file.py:function)"
         )
     if path.is_dir():
         raise DataError(f"--dataset {path} is a directory; give a file that ends in {known}")
