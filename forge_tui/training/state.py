@@ -250,7 +250,7 @@ class SingleState(TrainingState):
         rates = [Rates(training.learning_rate, training.weight_decay)]
         super().__init__(network, list(network.parameters()), training, rates, dataset.train_samples)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._loss = loss_of(dataset.task, training.label_smoothing)
+        self._loss = loss_of(dataset.task, training.label_smoothing, class_weights=class_weights(dataset, device))
         self._body = network.body
 
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -294,6 +294,12 @@ def new_network(training: TrainingConfig, dataset: Dataset, seed: int) -> Networ
     """A network with the weights that `seed` gives, on the CPU; all generators are seeded on the way."""
     random_state.seed_everything(seed)
     return Network(build_model(training.model_type, training.model_size, dataset.inputs), dataset.normalisation)
+
+
+def class_weights(dataset: Dataset, device: torch.device) -> Tensor | None:
+    """What each class weighs in the loss, in the type of the models' weights; None: all the same."""
+    weights = dataset.class_weights
+    return None if weights is None else weights.to(device, torch.get_default_dtype())
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -155,6 +155,11 @@ def test_settings_that_play_no_part_say_why(form: Form) -> None:
     assert form.unused("data.samples") is None
     assert form.put("training.dataset", "a.csv").unused("data.samples") == "for synthetic data"
     assert form.unused("data.prime") == "for modular data"
+    assert form.unused("data.scaling") is None
+    assert form.put("data.normalise", False).unused("data.scaling") == "normalise is off"
+    for name in ("a.txt", "modular"):
+        assert form.put("training.dataset", name).unused("data.scaling") == "not for this data"
+    assert form.put("training.dataset", "a.txt").unused("data.class_weights") == "not for this data"
     modular = form.put("training.dataset", "modular")
     assert modular.unused("data.prime") is None
     assert modular.unused("data.classes") == "for synthetic data"

@@ -8,6 +8,7 @@ from pathlib import Path
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import DataSettings, Settings
 from forge_tui.training.data.csv_file import csv_dataset
+from forge_tui.training.data.class_weights import balanced
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.modular import modular_dataset
 from forge_tui.training.data.npy_file import npy_dataset
@@ -35,6 +36,11 @@ def load_dataset(settings: Settings, working_directory: Path) -> Dataset:
     Raises `DataError` with the file and the place in it.
     """
     name = settings.training.dataset
+    found = _read(settings, working_directory)
+    return balanced(found) if settings.data.class_weights == "balanced" else found
+
+
+def _read(settings: Settings, working_directory: Path) -> Dataset:
     if name in _MADE:
         return _MADE[name](settings.data, settings.run.seed)
     path = working_directory / Path(name).expanduser()

@@ -72,6 +72,7 @@ def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
+        scaling=settings.data.scaling,
                 raise DataError(f"{path} is no .npz archive; write it with numpy.savez(path, features=…, targets=…)")
             for name, why in ((FEATURES, ""), (wanted, " (--target)" if wanted != TARGETS else "")):
                 if name not in file.files:
