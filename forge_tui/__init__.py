@@ -28,6 +28,7 @@ _HOMES = {
     "start": "forge_tui.session",
     "attach": "forge_tui.session",
     "load_model": "forge_tui.training.export",
+    "load_ensemble": "forge_tui.ensemble",
 }
 
 __all__ = [*_HOMES, "__version__"]
