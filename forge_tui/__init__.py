@@ -29,6 +29,7 @@ _HOMES = {
     "attach": "forge_tui.session",
     "load_model": "forge_tui.training.export",
     "InputSpec": "forge_tui.training.models.inputs",
+    "load_ensemble": "forge_tui.ensemble",
 }
 
 __all__ = [*_HOMES, "__version__"]

@@ -32,7 +32,8 @@ EPOCH_FIGURES = (
     "steps_per_second", "validation_metric",
 )  # fmt: skip
 """The fields of an epoch that are measured."""
-_EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", *EPOCH_FIGURES)
+EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", *EPOCH_FIGURES)
+"""The columns of the CSV report."""
 _REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
 
 
@@ -132,10 +133,10 @@ def _fields(epoch: EpochFinished) -> dict[str, Any]:
 
 def _write_csv(run: Run, snapshot: Snapshot, out: IO[str]) -> None:
     writer = csv.writer(out)
-    writer.writerow(_EPOCH_COLUMNS)
+    writer.writerow(EPOCH_COLUMNS)
     for history in run.histories(snapshot.models):
         for epoch in history:
-            values = (getattr(epoch, column) for column in _EPOCH_COLUMNS)
+            values = (getattr(epoch, column) for column in EPOCH_COLUMNS)
             writer.writerow(["" if value is None else value for value in values])
 
 

@@ -229,6 +229,14 @@ def test_viewing_imports_none_of_it(place: Path) -> None:
     assert "training.model_type" in forge("config", "--settings", "run/settings.toml", cwd=place).stdout
 
 
+def test_an_ensemble_of_ones_own_models_on_ones_own_data(place: Path) -> None:
+    forge(*QUICK, "--model-type", "net.py", "--models", "2", "--epochs", "3", "--output", "run", cwd=place)
+    told = json.loads(forge("ensemble", "run", "--json", cwd=place).stdout)
+    finals = [json.loads((place / "run" / f"cognate_net_{n}.json").read_bytes())["validation"]["loss"] for n in (1, 2)]
+    assert [model["validation_loss"] for model in told["models"]] == pytest.approx(finals, rel=1e-5)
+    assert told["ensemble"]["validation_loss"] <= max(finals)
+
+
 def test_settings_by_variable_and_file(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "own.toml").write_text('[training]\nmodel_type = "net.py"\n[model]\nhidden = 3\n', encoding="utf-8")
     monkeypatch.setenv("FORGE_TUI_MODEL__DROPOUT", "0.25")

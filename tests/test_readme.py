@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import forge_tui.cli
+from forge_tui.report import EPOCH_COLUMNS
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of
 from forge_tui.tui.bindings import ACTIONS
@@ -33,6 +36,24 @@ def test_every_letter_key_is_described() -> None:
         for key in action.keys:
             if len(key) == 1 and key.isalpha() and action.id != "leave":
                 assert f"`{key}`" in keys, (action.id, key)
+
+
+def test_the_blocks_for_python_run_one_after_another(tmp_path: Path) -> None:
+    """Training, and the files that it leaves; with fewer epochs, which is all that is changed."""
+    section = README.split("## From Python")[1].split("\n## ")[0]
+    training, *others = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    shorter = training.replace("epochs=50", "epochs=1")
+    assert shorter != training
+    code = "\n".join([shorter, *others])
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"planner \{'loss': .*'accuracy': .*\} \d\.\d+\nTrue\n", done.stdout), done.stdout
+
+
+def test_every_figure_of_a_report_is_named() -> None:
+    section = README.split("Every figure of every epoch")[1].split("\n\nA run directory")[0]
+    (row,) = re.findall(r"^\| `csv` \| .*$", section, re.MULTILINE)
+    assert tuple(re.findall(r"`(\w+)`", row)[1:]) == EPOCH_COLUMNS
 
 
 def test_the_quick_start_has_exactly_two_commands() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ from run_directories import MESSAGE, RunMaker
 
 from forge_tui import session
 from forge_tui.errors import ForgeError
+from forge_tui.progress.events import EpochFinished
 from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.report import FORMATS, ReportFormat, export_report, write_report
+from forge_tui.report import EPOCH_COLUMNS, FORMATS, ReportFormat, export_report, write_report
 
 
 @pytest.fixture
@@ -68,6 +70,19 @@ def test_csv_has_a_row_an_epoch(run: session.Run) -> None:
         *(("cognate_planner_2", str(epoch)) for epoch in (1, 2)),
     ]
     assert rows[0]["loss"] == str(run.history(1)[0].loss)
+
+
+def test_every_field_of_an_epoch_is_in_csv_and_json(run: session.Run) -> None:
+    """But for what stands in another form elsewhere: all epochs of the model, and the time left then."""
+    fields = {field.name for field in dataclasses.fields(EpochFinished)}
+    assert fields - set(EPOCH_COLUMNS) == {"epochs", "eta_seconds"}
+    (_, last), *_ = [rows[-2:] for rows in run.histories(run.snapshot().models)]
+    row = list(csv.DictReader(io.StringIO(written(run, "csv"))))[2]
+    told = json.loads(written(run, "json"))["models"][0]["history"][-1]
+    for name in EPOCH_COLUMNS:
+        value = getattr(last, name)
+        assert row[name] == ("" if value is None else str(value)), name
+        assert told[name] == value, name
 
 
 @pytest.mark.parametrize("form", FORMATS)

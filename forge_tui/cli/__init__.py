@@ -30,6 +30,8 @@ COMMANDS = (
     Command("status", "one run's models", "look"),
     Command("report", "summary of a run as text, JSON, CSV or files for TensorBoard", "report"),
     Command("best", "the path of a run's best model, by validation where there is one", "best"),
+    Command("ensemble", "a run's models beside their mean prediction, on its validation part", "ensemble"),
+    Command("sample", "text from a run's language model", "sample"),
     Command("logs", "the output of a run or of one model", "look"),
     Command("wait", "block until a run ends, with its exit status", "look"),
     Command("stop", "stop a live run after a checkpoint", "steer"),

@@ -24,13 +24,10 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Print the path that `.json` and `.safetensors` are added to; fails where no model is completed."""
     from forge_tui import session
-    from forge_tui.progress.ranking import best_model
 
     with session.attach(arguments.run) as attached:
         snapshot, directory = attached.snapshot(), attached.directory
-    best = best_model(snapshot.models)
-    if best is None:
-        raise ForgeError(_why_none(directory.id, snapshot))
+    best = require_best(directory.id, snapshot)
     _check_files(directory, best.model.name)
     print(json.dumps(_record(best, snapshot, directory)) if arguments.json else directory.stem(best.model.name))
     going_on = sum(1 for model in snapshot.models if not model.phase.is_final)
@@ -39,6 +36,16 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     for problem in snapshot.problems:
         print(f"warning: {problem}", file=sys.stderr)
     return 0
+
+
+def require_best(run: str, snapshot: Snapshot) -> Best:
+    """The best model of a run. Raises `ForgeError` with what to do where no model is completed."""
+    from forge_tui.progress.ranking import best_model, require_completed
+
+    best = best_model(require_completed(run, snapshot))
+    if best is None:
+        raise ForgeError(f"run {run}: no completed model has a finite loss; `forge-tui status {run}` shows them")
+    return best
 
 
 def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str, Any]:
@@ -55,14 +62,6 @@ def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str
         "models": len(snapshot.models),
         "model": best.model.to_record(),
     }
-
-
-def _why_none(run: str, snapshot: Snapshot) -> str:
-    if snapshot.completed:
-        return f"run {run}: no completed model has a finite loss; `forge-tui status {run}` shows them"
-    if snapshot.state.is_live:
-        return f"run {run}: no model is completed yet ({snapshot.state}); `forge-tui wait {run}` waits for the end"
-    return f"run {run}: no model is completed ({snapshot.state}); `forge-tui resume {run}` goes on with it"
 
 
 def _check_files(directory: RunDirectory, model: str) -> None:

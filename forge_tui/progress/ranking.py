@@ -1,4 +1,4 @@
-"""Which model of a run is the best: by its validation metric, or without validation by its loss."""
+"""Which models of a run are completed, and which is the best: by its validation metric, or without by its loss."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from forge_tui.errors import ForgeError
 from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.progress.snapshot import ModelState, Snapshot
 
 FIGURES = ("validation_metric", "validation_accuracy", "validation_perplexity", "validation_loss", "loss")
 """What decides, the first of these that there is."""
@@ -43,6 +44,18 @@ def best_model(models: Iterable[ModelState]) -> Best | None:
             best = min(known, key=lambda model: (*(_badness(model, one) for one in FIGURES[place:]), model.index))
             return Best(model=best, figure=figure, value=getattr(best, figure))
     return None
+
+
+def require_completed(run: str, snapshot: Snapshot) -> tuple[ModelState, ...]:
+    """The completed models of a run. Raises `ForgeError` with what to do where there is none."""
+    completed = tuple(model for model in snapshot.models if model.phase is TrainingPhase.COMPLETED)
+    if completed:
+        return completed
+    if snapshot.state.is_live:
+        raise ForgeError(
+            f"run {run}: no model is completed yet ({snapshot.state}); `forge-tui wait {run}` waits for the end"
+        )
+    raise ForgeError(f"run {run}: no model is completed ({snapshot.state}); `forge-tui resume {run}` goes on with it")
 
 
 def _badness(model: ModelState, figure: str) -> float:

@@ -212,7 +212,15 @@ class DataSettings:
     validation_fraction: Annotated[
         float, Rule(ge=0.0, le=0.9, description="part of the samples held back for validation")
     ] = 0.1
-    normalise: Annotated[bool, Rule(description="scale features to mean 0, deviation 1 over the training part")] = True
+    normalise: Annotated[bool, Rule(description="scale features by what the training part of each has")] = True
+    scaling: Annotated[
+        Literal["standard", "minmax", "robust"],
+        Rule(description="normalise by mean and deviation, by least and largest value, or by median and quartiles"),
+    ] = "standard"
+    class_weights: Annotated[
+        Literal["none", "balanced"],
+        Rule(description="classes: balanced lets each weigh the same in the training loss, however rare it is"),
+    ] = "none"
     samples: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of samples")] = 1_000
     features: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="synthetic: number of features")] = 64
     classes: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of classes")] = 10

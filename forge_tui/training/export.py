@@ -50,14 +50,18 @@ def _body(path: Path, record: dict[str, Any], inputs: InputSpec) -> nn.Module:
     model_type, model_size = record["config"]["model_type"], record["config"]["model_size"]
     if named_function(model_type) is None:
         return build_model(model_type, model_size, inputs)
-    described = path.with_name(path.name + ".json")
-    if described.stat().st_uid != os.geteuid():
-        raise RunDirectoryError(
-            f"{described} belongs to another user and names code to import ({model_type}); copy the run to make it "
-            "yours"
-        )
+    check_may_import(path, model_type)
     settings = record["settings"]
     return own_model(model_type, model_size, settings["run"]["python_path"], settings["model"])(inputs)
+
+
+def check_may_import(stem: Path, named: str) -> None:
+    """Raise `RunDirectoryError` unless the record of a model, which names code to import, is this user's own file."""
+    described = stem.with_name(stem.name + ".json")
+    if described.stat().st_uid != os.geteuid():
+        raise RunDirectoryError(
+            f"{described} belongs to another user and names code to import ({named}); copy the run to make it yours"
+        )
 
 
 def _inputs(record: dict[str, Any]) -> InputSpec:

@@ -18,7 +18,7 @@ from forge_tui.training.models.stack import Stack
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import KEPT, TrainingState, in_parts, is_finite, new_network
+from forge_tui.training.state import KEPT, TrainingState, class_weights, in_parts, is_finite, new_network
 
 _BODY = "body."
 
@@ -48,6 +48,7 @@ class GroupState(TrainingState):
         super().__init__(networks[0], self._stack.parameters, training, each, dataset.train_samples)
         self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
         self._order = list(named_weights(networks[0]))
+        self._class_weights = class_weights(dataset, device)
         self.loss_sum = torch.zeros(len(seeds), dtype=torch.float64, device=device)
 
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
@@ -56,9 +57,10 @@ class GroupState(TrainingState):
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the models' mean losses: no weight is in two of them, so each has the gradient of its own."""
+        smoothing, own = self.training.label_smoothing, self._own.loss
         with self.autocast:
             out = self._forward(inputs)
-            losses = stacked_losses(data.task, out, targets, self.training.label_smoothing, self._own.loss)
+            losses = stacked_losses(data.task, out, targets, smoothing, class_weights=self._class_weights, own=own)
         self.loss_sum.add_(losses.detach(), alpha=inputs.shape[1])
         return self._accumulated(losses.sum(), inputs.shape[1])
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,25 +32,34 @@ _VALIDATION_ROWS = 4096
 _NARROW = 16
 
 
-def _token_loss(logits: Tensor, targets: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=label_smoothing)
+def _token_loss(logits: Tensor, targets: Tensor, **options: Any) -> Tensor:
+    return functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), **options)
 
 
-def loss_of(task: Task, label_smoothing: float = 0.0) -> Loss:
+def loss_of(task: Task, label_smoothing: float = 0.0, *, class_weights: Tensor | None = None) -> Loss:
     """Mean loss of a batch from outputs and targets.
 
     Cross entropy (nats) for classes; for next tokens its mean over all tokens; mean squared error of the scaled
     targets for a regression. `label_smoothing` is the part of each target that is spread evenly over all classes
-    (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7); a regression has none.
+    (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7); a regression has none. `class_weights`
+    (classes,) make it a weighted mean, as torch's `cross_entropy` defines it: divided by the batch's sum of weights.
     """
     if task is Task.REGRESSION:
         return functional.mse_loss
     loss: Callable[..., Tensor] = functional.cross_entropy if task is Task.CLASSIFICATION else _token_loss
-    return partial(loss, label_smoothing=label_smoothing) if label_smoothing else loss
+    if not label_smoothing and class_weights is None:
+        return loss
+    return partial(loss, label_smoothing=label_smoothing, weight=class_weights)
 
 
 def stacked_losses(
-    task: Task, out: Tensor, targets: Tensor, label_smoothing: float = 0.0, own: Loss | None = None
+    task: Task,
+    out: Tensor,
+    targets: Tensor,
+    label_smoothing: float = 0.0,
+    *,
+    class_weights: Tensor | None = None,
+    own: Loss | None = None,
 ) -> Tensor:
     """The mean loss of each of M models, (M,), from outputs (M, N, …) and targets (M, N, …); as `loss_of` for each.
 
@@ -64,8 +74,12 @@ def stacked_losses(
         wanted = targets.flatten(1)
     else:
         by_class, wanted = out.flatten(0, -2), targets.flatten()
-    losses = functional.cross_entropy(by_class, wanted, reduction="none", label_smoothing=label_smoothing)
-    return losses.view(len(out), -1).mean(dim=1)
+    losses = functional.cross_entropy(
+        by_class, wanted, class_weights, reduction="none", label_smoothing=label_smoothing
+    ).view(len(out), -1)
+    if class_weights is None:
+        return losses.mean(dim=1)
+    return losses.sum(dim=1) / class_weights[targets.flatten(1)].sum(dim=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

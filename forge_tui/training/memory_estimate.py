@@ -100,7 +100,7 @@ def _activations(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         if grouped:
             inputs, targets = torch.stack([inputs] * models), torch.stack([targets] * models)
-            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing, own).sum()
+            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing, own=own).sum()
         else:
             loss = (own or loss_of(dataset.task, label_smoothing))(body(inputs), targets)
     del loss

@@ -51,8 +51,13 @@ def load_own_code(settings: Settings) -> OwnCode:
     """
     training = settings.training
     named = own_functions(training)
-    if "--loss" in named and training.label_smoothing:
-        raise SettingsError(f"--label-smoothing has no effect on --loss {training.loss}; leave it out")
+    if "--loss" in named:
+        for flag, is_given in (
+            ("--label-smoothing", training.label_smoothing > 0),
+            ("--class-weights", settings.data.class_weights != "none"),
+        ):
+            if is_given:
+                raise SettingsError(f"{flag} has no effect on --loss {training.loss}; leave it out")
     functions = {flag: _Function(flag, text, settings.run.python_path) for flag, text in named.items()}
     _check_all_are_taken(settings.model, functions)
     model, dataset, loss, metric = map(functions.get, ("--model-type", "--dataset", "--loss", "--metric"))

@@ -279,7 +279,9 @@ class SingleState(TrainingState):
         super().__init__(network, list(network.parameters()), training, rates, dataset.train_samples)
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._own = own
-        self._loss = own.loss or loss_of(dataset.task, training.label_smoothing)
+        self._loss = own.loss or loss_of(
+            dataset.task, training.label_smoothing, class_weights=class_weights(dataset, device)
+        )
         self._body = network.body
         self._forward = compiled(network.body) if training.compile else network.body
 
@@ -330,6 +332,12 @@ def new_network(training: TrainingConfig, dataset: Dataset, seed: int, own: OwnC
     if own.model is not None:
         return Network(own.model(dataset.inputs), dataset.normalisation)
     return Network(build_model(training.model_type, training.model_size, dataset.inputs), dataset.normalisation)
+
+
+def class_weights(dataset: Dataset, device: torch.device) -> Tensor | None:
+    """What each class weighs in the loss, in the type of the models' weights; None: all the same."""
+    weights = dataset.class_weights
+    return None if weights is None else weights.to(device, torch.get_default_dtype())
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -71,6 +71,9 @@ def examine(name: str, working_directory: Path) -> DatasetFile:
         if not path.exists():
             words = f"there is no such file; check the path (it counts from {short_path(working_directory)})"
             return DatasetFile(name, ending, words)
+        if not path.is_file():  # to open a pipe would wait for ever
+            words = "is no file but a pipe, a socket or a device; save the data as a file"
+            return DatasetFile(name, ending, words)
         return _read(name, path, ending)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError
-from forge_tui.report import ReportFormat, export_report
+from forge_tui.event_files import write_event_files
+from forge_tui.report import FORMATS, ReportFormat, export_report
 from forge_tui.session import Run
 from forge_tui.text import short_path
 from forge_tui.tui.screens.dialogs import Choice
@@ -15,10 +16,12 @@ from forge_tui.tui.screens.dialogs import Choice
 if TYPE_CHECKING:
     from forge_tui.tui.run_app import RunApp
 
+_EVENT_FILES = "tensorboard"
 _CHOICES = (
     Choice("t", "Text: a summary", "text"),
     Choice("j", "JSON: everything, with every epoch", "json"),
     Choice("c", "CSV: every epoch of every model", "csv"),
+    Choice("e", "Event files for TensorBoard: a directory of them", _EVENT_FILES),
     Choice("b", "Back", "back"),
 )
 
@@ -34,14 +37,14 @@ async def ask_and_export(app: RunApp, name: str, open_run: Callable[[], Run]) ->
         app.tell(f"No report is written: the working directory is not there any more ({error.strerror}).", "error")
         return
     answer = await app.ask(f"Write a report of {name} into {short_path(directory)}?", _CHOICES, "text")
-    form = next((each for each in get_args(ReportFormat) if each == answer), None)
-    if form is None:
+    form: ReportFormat | None = next((each for each in FORMATS if each == answer), None)
+    if form is None and answer != _EVENT_FILES:
         return
     app.tell(f"Writing the report of {name}…")
 
     def write() -> Path:
         with open_run() as run:
-            return export_report(run, form, directory)
+            return write_event_files(run, directory) if form is None else export_report(run, form, directory)
 
     def told(result: Any) -> None:
         if isinstance(result, ForgeError):

@@ -210,11 +210,15 @@ class Form:
             return "for synthetic data"
         if name in ("data.prime", "data.operation", "data.train_fraction") and values[DATASET] != MODULAR:
             return "for modular data"
-        if name in ("data.validation_fraction", "data.normalise") and values[DATASET] == MODULAR:
+        if name in ("data.validation_fraction", "data.normalise", "data.scaling") and values[DATASET] == MODULAR:
             return "not for this data"
         is_text = str(values[DATASET]).lower().endswith(".txt")
         if name == TARGET and (values[DATASET] in MADE or is_text):
             return "not for this data"
+        if is_text and name in ("data.normalise", "data.scaling", "data.class_weights"):
+            return "not for this data"
+        if name == "data.scaling" and not values["data.normalise"]:
+            return "normalise is off"
         if name == WORKERS and values[MODE] == "series":
             return "one, in series"
         if name.startswith("resources.") and values["resources.policy"] == "dedicated":

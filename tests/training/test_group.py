@@ -160,6 +160,18 @@ def test_the_decoder_of_the_grokking_task_in_float64(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("float64")
+@pytest.mark.parametrize("classes", [3, 20])
+@pytest.mark.parametrize("training", [{}, {"label_smoothing": 0.1}, ALL_OPTIONS], ids=["", "smoothed", "all options"])
+def test_weighted_classes_agree_too(training: dict[str, Any], classes: int, tmp_path: Path) -> None:
+    settings = Settings(
+        training=TrainingConfig(**{"model_size": 2_000, **training}),
+        data=DataSettings(samples=130, features=12, classes=classes, class_weights="balanced"),
+    )
+    assert len(dataset_of(settings, tmp_path).class_weights.unique()) > 1  # else it would show nothing
+    compare(settings, tmp_path)
+
+
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("model_type", ["planner", "reasoner", "memory"])
 def test_tokens_agree_too(model_type: Any, label_smoothing: float, tmp_path: Path) -> None:

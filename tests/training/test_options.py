@@ -49,6 +49,7 @@ def plain_torch(
     most: float | None = None,
     smoothing: float = 0.0,
     decay: float | None = None,
+    weights: Tensor | None = None,
 ) -> Plain:
     """Train by Adam from the job's weights, on its data in its order; `rates` and `losses` are those of the epochs."""
     settings = from_plain(job.settings)
@@ -64,7 +65,7 @@ def plain_torch(
         for start in range(0, len(inputs), batch):
             rows = order[start : start + batch]
             logits, targets = network.body(inputs[rows]), dataset.train_targets[rows]
-            loss = cross_entropy(logits.flatten(0, -2), targets.flatten(), label_smoothing=smoothing)
+            loss = cross_entropy(logits.flatten(0, -2), targets.flatten(), weights, label_smoothing=smoothing)
             optimizer.zero_grad()
             loss.backward()
             if most:
@@ -98,9 +99,9 @@ def epochs(events: list[Any]) -> list[EpochFinished]:
 def job_of(make_job: Any) -> Callable[..., Job]:
     """Jobs of small planners with the options given."""
 
-    def make(directory: str = "run", **training: Any) -> Job:
+    def make(directory: str = "run", data: dict[str, Any] | None = None, **training: Any) -> Job:
         values = {"batch_size": BATCH, "epochs": EPOCHS, "learning_rate": 0.01, **training}
-        job: Job = make_job(directory, training=values)
+        job: Job = make_job(directory, training=values, data=data)
         return job
 
     return make
@@ -197,6 +198,25 @@ def test_smoothed_tokens_train_as_torchs(make_job: Any, train: Any, tmp_path: Pa
     assert_same(trained(job), found.network, rtol=1e-3)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_balanced_classes_train_as_torchs_weights_and_are_not_validated(
+    smoothing: float, job_of: Any, train: Any
+) -> None:
+    job = job_of(data={"class_weights": "balanced"}, label_smoothing=smoothing)
+    _, events = train(job)
+    dataset = load_dataset(from_plain(job.settings), Path(job.working_directory))
+    counts = torch.bincount(dataset.train_targets)
+    weights = SAMPLES / (4 * counts)
+    assert counts.min() < counts.max()
+    found = plain_torch(job, smoothing=smoothing, weights=weights)
+    assert_same(trained(job), found.network)
+    assert [event.loss for event in epochs(events)] == pytest.approx(found.losses, rel=1e-5)
+    expected = cross_entropy(found.network(dataset.validation_inputs), dataset.validation_targets).item()
+    assert epochs(events)[-1].validation_loss == pytest.approx(expected, rel=1e-4)
+    record = json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())
+    assert record["class_weights"] == pytest.approx(weights.tolist(), rel=1e-6)
+
+
 def part_of_checkpoint(job: Job, part: str) -> dict[str, Tensor]:
     found = checkpoints.newest_valid(Path(job.directory) / "checkpoints" / job.model)
     assert found is not None
@@ -231,7 +251,9 @@ def test_what_is_off_leaves_nothing_in_a_checkpoint(job_of: Any, train: Any) -> 
     job = job_of(epochs=1)
     train(job)
     assert part_of_checkpoint(job, "average") == part_of_checkpoint(job, "gradients") == {}
-    config = json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())["config"]
+    record = json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())
+    assert record["class_weights"] is None
+    config = record["config"]
     assert {name: config[name] for name in ("schedule", "accumulate", "weights_average")} == {
         "schedule": "constant", "accumulate": 1, "weights_average": 0.0,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from forge_tui.errors import SettingsError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.settings.files import read_settings
 from forge_tui.settings.schema import fields_of
-from forge_tui.tui.dataset_file import DatasetFile, examine
+from forge_tui.tui.dataset_file import ENDINGS, DatasetFile, examine
 from forge_tui.tui.form import Form
 from forge_tui.tui.form_fields import FIRST, named_in, sections
 from forge_tui.tui.form_source import FormSource, fill, load_file, preset_file, presets, run_form, save
@@ -171,6 +172,11 @@ def test_settings_that_play_no_part_say_why(form: Form) -> None:
     assert form.unused("run.halving_first") == "halving is off"
     assert form.put("run.halving", 3).unused("run.halving_first") is None
     assert form.put("training.dataset", "a.csv").unused("data.samples") == "for synthetic data"
+    assert form.unused("data.scaling") is None
+    assert form.put("data.normalise", False).unused("data.scaling") == "normalise is off"
+    for name in ("a.txt", "modular"):
+        assert form.put("training.dataset", name).unused("data.scaling") == "not for this data"
+    assert form.put("training.dataset", "a.txt").unused("data.class_weights") == "not for this data"
     assert form.unused("data.prime") == "for modular data"
     modular = form.put("training.dataset", "modular")
     assert modular.unused("data.prime") is None
@@ -287,6 +293,9 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
         "unknown kind of dataset; give `synthetic`, `modular` or a file that ends in .csv"
     )
     assert problem(".").startswith("is a directory")
+    for ending in ENDINGS:
+        os.mkfifo(tmp_path / f"pipe{ending}")
+        assert problem(f"pipe{ending}").startswith("is no file but a pipe")
 
 
 def test_the_arrays_of_an_archive_are_its_targets(tmp_path: Path) -> None:

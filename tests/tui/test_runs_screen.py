@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from event_reader import read_events
 from rich.cells import cell_len
 from run_directories import RunMaker
 from tui_host import Host, burst, screen_text, until
@@ -324,6 +325,24 @@ async def test_export_writes_a_report_and_tells_its_path(
         assert len(rows) == 6
     else:
         assert text.startswith("Run done: completed\n")
+
+
+async def test_export_writes_a_directory_for_tensorboard(
+    maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    maker.make("done", models=[maker.model(1, epoch=4), maker.failed(2, epoch=2)])
+    app = host()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: names(app))
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, Question))
+        await pilot.press("e")
+        await until(pilot, lambda: app.status.plain.startswith("report: "))
+        assert app.status.plain == f"report: {tmp_path / 'done-tensorboard'}"
+    for name, epochs in (("cognate_planner_1", 4), ("cognate_planner_2", 2)):
+        (path,) = (tmp_path / "done-tensorboard" / name).iterdir()
+        assert [event.step for event in read_events(path)] == [0, *range(1, epochs + 1)]
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a directory in which nobody can make files")

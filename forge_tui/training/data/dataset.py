@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from forge_tui.errors import DataError
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.models.inputs import InputSpec
+
+Scaling = Literal["standard", "minmax", "robust"]
 
 
 class Task(StrEnum):
@@ -45,7 +48,8 @@ class Dataset:
     Shapes: features float32 (N, F), from code of the user's own (N, …) too, tokens int64 (N, T); targets int64 (N,) for
     classes, float32 (N, K) for regression (from own code (N, …, K) too), int64 (N, T) for next tokens. `outputs` is the
     number of classes, of targets or of tokens. Tokens have a `vocabulary`; a sequence of them may also be of a class,
-    read off its last place.
+    read off its last place. `class_weights`, float32 (classes,), are what samples of each class weigh in the training
+    loss; None: all the same.
     """
 
     task: Task
@@ -60,6 +64,7 @@ class Dataset:
     vocabulary: tuple[str, ...] | None
     normalisation: Normalisation | None
     split: dict[str, Any]
+    class_weights: Tensor | None = None
 
     @property
     def inputs(self) -> InputSpec:
@@ -101,15 +106,32 @@ def split_at_random(samples: int, fraction: float, seed: int) -> tuple[Tensor, T
     return order[held_back:].sort().values, order[:held_back].sort().values
 
 
-def fit_scale(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each column, float32; a constant column has scale 1."""
+def fit_scale(values: Tensor, scaling: Scaling = "standard") -> tuple[Tensor, Tensor]:
+    """What to subtract from each column and then to divide it by, float32; a constant column is divided by 1.
+
+    `standard` gives mean and standard deviation, `minmax` the least value and the range, which puts the column into
+    0 … 1, `robust` the median and the interquartile range, or where that is 0 the deviation.
+    """
     exact = values.double()
     mean = exact.mean(dim=0)
-    return scale_of(mean, (exact - mean).square().mean(dim=0))
+    standard = scale_of(mean, (exact - mean).square().mean(dim=0))
+    match scaling:
+        case "standard":
+            return standard
+        case "minmax":
+            return range_of(*exact.aminmax(dim=0))
+    lower, median, upper = torch.from_numpy(np.quantile(exact.numpy(), (0.25, 0.5, 0.75), axis=0))
+    return median.float(), torch.where(upper > lower, upper - lower, standard[1].double()).float()
+
+
+def range_of(least: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
+    """As `fit_scale` by `minmax`, from least and largest values in float64."""
+    span = largest - least
+    return least.float(), torch.where(span > 0, span, torch.ones_like(span)).float()
 
 
 def scale_of(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """As `fit_scale`, from means and variances in float64."""
+    """As `fit_scale` by `standard`, from means and variances in float64."""
     scale = variance.sqrt()
     # Rounding leaves a constant column with a deviation of about 1e-16 of its size, which must not be scaled up.
     constant = scale <= 1e-7 * mean.abs().clamp(min=1e-30)
@@ -128,16 +150,17 @@ def assemble(
     fraction: float,
     seed: int,
     normalise: bool,
+    scaling: Scaling = "standard",
 ) -> Dataset:
     """A dataset of real-valued features, split by a permutation, with scales fitted to the training part.
 
-    A regression's targets are scaled too: their loss is then in units of the targets' variance (1.0: no better
-    than predicting the mean), whatever their own units are, and one learning rate suits them all.
+    A regression's targets are scaled too, always by mean and deviation: their loss is then in units of the targets'
+    variance (1.0: no better than predicting the mean), whatever their own units are, and one learning rate suits all.
     """
     train, validation = split_at_random(inputs.shape[0], fraction, seed)
     normalisation = None
     if normalise:
-        feature_mean, feature_scale = fit_scale(inputs[train])
+        feature_mean, feature_scale = fit_scale(inputs[train], scaling)
         target_mean, target_scale = fit_scale(targets[train]) if task is Task.REGRESSION else (None, None)
         normalisation = Normalisation(
             feature_mean=feature_mean,

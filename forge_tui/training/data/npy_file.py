@@ -12,15 +12,16 @@ from torch import Tensor
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
+from forge_tui.text import memory
 from forge_tui.training.data.dataset import (
     Dataset,
     Normalisation,
     Task,
     check_sample_count,
     fit_scale,
-    scale_of,
     split_at_random,
 )
+from forge_tui.training.data.running_scale import Extremes, Moments
 from forge_tui.training.data.stored import StoredRows, StoredTable
 from forge_tui.training.data.table import target_column
 from forge_tui.training.data.targets import make_target
@@ -34,7 +35,8 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
     """Read an array (N, C) of numbers: a row a sample. Its columns are x1 … xC; the target is `--target`, or the last.
 
     `targets.is_classification` decides what the target is. Features of more than 256 MiB stay on disk: memory is then
-    taken for the target and the order of the rows only. Raises `DataError` with file, column and row (1 is the first).
+    taken for the target and the order of the rows only, and they cannot be scaled by quartiles, which all of a column
+    is sorted for. Raises `DataError` with file, column and row (1 is the first).
     """
     table = _table(path)
     names = [f"x{number}" for number in range(1, table.columns + 1)]
@@ -43,16 +45,23 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
     columns = [column for column in range(table.columns) if column != chosen]
     seed, fraction = settings.run.seed, settings.data.validation_fraction
     train, validation = split_at_random(table.rows, fraction, seed)
-    values, mean, scale = _scan(path, table, names, columns, chosen, train)
-    found = make_target(values, f"{path}: column {target!r}")
+    is_kept = 4 * table.rows * len(columns) <= _KEPT_BYTES
+    scaling = settings.data.scaling if settings.data.normalise else None
+    if scaling == "robust" and not is_kept:
+        raise DataError(
+            f"{path}: --scaling robust sorts each column, and features of more than {memory(_KEPT_BYTES)} stay on "
+            "disk; take --scaling standard or minmax"
+        )
+    fit = Extremes(len(columns)) if scaling == "minmax" else Moments(len(columns))
+    found = make_target(_scan(path, table, names, columns, chosen, train, fit), f"{path}: column {target!r}")
+    kept = torch.from_numpy(table.whole(columns)) if is_kept else None
     normalisation = None
-    if settings.data.normalise:
+    if scaling is not None:
+        mean, scale = fit.scale() if kept is None or scaling != "robust" else fit_scale(kept[train], scaling)
         target_mean, target_scale = fit_scale(found.values[train]) if found.task is Task.REGRESSION else (None, None)
         normalisation = Normalisation(
             feature_mean=mean, feature_scale=scale, target_mean=target_mean, target_scale=target_scale
         )
-    is_kept = 4 * table.rows * len(columns) <= _KEPT_BYTES
-    kept = torch.from_numpy(table.whole(columns)) if is_kept else None
 
     def features(rows: Tensor) -> Tensor | StoredRows:
         return StoredRows(table, rows, columns) if kept is None else kept[rows]
@@ -106,31 +115,28 @@ def _table(path: Path) -> StoredTable:
 
 
 def _scan(
-    path: Path, table: StoredTable, names: Sequence[str], columns: Sequence[int], target: int, train: Tensor
-) -> tuple[np.ndarray, Tensor, Tensor]:
-    """The target (N,), mean and scale of each feature over the rows of `train`, in one reading of the file.
-
-    Means and deviations of pieces are put together (Chan et al. 1979, "Updating Formulae", equation 2.1).
-    """
+    path: Path,
+    table: StoredTable,
+    names: Sequence[str],
+    columns: Sequence[int],
+    target: int,
+    train: Tensor,
+    fit: Moments | Extremes,
+) -> np.ndarray:
+    """The target (N,); `fit` sees the features of the rows of `train`. All in one reading of the file."""
     trained = np.zeros(table.rows, dtype=bool)
     trained[train.numpy()] = True
     values: np.ndarray | None = None
-    seen, mean, squares = 0, np.zeros(len(columns)), np.zeros(len(columns))
     for start, piece in table.in_order():
         _check_finite(path, names, start, piece)
         if values is None:
             values = np.empty(table.rows, dtype=piece.dtype.newbyteorder("="))
         values[start : start + len(piece)] = piece[:, target]
         rows = piece[trained[start : start + len(piece)]][:, columns].astype(np.float32).astype(np.float64)
-        if len(rows) == 0:
-            continue
-        own = rows.mean(axis=0)
-        apart, both = own - mean, seen + len(rows)
-        squares += np.square(rows - own).sum(axis=0) + np.square(apart) * (seen * len(rows) / both)
-        mean += apart * (len(rows) / both)
-        seen = both
+        if len(rows):
+            fit.add(rows)
     assert values is not None
-    return values, *scale_of(torch.from_numpy(mean), torch.from_numpy(squares / seen))
+    return values
 
 
 def _check_finite(path: Path, names: Sequence[str], start: int, piece: np.ndarray) -> None:

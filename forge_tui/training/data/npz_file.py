@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 import zlib
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -17,6 +18,12 @@ from forge_tui.training.data.targets import make_target
 
 FEATURES = "features"
 TARGETS = "targets"
+# What reading raises where an archive, or the header of an array in it, is not as it should be. RuntimeError: it is
+# encrypted, or packed in a way that is not known.
+_DAMAGE = (
+    ValueError, TypeError, OverflowError, EOFError, KeyError, RuntimeError, SyntaxError, TokenError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 def npz_dataset(path: Path, settings: Settings) -> Dataset:
@@ -65,6 +72,7 @@ def npz_dataset(path: Path, settings: Settings) -> Dataset:
         fraction=settings.data.validation_fraction,
         seed=settings.run.seed,
         normalise=settings.data.normalise,
+        scaling=settings.data.scaling,
     )
 
 
@@ -79,7 +87,7 @@ def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
             if wanted == FEATURES:
                 raise DataError(f"{path}: --target {wanted} names the features; name the array to predict")
             return {name: file[name] for name in (FEATURES, wanted)}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, SyntaxError) as error:
+    except _DAMAGE as error:
         if isinstance(error, DataError):
             raise
         pickled = "allow_pickle" in str(error)

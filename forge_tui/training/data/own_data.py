@@ -71,7 +71,7 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
         split = {"method": "random permutation", "seed": settings.run.seed, "validation_fraction": fraction}
     normalisation = None
     if tokens is None and settings.data.normalise:
-        mean, scale = fit_scale(all_inputs[train])
+        mean, scale = fit_scale(all_inputs[train], settings.data.scaling)
         target_mean, target_scale = fit_scale(values[train]) if task is Task.REGRESSION else (None, None)
         normalisation = Normalisation(
             feature_mean=mean, feature_scale=scale, target_mean=target_mean, target_scale=target_scale

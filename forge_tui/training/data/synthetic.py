@@ -46,4 +46,5 @@ def synthetic_dataset(data: DataSettings, seed: int) -> Dataset:
         fraction=data.validation_fraction,
         seed=seed,
         normalise=data.normalise,
+        scaling=data.scaling,
     )

@@ -62,6 +62,7 @@ def table_dataset(
         fraction=settings.data.validation_fraction,
         seed=settings.run.seed,
         normalise=settings.data.normalise,
+        scaling=settings.data.scaling,
     )
 
 

@@ -25,6 +25,8 @@ def text_dataset(path: Path, settings: Settings) -> Dataset:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is no UTF-8 text (byte {error.start + 1}: {error.reason}); save it as UTF-8") from None
+    if "\0" in text:
+        raise DataError(f"{path} is no UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8")
     if len(text) < 2:
         raise DataError(f"{path} holds {len(text)} characters; at least 2 are needed to learn which one follows")
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")

@@ -1,0 +1,125 @@
+"""The models of a run taken together: as one module, and measured beside each of them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge_tui import session
+from forge_tui.progress.events import finite
+from forge_tui.progress.ranking import require_completed
+from forge_tui.text import number, table
+
+if TYPE_CHECKING:
+    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.session import Run
+    from forge_tui.training.ensemble import Ensemble, Measured
+    from forge_tui.training.losses import Validation
+
+# What a member's loss may differ from the one recorded at its training: another device, other versions.
+_SAME = 1e-3
+# What is shown beside the loss, by task.
+_METRICS = {
+    "classification": {"validation_accuracy": "ACCURACY"},
+    "next_token": {"validation_perplexity": "PERPLEXITY"},
+}
+
+
+def load_ensemble(run: str | os.PathLike[str], models: Sequence[str | int] | None = None) -> Ensemble:
+    """The mean prediction of a run's models as one `nn.Module`, in eval mode on the CPU.
+
+    `run` is a run directory or a run id, `models` names or numbers (1…N); by default all that are completed. It takes
+    raw features or tokens, as `load_model` gives them. Classes and tokens: it gives the logarithms of the mean of the
+    models' probabilities, (N, classes) or (N, T, vocabulary), which are used as logits are: `softmax` gives the mean.
+    Regression: the mean of the predictions, (N, targets). Raises `UsageError` for a run or a model that is not there,
+    `ForgeError` where none is completed, `RunDirectoryError` as `load_model`.
+    """
+    with session.attach(run) as attached:
+        stems = [attached.directory.stem(model.name) for model in _chosen(attached, models)]
+    from forge_tui.training.ensemble import load_members
+
+    return load_members(stems)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleReport:
+    """How a run's completed models, and the ensemble of them, do on its validation part."""
+
+    run: str
+    models: tuple[ModelState, ...]
+    measured: Measured
+
+    def changed(self) -> list[str]:
+        """Names of models whose validation loss is not the one of their training: the data is another."""
+        told = zip(self.models, self.measured.members, self.measured.recorded, strict=True)
+        return [
+            model.name
+            for model, now, before in told
+            if before is not None and now.loss is not None and abs(now.loss - before) > _SAME * max(abs(before), _SAME)
+        ]
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of it."""
+        about = [{"name": model.name, "index": model.index} for model in self.models]
+        figures = [_figures(validation) for validation in self.measured.members]
+        mean = {name: _mean([one[name] for one in figures]) for name in figures[0]}
+        return finite(
+            {
+                "run": self.run,
+                "task": self.measured.task,
+                "validation_samples": self.measured.validation_samples,
+                "models": [one | values for one, values in zip(about, figures, strict=True)],
+                "mean": mean,
+                "ensemble": _figures(self.measured.ensemble),
+            }
+        )
+
+    def to_text(self) -> str:
+        """A table: a line a model, their mean, and the ensemble."""
+        record = self.to_record()
+        lines = [
+            *((one["name"], one) for one in record["models"]),
+            (f"mean of {len(self.models)}", record["mean"]),
+            ("ensemble", record["ensemble"]),
+        ]
+        columns = {"validation_loss": "VAL LOSS", **_METRICS.get(self.measured.task, {})}
+        rows = [(name, *(number(figures[column]) for column in columns)) for name, figures in lines]
+        return table(("MODEL", *columns.values()), rows)
+
+
+def measure_ensemble(run: Run) -> EnsembleReport:
+    """Measure a run's completed models and the ensemble of them on its validation part.
+
+    Raises `ForgeError` where no model is completed, `DataError` where the data cannot be read or has no validation
+    part, `RunDirectoryError` as `load_model`.
+    """
+    snapshot, models = run.snapshot(), tuple(_chosen(run, None))
+    from forge_tui.training.ensemble import measure
+
+    stems = [run.directory.stem(model.name) for model in models]
+    found = measure(stems, Path(snapshot.run.working_directory))
+    return EnsembleReport(run=run.id, models=models, measured=found)
+
+
+def _chosen(run: Run, models: Sequence[str | int] | None) -> list[ModelState]:
+    if models is None:
+        return list(require_completed(run.id, run.snapshot()))
+    chosen = {found.index: found for found in (run.model_named(model) for model in models)}
+    return [chosen[index] for index in sorted(chosen)]
+
+
+def _figures(validation: Validation) -> dict[str, float | None]:
+    return {
+        "validation_loss": validation.loss,
+        "validation_accuracy": validation.accuracy,
+        "validation_perplexity": validation.perplexity,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None

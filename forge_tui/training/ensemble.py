@@ -1,0 +1,114 @@
+"""Several trained models as one that gives their mean prediction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from forge_tui.errors import DataError, UsageError
+from forge_tui.settings.own_names import own_functions
+from forge_tui.settings.schema import from_plain
+from forge_tui.training.data.dataset import Task
+from forge_tui.training.data.load import load_dataset
+from forge_tui.training.export import check_may_import, load_model
+from forge_tui.training.losses import Validation, validate
+from forge_tui.training.model_file import read_record
+from forge_tui.training.models.network import Network
+from forge_tui.training.own_code import load_own_code
+from forge_tui.training.placed_data import PlacedData
+
+_CPU = torch.device("cpu")
+
+
+class Ensemble(nn.Module):
+    """The mean prediction of `members`; takes what each of them takes and gives the shape that each gives.
+
+    For classes and tokens it gives the logarithms of the mean of the members' probabilities. They are used as a
+    model's logits are: their softmax is that mean, their argmax its likeliest class, and cross entropy its loss. For a
+    regression it gives the mean of the members' predictions.
+    """
+
+    def __init__(self, members: Sequence[nn.Module], task: Task) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+        self.task = task
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """As each member; one member's outputs are held at a time."""
+        is_regression = self.task is Task.REGRESSION
+        total: Tensor | None = None
+        for member in self.members:
+            out = member(inputs) if is_regression else member(inputs).log_softmax(dim=-1)
+            if total is None:
+                total = out
+            else:
+                total = total + out if is_regression else torch.logaddexp(total, out)
+        assert total is not None
+        return total / len(self.members) if is_regression else total - math.log(len(self.members))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Each member and the ensemble of them on the validation part. `recorded`: members' losses when they were trained.
+
+    In the members' order.
+    """
+
+    task: str
+    validation_samples: int
+    members: tuple[Validation, ...]
+    recorded: tuple[float | None, ...]
+    ensemble: Validation
+
+
+def load_members(stems: Sequence[Path]) -> Ensemble:
+    """The ensemble of the models of path stems, in eval mode on the CPU.
+
+    Raises `UsageError` where they are models of different tasks or data, `RunDirectoryError` as `load_model`.
+    """
+    records = [read_record(stem) for stem in stems]
+    for stem, record in zip(stems, records, strict=True):
+        for what in ("task", "features", "classes", "vocabulary", "outputs"):
+            if record.get(what) != records[0].get(what):
+                raise UsageError(f"{stem.name} and {stems[0].name} differ in {what}: no mean can be taken of the two")
+    return Ensemble([load_model(stem) for stem in stems], Task(records[0]["task"])).eval()
+
+
+def measure(stems: Sequence[Path], working_directory: Path) -> Measured:
+    """Measure the models of one run, and the ensemble of them, on the validation part that they were trained beside.
+
+    A relative dataset path counts from `working_directory`. Raises `DataError` where the data cannot be read or has no
+    validation part, and as `load_members`.
+    """
+    ensemble = load_members(stems)
+    records = [read_record(stem) for stem in stems]
+    for stem, record in zip(stems, records, strict=True):
+        for what in ("split", "normalisation"):
+            if record[what] != records[0][what]:
+                raise UsageError(
+                    f"{stem.name} and {stems[0].name} differ in {what}: no validation part is that of both"
+                )
+    networks = [cast(Network, member) for member in ensemble.members]
+    settings = from_plain(records[0]["settings"])
+    for named in own_functions(settings.training).values():
+        check_may_import(stems[0], named)
+    own = load_own_code(settings)
+    dataset = load_dataset(settings, working_directory, own.dataset)
+    data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)
+    if data.validation is None:
+        raise DataError("the run has no validation part to measure on; train with --validation-fraction above 0")
+    bodies = [network.body for network in networks]
+    return Measured(
+        task=data.task.value,
+        validation_samples=len(data.validation[0]),
+        members=tuple(validate(body, data.task, *data.validation, loss=own.loss) for body in bodies),
+        recorded=tuple(record["validation"]["loss"] for record in records),
+        # Of scaled predictions: the mean of what is scaled alike is the scaled mean.
+        ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, loss=own.loss),
+    )

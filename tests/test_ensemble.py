@@ -1,0 +1,101 @@
+"""`forge-tui ensemble` and `load_ensemble`: a run's models taken together."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from run_directories import RunMaker
+from running import SMALL, forge
+
+from forge_tui import load_ensemble, load_model, session
+from forge_tui.cli import main
+from forge_tui.errors import ForgeError, UsageError
+from forge_tui.progress.phases import RunState, TrainingPhase
+
+
+@pytest.fixture(scope="module")
+def run(digits_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of three models of handwritten digits."""
+    where = tmp_path_factory.mktemp("ensemble")
+    (where / "digits.csv").write_bytes(digits_csv.read_bytes())
+    forge("--no-ui", *SMALL, "--dataset", "digits.csv", "--epochs", "3", "--output", "run", cwd=where)
+    return where / "run"
+
+
+def test_the_table_has_each_model_their_mean_and_the_ensemble(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ensemble", str(run)]) == 0
+    out, said = capsys.readouterr()
+    rows = [line.split() for line in out.splitlines()]
+    assert rows[0] == ["MODEL", "VAL", "LOSS", "ACCURACY"]
+    assert [row[0] for row in rows[1:4]] == [f"cognate_planner_{index}" for index in (1, 2, 3)]
+    assert [rows[4][:3], rows[5][:1]] == [["mean", "of", "3"], ["ensemble"]]
+    assert said == ""
+
+
+def test_json_has_the_figures_that_the_run_recorded(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ensemble", str(run), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["run"], told["task"], told["validation_samples"]) == ("run", "classification", 180)
+    with session.attach(run) as attached:
+        models = attached.snapshot().models
+    for found, model in zip(told["models"], models, strict=True):
+        assert (found["name"], found["index"]) == (model.name, model.index)
+        assert found["validation_loss"] == pytest.approx(model.validation_loss, rel=1e-4)
+        assert found["validation_accuracy"] == model.validation_accuracy
+        assert found["validation_perplexity"] is None
+    for name in ("validation_loss", "validation_accuracy"):
+        assert told["mean"][name] == pytest.approx(statistics.fmean(one[name] for one in told["models"]))
+    # The mean of the probabilities has at most the mean loss, as the logarithm is concave.
+    assert told["ensemble"]["validation_loss"] <= told["mean"]["validation_loss"]
+
+
+def test_the_module_is_of_all_models_or_of_those_named(run: Path) -> None:
+    inputs = torch.rand(5, 64) * 16
+    each = [load_model(run / f"cognate_planner_{index}")(inputs).softmax(dim=-1) for index in (1, 2, 3)]
+    torch.testing.assert_close(load_ensemble(run)(inputs).exp(), sum(each) / 3)
+    some = load_ensemble(str(run), [3, "cognate_planner_1", "3"])
+    torch.testing.assert_close(some(inputs).exp(), (each[0] + each[2]) / 2)
+    with pytest.raises(UsageError, match="has no model 4; it has cognate_planner_1"):
+        load_ensemble(run, [4])
+
+
+def test_data_that_has_changed_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = run.parent / "digits.csv"
+    lines = data.read_text(encoding="utf-8").splitlines()
+    try:
+        shuffled = [line.rsplit(",", 1)[0] + f",{number % 10}" for number, line in enumerate(lines[1:])]
+        data.write_text("\n".join([lines[0], *shuffled]), encoding="utf-8")
+        assert main(["ensemble", str(run)]) == 0
+        assert "cognate_planner_1 and 2 more had another validation loss when trained" in capsys.readouterr().err
+        data.unlink()
+        assert main(["ensemble", str(run)]) == 2
+        assert f"{data}: there is no such file" in capsys.readouterr().err
+    finally:
+        data.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_its_name_costs_no_torch() -> None:
+    code = "import forge_tui, sys; forge_tui.load_ensemble; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Iterator[RunMaker]:
+    made = RunMaker(tmp_path / "runs", now=100_000.0)
+    yield made
+    made.close()
+
+
+def test_without_a_completed_model_it_fails_in_words(maker: RunMaker, capsys: pytest.CaptureFixture[str]) -> None:
+    path = maker.make("one", RunState.STOPPED, [maker.model(1, TrainingPhase.QUEUED)])
+    assert main(["ensemble", str(path)]) == 1
+    assert "run one: no model is completed (stopped); `forge-tui resume one`" in capsys.readouterr().err
+    with pytest.raises(ForgeError, match="no model is completed"):
+        load_ensemble(path)
