@@ -36,7 +36,9 @@ class Watched:
     def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
         self._launcher, self._selector = launcher, selector
 
-    def run(self, kind: str, jobs: Sequence[Job], log: Path, *commands: str) -> tuple[list[dict[str, Any]], int]:
+    def run(
+        self, kind: str, jobs: Sequence[Job], log: Path, *commands: dict[str, Any]
+    ) -> tuple[list[dict[str, Any]], int]:
         """A worker's messages, and the most of its pages that were its own (bytes); it is sent `commands` at once."""
         messages: list[dict[str, Any]] = []
         own = [0]
@@ -48,7 +50,7 @@ class Watched:
 
         started = self._launcher.spawn(kind, jobs, log, on_message, ended.append)
         for command in commands:
-            started.send({"command": command})
+            started.send(command)
         while not ended:
             for key, _ in self._selector.select(0.005):  # often: the making of the data is a short peak
                 key.data()
@@ -98,8 +100,9 @@ def test_measured_cost_is_right_and_the_estimate_within_reason(
         )
         for index in range(1, fuse + 1)
     ]  # fmt: skip
-    (found,), _own = workers.run("inspect", jobs[:1], tmp_path / "log", "inspect", "stop")
-    estimated = found["result"]["worker_bytes"]
+    question = {"command": "inspect", "combinations": [{}], "together": fuse}
+    (found,), _own = workers.run("inspect", jobs[:1], tmp_path / "log", question, {"command": "stop"})
+    estimated = found["result"]["inspections"][0]["worker_bytes"]
     messages, own = workers.run("train", jobs, tmp_path / "log")
     told = max(message["memory"] for message in messages if "memory" in message)
     print(f"{case}: estimated {estimated / MIB:.0f}, told {told / MIB:.0f}, own at most {own / MIB:.0f} MiB")
