@@ -291,6 +291,7 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
                 validation_loss=event.validation_loss,
                 validation_accuracy=event.validation_accuracy,
                 validation_perplexity=event.validation_perplexity,
+                validation_metric=event.validation_metric,
             )
         case happened.ModelFailed():
             failure = Failure(

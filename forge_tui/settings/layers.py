@@ -132,7 +132,9 @@ def _place_own_code(values: dict[str, dict[str, Any]], sources: dict[str, Source
     """Code of the user's own that a settings file names is looked for beside that file, unless it says where."""
     if values["run"]["python_path"]:
         return
-    named = [f"training.{name}" for name in OWN if named_function(values["training"][name]) is not None]
+    names = [f"training.{name}" for name in OWN]
+    named = [name for name in names if named_function(values["training"][name.partition(".")[2]]) is not None]
+    named += [f"{SWEEP}.{name}" for name in names if any(map(named_function, values[SWEEP].get(name, ())))]
     by_file = {sources[name].file: sources[name] for name in named if sources[name].layer in (Layer.USER, Layer.FILE)}
     if by_file:
         values["run"]["python_path"] = [str(file.absolute().parent) for file in by_file if file is not None]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Sequence
 from typing import Any
 
-from forge_tui.settings.keys import Key
+from forge_tui.settings.keys import FREE_TABLES, Key, toml_value
 from forge_tui.settings.problems import shown
+from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.tui.form import Form
 from forge_tui.tui.form_fields import run_keys, same
 
@@ -20,10 +22,13 @@ def command(form: Form) -> str:
     A setting that the user's file or the environment changes is written out too, where the form has another value.
     """
     words = [word for key in run_keys() if form.swept(key.key) is None for word in _words(form, key)]
-    for key in run_keys():
-        values = form.swept(key.key)
-        if values is not None:
-            words += ["--sweep", f"{key.key}={_list(values)}"]
+    plain = form.plain()
+    for name, values in plain[SWEEP].items():
+        words += ["--sweep", f"{name}={_list(values)}"]
+    for table in FREE_TABLES:
+        for name, value in plain[table].items():
+            if f"{table}.{name}" not in plain[SWEEP]:
+                words += ["--set", f"{table}.{name}={_free(value)}"]
     return shlex.join([*PROGRAM, *words])
 
 
@@ -31,6 +36,11 @@ def _list(values: Sequence[Any]) -> str:
     """The values of a sweep: as they are where that is enough, else as TOML writes them."""
     plain = all(not isinstance(value, list | tuple) and not set(str(value)) & set(",[") for value in values)
     return ",".join(_text(value) for value in values) if plain else f"[{','.join(map(shown, values))}]"
+
+
+def _free(value: Any) -> str:
+    """An argument of a function of the user's own: text as it is where TOML reads nothing else in it."""
+    return value if isinstance(value, str) and toml_value(value) == value else json.dumps(value, ensure_ascii=False)
 
 
 def _words(form: Form, key: Key) -> list[str]:

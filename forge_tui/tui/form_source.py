@@ -154,10 +154,11 @@ def save(form: Form, path: Path) -> None:
 
     from forge_tui.runs.files import write_atomically
     from forge_tui.settings.files import settings_text
+    from forge_tui.settings.schema import FREE_TABLES
     from forge_tui.settings.sweep import TABLE as SWEEP
     from forge_tui.tui.form_fields import run_keys
 
-    tables = {*(key.table for key in run_keys()), SWEEP}
+    tables = {*(key.table for key in run_keys()), *FREE_TABLES, SWEEP}
     plain = tomllib.loads(settings_text(form.settings()))
     text = tomli_w.dumps({table: values for table, values in plain.items() if table in tables})
     try:

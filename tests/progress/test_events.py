@@ -122,3 +122,22 @@ def test_newer_records_are_read_and_broken_ones_refused() -> None:
     del record["kind"]
     with pytest.raises(ValueError, match="incomplete event decision"):
         events.from_record(record)
+
+
+def test_with_early_stopping_a_model_shows_all_figures_of_its_best_epoch() -> None:
+    """Every figure that the event tells: what is left out would be another epoch's beside them."""
+    figures = [
+        field.name
+        for field in dataclasses.fields(events.ModelCompleted)
+        if field.name == "loss" or field.name.startswith("validation_")
+    ]
+    about = {"model": "a", "index": 1, "attempt": 1, "time": 1.0}
+    last = dict.fromkeys(figures, 9.0)
+    best = {name: 1.0 + place for place, name in enumerate(figures)}
+    model = ModelState(name="a", index=1, seed=0, epochs=9)
+    model = apply(model, events.EpochFinished(**about, **last, epoch=4, epochs=9, step=4, best_loss=1.0))
+    done = apply(model, events.ModelCompleted(**about, **best, path="x", best_epoch=2))
+    assert {name: getattr(done, name) for name in figures} == best
+    assert {
+        name: getattr(apply(model, events.ModelCompleted(**about, **best, path="x")), name) for name in figures
+    } == last

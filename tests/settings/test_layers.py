@@ -190,3 +190,16 @@ def test_a_preset_with_a_time_limit_can_be_had_without_it() -> None:
 
     assert resolved.settings.run.max_seconds is None
     assert resolved.sources["run.max_seconds"] == Source(Layer.FLAG, name="--max-time")
+
+
+@pytest.mark.parametrize(
+    "text", ['[training]\nmodel_type = "net.py"\n', '[sweep]\nmodel_type = ["net.py", "net.py:other"]\n']
+)
+def test_own_code_that_a_file_names_is_looked_for_beside_it(own_configuration: Path, text: str) -> None:
+    (own_configuration / "deep").mkdir()
+    (own_configuration / "deep" / "own.toml").write_text(text, encoding="utf-8")
+    found = resolve(settings_file="deep/own.toml", environment={})
+    assert found.settings.run.python_path == (str(own_configuration / "deep"),)
+    assert "own.toml" in found.sources["run.python_path"].text
+    flag = resolve(flags={"training.model_type": "net.py"}, environment={})
+    assert flag.settings.run.python_path == ()

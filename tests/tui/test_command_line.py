@@ -76,6 +76,15 @@ def test_the_command_of_a_sweep_gives_the_same_sweep(sweeps: tuple[str, ...]) ->
     assert settings_of(command(form)) == form.settings()
 
 
+def test_arguments_of_ones_own_functions_are_given_too() -> None:
+    assignments = ("model.channels=8", "model.name=a b", "model.sizes=[1, 2]", "model.deep=true")
+    sweeps = ("model.width=4,8",)
+    form = fill(FormSource(flags={"training.model_type": "net.py"}, assignments=assignments, sweeps=sweeps), {}).form
+
+    assert form.settings().model == {"channels": 8, "name": "a b", "sizes": [1, 2], "deep": True}
+    assert settings_of(command(form)) == form.settings()
+
+
 def test_a_default_is_said_where_the_environment_has_another_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGE_TUI_TRAINING__EPOCHS", "5")
     form: Form = fill(FormSource(), {}).form

@@ -239,6 +239,16 @@ def test_a_saved_preset_is_read_back_and_found_again(form: Form) -> None:
     assert [(preset.name, preset.shipped) for preset in presets()][-1] == ("mine", False)
 
 
+def test_a_saved_preset_keeps_arguments_of_ones_own_functions(tmp_path: Path) -> None:
+    assignments = ("training.model_type=net.py", "model.channels=8")
+    form = fill(FormSource(assignments=assignments), {}).form
+
+    save(form, tmp_path / "mine.toml")
+
+    assert read_settings(tmp_path / "mine.toml").model == {"channels": 8}
+    assert run_form(tmp_path / "mine.toml", form).settings().model == {"channels": 8}
+
+
 @pytest.mark.parametrize("name", ["", "  "])
 def test_a_preset_needs_a_name(name: str) -> None:
     with pytest.raises(SettingsError, match="needs a name"):
