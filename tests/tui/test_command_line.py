@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from forge_tui.settings.flags import add_flags, add_source_flags, flag_values
-from forge_tui.settings.layers import resolve
+from forge_tui.settings.flags import add_flags, add_source_flags, resolve_arguments
 from forge_tui.settings.schema import Settings
 from forge_tui.tui.command_line import command
 from forge_tui.tui.form import Form
@@ -26,7 +25,7 @@ def settings_of(line: str) -> Settings:
     namespace = parser.parse_args(arguments)
     assert program == "forge-tui"
     assert namespace.no_ui
-    return resolve(flags=flag_values(namespace), sweeps=namespace.sweep).settings
+    return resolve_arguments(namespace).settings
 
 
 def test_defaults_need_no_flags() -> None:
