@@ -72,9 +72,7 @@ def test_the_starting_point_trains_as_it_is_written(tmp_path: Path) -> None:
     said = forge("new", "digits", cwd=tmp_path).stdout
     assert "forge-tui --settings digits/settings.toml" in said
     checked = forge("--settings", "digits/settings.toml", "--check", cwd=tmp_path).stdout
-    assert "Everything is in order: 3 network.py models of 7,690 parameters, 1,800 training" in checked.replace(
-        f"{tmp_path}/digits/", ""
-    )
+    assert "Everything is in order: 3 network models of 7,690 parameters, 1,800 training" in checked
     run = ("--settings", "digits/settings.toml", "--no-ui", "--json", "--policy", "dedicated", "--output", "run")
     lines = events(forge(*run, "--threads", "1", cwd=tmp_path).stdout)
     done = [line for line in lines if line["event"] == "model_completed"]

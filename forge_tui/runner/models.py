@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from typing import Any
 
 from forge_tui.progress.snapshot import ModelState
-from forge_tui.runs.layout import model_name
+from forge_tui.runs.layout import model_name, type_word
 from forge_tui.settings import sweep
 from forge_tui.settings.schema import Settings
 
@@ -28,8 +28,8 @@ def count(settings: Settings) -> int:
 
 
 def type_words(settings: Settings) -> str:
-    """The architectures of the run's models: `planner`, or `planner, memory` where they are swept."""
-    return ", ".join(settings.sweep.get(_MODEL_TYPE, (settings.training.model_type,)))
+    """The architectures of the run's models: `planner`, or `planner, memory` where they are swept; own ones by name."""
+    return ", ".join(map(type_word, settings.sweep.get(_MODEL_TYPE, (settings.training.model_type,))))
 
 
 def new_models(settings: Settings) -> list[ModelState]:

@@ -27,7 +27,7 @@ _PREVIOUS = r"previous-([0-9]{1,9})"
 _MOVING = ".previous.moving"
 
 
-def _word(model_type: str) -> str:
+def type_word(model_type: str) -> str:
     """`model_type` as a part of file names; of the user's own `net.py:model` the file, else the function."""
     place, _, function = model_type.rpartition(":") if ":" in model_type else (model_type, "", "model")
     if place.endswith(".py"):
@@ -38,7 +38,7 @@ def _word(model_type: str) -> str:
 
 def model_name(model_type: str, index: int) -> str:
     """The NAME of model `index` (1…N), such as `cognate_planner_1`."""
-    return f"cognate_{_word(model_type)}_{index}"
+    return f"cognate_{type_word(model_type)}_{index}"
 
 
 def default_run_path(model_type: str, now: float | datetime, base: Path = Path("runs")) -> Path:
@@ -47,7 +47,7 @@ def default_run_path(model_type: str, now: float | datetime, base: Path = Path("
     `now` in UNIX seconds (shown in local time) or as a datetime. Nothing is created: see `RunDirectory.create_new`.
     """
     moment = now if isinstance(now, datetime) else datetime.fromtimestamp(now)
-    stem = f"{moment:%Y%m%d-%H%M%S}-{_word(model_type)}"
+    stem = f"{moment:%Y%m%d-%H%M%S}-{type_word(model_type)}"
     path, count = base / stem, 1
     while os.path.lexists(path):
         count += 1
