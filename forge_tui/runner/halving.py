@@ -32,7 +32,7 @@ class Verdict:
 
     @property
     def reason(self) -> str:
-        """Why it goes on or not, in words."""
+        """Why it does not go on, in words."""
         return f"pruned at epoch {self.epoch}: rank {self.rank} of {self.of}"
 
 

@@ -166,17 +166,17 @@ class Muon:
         self._is_first = False
         self._adam.rates = self.rates
         self._adam.step(factor)
+        rates = [one.learning_rate * factor for one in self.rates]
+        decays = [1.0 - rate * one.weight_decay for rate, one in zip(rates, self.rates, strict=True)]
         for matrix, momentum, gradient in zip(self._matrices, self._momenta, gradients_of(self._matrices), strict=True):
             momentum.mul_(_MOMENTUM).add_(gradient)
             step = orthogonal(gradient.add(momentum, alpha=_MOMENTUM))  # Nesterov's
             size = 0.2 * max(matrix.shape[-2:]) ** 0.5
-            rate = self._each(matrix, [one.learning_rate * factor for one in self.rates])
-            decay = self._each(matrix, [1.0 - one.learning_rate * factor * one.weight_decay for one in self.rates])
-            matrix.mul_(decay).sub_(step.mul_(rate * size))
+            matrix.mul_(self._each(matrix, decays)).sub_(step.mul_(self._each(matrix, rates) * size))
 
     def _each(self, matrix: Tensor, values: Sequence[float]) -> Tensor | float:
-        """A number for each of the stacked models, to be multiplied with their matrices; of one model its own."""
-        if matrix.dim() == 2:
+        """A number for each of the stacked models, to be multiplied with their matrices; one where it is the same."""
+        if len(set(values)) == 1:
             return values[0]
         return torch.tensor(values, dtype=matrix.dtype, device=matrix.device).view(-1, 1, 1)
 

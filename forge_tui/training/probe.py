@@ -102,6 +102,7 @@ class Probe:
         self._seed, self._device = job.seed, torch.device(job.device)
         self._settings = self._with(combination or {})
         with _named(combination or {}):
+            self._own = load_own_code(self._settings)
             self._load()
             self._build()
 
@@ -110,6 +111,7 @@ class Probe:
         before, now = self._settings, self._with(combination)
         self._settings = now
         with _named(combination):
+            self._own = load_own_code(now)
             if (now.training.dataset, now.data, now.model) != (before.training.dataset, before.data, before.model):
                 self._load()
             if (now.training, now.data, now.model) != (before.training, before.data, before.model):
@@ -120,8 +122,7 @@ class Probe:
 
     def _load(self) -> None:
         begun = time.perf_counter()
-        own = load_own_code(self._settings)
-        self._dataset = load_dataset(self._settings, self._where, own.dataset)
+        self._dataset = load_dataset(self._settings, self._where, self._own.dataset)
         self._held, self._peak = self._meter.now(), self._meter.peak()
         self._load_seconds = time.perf_counter() - begun
 
@@ -129,7 +130,6 @@ class Probe:
         training = self._settings.training
         if training.compile and (missing := missing_compiler(self._device)):
             raise SettingsError(f"--compile needs {missing}")
-        self._own = load_own_code(self._settings)
         self._single = SingleState(training, self._dataset, self._seed, self._device, self._own)
 
     def inspect(self, together: int = 1) -> Inspection:

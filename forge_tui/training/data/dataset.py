@@ -124,6 +124,17 @@ def fit_scale(values: Tensor, scaling: Scaling = "standard") -> tuple[Tensor, Te
     return median.float(), torch.where(upper > lower, upper - lower, standard[1].double()).float()
 
 
+def normalisation_of(task: Task, of_features: tuple[Tensor, Tensor], targets: Tensor) -> Normalisation:
+    """What scales features and, of a regression, targets; `targets` are those of the training part.
+
+    `of_features` is what `fit_scale` gives of its features.
+    """
+    target_mean, target_scale = fit_scale(targets) if task is Task.REGRESSION else (None, None)
+    return Normalisation(
+        feature_mean=of_features[0], feature_scale=of_features[1], target_mean=target_mean, target_scale=target_scale
+    )
+
+
 def range_of(least: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     """As `fit_scale` by `minmax`, from least and largest values in float64."""
     span = largest - least
@@ -160,14 +171,7 @@ def assemble(
     train, validation = split_at_random(inputs.shape[0], fraction, seed)
     normalisation = None
     if normalise:
-        feature_mean, feature_scale = fit_scale(inputs[train], scaling)
-        target_mean, target_scale = fit_scale(targets[train]) if task is Task.REGRESSION else (None, None)
-        normalisation = Normalisation(
-            feature_mean=feature_mean,
-            feature_scale=feature_scale,
-            target_mean=target_mean,
-            target_scale=target_scale,
-        )
+        normalisation = normalisation_of(task, fit_scale(inputs[train], scaling), targets[train])
     return Dataset(
         task=task,
         train_inputs=inputs[train],

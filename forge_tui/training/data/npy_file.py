@@ -15,10 +15,9 @@ from forge_tui.settings.schema import Settings
 from forge_tui.text import memory
 from forge_tui.training.data.dataset import (
     Dataset,
-    Normalisation,
-    Task,
     check_sample_count,
     fit_scale,
+    normalisation_of,
     split_at_random,
 )
 from forge_tui.training.data.running_scale import Extremes, Moments
@@ -57,11 +56,8 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
     kept = torch.from_numpy(table.whole(columns)) if is_kept else None
     normalisation = None
     if scaling is not None:
-        mean, scale = fit.scale() if kept is None or scaling != "robust" else fit_scale(kept[train], scaling)
-        target_mean, target_scale = fit_scale(found.values[train]) if found.task is Task.REGRESSION else (None, None)
-        normalisation = Normalisation(
-            feature_mean=mean, feature_scale=scale, target_mean=target_mean, target_scale=target_scale
-        )
+        scale = fit.scale() if kept is None or scaling != "robust" else fit_scale(kept[train], scaling)
+        normalisation = normalisation_of(found.task, scale, found.values[train])
 
     def features(rows: Tensor) -> Tensor | StoredRows:
         return StoredRows(table, rows, columns) if kept is None else kept[rows]

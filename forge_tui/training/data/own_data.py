@@ -14,10 +14,10 @@ from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import (
     Dataset,
-    Normalisation,
     Task,
     check_sample_count,
     fit_scale,
+    normalisation_of,
     split_at_random,
 )
 from forge_tui.training.data.targets import make_target
@@ -71,11 +71,8 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
         split = {"method": "random permutation", "seed": settings.run.seed, "validation_fraction": fraction}
     normalisation = None
     if tokens is None and settings.data.normalise:
-        mean, scale = fit_scale(all_inputs[train], settings.data.scaling)
-        target_mean, target_scale = fit_scale(values[train]) if task is Task.REGRESSION else (None, None)
-        normalisation = Normalisation(
-            feature_mean=mean, feature_scale=scale, target_mean=target_mean, target_scale=target_scale
-        )
+        scale = fit_scale(all_inputs[train], settings.data.scaling)
+        normalisation = normalisation_of(task, scale, values[train])
     flat = tokens is None and all_inputs.dim() == 2
     return Dataset(
         task=task,
