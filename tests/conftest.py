@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from run_directories import RunMaker
 from running import processes_of
 
 # How long an example takes says nothing on a machine that others use too.
@@ -65,3 +66,11 @@ def digits_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     path.write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Iterator[RunMaker]:
+    """Makes run directories at a fixed time."""
+    made = RunMaker(tmp_path / "runs", now=100_000.0)
+    yield made
+    made.close()

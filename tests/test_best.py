@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,6 @@ from run_directories import RunMaker
 
 from forge_tui.cli import main
 from forge_tui.progress.phases import RunState, TrainingPhase
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs", now=100_000.0)
-    yield made
-    made.close()
 
 
 def with_files(path: Path, *indices: int) -> Path:

@@ -6,7 +6,6 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,13 +83,6 @@ def test_data_that_has_changed_is_told(run: Path, tmp_path: Path, capsys: pytest
 def test_its_name_costs_no_torch() -> None:
     code = "import forge_tui, sys; forge_tui.load_ensemble; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs", now=100_000.0)
-    yield made
-    made.close()
 
 
 def test_without_a_completed_model_it_fails_in_words(maker: RunMaker, capsys: pytest.CaptureFixture[str]) -> None:

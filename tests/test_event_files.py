@@ -19,13 +19,6 @@ from forge_tui.progress.phases import RunState, TrainingPhase
 
 
 @pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs", now=100_000.0)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current directory."""
     path = tmp_path / "here"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -80,13 +79,6 @@ def test_values_out_of_range_are_refused(
         main(["sample", "anything", f"{option}={value}"])
     assert ended.value.code == 2
     assert words in capsys.readouterr().err
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs", now=100_000.0)
-    yield made
-    made.close()
 
 
 def test_without_a_finished_model_it_fails_in_words(maker: RunMaker, capsys: pytest.CaptureFixture[str]) -> None:

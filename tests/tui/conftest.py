@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from run_directories import RunMaker
 
 
 @pytest.fixture
@@ -19,3 +21,11 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
     return tmp_path / "ui.json"
+
+
+@pytest.fixture
+def maker(tmp_path: Path) -> Iterator[RunMaker]:
+    """Makes run directories of now."""
+    made = RunMaker(tmp_path / "runs")
+    yield made
+    made.close()

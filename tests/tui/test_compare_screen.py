@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,6 @@ from forge_tui.tui.screens.dialogs import Reading
 from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.state import UiChoices
 from forge_tui.tui.widgets.document import Document
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs")
-    yield made
-    made.close()
 
 
 def run(maker: RunMaker, name: str, ago: float, rate: float = 0.001, **made: Any) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,13 +23,6 @@ from forge_tui.tui.screens.dialogs import Question
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.widgets.document import Document, Paragraph, wrapped
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs")
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +21,6 @@ from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.log_pane import LogPane
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs")
-    yield made
-    made.close()
 
 
 def watching(path: Path) -> Host:

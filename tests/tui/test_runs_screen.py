@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,13 +21,6 @@ from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.widgets import run_columns
 from forge_tui.tui.widgets.run_list import RunList
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs")
-    yield made
-    made.close()
 
 
 def host() -> Host:

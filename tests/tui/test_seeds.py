@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -25,13 +25,6 @@ from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.seeds import MOST_SEEDS, SeedReader, _labels, by_config
 from forge_tui.tui.state import UiChoices
 from forge_tui.tui.widgets.chart import Chart, Smoothing
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs")
-    yield made
-    made.close()
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,6 @@ from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.state import UiChoices
 from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.log_pane import LogPane
-
-
-@pytest.fixture
-def maker(tmp_path: Path) -> Iterator[RunMaker]:
-    made = RunMaker(tmp_path / "runs")
-    yield made
-    made.close()
 
 
 class Hand:
