@@ -199,6 +199,8 @@ class Form:
             average = values["training.grokfast_filter"]
             if (own, average) in (("grokfast_window", "ema"), ("grokfast_alpha", "ma")):
                 return f"filter is {average}"
+        if name == "training.metric_goal" and values["training.metric"] == "auto":
+            return "for your own metric"
         if name == "run.halving_first" and values["run.halving"] is None:
             return "halving is off"
         if name == "training.momentum" and values["training.optimizer"] != "sgd":
