@@ -77,6 +77,13 @@ def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
     assert [column.key for column in layout.columns][:3] == ["name", "config", "phase"]
     line = "".join(text for text, _ in columns.row(swept[1], layout, UNICODE, now=0.0))
     assert " learning_rate 0.002 " in line
+    both = [
+        trained(index, 0.5, combination={"learning_rate": 0.001 * (index + 1), "batch_size": 16}) for index in (0, 1)
+    ]
+    narrow = columns.plan(80, 18, 100, config_cells=columns.config_cells(both))
+    first, second = ("".join(text for text, _ in columns.row(model, narrow, UNICODE, now=0.0)) for model in both)
+    assert " 0.001, 16 " in first  # names that are cut off would be the same in all rows
+    assert " 0.002, 16 " in second
     for width in range(60, 200):
         layout = columns.plan(width, 18, 100, config_cells=needed)
         assert sum(cell_len(text) for text, _ in columns.row(swept[0], layout, UNICODE, 0.0)) == width - columns.GUTTER

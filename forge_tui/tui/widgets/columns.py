@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from forge_tui.config_text import combination_text
+from forge_tui.config_text import combination_text, value_text
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui.glyphs import Glyphs
@@ -175,6 +175,8 @@ def row(model: ModelState, layout: Layout, glyphs: Glyphs, now: float) -> list[R
             runs.append((cells.middle(cells.clean(model.name, glyphs.ascii), column.width, glyphs.ellipsis), "name"))
         elif column.key == "config":
             config = cells.clean(combination_text(model.combination), glyphs.ascii)
+            if cells.width_of(config) > column.width:  # all rows begin with the same name: the values tell them apart
+                config = cells.clean(value_text(list(model.combination.values())), glyphs.ascii)
             runs.append((blank + cells.left(config, column.width, glyphs.ellipsis), "number"))
         elif column.key == "phase":
             sign, word = glyphs.phase(model.phase)
