@@ -77,6 +77,12 @@ class SweepKey:
         return [self.swept.parse(part.strip()) for part in text.split(",")]
 
 
+def values_text(values: Sequence[Any]) -> str:
+    """The text that `SweepKey.parse` reads back: values between commas where that does, else as TOML writes them."""
+    plain = all(not isinstance(value, list | tuple) and not set(str(value)) & set(",[") for value in values)
+    return ",".join(_value(value) for value in values) if plain else f"[{','.join(map(shown, values))}]"
+
+
 def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
     """The key of `[sweep]` for a setting's full name, or its own where only one table has it.
 

@@ -15,7 +15,7 @@ from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, to
 from forge_tui.training.model_file import read_record, read_weights
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.inputs import InputSpec
-from forge_tui.training.models.network import Network, set_weights
+from forge_tui.training.models.network import Network, count_parameters, set_weights
 from forge_tui.training.own_code import own_model
 
 
@@ -49,7 +49,10 @@ def _body(path: Path, record: dict[str, Any], inputs: InputSpec) -> nn.Module:
     """The module, weights aside. Code of the user's own is imported only where the record is their own file."""
     model_type, model_size = record["config"]["model_type"], record["config"]["model_size"]
     if named_function(model_type) is None:
-        return build_model(model_type, model_size, inputs)
+        body = build_model(model_type, model_size, inputs)
+        if count_parameters(body) == record["parameters"]:
+            return body
+        return build_model(model_type, model_size, inputs, in_eights=False)  # an early version's
     check_may_import(path, model_type)
     settings = record["settings"]
     return own_model(model_type, model_size, settings["run"]["python_path"], settings["model"])(inputs)

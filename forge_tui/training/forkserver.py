@@ -42,6 +42,10 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _SOCKET_BUFFER = 1 << 20
 _OOM_SCORE = 500  # of 1,000; see proc_pid_oom_score_adj(5)
+# Of malloc.h, for mallopt(3).
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_KEPT_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +62,7 @@ def main() -> int:
     for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
     _adopt_orphans()
+    _keep_freed_memory()
     _preload()
     setproctitle("forge-tui: fork server")
     send_message(server, {"ready": os.getpid()})
@@ -228,6 +233,19 @@ def _adopt_orphans() -> None:
     """Become the parent of processes whose own has ended, so that they can be found (Linux; prctl(2))."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _keep_freed_memory() -> None:
+    """Have malloc keep up to 1 GiB that is freed, instead of giving it back to the kernel at once (glibc).
+
+    Each step takes again what the one before has freed, and a page that comes from the kernel anew costs 1 to 3 µs: of
+    a group of 6 models of 104,000 parameters a quarter of the step, of activations of 100 MB six sevenths of what
+    computing them costs. The settings hold in the workers, which are forked from here.
+    """
+    with contextlib.suppress(AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
 def _let_go(lock: int) -> None:

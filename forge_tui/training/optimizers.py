@@ -58,12 +58,15 @@ class Adam:
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
         self._averages = [torch.zeros_like(item) for item in parameters]
         self._squares = [torch.zeros_like(item) for item in parameters]
-        self._steps = [torch.zeros((), dtype=torch.float32, device=item.device) for item in parameters]
+        # One count for all parameters of a device: to add one to each of its own takes a kernel call each.
+        counts = {item.device: torch.zeros((), dtype=torch.float32, device=item.device) for item in parameters}
+        self._counts = list(counts.values())
+        self._steps = [counts[item.device] for item in parameters]
 
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> None:
         """One step; a parameter without a gradient counts as one whose gradient is zero."""
-        torch._foreach_add_(self._steps, 1.0)
+        torch._foreach_add_(self._counts, 1.0)
         tensors = (self._parameters, gradients_of(self._parameters), self._averages, self._squares)
         for rates, (parameters, gradients, averages, squares) in _parts(self.rates, tensors):
             self._kernel(

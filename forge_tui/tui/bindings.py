@@ -53,6 +53,8 @@ ACTIONS: tuple[Action, ...] = (
            "Settings"),
     Action("less", ("left",), "Less", "the previous choice, or a smaller number", CONFIGURE, False, "Settings"),
     Action("more", ("right",), "More", "the next choice, or a larger number", CONFIGURE, False, "Settings"),
+    Action("sweep", ("V",), "Values", "give the setting several values, a model of each: a sweep", CONFIGURE, False,
+           "Settings"),
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
     Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
     Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
 from typing import Any
 
 from forge_tui.settings.keys import FREE_TABLES, Key, toml_value
 from forge_tui.settings.problems import shown
 from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import values_text
 from forge_tui.tui.form import Form
 from forge_tui.tui.form_fields import run_keys, same
 
@@ -24,18 +24,12 @@ def command(form: Form) -> str:
     words = [word for key in run_keys() if form.swept(key.key) is None for word in _words(form, key)]
     plain = form.plain()
     for name, values in plain[SWEEP].items():
-        words += ["--sweep", f"{name}={_list(values)}"]
+        words += ["--sweep", f"{name}={values_text(values)}"]
     for table in FREE_TABLES:
         for name, value in plain[table].items():
             if f"{table}.{name}" not in plain[SWEEP]:
                 words += ["--set", f"{table}.{name}={_free(value)}"]
     return shlex.join([*PROGRAM, *words])
-
-
-def _list(values: Sequence[Any]) -> str:
-    """The values of a sweep: as they are where that is enough, else as TOML writes them."""
-    plain = all(not isinstance(value, list | tuple) and not set(str(value)) & set(",[") for value in values)
-    return ",".join(_text(value) for value in values) if plain else f"[{','.join(map(shown, values))}]"
 
 
 def _free(value: Any) -> str:

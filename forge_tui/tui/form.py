@@ -6,7 +6,7 @@ Importing this costs the schema's 90 ms: the screen does so after its first pain
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -21,10 +21,12 @@ from forge_tui.settings.own_names import named_function
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import FREE_TABLES, Settings, from_plain, keys_by_name, tables, to_plain
 from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
 from forge_tui.tui.dataset_file import MADE, MODULAR, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_fields import (
     DATASET,
     MODE,
+    MODELS,
     OUTPUT,
     TARGET,
     WORKERS,
@@ -92,10 +94,34 @@ class Form:
             return self
         return self.with_values({name: value}, {name: Changed()})
 
-    def swept(self, name: str) -> tuple[Any, ...] | None:
-        """The values of a setting that is swept; None for one that has one value."""
-        values = self.values.get(f"{SWEEP}.{name}")
-        return None if values is None else tuple(values)
+    def swept(self, name: str) -> Any:
+        """The list of values of a setting that is swept, or what was typed for one; None for one that has one value."""
+        return self.values.get(f"{SWEEP}.{name}")
+
+    def sweep(self) -> dict[str, Sequence[Any]]:
+        """The settings that are swept, with their values; without those that were typed and are no lists."""
+        return {name: values for name, values in self.plain()[SWEEP].items() if isinstance(values, list | tuple)}
+
+    def typed_values(self, name: str) -> str:
+        """The values of a setting, several or one, as text to edit; `edit_values` reads it back."""
+        values, one = self.swept(name), self.values[name]
+        if values is None:
+            values = [] if one is None else [one]
+        return values if isinstance(values, str) else values_text(values)
+
+    def edit_values(self, name: str, text: str) -> Form:
+        """The form with several values of a setting, as typed; one is given as `edit` gives it, and ends the sweep.
+
+        Raises `SettingsError` for a setting that cannot be swept.
+        """
+        key = sweep_key(name, keys_by_name())
+        stripped = text.strip().removesuffix(",")
+        if not stripped:
+            return self.edit(name, "")
+        values = key.parse(stripped)
+        if isinstance(values, list) and len(values) == 1:
+            return self.put(name, values[0])
+        return self.with_values({key.key: values}, {key.key: Changed()})
 
     def reset(self, name: str) -> Form:
         """The form with the setting's default in its place."""
@@ -139,7 +165,7 @@ class Form:
         problems: dict[str, str] = {}
         for section in sections():
             for key in section.keys:
-                problem = key.problem(self.values[key.key]) or self._data_problem(key.key)
+                problem = key.problem(self.values[key.key]) or self._data_problem(key.key) or self._sweep_problem(key)
                 if problem is not None:
                     problems[key.key] = problem
         return problems
@@ -161,14 +187,14 @@ class Form:
 
     def changed(self) -> tuple[Key, ...]:
         """The settings that differ from their defaults."""
-        return tuple(key for key in run_keys() if not same(self.values[key.key], key.default))
+        return tuple(key for key in run_keys() if self.swept(key.key) or not same(self.values[key.key], key.default))
 
     def set_here(self) -> dict[str, Any]:
         """The values that were set in the form and may stand: what it is filled with the next time."""
         return {
             name: self.values[name]
             for name, source in self.sources.items()
-            if isinstance(source, Changed) and keys_by_name()[name].problem(self.values[name]) is None
+            if isinstance(source, Changed) and key_named(name).problem(self.values[name]) is None
         }
 
     def for_a_new_run(self) -> Form:
@@ -190,9 +216,6 @@ class Form:
     def unused(self, name: str) -> str | None:
         """Why a setting plays no part now, in words; None if it does."""
         values, own = self.values, name.rpartition(".")[2]
-        swept = self.swept(name)
-        if swept is not None:
-            return f"swept: {', '.join(one if isinstance(one, str) else shown(one) for one in swept)}"
         if name.startswith("training.grokfast_") and own != "grokfast_enabled":
             if not values["training.grokfast_enabled"]:
                 return "GrokFast is off"
@@ -233,6 +256,15 @@ class Form:
             return "policy is dedicated" if own in shared_only else None
         return "for batch mode" if name == "run.json" else None
 
+    def _sweep_problem(self, key: Key) -> str | None:
+        values = self.swept(key.key)
+        if values is not None:
+            return SweepKey(key).problem(values)
+        seeds = self.values[MODELS]
+        if key.key != MODELS or not isinstance(seeds, int):
+            return None
+        return too_many(self.sweep(), seeds)
+
     def _data_problem(self, name: str) -> str | None:
         found = self.dataset_found
         if found is None:
@@ -249,6 +281,17 @@ class Form:
             values={name: value for name, value in {**self.values, **values}.items() if name not in ended},
             sources={name: source for name, source in {**self.sources, **sources}.items() if name not in ended},
         )
+
+
+def key_named(name: str) -> Key | SweepKey:
+    """What may stand under a name of `Form.values`. Raises `SettingsError` if there is no such name."""
+    by_name = keys_by_name()
+    table, _, swept = name.partition(".")
+    if table == SWEEP:
+        return sweep_key(swept, by_name)
+    if name not in by_name:
+        raise SettingsError(f"unknown key {name}")
+    return by_name[name]
 
 
 def form_of(settings: Settings, sources: Mapping[str, Source | Changed], base: Settings | None = None) -> Form:

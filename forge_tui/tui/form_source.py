@@ -63,8 +63,9 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
     Reads files, and imports the schema: not for the thread that paints. A wrong file or variable is a `problem`.
     """
     from forge_tui.settings.layers import Layer, Source, resolve
-    from forge_tui.settings.schema import Settings, fields_of, keys_by_name
-    from forge_tui.tui.form import Changed, form_of
+    from forge_tui.settings.schema import Settings, fields_of
+    from forge_tui.settings.sweep import TABLE as SWEEP
+    from forge_tui.tui.form import Changed, form_of, key_named
 
     try:
         base = resolve()
@@ -78,11 +79,15 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
     except SettingsError as error:
         return Filled(form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()}), str(error))
     form = form_of(resolved.settings, dict(resolved.sources), base.settings)
-    for name, value in last.items():
-        key, given = keys_by_name().get(name), resolved.sources.get(name)
-        if key is None or given is None or given.layer not in (Layer.DEFAULT, Layer.USER):
+    for name, value in sorted(last.items(), key=lambda item: item[0].startswith(SWEEP)):  # one value ends a sweep
+        given = resolved.sources.get(name) or resolved.sources.get(name.removeprefix(f"{SWEEP}."))
+        if given is None or given.layer not in (Layer.DEFAULT, Layer.USER):
             continue
-        if key.problem(value) is None:
+        try:
+            problem = key_named(name).problem(value)
+        except SettingsError:
+            continue  # an older version's
+        if problem is None:
             form = form.with_values({name: value}, {name: Changed(last_time=True)})
     return Filled(form)
 

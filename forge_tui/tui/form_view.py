@@ -13,7 +13,7 @@ from forge_tui.settings.problems import shown
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
 from forge_tui.tui.form import Changed, Form
-from forge_tui.tui.form_fields import MODE, OUTPUT, TARGET, WORKERS, Section, same, sections, title_of
+from forge_tui.tui.form_fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, same, sections, title_of
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets.settings_rows import Detail, Heading, Item, Tone
 
@@ -52,6 +52,8 @@ def items(
                 details.append(Detail(key_problem(errors[key.key]), Tone.ERROR))
             elif key.key == WORKERS and not read_only:
                 details = verdict(form, limit, resources)
+            elif key.key == MODELS:
+                details = _configs(form)
             rows.append(_item(form, key, limit, tuple(details), glyphs, read_only))
     return tuple(rows)
 
@@ -75,12 +77,21 @@ def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | 
         if not any(plain in words or words in warning for words in said):
             details.append(Detail(warning, Tone.WARNING))
             said.add(warning)
-    models = form.values["run.models"]
+    models = form.values[MODELS]
     if isinstance(models, int):
-        models *= combination_count(form.plain()[SWEEP])
+        models *= combination_count(form.sweep())
     if not fewer and form.values[MODE] == "parallel" and isinstance(models, int) and models < limit.workers:
         details.append(Detail(f"there are only {models} models, so at most {models} workers have work", Tone.QUIET))
     return details
+
+
+def _configs(form: Form) -> list[Detail]:
+    """How many models a sweep makes."""
+    sweep, seeds = form.sweep(), form.values[MODELS]
+    if not sweep or not isinstance(seeds, int):
+        return []
+    configs = combination_count(sweep)
+    return [Detail(f"{configs:,} configs (swept) × {seeds:,} seeds: {configs * seeds:,} models", Tone.QUIET)]
 
 
 def about(form: Form, key: Key, read_only: bool = False) -> tuple[str, str]:
@@ -91,7 +102,8 @@ def about(form: Form, key: Key, read_only: bool = False) -> tuple[str, str]:
     default = key.default if key.key == MODE else "not set" if key.default is None else _shown(key, key.default)
     parts = [key.flag, *([key.allowed] if key.allowed else [key.type_words]), f"default {default}"]
     if not read_only:
-        parts.append(source_text(form.sources[key.key], short=False))
+        swept = f"{SWEEP}.{key.key}"
+        parts.append(source_text(form.sources[swept if swept in form.values else key.key], short=False))
     return first, " · ".join(dict.fromkeys(part for part in parts if part != "default"))
 
 
@@ -140,7 +152,8 @@ def _item(
     name, value = key.key, form.values[key.key]
     unused = form.unused(name)
     wrong = bool(details) and details[0].tone is Tone.ERROR
-    text = glyphs.unknown if name == TARGET and unused else _shown(key, value)
+    swept = form.swept(name)
+    text = glyphs.unknown if name == TARGET and unused else _shown(key, value) if swept is None else _listed(key, swept)
     if name == TARGET and value is None and not unused:
         text = _default_target(form)
     if name == WORKERS and not wrong and not read_only:
@@ -153,8 +166,8 @@ def _item(
         title=title_of(name),
         value=text,
         note=_note(form, name, read_only),
-        tone=Tone.ERROR if wrong else Tone.QUIET if unused or value is None else Tone.PLAIN,
-        changed=not same(value, key.default),
+        tone=Tone.ERROR if wrong else Tone.QUIET if unused or (value is None and not swept) else Tone.PLAIN,
+        changed=swept is not None or not same(value, key.default),
         details=details,
         editor_cells=_WORKER_CELLS if name == WORKERS else None,
     )
@@ -163,8 +176,13 @@ def _item(
 def _note(form: Form, name: str, read_only: bool) -> str:
     """What stands behind a value: why it plays no part, or where it came from."""
     if read_only:
-        return "w changes them" if name == WORKERS else form.unused(name) or ""
-    return form.unused(name) or source_text(form.sources[name])
+        return "w changes them" if name == WORKERS else form.unused(name) or _sweep_note(form, name)
+    return form.unused(name) or _sweep_note(form, name) or source_text(form.sources[name])
+
+
+def _sweep_note(form: Form, name: str) -> str:
+    values = form.swept(name)
+    return f"swept: {len(values)} values" if isinstance(values, list | tuple) else ""
 
 
 def _default_target(form: Form) -> str:
@@ -201,6 +219,14 @@ def _shown(key: Key, value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(shown(item) for item in value)
     return shown(value)
+
+
+def _listed(key: Key, values: Any) -> str:
+    """The values of a sweep, or what was typed for them."""
+    if isinstance(values, str):
+        return values
+    several = isinstance(key.default, list | tuple)
+    return ", ".join(f"[{_shown(key, one)}]" if several else _shown(key, one) for one in values)
 
 
 def _heading(section: Section) -> str:

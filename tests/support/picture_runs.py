@@ -138,6 +138,18 @@ def mixed(maker: RunMaker, name: str = "cognate_planner_{}") -> Path:
     return make(maker, RUN, RunState.RUNNING, models)
 
 
+def swept(maker: RunMaker) -> Path:
+    """A live run of two seeds of each of four configs."""
+    models = [
+        replace(
+            model,
+            combination={"learning_rate": 0.001 if index <= 4 else 0.003, "batch_size": 32 if index % 4 < 2 else 64},
+        )
+        for index, model in enumerate(twelve(maker)[:8])
+    ]
+    return make(maker, RUN, RunState.RUNNING, models)
+
+
 def several(maker: RunMaker) -> Path:
     """Runs in every state, the newest of them live."""
     phases = TrainingPhase

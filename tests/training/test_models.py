@@ -32,6 +32,16 @@ def test_every_size_is_met_to_within_5_percent(architecture: str, inputs: InputS
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("size", [104_000, 300_000, 1_000_000, 10_000_000])
+def test_widths_are_multiples_of_eight(architecture: str, size: int) -> None:
+    with torch.device("meta"):
+        model = build_model(architecture, size, InputSpec(features=64, outputs=10))
+    (hidden, width), *_ = [item.shape for name, item in model.named_parameters() if name.endswith("outer.weight")]
+    assert (hidden % 8, width % 8) == (0, 0)
+    assert model.leave.weight.shape[1] in (hidden, width)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_size_too_small_for_the_inputs_says_what_is_possible(architecture: str) -> None:
     with pytest.raises(
         SettingsError, match=r"model_size = 1000: .* smallest has [\d,]+ parameters: raise --model-size"

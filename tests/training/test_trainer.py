@@ -22,11 +22,13 @@ from forge_tui.progress.events import (
     to_record,
 )
 from forge_tui.settings.schema import TrainingConfig, from_plain
+from forge_tui.training import random_state, state
 from forge_tui.training.data import load_dataset
 from forge_tui.training.export import load_model
 from forge_tui.training.failures import Diverged
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Task, validate
+from forge_tui.training.models import Network, build_model
 from forge_tui.training.probe import Probe
 from forge_tui.training.trainer import Trainer
 
@@ -204,6 +206,26 @@ def test_equal_jobs_give_equal_bytes_and_seeds_differ(make_job: Any, train: Any)
     assert first != other
     header = json.loads(first[8 : 8 + int.from_bytes(first[:8], "little")])
     assert len(header.get("__metadata__", {})) <= 1
+
+
+def early(training: TrainingConfig, dataset: Any, seed: int, own: Any) -> Network:
+    """A network as early versions made it."""
+    random_state.seed_everything(seed)
+    body = build_model(training.model_type, training.model_size, dataset.inputs, in_eights=False)
+    return Network(body, dataset.normalisation)
+
+
+def test_models_of_early_versions_are_loaded_and_not_gone_on_with(
+    make_job: Any, train: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = make_job(training={"epochs": 2, "model_size": 20_000})
+    with monkeypatch.context() as patch:
+        patch.setattr(state, "new_network", early)
+        train(job)
+    assert load_model(stem(job)).body.leave.weight.shape[1] % 8
+    stem(job).with_suffix(".json").unlink()
+    with pytest.raises(RunDirectoryError, match=r"is of another model than these settings describe \(.*--overwrite"):
+        train(dataclasses.replace(job, attempt=2))
 
 
 def test_load_model_refuses_what_is_damaged(make_job: Any, train: Any) -> None:

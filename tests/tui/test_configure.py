@@ -146,6 +146,44 @@ async def test_u_puts_the_default_back(state: Path) -> None:
         assert "all defaults" in hand.title
 
 
+async def test_several_values_are_typed_as_a_sweep(state: Path) -> None:
+    rate, optimizer = "training.learning_rate", "training.optimizer"
+    async with configure(state) as hand:
+        await hand.select(rate)
+        await hand.press("V")
+        await hand.type(",0.01,x")
+        wrong = hand.details(rate)
+        await hand.press("backspace", "0", ".", "1", "enter")
+        item, models = hand.item(rate), hand.details("run.models")
+        await hand.select(optimizer)
+        await hand.press("V")
+        await hand.type(",sgd")
+        await hand.press("enter")
+        words = hand.item(optimizer)
+        await hand.press("enter", "escape", "right")  # opens its values again; the arrows leave them as they are
+        kept = hand.form.swept(optimizer)
+        told = hand.status
+        await hand.press("u")
+
+        assert wrong == ['"x" must be a number']
+        assert (item.value, item.note, item.changed) == ("0.001, 0.01, 0.1", "swept: 3 values", True)
+        assert models == ["3 configs (swept) × 3 seeds: 9 models"]
+        assert (words.value, words.note) == ("adam, sgd", "swept: 2 values")
+        assert kept == ["adam", "sgd"]
+        assert told == "it is swept: Enter edits its values, u puts the default back"
+        assert hand.form.swept(optimizer) is None
+        assert hand.form.settings().sweep == {rate: (0.001, 0.01, 0.1)}
+
+
+async def test_what_cannot_be_swept_says_so(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.select("training.epochs")
+        await hand.press("V")
+
+        assert hand.status == "! training.epochs cannot be swept: all models of a run have as many epochs"
+        assert not hand.panel.pane.is_open
+
+
 async def test_a_csv_and_its_target_are_chosen_with_the_keyboard(state: Path, working_directory: Path) -> None:
     (working_directory / "data").mkdir()
     (working_directory / "data" / "flowers.csv").write_text("width,kind,age\n1,2,3\n", encoding="utf-8")

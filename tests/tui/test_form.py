@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -57,16 +58,62 @@ def test_what_is_typed_is_read_by_the_type_of_the_setting(form: Form) -> None:
 def test_a_sweep_stands_beside_the_settings_until_one_value_is_given(tmp_path: Path) -> None:
     form = fill(FormSource(sweeps=("learning_rate=0.001,0.003", "batch_size=8,16")), {}).form
 
-    assert form.swept("training.learning_rate") == (0.001, 0.003)
-    assert form.unused("training.learning_rate") == "swept: 0.001, 0.003"
+    assert form.swept("training.learning_rate") == [0.001, 0.003]
     save(form, tmp_path / "mine.toml")
     assert read_settings(tmp_path / "mine.toml").sweep == form.settings().sweep
-    assert run_form(tmp_path / "mine.toml", form).swept("training.batch_size") == (8, 16)
+    assert run_form(tmp_path / "mine.toml", form).swept("training.batch_size") == [8, 16]
     edited = form.edit("training.learning_rate", "0.001")
     assert edited.swept("training.learning_rate") is None
     assert edited.settings().sweep == {"training.batch_size": (8, 16)}
     assert form.reset("training.batch_size").settings().sweep == {"training.learning_rate": (0.001, 0.003)}
     assert form.edit("training.epochs", "3").settings().sweep == form.settings().sweep
+
+
+def test_a_sweep_is_typed_and_comes_back_the_next_time(form: Form) -> None:
+    rate, size, betas = "training.learning_rate", "training.batch_size", "training.betas"
+
+    assert form.edit_values(rate, "0.002,").values[rate] == 0.002  # while it is being typed
+    swept = form.edit_values(rate, "0.001, 0.003").edit_values(size, "8,16")
+    swept = swept.edit_values(betas, "[[0.9, 0.9], [0.5, 0.9]]")
+    assert swept.errors() == {}
+    assert swept.settings().sweep == {rate: (0.001, 0.003), size: (8, 16), betas: ([0.9, 0.9], [0.5, 0.9])}
+    assert {key.key for key in swept.changed()} == {rate, size, betas}
+    for name in (rate, size, betas):
+        assert swept.edit_values(name, swept.typed_values(name)).plain() == swept.plain()
+    again = fill(FormSource(), swept.set_here()).form
+    assert again.settings().sweep == swept.settings().sweep
+    assert fill(FormSource(flags={rate: 0.5}), swept.set_here()).form.swept(rate) is None
+    assert fill(FormSource(sweeps=("learning_rate=1,2",)), swept.set_here()).form.swept(rate) == [1.0, 2.0]
+    assert fill(FormSource(), {"sweep.training.gone": [1, 2], "sweep.run.seed": [1, 2]}).form.plain() == form.plain()
+    one = swept.edit_values(rate, "0.5")
+    assert (one.values[rate], one.swept(rate)) == (0.5, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("training.learning_rate", "0.1, fast", '"fast" must be a number'),
+        ("training.learning_rate", "0.1, 0.1", "0.1 is given twice"),
+        ("training.learning_rate", "[0.1, ", "must be a list of at least one value, such as [0.001, 0.003]"),
+        ("training.optimizer", "adam, adm", '"adm" must be'),
+    ],
+)
+def test_what_is_wrong_with_a_typed_sweep_is_said(form: Form, name: str, text: str, problem: str) -> None:
+    wrong = form.edit_values(name, text)
+
+    assert wrong.errors()[name].startswith(problem)
+    assert list(wrong.set_here()) == []
+    with pytest.raises(SettingsError, match=re.escape(problem)):
+        wrong.settings()
+
+
+def test_too_many_models_of_a_sweep_are_said_beside_their_number(form: Form) -> None:
+    form = form.edit("run.models", "60000").edit_values("training.batch_size", "8,16")
+
+    assert list(form.errors()) == ["run.models"]
+    assert "at most 100,000" in form.errors()["run.models"]
+    with pytest.raises(SettingsError, match=r"training\.epochs cannot be swept"):
+        form.edit_values("training.epochs", "1,2")
 
 
 def test_an_empty_text_unsets_only_what_has_no_default(form: Form) -> None:

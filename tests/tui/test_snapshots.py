@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import textual
-from picture_runs import RUN, make, mixed, several, trained
+from picture_runs import RUN, make, mixed, several, swept, trained
 from pictures import NOW, PictureApp, press, same_everywhere
 from run_directories import RunMaker, write_checkpoint
 
@@ -87,6 +87,11 @@ def test_configure_with_a_table_as_data(look: Look, home: Path) -> None:
     look(SMALL, *["down"] * 13, given=given, expected=("say which one to predict",))
 
 
+def test_configure_with_a_sweep(look: Look) -> None:
+    given = FormSource(sweeps=("learning_rate=0.001,0.003,0.01", "optimizer=adam,muon"))
+    look(SMALL, *["down"] * 8, "V", given=given, expected=("6 configs", "values between commas"))
+
+
 @TWO_SIZES
 def test_configure_of_a_live_run_is_read_only(look: Look, maker: RunMaker, size: Size) -> None:
     look(size, "1", run=mixed(maker), expected=("read only",))
@@ -103,6 +108,16 @@ def test_watch_with_models_in_every_phase(look: Look, maker: RunMaker, size: Siz
 @TWO_SIZES
 def test_watch_with_long_names(look: Look, maker: RunMaker, size: Size) -> None:
     look(size, run=mixed(maker, LONG), expected=("live",))
+
+
+@EVERY_SIZE
+def test_watch_of_a_sweep(look: Look, maker: RunMaker, size: Size) -> None:
+    look(size, run=swept(maker), expected=("CONFIG",))
+
+
+def test_configs_of_a_sweep_compared(look: Look, maker: RunMaker) -> None:
+    swept(maker)
+    look(SMALL, "3", "C", expected=("ranked by",))
 
 
 def test_watch_without_models(look: Look, maker: RunMaker) -> None:

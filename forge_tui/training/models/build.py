@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from torch import nn
 
@@ -10,16 +10,22 @@ from forge_tui.errors import SettingsError
 from forge_tui.training.models import memory, planner, reasoner
 from forge_tui.training.models.inputs import InputSpec
 
-ARCHITECTURES: dict[str, Callable[[int, InputSpec], nn.Module]] = {
+
+class _Build(Protocol):
+    def __call__(self, size: int, inputs: InputSpec, *, in_eights: bool) -> nn.Module: ...
+
+
+ARCHITECTURES: dict[str, _Build] = {
     "planner": planner.build,
     "reasoner": reasoner.build,
     "memory": memory.build,
 }
 
 
-def build_model(model_type: str, model_size: int, inputs: InputSpec) -> nn.Module:
+def build_model(model_type: str, model_size: int, inputs: InputSpec, *, in_eights: bool = True) -> nn.Module:
     """A new module with random weights (torch's global generator) and `model_size` parameters to within 5 %.
 
+    `in_eights`: its widths are multiples of 8 where that can be; those of models made by early versions are not.
     Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, outputs), or (N, outputs) with `inputs.last_only`.
     Raises `SettingsError` where the size is too small for the inputs.
     """
@@ -31,4 +37,4 @@ def build_model(model_type: str, model_size: int, inputs: InputSpec) -> nn.Modul
             f"--model-type {model_type} takes flat features, and the dataset's samples have the shape {inputs.shape}; "
             "flatten them, or give a model of your own"
         )
-    return build(model_size, inputs)
+    return build(model_size, inputs, in_eights=in_eights)

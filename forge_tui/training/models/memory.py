@@ -76,14 +76,15 @@ def parameter_count(shape: Shape, inputs: InputSpec) -> int:
     return ends + cell + head
 
 
-def build(size: int, inputs: InputSpec) -> nn.Module:
-    """The memory with about `size` parameters."""
+def build(size: int, inputs: InputSpec, *, in_eights: bool) -> nn.Module:
+    """The memory with about `size` parameters; `in_eights`: see `fit`."""
     shape = fit(
         "memory",
         size,
         inputs,
         lambda width: Shape(width=width, hidden=2 * width, depth=1),
         lambda shape: parameter_count(shape, inputs),
+        in_eights=in_eights,
     )
     if inputs.vocabulary is not None:
         return TokenMemory(inputs.vocabulary, inputs.outputs, shape, last_only=inputs.last_only)

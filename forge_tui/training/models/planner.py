@@ -89,8 +89,8 @@ def depth_for(size: int) -> int:
     return depth
 
 
-def build(size: int, inputs: InputSpec) -> nn.Module:
-    """The planner with about `size` parameters."""
+def build(size: int, inputs: InputSpec, *, in_eights: bool) -> nn.Module:
+    """The planner with about `size` parameters; `in_eights`: see `fit`."""
     depth = depth_for(size)
     shape = fit(
         "planner",
@@ -98,6 +98,7 @@ def build(size: int, inputs: InputSpec) -> nn.Module:
         inputs,
         lambda width: Shape(width=width, hidden=2 * width, depth=depth),
         lambda shape: parameter_count(shape, inputs),
+        in_eights=in_eights,
     )
     if inputs.vocabulary is not None:
         return TokenPlanner(inputs.vocabulary, inputs.outputs, shape, last_only=inputs.last_only)

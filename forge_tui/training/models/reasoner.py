@@ -91,15 +91,15 @@ def depth_for(size: int) -> int:
     return depth
 
 
-def build(size: int, inputs: InputSpec) -> nn.Module:
-    """The reasoner with about `size` parameters."""
+def build(size: int, inputs: InputSpec, *, in_eights: bool) -> nn.Module:
+    """The reasoner with about `size` parameters; `in_eights`: see `fit`."""
     depth = depth_for(size)
 
     def shape_of(width: int) -> Shape:
         even = even_width(width)
         return Shape(width=even, hidden=2 * even, depth=depth, heads=heads_for(even))
 
-    shape = fit("reasoner", size, inputs, shape_of, lambda shape: parameter_count(shape, inputs))
+    shape = fit("reasoner", size, inputs, shape_of, lambda shape: parameter_count(shape, inputs), in_eights=in_eights)
     if inputs.vocabulary is not None:
         return TokenReasoner(inputs.vocabulary, inputs.outputs, shape, last_only=inputs.last_only)
     return FeatureReasoner(inputs.features or 0, inputs.outputs, shape)

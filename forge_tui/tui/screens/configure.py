@@ -280,6 +280,10 @@ class ConfigureScreen(ForgeScreen):
         else:
             self.panel.open_selected()
 
+    def action_sweep(self) -> None:
+        """Give the selected setting several values."""
+        self.panel.open_values()
+
     def action_less(self) -> None:
         """The previous word or a smaller number."""
         self.panel.step(-1)

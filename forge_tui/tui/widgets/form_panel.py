@@ -49,6 +49,7 @@ class FormPanel(Vertical):
         self.pane = SettingsPane(glyphs)
         self._run: tuple[str, Form] | None = None
         self._before: Form | None = None
+        self._several = False
 
     def compose(self) -> ComposeResult:
         """Title, settings, and what the selected one is for."""
@@ -132,7 +133,8 @@ class FormPanel(Vertical):
         words, facts = about(form, key, self.read_only)
         if self.pane.is_open:
             step = "←→ change · " if self.pane.editor.stepping else ""
-            words = f"{step}Enter keeps · Esc puts back · {words}"
+            several = "values between commas, a model of each · " if self._several else ""
+            words = f"{step}{several}Enter keeps · Esc puts back · {words}"
         self.query_one("#form-help", Line).show(" " + cells.clean(words, self.glyphs.ascii))
         self.query_one("#form-facts", Line).show(" " + cells.clean(facts, self.glyphs.ascii))
 
@@ -196,7 +198,9 @@ class FormPanel(Vertical):
         from forge_tui.tui.screens import configure_dialogs as dialogs
 
         found = form.dataset_found
-        if key.is_switch or is_choice(key):
+        if form.swept(key.key) is not None:
+            self.open_values()
+        elif key.is_switch or is_choice(key):
             self.change(form.step(key.key, 1))
         elif key.key == DATASET:
             self.app.push_screen(dialogs.dataset_picker(str(form.values[DATASET])), partial(self._put, DATASET))
@@ -209,6 +213,27 @@ class FormPanel(Vertical):
             self.pane.open_editor(form.typed(key.key), stepping=stepping, replace=by_digits)
             self._draw_help()
 
+    def open_values(self) -> None:
+        """Edit the selected setting's values: a sweep, with a model of each."""
+        form, key = self.editable(), self.selected_key()
+        if form is None or key is None or self.pane.is_open:
+            return
+        from forge_tui.errors import SettingsError
+        from forge_tui.settings.schema import keys_by_name
+        from forge_tui.settings.sweep import sweep_key
+
+        try:
+            sweep_key(key.key, keys_by_name())
+        except SettingsError as error:
+            self._forge.tell(str(error), "warning")
+            return
+        self._before, self._several = form, True
+        self.pane.open_editor(form.typed_values(key.key), stepping=False, replace=False)
+        self._draw_help()
+
+    def _edited(self, form: Form, name: str, text: str) -> Form:
+        return form.edit_values(name, text) if self._several else form.edit(name, text)
+
     def _put(self, name: str, value: str | None) -> None:
         """A dialog's answer; None leaves the value as it is."""
         if value is not None and self.draft.form is not None:
@@ -218,6 +243,9 @@ class FormPanel(Vertical):
         """Change the selected value to the next (1) or previous (-1)."""
         form, key = self.editable(), self.selected_key()
         if form is None or key is None:
+            return
+        if form.swept(key.key) is not None:
+            self._forge.tell("it is swept: Enter edits its values, u puts the default back")
             return
         stepped = form.step(key.key, by)
         self.change(stepped)
@@ -234,9 +262,9 @@ class FormPanel(Vertical):
         """Close the editor if it is open; the value stays as typed, or is what it was."""
         name, text = self.pane.settings.selected, self.pane.close_editor()
         before, self._before = self._before, None
-        if text is None or self.draft.form is None or name is None:
-            return
-        self.change(self.draft.form.edit(name, text) if keep or before is None else before)
+        if text is not None and self.draft.form is not None and name is not None:
+            self.change(self._edited(self.draft.form, name, text) if keep or before is None else before)
+        self._several = False
 
     def move(self, move: Callable[[SettingsList], None]) -> None:
         """Close the editor and move the selection."""
@@ -247,7 +275,7 @@ class FormPanel(Vertical):
         """Every character typed counts at once: error and verdict follow it."""
         name = self.pane.settings.selected
         if event.input is self.pane.editor and self.pane.is_open and self.draft.form is not None and name is not None:
-            self.change(self.draft.form.edit(name, event.input.value))
+            self.change(self._edited(self.draft.form, name, event.input.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Enter closes the editor."""
