@@ -50,6 +50,8 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
     digits of a spread that is small beside the mean.
     """
     count = len(values)
+    if count > 1 and min(values) == max(values):  # their mean may be rounded to another number
+        return values[0], 0.0
     largest = max(map(abs, values))
     # Halves do not overflow where the sum of two finite values would.
     mean = math.fsum(values) / count if largest < 1e300 else math.fsum(value / count for value in values)

@@ -45,6 +45,12 @@ def test_one_value_has_no_deviation_and_none_no_spread() -> None:
     assert spread([None, NAN]) is None
 
 
+def test_equal_values_have_a_deviation_of_zero() -> None:
+    found = spread([0.99, 0.99, 0.99])
+    assert found is not None
+    assert (found.mean, found.deviation) == (0.99, 0.0)
+
+
 def test_values_at_the_end_of_what_a_number_can_be_do_not_overflow() -> None:
     found = spread([1.7e308, 1.7e308])
     assert found is not None

@@ -143,7 +143,7 @@ def swept(maker: RunMaker) -> Path:
     models = [
         replace(
             model,
-            combination={"learning_rate": 0.001 if index <= 4 else 0.003, "batch_size": 32 if index % 4 < 2 else 64},
+            combination={"learning_rate": 0.001 if index < 4 else 0.003, "batch_size": 32 if index % 4 < 2 else 64},
         )
         for index, model in enumerate(twelve(maker)[:8])
     ]

@@ -117,7 +117,7 @@ def test_watch_of_a_sweep(look: Look, maker: RunMaker, size: Size) -> None:
 
 def test_configs_of_a_sweep_compared(look: Look, maker: RunMaker) -> None:
     swept(maker)
-    look(SMALL, "3", "C", expected=("ranked by",))
+    look(SMALL, "3", "C", expected=("RANK",))
 
 
 def test_watch_without_models(look: Look, maker: RunMaker) -> None:
