@@ -238,9 +238,9 @@ def _adopt_orphans() -> None:
 def _keep_freed_memory() -> None:
     """Have malloc keep up to 1 GiB that is freed, instead of giving it back to the kernel at once (glibc).
 
-    Each step takes again what the one before has freed, and a page that comes from the kernel anew costs 1 to 3 µs: of
-    a group of 6 models of 104,000 parameters a quarter of the step, of activations of 100 MB six sevenths of what
-    computing them costs. The settings hold in the workers, which are forked from here.
+    Each step takes again what the one before has freed, and a page that comes from the kernel anew costs 1 to 3 µs: a
+    quarter of the step of a group of 6 models of 104,000 parameters, up to 8 % of that of larger models. The peak of a
+    worker's memory grows by up to 6 %. The settings hold in the workers, which are forked from here.
     """
     with contextlib.suppress(AttributeError):  # another C library
         libc = ctypes.CDLL(None)
