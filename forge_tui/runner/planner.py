@@ -29,6 +29,9 @@ _LONG_SECONDS = 300.0
 """Only runs that take longer may gain from compiled models: compiling takes half a minute."""
 _WORTH_IT = 1.05
 """A way with more of anything (workers, models together, threads) has to be so much sooner done."""
+_THREADS_WAIT = 1.15
+"""What steps of several threads take in a run, of what was measured: the threads of a worker wait for each other, and so
+all for the one whose CPU the runner or a writer of checkpoints takes (12 planners, 2 CPUs: 1.1 to 1.5, and once 0.9)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,4 +268,5 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> f
     saving = 2 * models * mean("save_seconds")
     compiling = sum(float(answer.get("compile_seconds", 0.0)) for answer in answers) / len(answers)
     beside = compiling + mean("load_seconds") + mean("state_seconds") * share + stands_still + saving
-    return steps / mean("steps_per_second") + validation + beside
+    stepping = steps / mean("steps_per_second") * (_THREADS_WAIT if way.threads > 1 else 1.0)
+    return stepping + validation + beside

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -131,6 +132,15 @@ def test_the_soonest_way_is_best_and_of_equals_the_smallest() -> None:
     assert "series would take 8.1 times as long" in plan.reason
     rates = {PAIR: found(PAIR, 1_000), SIXES: found(SIXES, 1_010)}
     assert choose(estimate(settings(), rates, 0.0), 2.0).best.way == PAIR
+
+
+def test_steps_of_several_threads_count_for_more_than_was_measured() -> None:
+    both = replace(SERIES, threads=2)
+    rates = {SERIES: found(SERIES, 1_000), both: found(both, 1_100)}
+    seconds = {one.way: one.seconds for one in estimate(settings(), rates, 0.0)}
+    assert seconds[SERIES] == pytest.approx(24.0)
+    assert seconds[both] > seconds[SERIES]
+    assert choose(estimate(settings(), rates | {both: found(both, 1_300)}, 0.0), 0.0).best.way == both
 
 
 def test_what_does_not_fit_into_memory_is_not_measured_and_not_taken() -> None:
