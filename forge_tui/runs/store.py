@@ -28,6 +28,7 @@ STALL_SECONDS = 10.0
 LARGEST_BATCH = 20_000
 _RETRY_SECONDS = 0.5
 _BUSY_SECONDS = 2.0
+_READERS_SECONDS = 1.0
 
 
 class RunStore:
@@ -205,7 +206,7 @@ class RunStore:
         try:
             connection.execute("PRAGMA busy_timeout=1000")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+            _leave_wal(connection)
         except sqlite3.Error as error:
             # All rows are committed; only the tidying failed.
             if not _is_busy(error):
@@ -316,6 +317,19 @@ def _set_journal(connection: sqlite3.Connection, path: Path) -> None:
     network = is_network(path)
     connection.execute(f"PRAGMA journal_mode={'DELETE' if network else 'WAL'}").fetchall()
     connection.execute(f"PRAGMA synchronous={'FULL' if network else 'NORMAL'}")
+
+
+def _leave_wal(connection: sqlite3.Connection) -> None:
+    """Turn the database into one plain file. SQLite itself does not wait for readers here, whatever its timeout."""
+    deadline = time.monotonic() + _READERS_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=DELETE").fetchall()
+            return
+        except sqlite3.OperationalError as error:
+            if not _is_busy(error) or time.monotonic() > deadline:
+                raise
+        time.sleep(_READERS_SECONDS / 50)
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

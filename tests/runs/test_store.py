@@ -89,6 +89,23 @@ def test_the_run_record_and_the_time_of_writing(runs: Any) -> None:
     assert after.written > before.written
 
 
+def test_closing_waits_for_a_viewer_that_is_reading(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runs.store()
+    run.append(runs.epoch(1, 1))
+    reader = sqlite3.connect(f"{run.path.as_uri()}?mode=ro", uri=True, isolation_level=None)
+    reader.execute("SELECT count(*) FROM models").fetchone()
+    waited = []
+
+    def leave(seconds: float) -> None:
+        waited.append(seconds)
+        reader.close()
+
+    monkeypatch.setattr(store.time, "sleep", leave)
+    assert run.close()
+    assert len(waited) == 1
+    assert files(run.path) == ["run.db"]
+
+
 def test_closing_leaves_one_plain_file(runs: Any) -> None:
     made = runs.store()
     made.append(runs.epoch(1, 1))
