@@ -12,7 +12,7 @@ import psutil
 import pytest
 from disks import SmallDisk, read_only, small_disk
 from faulty import environment, planner
-from running import SMALL, epochs_of, forge, processes_of, wait_until, weights
+from running import SMALL, epochs_of, forge, kill_all, processes_of, wait_until, weights
 
 from forge_tui.session import Run
 
@@ -37,8 +37,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
     with small_disk(tmp_path / "disk", 16) as disk:
         yield disk
-        for process in processes_of(disk.path / "run"):
-            process.kill()
+        kill_all(processes_of(disk.path / "run"))
 
 
 def start(directory: Path, *arguments: str) -> psutil.Process:

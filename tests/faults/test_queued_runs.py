@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from faulty import environment
-from running import SMALL, epochs_of, forge, processes_of, wait_until, weights
+from running import SMALL, epochs_of, forge, kill_all, processes_of, wait_until, weights
 
 from forge_tui.session import Run
 
@@ -24,8 +24,7 @@ def base(tmp_path: Path) -> Iterator[Path]:
     """Holds the runs; whatever is left of them is ended."""
     yield tmp_path
     for directory in tmp_path.iterdir():
-        for process in processes_of(directory):
-            process.kill()
+        kill_all(processes_of(directory))
 
 
 def status(directory: Path) -> dict[str, Any]:
@@ -62,8 +61,7 @@ def test_chain_of_three_goes_on_when_the_first_is_killed_and_one_that_waits_can_
     forge("stop", third)
     forge("wait", third, status=1)
     assert (status(third)["state"], status(second)["state"]) == ("stopped", "queued")
-    for process in processes_of(first):
-        process.kill()
+    kill_all(processes_of(first))
     forge("wait", second)
     assert (status(first)["state"], status(second)["state"]) == ("died", "completed")
     wait_until(told.exists, "the command at the end")
@@ -83,8 +81,7 @@ def test_deleted_predecessor_is_waited_for_no_longer(base: Path) -> None:
     shutil.rmtree(first)
     forge("wait", second)
     assert status(second)["state"] == "completed"
-    for process in left:
-        process.kill()
+    kill_all(left)
     refused = forge(*SHORT, "--output", base / "third", "--after", first, status=None)
     assert refused.returncode in (2, 4)
     assert "first" in refused.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from faulty import Done, environment, left_behind, planner, train
-from running import SMALL, forge
+from running import SMALL, forge, kill_all
 
 FAULTS = (
     "none", "raise", "exit", "_exit", "sleep", "busy", "native hang", "native crash", "stop", "noise", "unprintable",
@@ -49,8 +49,7 @@ def faulty(base: Path) -> Iterator[Done]:
     with environment(base, plan):
         done = train(directory, *ARGUMENTS)
     yield done
-    for process in left_behind(directory):
-        process.kill()
+    kill_all(left_behind(directory))
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,13 @@ def wait_until(condition: Callable[[], Any], what: str, seconds: float = 90.0) -
         if time.monotonic() > deadline:
             pytest.fail(f"waited {seconds:g} s in vain: {what}")
         time.sleep(0.02)
+
+
+def kill_all(processes: Iterable[psutil.Process]) -> None:
+    """Kill what is left of them: the end of one may have ended another."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 def processes_of(directory: Path, role: str = "") -> list[psutil.Process]:
