@@ -99,8 +99,8 @@ class Form:
         return self.values.get(f"{SWEEP}.{name}")
 
     def sweep(self) -> dict[str, Sequence[Any]]:
-        """The settings that are swept, with their values; without those that were typed and are no lists."""
-        return {name: values for name, values in self.plain()[SWEEP].items() if isinstance(values, list | tuple)}
+        """The settings that are swept, with their values; without those that were typed and have none."""
+        return {name: values for name, values in self.plain()[SWEEP].items() if values and not isinstance(values, str)}
 
     def typed_values(self, name: str) -> str:
         """The values of a setting, several or one, as text to edit; `edit_values` reads it back."""
