@@ -86,9 +86,7 @@ def _add_flag(group: argparse._ArgumentGroup, key: Key) -> None:
             help=_help(key),
         )
     else:
-        group.add_argument(
-            key.flag, dest=key.key, metavar=_placeholder(key), default=argparse.SUPPRESS, help=_help(key)
-        )
+        group.add_argument(key.flag, dest=key.key, metavar=_metavar(key), default=argparse.SUPPRESS, help=_help(key))
 
 
 def _help(key: Key) -> str:
@@ -100,7 +98,7 @@ def _help(key: Key) -> str:
     return words.replace("%", "%%")
 
 
-def _placeholder(key: Key) -> str:
+def _metavar(key: Key) -> str:
     if key.type_words.startswith("list"):
         return "LIST"
     if "number" in key.type_words:
