@@ -204,7 +204,7 @@ class RunStore:
             return self._complete
         connection, self._connection = self._connection, None
         try:
-            connection.execute("PRAGMA busy_timeout=1000")
+            connection.execute(f"PRAGMA busy_timeout={_READERS_SECONDS * 1000:.0f}")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
             _leave_wal(connection)
         except sqlite3.Error as error:
