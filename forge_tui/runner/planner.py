@@ -9,6 +9,7 @@ all others counted like them.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -27,7 +28,7 @@ _OF_A_WORKER = ("load_seconds", "save_seconds")
 _LARGEST_GROUP = 64
 _LONG_SECONDS = 300.0
 """Only runs that take longer may gain from compiled models: compiling takes half a minute."""
-_WORTH_IT = 1.05
+WORTH_IT = 1.05
 """A way with more of anything (workers, models together, threads) has to be so much sooner done."""
 _THREADS_WAIT = 1.15
 """What steps of several threads take in a run, of what was measured. Whole runs with two threads on two CPUs took 1.27
@@ -224,7 +225,7 @@ def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
             "there is not memory enough to train one such model now: train with a smaller --model-size or "
             "--batch-size, or free memory"
         )
-    near = [one for one in estimates if one.seconds <= estimates[0].seconds * _WORTH_IT]
+    near = [one for one in estimates if one.seconds <= estimates[0].seconds * WORTH_IT]
     best = min(near, key=lambda one: (one.way.compile, one.way.workers * one.way.threads, one.way.models, one.seconds))
     series = [one.seconds for one in estimates if one.way.mode == "series"]
     reason = f"soonest done of {len(estimates)} ways measured"
@@ -251,10 +252,9 @@ def _makespan(settings: Settings, way: Way, found: Found) -> float:
 
 
 def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> float:
-    """What a worker takes for a group; one smaller than measured is taken from the next smaller one measured."""
+    """What a worker takes for a group; one of a size that was not measured is counted by the most similar size."""
     measured = [other for other in found if replace(other, mode=way.mode, models=way.models) == way]
-    measured = [other for other in measured if other.models <= models]
-    nearest = max(measured, key=lambda other: other.models, default=way)
+    nearest = min(measured, key=lambda other: abs(math.log(other.models / models)))
     answers = found[nearest]
     share = models / nearest.models
 

@@ -5,6 +5,7 @@ The planner's measuring and counting, with the mode and the workers that the set
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from dataclasses import dataclass
@@ -20,9 +21,9 @@ from forge_tui.settings.schema import Settings
 # A run that is over sooner is not kept waiting by measuring groups.
 _SHORT_RUN_SECONDS = 5.0
 _FIRST_SECONDS = 0.12
-# All groups together are measured for this part of the whole run.
-_SHARE = 0.03
-_LEAST_SECONDS, _MOST_SECONDS = 0.06, 0.3
+# Each size of group is measured for this part of the whole run.
+_SHARE = 0.01
+_LEAST_SECONDS, _MOST_SECONDS = 0.08, 0.3
 
 _Reasons = tuple[tuple[str, str], ...]
 """The kinds of decision and why they came out so, in words."""
@@ -70,9 +71,7 @@ def settle(
     short = best.seconds < _SHORT_RUN_SECONDS
     if len(sizes) > 1 and not short:
         counts = sorted({best.way.threads, threads[-1]})
-        more = [Way(mode, workers, size, count) for size in sizes[1:] for count in counts]
-        seen.look(more, min(_MOST_SECONDS, max(_LEAST_SECONDS, _SHARE * best.seconds / len(more))))
-        best = planner.choose(planner.estimate(settings, seen.found, 0.0), 0.0).best
+        best = _best_group(seen, [[Way(mode, workers, size, count) for count in counts] for size in sizes[1:]], best)
     reasons = (*_reasons(best.way, seen, threads, sizes, short=short), *alone)
     return Settled(best.way.threads, best.way.models, reasons, best.memory // best.way.workers)
 
@@ -80,6 +79,25 @@ def settle(
 def as_before(settings: Settings, threads: int) -> Settled:
     """What a resumed run keeps; its settings say what groups it has come to."""
     return Settled(threads, groups.width(settings), (("threads", f"{_threads(threads)}, as before"),))
+
+
+def _best_group(seen: _Seen, sizes: list[list[Way]], alone: Estimate) -> Estimate:
+    """The best of the ways to train models together, and of models alone.
+
+    The largest groups are measured first, then smaller ones while they gain: what a group saves in calls grows with
+    its size, until it no longer fits the caches.
+    """
+    best, soonest_larger = alone, math.inf
+    for ways in reversed(sizes):
+        estimates = seen.look(ways, min(_MOST_SECONDS, max(_LEAST_SECONDS, _SHARE * best.seconds)))
+        if not estimates:
+            continue
+        best = planner.choose(seen.estimates(), 0.0).best
+        soonest = estimates[0].seconds
+        if soonest > soonest_larger * planner.WORTH_IT:
+            break
+        soonest_larger = min(soonest, soonest_larger)
+    return best
 
 
 def _sizes(settings: Settings, limit: WorkerLimit) -> list[int]:
@@ -111,7 +129,11 @@ class _Seen:
         if new:
             self._remembered.keep(new)
         self.found |= found | new
-        return planner.estimate(self._settings, {way: self.found[way] for way in ways if way in self.found}, 0.0)
+        return tuple(one for one in self.estimates() if one.way in ways)
+
+    def estimates(self) -> tuple[Estimate, ...]:
+        """Those of all ways looked at, the soonest first."""
+        return planner.estimate(self._settings, self.found, 0.0)
 
     def told(self) -> str:
         """When it was measured, as the words of a reason begin."""

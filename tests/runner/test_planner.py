@@ -107,10 +107,13 @@ def test_the_run_is_counted_in_rounds_of_groups() -> None:
     assert seconds == pytest.approx({SERIES: 25.5, PAIR: 13.5, FOURS: 5.5, SIXES: 4.5})
 
 
-def test_a_smaller_last_group_is_counted_by_the_nearest_size_measured() -> None:
+def test_a_smaller_last_group_is_counted_by_the_most_similar_size_measured() -> None:
     rates = {PAIR: found(PAIR, 1_000), FOURS: found(FOURS, 4_000)}
     # Five models as four and one: the four take 2 s, the one alone 2 s beside it.
     seconds = {one.way: one.seconds for one in estimate(settings(models=5), rates, 0.0)}
+    assert seconds[FOURS] == pytest.approx(2.0)
+    # Seven as four and three: the three are counted like four.
+    seconds = {one.way: one.seconds for one in estimate(settings(models=7), rates, 0.0)}
     assert seconds[FOURS] == pytest.approx(2.0)
 
 
