@@ -232,9 +232,9 @@ def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
     if best.way.mode == "series":
         others = [one.seconds for one in estimates if one.way.mode == "parallel"]
         if others:
-            reason += f"; the best parallel one would take {min(others) / best.seconds:.2g} times as long"
+            reason += f"; the best parallel one would take {min(others) / best.seconds:.3g} times as long"
     elif series:
-        reason += f"; series would take {min(series) / best.seconds:.2g} times as long"
+        reason += f"; series would take {min(series) / best.seconds:.3g} times as long"
     return RunPlan((best, *(one for one in estimates if one is not best)), reason, measured_seconds)
 
 
