@@ -17,12 +17,11 @@ from forge_tui.resources.policy import DefaultThresholds, WorkerLimit, worker_li
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
-from forge_tui.settings.own_names import named_function
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import FREE_TABLES, Settings, from_plain, keys_by_name, tables, to_plain
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
-from forge_tui.tui.dataset_file import MADE, MODULAR, SYNTHETIC, DatasetFile
+from forge_tui.tui.dataset_file import DatasetFile
 from forge_tui.tui.form_fields import (
     DATASET,
     MODE,
@@ -38,6 +37,7 @@ from forge_tui.tui.form_fields import (
     takes_own_code,
     title_of,
 )
+from forge_tui.tui.unused import why_unused
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,46 +215,12 @@ class Form:
 
     def unused(self, name: str) -> str | None:
         """Why a setting plays no part now, in words; None if it does."""
-        values, own = self.values, name.rpartition(".")[2]
-        if name.startswith("training.grokfast_") and own != "grokfast_enabled":
-            if not values["training.grokfast_enabled"]:
-                return "GrokFast is off"
-            average = values["training.grokfast_filter"]
-            if (own, average) in (("grokfast_window", "ema"), ("grokfast_alpha", "ma")):
-                return f"filter is {average}"
-        if name == "training.metric_goal" and values["training.metric"] == "auto":
-            return "for your own metric"
-        if name == "run.halving_first" and values["run.halving"] is None:
-            return "halving is off"
-        if name == "training.momentum" and values["training.optimizer"] != "sgd":
-            return "for sgd only"
-        if name == "training.betas" and values["training.optimizer"] == "sgd":
-            return "not for sgd"
-        is_made_here = values[DATASET] == SYNTHETIC or named_function(str(values[DATASET])) is not None
-        if name in ("data.samples", "data.features", "data.classes") and not is_made_here:
-            return "for synthetic data"
-        if name in ("data.prime", "data.operation", "data.train_fraction") and values[DATASET] != MODULAR:
-            return "for modular data"
-        if name in ("data.validation_fraction", "data.normalise", "data.scaling") and values[DATASET] == MODULAR:
-            return "not for this data"
-        is_text = str(values[DATASET]).lower().endswith(".txt")
-        if name == TARGET and (values[DATASET] in MADE or is_text):
-            return "not for this data"
-        if is_text and name in ("data.normalise", "data.scaling", "data.class_weights"):
-            return "not for this data"
-        if name == "data.scaling" and not values["data.normalise"]:
-            return "normalise is off"
-        if name == WORKERS and values[MODE] == "series":
-            return "one, in series"
-        if name.startswith("resources.") and values["resources.policy"] == "dedicated":
-            shared_only = (
-                "memory_per_worker_gb",
-                "max_cpu_utilization",
-                "high_cpu_threshold",
-                "min_available_memory_gb",
-            )
-            return "policy is dedicated" if own in shared_only else None
-        return "for batch mode" if name == "run.json" else None
+
+        def values(other: str) -> Sequence[Any]:
+            swept = self.swept(other)
+            return swept if swept and not isinstance(swept, str) else [self.values[other]]
+
+        return why_unused(name, values)
 
     def _sweep_problem(self, key: Key) -> str | None:
         values = self.swept(key.key)

@@ -230,6 +230,18 @@ def test_settings_that_play_no_part_say_why(form: Form) -> None:
     assert modular.unused("data.classes") == "for synthetic data"
     for name in ("data.validation_fraction", "data.normalise", "data.target"):
         assert modular.unused(name) == "not for this data"
+    assert form.unused("run.python_path") == "for your own code"
+    assert form.put("training.loss", "net.py").unused("run.python_path") is None
+    assert form.put("training.training_mode", "series").unused("engine.fuse") == "in parallel only"
+    assert form.put("training.training_mode", "parallel").unused("engine.fuse") is None
+
+
+def test_a_setting_that_one_value_of_a_sweep_needs_plays_a_part(form: Form) -> None:
+    assert form.unused("training.momentum") == "for sgd only"
+    both = form.edit_values("training.optimizer", "adam, sgd")
+    assert both.unused("training.momentum") is None
+    assert both.unused("training.betas") is None
+    assert form.edit_values("training.optimizer", "sgd, ").unused("training.betas") == "not for sgd"
 
 
 def test_the_last_form_fills_only_what_no_flag_preset_or_variable_sets(monkeypatch: pytest.MonkeyPatch) -> None:
