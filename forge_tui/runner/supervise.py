@@ -155,12 +155,18 @@ def _is_done(model: ModelState, epochs: int) -> bool:
 
 
 def refuse_earlier(directory: RunDirectory) -> None:
-    """Raise `RunDirectoryError` if a run is there already."""
-    if directory.holds_run():
+    """Raise `RunDirectoryError` if a run is there already, or files that one would write over."""
+    if not directory.holds_run():
+        return
+    if directory.database.exists():
         raise RunDirectoryError(
             f"{directory.path} holds a run already; go on with it: `forge-tui resume {directory.path}`, "
             "or move its files to previous-N/ with --overwrite"
         )
+    raise RunDirectoryError(
+        f"{directory.path} holds no run, but a new one would write over {', '.join(directory.in_the_way())}: choose "
+        "another directory with --output, or move that to previous-N/ with --overwrite"
+    )
 
 
 def open_earlier(request: Request, directory: RunDirectory) -> Earlier:

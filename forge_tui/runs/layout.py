@@ -195,6 +195,11 @@ class RunDirectory:
         killed_start = {self.settings} if self.starting_log.exists() else set()
         return any(file not in killed_start for file in self._earlier_files()) or os.path.lexists(self.path / _MOVING)
 
+    def in_the_way(self) -> list[str]:
+        """The names of the files here that a new run would write over."""
+        moving = [_MOVING] if os.path.lexists(self.path / _MOVING) else []
+        return sorted([*(file.name for file in self._earlier_files()), *moving])
+
     def tidy(self) -> None:
         """Remove files that a kill left half written. Call it with the lock held. Raises `RunDirectoryError`."""
         try:
@@ -205,12 +210,12 @@ class RunDirectory:
             raise in_words(error, "tidy up in", self.path) from error
 
     def move_to_previous(self) -> Path | None:
-        """Move all files of the run that is here to `previous-N/`, and return that; None where there is no run.
+        """Move all files that a new run would write over to `previous-N/`, and return that; None where there are none.
 
-        Files that are no run's (and `lock`) stay. Each is renamed; a move that was interrupted is gone on with.
+        Other files (and `lock`) stay. Each is renamed; a move that was interrupted is gone on with.
         Call it with the lock held. Raises `RunDirectoryError`.
         """
-        if not self.holds_run():
+        if not self.holds_run() and not self.settings.exists():
             return None
         self.check_owner()
         moving = self.path / _MOVING

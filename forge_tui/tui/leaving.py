@@ -13,15 +13,23 @@ from forge_tui.tui.steering import SteeringApp
 class LeavingApp(SteeringApp):
     """An app that says on leaving what becomes of the run, and how to come back to it."""
 
+    _leaves_once_begun = False
+
     def action_detach(self) -> None:
         """Leave the run going, and leave."""
-        self._leave_with_status()
+        if self.is_starting:
+            self._leave_while_starting()
+        else:
+            self._leave_with_status()
 
     @work(group="dialog", exclusive=True)
     async def action_leave(self) -> None:
         """Leave; ask first where a live run was started here."""
         from forge_tui.tui.screens.dialogs import Choice
 
+        if self.is_starting:
+            self._leave_while_starting()
+            return
         snapshot = self.snapshot
         if not self.started_here or snapshot is None or not snapshot.state.is_live:
             self._leave_with_status()
@@ -43,6 +51,25 @@ class LeavingApp(SteeringApp):
         elif answer in ("stop", "kill"):
             self.send_commands(answer, [{}])
             self._leave_when_ended()
+
+    def _leave_while_starting(self) -> None:
+        """Leave as soon as the run has begun, and say where it is; asked again, at once."""
+        if self._leaves_once_begun:
+            self.farewell = "a run is being started; `forge-tui attach` shows it once it has begun"
+            self.exit(0, return_code=0)
+            return
+        self._leaves_once_begun = True
+        self.tell("The run is starting and goes on without this terminal. Leaving as soon as it has begun; q: at once")
+        self._leave_once_begun()
+
+    @work(group="leaving", exclusive=True)
+    async def _leave_once_begun(self) -> None:
+        before = self.run_watched
+        while self.is_starting or (self.run_watched is not before and self.snapshot is None):
+            await asyncio.sleep(0.05)
+        self._leaves_once_begun = False
+        if self.run_watched is not before:  # else it was refused, which is told
+            self._leave_with_status()
 
     @work(group="leaving", exclusive=True)
     async def _leave_when_ended(self) -> None:

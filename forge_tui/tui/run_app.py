@@ -57,6 +57,8 @@ class RunApp(TerminalApp):
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
         self.started_here = False
+        self.is_starting = False
+        """Whether a start or a resume was asked for here that is not answered yet."""
         self.shell_is_painted = False
         self._title_shown = ""
         self._last_snapshot = -math.inf
@@ -222,6 +224,7 @@ class RunApp(TerminalApp):
         self.tell("Reading the data and building the model…")
 
         def started(result: Any) -> None:
+            self.is_starting = False
             if isinstance(result, ForgeError):
                 self.tell(str(result), "error")
                 if self.front is not None:
@@ -230,6 +233,7 @@ class RunApp(TerminalApp):
             self.started_here = True
             self.watch_run(result)
 
+        self.is_starting = True
         self.call_in_thread(lambda: session.start(settings, detach=True, previous=previous), then=started)
 
     def resume_run(self, path: Path, epochs: int | None = None) -> None:
@@ -247,12 +251,14 @@ class RunApp(TerminalApp):
 
     def _open_run(self, opening: Callable[[], Run], *, started_here: bool) -> None:
         def opened(result: Any) -> None:
+            self.is_starting = False
             if isinstance(result, ForgeError):
                 self.tell(str(result), "error")
                 return
             self.started_here = started_here
             self.watch_run(result)
 
+        self.is_starting = started_here
         self.call_in_thread(opening, then=opened)
 
     def watch_run(self, run: Run) -> None:

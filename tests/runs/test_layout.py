@@ -148,6 +148,19 @@ def test_write_atomically_replaces_or_leaves_the_old(tmp_path: Path, monkeypatch
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
+def test_somebodys_own_settings_are_moved_and_never_written_over(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "mine")
+    run.create()
+    run.settings.write_text("# precious\n", encoding="utf-8")
+    (run.path / "network.py").touch()
+    run.starting_log.touch()  # as the start makes it that is to move them
+    assert run.in_the_way() == ["settings.toml"]
+    assert run.move_to_previous() == run.path / "previous-1"
+    assert (run.path / "previous-1" / "settings.toml").read_text(encoding="utf-8") == "# precious\n"
+    assert not run.settings.exists()
+    assert (run.path / "network.py").exists()
+
+
 def test_a_start_that_was_killed_before_its_database_is_no_run(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.create()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,9 +15,12 @@ from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import burst, screen_text
 
+from forge_tui import session
+from forge_tui.errors import UsageError
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
 from forge_tui.session import Run
+from forge_tui.settings.schema import Settings
 from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.bindings import ACTIONS, actions_of
 from forge_tui.tui.screens.dialogs import Question, Reading
@@ -220,6 +224,58 @@ async def test_leaving_a_run_started_here_asks_and_detaches(key: str, live: Path
         await hand.press(key)
         await hand.until(lambda: hand.app.return_code is not None)
         assert commands.take(live) == []
+
+
+@pytest.mark.parametrize("key", ["q", "d"])
+async def test_leaving_while_a_run_starts_waits_until_it_has_begun(
+    key: str, live: Path, maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins = threading.Event()
+
+    def starts(settings: Settings, **_: Any) -> Run:
+        assert begins.wait(30)
+        return Run(live)
+
+    monkeypatch.setattr(session, "start", starts)
+    async with at(maker.make("old", RunState.COMPLETED), tmp_path / "ui.json") as hand:
+        hand.app.start_run(Settings())
+        await hand.press(key)
+        assert "Leaving as soon as it has begun" in hand.status()
+        assert hand.app.return_code is None
+        begins.set()
+        await hand.until(lambda: hand.app.return_code is not None)
+        assert f"forge-tui attach {live}" in hand.app.farewell
+
+
+async def test_a_start_that_is_refused_keeps_the_screen(
+    maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refuses = threading.Event()
+
+    def starts(settings: Settings, **_: Any) -> Run:
+        assert refuses.wait(30)
+        raise UsageError("no such data")
+
+    monkeypatch.setattr(session, "start", starts)
+    async with at(maker.make("old", RunState.COMPLETED), tmp_path / "ui.json") as hand:
+        hand.app.start_run(Settings())
+        await hand.press("q")
+        refuses.set()
+        await hand.until(lambda: "no such data" in hand.status())
+        assert hand.app.return_code is None
+        await hand.press("q")
+        await hand.until(lambda: hand.app.return_code == 0)
+
+
+async def test_asked_twice_it_leaves_at_once(live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begins = threading.Event()
+    monkeypatch.setattr(session, "start", lambda settings, **_: begins.wait(30) and Run(live))
+    async with at(live, tmp_path / "ui.json") as hand:
+        hand.app.start_run(Settings())
+        await hand.press("q", "q")
+        await hand.until(lambda: hand.app.return_code == 0)
+        assert "`forge-tui attach` shows it once it has begun" in hand.app.farewell
+        begins.set()
 
 
 async def test_a_finished_run_says_so_and_leaves_at_once(maker: RunMaker, tmp_path: Path) -> None:
