@@ -190,11 +190,16 @@ class Form:
         return tuple(key for key in run_keys() if self.swept(key.key) or not same(self.values[key.key], key.default))
 
     def set_here(self) -> dict[str, Any]:
-        """The values that were set in the form and may stand: what it is filled with the next time."""
+        """The values that were set in the form and may stand: what it is filled with the next time.
+
+        A sweep is for one run: nobody is to train many times the models without having asked for it.
+        """
         return {
             name: self.values[name]
             for name, source in self.sources.items()
-            if isinstance(source, Changed) and key_named(name).problem(self.values[name]) is None
+            if isinstance(source, Changed)
+            and not name.startswith(f"{SWEEP}.")
+            and key_named(name).problem(self.values[name]) is None
         }
 
     def for_a_new_run(self) -> Form:

@@ -79,15 +79,11 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
     except SettingsError as error:
         return Filled(form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()}), str(error))
     form = form_of(resolved.settings, dict(resolved.sources), base.settings)
-    for name, value in sorted(last.items(), key=lambda item: item[0].startswith(SWEEP)):  # one value ends a sweep
-        given = resolved.sources.get(name) or resolved.sources.get(name.removeprefix(f"{SWEEP}."))
-        if given is None or given.layer not in (Layer.DEFAULT, Layer.USER):
+    for name, value in last.items():
+        given = resolved.sources.get(name)
+        if given is None or given.layer not in (Layer.DEFAULT, Layer.USER) or name.startswith(f"{SWEEP}."):
             continue
-        try:
-            problem = key_named(name).problem(value)
-        except SettingsError:
-            continue  # an older version's
-        if problem is None:
+        if key_named(name).problem(value) is None:
             form = form.with_values({name: value}, {name: Changed(last_time=True)})
     return Filled(form)
 
