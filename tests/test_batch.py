@@ -217,7 +217,13 @@ def test_time_limit_stops_after_a_checkpoint(run_directory: Path) -> None:
 def test_resume_with_more_epochs_trains_on(run_directory: Path, tmp_path: Path) -> None:
     forge("--no-ui", "--epochs", "4", "--models", "1", *SMALL, "--output", run_directory)
     assert "completed" in forge("resume", run_directory, status=2).stderr
+    first = json.loads(forge("status", run_directory, "--json").stdout)
     forge("resume", run_directory, "--epochs", "9")
+    both = json.loads(forge("status", run_directory, "--json").stdout)
+    assert both["seconds_before"] == first["elapsed_seconds"]
+    # The time between is none of the run's.
+    assert first["finished"] < both["resumed"]
+    assert both["elapsed_seconds"] == pytest.approx(first["elapsed_seconds"] + both["finished"] - both["resumed"])
     forge("--no-ui", "--epochs", "9", "--models", "1", *SMALL, "--output", tmp_path / "alone")
     assert weights(run_directory) == weights(tmp_path / "alone")
 

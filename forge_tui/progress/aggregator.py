@@ -274,13 +274,13 @@ class ProgressAggregator:
 
     def _remaining(self, states: list[ModelState]) -> float | None:
         now = self._clock()
-        timed = []
+        timed, ago = [], []
         for identity, state in zip(self._order, states, strict=True):
             if state.phase.is_active and state.epoch_seconds is not None:
-                left = (state.epochs - state.epoch) * state.epoch_seconds - (now - self._updated[identity])
-                state = replace(state, eta_seconds=max(0.0, left))
+                state = replace(state, eta_seconds=(state.epochs - state.epoch) * state.epoch_seconds)
             timed.append(state)
-        return remaining_seconds(timed, max(1, sum(state.phase.is_active for state in states)))
+            ago.append(now - self._updated.get(identity, now))
+        return remaining_seconds(timed, max(1, sum(state.phase.is_active for state in states)), ago)
 
     def _describe(self, identity: ModelId) -> dict[str, Any]:
         state = self._state(identity)

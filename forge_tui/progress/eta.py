@@ -11,8 +11,10 @@ from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.snapshot import ModelState
 
 
-def remaining_seconds(models: Sequence[ModelState], slots: int) -> float | None:
+def remaining_seconds(models: Sequence[ModelState], slots: int, ago: Sequence[float] | None = None) -> float | None:
     """Seconds until the last model ends, with `slots` workers (≥ 1); None while nothing that tells has been measured.
+
+    `ago`: how many seconds ago each model told its own estimate, where that is known.
 
     A model at work takes its own estimate; one that waits takes the mean epoch time of the models of its config
     (of all models where none of its own has been measured, or where its config is not yet known).
@@ -20,17 +22,17 @@ def remaining_seconds(models: Sequence[ModelState], slots: int) -> float | None:
     if slots < 1:
         raise ValueError(f"slots must be at least 1, not {slots}")
     # Paused ones keep their place, and go on from there.
-    active = [model for model in models if model.phase.is_active]
+    active = [number for number, model in enumerate(models) if model.phase.is_active]
     waiting = [model for model in models if model.phase is TrainingPhase.QUEUED]
     if not active and not waiting:
         return 0.0
     expected = _EpochTimes(models)
     ends: list[float] = []
-    for model in active:
-        left = _seconds_left(model, expected)
+    for number in active:
+        left = _seconds_left(models[number], expected)
         if left is None:
             return None
-        ends.append(left)
+        ends.append(left if ago is None else max(0.0, left - ago[number]))
     latest = max(ends, default=0.0)
     ends.extend([0.0] * (slots - len(ends)))
     heapq.heapify(ends)
@@ -99,5 +101,13 @@ class _EpochTimes:
 
 
 def _mean(models: Sequence[ModelState]) -> float | None:
-    times = [model.epoch_seconds for model in models if model.epoch_seconds is not None]
+    times = [seconds for seconds in map(_usual_epoch, models) if seconds is not None]
     return math.fsum(times) / len(times) if times else None
+
+
+def _usual_epoch(model: ModelState) -> float | None:
+    """What an epoch of a model takes: as its own estimate counts them (a median), else its last."""
+    left = model.epochs - model.epoch
+    if model.phase.is_active and model.epoch > 1 and model.eta_seconds is not None and left > 0:
+        return model.eta_seconds / left
+    return model.epoch_seconds

@@ -174,7 +174,10 @@ class Alike:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """The run itself: what it is, how it stands, and what the resource rules gave it."""
+    """The run itself: what it is, how it stands, and what the resource rules gave it.
+
+    Of a run that was resumed, `resumed` is when that was last, and `seconds_before` how long it had gone on until then.
+    """
 
     run: str
     path: str
@@ -188,6 +191,8 @@ class RunInfo:
     created: float
     started: float | None = None
     finished: float | None = None
+    resumed: float | None = None
+    seconds_before: float = 0.0
     host: str = ""
     runner: int | None = None
     user: str = ""
@@ -202,6 +207,13 @@ class RunInfo:
     working_directory: str = ""
     version: str = ""
     settings_sha256: str = ""
+
+    def seconds_until(self, moment: float) -> float:
+        """How long it had gone on at `moment` (UNIX seconds), or when it finished."""
+        begun = self.started if self.resumed is None else self.resumed
+        if begun is None:
+            return 0.0
+        return self.seconds_before + max(0.0, (moment if self.finished is None else self.finished) - begun)
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the record."""
@@ -386,14 +398,9 @@ class Snapshot:
 
     @property
     def elapsed_seconds(self) -> float:
-        """Time since the run started, or that it took."""
-        if self.run.started is None:
-            return 0.0
+        """How long the run has gone on, or took: without the time between its end and a resume."""
         # What died stopped with its last sign of life.
-        end = (
-            self.run.finished if self.run.finished is not None else self.time - (0 if self.state.is_live else self.age)
-        )
-        return max(0.0, end - self.run.started)
+        return self.run.seconds_until(self.time - (0 if self.state.is_live else self.age))
 
     @property
     def failures(self) -> tuple[Failure, ...]:

@@ -119,6 +119,8 @@ class Earlier:
     settings: Settings
     info: RunInfo
     models: tuple[ModelState, ...]
+    seconds: float
+    """How long it has gone on until it ended or died."""
     reached: tuple[Reached, ...] = ()
 
     def reopen(self, plan: Plan) -> Opened:
@@ -129,7 +131,8 @@ class Earlier:
         journal = Journal(store, replace(self.info, state=was), self.models)
         journal.run_state(RunState.QUEUED, f"resumed, was {was}")
         epochs = self.settings.training.epochs
-        journal.put_info(replace(journal.info, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
+        resumed = replace(journal.info, resumed=time.time(), seconds_before=self.seconds)
+        journal.put_info(replace(resumed, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
         for model in self.models:
             if not self.goes_on(model):
                 continue
@@ -178,6 +181,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         info = reader.info()
         plain["training"]["epochs"] = request.epochs if request.epochs is not None else info.epochs
         settings = from_plain(plain)
+        seconds = info.seconds_until(reader.heartbeat().written)
         states, _revision = reader.models(0)
         reached = _reached(reader, rungs_of(settings), states)
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
@@ -194,7 +198,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         if all(model.stopped_early or model.pruned for model in states):
             further = "all of its models stopped early, and would with more epochs (training.patience, run.halving)"
         raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")
-    return Earlier(directory, groups.settled(settings, info.fuse), info, tuple(states), reached)
+    return Earlier(directory, groups.settled(settings, info.fuse), info, tuple(states), seconds, reached)
 
 
 def _reached(reader: RunReader, rungs: Collection[int], states: Iterable[ModelState]) -> tuple[Reached, ...]:

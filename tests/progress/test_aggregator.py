@@ -113,6 +113,14 @@ def test_time_left_comes_from_measured_epochs_without_the_first(clock: Clock) ->
     assert progress["estimated_remaining"] == pytest.approx(7 * 2.0 + 10 * 2.0)
     clock.now += 1.0
     assert tracker.get_overall_progress()["estimated_remaining"] == pytest.approx(33.0)
+    # The other one's estimate is as old as what it told itself.
+    tracker.update_model_progress(2, TRAINING, 0, 10)
+    clock.now += 8.0
+    tracker.update_model_progress(2, TRAINING, 1, 10)
+    for epoch in (2, 3):
+        clock.now += 4.0
+        tracker.update_model_progress(2, TRAINING, epoch, 10)
+    assert tracker.get_overall_progress()["estimated_remaining"] == pytest.approx(7 * 4.0)
 
 
 def test_elapsed_stands_still_at_the_end_and_never_runs_backwards(clock: Clock) -> None:

@@ -75,10 +75,16 @@ def test_first_epochs_count_only_while_there_is_nothing_better() -> None:
 
 def test_with_fewer_slots_than_models_at_work_the_queue_waits_longer() -> None:
     models = [model(n, "training", 5, epoch_seconds=1.0, eta_seconds=float(n)) for n in (1, 2, 3)]
-    assert remaining_seconds([*models, model(4)], 1) == 13.0
+    # Of those at work an epoch takes 0.2, 0.4 and 0.6 s.
+    assert remaining_seconds([*models, model(4)], 1) == pytest.approx(7.0)
     assert remaining_seconds(models, 1) == 3.0
 
 
 def test_there_is_at_least_one_slot() -> None:
     with pytest.raises(ValueError, match="slots must be at least 1, not 0"):
         remaining_seconds([model(1)], 0)
+
+
+def test_one_slow_epoch_does_not_count_for_all_that_wait() -> None:
+    at_work = model(1, "training", 5, epoch_seconds=60.0, eta_seconds=5.0)
+    assert remaining_seconds([at_work, model(2)], 1) == 15.0
