@@ -215,6 +215,9 @@ def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
     lines = [f"run {run.id} {snapshot.state}{reason}"]
     for failure in snapshot.failures:
         lines.append(f"{failure.model} failed ({failure.kind}, attempt {failure.attempt}): {failure.message}")
+    traced = next((failure for failure in snapshot.failures if failure.traceback), None)
+    if traced is not None:
+        lines.append(f"What it printed, and where it was: forge-tui logs {shlex.quote(str(run.path))} {traced.index}")
     lines += [f"warning: {problem}" for problem in snapshot.problems]
     err.write("".join(f"{printable(line)}\n" for line in lines))
     if snapshot.state is not RunState.COMPLETED:

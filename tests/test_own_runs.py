@@ -203,7 +203,8 @@ def test_code_that_raises_while_it_trains_fails_its_models_with_the_place(place:
     run = (*QUICK, "--json", "--model-type", "net.py:fails", "--models", "1", "--batch-size", "83", "--epochs", "2")
     said = forge(*run, "--max-retries", "0", "--output", "run", cwd=place, status=1).stdout
     (failed,) = [line for line in events(said) if line["event"] == "model_failed"]
-    assert (failed["kind"], failed["message"]) == ("exception", "RuntimeError: seven are too many")
+    told = f"RuntimeError: seven are too many ({place / 'net.py'}, line 28)"
+    assert (failed["kind"], failed["message"]) == ("exception", told)
     assert 'net.py", line 28' in failed["traceback"]
 
 

@@ -101,12 +101,13 @@ def _logs(which: str, model: str | None, follow: bool) -> int:
 
     with session.attach(which) as attached:
         path = attached.directory.log("runner" if model is None else attached.model_named(model).log_name)
-        _copy_log(path, attached, follow)
+        if not _copy_log(path, attached, follow):
+            print(f"nothing was printed by {'the runner' if model is None else 'this model'}", file=sys.stderr)
     return 0
 
 
-def _copy_log(path: Path, attached: Any, follow: bool) -> None:
-    """Write a log to stdout, and with `follow` what is added to it until the run ends."""
+def _copy_log(path: Path, attached: Any, follow: bool) -> int:
+    """Write a log to stdout, and with `follow` what is added to it until the run ends; the bytes of it."""
     position, on_terminal = 0, sys.stdout.isatty()
     while True:
         live = follow and attached.snapshot().state.is_live
@@ -118,12 +119,12 @@ def _copy_log(path: Path, attached: Any, follow: bool) -> None:
                 position = log.tell()
         except FileNotFoundError:
             if not follow:
-                return  # a model that has not started has no output yet
+                return position  # a model that has not started has no output yet
         except OSError as error:
             raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
         sys.stdout.buffer.flush()
         if not live:
-            return
+            return position
         time.sleep(_FOLLOW_SECONDS)
 
 

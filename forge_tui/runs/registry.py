@@ -127,8 +127,10 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     if os.path.isdir(directory.path):
         raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
     names = [one.run for one in runs]
-    near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4) or names[:_NEAR]
+    near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4)
     told = f"the nearest are {', '.join(near)}" if near else "none is known"
+    if names and not near:
+        told = f"the newest are {', '.join(names[:_NEAR])}"
     raise UsageError(f"no run {run!r}; {told}; `forge-tui runs` lists them all")
 
 

@@ -86,8 +86,8 @@ class Key:
     def parse(self, text: str) -> Any:
         """The value that a text stands for in a flag or a variable.
 
-        Lists are TOML's, the brackets may be left out; `none` unsets a number that has no default. A text that does
-        not fit the type is returned as it is: `problem` says what is wrong with it.
+        Lists are TOML's, the brackets may be left out, and of texts the quotes: `a,b`. `none` unsets a number that has
+        no default. A text that does not fit the type is returned as it is: `problem` says what is wrong with it.
         """
         if self.is_free:
             return toml_value(text)
@@ -170,11 +170,20 @@ def _parsed(annotation: Any, text: str) -> Any:
         if annotation is types.NoneType:
             return None if text == "none" else text
         if get_origin(annotation) is tuple and "\n" not in text:
-            return tomllib.loads(f"value = {text}" if text.lstrip().startswith("[") else f"value = [{text}]")["value"]
+            return _parsed_list(text, of_texts=get_args(annotation)[0] is str)
     except (ValueError, RecursionError):
         return text
     by_text = {str(word): word for word in _literals(annotation)}
     return by_text.get(text, text)
+
+
+def _parsed_list(text: str, *, of_texts: bool) -> list[Any]:
+    """A TOML list, its brackets left out or not; of texts the quotes may be left out too. Raises `ValueError`."""
+    if of_texts and not any(mark in text for mark in "[]\"'"):
+        return [part.strip() for part in text.split(",")] if text.strip() else []
+    whole = text if text.lstrip().startswith("[") else f"[{text}]"
+    found: list[Any] = tomllib.loads(f"value = {whole}")["value"]
+    return found
 
 
 def _in_words(annotation: Any, rules: tuple[Rule, ...] = ()) -> tuple[str, str]:

@@ -231,8 +231,12 @@ def _shortened(text: str, most: int) -> str:
 
 def failure(job: Job, error: BaseException) -> ModelFailed:
     """The record of a failed attempt; whether it is retried is the runner's to say."""
+    from forge_tui.training.own_code import place_of
+
     kind, message = classify(error)
     told = isinstance(error, ForgeError)
+    if not told and kind in ("exception", "exit"):
+        message = f"{message}{place_of(error)}"
     return ModelFailed(
         time=time.time(),
         model=job.model,
