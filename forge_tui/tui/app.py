@@ -15,6 +15,7 @@ from forge_tui.errors import ForgeError
 from forge_tui.text import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
+from forge_tui.tui.bindings import SEEN_ONLY
 from forge_tui.tui.leaving import LeavingApp
 from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
@@ -206,6 +207,13 @@ class ForgeApp(LeavingApp):
         self._draw_front()
 
     # --- actions that every screen has
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Nobody is to steer what cannot be seen: where there is no room for it, only leaving is left."""
+        front = self.front
+        if front is not None and front is self.screen and front.is_tiny and action in SEEN_ONLY:
+            return False
+        return super().check_action(action, parameters)
 
     def action_show_configure(self) -> None:
         """Bring Configure to the front."""

@@ -139,6 +139,9 @@ ACTIONS: tuple[Action, ...] = (
            True),
 )  # fmt: skip
 
+SEEN_ONLY = frozenset(action.id for action in ACTIONS) - {"leave", "detach", "suspend_process", "redraw"}
+"""What nobody is to do on a screen that does not show."""
+
 
 def actions_of(screen: str) -> tuple[Action, ...]:
     """What can be done on a screen, in the order of the table."""

@@ -337,9 +337,18 @@ async def test_tiny_terminals_get_one_sentence(live: Path, tmp_path: Path) -> No
         await hand.pilot.pause()
         assert hand.watch.query_one("#tiny").display
         assert not hand.watch.query_one("#middle").display
+        await hand.press("p", "question_mark", "down", "3")  # what cannot be seen is not steered
+        assert commands.take(live) == []
+        assert isinstance(hand.app.screen, WatchScreen)
         await hand.pilot.resize_terminal(80, 24)
         await hand.pilot.pause()
         assert hand.watch.query_one("#middle").display
+        await hand.press("question_mark")
+        await hand.until(lambda: isinstance(hand.app.screen, Reading))
+        await hand.press("escape")
+        await hand.pilot.resize_terminal(50, 10)
+        await hand.press("q")
+        await hand.until(lambda: hand.app.return_code is not None)
 
 
 async def test_text_of_a_run_is_never_markup(maker: RunMaker, tmp_path: Path) -> None:

@@ -103,8 +103,13 @@ class ForgeScreen(Screen[None]):
         return set()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The screen's own actions need its body."""
-        return self._body is not None and super().check_action(action, parameters)
+        """The screen's own actions need its body, and that it is seen."""
+        return self._body is not None and not self.is_tiny and super().check_action(action, parameters)
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether the terminal has no room for anything but a sentence."""
+        return self.has_class("-tiny")
 
     def on_resize(self, event: Resize) -> None:
         """Sidebar at the left or as a line; one sentence where there is no room at all."""
