@@ -27,5 +27,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         print(json.dumps(plan.to_record()))
         return 0
     sys.stdout.write(plan_table(plan))
+    if plan.limit:
+        print(f"workers: {plan.limit}")
     print(f"best: {plan.best.way.flags}  ({plan.reason}; measured in {plan.measured_seconds:.1f} s)")
     return 0

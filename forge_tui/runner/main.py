@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -167,6 +167,7 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
             )
         look.remembered(settings).keep(found)
         plan = planner.choose(planner.estimate(settings, found, startup), time.time() - begun)
+        plan = replace(plan, limit=planner.limit_in_words(settings, look.resources, look.others))
     return Reply(status="planned", plan=plan.to_record())
 
 

@@ -106,22 +106,27 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """The estimates, the best first, why it is, and how many seconds finding out took."""
+    """The estimates, the best first, why it is, and how many seconds finding out took.
+
+    `limit`: why there is no way with more workers, where the rules allow fewer than the run has models.
+    """
 
     estimates: tuple[Estimate, ...]
     reason: str
     measured_seconds: float
+    limit: str = ""
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunPlan:
         """The plan that `to_record` wrote."""
         estimates = tuple(Estimate.from_record(one) for one in record["estimates"])
-        return cls(estimates, record["reason"], record["measured_seconds"])
+        return cls(estimates, record["reason"], record["measured_seconds"], record.get("limit", ""))
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict."""
         estimates = [one.to_record() for one in self.estimates]
-        return {"estimates": estimates, "reason": self.reason, "measured_seconds": self.measured_seconds}
+        rest = {"reason": self.reason, "measured_seconds": self.measured_seconds, "limit": self.limit}
+        return {"estimates": estimates, **rest}
 
     @property
     def best(self) -> Estimate:
@@ -151,6 +156,14 @@ def candidates(
     if rules.threads != "auto":
         ways = list(dict.fromkeys(replace(way, threads=rules.threads) for way in ways))
     return ways
+
+
+def limit_in_words(settings: Settings, resources: SystemResources, others: OtherRuns | None = None) -> str:
+    """Why the candidates have no more workers; nothing where there is one for each model."""
+    limit = worker_limit(run_models.count(settings), resources, settings.resources, others=others)
+    if limit.workers >= limit.requested:
+        return ""
+    return f"{limit.reason}. For more: {limit.hint}" if limit.hint else limit.reason
 
 
 def compiled(estimates: Sequence[Estimate]) -> list[Way]:

@@ -10,7 +10,7 @@ import pytest
 
 from forge_tui.errors import ResourceError
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.runner.planner import RunPlan, Way, candidates, choose, compiled, estimate, measure
+from forge_tui.runner.planner import RunPlan, Way, candidates, choose, compiled, estimate, limit_in_words, measure
 from forge_tui.settings.schema import Settings, from_plain
 
 
@@ -56,6 +56,13 @@ def test_groups_of_all_sizes_are_measured_with_as_many_workers_as_the_rules_allo
     assert ways[:2] == [SERIES, Way("series", 1, 1, 2)]
     assert [way.models for way in ways if way.workers == 2] == [1, 2, 3, 6]
     assert [way for way in ways if way.workers == 1 and way.mode == "parallel"] == [Way("parallel", 1, 12, 2)]
+
+
+def test_why_there_are_no_more_workers_is_told() -> None:
+    told = limit_in_words(settings(policy="shared"), machine())
+    assert told.startswith("1 instead of 12: CPU limit: at most half of the 2 CPUs")
+    assert told.endswith("For more: --policy dedicated")
+    assert limit_in_words(settings(models=2), machine()) == ""
 
 
 @pytest.mark.parametrize("cpus", [1, 2, 3, 8, 64, 200])
