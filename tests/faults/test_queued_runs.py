@@ -96,10 +96,11 @@ def test_two_runs_of_one_user_keep_within_the_rules_together(base: Path) -> None
     with environment(base, {1: PACE, 2: PACE}), pytest.MonkeyPatch.context() as patch:
         patch.setenv("MACHINE_CPUS", "4")
         forge(*LONG, *rules, "--output", one)
-        assert (status(one)["workers"], status(one)["requested"]) == (2, 2)
+        # A start is answered when the run is there; what it may have is recorded just after.
+        wait_until(lambda: (status(one)["workers"], status(one)["requested"]) == (2, 2), "two workers allowed")
         wait_until(lambda: len(processes_of(one, "cognate")) == 2, "two workers")
         forge(*LONG, *rules, "--output", two)
-        assert status(two)["limit_hint"] == "--after RUN"
+        wait_until(lambda: status(two)["limit_hint"] == "--after RUN", "the hint")
         wait_until(lambda: (workers(one), workers(two)) == (1, 1), "a worker each")
         assert (status(one)["workers"], status(two)["workers"]) == (1, 1)
         wait_until(lambda: len(processes_of(one, "cognate")) == 1, "the first to make room")
