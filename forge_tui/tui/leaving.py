@@ -59,7 +59,7 @@ class LeavingApp(SteeringApp):
             self.exit(0, return_code=0)
             return
         self._leaves_once_begun = True
-        self.tell("The run is starting and goes on without this terminal. Leaving as soon as it has begun; q: at once")
+        self.tell("The run is starting, and goes on: leaving once it has begun (q: at once)")
         self._leave_once_begun()
 
     @work(group="leaving", exclusive=True)

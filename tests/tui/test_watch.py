@@ -240,7 +240,7 @@ async def test_leaving_while_a_run_starts_waits_until_it_has_begun(
     async with at(maker.make("old", RunState.COMPLETED), tmp_path / "ui.json") as hand:
         hand.app.start_run(Settings())
         await hand.press(key)
-        assert "Leaving as soon as it has begun" in hand.status()
+        assert "leaving once it has begun" in hand.status()
         assert hand.app.return_code is None
         begins.set()
         await hand.until(lambda: hand.app.return_code is not None)
