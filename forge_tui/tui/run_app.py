@@ -57,8 +57,7 @@ class RunApp(TerminalApp):
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
         self.started_here = False
-        self.is_starting = False
-        """Whether a start or a resume was asked for here that is not answered yet."""
+        self._starts = 0
         self.shell_is_painted = False
         self._title_shown = ""
         self._last_snapshot = -math.inf
@@ -72,6 +71,11 @@ class RunApp(TerminalApp):
         from forge_tui.tui.form_source import Draft, FormSource
 
         return Draft(self._given or FormSource())
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether a start or a resume was asked for here that is not answered yet."""
+        return self._starts > 0
 
     # --- the screens
 
@@ -223,18 +227,12 @@ class RunApp(TerminalApp):
 
         self.tell("Reading the data and building the model…")
 
-        def started(result: Any) -> None:
-            self.is_starting = False
-            if isinstance(result, ForgeError):
-                self.tell(str(result), "error")
-                if self.front is not None:
-                    self.front.post_message(StartRefused(str(result)))
-                return
-            self.started_here = True
-            self.watch_run(result)
+        def refused(reason: str) -> None:
+            if self.front is not None:
+                self.front.post_message(StartRefused(reason))
 
-        self.is_starting = True
-        self.call_in_thread(lambda: session.start(settings, detach=True, previous=previous), then=started)
+        starting = functools.partial(session.start, settings, detach=True, previous=previous)
+        self._open_run(starting, started_here=True, refused=refused)
 
     def resume_run(self, path: Path, epochs: int | None = None) -> None:
         """Go on with a run and watch it."""
@@ -249,16 +247,19 @@ class RunApp(TerminalApp):
 
         self._open_run(lambda: session.attach(path), started_here=False)
 
-    def _open_run(self, opening: Callable[[], Run], *, started_here: bool) -> None:
+    def _open_run(
+        self, opening: Callable[[], Run], *, started_here: bool, refused: Callable[[str], None] = lambda reason: None
+    ) -> None:
         def opened(result: Any) -> None:
-            self.is_starting = False
+            self._starts -= started_here
             if isinstance(result, ForgeError):
                 self.tell(str(result), "error")
+                refused(str(result))
                 return
             self.started_here = started_here
             self.watch_run(result)
 
-        self.is_starting = started_here
+        self._starts += started_here
         self.call_in_thread(opening, then=opened)
 
     def watch_run(self, run: Run) -> None:

@@ -278,6 +278,21 @@ async def test_asked_twice_it_leaves_at_once(live: Path, tmp_path: Path, monkeyp
         begins.set()
 
 
+async def test_a_run_starts_still_when_another_is_looked_at_meanwhile(
+    live: Path, maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begins = threading.Event()
+    monkeypatch.setattr(session, "start", lambda settings, **_: begins.wait(30) and Run(live))
+    old, other = (maker.make(name, RunState.COMPLETED) for name in ("old", "other"))
+    async with at(old, tmp_path / "ui.json") as hand:
+        hand.app.start_run(Settings())
+        hand.app.attach_run(other)
+        await hand.until(lambda: hand.app.run_watched is not None and hand.app.run_watched.path == other)
+        assert hand.app.is_starting
+        begins.set()
+        await hand.until(lambda: not hand.app.is_starting)
+
+
 async def test_a_finished_run_says_so_and_leaves_at_once(maker: RunMaker, tmp_path: Path) -> None:
     path = maker.make("done", RunState.COMPLETED)
     async with at(path, tmp_path / "ui.json") as hand:
