@@ -245,6 +245,16 @@ def test_taken_directory(run_directory: Path) -> None:
     assert weights(run_directory / "previous-1") == before
 
 
+def test_files_of_ones_own_are_in_the_way_and_kept(run_directory: Path) -> None:
+    run_directory.mkdir()
+    (run_directory / "settings.toml").write_text("# precious\n", encoding="utf-8")
+    arguments = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", run_directory)
+    told = forge(*arguments, status=4).stderr
+    assert f"{run_directory} holds no run, but a new one would write over settings.toml: choose another" in told
+    forge(*arguments, "--overwrite")
+    assert (run_directory / "previous-1" / "settings.toml").read_text(encoding="utf-8") == "# precious\n"
+
+
 def test_directory_in_use(run_directory: Path) -> None:
     arguments = ("--no-ui", "--epochs", "5000", "--models", "1", *SMALL, "--output", run_directory)
     forge(*arguments, "--detach")

@@ -166,9 +166,11 @@ def refuse_earlier(directory: RunDirectory) -> None:
             f"{directory.path} holds a run already; go on with it: `forge-tui resume {directory.path}`, "
             "or move its files to previous-N/ with --overwrite"
         )
+    first, *others = directory.in_the_way()
+    what = f"{first} and {len(others)} more" if others else first
     raise RunDirectoryError(
-        f"{directory.path} holds no run, but a new one would write over {', '.join(directory.in_the_way())}: choose "
-        "another directory with --output, or move that to previous-N/ with --overwrite"
+        f"{directory.path} holds no run, but a new one would write over {what}: choose another directory with "
+        "--output, or move that to previous-N/ with --overwrite"
     )
 
 

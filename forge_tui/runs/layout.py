@@ -192,11 +192,11 @@ class RunDirectory:
 
         The settings alone are none of a run if a start that wrote them was killed before it made the database.
         """
-        killed_start = {self.settings} if self.starting_log.exists() else set()
-        return any(file not in killed_start for file in self._earlier_files()) or os.path.lexists(self.path / _MOVING)
+        killed_start = {self.settings.name} if self.starting_log.exists() else set()
+        return any(name not in killed_start for name in self.in_the_way())
 
     def in_the_way(self) -> list[str]:
-        """The names of the files here that a new run would write over."""
+        """The names of what is here that a new run would write over, and of a move of such that was interrupted."""
         moving = [_MOVING] if os.path.lexists(self.path / _MOVING) else []
         return sorted([*(file.name for file in self._earlier_files()), *moving])
 
@@ -215,7 +215,7 @@ class RunDirectory:
         Other files (and `lock`) stay. Each is renamed; a move that was interrupted is gone on with.
         Call it with the lock held. Raises `RunDirectoryError`.
         """
-        if not self.holds_run() and not self.settings.exists():
+        if not self.in_the_way():
             return None
         self.check_owner()
         moving = self.path / _MOVING
