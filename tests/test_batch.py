@@ -177,7 +177,8 @@ def test_detach_wait_status_report_logs_and_rm(run_directory: Path) -> None:
     rows = forge("report", "run", "--format", "csv").stdout.splitlines()
     assert len(rows) == 1 + 2 * 3
     assert "Run run: completed" in forge("report", "run").stdout
-    forge("logs", "run", "cognate_planner_1")
+    logs = forge("logs", "run", "cognate_planner_1")
+    assert (logs.stdout, logs.stderr) == ("", "nothing was printed by this model\n")
     forge("rm", "run", status=4)
     forge("rm", "run", "--yes")
     assert not run_directory.exists()

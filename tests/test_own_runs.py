@@ -201,7 +201,9 @@ def test_what_is_wrong_is_told_before_anything_is_made(place: Path, arguments: t
 def test_code_that_raises_while_it_trains_fails_its_models_with_the_place(place: Path) -> None:
     """The data is split 90 : 10, and a batch of 83 leaves one of 7."""
     run = (*QUICK, "--json", "--model-type", "net.py:fails", "--models", "1", "--batch-size", "83", "--epochs", "2")
-    said = forge(*run, "--max-retries", "0", "--output", "run", cwd=place, status=1).stdout
+    done = forge(*run, "--max-retries", "0", "--output", "run", cwd=place, status=1)
+    assert f"forge-tui logs {place / 'run'} 1" in done.stderr
+    said = done.stdout
     (failed,) = [line for line in events(said) if line["event"] == "model_failed"]
     told = f"RuntimeError: seven are too many ({place / 'net.py'}, line 28)"
     assert (failed["kind"], failed["message"]) == ("exception", told)

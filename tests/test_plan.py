@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def test_a_table_and_the_flags_of_the_best_way(tmp_path: Path) -> None:
     assert any("series" in line for line in lines)
     assert lines[-1].startswith("best: --mode ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_why_there_are_no_more_workers_is_told() -> None:
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        told = forge("plan", *_RUN).stdout
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert "\nworkers: 1 instead of 4: CPU limit: " in told
 
 
 def test_the_flags_of_the_best_way_start_such_a_run(tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_resolving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         resolve("20260101-100000-plannr", state)
     with pytest.raises(UsageError, match="is empty"):
         resolve("", state)
-    with pytest.raises(UsageError, match="no run 'aaa"):
+    with pytest.raises(UsageError, match=r"no run 'aaa.*'; the newest are 20260102-100000-memory, "):
         resolve("a" * 300, state)
     with pytest.raises(UsageError, match="no run"):
         resolve("a\0b", state)

@@ -352,8 +352,10 @@ async def test_tiny_terminals_get_one_sentence(live: Path, tmp_path: Path) -> No
         await hand.pilot.pause()
         assert hand.watch.query_one("#tiny").display
         assert not hand.watch.query_one("#middle").display
+        before = hand.watch.table.selected
         await hand.press("p", "question_mark", "down", "3")  # what cannot be seen is not steered
         assert commands.take(live) == []
+        assert hand.watch.table.selected == before
         assert isinstance(hand.app.screen, WatchScreen)
         await hand.pilot.resize_terminal(80, 24)
         await hand.pilot.pause()
