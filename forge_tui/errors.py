@@ -41,6 +41,14 @@ class RunDirectoryError(ForgeError, OSError):
     exit_status = 4
 
 
+class ChangedError(UsageError):
+    """The data or the code of a run is not what it was started with; names what differs (failure kind `changed`)."""
+
+
+class UntrustedCode(UsageError):
+    """Custom code would run that this user has not started here; names what would run and how to allow it."""
+
+
 class TrainingFailed(ForgeError, RuntimeError):
     """Some models of a run did not complete.
 

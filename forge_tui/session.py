@@ -83,8 +83,20 @@ def plan(settings: Settings | None = None) -> RunPlan:
     return RunPlan.from_record(reply.plan)
 
 
-def resume(run: str | os.PathLike[str], *, epochs: int | None = None, detach: bool = False) -> Run:
-    """Go on with a run that was stopped, has failed or has died; `epochs` trains a finished one further."""
+def resume(
+    run: str | os.PathLike[str],
+    *,
+    epochs: int | None = None,
+    detach: bool = False,
+    accept_changes: bool = False,
+    trust_code: bool = False,
+) -> Run:
+    """Continue a run that was stopped, has failed or has died; `epochs` trains a finished one further.
+
+    `accept_changes`: with the data and code as they are now, though they differ from those of the start; its models are
+    no longer `exact`. `trust_code`: run custom code though this user has not started the run here. Raises
+    `ChangedError` and `UntrustedCode` without them.
+    """
     from forge_tui.runner.request import Request
 
     path = registry.resolve(os.fspath(run))
@@ -94,6 +106,8 @@ def resume(run: str | os.PathLike[str], *, epochs: int | None = None, detach: bo
         working_directory=os.getcwd(),
         epochs=epochs,
         leash=not detach,
+        accept_changes=accept_changes,
+        trust_code=trust_code,
     )
     _reply, channel = _launch(request)
     return Run(path, channel)

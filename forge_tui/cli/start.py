@@ -18,6 +18,14 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("--no-ui", action="store_true", help="batch mode (what happens without a terminal)")
         parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
         parser.add_argument("--detach", action="store_true", help="return when the run has begun")
+        parser.add_argument(
+            "--accept-changes",
+            action="store_true",
+            help="continue with data or code that has changed since the start; its models are then not exact",
+        )
+        parser.add_argument(
+            "--trust-code", action="store_true", help="run custom code of a run that you have not started"
+        )
         return
     from forge_tui.settings.flags import add_flags, add_source_flags
 
@@ -39,7 +47,13 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     batch = arguments.no_ui or arguments.detach
     if name == "resume":
         batch = batch or arguments.json or not _on_terminal()
-        started = session.resume(arguments.run, epochs=arguments.epochs, detach=True)
+        started = session.resume(
+            arguments.run,
+            epochs=arguments.epochs,
+            detach=True,
+            accept_changes=arguments.accept_changes,
+            trust_code=arguments.trust_code,
+        )
         if not batch:
             return ui.open_ui(run=started)
         return _watch(started, detach=arguments.detach, json_lines=arguments.json)

@@ -129,7 +129,7 @@ class ModelCompleted(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFailed(ModelEvent):
-    """`kind`: exception, signal, out_of_memory, hang, diverged or exit."""
+    """`kind`: exception, signal, out_of_memory, hang, diverged, changed or exit."""
 
     event = "model_failed"
     kind: str

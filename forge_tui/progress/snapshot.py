@@ -177,6 +177,10 @@ class RunInfo:
     """The run itself: what it is, how it stands, and what the resource rules gave it.
 
     Of a run that was resumed, `resumed` is when that was last, and `seconds_before` how long it had gone on until then.
+    `key` is the random key by which this user's state directory knows the run; `code` the SHA-256 of each file of
+    custom code by its path under `code/`, and `code_roots` the directories that those paths stand for; `data` the
+    fingerprint of the data (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
+    `changes_accepted`: how often a resume went on with other data or code.
     """
 
     run: str
@@ -207,6 +211,11 @@ class RunInfo:
     working_directory: str = ""
     version: str = ""
     settings_sha256: str = ""
+    key: str = ""
+    code: dict[str, str] = field(default_factory=dict)
+    code_roots: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Any] | None = None
+    changes_accepted: int = 0
 
     def seconds_until(self, moment: float) -> float:
         """How long it had gone on at `moment` (UNIX seconds), or when it finished."""

@@ -44,4 +44,6 @@ def consequence(
     if failure.kind == "diverged":
         # Its steps are exactly repeatable: unchanged it would diverge again.
         return Consequence(retry=lowers_rate and has_allowance and not ending, lower_rate=lowers_rate)
+    if failure.kind == "changed":
+        return Consequence(retry=False)  # the next attempt would find the same
     return Consequence(retry=has_allowance and not ending)

@@ -13,7 +13,9 @@ class Request:
 
     Without `directory` a new one is made under `runs/` in the working directory, named by date, time and model type.
     `settings` are nested plain dicts; a resume takes those of the run directory instead and may raise `epochs`.
-    With `leash` the run stops after a checkpoint when the caller's side of the channel closes.
+    `accept_changes`: a resume continues with data or code that has changed; `trust_code`: it may run custom code of a
+    run that this user has not started. With `leash` the run stops after a checkpoint when the caller's side of the
+    channel closes.
     """
 
     action: Literal["start", "resume", "check", "plan"]
@@ -23,6 +25,8 @@ class Request:
     epochs: int | None = None
     previous: Literal["refuse", "move"] = "refuse"
     leash: bool = False
+    accept_changes: bool = False
+    trust_code: bool = False
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the request."""

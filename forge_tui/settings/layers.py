@@ -31,7 +31,7 @@ from forge_tui.settings.schema import (
 )
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
-from forge_tui.settings.user_file import user_settings_file
+from forge_tui.settings.user_file import STATE_VARIABLE, user_settings_file
 
 VARIABLE_PREFIX = "FORGE_TUI_"
 _SWEEP_PREFIX = f"{VARIABLE_PREFIX}{SWEEP}__".upper()
@@ -162,7 +162,8 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
     by_variable = {key.variable: key for key in fields_of()}
     values: list[_Value] = []
     problems: list[str] = []
-    for variable in sorted(name for name in environment if name.startswith(VARIABLE_PREFIX)):
+    named = (name for name in environment if name.startswith(VARIABLE_PREFIX) and name != STATE_VARIABLE)
+    for variable in sorted(named):
         key: Key | SweepKey | None = by_variable.get(variable) or _free_variable(variable)
         if variable.startswith(_SWEEP_PREFIX):
             key = _sweep_key(variable.removeprefix(_SWEEP_PREFIX).lower(), variable, problems)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import platformdirs
+
+STATE_VARIABLE = "FORGE_TUI_STATE"
+"""Names another state directory, such as one that several containers or hosts share. No setting."""
 
 
 def user_settings_file() -> Path:
@@ -13,5 +17,11 @@ def user_settings_file() -> Path:
 
 
 def state_directory() -> Path:
-    """The platform's directory for a user's state: the known runs, claims on the machine, the UI's last choices."""
+    """Where a user's state lies: the known and trusted runs, claims on the machine, the UI's last choices.
+
+    The directory that `FORGE_TUI_STATE` names, else the platform's.
+    """
+    named = os.environ.get(STATE_VARIABLE)
+    if named:
+        return Path(named).expanduser().absolute()
     return platformdirs.user_state_path("forge-tui", appauthor=False)

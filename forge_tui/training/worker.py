@@ -27,7 +27,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from forge_tui.errors import ForgeError
+from forge_tui.errors import ChangedError, ForgeError
 from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
 from forge_tui.training.job import STOP_SIGNALS, Control, Job
 from forge_tui.training.wire import LineBuffer, encode_line
@@ -195,13 +195,15 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> 
 
 
 def classify(error: BaseException) -> tuple[str, str]:
-    """The failure kind of `contracts` (exception, out_of_memory, diverged, exit) and the message in words."""
+    """The failure kind of `contracts` (exception, out_of_memory, diverged, changed, exit) and the message in words."""
     import torch
 
     from forge_tui.training.failures import Diverged
 
     if isinstance(error, Diverged):
         return "diverged", str(error)
+    if isinstance(error, ChangedError):
+        return "changed", str(error)
     if isinstance(error, ForgeError):
         return "exception", str(error)
     if isinstance(error, SystemExit):
