@@ -22,6 +22,9 @@ def warm_up(threads: int) -> None:
     A process's first step and first file cost 30 ms that the next ones do not. The random generators are left as
     they were: what is trained afterwards has the bytes that it has in a process that did not do this.
     """
+    # Before the first operation: each thread has this mode for itself, and those of a pool take it from the thread that
+    # starts them. Set only later, products of several threads would flush denormal numbers in one of them alone.
+    torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
     device = torch.device("cpu")
     before = random_state.capture(device)

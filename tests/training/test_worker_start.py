@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 
 from forge_tui.training.job import Job
@@ -45,6 +46,25 @@ def test_warming_up_leaves_every_random_generator_as_it_was() -> None:
     seed_everything(5)
     warm_up(1)
     assert draws() == expected
+
+
+DENORMALS = """
+import sys, torch
+from forge_tui.training.trainer import _prepare_process
+from forge_tui.training.warm_up import warm_up
+torch.set_num_threads(2)
+if sys.argv[1] == "spare":
+    warm_up(2)
+_prepare_process(torch.device("cpu"))
+product = torch.full((2_000, 500), 1e-20) @ torch.full((500, 500), 1e-20)
+print((product.view(torch.int32) != 0).sum().item())
+"""
+
+
+@pytest.mark.parametrize("worker", ["new", "spare"])
+def test_all_threads_of_a_worker_flush_denormal_numbers_whether_it_was_warmed_up_or_not(worker: str) -> None:
+    done = subprocess.run([sys.executable, "-c", DENORMALS, worker], capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n"
 
 
 FAULTS_OF_STEPS = """
