@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -274,13 +275,27 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> f
     def mean(name: str) -> float:
         return sum(float(answer[name]) for answer in answers) / len(answers)
 
+    def least(name: str) -> float:
+        """What every way takes: of all measurements the one that nobody disturbed."""
+        return min(float(answer[name]) for told in found.values() for answer in told)
+
     training = settings.training
     steps = training.epochs * mean("epoch_steps") * models
+    stepping = steps / mean("steps_per_second") * (_THREADS_WAIT if way.threads > 1 else 1.0)
     validation = training.epochs * mean("validation_seconds") * share
     stands_still = (training.epochs - 1) // training.checkpoint_interval * mean("checkpoint_seconds") * share
+    used = stepping + validation + stands_still + mean("state_seconds") * share
     # At the end another checkpoint is waited for, and the model's own files.
-    saving = 2 * models * mean("save_seconds")
+    saving = 2 * models * least("save_seconds")
     compiling = sum(float(answer.get("compile_seconds", 0.0)) for answer in answers) / len(answers)
-    beside = compiling + mean("load_seconds") + mean("state_seconds") * share + stands_still + saving
-    stepping = steps / mean("steps_per_second") * (_THREADS_WAIT if way.threads > 1 else 1.0)
-    return stepping + validation + beside
+    return used / _cpu_share(way, found) + compiling + least("load_seconds") + saving
+
+
+def _cpu_share(way: Way, found: Found) -> float:
+    """How much of a CPU each thread of such a way's workers gets beside what else goes on here.
+
+    The median over all ways of as many workers and threads: how busy others happened to be while one of them was
+    measured must not decide between them.
+    """
+    alike = [told for other, told in found.items() if (other.workers, other.threads) == (way.workers, way.threads)]
+    return statistics.median(float(answer.get("cpu_share", 1.0)) for told in alike for answer in told)

@@ -26,9 +26,11 @@ from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, to_plain
 from forge_tui.settings.user_file import state_directory
 
-FORMAT = 1
+FORMAT = 2
 _MOST_SECONDS = 30 * 86_400.0
 _MOST_FILES = 200
+# Workers that measured with less of a CPU each were not alone, whatever was seen of the machine before.
+_QUIET_SHARE = 0.9
 # What changes neither the work of a step nor what is kept in memory.
 _WITHOUT_EFFECT = frozenset(
     (
@@ -84,8 +86,9 @@ class Remembered:
         return min((self._known[way]["time"] for way in ways if way in self._known), default=None)
 
     def keep(self, found: Found) -> None:
-        """Remember; where the state directory cannot be written nothing is."""
-        if not self._quiet:
+        """Remember what was measured undisturbed; where the state directory cannot be written nothing is."""
+        found = {way: answers for way, answers in found.items() if all(map(_was_alone, answers))}
+        if not self._quiet or not found:
             return
         now = self._clock()
         self._known = self._read() | {way: {"time": now, "answers": answers} for way, answers in found.items()}
@@ -111,6 +114,10 @@ class Remembered:
         files = sorted(self._path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in files[_MOST_FILES:]:
             path.unlink(missing_ok=True)
+
+
+def _was_alone(answer: Mapping[str, Any]) -> bool:
+    return float(answer.get("cpu_share", 1.0)) >= _QUIET_SHARE
 
 
 def _checked(one: Mapping[str, Any]) -> dict[str, Any]:

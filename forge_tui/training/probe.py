@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import statistics
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -31,7 +32,7 @@ from forge_tui.training.own_code import OwnCode, load_own_code, told
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState, new_network
 
-_TURNS = 3
+_TURNS = 6
 _KEPT_BYTES = 64 << 20
 _TRIED_ROWS = 4
 
@@ -61,9 +62,11 @@ class Inspection:
 class Measured:
     """What `models` trained together in one worker with `threads` came to.
 
-    `steps_per_second` counts every model's steps; `validation_seconds` are those of one epoch, all models together,
-    `checkpoint_seconds` those that training stands still for a checkpoint of them; `state_seconds` and
-    `compile_seconds` what building and compiling them took; `worker_bytes` what such a worker takes.
+    `steps_per_second` counts every model's steps in a second of the training thread's own CPU time, `cpu_share` is that
+    time over the time that passed: below 1 where others take the CPU. Of CPU time too are `validation_seconds` of one
+    epoch, all models together, `checkpoint_seconds` that training stands still for a checkpoint of them, and
+    `state_seconds` for building them. `compile_seconds`, for compiling them, passed on the clock. `worker_bytes` is
+    what such a worker takes.
     """
 
     models: int
@@ -74,6 +77,7 @@ class Measured:
     state_seconds: float
     compile_seconds: float
     worker_bytes: int
+    cpu_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,8 +189,10 @@ class Probe:
 
         A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
 
-        The best turn counts: what disturbs a measurement only ever makes it slower. Turns last a fixed time, so that
-        workers that are asked the same at once stay at the same way, and disturb each other as they will in the run.
+        The median of the turns counts, and time is the training thread's CPU time (on a GPU the time that passes): with
+        one or two busy processes beside it the rates of task T's group sizes stay within 5 %, where those by the clock
+        vary threefold. Turns last a fixed time on the clock, so that workers that are asked the same at once stay at
+        the same way, and disturb each other as they will in the run.
         The process is left with the last way's thread count. `rates`: learning rate and weight decay of the models of a
         group, where they differ.
         """
@@ -204,12 +210,13 @@ class Probe:
             Measured(
                 models=candidate.models,
                 threads=candidate.threads,
-                steps_per_second=candidate.best,
+                steps_per_second=candidate.steps_per_second,
                 validation_seconds=candidate.validation_seconds() if candidate in tried else 0.0,
                 checkpoint_seconds=candidate.checkpoint_seconds(saving) if candidate in tried else 0.0,
                 state_seconds=candidate.state_seconds,
                 compile_seconds=candidate.compile_seconds,
                 worker_bytes=sizes[candidate.models],
+                cpu_share=candidate.cpu_share,
             )
             for candidate in candidates
         ]
@@ -239,8 +246,17 @@ def _named(combination: Combination) -> Iterator[None]:
         raise type(error)(f"with {in_words(combination)}: {error}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Steps, the seconds of CPU time that they used, and those that passed."""
+
+    steps: int
+    used: float
+    passed: float
+
+
 class _Candidate:
-    """One way of training in one worker, and how fast it was so far. Large models are built anew for every turn."""
+    """One way of training in one worker, and its turns so far. Large models are built anew for every turn."""
 
     def __init__(
         self,
@@ -253,7 +269,9 @@ class _Candidate:
         rates: Sequence[tuple[float, float]],
     ) -> None:
         self.models, self.threads, self._compile = way
-        self.best = self.state_seconds = self.compile_seconds = 0.0
+        self.state_seconds = self.compile_seconds = 0.0
+        self._turns: list[_Turn] = []
+        self._now = time.thread_time if device.type == "cpu" else time.perf_counter
         models = self.models
         self._seeds = [seed + number for number in range(models)]
         # Compiling takes many times as long as measuring: only where that is asked for.
@@ -266,10 +284,10 @@ class _Candidate:
     def _built(self) -> tuple[TrainingState, PlacedData]:
         if self._kept is not None:
             return self._kept
-        begun = time.perf_counter()
+        begun = self._now()
         state = self._build()
         built = state, self._place(network=state.network)
-        self.state_seconds = time.perf_counter() - begun
+        self.state_seconds = self._now() - begun
         if self._compile:
             self.compile_seconds = self._compiling_seconds(*built)
         if self._compile or self.models * sum(item.nbytes for item in state.network.parameters()) <= _KEPT_BYTES:
@@ -286,20 +304,47 @@ class _Candidate:
         return time.perf_counter() - begun
 
     def take_turn(self, seconds: float) -> None:
-        """Train for `seconds` to get warm, and for as long again to measure."""
+        """Train for half of `seconds` to get warm, and for `seconds` to measure."""
         torch.set_num_threads(self.threads)
         state, data = self._built()
-        _steps_per_second(state, data, self._seeds, seconds / 2)
-        self.best = max(self.best, self.models * _steps_per_second(state, data, self._seeds, seconds))
+        self._train(state, data, seconds / 2)
+        self._turns.append(self._train(state, data, seconds))
+
+    def _train(self, state: TrainingState, data: PlacedData, limit: float) -> _Turn:
+        """Train for `limit` seconds on the clock, one step at least."""
+        done, epoch = 0, 0
+        begun, used = time.perf_counter(), self._now()
+        while True:
+            state.epoch, state.step_in_epoch = epoch, 0
+            epoch += 1
+            for batch, wanted in state.batches(data, self._seeds):
+                state.loss(data, batch, wanted).backward()
+                state.update()
+                done += 1
+                passed = time.perf_counter() - begun
+                if passed >= limit:
+                    return _Turn(done, self._now() - used, passed)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of all models, in a second of CPU time: the median of the turns; 0 before the first."""
+        rates = [turn.steps / turn.used for turn in self._turns if turn.used > 0]
+        return self.models * statistics.median(rates) if rates else 0.0
+
+    @property
+    def cpu_share(self) -> float:
+        """How much of the time that passed the training thread had the CPU; 1 before the first turn."""
+        passed = sum(turn.passed for turn in self._turns)
+        return min(1.0, sum(turn.used for turn in self._turns) / passed) if passed else 1.0
 
     def validation_seconds(self) -> float:
         """What validating once takes; the first time is warm-up."""
         torch.set_num_threads(self.threads)
         state, data = self._built()
         state.validate(data)
-        begun = time.perf_counter()
+        begun = self._now()
         state.validate(data)
-        return time.perf_counter() - begun
+        return self._now() - begun
 
     def checkpoint_seconds(self, save_seconds: float) -> float:
         """How long training stands still for a checkpoint; `save_seconds`: what writing that of one model takes."""
@@ -307,10 +352,10 @@ class _Candidate:
         state, _ = self._built()
         if not is_copied(state):
             return self.models * save_seconds
-        begun = time.perf_counter()
+        begun = self._now()
         for number in range(self.models):
             copied(state.tensors(number))
-        return time.perf_counter() - begun
+        return self._now() - begun
 
 
 def _save_seconds(state: TrainingState) -> float:
@@ -332,18 +377,3 @@ def _state(
     if len(seeds) > 1:
         return GroupState(settings.training, dataset, seeds, device, own, rates)
     return SingleState(settings.training, dataset, seeds[0], device, own)
-
-
-def _steps_per_second(state: TrainingState, data: PlacedData, seeds: Sequence[int], limit: float) -> float:
-    """Train for `limit` seconds, one step at least."""
-    done, epoch, begun = 0, 0, time.perf_counter()
-    while True:
-        state.epoch, state.step_in_epoch = epoch, 0
-        epoch += 1
-        for batch, wanted in state.batches(data, seeds):
-            state.loss(data, batch, wanted).backward()
-            state.update()
-            done += 1
-            spent = time.perf_counter() - begun
-            if spent >= limit:
-                return done / spent

@@ -153,6 +153,24 @@ def test_steps_of_several_threads_count_for_more_than_was_measured() -> None:
     assert choose(estimate(settings(), rates | {both: found(both, 1_300)}, 0.0), 0.0).best.way == both
 
 
+def test_a_busy_machine_makes_all_ways_of_as_many_workers_slower_alike() -> None:
+    rates = {
+        SERIES: found(SERIES, 1_000),
+        PAIR: found(PAIR, 1_000),
+        FOURS: found(FOURS, 4_000),
+        SIXES: found(SIXES, 4_000),
+    }
+    shares = {SERIES: 1.0, PAIR: 0.2, FOURS: 0.5, SIXES: 0.8}
+    busy = {way: [{**one, "cpu_share": shares[way]} for one in told] for way, told in rates.items()}
+    seconds = {one.way: one.seconds for one in estimate(settings(), busy, 1.5)}
+    assert seconds == pytest.approx({SERIES: 25.5, PAIR: 1.5 + 24.0, FOURS: 1.5 + 8.0, SIXES: 1.5 + 6.0})
+
+
+def test_a_disk_that_was_slow_once_does_not_decide() -> None:
+    rates = {FOURS: found(FOURS, 4_000, save=0.01), SIXES: found(SIXES, 4_000, save=2.0)}
+    assert choose(estimate(settings(), rates, 0.0), 0.0).best.way == SIXES
+
+
 def test_what_does_not_fit_into_memory_is_not_measured_and_not_taken() -> None:
     def ask(ways: Sequence[tuple[int, int, bool]], workers: int, _seconds: float) -> list[dict[str, Any]]:
         each = [{"steps_per_second": 10.0 if models == 1 else 0.0} for models, *_ in ways]

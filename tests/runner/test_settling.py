@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,20 @@ def settings(
 class Measuring:
     """Workers that train at given rates: steps per second of a worker by (models, threads), 0 for want of memory."""
 
-    def __init__(self, rates: dict[tuple[int, int], float]) -> None:
+    def __init__(self, rates: dict[tuple[int, int], float], shares: Sequence[float] = (1.0,)) -> None:
+        """`shares`: how much of a CPU the workers get while they are asked, one time after the other, in turn."""
         self.rates = rates
+        self.shares = itertools.cycle(shares)
         self.asked: list[tuple[list[tuple[int, int]], int, float]] = []
 
     def __call__(self, ways: Sequence[tuple[int, int, bool]], workers: int, seconds: float) -> list[dict[str, Any]]:
+        share = next(self.shares)
         self.asked.append(([(models, threads) for models, threads, _ in ways], workers, seconds))
         told = [
             {
                 "models": models, "threads": threads, "steps_per_second": self.rates[models, threads],
                 "validation_seconds": 0.0, "checkpoint_seconds": 0.0, "state_seconds": 0.0,
-                "worker_bytes": 1_000 * models,
+                "worker_bytes": 1_000 * models, "cpu_share": share,
             }
             for models, threads, _ in ways
         ]  # fmt: skip
@@ -208,6 +212,22 @@ def test_what_is_measured_beside_others_work_is_not_remembered(tmp_path: Path) -
     assert ask.asked
 
 
+def test_how_busy_others_were_while_a_group_was_measured_does_not_decide(tmp_path: Path) -> None:
+    for shares in ((0.3, 1.0, 0.4), (1.0, 0.25, 0.9), (0.5, 0.9, 0.3)):
+        ask = by_size(1_200.0, 1_450.0, 1_750.0, 1_600.0)
+        ask.shares = itertools.cycle(shares)
+        assert chosen(settings(), ask, tmp_path / str(shares)).fuse == 3
+
+
+def test_what_workers_without_a_whole_cpu_measured_is_not_remembered(tmp_path: Path) -> None:
+    ask = by_size(100.0, 180.0, 300.0, 200.0)
+    ask.shares = itertools.cycle((0.6,))
+    assert chosen(settings(), ask, tmp_path).fuse == 3  # nothing was at work when the machine was looked at
+    again = by_size(100.0, 180.0, 300.0, 400.0)
+    assert chosen(settings(), again, tmp_path).fuse == 6
+    assert again.asked
+
+
 @pytest.mark.parametrize("changed", [{"batch_size": 64}, {"optimizer": "sgd"}, {"model_type": "reasoner"}])
 def test_another_configuration_is_measured_anew(changed: dict[str, Any], tmp_path: Path) -> None:
     chosen(settings(), by_size(100.0, 180.0, 300.0, 200.0), tmp_path)
@@ -230,7 +250,7 @@ def test_another_machine_or_a_month_later_is_measured_anew(tmp_path: Path) -> No
         lambda text: text[: len(text) // 2],
         lambda text: text.replace('"steps_per_second": 300.0', '"steps_per_second": "many"'),
         lambda text: text.replace('"steps_per_second": 300.0', '"steps_per_second": NaN'),
-        lambda text: text.replace('"v": 1', '"v": 2'),
+        lambda text: text.replace('"v": 2', '"v": 3'),
         lambda text: "[" * 100_000,
     ],
 )

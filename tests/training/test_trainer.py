@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Task, validate
 from forge_tui.training.models import Network, build_model
 from forge_tui.training.probe import Probe
+from forge_tui.training.state import SingleState
 from forge_tui.training.trainer import Trainer
 
 
@@ -282,6 +285,27 @@ def test_ways_are_measured_with_real_training(make_job: Any) -> None:
     room = measured.ways[1].worker_bytes
     tried = Probe(make_job()).measure([(1, 1, False), (64, 1, False)], 0.02, most_bytes=room)
     assert [way.steps_per_second > 0 for way in tried.ways] == [True, False]
+
+
+def test_a_way_is_measured_by_what_it_computes_not_by_how_long_others_kept_it_waiting(
+    make_job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used = passed = 0.0
+    waits = itertools.cycle((0.0, 0.009, 0.001))
+    update = SingleState.update
+
+    def busy_update(self: SingleState) -> None:
+        nonlocal used, passed
+        update(self)
+        used += 0.001
+        passed += 0.001 + next(waits)
+
+    monkeypatch.setattr(SingleState, "update", busy_update)
+    monkeypatch.setattr(time, "thread_time", lambda: used)
+    monkeypatch.setattr(time, "perf_counter", lambda: passed)
+    (way,) = Probe(make_job()).measure([(1, 1, False)], 0.6, most_bytes=float("inf")).ways
+    assert way.steps_per_second == pytest.approx(1_000)
+    assert way.cpu_share == pytest.approx(3 / 13, rel=0.1)
 
 
 def test_what_an_attempt_that_was_killed_while_writing_left_is_removed(make_job: Any, train: Any) -> None:
