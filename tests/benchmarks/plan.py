@@ -1,6 +1,7 @@
 """What `forge-tui plan` says of each way to carry out a run, against the run carried out in full: prints a table.
 
 python tests/benchmarks/plan.py [--rounds 3] [--models 12] [--size 104000] [--epochs 100] [--policy dedicated]
+python tests/benchmarks/plan.py --busy N [--tries 20]: what `--fuse auto` chooses beside N busy loops (busy_choice.py)
 
 The plan is measured before every round; then each way is run from command to exit, in turn. To reach: the way
 chosen within 10 % of the best, its estimate within 20 % of what it takes.
@@ -15,6 +16,7 @@ import subprocess
 import time
 from pathlib import Path
 
+import busy_choice
 from ui_support import FORGE_TUI, folder, machine
 
 
@@ -27,7 +29,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--samples", type=int, default=640)
     parser.add_argument("--policy", default="dedicated")
+    parser.add_argument("--busy", type=int, help="choices of `--fuse auto` beside so many busy loops")
+    parser.add_argument("--tries", type=int, default=20)
     options = parser.parse_args()
+    if options.busy is not None:
+        busy_choice.measure(options)
+        return
     told = machine()
     estimates: dict[str, list[float]] = {}
     taken: dict[str, list[float]] = {}
