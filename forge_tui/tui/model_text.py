@@ -63,7 +63,7 @@ def headline(model: ModelState, glyphs: Glyphs, count: int, width: int) -> list[
 
 
 def progress_line(model: ModelState, glyphs: Glyphs, width: int) -> list[Run]:
-    """The second line: epochs with a bar, loss, best, validation, time left; of a failed model, why."""
+    """The second line: epochs with a bar, loss and the lowest so far, validation, time left; of a failed model, why."""
     if model.error is not None:
         return [(cells.clean(f"{first_line(model.error)} (epoch {model.error.epoch})", glyphs.ascii), "bold red")]
     if model.epoch == 0 and not model.phase.is_final:
@@ -75,7 +75,7 @@ def progress_line(model: ModelState, glyphs: Glyphs, width: int) -> list[Run]:
         (f"epoch {model.epoch}/{model.epochs} ", ""),
         (done, "green" if model.phase is TrainingPhase.COMPLETED else ""),
         (left, "dim"),
-        (f"  loss {loss}  best {cells.short_number(model.best_loss, glyphs)}", "red" if model.diverged else ""),
+        (f"  loss {loss}  lowest {cells.short_number(model.best_loss, glyphs)}", "red" if model.diverged else ""),
     ]
     if (metric := _validation(model)) is not None:
         pieces.append((f"  {metric}", ""))
@@ -157,7 +157,7 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
         ("epoch", f"{model.epoch} of {model.epochs}"),
         ("step", f"{model.step:,}"),
         ("loss", "diverged" if model.diverged else known(model.loss)),
-        ("best loss", known(model.best_loss)),
+        ("lowest loss", known(model.best_loss)),
         ("val loss", known(model.validation_loss)),
     ]
     if model.validation_metric is not None:

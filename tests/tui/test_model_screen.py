@@ -71,7 +71,7 @@ async def test_a_model_in_training_shows_its_curve_and_its_numbers(run_path: Pat
         assert "epoch 61/100" in text
         assert "val 97.2%" in text
         document = screen.document.text
-        assert "best loss      0.2140" in document
+        assert "lowest loss    0.2140" in document
         assert "parameters     100,213" in document
         assert "grokfast_enabled  yes" in document
         assert "64, 64" in document

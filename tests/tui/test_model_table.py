@@ -11,6 +11,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from forge_tui.progress.phases import TrainingPhase as Phase
+from forge_tui.progress.ranking import first_of
 from forge_tui.progress.snapshot import Failure, ModelState
 from forge_tui.tui.glyphs import ASCII, UNICODE
 from forge_tui.tui.widgets import cells, columns, order
@@ -32,9 +33,15 @@ def text_of(table: ModelTable, line: int) -> str:
     return "".join(segment.text for segment in table.render_line(line))
 
 
-def row_text(state: ModelState, width: int = 80, name_cells: int = 18) -> str:
+def places(table: ModelTable, lines: range) -> list[str]:
+    """What stands under BEST."""
+    end = text_of(table, 0).index("BEST") + len("BEST")
+    return [text_of(table, line)[:end].split()[-1] for line in lines]
+
+
+def row_text(state: ModelState, width: int = 80, name_cells: int = 18, place: int | None = None) -> str:
     layout = columns.plan(width, name_cells, state.epochs)
-    return "".join(text for text, _ in columns.row(state, layout, UNICODE, now=0.0))
+    return "".join(text for text, _ in columns.row(state, layout, UNICODE, now=0.0, place=place))
 
 
 class Clock:
@@ -132,9 +139,10 @@ def test_rows_take_exactly_their_width_whatever_the_name(width: int, name: str) 
 
 def test_a_row_says_what_is_known_and_a_dash_for_the_rest() -> None:
     state = trained(1, 0.0412, validation_accuracy=0.972, eta_seconds=41.0, trend=(4.0, 3.0, 2.0, 1.0))
-    assert row_text(state).split() == [
-        *("cognate_planner_2", "●", "train", "61/100", "━──", "0.0412", "0.0412", "97.2%", "█▆▃▁", "0:41"),
+    assert row_text(state, place=3).split() == [
+        *("cognate_planner_2", "●", "train", "61/100", "━──", "0.0412", "3", "97.2%", "█▆▃▁", "0:41"),
     ]
+    assert row_text(state, place=100).split()[6] == ">99"
     assert row_text(model(1)).split()[4:] == ["───", "—", "—", "—", "—"]
 
 
@@ -212,17 +220,22 @@ def test_filter_words(words: str, expected: list[int]) -> None:
 
 async def test_only_changed_visible_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     app = TableApp()
-    models = tuple(trained(index, 1.0) for index in range(1000))
+    models = tuple(trained(index, 1.0 + index) for index in range(1000))
     async with app.run_test(size=(80, 11)) as pilot:
         app.table.show(models)
         await pilot.pause()
         drawn: list[tuple[Region, ...]] = []
         monkeypatch.setattr(app.table, "refresh", lambda *regions, **_: drawn.append(regions))
-        changed = {3: trained(3, 0.5), 500: trained(500, 0.5)}
+        changed = {3: trained(3, 3.5), 500: trained(500, 499.5)}
         app.table.show(tuple(changed.get(index, state) for index, state in enumerate(models)))
         assert drawn == [(Region(0, 4, 80, 1),)]
         monkeypatch.undo()
-        assert "0.5000" in text_of(app.table, 4)
+        assert "3.5000" in text_of(app.table, 4)
+        changed[9] = trained(9, 1.5)  # in sight, and so the places of those between change
+        monkeypatch.setattr(app.table, "refresh", lambda *regions, **_: drawn.append(regions))
+        app.table.show(tuple(changed.get(index, state) for index, state in enumerate(models)))
+        assert drawn[1:] == [tuple(Region(0, line, 80, 1) for line in range(2, 11))]
+        assert places(app.table, range(1, 11)) == ["1", "3", "4", "5", "6", "7", "8", "9", "10", "2"]
 
 
 async def test_selection_follows_its_model_through_sorting_and_filtering() -> None:
@@ -332,7 +345,7 @@ async def test_moving_scrolls_and_says_which_rows_are_in_view() -> None:
         assert app.table.visible_range == "rows 1–1 of 1 (12 in all)"
 
 
-async def test_following_the_best_selects_the_lowest_loss_until_a_move() -> None:
+async def test_following_the_best_selects_it_until_a_move() -> None:
     app = TableApp()
     async with app.run_test(size=(80, 11)):
         app.table.follow_best = True
@@ -342,6 +355,35 @@ async def test_following_the_best_selects_the_lowest_loss_until_a_move() -> None
         assert app.table.selected == "cognate_planner_1"
         app.table.move(1)
         assert not app.table.follow_best
+
+
+# The lowest training loss, the lowest validation loss and the highest accuracy are three different models'.
+OVERFITTED = (
+    trained(0, 0.1, validation_loss=0.4, validation_accuracy=0.80),
+    trained(1, 0.3, validation_loss=0.2, validation_accuracy=0.85),
+    trained(2, 0.2, validation_loss=0.3, validation_accuracy=0.90),
+    trained(3, None, diverged=True),
+)
+
+
+async def test_the_best_is_told_by_validation_as_forge_tui_best_does() -> None:
+    app = TableApp()
+    async with app.run_test(size=(80, 11)):
+        app.table.follow_best = True
+        app.table.show(OVERFITTED)
+        best = first_of(OVERFITTED)
+        assert best is not None
+        assert (best.model.name, app.table.selected) == ("cognate_planner_3",) * 2
+        assert places(app.table, range(1, 5)) == ["3", "2", "1", "—"]
+        app.table.set_filter("planner_2")
+        app.table.show(OVERFITTED[:3])
+        assert app.table.selected == "cognate_planner_2"  # of those that are shown
+        app.table.set_filter("")
+        app.table.show(OVERFITTED)
+        app.table.set_sort("best")
+        assert [name[-1] for name in app.table.shown_names] == ["3", "2", "1", "4"]
+        app.table.set_sort("best", reverse=True)
+        assert [name[-1] for name in app.table.shown_names] == ["1", "2", "3", "4"]
 
 
 async def test_clicks_select_open_and_sort() -> None:

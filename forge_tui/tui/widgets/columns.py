@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from forge_tui.config_text import combination_text, value_text
 from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.ranking import LAST_PLACE
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.order import best_first, validation_value
+from forge_tui.tui.widgets.order import validation_value
 
 GUTTER = 2
 NAME_LONGEST = 64
@@ -162,14 +163,17 @@ def header(layout: Layout, glyphs: Glyphs, sort: str, reverse: bool) -> list[Run
     return pad(runs, layout.width, "header")
 
 
-def row(model: ModelState, layout: Layout, glyphs: Glyphs, now: float) -> list[Run]:
-    """What one model shows, without the gutter, padded to the layout's width. `now` is in UNIX seconds."""
+def row(model: ModelState, layout: Layout, glyphs: Glyphs, now: float, place: int | None = None) -> list[Run]:
+    """What one model shows, without the gutter, padded to the layout's width.
+
+    `now` is in UNIX seconds; `place` is the model's among all, as `Standings.place`.
+    """
     runs: list[Run] = []
     failed = model.phase is TrainingPhase.FAILED
     for column in layout.columns:
         blank = " " * column.gap
         if column.to_right:
-            text, style = _NUMBERS[column.key](model, glyphs, now)
+            text, style = _place(place, glyphs) if column.key == "best" else _NUMBERS[column.key](model, glyphs, now)
             runs.append((" " + cells.right(text, column.gap + column.width - 1, glyphs.ellipsis), style))
         elif column.key == "name":
             runs.append((cells.middle(cells.clean(model.name, glyphs.ascii), column.width, glyphs.ellipsis), "name"))
@@ -255,6 +259,12 @@ def _loss(model: ModelState, glyphs: Glyphs, now: float) -> Run:
     return _known(cells.short_number(model.loss, glyphs), glyphs)
 
 
+def _place(place: int | None, glyphs: Glyphs) -> Run:
+    if place is None:
+        return glyphs.unknown, "quiet"
+    return (str(place), "number") if place <= LAST_PLACE else (f">{LAST_PLACE}", "quiet")
+
+
 def _validation(model: ModelState, glyphs: Glyphs, now: float) -> Run:
     value = validation_value(model)
     if model.validation_accuracy is None or model.validation_metric is not None or value is None:
@@ -291,7 +301,6 @@ def _known(text: str, glyphs: Glyphs) -> Run:
 _EXTRA = LEAVING[:4]
 _NUMBERS: dict[str, Callable[[ModelState, Glyphs, float], Run]] = {
     "loss": _loss,
-    "best": lambda model, glyphs, now: _known(cells.short_number(best_first(model), glyphs), glyphs),
     "val": _validation,
     "eta": _eta,
     "steps": _steps,

@@ -104,6 +104,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         if models is old:
             return
         generation = rows.generation
+        places = {row: rows.place(row) for row in self._visible_rows()}
         moved = rows.show(models)
         if rows.generation != generation:
             self._measure()
@@ -112,7 +113,11 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         if moved:
             self._redraw()
         else:
-            changed = [row for row in self._visible_rows() if models[rows.shown[row]] is not old[rows.shown[row]]]
+            changed = [
+                row
+                for row in self._visible_rows()
+                if models[rows.shown[row]] is not old[rows.shown[row]] or rows.place(row) != places.get(row)
+            ]
             self._refresh_rows(changed)
         self._sort_later()
         self._tell()
@@ -374,7 +379,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         return self._painter.strip([(cells.left("  " + text, width, self.glyphs.ellipsis), "empty")], width)
 
     def _row_strip(self, row: int, width: int) -> Strip:
-        model = self._rows.model(row)
+        model, place = self._rows.model(row), self._rows.place(row)
         marked = model.name in self.marks
         state: table_style.State = ""
         if row == self._rows.row:
@@ -383,6 +388,6 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         def draw() -> list[columns.Run]:
             first = self.glyphs.cursor if state else self.glyphs.mark if marked else " "
             second = self.glyphs.mark if state and marked else " "
-            return [(first + second, "mark"), *columns.row(model, self.layout_now, self.glyphs, self._now())]
+            return [(first + second, "mark"), *columns.row(model, self.layout_now, self.glyphs, self._now(), place)]
 
-        return self._painter.row((self._rows.shown[row], state, marked), model, draw, width)
+        return self._painter.row((self._rows.shown[row], state, marked, place), model, draw, width)
