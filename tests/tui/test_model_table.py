@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -41,7 +42,7 @@ def places(table: ModelTable, lines: range) -> list[str]:
 
 def row_text(state: ModelState, width: int = 80, name_cells: int = 18, place: int | None = None) -> str:
     layout = columns.plan(width, name_cells, state.epochs)
-    return "".join(text for text, _ in columns.row(state, layout, UNICODE, now=0.0, place=place))
+    return "".join(text for text, _ in columns.row(state, layout, UNICODE, place=place))
 
 
 class Clock:
@@ -82,18 +83,18 @@ def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
     assert columns.config_cells([trained(0, 0.5)]) == 0
     layout = columns.plan(120, 18, 100, config_cells=needed)
     assert [column.key for column in layout.columns][:3] == ["name", "config", "phase"]
-    line = "".join(text for text, _ in columns.row(swept[1], layout, UNICODE, now=0.0))
+    line = "".join(text for text, _ in columns.row(swept[1], layout, UNICODE))
     assert " learning_rate 0.002 " in line
     both = [
         trained(index, 0.5, combination={"learning_rate": 0.001 * (index + 1), "batch_size": 16}) for index in (0, 1)
     ]
     narrow = columns.plan(80, 18, 100, config_cells=columns.config_cells(both))
-    first, second = ("".join(text for text, _ in columns.row(model, narrow, UNICODE, now=0.0)) for model in both)
+    first, second = ("".join(text for text, _ in columns.row(model, narrow, UNICODE)) for model in both)
     assert " 0.001, 16 " in first  # names that are cut off would be the same in all rows
     assert " 0.002, 16 " in second
     for width in range(60, 200):
         layout = columns.plan(width, 18, 100, config_cells=needed)
-        assert sum(cell_len(text) for text, _ in columns.row(swept[0], layout, UNICODE, 0.0)) == width - columns.GUTTER
+        assert sum(cell_len(text) for text, _ in columns.row(swept[0], layout, UNICODE)) == width - columns.GUTTER
         assert {"name", "phase", "epoch", "loss", "eta"} <= {column.key for column in layout.columns}
     assert "config" in {column.key for column in columns.plan(80, 18, 100, config_cells=needed).columns}
 
@@ -144,6 +145,25 @@ def test_a_row_says_what_is_known_and_a_dash_for_the_rest() -> None:
     ]
     assert row_text(state, place=100).split()[6] == ">99"
     assert row_text(model(1)).split()[4:] == ["───", "—", "—", "—", "—"]
+
+
+def test_the_time_column_is_what_was_measured_and_else_of_the_wall_clock() -> None:
+    layout = columns.plan(160, 18, 100)
+
+    def shown(state: ModelState, run_seconds: float, now: float) -> str:
+        line = [text for text, _ in columns.row(state, layout, UNICODE, state.took(run_seconds, now))]
+        end = sum(column.gap + column.width for column in layout.columns[: [*_keys(layout)].index("time") + 1])
+        return "".join(line)[:end].split()[-1]
+
+    measured = trained(0, 0.5, started=1_000.0, seconds=20.0, active_since=100.0)
+    assert shown(measured, 107.0, 1e9) == "0:27"
+    assert shown(replace(measured, active_since=None, finished=9e9), 500.0, 0.0) == "0:20"
+    assert shown(trained(0, 0.5, started=1_000.0), 107.0, 1_041.0) == "0:41"
+    assert shown(trained(0, 0.5), 107.0, 1_041.0) == "—"
+
+
+def _keys(layout: columns.Layout) -> list[str]:
+    return [column.key for column in layout.columns]
 
 
 def test_a_failed_row_shows_its_failure_and_a_nan_is_never_a_number() -> None:

@@ -75,12 +75,12 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         *,
         glyphs: Glyphs = UNICODE,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        took: Callable[[ModelState], float | None] = lambda _: None,
         hidden: frozenset[str] = frozenset(),
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`clock` times the sorting; `now` (UNIX seconds) dates running models; `hidden` columns never show."""
+        """`clock` times the sorting; `took` is how long workers have been busy with a model; `hidden` never show."""
         super().__init__(id=id, classes=classes)
         self.empty_text = "No models yet."
         self.no_match_text = "No model matches the filter."
@@ -88,7 +88,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.hidden = hidden
         self.follow_best = False
         self.marks: frozenset[str] = frozenset()
-        self._now = now
+        self._took = took
         self._rows = Rows(clock)
         self._sorting: Timer | None = None
         self._name_cells, self._most_epochs, self._config_cells = 0, 1, 0
@@ -388,6 +388,9 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         def draw() -> list[columns.Run]:
             first = self.glyphs.cursor if state else self.glyphs.mark if marked else " "
             second = self.glyphs.mark if state and marked else " "
-            return [(first + second, "mark"), *columns.row(model, self.layout_now, self.glyphs, self._now(), place)]
+            return [
+                (first + second, "mark"),
+                *columns.row(model, self.layout_now, self.glyphs, self._took(model), place),
+            ]
 
         return self._painter.row((self._rows.shown[row], state, marked, place), model, draw, width)
