@@ -12,11 +12,9 @@ from typing import IO, Any, Literal
 
 from forge_tui.config_text import configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.progress.configs import ConfigResults, Finals, config_results, finals_of
+from forge_tui.progress.configs import ConfigResults, Finals, best_counted, config_results, finals_of
 from forge_tui.progress.events import finite
-from forge_tui.progress.ranking import largest_is_best
 from forge_tui.progress.snapshot import Snapshot
-from forge_tui.progress.spread import Spread
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.session import Run
 from forge_tui.text import UNKNOWN, duration, number, printable, spread_text, table
@@ -169,12 +167,18 @@ def equal_line(comparison: Comparison) -> str:
 
 
 def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """One row a figure: what it is, then its value in each run. What no run has is left out."""
+    """One row a figure: what it is, then its value in each run. What no run has is left out.
+
+    "… best" is the figure of each run's best model (`ranking.comparison_key`), "… mean" that of all that count.
+    """
     runs = comparison.runs
     rows = [("state", *(run.snapshot.state.value if run.snapshot else "unreadable" for run in runs))]
     rows.append(("models", *(_models(run) for run in runs)))
     if any(run.finals and run.finals.so_far for run in runs):
         rows.append(("values", *("so far" if run.finals and run.finals.so_far else "final" for run in runs)))
+    bests = [None if run.snapshot is None else best_counted(run.snapshot.models) for run in runs]
+    if any(bests):
+        rows.append(("best model", *(UNKNOWN if best is None else printable(best.model.name) for best in bests)))
     for label, name in (
         ("loss", "loss"),
         ("val. loss", "validation_loss"),
@@ -185,7 +189,9 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
         spreads = [None if run.finals is None else getattr(run.finals, name) for run in runs]
         if not any(spreads):
             continue
-        rows.append((f"{label} best", *(_best(each, name, run) for each, run in zip(spreads, runs, strict=True))))
+        rows.append(
+            (f"{label} best", *(UNKNOWN if best is None else number(getattr(best.model, name)) for best in bests))
+        )
         rows.append((f"{label} mean", *(spread_text(each) for each in spreads)))
     rows.append(("took", *(duration(run.snapshot.elapsed_seconds) if run.snapshot else UNKNOWN for run in runs)))
     rows.append(("workers", *(_workers(run) for run in runs)))
@@ -208,13 +214,6 @@ def _models(run: ComparedRun) -> str:
         return UNKNOWN
     failed = f", {run.snapshot.failed} failed" if run.snapshot.failed else ""
     return f"{run.snapshot.completed}/{len(run.snapshot.models)} done{failed}"
-
-
-def _best(of: Spread | None, figure: str, run: ComparedRun) -> str:
-    if of is None:
-        return UNKNOWN
-    model = run.snapshot.models[0] if run.snapshot is not None else None
-    return number(of.largest if largest_is_best(figure, model) else of.least)
 
 
 def _workers(run: ComparedRun) -> str:
@@ -259,6 +258,7 @@ def _record(comparison: Comparison) -> dict[str, Any]:
         runs.append({
             "run": run.name, "path": str(run.path), "problem": run.problem or None,
             "settings_problem": run.settings_problem or None, **known,
+            "best": None if snapshot is None or (best := best_counted(snapshot.models)) is None else best.to_record(),
             "final": None if run.finals is None else finite(dataclasses.asdict(run.finals)),
             "configs": None if run.configs is None else configs_record(run.configs),
         })  # fmt: skip

@@ -16,10 +16,11 @@ from typing import IO, Any
 from forge_tui.errors import RunDirectoryError
 from forge_tui.event_text import is_notable, log_line
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.ranking import best_so_far
 from forge_tui.progress.snapshot import ModelState, Snapshot
-from forge_tui.report import result_table
+from forge_tui.report import best_line, result_table
 from forge_tui.session import Run
-from forge_tui.text import duration, metric_text, number, printable
+from forge_tui.text import best_text, duration, metric_text, number, printable
 
 _LOOK_SECONDS = 0.2
 # Of the time at most a twentieth goes into looking: 10,000 models take 20 ms a look.
@@ -196,9 +197,9 @@ def progress_line(snapshot: Snapshot) -> str:
     active = sum(number for phase, number in counts.items() if phase.is_active)
     parts += [f"{active} training"] if active else []
     parts += [f"{counts[phase]} {phase}" for phase in (TrainingPhase.QUEUED, TrainingPhase.FAILED) if counts[phase]]
-    losses = [model.loss for model in snapshot.models if model.loss is not None]
-    if losses:
-        parts.append(f"loss {number(min(losses))} at best")
+    best = best_so_far(snapshot)
+    if best is not None:
+        parts.append(f"{best_text(best)} at best")
     eta = (
         f"ETA {duration(snapshot.eta_seconds)}"
         if snapshot.state.is_live
@@ -219,7 +220,7 @@ def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
     if traced is not None:
         lines.append(f"What it printed, and where it was: forge-tui logs {shlex.quote(str(run.path))} {traced.index}")
     lines += [f"warning: {problem}" for problem in snapshot.problems]
-    err.write("".join(f"{printable(line)}\n" for line in lines))
+    err.write("".join(f"{printable(line)}\n" for line in lines) + best_line(snapshot))
     if snapshot.state is not RunState.COMPLETED:
         err.write(f"To go on: forge-tui resume {shlex.quote(str(run.path))}\n")
     err.flush()

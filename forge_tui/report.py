@@ -17,8 +17,9 @@ from forge_tui.errors import ForgeError
 from forge_tui.progress.configs import config_results
 from forge_tui.progress.events import finite
 from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.ranking import best_model
 from forge_tui.progress.snapshot import ModelState, Snapshot
-from forge_tui.text import UNKNOWN, duration, memory, metric_text, number, printable, table
+from forge_tui.text import UNKNOWN, best_text, duration, memory, metric_text, number, printable, table
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -106,14 +107,26 @@ def result_table(snapshot: Snapshot) -> str:
     return found
 
 
+def best_line(snapshot: Snapshot) -> str:
+    """Which of several completed models is the best and why, as a line; empty where there are none to choose from."""
+    best = best_model(snapshot.models) if snapshot.completed > 1 else None
+    return "" if best is None else f"best of the completed models: {printable(best.model.name)}, {best_text(best)}\n"
+
+
 def _ended(model: ModelState) -> str | None:
     """Why a model that is cancelled is."""
     return model.reason if model.phase is TrainingPhase.CANCELLED else None
 
 
+def status_record(snapshot: Snapshot) -> dict[str, Any]:
+    """A JSON-able dict of the snapshot, and `best`: the best of the completed models, None where there is none."""
+    best = best_model(snapshot.models)
+    return {**snapshot.to_record(), "best": None if best is None else best.to_record()}
+
+
 def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     """The snapshot, the epochs of every model, and the events that explain what happened."""
-    record = snapshot.to_record()
+    record = status_record(snapshot)
     for model, history in zip(record["models"], run.histories(snapshot.models), strict=True):
         model["history"] = [finite(_fields(epoch)) for epoch in history]
     results = config_results(snapshot.models)
@@ -152,6 +165,7 @@ def _text(run: Run, snapshot: Snapshot) -> str:
         "",
     ]
     text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)
+    text += best_line(snapshot)
     for record in _remarkable(run):
         if record["event"] == "model_failed":
             failed = f"{record['model']} attempt {record['attempt']} failed ({record['kind']}): {record['message']}"

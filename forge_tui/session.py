@@ -24,7 +24,7 @@ from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, Usage
 from forge_tui.progress.phases import RunState
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.liveness import Liveness
+from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import RunLock, is_locked
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from forge_tui.settings.schema import Settings
 
 _Found = TypeVar("_Found")
+_News = TypeVar("_News", None, list[dict[str, Any]])
 
 POLL_SECONDS = 0.1
 # How soon it is seen that a run has let go of its directory: a look at the lock takes 10 µs.
@@ -251,11 +252,21 @@ class Run:
     Every method may be called from any thread. Close it, or use it in a `with` block.
     """
 
-    def __init__(self, path: Path, channel: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        channel: socket.socket | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        """`clock` (UNIX seconds) and `monotonic` (seconds) are those of snapshots, in place of this machine's."""
+        self._clock, self._monotonic = clock or time.time, monotonic or time.monotonic
         self.directory = RunDirectory(path)
         self._channel = channel
         self._lock = threading.Lock()
         self._liveness = Liveness()
+        self._pulse = Pulse()
         self._models: dict[int, ModelState] = {}
         self._ordered: tuple[ModelState, ...] = ()
         self._revision = 0
@@ -317,8 +328,8 @@ class Run:
 
         info = self._reader.info()
         state = info.state
-        now = time.time()
-        if state.is_live and not self._is_alive(info, now):
+        now, monotonic = self._clock(), self._monotonic()
+        if state.is_live and not self._is_alive(info, now, monotonic):
             info = self._reader.info()  # it may have ended between the two looks
             state = RunState.DIED if info.state.is_live else info.state
         changed, revision = self._reader.models(self._revision)
@@ -328,19 +339,25 @@ class Run:
             self._ordered = tuple(self._models[index] for index in sorted(self._models))
             self._revision = revision
         eta = remaining_seconds(self._ordered, info.workers * _width(self._ordered)) if state.is_live else None
-        written = self._reader.heartbeat().written
+        beat = self._reader.heartbeat()
+        self._pulse.look(beat.count, beat.written, now, monotonic)
+        seconds = beat.seconds if info.state.is_live else info.seconds
+        if seconds is not None and state.is_live:
+            seconds += self._pulse.watched
         return Snapshot(
             run=info,
             models=self._ordered,
             state=state,
             revision=self._revision,
             time=now,
-            age=max(0.0, now - written) if state.is_live or state is RunState.DIED else 0.0,
+            age=self._pulse.age if state.is_live or state is RunState.DIED else 0.0,
+            written=beat.written,
+            seconds=seconds,
             eta_seconds=eta,
             problems=tuple(self._reader.problems),
         )
 
-    def _is_alive(self, info: RunInfo, now: float) -> bool:
+    def _is_alive(self, info: RunInfo, now: float, monotonic: float) -> bool:
         """Whether somebody trains here: by the lock, on another host by the heartbeat."""
         beat = self._reader.heartbeat()
         return self._liveness.is_live(
@@ -350,7 +367,7 @@ class Run:
             heartbeat=beat.count,
             written=beat.written,
             now=now,
-            monotonic=time.monotonic(),
+            monotonic=monotonic,
         )
 
     def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
@@ -370,23 +387,24 @@ class Run:
         """As `follow`, with the events without epochs since the last time, the `newest` of them at most."""
         since = 0
 
-        def look() -> tuple[Snapshot, tuple[list[dict[str, Any]], int]]:
-            return self._snapshot(), self._reader.messages(since, newest)
+        def look() -> tuple[Snapshot, list[dict[str, Any]]]:
+            nonlocal since
+            snapshot = self._snapshot()
+            found, since = self._reader.messages(since, newest)
+            return snapshot, found
 
         wait = functools.partial(cancelled.wait, interval)
-        for snapshot, (found, last) in self._follow(lambda: self._at_one_moment(look), wait, cancelled):
-            since = last
-            yield snapshot, found
+        yield from self._follow(lambda: self._at_one_moment(look), wait, cancelled)
 
     @staticmethod
     def _follow(
-        look: Callable[[], tuple[Snapshot, _Found]], wait: Callable[[], object], cancelled: threading.Event
-    ) -> Iterator[tuple[Snapshot, _Found]]:
+        look: Callable[[], tuple[Snapshot, _News]], wait: Callable[[], object], cancelled: threading.Event
+    ) -> Iterator[tuple[Snapshot, _News]]:
         last: tuple[int, RunInfo, RunState, int] | None = None
         while not cancelled.is_set():
             snapshot, found = look()
             mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS))
-            if mark != last:
+            if mark != last or found:
                 last = mark
                 yield snapshot, found
             if not snapshot.state.is_live:

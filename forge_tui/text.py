@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from forge_tui.settings.own_names import function_name
 
 if TYPE_CHECKING:
+    from forge_tui.progress.ranking import Best
     from forge_tui.progress.snapshot import ModelState
     from forge_tui.progress.spread import Spread
 
@@ -77,6 +78,13 @@ def metric_text(model: ModelState) -> str:
     if model.validation_perplexity is not None:
         return f"perplexity {number(model.validation_perplexity)}"
     return ""
+
+
+def best_text(best: Best) -> str:
+    """The figure that the place of the best model rests on: `accuracy 0.9777`, `validation loss 0.08`."""
+    if best.figure in ("validation_loss", "loss"):
+        return f"{best.figure.replace('_', ' ')} {number(best.value)}"
+    return metric_text(best.model)
 
 
 def metric_name(model: ModelState) -> str:

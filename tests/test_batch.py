@@ -224,7 +224,8 @@ def test_resume_with_more_epochs_trains_on(run_directory: Path, tmp_path: Path) 
     assert both["seconds_before"] == first["elapsed_seconds"]
     # The time between is none of the run's.
     assert first["finished"] < both["resumed"]
-    assert both["elapsed_seconds"] == pytest.approx(first["elapsed_seconds"] + both["finished"] - both["resumed"])
+    lasted = first["elapsed_seconds"] + both["finished"] - both["resumed"]
+    assert both["elapsed_seconds"] == pytest.approx(lasted, abs=0.1)  # the one measured, the other of the wall clock
     forge("--no-ui", "--epochs", "9", "--models", "1", *SMALL, "--output", tmp_path / "alone")
     assert weights(run_directory) == weights(tmp_path / "alone")
 

@@ -66,8 +66,8 @@ def test_settings_that_differ_are_told_by_their_dotted_keys_and_the_equal_ones_c
 def test_figures_are_of_the_completed_models(maker: RunMaker) -> None:
     losses = (0.5, 0.25, 0.125)
     models = [
-        maker.model(index, loss=loss, validation_loss=2 * loss, validation_accuracy=1 - loss)
-        for index, loss in enumerate(losses, 1)
+        maker.model(index, loss=loss, validation_loss=2 * loss, validation_accuracy=accuracy)
+        for index, (loss, accuracy) in enumerate(zip(losses, (0.5, 0.875, 0.75), strict=True), 1)
     ]
     one = maker.make("one", RunState.FAILED, [*models, maker.failed(4, epoch=1)], reason="1 failed")
     two = maker.make("two", models=[maker.model(1, loss=0.3, validation_loss=None, validation_accuracy=None)])
@@ -81,9 +81,10 @@ def test_figures_are_of_the_completed_models(maker: RunMaker) -> None:
     assert figure_rows(comparison) == [
         ("state", "failed", "completed"),
         ("models", "3/4 done, 1 failed", "1/1 done"),
-        ("loss best", "0.1250", "0.3000"),
+        ("best model", "cognate_planner_2", "cognate_planner_1"),
+        ("loss best", "0.2500", "0.3000"),
         ("loss mean", "0.2917 ± 0.1909", "0.3000"),
-        ("val. loss best", "0.2500", "—"),
+        ("val. loss best", "0.5000", "—"),
         ("val. loss mean", "0.5833 ± 0.3819", "—"),
         ("accuracy best", "0.8750", "—"),
         ("accuracy mean", "0.7083 ± 0.1909", "—"),

@@ -11,8 +11,12 @@ import pytest
 from run_directories import RunMaker
 
 from forge_tui import headless, session
-from forge_tui.progress.phases import RunState
+from forge_tui.progress.events import ResourceWarned
+from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.snapshot import Snapshot
+from forge_tui.runner.journal import Journal
 from forge_tui.runs.lock import RunLock
+from forge_tui.runs.reader import RunReader
 
 
 @pytest.fixture
@@ -22,23 +26,88 @@ def maker(tmp_path: Path) -> Iterator[RunMaker]:
     made.close()
 
 
-def test_a_runner_without_a_sign_of_life_is_news_every_five_seconds(
-    maker: RunMaker, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_runner_without_a_sign_of_life_is_news_every_five_seconds(maker: RunMaker) -> None:
     cancelled = threading.Event()
-    times = iter([1_000_001.0, 1_000_004.9, 1_000_005.1, 1_000_009.9, 1_000_010.1])
+    times = iter([0.0, 3.9, 4.1, 8.9, 9.1])
 
-    def now() -> float:
+    def monotonic() -> float:
         try:
             return next(times)
         except StopIteration:
             cancelled.set()
-            return 1_000_010.2
+            return 9.2
 
-    with session.Run(maker.make(state=RunState.RUNNING)) as run:
-        monkeypatch.setattr(session.time, "time", now)
+    clock = iter([1_000_001.0, *[1_003_600.0] * 9])  # it is set an hour ahead after the first look
+    path = maker.make(state=RunState.RUNNING)
+    with session.Run(path, clock=lambda: next(clock), monotonic=monotonic) as run:
         ages = [round(snapshot.age, 1) for snapshot in run.follow(0.001, cancelled)]
     assert ages == [1.0, 5.1, 10.1]
+
+
+def test_how_long_a_run_goes_on_is_what_its_runner_measured_and_what_the_viewer_did(
+    maker: RunMaker, tmp_path: Path
+) -> None:
+    """Whatever happens to the wall clocks of both."""
+    path = maker.make(state=RunState.RUNNING, models=[maker.model(1, TrainingPhase.QUEUED)])
+    (store,) = maker._stores
+    wall, runner, viewer = [1_000_000.0], [50.0], [900.0]
+    info = RunReader(path).info()
+    journal = Journal(store, info, [maker.model(1, TrainingPhase.QUEUED)], lambda: wall[0], lambda: runner[0])
+    with session.Run(path, clock=lambda: wall[0], monotonic=lambda: viewer[0]) as run:
+
+        def look(runner_seconds: float, viewer_seconds: float, set_by: float, phase: TrainingPhase | None) -> Snapshot:
+            runner[0] += runner_seconds
+            if phase is not None:
+                journal.phase(1, phase)
+                assert store.flush()
+            viewer[0] += viewer_seconds
+            wall[0] += runner_seconds + viewer_seconds + set_by
+            return run.snapshot()
+
+        assert look(3.0, 0.0, 0.0, TrainingPhase.INITIALIZING).elapsed_seconds == 3.0
+        assert look(0.0, 0.5, 3600.0, None).elapsed_seconds == 3.5
+        snapshot = look(20.0, 0.25, -7200.0, TrainingPhase.TRAINING)
+        assert snapshot.elapsed_seconds == 23.0  # at the first look at a sign of life that is all that is known
+        assert snapshot.age <= 0.25
+        assert snapshot.models[0].took(snapshot.elapsed_seconds, wall[0]) == 20.0
+        snapshot = look(0.0, 2.0, 3600.0, None)
+        assert (snapshot.elapsed_seconds, snapshot.age) == (25.0, pytest.approx(2.0, abs=0.25))
+        assert snapshot.models[0].took(snapshot.elapsed_seconds, wall[0]) == 22.0
+        # Back in the queue, nobody is busy with it; then it goes on.
+        assert look(10.0, 0.0, 0.0, TrainingPhase.QUEUED).models[0].seconds == 30.0
+        snapshot = look(40.0, 0.0, 3600.0, TrainingPhase.INITIALIZING)
+        assert snapshot.models[0].took(snapshot.elapsed_seconds + 1.0, wall[0]) == 31.0
+        look(1.0, 0.0, 0.0, TrainingPhase.FAILED)
+        runner[0] += 4.0
+        for state in (RunState.STOPPING, RunState.FAILED):
+            journal.finish(state, 1.0) if state is RunState.FAILED else journal.run_state(state)
+        assert store.flush()
+        wall[0] -= 5_000.0
+        runner[0] += 1_000.0
+        snapshot = run.snapshot()
+        assert snapshot.run.seconds == snapshot.elapsed_seconds == 78.0
+        assert snapshot.models[0].took(snapshot.elapsed_seconds, wall[0]) == 31.0
+
+
+def test_a_run_that_died_went_on_until_its_last_sign_of_life(maker: RunMaker) -> None:
+    path = maker.make(state=RunState.RUNNING)
+    (store,) = maker._stores
+    runner = [50.0]
+    Journal(store, RunReader(path).info(), [], lambda: 5_000_000.0, lambda: runner[0]).warn("x", "a sign of life")
+    runner[0] += 12.5
+    store.append(ResourceWarned(time=1.0, kind="x", message="another"))
+    assert store.flush()
+    maker.close()
+    with session.Run(path) as run:
+        snapshot = run.snapshot()
+    assert (snapshot.state, snapshot.elapsed_seconds) == (RunState.DIED, 12.5)
+
+
+def test_of_a_run_that_measured_nothing_the_wall_clock_tells(maker: RunMaker) -> None:
+    with session.Run(maker.make(ago=3600.0)) as run:
+        snapshot = run.snapshot()
+    assert (snapshot.seconds, snapshot.elapsed_seconds) == (None, 600.0)
+    assert snapshot.models[0].took(snapshot.elapsed_seconds, 0.0) == 600.0
 
 
 class Slow:

@@ -13,9 +13,11 @@ import pytest
 from run_directories import MESSAGE, RunMaker
 
 from forge_tui import session
+from forge_tui.cli import main
 from forge_tui.errors import ForgeError
 from forge_tui.progress.events import EpochFinished
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.ranking import best_model
 from forge_tui.report import EPOCH_COLUMNS, FORMATS, ReportFormat, export_report, write_report
 
 
@@ -61,6 +63,35 @@ def test_a_pruned_model_and_a_sweep_are_told_in_the_table(tmp_path: Path) -> Non
     assert any(line.split()[:2] == ["MODEL", "CONFIG"] for line in lines)
     assert any(line.startswith("cognate_planner_2  learning_rate 0.1  cancelled") and reason in line for line in lines)
     assert any(line.split()[:4] == ["1", "0.1", "1/2", "done"] for line in lines)
+
+
+def test_text_json_status_and_best_name_the_same_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    maker = RunMaker(tmp_path / "runs", now=100_000.0)
+    # The lowest training loss, the lowest validation loss and the highest accuracy are three different models'.
+    figures = [(0.1, 0.4, 0.80), (0.3, 0.2, 0.85), (0.2, 0.3, 0.90)]
+    models = [
+        maker.model(index, loss=loss, validation_loss=validation, validation_accuracy=accuracy)
+        for index, (loss, validation, accuracy) in enumerate(figures, 1)
+    ]
+    path = maker.make("one", models=[*models, maker.failed(4)])
+    maker.close()
+    line = "best of the completed models: cognate_planner_3, accuracy 0.9000"
+    record = {
+        "model": "cognate_planner_3", "index": 3, "metric": "validation_accuracy", "value": 0.9, "best_is": "largest",
+    }  # fmt: skip
+    with session.attach(path) as attached:
+        assert line in written(attached, "text").splitlines()
+        assert json.loads(written(attached, "json"))["best"] == record
+        snapshot = attached.snapshot()
+    assert main(["status", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[-1] == line
+    assert "accuracy 0.9000 at best" in out.splitlines()[0]
+    assert main(["status", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["best"] == record
+    best = best_model(snapshot.models)
+    assert best is not None
+    assert best.to_record() == record
 
 
 def test_csv_has_a_row_an_epoch(run: session.Run) -> None:

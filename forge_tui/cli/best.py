@@ -49,15 +49,12 @@ def require_best(run: str, snapshot: Snapshot) -> Best:
 
 
 def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str, Any]:
-    from forge_tui.progress.ranking import largest_is_best
-
+    about = best.to_record()
     return {
         "run": directory.id,
         "state": snapshot.state.value,
         "path": str(directory.stem(best.model.name)),
-        "metric": best.figure,
-        "value": best.value,
-        "best_is": "largest" if largest_is_best(best.figure, best.model) else "least",
+        **{key: about[key] for key in ("metric", "value", "best_is")},
         "completed": snapshot.completed,
         "models": len(snapshot.models),
         "model": best.model.to_record(),

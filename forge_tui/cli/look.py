@@ -69,17 +69,17 @@ def _runs(as_json: bool) -> int:
 def _status(which: str | None, as_json: bool) -> int:
     from forge_tui import session
     from forge_tui.headless import progress_line
-    from forge_tui.report import result_table
+    from forge_tui.report import best_line, result_table, status_record
 
     with session.attach(which) as attached:
         snapshot = attached.snapshot()
     if as_json:
-        print(json.dumps(snapshot.to_record()))
+        print(json.dumps(status_record(snapshot)))
         return 0
     print(progress_line(snapshot))
     if snapshot.run.limit_reason:
         print(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}")
-    sys.stdout.write(result_table(snapshot))
+    sys.stdout.write(result_table(snapshot) + best_line(snapshot))
     for problem in snapshot.problems:
         print(f"warning: {problem}", file=sys.stderr)
     return 0

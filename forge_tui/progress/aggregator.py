@@ -46,16 +46,26 @@ class ProgressAggregator:
     Durations in seconds, times in UNIX seconds, progress in percent.
     """
 
-    def __init__(self, total_models: int = 3, *, clock: Callable[[], float] = time.time) -> None:
-        """Raises `ValueError` unless `total_models` is at least 1. `clock` gives UNIX seconds."""
+    def __init__(
+        self,
+        total_models: int = 3,
+        *,
+        clock: Callable[[], float] | None = None,
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        """Raises `ValueError` unless `total_models` is at least 1.
+
+        `clock` (UNIX seconds) dates reports; `monotonic` (seconds) measures durations, in its place `clock` if given.
+        """
         count = _whole("total_models", total_models, least=1)
-        self._clock = clock
+        self._clock, self._monotonic = clock or time.time, monotonic or clock or time.monotonic
         self._lock = threading.RLock()
         self._order: list[ModelId] = list(range(1, count + 1))
         self._models: dict[ModelId, ModelState] = {}
         # For each model the time and epoch that its epochs are timed from.
         self._timed_from: dict[ModelId, tuple[float, int]] = {}
         self._updated: dict[ModelId, float] = {}
+        self._reported: dict[ModelId, float] = {}
         self._latest: ModelId | None = None
         self._started: float | None = None
         self._history: deque[dict[str, Any]] = deque(maxlen=HISTORY_LENGTH)
@@ -92,7 +102,7 @@ class ProgressAggregator:
         if rate is not None and not 0.0 <= rate < math.inf:
             raise ValueError(f"learning_rate must be a finite number from 0 up, not {rate}")
         with self._lock:
-            now = self._clock()
+            now, moment = self._clock(), self._monotonic()
             known = self._models.get(identity)
             if known is not None and epoch == 0 and phase in _KEEPS_EPOCH:
                 epoch, total = known.epoch, known.epochs
@@ -102,13 +112,13 @@ class ProgressAggregator:
                 self._make_room(identity)
                 known = ModelState(name=str(identity), index=0, seed=0, epochs=total)
             if self._started is None:
-                self._started = now
+                self._started = moment
             state = replace(
                 known,
                 phase=phase,
                 epoch=epoch,
                 epochs=total,
-                epoch_seconds=self._epoch_seconds(identity, known, phase, epoch, now),
+                epoch_seconds=self._epoch_seconds(identity, known, phase, epoch, moment),
                 started=now if known.started is None and phase.is_active else known.started,
                 finished=now if phase.is_final else None,
                 learning_rate=known.learning_rate if rate is None else rate,
@@ -116,7 +126,7 @@ class ProgressAggregator:
             if loss is not None:
                 state = _with_loss(state, loss)
             self._models[identity] = state
-            self._updated[identity] = now
+            self._updated[identity], self._reported[identity] = now, moment
             self._latest = identity
             self._updates += 1
             self._history.append({"time": now, **self._describe(identity)})
@@ -247,7 +257,7 @@ class ProgressAggregator:
         """The model that series mode is at: of those at work the one that reported last."""
         active = [identity for identity, state in self._models.items() if state.phase.is_active]
         if active:
-            return max(active, key=lambda identity: (self._updated[identity], identity == self._latest))
+            return max(active, key=lambda identity: (self._reported[identity], identity == self._latest))
         return self._order[0] if self._latest is None else self._latest
 
     def _epoch_seconds(
@@ -269,17 +279,17 @@ class ProgressAggregator:
         if self._started is None:
             return 0.0
         ended = all(state.phase.is_final for state in states)
-        end = max(self._updated.values()) if ended else self._clock()
+        end = max(self._reported.values()) if ended else self._monotonic()
         return max(0.0, end - self._started)
 
     def _remaining(self, states: list[ModelState]) -> float | None:
-        now = self._clock()
+        now = self._monotonic()
         timed, ago = [], []
         for identity, state in zip(self._order, states, strict=True):
             if state.phase.is_active and state.epoch_seconds is not None:
                 state = replace(state, eta_seconds=(state.epochs - state.epoch) * state.epoch_seconds)
             timed.append(state)
-            ago.append(now - self._updated.get(identity, now))
+            ago.append(now - self._reported.get(identity, now))
         return remaining_seconds(timed, max(1, sum(state.phase.is_active for state in states)), ago)
 
     def _describe(self, identity: ModelId) -> dict[str, Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.ranking import FIGURES, largest_is_best
+from forge_tui.progress.ranking import Best, Key, comparison_key, decisive, figures_of, first_of, metric_largest
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.progress.spread import Spread, spread
 
@@ -52,17 +51,27 @@ class ConfigResults:
 
 def finals_of(models: Sequence[ModelState]) -> Finals:
     """The final values of some models; those of models that failed or go on count only where none is completed."""
-    completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
-    counted = completed or [model for model in models if model.epoch > 0]
+    counted = _counted(models)
     return Finals(
         models=len(counted),
-        so_far=not completed and bool(counted),
+        so_far=bool(counted) and counted[0].phase is not TrainingPhase.COMPLETED,
         loss=spread(model.loss for model in counted),
         validation_loss=spread(model.validation_loss for model in counted),
         validation_accuracy=spread(model.validation_accuracy for model in counted),
         validation_perplexity=spread(model.validation_perplexity for model in counted),
         validation_metric=spread(model.validation_metric for model in counted),
     )
+
+
+def best_counted(models: Sequence[ModelState]) -> Best | None:
+    """The best of the models that `finals_of` counts."""
+    return first_of(_counted(models))
+
+
+def _counted(models: Sequence[ModelState]) -> list[ModelState]:
+    """Those that are completed, or all so far where none is."""
+    completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
+    return completed or [model for model in models if model.epoch > 0]
 
 
 def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
@@ -76,30 +85,29 @@ def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
 def config_results(models: Sequence[ModelState]) -> ConfigResults | None:
     """The configs of a sweep ranked by the mean over their seeds; None for models of which nothing was swept.
 
-    What ranks is the first figure that any config has: a metric of the user's own, accuracy, perplexity, validation
-    loss, loss. Configs that have a completed model come before those for which there are only values so far, which may
-    be of any epoch.
+    They stand in the order of `ranking.comparison_key`, of means instead of single values. `figure` is the first figure
+    that any config has. Configs that have a completed model come before those for which there are only values so far,
+    which may be of any epoch.
     """
     if not any(model.combination for model in models):
         return None
     groups = [(tuple(group), finals_of(group)) for group in by_config(models)]
-    figure = next((name for name in FIGURES if any(getattr(finals, name) for _, finals in groups)), None)
-    largest = figure is not None and largest_is_best(figure, models[0])
-    order = sorted(range(len(groups)), key=lambda place: _order(groups[place][1], figure, largest))
+    keys = [_key(members, finals) for members, finals in groups]
+    figure = decisive(tuple(map(min, zip(*keys, strict=True))))
+    known = [figure is not None and getattr(finals, figure) is not None for _, finals in groups]
+    order = sorted(range(len(groups)), key=lambda place: (not known[place], groups[place][1].so_far, keys[place]))
     results = []
     for rank, place in enumerate(order, 1):
         members, finals = groups[place]
-        known = figure is not None and getattr(finals, figure) is not None
         results.append(
             ConfigResult(
-                combination=members[0].combination, models=members, finals=finals, rank=rank if known else None
+                combination=members[0].combination, models=members, finals=finals, rank=rank if known[place] else None
             )
         )
     return ConfigResults(results=tuple(results), figure=figure)
 
 
-def _order(finals: Finals, figure: str | None, largest: bool) -> tuple[bool, float]:
-    found: Spread | None = None if figure is None else getattr(finals, figure)
-    if found is None:
-        return True, math.inf
-    return finals.so_far, -found.mean if largest else found.mean
+def _key(members: Sequence[ModelState], finals: Finals) -> Key:
+    """The key of a config; the goal of a custom metric stands in the configs of models that have begun."""
+    means = [None if found is None else found.mean for found in figures_of(finals)]
+    return comparison_key(means, all(metric_largest(model.config) for model in members))

@@ -51,13 +51,17 @@ class RunStateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseChanged(ModelEvent):
-    """`pruned`: others did better, so that nothing more is to be done for the model ([run] halving)."""
+    """`pruned`: others did better, so that nothing more is to be done for the model ([run] halving).
+
+    `run_seconds`: how long the run had gone on, by its runner's monotonic clock; a worker leaves it out.
+    """
 
     event = "phase_changed"
     phase: str
     previous: str
     reason: str | None = None
     pruned: bool = False
+    run_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,12 +185,16 @@ class CommandAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """`models`: for each `name`, `index`, `path`, `phase`, `loss`, `validation_*`, `attempts`, `error`."""
+    """`models`: for each `name`, `index`, `path`, `phase`, `loss`, `validation_*`, `attempts`, `error`.
+
+    `seconds`: of training, since the start or the resume; `run_seconds`: of the whole run, as in `PhaseChanged`.
+    """
 
     event = "run_finished"
     status: str
     seconds: float
     models: list[dict[str, Any]]
+    run_seconds: float | None = None
 
 
 KINDS: dict[str, type[Event]] = {

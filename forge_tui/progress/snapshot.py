@@ -38,7 +38,9 @@ class Failure:
 class ModelState:
     """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set.
 
-    `combination`: what `[sweep]` made its own of the settings, by their short names.
+    `combination`: what `[sweep]` made its own of the settings, by their short names. `seconds`: how long workers were
+    busy with it, up to `active_since` where one is: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured
+    by the runner's monotonic clock, and None in runs that were recorded before they were.
     """
 
     name: str
@@ -71,6 +73,8 @@ class ModelState:
     combination: dict[str, Any] = field(default_factory=dict)
     started: float | None = None
     finished: float | None = None
+    seconds: float | None = None
+    active_since: float | None = None
     checkpoint_epoch: int = 0
     checkpoint_step: int = 0
     path: str | None = None
@@ -101,6 +105,17 @@ class ModelState:
     def log_name(self) -> str:
         """The model whose log takes what this one's code prints: a group has one, its first model's."""
         return self.group[0] if self.group else self.name
+
+    def took(self, run_seconds: float, now: float) -> float | None:
+        """How long workers have been busy with it (seconds), when the run has gone on for `run_seconds`.
+
+        Where that was not measured it is the time since it started, by the wall clock: `now` is in UNIX seconds.
+        """
+        if self.seconds is not None:
+            return self.seconds + (0.0 if self.active_since is None else max(0.0, run_seconds - self.active_since))
+        if self.started is None:
+            return None
+        return max(0.0, (now if self.finished is None else self.finished) - self.started)
 
     @property
     def error(self) -> Failure | None:
@@ -181,6 +196,7 @@ class RunInfo:
     custom code by its path under `code/`, and `code_roots` the directories that those paths stand for; `data` the
     fingerprint of the data (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
     `changes_accepted`: how often a resume went on with other data or code.
+    `seconds`: how long one that has ended went on in all, by its runner's monotonic clock.
     """
 
     run: str
@@ -197,6 +213,7 @@ class RunInfo:
     finished: float | None = None
     resumed: float | None = None
     seconds_before: float = 0.0
+    seconds: float | None = None
     host: str = ""
     runner: int | None = None
     user: str = ""
@@ -218,7 +235,10 @@ class RunInfo:
     changes_accepted: int = 0
 
     def seconds_until(self, moment: float) -> float:
-        """How long it had gone on at `moment` (UNIX seconds), or when it finished."""
+        """How long it had gone on at `moment` (UNIX seconds), or when it finished, by the wall clock.
+
+        For runs whose runner did not measure it.
+        """
         begun = self.started if self.resumed is None else self.resumed
         if begun is None:
             return 0.0
@@ -252,7 +272,7 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
     match event:
         case happened.PhaseChanged():
             phase = TrainingPhase(event.phase)
-            return replace(
+            changed = replace(
                 model,
                 phase=phase,
                 reason=event.reason,
@@ -263,6 +283,7 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
                 eta_seconds=None if phase.is_final else model.eta_seconds,
                 finished=event.time if phase.is_final else None,
             )
+            return changed if event.run_seconds is None else _timed(changed, event.run_seconds)
         case happened.ModelStarted():
             return replace(
                 model,
@@ -339,6 +360,16 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
     return model
 
 
+def _timed(model: ModelState, run_seconds: float) -> ModelState:
+    """`model` with its stopwatch started or stopped, as its phase wants it."""
+    since = model.active_since
+    if model.phase.is_active == (since is not None):
+        return model
+    if since is None:
+        return replace(model, seconds=model.seconds or 0.0, active_since=run_seconds)
+    return replace(model, seconds=(model.seconds or 0.0) + max(0.0, run_seconds - since), active_since=None)
+
+
 def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
     """The run's own record after `event`."""
     from forge_tui.progress import events as happened
@@ -348,7 +379,9 @@ def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
             return replace(run, started=event.time)
         case happened.RunStateChanged():
             state = RunState(event.state)
-            return replace(run, state=state, reason=event.reason, finished=None if state.is_live else run.finished)
+            if state.is_live:
+                return replace(run, state=state, reason=event.reason, finished=None, seconds=None)
+            return replace(run, state=state, reason=event.reason)
         case happened.WorkerLimited():
             return replace(
                 run,
@@ -359,7 +392,7 @@ def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
                 limit_hint=event.hint,
             )
         case happened.RunFinished():
-            return replace(run, state=RunState(event.status), finished=event.time)
+            return replace(run, state=RunState(event.status), finished=event.time, seconds=event.run_seconds)
     return run
 
 
@@ -368,7 +401,8 @@ class Snapshot:
     """A run and all its models at one moment (`time`, UNIX seconds).
 
     `eta_seconds` is the time until the last model ends, None while unknown. `age` is how old the data is
-    (seconds since the runner last wrote). `problems` says in words what could not be read.
+    (seconds since the runner last wrote, which was at `written`, UNIX seconds). `seconds` is how long the run has gone
+    on, as it was measured; None where it was not. `problems` says in words what could not be read.
     """
 
     run: RunInfo
@@ -377,6 +411,8 @@ class Snapshot:
     revision: int
     time: float
     age: float = 0.0
+    written: float | None = None
+    seconds: float | None = None
     eta_seconds: float | None = None
     problems: tuple[str, ...] = ()
 
@@ -408,8 +444,15 @@ class Snapshot:
     @property
     def elapsed_seconds(self) -> float:
         """How long the run has gone on, or took: without the time between its end and a resume."""
+        if self.seconds is not None:
+            return self.seconds
         # What died stopped with its last sign of life.
         return self.run.seconds_until(self.time - (0 if self.state.is_live else self.age))
+
+    @property
+    def runner_time(self) -> float:
+        """When it was taken, by the clock that dates the run's events (UNIX seconds): clocks are set, and differ."""
+        return self.time if self.written is None else self.written + self.age
 
     @property
     def failures(self) -> tuple[Failure, ...]:

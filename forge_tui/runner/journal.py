@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.progress import events as happened
@@ -25,12 +26,20 @@ class Journal:
         info: RunInfo,
         models: Iterable[ModelState],
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`clock` (UNIX seconds) dates what happens, `monotonic` (seconds) measures how long it takes."""
         self._store = store
         self.clock = clock
+        self._monotonic, self._begun = monotonic, monotonic()
         self.info = info
         self.models = {model.index: model for model in models}
         self._alike = Alike()
+        store.measure(self.seconds)
+
+    def seconds(self) -> float:
+        """How long the run has gone on, without the time between its parts. Callable from any thread."""
+        return self.info.seconds_before + self._monotonic() - self._begun
 
     def record(self, event: happened.Event) -> None:
         """Take in one event. A change that the state machines do not know is not taken in: it is told as a warning."""
@@ -38,6 +47,8 @@ class Journal:
         if wrong is not None:
             self.warn("transition", f"{wrong}: left out; please report this")
             return
+        if isinstance(event, happened.PhaseChanged | happened.RunFinished):
+            event = replace(event, run_seconds=self.seconds())
         if isinstance(event, happened.ModelEvent):
             model = apply(self.models[event.index], event, self._alike)
             self.models[event.index] = model

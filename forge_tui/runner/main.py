@@ -154,10 +154,11 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     """Measure the ways to carry out the run, and touch nothing."""
     settings = _settings(request)
     directory = RunDirectory(Path(request.directory or request.working_directory))
-    begun = psutil.Process().create_time()
+    # How old this process is can only be told from the wall clock; from here on the monotonic one measures.
+    begun = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
     launcher = _launcher_without_a_run(selector, stack, _nice(settings))
     with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
-        startup = time.time() - begun  # a run begins with a worker that loads the data and answers, too
+        startup = time.monotonic() - begun  # a run begins with a worker that loads the data and answers, too
         alone = look.found["grouping_problem"] is not None
         ways = planner.candidates(settings, look.resources, look.others, alone=alone)
         found = planner.measure(ways, look.ask, planner.SECONDS)
@@ -166,7 +167,7 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
                 planner.compiled(planner.estimate(settings, found, startup)), look.ask, planner.SECONDS
             )
         look.remembered(settings).keep(found)
-        plan = planner.choose(planner.estimate(settings, found, startup), time.time() - begun)
+        plan = planner.choose(planner.estimate(settings, found, startup), time.monotonic() - begun)
         plan = replace(plan, limit=planner.limit_in_words(settings, look.resources, look.others))
     return Reply(status="planned", plan=plan.to_record())
 

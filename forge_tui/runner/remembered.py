@@ -107,8 +107,8 @@ class Remembered:
             known = {Way.from_record(one): _checked(one) for one in record["ways"]}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return {}  # not there, or not whole
-        oldest = self._clock() - _MOST_SECONDS
-        return {way: one for way, one in known.items() if oldest <= one["time"]}
+        now = self._clock()  # which may have been set back since: what is of a time to come is no newer for that
+        return {way: one for way, one in known.items() if abs(now - one["time"]) <= _MOST_SECONDS}
 
     def _tidy(self) -> None:
         files = sorted(self._path.parent.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)

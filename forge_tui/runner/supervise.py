@@ -35,7 +35,7 @@ from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.reader import RunReader
+from forge_tui.runs.reader import Heartbeat, RunReader
 from forge_tui.runs.store import RunStore
 from forge_tui.settings.files import read_settings, settings_digest, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -128,11 +128,11 @@ class Earlier:
         store = RunStore.open(self.directory.database)
         # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
         was = RunState.DIED if self.info.state.is_live else self.info.state
-        journal = Journal(store, replace(self.info, state=was), self.models)
+        earlier = replace(self.info, state=was, seconds_before=self.seconds, resumed=time.time())
+        journal = Journal(store, earlier, self.models)
         journal.run_state(RunState.QUEUED, f"resumed, was {was}")
         epochs = self.settings.training.epochs
-        resumed = replace(journal.info, resumed=time.time(), seconds_before=self.seconds)
-        journal.put_info(replace(resumed, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
+        journal.put_info(replace(journal.info, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
         for model in self.models:
             if not self.goes_on(model):
                 continue
@@ -183,7 +183,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         info = reader.info()
         plain["training"]["epochs"] = request.epochs if request.epochs is not None else info.epochs
         settings = from_plain(plain)
-        seconds = info.seconds_until(reader.heartbeat().written)
+        seconds = _seconds_so_far(info, reader.heartbeat())
         states, _revision = reader.models(0)
         reached = _reached(reader, rungs_of(settings), states)
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
@@ -203,15 +203,21 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     return Earlier(directory, groups.settled(settings, info.fuse), info, tuple(states), seconds, reached)
 
 
+def _seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:
+    """How long a run went on until it ended or died: as it was measured, else by the wall clock."""
+    measured = heartbeat.seconds if info.state.is_live else info.seconds
+    return info.seconds_until(heartbeat.written) if measured is None else measured
+
+
 def _reached(reader: RunReader, rungs: Collection[int], states: Iterable[ModelState]) -> tuple[Reached, ...]:
     """The rungs that models have come to so far, in that order."""
-    found: list[tuple[float, Reached]] = []
+    found: list[tuple[int, Reached]] = []
     for model in states if rungs else ():
-        for record in reader.epochs(model.index):
+        for number, record in reader.numbered_epochs(model.index):
             if record.epoch in rungs:
                 loss = record.loss if record.validation_loss is None else record.validation_loss
                 went_on = True if model.epoch > record.epoch else False if model.pruned else None
-                found.append((record.time, Reached(model.index, record.epoch, loss, went_on)))
+                found.append((number, Reached(model.index, record.epoch, loss, went_on)))
     return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))
 
 
@@ -287,7 +293,7 @@ def _run(scheduler: Scheduler, opened: Opened) -> RunState:
         if journal.info.state is not RunState.STOPPING:
             journal.run_state(RunState.STOPPING, reason)
         scheduler.steering.finish(RunState.FAILED)
-        journal.finish(RunState.FAILED, 0.0 if journal.info.started is None else journal.clock() - journal.info.started)
+        journal.finish(RunState.FAILED, journal.seconds() - journal.info.seconds_before)
         return RunState.FAILED
 
 

@@ -51,9 +51,10 @@ def read_position(connection: sqlite3.Connection) -> Position:
     _, revision, heartbeat, _, last_seq, _ = row
     newest = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM epochs), 0))"
     last_sample = connection.execute("SELECT coalesce(max(seq), 0) FROM resources").fetchone()[0]
+    info, _seconds = schema.without_seconds(schema.from_json(record))
     return Position(
-        run=record,
-        run_id=str(schema.from_json(record)["run"]),
+        run=schema.to_json(info),
+        run_id=str(info["run"]),
         last_seq=max(last_seq, connection.execute(newest).fetchone()[0]),
         last_sample=last_sample,
         revision=revision,
@@ -61,9 +62,12 @@ def read_position(connection: sqlite3.Connection) -> Position:
     )
 
 
-def write_batch(connection: sqlite3.Connection, batch: Batch, position: Position, now: float) -> Position:
+def write_batch(
+    connection: sqlite3.Connection, batch: Batch, position: Position, now: float, seconds: float | None = None
+) -> Position:
     """Write the batch and bump the heartbeat, in one transaction; `now` (UNIX seconds) becomes `written`.
 
+    `seconds`: how long the run has gone on, which stands beside what its record says.
     Raises `sqlite3.Error`: nothing is written then.
     """
     if batch.run is not None:
@@ -85,7 +89,7 @@ def write_batch(connection: sqlite3.Connection, batch: Batch, position: Position
         revision=revision,
         heartbeat=position.heartbeat + 1,
     )
-    _commit(connection, epochs, events, models, samples, position, now)
+    _commit(connection, epochs, events, models, samples, position, schema.with_seconds(position.run, seconds), now)
     return position
 
 
@@ -123,6 +127,7 @@ def _commit(
     models: list[tuple[Any, ...]],
     samples: list[tuple[Any, ...]],
     position: Position,
+    record: bytes,
     now: float,
 ) -> None:
     connection.execute("BEGIN IMMEDIATE")
@@ -132,8 +137,7 @@ def _commit(
         connection.executemany(_PUT_MODEL, models)
         connection.executemany("INSERT INTO resources (seq, time, record, crc) VALUES (?, ?, ?, ?)", samples)
         numbers = (position.revision, position.heartbeat, now, position.last_seq)
-        crc = schema.run_crc(position.run, *numbers)
-        connection.execute(_PUT_RUN, (position.run.decode(), *numbers, crc))
+        connection.execute(_PUT_RUN, (record.decode(), *numbers, schema.run_crc(record, *numbers)))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -31,6 +31,36 @@ class Sign(NamedTuple):
     written: float
 
 
+class Pulse:
+    """How old a runner's last sign of life is, for one viewer: by the viewer's own monotonic clock.
+
+    Only at the first look the two sides' wall clocks have to tell, which may have been set meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self._counter: int | None = None
+        self._base = self._since = self._looked = 0.0
+
+    def look(self, heartbeat: int, written: float, now: float, monotonic: float) -> None:
+        """A look at the run; the arguments are those of `Liveness.is_live`."""
+        if heartbeat != self._counter:
+            first = self._counter is None
+            by_the_wall = max(0.0, now - written)
+            self._base = by_the_wall if first else min(by_the_wall, monotonic - self._looked)
+            self._counter, self._since = heartbeat, monotonic
+        self._looked = monotonic
+
+    @property
+    def age(self) -> float:
+        """Seconds since the last sign of life, as of the last look."""
+        return self._base + self.watched
+
+    @property
+    def watched(self) -> float:
+        """Seconds since this viewer first saw that sign of life, as of the last look."""
+        return self._looked - self._since
+
+
 class Liveness:
     """Watches one run for one viewer: what it saw before decides what it says now."""
 

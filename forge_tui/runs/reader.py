@@ -30,10 +30,14 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """`count` grows with every transaction of a living runner; `written` is when the last one was (UNIX seconds)."""
+    """`count` grows with every transaction of a living runner; `written` is when the last one was (UNIX seconds).
+
+    `seconds`: how long the run had gone on then, by the runner's monotonic clock; None where it did not measure.
+    """
 
     count: int
     written: float
+    seconds: float | None = None
 
 
 class Losses(NamedTuple):
@@ -137,12 +141,13 @@ class RunReader:
                 if schema.run_crc(record, *numbers) != crc:
                     raise ValueError("checksum")
                 revision, heartbeat, written, last_seq = numbers
-                info = RunInfo.from_record(schema.from_json(record))
+                about, seconds = schema.without_seconds(schema.from_json(record))
+                info = RunInfo.from_record(about)
             except _ROW_ERRORS:
                 raise RunDirectoryError(
                     f"{self.path} is damaged: the record of the run does not match its checksum; restore a copy"
                 ) from None
-            return _RunRow(info, Heartbeat(heartbeat, written), revision, last_seq)
+            return _RunRow(info, Heartbeat(heartbeat, written, seconds), revision, last_seq)
 
         if self._row is not None and self._row_is_of_now:
             return self._row  # one reading sees one moment
@@ -300,17 +305,21 @@ class RunReader:
 
     def epochs(self, index: int) -> list[EpochFinished]:
         """The history of model `index`, one record an epoch: where a retry did epochs again, the newer ones."""
+        return [epoch for _, epoch in self.numbered_epochs(index)]
 
-        def read(connection: sqlite3.Connection) -> list[EpochFinished]:
-            found: list[EpochFinished] = []
+    def numbered_epochs(self, index: int) -> list[tuple[int, EpochFinished]]:
+        """As `epochs`, each with its number among all events of the run: what came later has a higher one."""
+
+        def read(connection: sqlite3.Connection) -> list[tuple[int, EpochFinished]]:
+            found: list[tuple[int, EpochFinished]] = []
             for row in connection.execute(f"{self._epoch_select} WHERE model_index = ? ORDER BY seq", (index,)):
                 event = self._epoch(row)
                 if event is None:
                     continue
-                while found and found[-1].epoch >= event[0].epoch:
+                while found and found[-1][1].epoch >= event[0].epoch:
                     found.pop()
-                found.append(event[0])
-            gaps = found[-1].epoch - found[0].epoch + 1 - len(found) if found else 0
+                found.append((row[0], event[0]))
+            gaps = found[-1][1].epoch - found[0][1].epoch + 1 - len(found) if found else 0
             self._damage.missing(f"epochs (model {index})", gaps - self._damage.count("epochs"))
             return found
 

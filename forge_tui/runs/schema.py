@@ -56,6 +56,7 @@ ADDED_IN_2 = "validation_metric"
 """What format 1 lacks of the numbers of `epochs`; its checksums are those of rows without it."""
 
 _NUMBERS = len(EPOCH_NUMBERS)
+_SECONDS = "seconds_so_far"
 _EPOCH = struct.Struct(f"<7q{_NUMBERS}d")
 _METRIC = struct.Struct("<d")
 _RUN = struct.Struct("<qqdq")
@@ -91,6 +92,18 @@ def from_json(record: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("a record that is no JSON object")
     return value
+
+
+def with_seconds(run: bytes, seconds: float | None) -> bytes:
+    """The record of the run with how long it has gone on, which changes with every sign of life."""
+    return run if seconds is None else run[:-1] + f',"{_SECONDS}":{seconds!r}}}'.encode()
+
+
+def without_seconds(record: dict[str, Any]) -> tuple[dict[str, Any], float | None]:
+    """What `with_seconds` put together; None where it is missing or no number."""
+    seconds = record.pop(_SECONDS, None)
+    good = type(seconds) in (int, float) and math.isfinite(seconds) and seconds >= 0
+    return record, float(seconds) if good else None
 
 
 def run_crc(record: bytes, revision: int, heartbeat: int, written: float, last_seq: int) -> int:

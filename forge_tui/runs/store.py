@@ -50,6 +50,7 @@ class RunStore:
         self._models: dict[int, ModelState] = {}
         self._samples: deque[Mapping[str, Any]] = deque()
         self._run: RunInfo | None = None
+        self._seconds: Callable[[], float] | None = None
         self._failure: str | None = None
         self._waiting_since: float | None = None
         self._closing = False
@@ -143,6 +144,10 @@ class RunStore:
             raise RunDirectoryError(
                 f"cannot go on writing {path}: {error}; if it is damaged, start the run anew with --overwrite"
             ) from error
+
+    def measure(self, seconds: Callable[[], float]) -> None:
+        """Record with every sign of life how long the run has gone on; `seconds` is called in the store's thread."""
+        self._seconds = seconds
 
     def append(self, event: Event) -> None:
         """Record that something happened."""
@@ -264,7 +269,8 @@ class RunStore:
             if found.heartbeat > self._position.heartbeat:
                 self._position = found  # The commit that failed had reached the disk.
             else:
-                self._position = write_batch(self._connection, batch, self._position, self._clock())
+                seconds = None if self._seconds is None else self._seconds()
+                self._position = write_batch(self._connection, batch, self._position, self._clock(), seconds)
             self._failure = None
             return True
         except Exception as error:

@@ -136,8 +136,8 @@ class TrainingConfig:
         Rule(
             ge=0,
             le=LARGEST_INTEGER,
-            description="epochs without a better validation loss after which a model stops; its best epoch is kept "
-            "(0: never)",
+            description="epochs without a lower validation loss after which a model stops; the weights of its lowest "
+            "one are kept (0: never)",
         ),
     ] = field(default=0, kw_only=True)
 
@@ -174,7 +174,8 @@ class RunSettings:
         Rule(
             ge=2,
             le=LARGEST_INTEGER,
-            description="successive halving: of the models that reach a rung the best 1/N go on, the others stop",
+            description="successive halving: of the models that reach a rung the 1/N of the lowest validation loss go "
+            "on, the others stop",
         ),
     ] = None
     halving_first: Annotated[

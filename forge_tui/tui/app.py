@@ -57,6 +57,7 @@ class ForgeApp(LeavingApp):
         choices: UiChoices | None = None,
         host: str | None = None,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         monitor: bool = True,
     ) -> None:
         """`given`: what flags, presets and variables have set, for Configure; `monitor=False`: without the machine."""
@@ -74,7 +75,7 @@ class ForgeApp(LeavingApp):
         self._monitor = monitor
         self._manager: ResourceManager | None = None
         self._mouse_on = options.mouse
-        super().__init__(run=run, given=given, options=options, host=host, clock=clock)
+        super().__init__(run=run, given=given, options=options, host=host, clock=clock, monotonic=monotonic)
         self.set_class(self.glyphs.ascii, "-ascii")
         for theme in themes.OURS:
             self.register_theme(theme)

@@ -97,7 +97,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("filter", ("slash",), "Filter", "show only what matches", WATCH | RUNS, True, "Lists"),
     Action("sort", ("o",), "Sort", "sort by the next column", WATCH, True, "Lists"),
     Action("reverse", ("O",), "Reverse", "reverse the order", WATCH, False, "Lists"),
-    Action("follow_best", ("b",), "Best", "let the selection follow the best model", WATCH, False, "Lists"),
+    Action("follow_best", ("b",), "Best",
+           "let the selection follow the best model. BEST has each model's place: 1 is the best by the validation "
+           "metric, then the validation loss, then the training loss", WATCH, False, "Lists"),
     Action("scroll_to_selection", ("full_stop",), "Centre", "scroll to the selection", WATCH | RUNS, False, "Lists"),
     Action("up", ("up", "k"), "Up", "one up", LISTS, False, "Lists"),
     Action("down", ("down", "j"), "Down", "one down", LISTS, False, "Lists"),

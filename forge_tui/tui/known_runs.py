@@ -22,7 +22,8 @@ class RunLook:
     """A known run as it is now. `state` is None where its directory cannot be read; `problem` then says why.
 
     `percent`, `completed` and `eta_seconds` are known of runs whose end the list of runs does not tell.
-    `seen` is the newest sign of life, or when the run ended (UNIX seconds).
+    `age` is that of a live run's newest sign of life in whole minutes (seconds; a finer one would be another at each
+    look). `seen` is when one that is not live ended, or gave its last one (UNIX seconds).
     """
 
     entry: KnownRun
@@ -31,6 +32,7 @@ class RunLook:
     percent: float | None = None
     completed: int | None = None
     eta_seconds: float | None = None
+    age: float | None = None
     seen: float | None = None
 
     @property
@@ -119,7 +121,8 @@ def _look_of(entry: KnownRun, snapshot: Snapshot) -> RunLook:
         percent=snapshot.overall_percent,
         completed=snapshot.completed,
         eta_seconds=snapshot.eta_seconds,
-        seen=ended if ended is not None else snapshot.time - snapshot.age,
+        age=snapshot.age // 60.0 * 60.0 if snapshot.state.is_live else None,
+        seen=snapshot.written if ended is None else ended,
     )
 
 

@@ -27,11 +27,20 @@ Pair = tuple[str, str]
 
 
 def document(
-    model: ModelState, files: ModelFiles | None, problem: str, width: int, glyphs: Glyphs, now: float
+    model: ModelState,
+    files: ModelFiles | None,
+    problem: str,
+    width: int,
+    glyphs: Glyphs,
+    now: float,
+    took: float | None,
 ) -> list[Paragraph]:
-    """All sections for a document `width` cells wide; a model that has failed begins with why."""
+    """All sections for a document `width` cells wide; a model that has failed begins with why.
+
+    `now` is in UNIX seconds; `took`: how long workers have been busy with the model (seconds).
+    """
     attempts = _attempts(model)
-    metrics = [_heading("METRICS"), *_grid(_metrics(model, glyphs, now), width)]
+    metrics = [_heading("METRICS"), *_grid(_metrics(model, glyphs, took), width)]
     parts = [attempts, metrics] if model.error is not None else [metrics, attempts]
     parts.append([_heading("CONFIG"), *_grid(_config(model.config), width)])
     if files is None:
@@ -62,8 +71,8 @@ def headline(model: ModelState, glyphs: Glyphs, count: int, width: int) -> list[
     return pieces
 
 
-def progress_line(model: ModelState, glyphs: Glyphs, width: int) -> list[Run]:
-    """The second line: epochs with a bar, loss, best, validation, time left; of a failed model, why."""
+def progress_line(model: ModelState, glyphs: Glyphs, width: int, took: float | None) -> list[Run]:
+    """The second line: epochs with a bar, loss and the lowest so far, validation, time left; of a failed model, why."""
     if model.error is not None:
         return [(cells.clean(f"{first_line(model.error)} (epoch {model.error.epoch})", glyphs.ascii), "bold red")]
     if model.epoch == 0 and not model.phase.is_final:
@@ -75,12 +84,12 @@ def progress_line(model: ModelState, glyphs: Glyphs, width: int) -> list[Run]:
         (f"epoch {model.epoch}/{model.epochs} ", ""),
         (done, "green" if model.phase is TrainingPhase.COMPLETED else ""),
         (left, "dim"),
-        (f"  loss {loss}  best {cells.short_number(model.best_loss, glyphs)}", "red" if model.diverged else ""),
+        (f"  loss {loss}  lowest {cells.short_number(model.best_loss, glyphs)}", "red" if model.diverged else ""),
     ]
     if (metric := _validation(model)) is not None:
         pieces.append((f"  {metric}", ""))
     if model.phase is TrainingPhase.COMPLETED:
-        pieces.append((f"  took {duration(_took(model, 0.0))}", ""))
+        pieces.append((f"  took {duration(took)}", ""))
     elif not model.phase.is_final:
         pieces.append((f"  ETA {cells.short_duration(model.eta_seconds, glyphs)}", ""))
     return pieces
@@ -112,13 +121,6 @@ def _validation(model: ModelState) -> str | None:
     return None if model.validation_loss is None else f"val loss {number(model.validation_loss)}"
 
 
-def _took(model: ModelState, now: float) -> float | None:
-    if model.started is None:
-        return None
-    end = model.finished if model.finished is not None else now
-    return max(0.0, end - model.started)
-
-
 def _heading(title: str, more: str = "") -> Paragraph:
     pieces: list[Run] = [(title, "heading")]
     if more:
@@ -147,7 +149,7 @@ def _grid(pairs: Sequence[Pair], width: int) -> list[Paragraph]:
     return found
 
 
-def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
+def _metrics(model: ModelState, glyphs: Glyphs, took: float | None) -> list[Pair]:
     unknown = glyphs.unknown
 
     def known(value: float | None, unit: str = "") -> str:
@@ -157,7 +159,7 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
         ("epoch", f"{model.epoch} of {model.epochs}"),
         ("step", f"{model.step:,}"),
         ("loss", "diverged" if model.diverged else known(model.loss)),
-        ("best loss", known(model.best_loss)),
+        ("lowest loss", known(model.best_loss)),
         ("val loss", known(model.validation_loss)),
     ]
     if model.validation_metric is not None:
@@ -174,7 +176,7 @@ def _metrics(model: ModelState, glyphs: Glyphs, now: float) -> list[Pair]:
         ("seed", str(model.seed)),
         ("device", _device(model, unknown)),
         ("started", _moment(model.started, unknown)),
-        ("ended" if model.phase.is_final else "running for", _ended(model, now, unknown)),
+        ("ended" if model.phase.is_final else "running for", _ended(model, took, unknown)),
         ("checkpoint", f"epoch {model.checkpoint_epoch}" if model.checkpoint_step else unknown),
     ]
     pairs += [(name, _plain(value)) for name, value in model.combination.items() if name not in model.config]
@@ -201,8 +203,7 @@ def _device(model: ModelState, unknown: str) -> str:
     return f"{model.device}{threads}{worker}"
 
 
-def _ended(model: ModelState, now: float, unknown: str) -> str:
-    took = _took(model, now)
+def _ended(model: ModelState, took: float | None, unknown: str) -> str:
     if not model.phase.is_final:
         return unknown if took is None else duration(took)
     ended = _moment(model.finished, unknown)

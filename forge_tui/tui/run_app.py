@@ -28,7 +28,7 @@ from forge_tui.tui.terminal import TerminalApp
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.progress.snapshot import ModelState, Snapshot
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form import Form
@@ -47,11 +47,14 @@ class RunApp(TerminalApp):
         options: UiOptions,
         host: str | None,
         clock: Callable[[], float],
+        monotonic: Callable[[], float],
     ) -> None:
-        """`given`: what flags, presets and variables have set, for Configure."""
+        """`given`: what flags, presets and variables have set, for Configure. `monotonic` measures durations."""
         self.options = options
         self.host = host or host_name()
         self.clock = clock
+        self._monotonic = monotonic
+        self._shown_at = -math.inf
         self._given = given
         self.run_watched = run
         self.snapshot: Snapshot | None = None
@@ -189,7 +192,7 @@ class RunApp(TerminalApp):
         self._last_snapshot = time.monotonic() if live else -math.inf
         ended = not live and before is not None and before.state.is_live
         left_unfinished = not live and before is None and message.snapshot.state is not RunState.COMPLETED
-        self.snapshot = message.snapshot
+        self.snapshot, self._shown_at = message.snapshot, self._monotonic()
         self.history = [*self.history[-2_000:], *message.events]
         title = f"{self.host} {printable(message.snapshot.run.run)} {message.snapshot.overall_percent:.0f}%"
         if title != self._title_shown:
@@ -204,6 +207,14 @@ class RunApp(TerminalApp):
                 screen.draw_shell()
                 screen.show(message.snapshot)
                 screen.add_events(message.events)
+
+    def took(self, model: ModelState) -> float | None:
+        """How long workers have been busy with a model of the watched run by now (seconds)."""
+        snapshot = self.snapshot
+        if snapshot is None:
+            return None
+        since = self._monotonic() - self._shown_at if snapshot.state.is_live else 0.0
+        return model.took(snapshot.elapsed_seconds + since, self.clock())
 
     @property
     def snapshots_come(self) -> bool:

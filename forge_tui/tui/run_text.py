@@ -18,9 +18,7 @@ _NEXT_COMPLETED = "Enter shows it, R trains it further, e writes a report, D del
 _NEXT_ENDED = "R resumes it from its newest checkpoints, Enter shows it, D deletes it."
 
 
-def about_run(
-    look: RunLook, snapshot: Snapshot | None, problem: str, now: float, only_ascii: bool = False
-) -> list[Paragraph]:
+def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, only_ascii: bool = False) -> list[Paragraph]:
     """The lines for the selected run. `snapshot` is None while it is being read, or where `problem` says why not."""
     entry = look.entry
     head = [Paragraph((("directory ", "label"), (short_path(entry.path), "text")), hang=10)]
@@ -42,7 +40,8 @@ def about_run(
         Paragraph((("progress  ", "label"), (_progress(snapshot), "text")), hang=10),
     ]
     if snapshot.state is RunState.DIED:
-        when = time.strftime("%m-%d %H:%M:%S", time.localtime(now - snapshot.age))
+        seen = snapshot.time - snapshot.age if snapshot.written is None else snapshot.written
+        when = time.strftime("%m-%d %H:%M:%S", time.localtime(seen))
         died = f"{age_text(snapshot.age)} ago, without a word; its last sign of life was at {when}"
         lines.append(Paragraph((("died      ", "failed"), (died, "text")), hang=10))
     elif snapshot.failures:

@@ -123,6 +123,22 @@ def test_time_left_comes_from_measured_epochs_without_the_first(clock: Clock) ->
     assert tracker.get_overall_progress()["estimated_remaining"] == pytest.approx(7 * 4.0)
 
 
+def test_durations_do_not_follow_a_wall_clock_that_is_set(clock: Clock) -> None:
+    wall = Clock()
+    tracker = ProgressAggregator(1, clock=wall, monotonic=clock)
+    for epoch in range(4):
+        tracker.update_model_progress(1, TRAINING, epoch, 10)
+        reported = wall.now
+        clock.now += 2.0
+        wall.now += 2.0 + (3600.0 if epoch == 1 else -7200.0 if epoch == 2 else 0.0)
+    progress = tracker.get_overall_progress()
+    assert progress["time_elapsed"] == 8.0
+    assert progress["estimated_remaining"] == pytest.approx(7 * 2.0 - 2.0)
+    model = tracker.get_model_progress(1)
+    assert model is not None
+    assert (model["epoch_seconds"], model["last_update"]) == (2.0, reported)
+
+
 def test_elapsed_stands_still_at_the_end_and_never_runs_backwards(clock: Clock) -> None:
     tracker = ProgressAggregator(1, clock=clock)
     tracker.update_model_progress(1, TRAINING, 1, 2)

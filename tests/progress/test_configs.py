@@ -75,3 +75,31 @@ def test_values_of_models_that_go_on_count_only_where_none_is_completed() -> Non
     assert (finals.models, finals.so_far, finals.loss and finals.loss.mean) == (1, False, 0.5)
     finals = finals_of([going_on])
     assert (finals.models, finals.so_far, finals.loss and finals.loss.mean) == (1, True, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"validation_accuracy": 0.9, "validation_loss": 0.3}, {"validation_accuracy": 0.9, "validation_loss": 0.2}),
+        ({"validation_loss": 0.2, "loss": 0.3}, {"validation_loss": 0.2, "loss": 0.1}),
+        ({"loss": 0.1}, {"loss": 0.3, "validation_accuracy": 0.1}),
+    ],
+)
+def test_configs_that_are_equal_in_one_figure_are_ranked_by_the_next(
+    one: dict[str, float], other: dict[str, float]
+) -> None:
+    results = config_results([model(1, 0.1, **one), model(2, 0.2, **other)])
+    assert results is not None
+    assert [config.combination["learning_rate"] for config in results.results] == [0.2, 0.1]
+
+
+def test_the_goal_of_a_custom_metric_is_known_though_the_first_model_never_began() -> None:
+    results = config_results(
+        [
+            model(1, 0.1, Phase.CANCELLED, epoch=0),
+            model(2, 0.1, validation_metric=3.0, config={"metric_goal": "least"}),
+            model(3, 0.2, validation_metric=2.0, config={"metric_goal": "least"}),
+        ]
+    )
+    assert results is not None
+    assert [config.combination["learning_rate"] for config in results.results] == [0.2, 0.1]

@@ -292,3 +292,14 @@ def test_models_that_cannot_be_trained_together_are_trained_alone(tmp_path: Path
     )
     assert told in measured.reasons
     assert told not in chosen(settings(fuse=1), ask, tmp_path, problem=why).reasons
+
+
+@pytest.mark.parametrize(("later", "kept"), [(86_400.0, True), (31 * 86_400.0, False), (-31 * 86_400.0, False)])
+def test_what_was_measured_counts_for_a_month_and_not_longer_because_the_clock_was_set_back(
+    tmp_path: Path, later: float, kept: bool
+) -> None:
+    ask = by_size(100.0, 180.0, 300.0, 400.0)
+    chosen(settings(), ask, tmp_path)
+    asked = by_size(100.0, 180.0, 300.0, 400.0)
+    chosen(settings(), asked, tmp_path, now=1.7e9 + later)
+    assert (asked.asked == []) is kept

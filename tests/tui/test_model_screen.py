@@ -71,7 +71,7 @@ async def test_a_model_in_training_shows_its_curve_and_its_numbers(run_path: Pat
         assert "epoch 61/100" in text
         assert "val 97.2%" in text
         document = screen.document.text
-        assert "best loss      0.2140" in document
+        assert "lowest loss    0.2140" in document
         assert "parameters     100,213" in document
         assert "grokfast_enabled  yes" in document
         assert "64, 64" in document
@@ -329,7 +329,7 @@ def test_files_that_may_not_be_read_are_told(tmp_path: Path) -> None:
 def test_every_line_fits_the_width(maker: RunMaker, width: int) -> None:
     model = maker.failed(1, name="日本語" * 50, config={"nested": {"key": "x" * 300}, "long_name_" * 9: 1, "empty": []})
     files = ModelFiles(log=("日本語" * 100, "word " * 100, ""), problem="a problem " * 20)
-    paragraphs = model_text.document(model, files, "", width, UNICODE, time.time())
+    paragraphs = model_text.document(model, files, "", width, UNICODE, time.time(), 7.0)
     lines = ["".join(text for text, _ in line) for paragraph in paragraphs for line in wrapped(paragraph, width)]
     assert max(cell_len(line) for line in lines) <= width
     assert "nested.key" in "\n".join(lines)

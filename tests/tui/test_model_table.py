@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from forge_tui.progress.phases import TrainingPhase as Phase
+from forge_tui.progress.ranking import first_of
 from forge_tui.progress.snapshot import Failure, ModelState
 from forge_tui.tui.glyphs import ASCII, UNICODE
 from forge_tui.tui.widgets import cells, columns, order
@@ -32,9 +34,15 @@ def text_of(table: ModelTable, line: int) -> str:
     return "".join(segment.text for segment in table.render_line(line))
 
 
-def row_text(state: ModelState, width: int = 80, name_cells: int = 18) -> str:
+def places(table: ModelTable, lines: range) -> list[str]:
+    """What stands under BEST."""
+    end = text_of(table, 0).index("BEST") + len("BEST")
+    return [text_of(table, line)[:end].split()[-1] for line in lines]
+
+
+def row_text(state: ModelState, width: int = 80, name_cells: int = 18, place: int | None = None) -> str:
     layout = columns.plan(width, name_cells, state.epochs)
-    return "".join(text for text, _ in columns.row(state, layout, UNICODE, now=0.0))
+    return "".join(text for text, _ in columns.row(state, layout, UNICODE, place=place))
 
 
 class Clock:
@@ -75,18 +83,18 @@ def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
     assert columns.config_cells([trained(0, 0.5)]) == 0
     layout = columns.plan(120, 18, 100, config_cells=needed)
     assert [column.key for column in layout.columns][:3] == ["name", "config", "phase"]
-    line = "".join(text for text, _ in columns.row(swept[1], layout, UNICODE, now=0.0))
+    line = "".join(text for text, _ in columns.row(swept[1], layout, UNICODE))
     assert " learning_rate 0.002 " in line
     both = [
         trained(index, 0.5, combination={"learning_rate": 0.001 * (index + 1), "batch_size": 16}) for index in (0, 1)
     ]
     narrow = columns.plan(80, 18, 100, config_cells=columns.config_cells(both))
-    first, second = ("".join(text for text, _ in columns.row(model, narrow, UNICODE, now=0.0)) for model in both)
+    first, second = ("".join(text for text, _ in columns.row(model, narrow, UNICODE)) for model in both)
     assert " 0.001, 16 " in first  # names that are cut off would be the same in all rows
     assert " 0.002, 16 " in second
     for width in range(60, 200):
         layout = columns.plan(width, 18, 100, config_cells=needed)
-        assert sum(cell_len(text) for text, _ in columns.row(swept[0], layout, UNICODE, 0.0)) == width - columns.GUTTER
+        assert sum(cell_len(text) for text, _ in columns.row(swept[0], layout, UNICODE)) == width - columns.GUTTER
         assert {"name", "phase", "epoch", "loss", "eta"} <= {column.key for column in layout.columns}
     assert "config" in {column.key for column in columns.plan(80, 18, 100, config_cells=needed).columns}
 
@@ -132,10 +140,30 @@ def test_rows_take_exactly_their_width_whatever_the_name(width: int, name: str) 
 
 def test_a_row_says_what_is_known_and_a_dash_for_the_rest() -> None:
     state = trained(1, 0.0412, validation_accuracy=0.972, eta_seconds=41.0, trend=(4.0, 3.0, 2.0, 1.0))
-    assert row_text(state).split() == [
-        *("cognate_planner_2", "●", "train", "61/100", "━──", "0.0412", "0.0412", "97.2%", "█▆▃▁", "0:41"),
+    assert row_text(state, place=3).split() == [
+        *("cognate_planner_2", "●", "train", "61/100", "━──", "0.0412", "3", "97.2%", "█▆▃▁", "0:41"),
     ]
+    assert row_text(state, place=100).split()[6] == ">99"
     assert row_text(model(1)).split()[4:] == ["───", "—", "—", "—", "—"]
+
+
+def test_the_time_column_is_what_was_measured_and_else_of_the_wall_clock() -> None:
+    layout = columns.plan(160, 18, 100)
+
+    def shown(state: ModelState, run_seconds: float, now: float) -> str:
+        line = [text for text, _ in columns.row(state, layout, UNICODE, state.took(run_seconds, now))]
+        end = sum(column.gap + column.width for column in layout.columns[: [*_keys(layout)].index("time") + 1])
+        return "".join(line)[:end].split()[-1]
+
+    measured = trained(0, 0.5, started=1_000.0, seconds=20.0, active_since=100.0)
+    assert shown(measured, 107.0, 1e9) == "0:27"
+    assert shown(replace(measured, active_since=None, finished=9e9), 500.0, 0.0) == "0:20"
+    assert shown(trained(0, 0.5, started=1_000.0), 107.0, 1_041.0) == "0:41"
+    assert shown(trained(0, 0.5), 107.0, 1_041.0) == "—"
+
+
+def _keys(layout: columns.Layout) -> list[str]:
+    return [column.key for column in layout.columns]
 
 
 def test_a_failed_row_shows_its_failure_and_a_nan_is_never_a_number() -> None:
@@ -212,17 +240,22 @@ def test_filter_words(words: str, expected: list[int]) -> None:
 
 async def test_only_changed_visible_rows_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     app = TableApp()
-    models = tuple(trained(index, 1.0) for index in range(1000))
+    models = tuple(trained(index, 1.0 + index) for index in range(1000))
     async with app.run_test(size=(80, 11)) as pilot:
         app.table.show(models)
         await pilot.pause()
         drawn: list[tuple[Region, ...]] = []
         monkeypatch.setattr(app.table, "refresh", lambda *regions, **_: drawn.append(regions))
-        changed = {3: trained(3, 0.5), 500: trained(500, 0.5)}
+        changed = {3: trained(3, 3.5), 500: trained(500, 499.5)}
         app.table.show(tuple(changed.get(index, state) for index, state in enumerate(models)))
         assert drawn == [(Region(0, 4, 80, 1),)]
         monkeypatch.undo()
-        assert "0.5000" in text_of(app.table, 4)
+        assert "3.5000" in text_of(app.table, 4)
+        changed[9] = trained(9, 1.5)  # in sight, and so the places of those between change
+        monkeypatch.setattr(app.table, "refresh", lambda *regions, **_: drawn.append(regions))
+        app.table.show(tuple(changed.get(index, state) for index, state in enumerate(models)))
+        assert drawn[1:] == [tuple(Region(0, line, 80, 1) for line in range(2, 11))]
+        assert places(app.table, range(1, 11)) == ["1", "3", "4", "5", "6", "7", "8", "9", "10", "2"]
 
 
 async def test_selection_follows_its_model_through_sorting_and_filtering() -> None:
@@ -332,7 +365,7 @@ async def test_moving_scrolls_and_says_which_rows_are_in_view() -> None:
         assert app.table.visible_range == "rows 1–1 of 1 (12 in all)"
 
 
-async def test_following_the_best_selects_the_lowest_loss_until_a_move() -> None:
+async def test_following_the_best_selects_it_until_a_move() -> None:
     app = TableApp()
     async with app.run_test(size=(80, 11)):
         app.table.follow_best = True
@@ -342,6 +375,35 @@ async def test_following_the_best_selects_the_lowest_loss_until_a_move() -> None
         assert app.table.selected == "cognate_planner_1"
         app.table.move(1)
         assert not app.table.follow_best
+
+
+# The lowest training loss, the lowest validation loss and the highest accuracy are three different models'.
+OVERFITTED = (
+    trained(0, 0.1, validation_loss=0.4, validation_accuracy=0.80),
+    trained(1, 0.3, validation_loss=0.2, validation_accuracy=0.85),
+    trained(2, 0.2, validation_loss=0.3, validation_accuracy=0.90),
+    trained(3, None, diverged=True),
+)
+
+
+async def test_the_best_is_told_by_validation_as_forge_tui_best_does() -> None:
+    app = TableApp()
+    async with app.run_test(size=(80, 11)):
+        app.table.follow_best = True
+        app.table.show(OVERFITTED)
+        best = first_of(OVERFITTED)
+        assert best is not None
+        assert (best.model.name, app.table.selected) == ("cognate_planner_3",) * 2
+        assert places(app.table, range(1, 5)) == ["3", "2", "1", "—"]
+        app.table.set_filter("planner_2")
+        app.table.show(OVERFITTED[:3])
+        assert app.table.selected == "cognate_planner_2"  # of those that are shown
+        app.table.set_filter("")
+        app.table.show(OVERFITTED)
+        app.table.set_sort("best")
+        assert [name[-1] for name in app.table.shown_names] == ["3", "2", "1", "4"]
+        app.table.set_sort("best", reverse=True)
+        assert [name[-1] for name in app.table.shown_names] == ["1", "2", "3", "4"]
 
 
 async def test_clicks_select_open_and_sort() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +18,7 @@ from tui_host import burst, screen_text
 
 from forge_tui import session
 from forge_tui.errors import UsageError
+from forge_tui.progress.events import ResourceWarned
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
 from forge_tui.session import Run
@@ -397,6 +399,24 @@ async def test_curves_of_models_that_did_not_change_are_not_read_again(live: Pat
         assert run.reads == before > 0
         await hand.press("j")
         await hand.until(lambda: run.reads == before + 2)
+
+
+@pytest.mark.parametrize("set_by", [0.0, 3600.0, -3600.0])
+async def test_a_warning_is_told_when_it_comes_however_the_clocks_are_set(
+    live: Path, tmp_path: Path, maker: RunMaker, set_by: float
+) -> None:
+    async with at(live, tmp_path / "ui.json") as hand:
+        (store,) = maker._stores
+        store._clock = lambda: time.time() + set_by  # the runner's, from now on
+        store.append(ResourceWarned(time=time.time() + set_by, kind="disk", message="little room is left"))
+        assert store.flush()
+        await hand.until(lambda: "little room is left" in hand.status())
+        hand.app.tell("")
+        await hand.press("3", "2")  # the screen is made anew: what is old is no news
+        store.append(ResourceWarned(time=time.time() + set_by - 600.0, kind="disk", message="of old"))
+        assert store.flush()
+        await hand.until(lambda: "of old" in str(hand.app.history))
+        assert "of old" not in hand.status()
 
 
 async def test_zero_models_name_no_error(maker: RunMaker, tmp_path: Path) -> None:

@@ -104,7 +104,8 @@ class ModelScreen(ChartKeys, ForgeScreen):
         line = self.query_one("#headline", Line)
         width = line.content_size.width or self.size.width
         line.show(_text(model_text.headline(model, glyphs, count, width)))
-        self.query_one("#progress", Line).show(_text(model_text.progress_line(model, glyphs, width)))
+        took = self.forge.took(model)
+        self.query_one("#progress", Line).show(_text(model_text.progress_line(model, glyphs, width, took)))
         self._draw_document(model)
         self._fit_curve()
 
@@ -112,7 +113,8 @@ class ModelScreen(ChartKeys, ForgeScreen):
         glyphs, files, problem = self.forge.glyphs, self._files, self._problem
 
         def build(width: int) -> list[Paragraph]:
-            return model_text.document(model, files, problem, width, glyphs, self.forge.clock())
+            took = self.forge.took(model)
+            return model_text.document(model, files, problem, width, glyphs, self.forge.clock(), took)
 
         self.document.show(build)
 

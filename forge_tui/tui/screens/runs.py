@@ -160,7 +160,7 @@ class RunsScreen(FilterScreen):
         if look is not None:
             known = self._detail if self._detail is not None and self._detail[0] == look.entry.path else None
             snapshot, problem = known[1:] if known else (None, "")
-            lines = about_run(look, snapshot, problem, self.forge.clock(), self.forge.glyphs.ascii)
+            lines = about_run(look, snapshot, problem, self.forge.glyphs.ascii)
         self.query_one("#run-detail", Document).show(lambda _width: lines)
 
     def on_run_list_range_changed(self) -> None:

@@ -44,7 +44,7 @@ class WatchScreen(WatchCurves):
 
         self._apply_panes()
         glyphs = self.forge.glyphs
-        table = ModelTable(glyphs=glyphs, clock=time.monotonic, now=self.forge.clock, id="table")
+        table = ModelTable(glyphs=glyphs, clock=time.monotonic, took=self.forge.took, id="table")
         forge = self.forge
         starting = watch_text.STARTING if forge.starts_a_run else watch_text.NO_RUN
         table.empty_text = watch_text.READING if forge.run_watched is not None else starting
@@ -152,8 +152,10 @@ class WatchScreen(WatchCurves):
             room, ellipsis = self.app.size.width - len("! "), self.forge.glyphs.ellipsis
             told = watch_text.failure_text(snapshot, failures[-1], room, ellipsis)
             self.forge.tell(told, "error")
-        recent = self.forge.clock() - _NEWS_SECONDS
-        warnings = [each for each in events if each["event"] == "resource_warning" and each["time"] > recent]
+        now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else self.forge.clock()
+        warnings = [
+            each for each in events if each["event"] == "resource_warning" and abs(now - each["time"]) < _NEWS_SECONDS
+        ]
         if warnings and not failures:
             self.forge.tell(warnings[-1]["message"], "warning")
         if failures or not self.log_pane.lines or self.forge.has_ended:

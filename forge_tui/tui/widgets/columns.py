@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 
 from forge_tui.config_text import combination_text, value_text
 from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.ranking import LAST_PLACE
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.order import best_first, validation_value
+from forge_tui.tui.widgets.order import validation_value
 
 GUTTER = 2
 NAME_LONGEST = 64
@@ -162,14 +163,24 @@ def header(layout: Layout, glyphs: Glyphs, sort: str, reverse: bool) -> list[Run
     return pad(runs, layout.width, "header")
 
 
-def row(model: ModelState, layout: Layout, glyphs: Glyphs, now: float) -> list[Run]:
-    """What one model shows, without the gutter, padded to the layout's width. `now` is in UNIX seconds."""
+def row(
+    model: ModelState, layout: Layout, glyphs: Glyphs, took: float | None = None, place: int | None = None
+) -> list[Run]:
+    """What one model shows, without the gutter, padded to the layout's width.
+
+    `took`: how long workers have been busy with it (seconds); `place`: its place among all, as `Standings.place`.
+    """
     runs: list[Run] = []
     failed = model.phase is TrainingPhase.FAILED
     for column in layout.columns:
         blank = " " * column.gap
         if column.to_right:
-            text, style = _NUMBERS[column.key](model, glyphs, now)
+            if column.key == "best":
+                text, style = _place(place, glyphs)
+            elif column.key == "time":
+                text, style = cells.short_duration(took, glyphs), "quiet" if took is None else "number"
+            else:
+                text, style = _NUMBERS[column.key](model, glyphs)
             runs.append((" " + cells.right(text, column.gap + column.width - 1, glyphs.ellipsis), style))
         elif column.key == "name":
             runs.append((cells.middle(cells.clean(model.name, glyphs.ascii), column.width, glyphs.ellipsis), "name"))
@@ -249,13 +260,19 @@ def _bar(model: ModelState, width: int, glyphs: Glyphs) -> list[Run]:
     return [(" " + done, style), (rest, "quiet")]
 
 
-def _loss(model: ModelState, glyphs: Glyphs, now: float) -> Run:
+def _loss(model: ModelState, glyphs: Glyphs) -> Run:
     if model.diverged:
         return "diverged", "failed"
     return _known(cells.short_number(model.loss, glyphs), glyphs)
 
 
-def _validation(model: ModelState, glyphs: Glyphs, now: float) -> Run:
+def _place(place: int | None, glyphs: Glyphs) -> Run:
+    if place is None:
+        return glyphs.unknown, "quiet"
+    return (str(place), "number") if place <= LAST_PLACE else (f">{LAST_PLACE}", "quiet")
+
+
+def _validation(model: ModelState, glyphs: Glyphs) -> Run:
     value = validation_value(model)
     if model.validation_accuracy is None or model.validation_metric is not None or value is None:
         return _known(cells.short_number(value, glyphs), glyphs)
@@ -263,7 +280,7 @@ def _validation(model: ModelState, glyphs: Glyphs, now: float) -> Run:
     return _known("100%" if percent == "100.0" else percent + "%", glyphs)
 
 
-def _steps(model: ModelState, glyphs: Glyphs, now: float) -> Run:
+def _steps(model: ModelState, glyphs: Glyphs) -> Run:
     rate = model.steps_per_second if model.phase.is_active else None
     if rate is None:
         return glyphs.unknown, "quiet"
@@ -272,14 +289,7 @@ def _steps(model: ModelState, glyphs: Glyphs, now: float) -> Run:
     return (f"{rate:,.0f}" if rate < 1e6 else cells.short_number(rate, glyphs)), "number"
 
 
-def _time(model: ModelState, glyphs: Glyphs, now: float) -> Run:
-    if model.started is None:
-        return glyphs.unknown, "quiet"
-    end = model.finished if model.finished is not None else now
-    return cells.short_duration(end - model.started, glyphs), "number"
-
-
-def _eta(model: ModelState, glyphs: Glyphs, now: float) -> Run:
+def _eta(model: ModelState, glyphs: Glyphs) -> Run:
     seconds = None if model.phase.is_final else model.eta_seconds
     return _known(cells.short_duration(seconds, glyphs), glyphs)
 
@@ -289,14 +299,12 @@ def _known(text: str, glyphs: Glyphs) -> Run:
 
 
 _EXTRA = LEAVING[:4]
-_NUMBERS: dict[str, Callable[[ModelState, Glyphs, float], Run]] = {
+_NUMBERS: dict[str, Callable[[ModelState, Glyphs], Run]] = {
     "loss": _loss,
-    "best": lambda model, glyphs, now: _known(cells.short_number(best_first(model), glyphs), glyphs),
     "val": _validation,
     "eta": _eta,
     "steps": _steps,
-    "time": _time,
-    "attempt": lambda model, glyphs, now: (str(model.attempt), "number" if model.attempt > 1 else "quiet"),
+    "attempt": lambda model, glyphs: (str(model.attempt), "number" if model.attempt > 1 else "quiet"),
 }
 _PHASE_STYLES = {
     TrainingPhase.QUEUED: "quiet",

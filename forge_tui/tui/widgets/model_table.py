@@ -75,12 +75,12 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         *,
         glyphs: Glyphs = UNICODE,
         clock: Callable[[], float] = time.monotonic,
-        now: Callable[[], float] = time.time,
+        took: Callable[[ModelState], float | None] = lambda _: None,
         hidden: frozenset[str] = frozenset(),
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`clock` times the sorting; `now` (UNIX seconds) dates running models; `hidden` columns never show."""
+        """`clock` times the sorting; `took` is how long workers have been busy with a model; `hidden` never show."""
         super().__init__(id=id, classes=classes)
         self.empty_text = "No models yet."
         self.no_match_text = "No model matches the filter."
@@ -88,7 +88,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.hidden = hidden
         self.follow_best = False
         self.marks: frozenset[str] = frozenset()
-        self._now = now
+        self._took = took
         self._rows = Rows(clock)
         self._sorting: Timer | None = None
         self._name_cells, self._most_epochs, self._config_cells = 0, 1, 0
@@ -104,6 +104,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         if models is old:
             return
         generation = rows.generation
+        places = {row: rows.place(row) for row in self._visible_rows()}
         moved = rows.show(models)
         if rows.generation != generation:
             self._measure()
@@ -112,7 +113,11 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         if moved:
             self._redraw()
         else:
-            changed = [row for row in self._visible_rows() if models[rows.shown[row]] is not old[rows.shown[row]]]
+            changed = [
+                row
+                for row in self._visible_rows()
+                if models[rows.shown[row]] is not old[rows.shown[row]] or rows.place(row) != places.get(row)
+            ]
             self._refresh_rows(changed)
         self._sort_later()
         self._tell()
@@ -374,7 +379,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         return self._painter.strip([(cells.left("  " + text, width, self.glyphs.ellipsis), "empty")], width)
 
     def _row_strip(self, row: int, width: int) -> Strip:
-        model = self._rows.model(row)
+        model, place = self._rows.model(row), self._rows.place(row)
         marked = model.name in self.marks
         state: table_style.State = ""
         if row == self._rows.row:
@@ -383,6 +388,9 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         def draw() -> list[columns.Run]:
             first = self.glyphs.cursor if state else self.glyphs.mark if marked else " "
             second = self.glyphs.mark if state and marked else " "
-            return [(first + second, "mark"), *columns.row(model, self.layout_now, self.glyphs, self._now())]
+            return [
+                (first + second, "mark"),
+                *columns.row(model, self.layout_now, self.glyphs, self._took(model), place),
+            ]
 
-        return self._painter.row((self._rows.shown[row], state, marked), model, draw, width)
+        return self._painter.row((self._rows.shown[row], state, marked, place), model, draw, width)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from forge_tui.config_text import combination_text
 from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.ranking import model_key
 from forge_tui.tui.glyphs import PHASE_WORDS
 
 if TYPE_CHECKING:
@@ -46,16 +47,10 @@ def validation_value(model: ModelState) -> float | None:
     return model.validation_perplexity if model.validation_perplexity is not None else model.validation_loss
 
 
-def best_first(model: ModelState) -> float | None:
-    """The lowest loss of a model, None while it has none or where it is not a number."""
-    return model.best_loss if model.best_loss is not None and math.isfinite(model.best_loss) else None
-
-
 _NUMBERS: dict[str, Callable[[ModelState], float | None]] = {
     "phase": lambda model: _PHASE_ORDER[model.phase],
     "epoch": lambda model: model.epoch,
     "loss": lambda model: None if model.diverged else model.loss,
-    "best": best_first,
     "val": validation_value,
     "eta": lambda model: model.eta_seconds,
 }
@@ -64,6 +59,7 @@ _NUMBERS: dict[str, Callable[[ModelState], float | None]] = {
 def sort_positions(models: Sequence[ModelState], positions: Sequence[int], key: str, reverse: bool) -> list[int]:
     """`positions` (into `models`) sorted by `key`; equal ones by position, unknown and NaN last in both directions.
 
+    "best" is the order of `ranking.model_key`.
     Raises `ValueError` for a key that is not in `SORT_KEYS`.
     """
     if key not in SORT_KEYS:
@@ -72,6 +68,11 @@ def sort_positions(models: Sequence[ModelState], positions: Sequence[int], key: 
         return sorted(positions, reverse=reverse)
     if key == "name":
         return sorted(positions, key=lambda position: natural(models[position].name), reverse=reverse)
+    if key == "best":
+        keys = {position: model_key(models[position]) for position in positions}
+        if reverse:  # but what is unknown stays last
+            keys = {position: tuple(-bad if bad < math.inf else bad for bad in key) for position, key in keys.items()}
+        return sorted(positions, key=keys.__getitem__)
     number = _NUMBERS[key]
     values: dict[int, float] = {}
     unknown: list[int] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from forge_tui.progress.ranking import Standings, decisive
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.tui.widgets import order
 
@@ -31,6 +32,7 @@ class Rows:
         self.filter_text = ""
         self.stale = False
         self.generation = 0
+        self._standings = Standings()
         self._matches: Callable[[ModelState], bool] | None = None
         self._clock = clock
         self._arranged = self._touched = -math.inf
@@ -59,6 +61,7 @@ class Rows:
     def show(self, models: tuple[ModelState, ...]) -> bool:
         """Take the models of a new snapshot; True if rows moved, came or went."""
         old, self.models = self.models, models
+        self._standings.look(models)
         if len(old) != len(models) or (models and (old[0].name, old[-1].name) != (models[0].name, models[-1].name)):
             selected = old[self.shown[self.row]].name if 0 <= self.row < len(self.shown) else None
             self.generation += 1
@@ -116,12 +119,15 @@ class Rows:
         """The row of the model called `name`, None where it is not shown."""
         return next((row for row, place in enumerate(self.shown) if self.models[place].name == name), None)
 
+    def place(self, row: int) -> int | None:
+        """The place of the model in a row among all, as `Standings.place`."""
+        return self._standings.place(self.shown[row])
+
     def best_row(self) -> int | None:
-        """The row of the model with the lowest loss so far, None before any model has one."""
-        known = [
-            (best, row) for row in range(len(self.shown)) if (best := order.best_first(self.model(row))) is not None
-        ]
-        return min(known)[1] if known else None
+        """The row of the best of the models that are shown, None before any of them has a figure."""
+        keys = self._standings.keys
+        best = min(range(len(self.shown)), key=lambda row: (keys[self.shown[row]], self.shown[row]), default=None)
+        return None if best is None or decisive(keys[self.shown[best]]) is None else best
 
     def _clamp(self, row: int) -> int:
         return min(max(row, 0), len(self.shown) - 1)

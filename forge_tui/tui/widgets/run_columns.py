@@ -126,11 +126,11 @@ def row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Ru
 def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
     """How far a live run is and how long it takes; of one that ended, how long ago that was."""
     percent = "" if look.percent is None else f"{look.percent:.0f}%".ljust(4) + " "
-    age = None if look.seen is None else max(0.0, now - look.seen)
     if not look.is_live:
+        age = None if look.seen is None else max(0.0, now - look.seen)
         return percent + (glyphs.unknown if age is None else f"{age_text(age)} ago")
-    if age is not None and age > _STALE_SECONDS:
-        return f"{percent}{age_text(age)} old"
+    if look.age is not None and look.age >= _STALE_SECONDS:
+        return f"{percent}{age_text(look.age)} old"
     return f"{percent}ETA {cells.short_duration(look.eta_seconds, glyphs)}"
 
 

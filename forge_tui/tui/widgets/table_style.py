@@ -56,6 +56,8 @@ ModelTable {
 }
 """
 State = Literal["", "cursor", "cursor-blurred"]
+RowKey = tuple[int, State, bool, int | None]
+"""Which model it is, the state of its row, whether it is marked, and its place."""
 _CACHED_ROWS = 1024
 
 
@@ -66,7 +68,7 @@ class Painter:
         """`style_of` is the widget's `get_component_rich_style`."""
         self._style_of = style_of
         self._styles: dict[str, Style] = {}
-        self._rows: dict[tuple[int, State, bool], tuple[ModelState, Strip]] = {}
+        self._rows: dict[RowKey, tuple[ModelState, Strip]] = {}
 
     def forget_rows(self) -> None:
         """The layout changed: no kept row is of use."""
@@ -77,7 +79,7 @@ class Painter:
         self._styles.clear()
         self._rows.clear()
 
-    def row(self, key: tuple[int, State, bool], model: ModelState, draw: Callable[[], list[Run]], width: int) -> Strip:
+    def row(self, key: RowKey, model: ModelState, draw: Callable[[], list[Run]], width: int) -> Strip:
         """The strip of a model, from before if the model is the same object as then."""
         kept = self._rows.get(key)
         if kept is not None and kept[0] is model:
