@@ -17,6 +17,7 @@ from forge_tui.progress.events import finite
 from forge_tui.progress.ranking import largest_is_best
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.progress.spread import Spread
+from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.session import Run
 from forge_tui.text import UNKNOWN, duration, number, printable, spread_text, table
@@ -133,7 +134,9 @@ def _read_settings(path: Path) -> tuple[Mapping[str, Any] | None, str]:
     from forge_tui.settings.schema import to_plain
 
     try:
-        plain = to_plain(read_settings(RunDirectory(path).settings))
+        settings = RunDirectory(path).settings
+        refuse_links(settings, settings.parent)
+        plain = to_plain(read_settings(settings))
     except ForgeError as error:
         return None, str(error)
     return {f"{name}.{key}": value for name, values in plain.items() for key, value in values.items()}, ""
