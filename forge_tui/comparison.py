@@ -15,6 +15,7 @@ from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.progress.configs import ConfigResults, Finals, best_counted, config_results, finals_of
 from forge_tui.progress.events import finite
 from forge_tui.progress.snapshot import Snapshot
+from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.session import Run
 from forge_tui.text import UNKNOWN, duration, number, printable, spread_text, table
@@ -131,7 +132,9 @@ def _read_settings(path: Path) -> tuple[Mapping[str, Any] | None, str]:
     from forge_tui.settings.schema import to_plain
 
     try:
-        plain = to_plain(read_settings(RunDirectory(path).settings))
+        settings = RunDirectory(path).settings
+        refuse_links(settings, settings.parent)
+        plain = to_plain(read_settings(settings))
     except ForgeError as error:
         return None, str(error)
     return {f"{name}.{key}": value for name, values in plain.items() for key, value in values.items()}, ""

@@ -25,7 +25,7 @@ from forge_tui.progress.phases import RunState
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
-from forge_tui.runs.lock import RunLock, is_locked
+from forge_tui.runs.lock import is_locked
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -66,9 +66,12 @@ def start(
     return Run(Path(reply.directory), channel)
 
 
-def check(settings: Settings | None = None) -> Reply:
-    """Validate everything a run would need (settings, data, model, memory, directory) and train nothing."""
-    request = _request("check", settings, "refuse", leash=True)
+def check(settings: Settings | None = None, *, previous: Literal["refuse", "move"] = "refuse") -> Reply:
+    """Validate everything a run would need (settings, data, model, memory, directory) and train nothing.
+
+    `previous`: as of `start`.
+    """
+    request = _request("check", settings, previous, leash=True)
     reply, channel = _launch(request)
     channel.close()
     return reply
@@ -138,18 +141,23 @@ def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
     return dataclasses.replace(entry, status=state)
 
 
-def delete(path: Path) -> None:
-    """Delete a run directory with everything forge-tui put there. Raises `RunDirectoryError` if it is live."""
-    directory = RunDirectory(path)
-    lock = RunLock.acquire(directory.lock, timeout=0.0)
-    try:
-        from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
+def delete(path: Path) -> tuple[Path, ...]:
+    """Delete the run in a directory with everything that it has made there, and return what stayed: no run made it.
 
-        refuse_if_trained_elsewhere(directory)
-        directory.delete()
-    finally:
-        lock.release()
-    registry.forget(path)
+    A symbolic link to the directory goes with that. Raises `RunDirectoryError` if the run is live, and where there is
+    none, or none of whose files can be told.
+    """
+    from forge_tui.runs import removal
+
+    given = RunDirectory(path).path
+    directory = RunDirectory(Path(os.path.realpath(given)))
+    stayed = removal.delete(directory)
+    registry.forget(directory.path)
+    if given.is_symlink():
+        registry.forget(given)
+        if not os.path.lexists(directory.path):
+            given.unlink()
+    return stayed
 
 
 def _request(

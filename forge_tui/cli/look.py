@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.inside import open_inside
 
 _FOLLOW_SECONDS = 0.2
 _CHUNK = 1 << 16
@@ -112,7 +114,7 @@ def _copy_log(path: Path, attached: Any, follow: bool) -> int:
     while True:
         live = follow and attached.snapshot().state.is_live
         try:
-            with path.open("rb") as log:
+            with os.fdopen(open_inside(path, attached.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as log:
                 log.seek(position)
                 while chunk := log.read(_CHUNK):
                     sys.stdout.buffer.write(_for_terminal(chunk) if on_terminal else chunk)
@@ -120,6 +122,8 @@ def _copy_log(path: Path, attached: Any, follow: bool) -> int:
         except FileNotFoundError:
             if not follow:
                 return position  # a model that has not started has no output yet
+        except RunDirectoryError:
+            raise
         except OSError as error:
             raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
         sys.stdout.buffer.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, Literal
 
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
 
@@ -63,13 +63,14 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     from forge_tui.settings.flags import resolve_arguments
 
     settings = resolve_arguments(arguments, _DEMO if name == "demo" else None).settings
+    previous: Literal["refuse", "move"] = "move" if arguments.overwrite else "refuse"
     if arguments.check:
-        return _check(settings)
+        return _check(settings, previous)
     batch = batch or settings.run.json or (name == "demo" and not _on_terminal())
     if not batch:
         start_with = settings if name == "demo" else None
         return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=_source(arguments))
-    started = session.start(settings, detach=True, previous="move" if arguments.overwrite else "refuse")
+    started = session.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
 
@@ -117,10 +118,10 @@ def _tell_endings() -> None:
         print(f"warning: the run ends with this {ending.what}: {ending.reason}.{remedy}", file=sys.stderr)
 
 
-def _check(settings: Any) -> int:
+def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
     from forge_tui import session
 
-    reply = session.check(settings)
+    reply = session.check(settings, previous=previous)
     found, limit = reply.found or {}, reply.limit or {}
     if settings.run.json:
         print(json.dumps({"check": "passed", "found": found, "limit": limit}))

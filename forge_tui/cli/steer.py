@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import os
 import socket
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.text import printable
 
 if TYPE_CHECKING:
     from forge_tui.session import Run
 
 _ANSWER_SECONDS = 5.0
+# So many files that stay are named.
+_NAMED = 20
 # These wait for the end of the run, which may be a long way off: a checkpoint, a step of an hour.
 _TO_THE_END = ("stop", "kill")
 
@@ -78,6 +84,18 @@ def _remove(which: str, sure: bool) -> int:
         if input(f"Delete {path} and all models in it? [y/N] ").strip().lower() not in ("y", "yes"):
             print("Nothing was deleted.", file=sys.stderr)
             return 1
-    session.delete(path)
-    print(f"{path} deleted", file=sys.stderr)
+    stayed = session.delete(path)
+    print(_removed(path, stayed), file=sys.stderr)
     return 0
+
+
+def _removed(path: Path, stayed: Sequence[Path]) -> str:
+    """What was deleted, and what was not, in words."""
+    if stayed:
+        real = Path(os.path.realpath(path))
+        names = [printable(str(one.relative_to(real))) for one in stayed[:_NAMED]]
+        more = f" and {len(stayed) - _NAMED} more" if len(stayed) > _NAMED else ""
+        return f"{path}: the run is deleted; what no run has made stays: {', '.join(names)}{more}"
+    if path.is_dir():
+        return f"{path}: the run is deleted; the directory, which was there before, stays"
+    return f"{path} deleted"

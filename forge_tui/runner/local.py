@@ -233,7 +233,7 @@ class LocalLauncher:
 def _open_log(log: Path) -> int:
     """The file that takes a worker's output; a disk that has no room for it is no reason not to train."""
     try:
-        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError:
         return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
 

@@ -33,12 +33,19 @@ from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.remembered import Remembered
 from forge_tui.runner.request import Reply, Request
 from forge_tui.runner.settling import as_before, settle
-from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, refuse_earlier, supervise
+from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, supervise
 from forge_tui.runner.turn import predecessor
+from forge_tui.runs import removal, starting
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
+from forge_tui.runs.files import in_words as os_error_in_words
+from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the_way
+from forge_tui.runs.inside import open_inside
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
+from forge_tui.runs.names import ROOT
+from forge_tui.runs.starting import Start
+from forge_tui.settings.files import settings_text
 from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import in_words, with_combination
@@ -106,21 +113,18 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
         _answer(channel, (_check if request.action == "check" else _measure_ways)(request, selector, stack))
         return None
 
-    directory, lock, undo = take_directory(request, stack)
-    directory.check_writable()
-    directory.tidy()
+    directory, lock, undo, made_root = take_directory(request, stack)
     refuse_if_trained_elsewhere(directory)
-    earlier = None
     if request.action == "resume":
-        earlier = open_earlier(request, directory)
-    elif request.previous == "refuse":
-        refuse_earlier(directory)
-    log = directory.starting_log if earlier is None else directory.log("runner")
-    if earlier is None:
-        undo.callback(log.unlink, missing_ok=True)
-    elif directory.starting_log.exists():
-        os.replace(directory.starting_log, log)  # its start was killed before that
-    _write_output_to(log)
+        earlier, start = open_earlier(request, directory), None
+        directory.check_writable()
+        directory.create()
+        log = directory.log("runner")
+    else:
+        earlier, start = None, _begin(request, directory, made_root)
+        undo.callback(start.undo)
+        log = directory.starting_log
+    _write_output_to(log, directory)
 
     settings = earlier.settings if earlier is not None else _settings(request)
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
@@ -129,7 +133,11 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     with _look(request, directory, settings, launcher, selector, log, earlier) as look:
         plan = _plan(settings, look, earlier)
     selector.unregister(channel)
-    opened = open_new(request, directory, settings, plan, log) if earlier is None else earlier.reopen(plan)
+    if earlier is not None:
+        opened = earlier.reopen(plan)
+    else:
+        assert start is not None
+        opened = open_new(request, directory, settings, plan, start)
     opened.attach(launcher, selector)
     undo.pop_all()
     return opened
@@ -141,10 +149,10 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     directory = RunDirectory(Path(request.directory or request.working_directory))
     if request.directory is not None and os.path.lexists(directory.path):
         directory.check_writable()
+        refuse_foreign_lock(directory)
         if is_locked(directory.lock):
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
-        if request.previous == "refuse":
-            refuse_earlier(directory)
+        refuse_what_is_in_the_way(directory, models.names(settings), request.previous)
     launcher = _launcher_without_a_run(selector, stack, 0)
     with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
         return Reply(status="checked", found=look.found, limit=asdict(look.limit))
@@ -179,45 +187,52 @@ def _launcher_without_a_run(selector: selectors.BaseSelector, stack: contextlib.
     return stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice)))
 
 
-def take_directory(request: Request, stack: contextlib.ExitStack) -> tuple[RunDirectory, RunLock, contextlib.ExitStack]:
-    """The run directory, made if need be, its lock, and what removes all that was made (unless it is emptied).
+def take_directory(
+    request: Request, stack: contextlib.ExitStack
+) -> tuple[RunDirectory, RunLock, contextlib.ExitStack, bool]:
+    """The run directory, its lock, what removes all that is made from now on, and whether the directory was made.
 
-    All are given back by `stack`. Raises `RunDirectoryError` where another one has the lock.
+    All are given back by `stack`; what a start or a removal that was killed has left is undone or finished. Raises
+    `RunDirectoryError` where another one has the lock, and where something else is in its place.
     """
     outside = stack.enter_context(contextlib.ExitStack())
-    directory = _make_directory(request, outside)
+    directory, made_root = _make_directory(request, outside)
     setproctitle(f"forge-tui: runner {directory.id}")
-    lock_is_new = not directory.lock.exists()
+    refuse_foreign_lock(directory)
     lock = _acquire(directory)
     stack.callback(lock.release)
     # Undone before the lock is let go: without it what is here may be another one's, who has begun meanwhile. Only the
     # directory itself goes afterwards, if nobody has put anything there.
     undo = stack.enter_context(contextlib.ExitStack())
-    if lock_is_new:
-        undo.callback(directory.lock.unlink, missing_ok=True)
-    for room in directory.rooms:
-        if not os.path.lexists(room):
-            undo.callback(_remove_if_empty, room)
-    directory.create()
-    return directory, lock, undo
+    if lock.is_new:
+        undo.callback(lock.remove)
+    if request.action != "resume":
+        made_root |= removal.finish(directory)
+    undone = starting.recover(directory)
+    made_root |= undone is not None and ROOT in undone.directories
+    return directory, lock, undo, made_root
 
 
-def _make_directory(request: Request, undo: contextlib.ExitStack) -> RunDirectory:
-    """The run directory; `undo` removes it if it was made and is empty then."""
+def _make_directory(request: Request, undo: contextlib.ExitStack) -> tuple[RunDirectory, bool]:
+    """The run directory, and whether it was made; `undo` removes it if it was and is empty then."""
     if request.directory is None:
         base = Path(request.working_directory) / "runs"
-        directory = RunDirectory.create_new(models.type_words(_settings(request)), time.time(), base)
-        undo.callback(_remove_if_empty, directory.path)
-        for room in directory.rooms:
-            undo.callback(_remove_if_empty, room)  # nobody else has a directory of this name
+        directory, is_new = RunDirectory.create_new(models.type_words(_settings(request)), time.time(), base), True
     else:
         directory = RunDirectory(Path(request.directory))
         if request.action == "resume":
-            directory.check_owner()
-        if not os.path.lexists(directory.path):
-            undo.callback(_remove_if_empty, directory.path)
-        directory.make()
-    return directory
+            directory.check_holds_run()
+        is_new = directory.make()
+    if is_new:
+        undo.callback(_remove_if_empty, directory.path)
+    return directory, is_new
+
+
+def _begin(request: Request, directory: RunDirectory, made_root: bool) -> Start:
+    """Announce the start of a new run. Raises `RunDirectoryError` where something is in its way."""
+    settings = _settings(request)
+    text = settings_text(settings).encode()
+    return Start.begin(directory, models.names(settings), text, request.previous, made_root=made_root)
 
 
 def _acquire(directory: RunDirectory) -> RunLock:
@@ -381,11 +396,16 @@ def _caller_left(channel: socket.socket) -> None:
         raise _Interrupted("the caller went away before the run began; nothing was started")
 
 
-def _write_output_to(log: Path) -> None:
+def _write_output_to(log: Path, directory: RunDirectory) -> None:
     """Send this process's output, and that of the fork server to come, to a file of the run."""
     sys.stdout.flush()
     sys.stderr.flush()
-    fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        fd = open_inside(log, directory.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    except RunDirectoryError:
+        raise
+    except OSError as error:
+        raise os_error_in_words(error, "write", log) from error
     os.dup2(fd, 1)
     os.dup2(fd, 2)
     os.close(fd)

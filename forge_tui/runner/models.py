@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 from forge_tui.progress.snapshot import ModelState
@@ -50,6 +50,15 @@ def new_models(settings: Settings) -> list[ModelState]:
             for place, index in enumerate(range(number * seeds + 1, (number + 1) * seeds + 1))
         ]
     return found
+
+
+def names(settings: Settings) -> Iterator[str]:
+    """The name of each model, in their order."""
+    seeds = settings.run.models
+    for number in range(sweep.combination_count(settings.sweep)):
+        architecture = sweep.combination_at(settings.sweep, number).get(_MODEL_TYPE, settings.training.model_type)
+        for index in range(number * seeds + 1, (number + 1) * seeds + 1):
+            yield model_name(architecture, index)
 
 
 def kinds(settings: Settings) -> int:

@@ -33,10 +33,15 @@ from forge_tui.runner.request import Request
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry
+from forge_tui.runs.belongings import place_of
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.names import ROOMS
 from forge_tui.runs.reader import Heartbeat, RunReader
+from forge_tui.runs.record import read_record
+from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
+from forge_tui.runs.survey import refuse_links_in, tidy
 from forge_tui.settings.files import read_settings, settings_digest, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 
@@ -63,10 +68,9 @@ class Opened:
         self.launcher, self.selector = launcher, selector
 
 
-def open_new(request: Request, directory: RunDirectory, settings: Settings, plan: Plan, log: Path) -> Opened:
-    """Move an earlier run away if asked to, then write settings, database and registry entry of a new one."""
-    if request.previous == "move":
-        directory.move_to_previous()
+def open_new(request: Request, directory: RunDirectory, settings: Settings, plan: Plan, start: Start) -> Opened:
+    """Move an earlier run away if there is one, then write settings, database and registry entry of a new one."""
+    start.move_earlier()
     write_settings(settings, directory.settings)
     training = settings.training
     info = RunInfo(
@@ -89,13 +93,8 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         settings_sha256=settings_digest(directory.settings),
     )
     states = models.new_models(settings)
-    try:
-        store = RunStore.create(directory.database, info, states)
-    except BaseException:
-        directory.settings.unlink(missing_ok=True)
-        raise
-    # After the database: until there is one, this log says that a start, if it was killed, has left nothing to keep.
-    os.replace(log, directory.log("runner"))
+    store = RunStore.create(directory.database, info, states, start.directories())
+    start.commit()
     journal = Journal(store, info, states)
     journal.record(
         RunStarted(
@@ -122,10 +121,12 @@ class Earlier:
     seconds: float
     """How long it has gone on until it ended or died."""
     reached: tuple[Reached, ...] = ()
+    made: tuple[str, ...] = ()
+    """The directories that are made anew."""
 
     def reopen(self, plan: Plan) -> Opened:
         """Open the records for writing and queue every model that is not completed."""
-        store = RunStore.open(self.directory.database)
+        store = RunStore.open(self.directory.database, self.made)
         # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
         was = RunState.DIED if self.info.state.is_live else self.info.state
         earlier = replace(self.info, state=was, seconds_before=self.seconds, resumed=time.time())
@@ -157,27 +158,14 @@ def _is_done(model: ModelState, epochs: int) -> bool:
     return model.stopped_early or model.pruned or (model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs)
 
 
-def refuse_earlier(directory: RunDirectory) -> None:
-    """Raise `RunDirectoryError` if a run is there already, or files that one would write over."""
-    if not directory.holds_run():
-        return
-    if directory.database.exists():
-        raise RunDirectoryError(
-            f"{directory.path} holds a run already; go on with it: `forge-tui resume {directory.path}`, "
-            "or move its files to previous-N/ with --overwrite"
-        )
-    first, *others = directory.in_the_way()
-    what = f"{first} and {len(others)} more" if others else first
-    raise RunDirectoryError(
-        f"{directory.path} holds no run, but a new one would write over {what}: choose another directory with "
-        "--output, or move that to previous-N/ with --overwrite"
-    )
-
-
 def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     """Read the run that is to be resumed. Raises `RunDirectoryError` or `UsageError` if there is nothing to resume."""
-    if not directory.holds_run():
+    if not os.path.lexists(directory.database):
         raise RunDirectoryError(f"{directory.path}: there is no run here; `forge-tui runs` lists the known ones")
+    record = read_record(directory.database)
+    place = place_of(directory.path, record)
+    refuse_links_in(directory.path, place)
+    tidy(directory.path, place)
     plain = to_plain(read_settings(directory.settings))
     with contextlib.closing(RunReader(directory.database)) as reader:
         info = reader.info()
@@ -200,7 +188,8 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         if all(model.stopped_early or model.pruned for model in states):
             further = "all of its models stopped early, and would with more epochs (training.patience, run.halving)"
         raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")
-    return Earlier(directory, groups.settled(settings, info.fuse), info, tuple(states), seconds, reached)
+    made = tuple(room for room in ROOMS if not os.path.lexists(directory.path / room))
+    return Earlier(directory, groups.settled(settings, info.fuse), info, tuple(states), seconds, reached, made)
 
 
 def _seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from forge_tui.progress.events import EpochFinished, Event, finite, to_record
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema
+from forge_tui.runs.record import OwnPath
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,12 @@ def write_batch(
     )
     _commit(connection, epochs, events, models, samples, position, schema.with_seconds(position.run, seconds), now)
     return position
+
+
+def put_paths(connection: sqlite3.Connection, paths: Iterable[OwnPath]) -> None:
+    """Record what the run has created; what is recorded already stays as it is."""
+    rows = ((one.path, int(one.is_directory), schema.path_crc(one.path.encode(), one.is_directory)) for one in paths)
+    connection.executemany("INSERT OR IGNORE INTO paths (path, directory, crc) VALUES (?, ?, ?)", rows)
 
 
 def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-_NAME = re.compile(r"step-(\d{12,})\.safetensors")
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.inside import open_inside
+from forge_tui.runs.names import STEP
+
 _METADATA_KEY = "forge_tui"
 # A safetensors file begins with the length of its header (8 bytes, little-endian), a JSON table.
 _LENGTH_BYTES = 8
@@ -33,7 +36,7 @@ def checkpoint_files(directory: Path) -> list[CheckpointFile]:
     the directory may not be listed.
     """
     try:
-        paths = [path for path in directory.iterdir() if _NAME.fullmatch(path.name)]
+        paths = [path for path in directory.iterdir() if STEP.fullmatch(path.name)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [_look_at(path) for path in sorted(paths, key=lambda path: path.name, reverse=True)]
@@ -43,9 +46,9 @@ def checkpoint_files(directory: Path) -> list[CheckpointFile]:
 def _look_at(path: Path) -> CheckpointFile | None:
     """The file at `path`; None if it was pruned meanwhile."""
     try:
-        status = path.stat()
-        size, written = status.st_size, status.st_mtime
-        with path.open("rb") as file:
+        with os.fdopen(open_inside(path, path.parent, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            status = os.fstat(file.fileno())
+            size, written = status.st_size, status.st_mtime
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             if not 2 <= length <= min(_LARGEST_HEADER, size - _LENGTH_BYTES):
                 raise ValueError("its header is cut off")
@@ -54,6 +57,8 @@ def _look_at(path: Path) -> CheckpointFile | None:
         epoch, step = int(record["epoch"]), int(record["step"])
     except FileNotFoundError:
         return None
+    except RunDirectoryError:
+        return CheckpointFile(path=path, bytes=0, written=0.0, problem="a symbolic link, which is not followed")
     except OSError as error:
         return CheckpointFile(path=path, bytes=0, written=0.0, problem=f"cannot be read: {error.strerror}")
     except (ValueError, KeyError, TypeError, RecursionError):

@@ -12,10 +12,13 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.files import in_words, write_atomically
+from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.names import is_name
 
 VERSION = 1
 LARGEST = 65_536
+_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,7 @@ def send(directory: RunDirectory | Path, name: str, arguments: dict[str, Any], s
     run is or nothing can be written, `ValueError` for arguments that are no JSON.
     """
     commands = _commands_of(directory)
+    refuse_links(commands, commands.parent)
     if not commands.is_dir():
         raise RunDirectoryError(f"{commands.parent} takes no commands: there is no run in it")
     now = time.time()
@@ -58,6 +62,7 @@ def take(directory: RunDirectory | Path) -> list[Command]:
     the files cannot be deleted: following them would mean following them again and again.
     """
     commands = _commands_of(directory)
+    refuse_links(commands, commands.parent)
     try:
         with os.scandir(commands) as entries:
             names = sorted(entry.name for entry in entries if entry.name.endswith(".json") and entry.name[0] != ".")
@@ -99,10 +104,14 @@ def _read(path: Path) -> Command:
         identity = _typed(record, "id", str)
         if _typed(record, "v", int) > VERSION:
             raise ValueError("it comes from a newer forge-tui; use the version that runs here")
+        arguments = _typed(record, "arguments", dict)
+        model = arguments.get("model")
+        if isinstance(model, str) and not is_name(model):
+            raise ValueError(f"no model has the name {model[:_SHOWN]!r}")
         return Command(
             id=identity,
             name=_typed(record, "name", str),
-            arguments=_typed(record, "arguments", dict),
+            arguments=arguments,
             sender=_typed(record, "from", str),
             time=float(_typed(record, "time", int | float)),
         )

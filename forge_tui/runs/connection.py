@@ -13,9 +13,12 @@ from pathlib import Path
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import schema
 from forge_tui.runs.files import in_words
+from forge_tui.runs.inside import refuse_links
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
 BUSY_SECONDS = 0.2
+RESTORE_ADVICE = "restore a copy, or start the run anew in another directory"
+"""What to do about a database that cannot be read; a part of a sentence."""
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -40,17 +43,18 @@ class Source:
 
     def _check_file(self) -> None:
         try:
-            status = self.path.stat()
+            status = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
             raise RunDirectoryError(
                 f"there is no run in {self.path.parent} (no {self.path.name}); `forge-tui runs` lists the known ones"
             ) from None
         except OSError as error:
             raise in_words(error, "read", self.path) from error
+        refuse_links(self.path, self.path.parent)
         if not stat.S_ISREG(status.st_mode):
             raise RunDirectoryError(f"{self.path} is not a file; name the directory of a run")
         if status.st_size == 0:
-            raise RunDirectoryError(f"{self.path} is empty: it was cut off; restore a copy, or start the run anew")
+            raise RunDirectoryError(f"{self.path} is empty: it was cut off; {RESTORE_ADVICE}")
 
     def close(self) -> None:
         """Remove what was made to read by."""
@@ -81,6 +85,7 @@ class Source:
     def _read_without_writing(self) -> None:
         """From now on read without the files that SQLite wants to make beside a database in WAL mode."""
         log = self.path.with_name(self.path.name + "-wal")
+        refuse_links(log, log.parent)
         try:
             if log.exists() and log.stat().st_size > 0:
                 # What the runner wrote last stands in the log only. Both are read from a copy.
@@ -126,8 +131,10 @@ class Source:
                 "update forge-tui"
             )
         kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')"))
-        if version not in schema.KNOWN or any(kinds.get(name.encode()) != b"table" for name in schema.TABLE_NAMES):
-            raise RunDirectoryError(f"{self.path} is damaged: tables are missing; restore a copy")
+        if version not in schema.KNOWN or any(
+            kinds.get(name.encode()) != b"table" for name in schema.table_names(version)
+        ):
+            raise RunDirectoryError(f"{self.path} is damaged: tables are missing; {RESTORE_ADVICE}")
         self.version = version
         self._checked = True
 
@@ -138,4 +145,4 @@ class Source:
             return RunDirectoryError(f"{self.path} is not the database of a run; name the directory of a run")
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
             return RunDirectoryError(f"cannot read {self.path}: {error}; see that you may read it and its directory")
-        return RunDirectoryError(f"{self.path} is damaged or cut off ({error}); restore a copy, or start the run anew")
+        return RunDirectoryError(f"{self.path} is damaged or cut off ({error}); {RESTORE_ADVICE}")

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, sync_directory, temporary_name, write_atomically
+from forge_tui.runs.files import in_words, temporary_name, write_atomically
+from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
 
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
 
-# Compiled when they are first asked for: a viewer never does.
-_MODEL_FILE = r"cognate_\w+\.(json|safetensors)"
-# Names that `temporary_name` and `write_settings` give.
-_HALF_WRITTEN = (
-    r"\.(cognate_\w+\.(json|safetensors)|run\.db|probe)\.[0-9a-f]{8}\.tmp(-journal)?|\.settings\.toml\.\w{8}"
-)
-_PREVIOUS = r"previous-([0-9]{1,9})"
-# An interrupted move goes on here, so that one run's files are never spread over two `previous-N`.
-_MOVING = ".previous.moving"
+_SIGNS = (DATABASE, STARTING_FILE, REMOVED, f"{MOVING}/{DATABASE}")
 
 
 def type_word(model_type: str) -> str:
@@ -141,23 +131,40 @@ class RunDirectory:
                 continue
             except OSError as error:
                 raise in_words(error, "create the run directory", directory.path) from error
-            directory.create()
             return directory
 
-    def create(self) -> None:
+    def create(self) -> list[str]:
         """Create the directory and those in it (mode 0700); what is there already keeps its mode.
 
-        Raises `RunDirectoryError` where that cannot be, and for a directory of another user.
+        Returns what was made, relative to it. Raises `RunDirectoryError` where that cannot be, and for a directory of
+        another user.
         """
-        self.make()
-        for room in self.rooms:
-            _make_directory(room)
+        made = [ROOT] if self.make() else []
+        return made + [room.name for room in self.rooms if _make_directory(room)]
 
-    def make(self) -> None:
-        """Create only the directory itself. Raises `RunDirectoryError` as `create` does."""
+    def make(self) -> bool:
+        """Create only the directory itself; returns whether it was. Raises `RunDirectoryError` as `create` does."""
         _make_parents(self.path)
-        _make_directory(self.path)
+        is_new = _make_directory(self.path)
         self.check_owner()
+        return is_new
+
+    def may_hold_run(self) -> bool:
+        """Whether a run is here, or what a start or a removal that was killed has left of one."""
+        return any(os.path.lexists(self.path / name) for name in _SIGNS)
+
+    def check_holds_run(self) -> None:
+        """Raise `RunDirectoryError` unless a run is here, this user's own, that is to be continued."""
+        self.check_owner()
+        if os.path.lexists(self.database):
+            return
+        if os.path.lexists(self.path / REMOVED):
+            raise RunDirectoryError(
+                f"the run in {self.path} was being deleted, and that was interrupted; `forge-tui rm {self.path}` "
+                "finishes it"
+            )
+        if not self.may_hold_run():
+            raise RunDirectoryError(f"{self.path}: there is no run here; `forge-tui runs` lists the known ones")
 
     def check_owner(self) -> None:
         """Raise `RunDirectoryError` unless the directory is there and this user's own."""
@@ -187,93 +194,6 @@ class RunDirectory:
             if os.path.lexists(probe):
                 os.unlink(probe)
 
-    def holds_run(self) -> bool:
-        """Whether files of a run are here that a new run would write over.
-
-        The settings alone are none of a run if a start that wrote them was killed before it made the database.
-        """
-        killed_start = {self.settings.name} if self.starting_log.exists() else set()
-        return any(name not in killed_start for name in self.in_the_way())
-
-    def in_the_way(self) -> list[str]:
-        """The names of what is here that a new run would write over, and of a move of such that was interrupted."""
-        moving = [_MOVING] if os.path.lexists(self.path / _MOVING) else []
-        return sorted([*(file.name for file in self._earlier_files()), *moving])
-
-    def tidy(self) -> None:
-        """Remove files that a kill left half written. Call it with the lock held. Raises `RunDirectoryError`."""
-        try:
-            for entry in os.scandir(self.path):
-                if re.fullmatch(_HALF_WRITTEN, entry.name) and entry.is_file(follow_symlinks=False):
-                    os.unlink(entry.path)
-        except OSError as error:
-            raise in_words(error, "tidy up in", self.path) from error
-
-    def move_to_previous(self) -> Path | None:
-        """Move all files that a new run would write over to `previous-N/`, and return that; None where there are none.
-
-        Other files (and `lock`) stay. Each is renamed; a move that was interrupted is gone on with.
-        Call it with the lock held. Raises `RunDirectoryError`.
-        """
-        if not self.in_the_way():
-            return None
-        self.check_owner()
-        moving = self.path / _MOVING
-        try:
-            _make_directory(moving)
-            # The database goes last: while it is here the directory is seen to hold a run.
-            for file in sorted(self._earlier_files(), key=lambda file: file.name.startswith("run.db")):
-                os.replace(file, moving / file.name)
-            destination = self.path / f"previous-{self._last_previous() + 1}"
-            os.rename(moving, destination)
-            sync_directory(self.path)
-        except OSError as error:
-            raise in_words(error, "move the earlier run's files in", self.path) from error
-        for room in self.rooms:
-            _make_directory(room)
-        return destination
-
-    def delete(self) -> None:
-        """Delete everything forge-tui put here, and the directory itself if nothing else is in it.
-
-        Call it with the lock held. Raises `RunDirectoryError`.
-        """
-        self.check_owner()
-        try:
-            previous = [Path(entry.path) for entry in os.scandir(self.path) if re.fullmatch(_PREVIOUS, entry.name)]
-            for path in (*self._earlier_files(), *previous, self.path / _MOVING):
-                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
-            for room in self.rooms:
-                if room.is_dir():
-                    room.rmdir()
-            self.lock.unlink(missing_ok=True)
-            self.starting_log.unlink(missing_ok=True)
-            self.tidy()
-            if not any(os.scandir(self.path)):
-                self.path.rmdir()
-        except OSError as error:
-            raise in_words(error, "delete the run in", self.path) from error
-
-    def _earlier_files(self) -> Iterator[Path]:
-        try:
-            entries = list(os.scandir(self.path))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise in_words(error, "look into", self.path) from error
-        directories = {self.checkpoints.name, self.commands.name, self.logs.name}
-        files = {self.settings.name, *(self.database.name + suffix for suffix in ("", "-wal", "-shm", "-journal"))}
-        for entry in entries:
-            if entry.name in directories:
-                if not entry.is_dir() or any(os.scandir(entry)):
-                    yield Path(entry.path)
-            elif entry.name in files or re.fullmatch(_MODEL_FILE, entry.name):
-                yield Path(entry.path)
-
-    def _last_previous(self) -> int:
-        found = (re.fullmatch(_PREVIOUS, entry.name) for entry in os.scandir(self.path))
-        return max((int(match[1]) for match in found if match), default=0)
-
 
 def _make_parents(path: Path) -> None:
     for parent in reversed(path.parents):
@@ -281,11 +201,13 @@ def _make_parents(path: Path) -> None:
             _make_directory(parent)
 
 
-def _make_directory(path: Path) -> None:
+def _make_directory(path: Path) -> bool:
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
-        if not stat.S_ISDIR(os.stat(path).st_mode):
+        if not os.path.isdir(path):
             raise RunDirectoryError(f"{path} is there and is no directory; choose another with --output") from None
+        return False
     except OSError as error:
         raise in_words(error, "create the directory", path) from error
+    return True

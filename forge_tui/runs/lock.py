@@ -8,14 +8,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words
+from forge_tui.runs.files import in_words, temporary_name
 
+MARK = b"held while forge-tui trains in this directory\n"
+"""What a lock holds, so that it is told apart from other files of that name. Those of version 0.1.0 are empty."""
 _RETRY_SECONDS = 0.01
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
@@ -23,8 +27,10 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 class RunLock:
     """The lock, held from `acquire` until this process and all that inherited it have closed it."""
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int, *, is_new: bool = False) -> None:
+        """Use `acquire`. `is_new`: the file was made for it."""
         self.path = path
+        self.is_new = is_new
         self._descriptor: int | None = descriptor
 
     @classmethod
@@ -35,13 +41,15 @@ class RunLock:
         Raises `RunDirectoryError` where somebody trains, or where the file system has no locks.
         """
         deadline = time.monotonic() + timeout
+        is_new = False
         while True:
-            descriptor = cls._open(path)
+            descriptor, was_made = cls._open(path)
+            is_new |= was_made
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _same_file(descriptor, path):
                     os.set_inheritable(descriptor, True)
-                    return cls(path, descriptor)
+                    return cls(path, descriptor, is_new=is_new)
             except OSError as error:
                 if error.errno not in _TAKEN:
                     os.close(descriptor)
@@ -57,17 +65,44 @@ class RunLock:
             time.sleep(_RETRY_SECONDS)
 
     @staticmethod
-    def _open(path: Path) -> int:
+    def _open(path: Path) -> tuple[int, bool]:
+        """The open file, made if need be, and whether it was."""
+        while True:
+            try:
+                is_new = _make(path)
+                return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), is_new
+            except OSError as error:
+                if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+                    continue  # one who had made it has just removed it
+                raise in_words(error, "open the lock", path) from error
+
+    @staticmethod
+    def is_own(path: Path) -> bool:
+        """Whether the file at `path` is a lock of a run, by what it holds. Raises `RunDirectoryError`."""
         try:
-            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            raise in_words(error, "open the lock", path) from error
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                return False
+            raise in_words(error, "look at the lock", path) from error
+        try:
+            return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, len(MARK) + 1) == MARK
+        finally:
+            os.close(descriptor)
 
     def fileno(self) -> int:
         """The descriptor to hand to children. Raises `ValueError` once released."""
         if self._descriptor is None:
             raise ValueError(f"the lock {self.path} was released")
         return self._descriptor
+
+    def remove(self) -> None:
+        """Remove the file, while the lock is held. Raises `RunDirectoryError`."""
+        try:
+            if _same_file(self.fileno(), self.path):
+                os.unlink(self.path)
+        except OSError as error:
+            raise in_words(error, "remove the lock", self.path) from error
 
     def release(self) -> None:
         """Close our end. Children that inherited the lock go on holding it: that is what it is for."""
@@ -82,6 +117,43 @@ class RunLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _make(path: Path) -> bool:
+    """Make a lock at `path` unless something is there; it appears with what it holds. Raises `OSError`."""
+    if os.path.lexists(path):
+        return False
+    temporary = temporary_name(path)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, MARK)
+        finally:
+            os.close(descriptor)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            return _make_in_place(path)
+        return True
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _make_in_place(path: Path) -> bool:
+    """As `_make`, where a file has one name only."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return False
+    try:
+        os.write(descriptor, MARK)
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _same_file(descriptor: int, path: Path) -> bool:
@@ -99,7 +171,7 @@ def is_locked(path: Path) -> bool:
     Raises `RunDirectoryError` if the lock may not be read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:

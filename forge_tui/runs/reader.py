@@ -18,6 +18,7 @@ from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
 from forge_tui.runs import schema
 from forge_tui.runs.connection import Source, is_busy
 from forge_tui.runs.damage import Damage
+from forge_tui.runs.names import checked_name
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
 _EPOCH, _LOSS, _VALIDATION = (schema.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
+_LOCKED = "is locked by another program; try again, or see what holds it"
 _Value = TypeVar("_Value")
 
 
@@ -154,7 +156,7 @@ class RunReader:
         self._row = self._read(read, self._row)
         self._row_is_of_now = self._open is not None
         if self._row is None:
-            raise RunDirectoryError(f"{self.path} is locked by another program; try again, or see what holds it")
+            raise RunDirectoryError(f"{self.path} {_LOCKED}")
         return self._row
 
     def info(self) -> RunInfo:
@@ -179,16 +181,32 @@ class RunReader:
                 try:
                     if schema.model_crc(index, revision, record) != crc:
                         raise ValueError("checksum")
-                    found.append(ModelState.from_record(schema.from_json(record), self._alike))
+                    model = ModelState.from_record(schema.from_json(record), self._alike)
+                    found.append(model)
                     self._damage.mend("models", index)
                 except _ROW_ERRORS:
                     self._damage.bad_row("models", index)
+                    continue
+                for name in {model.name, model.log_name}:  # what becomes part of a path
+                    checked_name(name, f"model {index} in {self.path}")
             if since_revision == 0 and len(found) < newest.info.models:
                 self._damage.missing("models", newest.info.models - len(found) - self._damage.count("models"))
             return newest.revision
 
         revision = self._read(read, -1)
         return ([], since_revision) if revision < 0 else (found, revision)
+
+    @property
+    def version(self) -> int:
+        """The format of the database."""
+        return self._source.version
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """All rows of a query, text as bytes, their checksums not looked at. Raises as the other methods do."""
+        found = self._read(lambda connection: connection.execute(query).fetchall(), None)
+        if found is None:
+            raise RunDirectoryError(f"{self.path} {_LOCKED}")
+        return found
 
     def events(self, since_seq: int = 0, limit: int = 1_000) -> list[tuple[int, dict[str, Any]]]:
         """Up to `limit` events after `since_seq` as `(seq, record)`, oldest first; epochs are among them."""

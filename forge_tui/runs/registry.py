@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.names import DATABASE, STARTING_FILE
 from forge_tui.settings.user_file import state_directory
 
 if TYPE_CHECKING:
@@ -81,11 +82,14 @@ def known(state: Path | None = None) -> list[KnownRun]:
 
 
 def may_be_there(run: KnownRun) -> bool:
-    """Whether its database exists, or cannot be seen from here: only a run that is surely gone leaves the list."""
+    """Whether its database exists, or cannot be seen from here: only a run that is surely gone leaves the list.
+
+    While a start moves it away, or was interrupted in that, it is not gone.
+    """
     try:
-        os.stat(run.path / "run.db")
+        os.stat(run.path / DATABASE)
     except (FileNotFoundError, NotADirectoryError):
-        return False
+        return os.path.lexists(run.path / STARTING_FILE)
     except OSError:
         return True
     return True
@@ -113,7 +117,7 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     if not run:
         raise UsageError("the name of the run is empty; leave it out for the newest, or see `forge-tui runs`")
     directory = RunDirectory(Path(run))
-    if _is_there(directory.database):
+    if _is_there(directory):
         return directory.path
     runs = known(state)
     exact = [one for one in runs if one.run == run]
@@ -134,14 +138,17 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     raise UsageError(f"no run {run!r}; {told}; `forge-tui runs` lists them all")
 
 
-def _is_there(database: Path) -> bool:
-    """Whether it is a file. Raises `RunDirectoryError` where that may not be looked at."""
+def _is_there(directory: RunDirectory) -> bool:
+    """Whether a run is there, or what was left of one. Raises `RunDirectoryError` where that may not be looked at."""
+    database = directory.database
     try:
-        return stat.S_ISREG(os.stat(database).st_mode)
+        if stat.S_ISREG(os.stat(database).st_mode):
+            return True
+        return directory.may_hold_run()
     except PermissionError as error:
         raise in_words(error, "look at", database) from error
     except (OSError, ValueError):  # not there, or nothing that can be a path
-        return False
+        return directory.may_hold_run()
 
 
 def _fold(data: bytes) -> dict[str, KnownRun]:

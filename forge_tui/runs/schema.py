@@ -15,8 +15,8 @@ from zlib import crc32
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
 
-VERSION = 2
-KNOWN = (1, 2)
+VERSION = 3
+KNOWN = (1, 2, 3)
 # "frun": told apart from any other SQLite database.
 APPLICATION_ID = 0x6672756E
 
@@ -42,7 +42,11 @@ CREATE INDEX epochs_by_model ON epochs (model_index, seq);
 CREATE TABLE events (seq INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE resources (seq INTEGER PRIMARY KEY, time REAL NOT NULL, record TEXT NOT NULL, crc INTEGER NOT NULL);
 """
-TABLE_NAMES = ("run", "models", "epochs", "events", "resources")
+PATHS_TABLE = """
+CREATE TABLE paths (path TEXT PRIMARY KEY, directory INTEGER NOT NULL, crc INTEGER NOT NULL);
+"""
+"""What the run has created, relative to its directory (`runs.belongings`); since format 3."""
+_TABLE_NAMES = ("run", "models", "epochs", "events", "resources")
 
 EPOCH_NUMBERS = (
     "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
@@ -55,6 +59,9 @@ EPOCH_COLUMNS = (
 ADDED_IN_2 = "validation_metric"
 """What format 1 lacks of the numbers of `epochs`; its checksums are those of rows without it."""
 
+WITH_PATHS = 3
+"""The first format that has the table `paths`."""
+
 _NUMBERS = len(EPOCH_NUMBERS)
 _SECONDS = "seconds_so_far"
 _EPOCH = struct.Struct(f"<7q{_NUMBERS}d")
@@ -64,6 +71,11 @@ _TWO = struct.Struct("<qq")
 _SAMPLE = struct.Struct("<qd")
 _NAN = math.nan
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+
+
+def table_names(version: int) -> tuple[str, ...]:
+    """The tables of a database of a format."""
+    return _TABLE_NAMES if version < WITH_PATHS else (*_TABLE_NAMES, "paths")
 
 
 def epoch_select(version: int) -> str:
@@ -124,6 +136,11 @@ def event_crc(seq: int, record: bytes) -> int:
 def resource_crc(seq: int, time: float, record: bytes) -> int:
     """The checksum of a row of `resources`."""
     return crc32(record, crc32(_SAMPLE.pack(seq, time)))
+
+
+def path_crc(path: bytes, directory: int) -> int:
+    """The checksum of a row of `paths`."""
+    return crc32(path, crc32(_TWO.pack(directory, 0)))
 
 
 def epoch_crc(row: tuple[Any, ...]) -> int:

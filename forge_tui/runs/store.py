@@ -15,9 +15,12 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import Event
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema
-from forge_tui.runs.batch import Batch, Position, read_position, write_batch
+from forge_tui.runs.batch import Batch, Position, put_paths, read_position, write_batch
+from forge_tui.runs.connection import RESTORE_ADVICE
 from forge_tui.runs.files import in_words, sync_directory, sync_file, temporary_name
 from forge_tui.runs.filesystem import is_network
+from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.record import directories_of_older, own_paths
 from forge_tui.runs.replacing import replace_by_copy
 
 TRANSACTION_SECONDS = 0.1
@@ -65,11 +68,18 @@ class RunStore:
 
     @classmethod
     def create(
-        cls, path: Path, info: RunInfo, models: Iterable[ModelState], *, clock: Callable[[], float] = time.time
+        cls,
+        path: Path,
+        info: RunInfo,
+        models: Iterable[ModelState],
+        directories: Iterable[str] = (),
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> RunStore:
         """Make the database of a new run; it appears whole, with the run and all its models in it.
 
-        Raises `RunDirectoryError` where one is there already or none can be made.
+        `directories`: those that the run has made, by their paths relative to its own (`.`). Raises
+        `RunDirectoryError` where one is there already or none can be made.
         """
         temporary = temporary_name(path)
         try:
@@ -83,8 +93,9 @@ class RunStore:
             try:
                 connection.executescript(
                     "PRAGMA synchronous=OFF; BEGIN; "
-                    f"PRAGMA application_id={schema.APPLICATION_ID}; {schema.TABLES} COMMIT;"
+                    f"PRAGMA application_id={schema.APPLICATION_ID}; {schema.TABLES} {schema.PATHS_TABLE} COMMIT;"
                 )
+                put_paths(connection, own_paths(directories))
                 batch = Batch(events=(), models=tuple(models), run=info, samples=())
                 write_batch(connection, batch, Position(run=b""), clock())
                 # Last: a database without its version was never finished.
@@ -105,11 +116,13 @@ class RunStore:
         return cls.open(path, clock=clock)
 
     @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> RunStore:
-        """Go on writing the database of a run that has ended or died.
+    def open(cls, path: Path, directories: Iterable[str] = (), *, clock: Callable[[], float] = time.time) -> RunStore:
+        """Go on writing the database of a run that has ended or died; one of an older format is brought up to date.
 
-        Raises `RunDirectoryError` where it is missing, damaged, or of a newer version.
+        `directories`: those that the run has made since. Raises `RunDirectoryError` where it is missing, damaged, or of
+        a newer version.
         """
+        refuse_links(path, path.parent)
         if not path.is_file():
             raise RunDirectoryError(f"{path} is missing: there is no run in {path.parent}")
         try:
@@ -123,11 +136,10 @@ class RunStore:
                     )
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if version not in schema.KNOWN or verdict != "ok":
-                    raise RunDirectoryError(f"{path} is damaged ({verdict}); start the run anew with --overwrite")
-                if version == 1:
-                    _bring_up_to_date(connection)
+                    raise RunDirectoryError(f"{path} is damaged ({verdict}); {RESTORE_ADVICE}")
                 try:
                     _set_journal(connection, path)
+                    _bring_up_to_date(connection, version, path.parent, directories)
                 except sqlite3.OperationalError as error:
                     if not _is_busy(error):
                         raise
@@ -136,13 +148,14 @@ class RunStore:
                     connection.close()
                     connection = _connect(path)
                     _set_journal(connection, path)
+                    _bring_up_to_date(connection, version, path.parent, directories)
                 return cls(path, connection, clock=clock)
             except BaseException:
                 connection.close()
                 raise
         except (sqlite3.Error, ValueError) as error:
             raise RunDirectoryError(
-                f"cannot go on writing {path}: {error}; if it is damaged, start the run anew with --overwrite"
+                f"cannot go on writing {path}: {error}; if it is damaged, {RESTORE_ADVICE}"
             ) from error
 
     def measure(self, seconds: Callable[[], float]) -> None:
@@ -299,12 +312,28 @@ class RunStore:
             _set_journal(self._connection, self.path)
 
 
-def _bring_up_to_date(connection: sqlite3.Connection) -> None:
-    """Make a database of format 1 one of format 2: at once, or not at all. Its rows keep their checksums."""
-    connection.executescript(
-        f"BEGIN IMMEDIATE; ALTER TABLE epochs ADD COLUMN {schema.ADDED_IN_2} REAL; "
-        f"PRAGMA user_version={schema.VERSION}; COMMIT;"
-    )
+def _bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:
+    """Make a database of an older format one of this: at once, or not at all. Its rows keep their checksums.
+
+    `directories`: those that the run in `path` has made since.
+    """
+    made = list(directories)
+    if version == schema.VERSION and not made:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if version == 1:
+            connection.execute(f"ALTER TABLE epochs ADD COLUMN {schema.ADDED_IN_2} REAL")
+        if version < schema.WITH_PATHS:
+            connection.execute(schema.PATHS_TABLE)
+            made += directories_of_older(path)
+        put_paths(connection, own_paths(made))
+        connection.execute(f"PRAGMA user_version={schema.VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,11 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.runs.files import in_words
+from forge_tui.runs.inside import IS_LINK, is_file, refuse_links
+from forge_tui.runs.names import STEP, original_of
 from forge_tui.training.tensor_file import Block, DamagedFile, blocks_of, digest, read_tensors, write_tensors
 
 FORMAT = 1
-_LEFTOVER = re.compile(r"\.step-.*\.tmp")
-_NAME = re.compile(r"step-(\d{12,})\.safetensors")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,6 +52,7 @@ def save(directory: Path, step: int, tensors: Mapping[str, Tensor | Block], reco
 
     Raises `RunDirectoryError`.
     """
+    _refuse_links(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -66,6 +66,8 @@ def save(directory: Path, step: int, tensors: Mapping[str, Tensor | Block], reco
 
 def load(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises `DamagedFile` unless every byte of its content is as it was written."""
+    if path.is_symlink():
+        raise DamagedFile(f"{path} {IS_LINK}")
     tensors, record = read_tensors(path)
     told = record.pop("sha256", None)
     if told != digest(tensors, record):
@@ -76,8 +78,8 @@ def load(path: Path) -> Checkpoint:
 
 
 def paths(directory: Path) -> list[Path]:
-    """The checkpoints of a model, the newest first; not verified."""
-    return sorted((path for path in _files(directory) if _NAME.fullmatch(path.name)), key=_step, reverse=True)
+    """The checkpoints of a model, the newest first; not verified. Raises `RunDirectoryError` for a link."""
+    return sorted((directory / name for name in _names(directory) if STEP.fullmatch(name)), key=_step, reverse=True)
 
 
 def newest_valid(directory: Path, warn: Callable[[str], None] = lambda message: None) -> Checkpoint | None:
@@ -117,21 +119,31 @@ def newest_common(directories: Sequence[Path], warn: Callable[[str], None] = lam
 
 
 def prune(directory: Path, keep: int) -> list[Path]:
-    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted."""
-    deleted = paths(directory)[keep:]
-    deleted += [path for path in _files(directory) if _LEFTOVER.fullmatch(path.name) and path.is_file()]
+    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted.
+
+    Files of other names, links and directories stay. Raises `RunDirectoryError` where `directory` is a link.
+    """
+    deleted = [path for path in paths(directory)[keep:] if is_file(path)]
+    leftovers = [name for name in _names(directory) if STEP.fullmatch(original_of(name) or "")]
+    deleted += [path for path in (directory / name for name in leftovers) if is_file(path)]
     for path in deleted:
         path.unlink(missing_ok=True)
     return deleted
 
 
-def _files(directory: Path) -> list[Path]:
+def _names(directory: Path) -> list[str]:
+    _refuse_links(directory)
     try:
-        return [directory / name for name in os.listdir(directory)]
+        return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
 
 
+def _refuse_links(directory: Path) -> None:
+    """Neither a model's directory nor that of all checkpoints may lead out of the run."""
+    refuse_links(directory, directory.parent.parent)
+
+
 def _step(path: Path) -> int:
-    match = _NAME.fullmatch(path.name)
+    match = STEP.fullmatch(path.name)
     return int(match[1]) if match else -1

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.inside import refuse_links
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import model_file
 from forge_tui.training.checkpoint_writer import is_copied, write_all
@@ -24,6 +25,8 @@ def is_finished(member: Member) -> bool:
     """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
     epochs = member.training.epochs
     try:
+        for path in model_file.paths_of(member.stem):
+            refuse_links(path, path.parent)
         record = model_file.read_record(member.stem)
         # One that stopped early would do so too if it had more epochs.
         ended = record.get("stopped_early") or record["epochs_completed"] >= epochs

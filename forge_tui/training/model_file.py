@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import finite
 from forge_tui.runs.files import write_atomically
+from forge_tui.runs.names import checked_name, original_of
 from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
 
 FORMAT = 1
@@ -38,8 +40,9 @@ def write_model(stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, 
     write_tensors(weights_path, weights)
     write_atomically(metadata_path, _in_lines(full).encode())
     if record["attempts"] > 1:  # else nobody has begun to write it, and looking through all the run's files takes long
-        for leftover in stem.parent.glob(f".{stem.name}.*.tmp"):  # of an attempt that was killed while it wrote
-            leftover.unlink(missing_ok=True)
+        for name in os.listdir(stem.parent):  # of an attempt that was killed while it wrote
+            if original_of(name) in (metadata_path.name, weights_path.name):
+                (stem.parent / name).unlink(missing_ok=True)
 
 
 def _in_lines(record: Mapping[str, Any]) -> str:
@@ -54,7 +57,7 @@ def _in_lines(record: Mapping[str, Any]) -> str:
 
 
 def read_record(stem: Path) -> dict[str, Any]:
-    """NAME.json. Raises `RunDirectoryError` if it is missing, damaged, or newer than this version."""
+    """NAME.json. Raises `RunDirectoryError` if it is missing, damaged, newer than this version, or no model's."""
     path, _ = paths_of(stem)
     try:
         record = json.loads(path.read_bytes())
@@ -68,6 +71,8 @@ def read_record(stem: Path) -> dict[str, Any]:
         raise RunDirectoryError(f"{path} is not a model's metadata; give the path stem that the run reported")
     if record["format"] > FORMAT:
         raise RunDirectoryError(f"{path} has format {record['format']}, made by a newer forge-tui: update this one")
+    if "name" in record:
+        checked_name(record["name"], path)
     return record
 
 

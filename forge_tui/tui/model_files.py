@@ -6,7 +6,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.checkpoint_files import CheckpointFile, checkpoint_files
+from forge_tui.runs.inside import open_inside, refuse_links
 from forge_tui.runs.layout import RunDirectory
 
 LOG_BYTES = 64 << 10
@@ -36,15 +38,20 @@ def read_files(directory: RunDirectory, name: str, log: str | None = None) -> Mo
     problem = ""
     checkpoints: list[CheckpointFile] = []
     try:
+        refuse_links(directory.checkpoint_directory(name), directory.path)
         checkpoints = checkpoint_files(directory.checkpoint_directory(name))
+    except RunDirectoryError as error:
+        problem = str(error)
     except OSError as error:
         problem = f"{directory.checkpoint_directory(name)} cannot be read: {error.strerror}"
     lines: list[str] = []
     is_cut = False
     try:
-        lines, is_cut = _tail(log_path)
+        lines, is_cut = _tail(open_inside(log_path, directory.path, os.O_RDONLY | os.O_NONBLOCK))
     except FileNotFoundError:
         lines = []  # a model that has not started has no output yet
+    except RunDirectoryError as error:
+        problem = problem or str(error)
     except OSError as error:
         problem = problem or f"{log_path} cannot be read: {error.strerror}"
     finished = []
@@ -62,9 +69,9 @@ def read_files(directory: RunDirectory, name: str, log: str | None = None) -> Mo
     )
 
 
-def _tail(path: Path) -> tuple[list[str], bool]:
-    """The last lines of a file, and whether there are more above."""
-    with path.open("rb") as file:
+def _tail(descriptor: int) -> tuple[list[str], bool]:
+    """The last lines of an open file, which is closed, and whether there are more above."""
+    with os.fdopen(descriptor, "rb") as file:
         size = file.seek(0, os.SEEK_END)
         start = max(0, size - LOG_BYTES)
         file.seek(start)

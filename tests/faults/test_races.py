@@ -19,6 +19,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runner.main import take_directory
 from forge_tui.runner.request import Request
 from forge_tui.runs.lock import is_locked
+from forge_tui.runs.starting import Start
 
 ARGUMENTS = (*SMALL, "--no-ui", "--json", "--models", "2", "--epochs", "30", "--checkpoint-interval", "5")
 RACERS = 5
@@ -72,7 +73,8 @@ def _take_and_give_back(path: str, rounds: int, barrier: Any, results: Any) -> N
         barrier.wait()
         with contextlib.ExitStack() as stack:
             try:
-                directory, _lock, _undo = take_directory(request, stack)
+                directory, _lock, undo, made_root = take_directory(request, stack)
+                undo.callback(Start.begin(directory, (), b"", "refuse", made_root=made_root).undo)
             except RunDirectoryError as error:
                 results.put((number, "refused" if "is in use" in str(error) else str(error)))
                 stack.close()

@@ -310,6 +310,7 @@ def test_a_database_of_format_1_is_read_and_gone_on_with(runs: Any) -> None:
     made.close()
     database = sqlite3.connect(made.path)
     database.execute("ALTER TABLE epochs DROP COLUMN validation_metric")
+    database.execute("DROP TABLE paths")
     database.execute("PRAGMA user_version=1")
     database.close()
     reader = RunReader(made.path)

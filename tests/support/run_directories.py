@@ -57,7 +57,7 @@ class RunMaker:
     ) -> Path:
         """A run that was created `ago` seconds ago. DIED: it says that it is running, and nobody holds its lock."""
         directory = RunDirectory(self.base / name)
-        directory.create()
+        made = directory.create()
         created = self.now - ago
         recorded = RunState.RUNNING if state is RunState.DIED else state
         states = list(models) if models is not None else [self.model(index) for index in range(1, count + 1)]
@@ -69,7 +69,7 @@ class RunMaker:
         }  # fmt: skip
         record = RunInfo(**values)
         written = created + 300.0 if state is RunState.DIED else self.now
-        store = RunStore.create(directory.database, record, states, clock=lambda: written)
+        store = RunStore.create(directory.database, record, states, made, clock=lambda: written)
         for event in events:
             store.append(event)
         for model in states:

@@ -351,6 +351,10 @@ class RunsScreen(FilterScreen):
         def deleted(result: Any) -> None:
             if isinstance(result, ForgeError):
                 self.forge.tell(str(result), "error")
+            elif result:
+                more = f" and {len(result) - 1} more" if len(result) > 1 else ""
+                told = f"deleted: {name}; what no run has made stays: {short_path(result[0])}{more}"
+                self.forge.tell(cells.clean(told, self.forge.glyphs.ascii), "warning")
             else:
                 self.forge.tell(f"deleted: {name}")
             self._look_again = self._looking

@@ -1,0 +1,142 @@
+"""What stands in the way of a new run: an earlier one, or something that no run has made under a name it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.belongings import Place, place_of
+from forge_tui.runs.files import in_words
+from forge_tui.runs.intent import read_intent
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import RunLock
+from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, REMOVED, ROOMS, SHARED, STARTING_FILE
+from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.survey import survey
+
+_ELSEWHERE = "choose another directory with --output"
+
+
+def refuse_foreign_lock(directory: RunDirectory) -> None:
+    """Raise `RunDirectoryError` where a file is called `lock` that is not forge-tui's: it would be locked, and deleted.
+
+    Locks of version 0.1.0 are empty: theirs is one where there is a run.
+    """
+    if not os.path.lexists(directory.lock) or RunLock.is_own(directory.lock):
+        return
+    if os.path.lexists(directory.database):
+        try:
+            record = read_record(directory.database)
+        except RunDirectoryError as error:
+            raise _unreadable(directory, error) from None
+        if LOCK in record.files:
+            return
+    raise _taken(directory, [LOCK])
+
+
+def refuse_what_is_in_the_way(
+    directory: RunDirectory, names: Iterable[str], previous: Literal["refuse", "move"]
+) -> Record | None:
+    """The record of an earlier run, which may be moved; None where there is none.
+
+    Raises `RunDirectoryError` where there is one and `previous` says `refuse`, where a database is not ours or cannot
+    be read, and where something that no run has made has a name that a run of models called `names` needs.
+    """
+    path = directory.path
+    try:
+        with os.scandir(path) as entries:
+            if all(entry.name == LOCK for entry in entries):
+                return None
+        earlier = _earlier(directory, previous)
+        needed = Record(models=frozenset(names), directories=frozenset((*ROOMS, CODE)))
+        found = list(_taken_names(path, place_of(path, needed), list(_own(path, earlier))))
+    except RunDirectoryError:
+        raise
+    except OSError as error:
+        raise in_words(error, "look into", path) from error
+    if found:
+        raise _taken(directory, sorted(found))
+    return earlier
+
+
+def _earlier(directory: RunDirectory, previous: Literal["refuse", "move"]) -> Record | None:
+    database, intent = directory.database, read_intent(directory.path)
+    if intent is not None and intent.previous is not None and not os.path.lexists(database):
+        database = directory.path / intent.previous / DATABASE  # it comes back before a run starts here
+    if not os.path.lexists(database):
+        return None
+    try:
+        record = read_record(database)
+    except RunDirectoryError as error:
+        raise _unreadable(directory, error) from None
+    if previous == "refuse":
+        raise RunDirectoryError(
+            f"{directory.path} holds a run already; go on with it: `forge-tui resume {directory.path}`, "
+            "or move its files to previous-N/ with --overwrite"
+        )
+    return record
+
+
+def _own(path: Path, earlier: Record | None) -> Iterator[Place]:
+    """What goes before a new run begins: an earlier one, and what a start or a removal that was killed has left."""
+    if earlier is not None:
+        yield place_of(path, earlier)
+    intent = read_intent(path)
+    if intent is not None:
+        yield place_of(path, replace(intent.record(), files=intent.record().files | {STARTING_FILE}))
+    if earlier is None and os.path.lexists(path / REMOVED):
+        yield place_of(path, read_record(path / REMOVED))
+
+
+def _taken_names(path: Path, needed: Place, own: Sequence[Place]) -> Iterator[str]:
+    """What is in the run directory under names that a new run needs, and is not `own`ed by an earlier one."""
+    with os.scandir(path) as entries:
+        for entry in entries:
+            name, inner = entry.name, needed.inner(entry.name)
+            is_file, is_directory = entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False)
+            if name == LOCK or (inner is None and not needed.owns(name)):
+                continue
+            if is_file and any(place.owns(name) for place in own):
+                continue
+            theirs = [found for place in own if (found := place.inner(name)) is not None]
+            if is_directory and inner is not None and name in SHARED:
+                yield from (f"{name}/{one}" for one in _taken_below(path / name, inner, theirs))
+            elif is_directory and theirs:
+                if name in (CODE, COMMANDS):  # what is in them is used, whoever has put it there
+                    foreign = set.intersection(*(set(survey(path / name, one).others()) for one in theirs))
+                    yield from (f"{name}/{one}" for one in foreign)
+            else:
+                yield name
+
+
+def _taken_below(path: Path, needed: Place, own: Sequence[Place]) -> Iterator[str]:
+    with os.scandir(path) as entries:
+        for entry in entries:
+            name = entry.name
+            if not needed.owns(name) and needed.inner(name) is None:
+                continue
+            if entry.is_file(follow_symlinks=False) and any(place.owns(name) for place in own):
+                continue
+            if entry.is_dir(follow_symlinks=False) and any(place.inner(name) is not None for place in own):
+                continue
+            yield name
+
+
+def _taken(directory: RunDirectory, names: Sequence[str]) -> RunDirectoryError:
+    first, *others = names
+    what = f"{first} and {len(others)} more" if others else first
+    needs, them = ("those names", "them") if others else ("that name", "it")
+    return RunDirectoryError(
+        f"{directory.path} holds {what}, which no run of forge-tui has made there, and a new run needs {needs}: "
+        f"{_ELSEWHERE}, or move {them} away"
+    )
+
+
+def _unreadable(directory: RunDirectory, error: RunDirectoryError) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{directory.path} cannot take a new run: whose its {DATABASE} is cannot be read ({error}); {_ELSEWHERE}"
+    )

@@ -1,0 +1,64 @@
+"""Names in a run directory: those that are fixed, and the check of those that were read from a file."""
+
+from __future__ import annotations
+
+import re
+
+from forge_tui.errors import RunDirectoryError
+
+ROOT = "."
+"""The run directory itself as a recorded path."""
+DATABASE = "run.db"
+REMOVED = ".run.db.removed"
+"""The name of the database while its run is being removed: nobody takes what is left for a run."""
+MOVING = ".previous.moving"
+"""Where version 0.1.0 gathered an earlier run's files before they became `previous-N`."""
+LOCK = "lock"
+STARTING_FILE, STARTING_LOG = "starting.json", "starting.log"
+CHECKPOINTS, COMMANDS, LOGS, CODE = "checkpoints", "commands", "logs", "code"
+SHARED = (CHECKPOINTS, LOGS)
+"""Directories that somebody else may have made: the run's files lie in them beside others."""
+ROOMS = (CHECKPOINTS, COMMANDS, LOGS)
+FILES = ("settings.toml", DATABASE, LOCK, STARTING_FILE, STARTING_LOG, f"{LOGS}/runner.log")
+PREVIOUS = re.compile(r"previous-([0-9]{1,9})")
+"""The names of directories that hold earlier runs."""
+STEP = re.compile(r"step-(\d{12,})\.safetensors")
+"""The names of checkpoints in a model's directory."""
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(?:-journal|-wal|-shm)?|\.(settings\.toml)\.[a-z0-9_]{8}")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LONGEST_PATH = 4_096
+
+
+def is_name(value: object) -> bool:
+    """Whether `value` is a name that may become part of a path, such as a model's."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
+def checked_name(value: object, where: object) -> str:
+    """`value`, which was read from `where` (in words). Raises `RunDirectoryError` unless it is such a name."""
+    if isinstance(value, str) and _NAME.fullmatch(value) is not None:
+        return value
+    from forge_tui.settings.problems import shown  # here: it is seldom needed
+
+    raise RunDirectoryError(
+        f"{where} has the name {shown(value)}, which forge-tui gives to nothing: names have letters, digits, '.', '_' "
+        "and '-', and begin with a letter or digit; the file was changed by somebody else, restore a copy of it"
+    )
+
+
+def is_inside(path: object) -> bool:
+    """Whether `path`, relative to a directory and with `/` between its parts, names something in that directory."""
+    if not isinstance(path, str) or not path or len(path) > _LONGEST_PATH or "\0" in path:
+        return False
+    return all(part not in ("", ".", "..") for part in path.split("/"))
+
+
+def original_of(temporary: str) -> str | None:
+    """The name of the file that is written under a temporary name of ours; None for any other name.
+
+    The names are those of `files.temporary_name` and `settings.files.write_settings`; SQLite adds its own endings.
+    """
+    if not temporary.startswith("."):
+        return None
+    found = _TEMPORARY.fullmatch(temporary)
+    return None if found is None else found[1] or found[2]

@@ -1,0 +1,119 @@
+"""What a run has created in its directory, as its database records it: paths, names of models, files of code."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs import schema
+from forge_tui.runs.files import in_words
+from forge_tui.runs.names import DATABASE, FILES, MOVING, PREVIOUS, ROOMS, ROOT, checked_name, is_inside
+from forge_tui.runs.reader import RunReader
+from forge_tui.settings.problems import shown
+
+_ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnPath:
+    """A path that a run creates, relative to its directory, with `/` between its parts."""
+
+    path: str
+    is_directory: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """What is recorded of a run's paths. `code`: its files below `code/`; `is_older`: of a format without paths.
+
+    What damaged rows recorded counts as somebody else's.
+    """
+
+    models: frozenset[str] = frozenset()
+    files: frozenset[str] = frozenset(FILES)
+    directories: frozenset[str] = frozenset()
+    code: frozenset[str] = frozenset()
+    is_older: bool = False
+
+
+def own_paths(directories: Iterable[str]) -> list[OwnPath]:
+    """What the record of a run lists: the files of every run, and the `directories` that this one has made."""
+    return [*(OwnPath(file) for file in FILES), *(OwnPath(one, is_directory=True) for one in sorted(set(directories)))]
+
+
+def read_record(database: Path) -> Record:
+    """The record of the run with that database. Raises `RunDirectoryError` where it is none of ours, or unreadable."""
+    with RunReader(database) as reader:
+        recorded = reader.info().code
+        code = list(recorded) if isinstance(recorded, dict) else []
+        models = _models(reader)
+        is_older = reader.version < schema.WITH_PATHS
+        paths = own_paths(directories_of_older(database.parent)) if is_older else _paths(reader)
+    for path in (*code, *(one.path for one in paths if one.path != ROOT)):
+        if not is_inside(path):
+            raise RunDirectoryError(
+                f"{database} records {shown(path)}, which is not in its directory: somebody else has changed it; "
+                "restore a copy"
+            )
+    return Record(
+        models=models,
+        files=frozenset(one.path for one in paths if not one.is_directory),
+        directories=frozenset(one.path for one in paths if one.is_directory),
+        code=frozenset(code),
+        is_older=is_older,
+    )
+
+
+def _models(reader: RunReader) -> frozenset[str]:
+    """The names of the models; not of rows that are damaged."""
+    found = []
+    for index, revision, record, crc in reader.rows("SELECT model_index, revision, record, crc FROM models"):
+        try:
+            if schema.model_crc(index, revision, record) != crc:
+                continue
+            name = schema.from_json(record)["name"]
+        except _ROW_ERRORS:
+            continue
+        found.append(checked_name(name, f"model {index} in {reader.path}"))
+    return frozenset(found)
+
+
+def _paths(reader: RunReader) -> list[OwnPath]:
+    """The rows of `paths`, without those that are damaged."""
+    found = []
+    for path, is_directory, crc in reader.rows("SELECT path, directory, crc FROM paths"):
+        try:
+            if schema.path_crc(path, is_directory) == crc:
+                found.append(OwnPath(path.decode(), bool(is_directory)))
+        except _ROW_ERRORS:
+            continue
+    return found
+
+
+def directories_of_older(path: Path) -> list[str]:
+    """What directories a run of an older format has made in `path`, by the names that these versions gave.
+
+    An earlier run in `previous-N/` is one where there is a database of ours. Raises `RunDirectoryError`.
+    """
+    found = [ROOT, *ROOMS]
+    try:
+        with os.scandir(path) as entries:
+            inner = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError as error:
+        raise in_words(error, "look into", path) from error
+    for entry in inner:
+        if entry.name == MOVING or (PREVIOUS.fullmatch(entry.name) and _holds_run(Path(entry.path))):
+            found.append(entry.name)
+    return found
+
+
+def _holds_run(directory: Path) -> bool:
+    try:
+        RunReader(directory / DATABASE).close()
+    except RunDirectoryError:
+        return False
+    return True

@@ -1,0 +1,142 @@
+"""Removes a run: what its database records, and nothing else.
+
+The database is renamed first, so that nobody takes what is left for a run, and deleted last: until then it says what
+is left to do, to whoever comes next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs import starting
+from forge_tui.runs.belongings import database_names, is_database, place_of
+from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
+from forge_tui.runs.files import in_words, sync_directory
+from forge_tui.runs.inside import is_file
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import RunLock
+from forge_tui.runs.names import DATABASE, LOCK, REMOVED, ROOT
+from forge_tui.runs.reader import RunReader
+from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.survey import Folder, survey
+from forge_tui.runs.survey import delete as delete_found
+
+
+def delete(directory: RunDirectory) -> tuple[Path, ...]:
+    """Delete the run in `directory`, and that too if it was made for the run; returns what stayed.
+
+    Stays what no run has made: files, and directories with all that is in them. A removal that was interrupted is
+    finished by the next one, and a start that was interrupted is undone. Raises `RunDirectoryError` where the run is
+    live, where there is none of ours, where its record cannot be read, and where something cannot be deleted.
+    """
+    directory.check_owner()
+    database = directory.path / DATABASE
+    if os.path.lexists(database):
+        _check_is_ours(database)
+    elif not directory.may_hold_run():
+        raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
+    with RunLock.acquire(directory.lock, timeout=0.0) as lock:
+        try:
+            undone = starting.recover(directory)
+            refuse_if_trained_elsewhere(directory)
+            if undone is not None and not os.path.lexists(database):
+                _remove_root(lock, is_own=ROOT in undone.directories)
+                return ()
+            return _remove(directory, lock)
+        except BaseException:
+            if lock.is_new:
+                lock.remove()
+            raise
+
+
+def _check_is_ours(database: Path) -> None:
+    """Before anything is made in the directory, even a lock."""
+    try:
+        RunReader(database).close()
+    except RunDirectoryError as error:
+        raise RunDirectoryError(
+            f"{database.parent} is not deleted: what in it is a run's cannot be told ({error}); delete what you do not "
+            "need yourself"
+        ) from None
+
+
+def _remove(directory: RunDirectory, lock: RunLock) -> tuple[Path, ...]:
+    path = directory.path
+    is_begun = not os.path.lexists(path / DATABASE) and os.path.lexists(path / REMOVED)
+    record = read_record(path / (REMOVED if is_begun else DATABASE))
+    is_own_lock = lock.is_new or LOCK in record.files or RunLock.is_own(lock.path)
+    try:
+        if not is_begun:
+            _rename(path)
+        found = _delete_recorded(path, record)
+        if is_own_lock:
+            lock.remove()
+        _delete_databases(path)
+        if ROOT in record.directories:
+            _remove_if_empty(path)
+    except RunDirectoryError:
+        raise
+    except OSError as error:
+        raise in_words(error, "delete the run in", path) from error
+    return tuple(path / name for name in found.others())
+
+
+def _remove_root(lock: RunLock, *, is_own: bool) -> None:
+    """Nothing is left but the lock: a start never came to a database, and was undone."""
+    path = lock.path.parent
+    if lock.is_new or RunLock.is_own(lock.path):
+        lock.remove()
+    if is_own:
+        try:
+            _remove_if_empty(path)
+        except OSError as error:
+            raise in_words(error, "remove", path) from error
+
+
+def finish(directory: RunDirectory) -> bool:
+    """Finish a removal that was interrupted, for another run to begin: the directory and its lock stay.
+
+    Returns whether the run that was removed had made the directory. Raises as `delete` does.
+    """
+    path = directory.path
+    if os.path.lexists(path / DATABASE) or not is_file(path / REMOVED):
+        return False
+    record = read_record(path / REMOVED)
+    try:
+        _delete_recorded(path, record)
+        _delete_databases(path)
+    except OSError as error:
+        raise in_words(error, "finish deleting the run in", path) from error
+    return ROOT in record.directories
+
+
+def _delete_recorded(path: Path, record: Record) -> Folder:
+    """Delete all but the database and the lock; returns what was found."""
+    found = survey(path, place_of(path, record))
+    delete_found(found, path, lambda name: name == LOCK or is_database(name))
+    return found
+
+
+def _delete_databases(path: Path) -> None:
+    for name in (*reversed(database_names()), *reversed(database_names(REMOVED))):
+        (path / name).unlink(missing_ok=True)
+
+
+def _rename(path: Path) -> None:
+    """Put the database out of the way, and what SQLite has beside it: the database first, it is whole by itself."""
+    for name, renamed in zip(database_names(), database_names(REMOVED), strict=True):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(path / name, path / renamed)
+    sync_directory(path)
+
+
+def _remove_if_empty(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise

@@ -1,0 +1,181 @@
+"""Looks through a run directory for what is the run's, and deletes or moves that; whatever else is there stays.
+
+No symbolic link is followed: directories are entered one by one, each by its name in the one above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.belongings import Place, is_database
+from forge_tui.runs.files import in_words
+from forge_tui.runs.inside import IS_LINK
+from forge_tui.runs.names import CODE, DATABASE, ROOMS, original_of
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@dataclass(slots=True)
+class Folder:
+    """A directory with what in it is the run's (`files`, `folders`), and the names of all else (`foreign`)."""
+
+    name: str
+    is_own: bool
+    files: list[str] = field(default_factory=list)
+    folders: list[Folder] = field(default_factory=list)
+    foreign: list[str] = field(default_factory=list)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the directory and all that is in it are the run's."""
+        return self.is_own and not self.foreign and all(folder.is_whole for folder in self.folders)
+
+    def others(self, prefix: str = "") -> Iterator[str]:
+        """The paths of what is not the run's, relative to this directory; of a directory only its own."""
+        yield from (prefix + name for name in sorted(self.foreign))
+        for folder in self.folders:
+            if folder.is_own or folder.foreign:
+                yield from folder.others(f"{prefix}{folder.name}/")
+            else:
+                yield prefix + folder.name
+
+
+def survey(directory: Path, place: Place) -> Folder:
+    """What is in `directory`, which is `place`. Raises `OSError`."""
+    found = Folder(directory.name, place.is_own)
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                inner = place.inner(entry.name)
+                if inner is not None:
+                    found.folders.append(survey(directory / entry.name, inner))
+                    continue
+            elif entry.is_file(follow_symlinks=False) and place.owns(entry.name):
+                found.files.append(entry.name)
+                continue
+            found.foreign.append(entry.name)
+    # The database last, however far this comes: it is the record of what is the run's.
+    found.files.sort(key=lambda name: (name == DATABASE, is_database(name)))
+    return found
+
+
+def delete(folder: Folder, directory: Path, keep: Callable[[str], bool] = lambda path: False) -> None:
+    """Delete what is the run's in `directory`, the directory itself aside; `keep`: files that stay, by relative path.
+
+    A directory of the run's that holds anything else stays. Raises `OSError`.
+    """
+    with _opened(directory) as descriptor:
+        _delete(folder, descriptor, keep, "")
+
+
+def _delete(folder: Folder, descriptor: int, keep: Callable[[str], bool], prefix: str) -> None:
+    for inner in folder.folders:
+        with _opened(inner.name, descriptor) as below:
+            _delete(inner, below, keep, f"{prefix}{inner.name}/")
+        if inner.is_whole and not keep(prefix + inner.name):
+            _remove_if_empty(inner.name, descriptor)
+    for name in folder.files:
+        if not keep(prefix + name):
+            _unlink(name, descriptor)
+
+
+def move(folder: Folder, source: Path, target: Path) -> list[str]:
+    """Move what is the run's in `source` to the directory `target`; the paths that are taken there stay, and are told.
+
+    A directory that is the run's as a whole is renamed, if its name is free. The database goes last. Raises `OSError`.
+    """
+    with _opened(source) as origin, _opened(target) as destination:
+        return _move(folder, origin, destination)
+
+
+def _move(folder: Folder, source: int, target: int) -> list[str]:
+    taken: list[str] = []
+    for inner in folder.folders:
+        if not _exists(inner.name, target):
+            if inner.is_whole:
+                os.rename(inner.name, inner.name, src_dir_fd=source, dst_dir_fd=target)
+                continue
+            os.mkdir(inner.name, 0o700, dir_fd=target)
+        with _opened(inner.name, source) as origin, _opened(inner.name, target) as destination:
+            taken += [f"{inner.name}/{name}" for name in _move(inner, origin, destination)]
+            os.fsync(destination)
+        if inner.is_whole:
+            _remove_if_empty(inner.name, source)
+    for name in folder.files:
+        if _exists(name, target):
+            taken.append(name)
+        else:
+            os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+    return taken
+
+
+def refuse_links_in(directory: Path, place: Place) -> None:
+    """Raise `RunDirectoryError` where a name that the run uses, in the run directory or one level below, is a link."""
+    for one in _links(directory, place):
+        raise RunDirectoryError(f"{one} {IS_LINK}")
+
+
+def _links(directory: Path, place: Place, *, deeper: bool = True) -> Iterator[Path]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    if place.owns(entry.name) or place.inner(entry.name) is not None:
+                        yield Path(entry.path)
+                elif deeper and entry.is_dir() and entry.name in (*ROOMS, CODE):
+                    inner = place.inner(entry.name)
+                    if inner is not None:
+                        yield from _links(directory / entry.name, inner, deeper=False)
+    except OSError as error:
+        raise in_words(error, "look into", directory) from error
+
+
+def tidy(directory: Path, place: Place) -> None:
+    """Remove what a kill has left half written in the run directory. Raises `RunDirectoryError`."""
+    try:
+        with os.scandir(directory) as entries:
+            left = [one for one in entries if original_of(one.name) is not None and one.is_file(follow_symlinks=False)]
+        for entry in left:
+            if place.owns(entry.name):
+                os.unlink(entry.path)
+    except OSError as error:
+        raise in_words(error, "tidy up in", directory) from error
+
+
+@contextmanager
+def _opened(name: Path | str, below: int | None = None) -> Iterator[int]:
+    # Only the run directory itself may be reached through a link.
+    descriptor = os.open(name, _OPEN if below is None else _OPEN | os.O_NOFOLLOW, dir_fd=below)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _exists(name: str, below: int) -> bool:
+    try:
+        os.stat(name, dir_fd=below, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _unlink(name: str, below: int) -> None:
+    with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+        os.unlink(name, dir_fd=below)
+
+
+def _remove_if_empty(name: str, below: int) -> None:
+    """Remove a directory, unless somebody has put something there meanwhile."""
+    try:
+        os.rmdir(name, dir_fd=below)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
