@@ -22,9 +22,10 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         found = measure_ensemble(attached)
     sys.stdout.write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
     if changed := found.changed():
-        others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        name, difference = changed[0]
+        models = f"{name} and {len(changed) - 1} more" if len(changed) > 1 else name
         print(
-            f"warning: {changed[0]}{others} had another validation loss when trained: the dataset has changed since",
+            f"warning: the data has changed since {models} was trained ({difference}): the figures are of other rows",
             file=sys.stderr,
         )
     return 0

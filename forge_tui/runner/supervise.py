@@ -18,10 +18,12 @@ from pathlib import Path
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.progress.events import RunStarted
+from forge_tui.progress.fingerprint import RunData
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups, models
+from forge_tui.runner.changes import Changes
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
@@ -63,7 +65,9 @@ class Opened:
         self.launcher, self.selector = launcher, selector
 
 
-def open_new(request: Request, directory: RunDirectory, settings: Settings, plan: Plan, log: Path) -> Opened:
+def open_new(
+    request: Request, directory: RunDirectory, settings: Settings, plan: Plan, data: RunData, log: Path
+) -> Opened:
     """Move an earlier run away if asked to, then write settings, database and registry entry of a new one."""
     if request.previous == "move":
         directory.move_to_previous()
@@ -87,6 +91,7 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         working_directory=request.working_directory,
         version=forge_tui.__version__,
         settings_sha256=settings_digest(directory.settings),
+        data=data.to_record(),
     )
     states = models.new_models(settings)
     try:
@@ -123,15 +128,21 @@ class Earlier:
     """How long it has gone on until it ended or died."""
     reached: tuple[Reached, ...] = ()
 
-    def reopen(self, plan: Plan) -> Opened:
-        """Open the records for writing and queue every model that is not completed."""
+    def reopen(self, plan: Plan, changes: Changes) -> Opened:
+        """Open the records for writing, with `changes`, and queue every model that is not completed."""
         store = RunStore.open(self.directory.database)
         # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
         was = RunState.DIED if self.info.state.is_live else self.info.state
         journal = Journal(store, replace(self.info, state=was), self.models)
         journal.run_state(RunState.QUEUED, f"resumed, was {was}")
         epochs = self.settings.training.epochs
-        resumed = replace(journal.info, resumed=time.time(), seconds_before=self.seconds)
+        resumed = replace(
+            journal.info,
+            resumed=time.time(),
+            seconds_before=self.seconds,
+            data=changes.data.to_record(),
+            changes_accepted=self.info.changes_accepted + bool(changes.accepted),
+        )
         journal.put_info(replace(resumed, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
         for model in self.models:
             if not self.goes_on(model):
@@ -141,6 +152,8 @@ class Earlier:
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
+        for kind, words in (*changes.accepted, *changes.notices):
+            journal.warn(kind, words)
         _register(journal)
         return Opened(self.directory, self.settings, plan, store, journal, is_resumed=True, reached=self.reached)
 
