@@ -25,7 +25,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         name, difference = changed[0]
         models = f"{name} and {len(changed) - 1} more" if len(changed) > 1 else name
         print(
-            f"warning: the data has changed since {models} was trained ({difference}): the figures are of other rows",
+            f"warning: the data has changed since the training of {models} ({difference}): these figures are not of "
+            "the validation part of then",
             file=sys.stderr,
         )
     return 0

@@ -134,9 +134,7 @@ def recorded_data(info: RunInfo) -> RunData | None:
     try:
         return None if info.data is None else RunData.from_record(info.data)
     except ValueError as error:
-        raise RunDirectoryError(
-            f"{info.path}: run.db is damaged ({error}); start the run anew with --overwrite"
-        ) from None
+        raise RunDirectoryError(f"run.db of run {info.run} is damaged ({error}); start the run anew") from None
 
 
 def data_part(combination: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from forge_tui.errors import ChangedError
 from forge_tui.progress.fingerprint import Fingerprint, RunData, difference, recorded_data
@@ -27,8 +28,11 @@ class Changes:
     notices: tuple[tuple[str, str], ...] = ()
 
 
-def compare_data(info: RunInfo, settings: Settings, now: RunData, *, accept: bool) -> Changes:
-    """Compare the data with that of the run's start. Raises `ChangedError` for other data, unless it is accepted."""
+def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunData, *, accept: bool) -> Changes:
+    """Compare the data with that of the start of the run in `directory`.
+
+    Raises `ChangedError` for other data, unless it is accepted, and `RunDirectoryError` for a record that is damaged.
+    """
     before = recorded_data(info)
     if before is None:
         by = f"forge-tui {info.version}" if info.version else "an early version"
@@ -42,7 +46,7 @@ def compare_data(info: RunInfo, settings: Settings, now: RunData, *, accept: boo
     if not accept:
         raise ChangedError(
             f"the data is not what run {info.run} was started with: {what}. Put it back as it was, or continue with it "
-            f"as it is: `forge-tui resume {info.path} --accept-changes` (its models are then no longer exact)"
+            f"as it is: `forge-tui resume {directory} --accept-changes` (its models are then no longer exact)"
         )
     words = f"the run continues with other data ({what}), as --accept-changes asks: from here on no model is exact"
     return Changes(data=now, accepted=(("data", words),))

@@ -134,7 +134,7 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     changes = None
     with _look(request, directory, settings, launcher, selector, log, earlier) as look:
         if earlier is not None:
-            changes = compare_data(earlier.info, settings, look.data, accept=request.accept_changes)
+            changes = compare_data(directory.path, earlier.info, settings, look.data, accept=request.accept_changes)
         plan = _plan(settings, look, earlier)
     selector.unregister(channel)
     if earlier is None or changes is None:
