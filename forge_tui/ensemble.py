@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui import session
 from forge_tui.progress.events import finite
+from forge_tui.progress.fingerprint import recorded_data
 from forge_tui.progress.ranking import require_completed
 from forge_tui.text import number, table
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from forge_tui.training.ensemble import Ensemble, Measured
     from forge_tui.training.losses import Validation
 
-# What a member's loss may differ from the one recorded at its training: another device, other versions.
-_SAME = 1e-3
 # What is shown beside the loss, by task.
 _METRICS = {
     "classification": {"validation_accuracy": "ACCURACY"},
@@ -53,14 +52,10 @@ class EnsembleReport:
     models: tuple[ModelState, ...]
     measured: Measured
 
-    def changed(self) -> list[str]:
-        """Names of models whose validation loss is not the one of their training: the data is another."""
-        told = zip(self.models, self.measured.members, self.measured.recorded, strict=True)
-        return [
-            model.name
-            for model, now, before in told
-            if before is not None and now.loss is not None and abs(now.loss - before) > _SAME * max(abs(before), _SAME)
-        ]
+    def changed(self) -> list[tuple[str, str]]:
+        """Names of models that were trained on other data, and how it differs, in words."""
+        each = zip(self.models, self.measured.changed, strict=True)
+        return [(model.name, change) for model, change in each if change is not None]
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of it."""
@@ -101,7 +96,9 @@ def measure_ensemble(run: Run) -> EnsembleReport:
     from forge_tui.training.ensemble import measure
 
     stems = [run.directory.stem(model.name) for model in models]
-    found = measure(stems, Path(snapshot.run.working_directory))
+    recorded = recorded_data(snapshot.run)
+    known = () if recorded is None else recorded.all()
+    found = measure(stems, Path(snapshot.run.working_directory), known)
     return EnsembleReport(run=run.id, models=models, measured=found)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from running import SMALL, forge
 
 from forge_tui import load_ensemble, load_model, session
 from forge_tui.cli import main
+from forge_tui.ensemble import measure_ensemble
 from forge_tui.errors import ForgeError, UsageError
 from forge_tui.progress.phases import RunState, TrainingPhase
 
@@ -65,19 +69,88 @@ def test_the_module_is_of_all_models_or_of_those_named(run: Path) -> None:
         load_ensemble(run, [4])
 
 
-def test_data_that_has_changed_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = run.parent / "digits.csv"
+@pytest.fixture
+def data(run: Path) -> Iterator[Path]:
+    """The run's data; afterwards it is as it was."""
+    path, kept = run.parent / "digits.csv", run.parent / "kept.csv"
+    shutil.copy2(path, kept)
+    yield path
+    os.replace(kept, path)
+
+
+@pytest.fixture
+def without_fingerprints(run: Path) -> Iterator[None]:
+    """The models are as version 0.1.0 left them."""
+    kept = {path: path.read_bytes() for path in run.glob("*.json")}
+    for path, record in kept.items():
+        path.write_text(json.dumps({name: value for name, value in json.loads(record).items() if name != "data"}))
+    yield
+    for path, record in kept.items():
+        path.write_bytes(record)
+
+
+def with_other_targets(lines: list[str]) -> list[str]:
+    return [lines[0], *(line.rsplit(",", 1)[0] + f",{number % 10}" for number, line in enumerate(lines[1:]))]
+
+
+def with_another_pixel(lines: list[str]) -> list[str]:
+    """One that hardly shows in a loss, if its row is held back at all."""
+    return [*lines[:-1], lines[-1].replace(",", "1,", 1)]
+
+
+@pytest.mark.parametrize("change", [with_other_targets, with_another_pixel])
+def test_data_that_has_changed_is_told(
+    run: Path, data: Path, change: Callable[[list[str]], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data.touch()
+    assert main(["ensemble", str(run)]) == 0
+    assert capsys.readouterr().err == ""
     lines = data.read_text(encoding="utf-8").splitlines()
-    try:
-        shuffled = [line.rsplit(",", 1)[0] + f",{number % 10}" for number, line in enumerate(lines[1:])]
-        data.write_text("\n".join([lines[0], *shuffled]), encoding="utf-8")
-        assert main(["ensemble", str(run)]) == 0
-        assert "cognate_planner_1 and 2 more had another validation loss when trained" in capsys.readouterr().err
-        data.unlink()
-        assert main(["ensemble", str(run)]) == 2
-        assert f"{data}: there is no such file" in capsys.readouterr().err
-    finally:
-        data.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    data.write_text("\n".join(change(lines)) + "\n", encoding="utf-8")
+    assert main(["ensemble", str(run)]) == 0
+    what = "1,797 rows as before, but other values or another order"
+    told = f"warning: the data has changed since the training of cognate_planner_1 and 2 more ({what})"
+    assert told in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("without_fingerprints")
+def test_of_models_without_a_fingerprint_the_losses_tell_it(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ensemble", str(run)]) == 0
+    assert capsys.readouterr().err == ""
+    lines = data.read_text(encoding="utf-8").splitlines()
+    data.write_text("\n".join(with_other_targets(lines)) + "\n", encoding="utf-8")
+    assert main(["ensemble", str(run)]) == 0
+    told = "cognate_planner_1 and 2 more (another validation loss than when it was trained)"
+    assert told in capsys.readouterr().err
+
+
+def test_data_that_is_gone_is_told(run: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data.unlink()
+    assert main(["ensemble", str(run)]) == 2
+    assert f"{data}: there is no such file" in capsys.readouterr().err
+
+
+def test_a_dataset_function_gives_its_split_of_the_training_and_the_callers_generators_stay(tmp_path: Path) -> None:
+    (tmp_path / "data.py").write_text(
+        "import torch\nfrom torch.utils.data import random_split\n\n"
+        "def dataset():\n"
+        "    x = torch.arange(400.0).view(100, 4)\n"
+        "    train, held = (list(part) for part in random_split(range(100), [80, 20]))\n"
+        "    return x[train], x[train].sum(1), x[held], x[held].sum(1)\n",
+        encoding="utf-8",
+    )
+    forge("--no-ui", *SMALL, "--dataset", "data.py", "--epochs", "2", "--output", "run", cwd=tmp_path)
+    torch.manual_seed(11)
+    before = torch.get_rng_state()
+    with session.attach(tmp_path / "run") as attached:
+        found = measure_ensemble(attached)
+        models = attached.snapshot().models
+    assert torch.equal(torch.get_rng_state(), before)
+    assert found.changed() == []
+    for measured, model in zip(found.measured.members, models, strict=True):
+        assert measured.loss == pytest.approx(model.validation_loss, rel=1e-4)
 
 
 def test_its_name_costs_no_torch() -> None:

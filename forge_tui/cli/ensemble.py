@@ -22,9 +22,11 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         found = measure_ensemble(attached)
     sys.stdout.write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
     if changed := found.changed():
-        others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        name, difference = changed[0]
+        models = f"{name} and {len(changed) - 1} more" if len(changed) > 1 else name
         print(
-            f"warning: {changed[0]}{others} had another validation loss when trained: the dataset has changed since",
+            f"warning: the data has changed since the training of {models} ({difference}): these figures are not of "
+            "the validation part of then",
             file=sys.stderr,
         )
     return 0

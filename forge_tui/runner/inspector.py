@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
+from forge_tui.progress.fingerprint import Fingerprint, RunData
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.planner import Asked
 from forge_tui.runner.prepare import ending
@@ -28,6 +30,7 @@ class Inspector:
     def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, log: Path) -> None:
         self._launcher, self._selector = launcher, selector
         self._job, self._log = job, log
+        self.data: RunData | None = None
         self._workers: list[Worker] = []
         self._answers: dict[int, dict[str, Any]] = {}
         self._ended: set[int] = set()
@@ -44,10 +47,13 @@ class Inspector:
     def inspect(self, combinations: Sequence[Combination], together: int) -> list[dict[str, Any]]:
         """The `training.probe.Inspection` of data and model with each of these combinations of a sweep.
 
-        `together`: how many such models a worker will train as one group.
+        `together`: how many such models a worker will train as one group. `data` then has their data, apart from these.
         """
         question = {"command": "inspect", "combinations": [dict(one) for one in combinations], "together": together}
         found: list[dict[str, Any]] = self._ask(question, 1)[0]["inspections"]
+        fingerprints = [Fingerprint.from_record(one.pop("data")) for one in found]
+        self.data = RunData.of(zip(combinations, fingerprints, strict=True))
+        self._job = replace(self._job, data=self.data.to_record())  # workers that measure need not hash a file again
         return found
 
     def measure(

@@ -72,10 +72,12 @@ class LocalLauncher:
     `on_exit` is called once, after its last message and when its process is really gone.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, lock_fd: int, nice: int) -> None:
+    def __init__(self, selector: selectors.BaseSelector, lock_fd: int, nice: int, seed: int = 0) -> None:
+        """`seed` is the run's: the order of sets of text in workers follows from it unless PYTHONHASHSEED is set."""
         self._selector = selector
         self._lock_fd = lock_fd
         self._nice = nice
+        self._environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)}
         self._ids = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
@@ -93,6 +95,7 @@ class LocalLauncher:
                 [sys.executable, "-P", "-m", "forge_tui.training.forkserver", *numbers],
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), self._lock_fd),
+                env=self._environment,
             )
         self._server = ours
         self._selector.register(ours, selectors.EVENT_READ, self._read_server)

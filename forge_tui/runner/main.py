@@ -21,11 +21,13 @@ import psutil
 from setproctitle import setproctitle
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
+from forge_tui.progress.fingerprint import RunData, recorded_data
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
 from forge_tui.runner import groups, models, planner, prepare
+from forge_tui.runner.changes import compare_data
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.local import LocalLauncher
@@ -80,7 +82,10 @@ def main(channel_fd: int) -> int:
             opened = _prepare(request, channel, stack)
         except ForgeError as error:
             stack.close()  # first everything is as it was, then the caller hears of it
-            _answer(channel, Reply(status="refused", message=str(error), exit_status=error.exit_status))
+            _answer(
+                channel,
+                Reply(status="refused", message=str(error), exit_status=error.exit_status, error=type(error).__name__),
+            )
             return error.exit_status
         except Exception:  # told to the caller: nobody reads this process's log yet
             message = f"the runner failed before the run began:\n{traceback.format_exc()}"
@@ -129,15 +134,18 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     settings = earlier.settings if earlier is not None else _settings(request)
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
-    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice)))
+    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice, settings.run.seed)))
+    changes = None
     with _look(request, directory, settings, launcher, selector, log, earlier) as look:
+        if earlier is not None:
+            changes = compare_data(directory.path, earlier.info, settings, look.data, accept=request.accept_changes)
         plan = _plan(settings, look, earlier)
     selector.unregister(channel)
-    if earlier is not None:
-        opened = earlier.reopen(plan)
-    else:
+    if earlier is None or changes is None:
         assert start is not None
-        opened = open_new(request, directory, settings, plan, start)
+        opened = open_new(request, directory, settings, plan, look.data, start)
+    else:
+        opened = earlier.reopen(plan, changes)
     opened.attach(launcher, selector)
     undo.pop_all()
     return opened
@@ -153,7 +161,7 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
         if is_locked(directory.lock):
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
         refuse_what_is_in_the_way(directory, models.names(settings), request.previous)
-    launcher = _launcher_without_a_run(selector, stack, 0)
+    launcher = _launcher_without_a_run(settings, selector, stack, 0)
     with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
         return Reply(status="checked", found=look.found, limit=asdict(look.limit))
 
@@ -164,7 +172,7 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     directory = RunDirectory(Path(request.directory or request.working_directory))
     # How old this process is can only be told from the wall clock; from here on the monotonic one measures.
     begun = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
-    launcher = _launcher_without_a_run(selector, stack, _nice(settings))
+    launcher = _launcher_without_a_run(settings, selector, stack, _nice(settings))
     with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
         startup = time.monotonic() - begun  # a run begins with a worker that loads the data and answers, too
         alone = look.found["grouping_problem"] is not None
@@ -180,11 +188,13 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     return Reply(status="planned", plan=plan.to_record())
 
 
-def _launcher_without_a_run(selector: selectors.BaseSelector, stack: contextlib.ExitStack, nice: int) -> LocalLauncher:
+def _launcher_without_a_run(
+    settings: Settings, selector: selectors.BaseSelector, stack: contextlib.ExitStack, nice: int
+) -> LocalLauncher:
     """Its workers hold no run's lock."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     stack.callback(os.close, nothing)
-    return stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice)))
+    return stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice, settings.run.seed)))
 
 
 def take_directory(
@@ -267,6 +277,7 @@ class _Look:
     inspector: Inspector
     combination: dict[str, Any]
     rates: list[tuple[float, float]]
+    data: RunData
 
     def ask(self, ways: Sequence[planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """What so many workers measure at once in the memory that is available."""
@@ -309,10 +320,13 @@ def _look(
     else:
         info = earlier.info
         job = _job(info.working_directory, directory, settings, info.threads, info.device)
+        recorded = recorded_data(info)
+        job = replace(job, data=None if recorded is None else recorded.to_record())
     with Inspector(launcher, selector, job, log) as inspector:
         combinations = models.inspected(settings)
         together = min(groups.width(settings), models.of_a_kind(settings))
         inspections = inspector.inspect(combinations, together)
+        assert inspector.data is not None
         found, combination = max(
             zip(inspections, combinations, strict=True), key=lambda pair: int(pair[0]["estimated_bytes"])
         )
@@ -335,6 +349,7 @@ def _look(
             inspector=inspector,
             combination=combination,
             rates=models.rates(settings, _MOST_RATES),
+            data=inspector.data,
         )
 
 

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Hashable, Iterator
 from typing import Any
 
+from forge_tui.progress.fingerprint import RunData
 from forge_tui.progress.snapshot import ModelState
 from forge_tui.runs.layout import model_name, type_word
 from forge_tui.settings import sweep
@@ -106,9 +107,14 @@ class Configs:
 
     def likeness(self, index: int) -> Hashable:
         """Equal for models that may be trained together."""
-        if not self._settings.sweep:
-            return None
-        return sweep.likeness(sweep.combination_at(self._settings.sweep, (index - 1) // self._settings.run.models))
+        return sweep.likeness(self._combination(index)) if self._settings.sweep else None
+
+    def data(self, index: int, recorded: RunData | None) -> dict[str, Any] | None:
+        """What is recorded of the data of a model; None where nothing is."""
+        return None if recorded is None else recorded.of_model(self._combination(index)).to_record()
+
+    def _combination(self, index: int) -> dict[str, Any]:
+        return sweep.combination_at(self._settings.sweep, (index - 1) // self._settings.run.models)
 
     def _make(self, number: int) -> dict[str, Any]:
         return sweep.with_combination(self._plain, sweep.combination_at(self._settings.sweep, number))

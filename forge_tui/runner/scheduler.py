@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from forge_tui.progress import events as happened
+from forge_tui.progress.fingerprint import recorded_data
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
@@ -78,6 +79,7 @@ class Scheduler:
         """By the worker's own number, the newest last."""
         self._rungs = rungs_of(settings)
         self._configs = Configs(settings, base_job.settings)
+        self._data = recorded_data(journal.info)
         self._queue: deque[Group] = deque(
             groups.queued(journal.models.values(), groups.width(settings), self._configs.likeness)
         )
@@ -347,6 +349,8 @@ class Scheduler:
             rungs=self._rungs,
             learning_rate_factor=model.learning_rate_factor,
             epochs_recorded=model.epoch,
+            data=self._configs.data(index, self._data),
+            exact=not self._journal.info.changes_accepted,
         )
 
     def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:

@@ -18,10 +18,12 @@ from pathlib import Path
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.progress.events import RunStarted
+from forge_tui.progress.fingerprint import RunData
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups, models
+from forge_tui.runner.changes import Changes
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
@@ -68,7 +70,9 @@ class Opened:
         self.launcher, self.selector = launcher, selector
 
 
-def open_new(request: Request, directory: RunDirectory, settings: Settings, plan: Plan, start: Start) -> Opened:
+def open_new(
+    request: Request, directory: RunDirectory, settings: Settings, plan: Plan, data: RunData, start: Start
+) -> Opened:
     """Move an earlier run away if there is one, then write settings, database and registry entry of a new one."""
     start.move_earlier()
     write_settings(settings, directory.settings)
@@ -91,6 +95,7 @@ def open_new(request: Request, directory: RunDirectory, settings: Settings, plan
         working_directory=request.working_directory,
         version=forge_tui.__version__,
         settings_sha256=settings_digest(directory.settings),
+        data=data.to_record(),
     )
     states = models.new_models(settings)
     store = RunStore.create(directory.database, info, states, start.directories())
@@ -124,8 +129,8 @@ class Earlier:
     made: tuple[str, ...] = ()
     """The directories that are made anew."""
 
-    def reopen(self, plan: Plan) -> Opened:
-        """Open the records for writing and queue every model that is not completed."""
+    def reopen(self, plan: Plan, changes: Changes) -> Opened:
+        """Open the records for writing, with `changes`, and queue every model that is not completed."""
         store = RunStore.open(self.directory.database, self.made)
         # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
         was = RunState.DIED if self.info.state.is_live else self.info.state
@@ -133,7 +138,16 @@ class Earlier:
         journal = Journal(store, earlier, self.models)
         journal.run_state(RunState.QUEUED, f"resumed, was {was}")
         epochs = self.settings.training.epochs
-        journal.put_info(replace(journal.info, epochs=epochs, runner=os.getpid(), host=socket.gethostname()))
+        journal.put_info(
+            replace(
+                journal.info,
+                epochs=epochs,
+                runner=os.getpid(),
+                host=socket.gethostname(),
+                data=changes.data.to_record(),
+                changes_accepted=self.info.changes_accepted + bool(changes.accepted),
+            )
+        )
         for model in self.models:
             if not self.goes_on(model):
                 continue
@@ -142,6 +156,8 @@ class Earlier:
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
+        for kind, words in (*changes.accepted, *changes.notices):
+            journal.warn(kind, words)
         _register(journal)
         return Opened(self.directory, self.settings, plan, store, journal, is_resumed=True, reached=self.reached)
 

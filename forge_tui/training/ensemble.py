@@ -6,14 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from forge_tui.errors import DataError, UsageError
+from forge_tui.errors import DataError, RunDirectoryError, UsageError
+from forge_tui.progress.fingerprint import Fingerprint, difference
 from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import from_plain
+from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.export import check_may_import, load_model
@@ -24,6 +26,8 @@ from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
 
 _CPU = torch.device("cpu")
+# What the loss of a member may differ from the recorded one on the same data: another device, other versions.
+_SAME_LOSS = 1e-3
 
 
 class Ensemble(nn.Module):
@@ -55,15 +59,15 @@ class Ensemble(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Each member and the ensemble of them on the validation part. `recorded`: members' losses when they were trained.
+    """Each member and the ensemble of them on the validation part.
 
-    In the members' order.
+    `changed`: how the data differs from that of each member's training, in words (None: it does not).
     """
 
     task: str
     validation_samples: int
     members: tuple[Validation, ...]
-    recorded: tuple[float | None, ...]
+    changed: tuple[str | None, ...]
     ensemble: Validation
 
 
@@ -80,11 +84,11 @@ def load_members(stems: Sequence[Path]) -> Ensemble:
     return Ensemble([load_model(stem) for stem in stems], Task(records[0]["task"])).eval()
 
 
-def measure(stems: Sequence[Path], working_directory: Path) -> Measured:
+def measure(stems: Sequence[Path], working_directory: Path, known: Sequence[Fingerprint] = ()) -> Measured:
     """Measure the models of one run, and the ensemble of them, on the validation part that they were trained beside.
 
-    A relative dataset path counts from `working_directory`. Raises `DataError` where the data cannot be read or has no
-    validation part, and as `load_members`.
+    A relative dataset path counts from `working_directory`; `known` are fingerprints of the run's data. Raises
+    `DataError` where the data cannot be read or has no validation part, and as `load_members`.
     """
     ensemble = load_members(stems)
     records = [read_record(stem) for stem in stems]
@@ -98,17 +102,40 @@ def measure(stems: Sequence[Path], working_directory: Path) -> Measured:
     settings = from_plain(records[0]["settings"])
     for named in own_functions(settings.training).values():
         check_may_import(stems[0], named)
-    own = load_own_code(settings)
-    dataset = load_dataset(settings, working_directory, own.dataset)
+    with random_state.kept():
+        own = load_own_code(settings)
+        dataset = load_dataset(settings, working_directory, own.dataset, known)
     data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)
     if data.validation is None:
         raise DataError("the run has no validation part to measure on; train with --validation-fraction above 0")
     bodies = [network.body for network in networks]
+    members = [validate(body, data.task, *data.validation, loss=own.loss) for body in bodies]
+    assert dataset.fingerprint is not None
     return Measured(
         task=data.task.value,
         validation_samples=len(data.validation[0]),
-        members=tuple(validate(body, data.task, *data.validation, loss=own.loss) for body in bodies),
-        recorded=tuple(record["validation"]["loss"] for record in records),
+        members=tuple(members),
+        changed=tuple(
+            _change(stem, record, dataset.fingerprint, member.loss)
+            for stem, record, member in zip(stems, records, members, strict=True)
+        ),
         # Of scaled predictions: the mean of what is scaled alike is the scaled mean.
         ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, loss=own.loss),
     )
+
+
+def _change(stem: Path, record: dict[str, Any], now: Fingerprint, loss: float | None) -> str | None:
+    """How the data differs from that of a model's training, in words. Raises `RunDirectoryError`.
+
+    A model of version 0.1.0 does not say what its data was: its loss does, as far as it is another.
+    """
+    if record.get("data") is not None:
+        try:
+            before = Fingerprint.from_record(record["data"])
+        except ValueError as error:
+            raise RunDirectoryError(f"{stem}.json is damaged ({error}); train the model again") from None
+        return None if before.is_of_same_data(now) else difference(before, now)
+    trained = record["validation"]["loss"]
+    if trained is None or loss is None or abs(loss - trained) <= _SAME_LOSS * max(abs(trained), _SAME_LOSS):
+        return None
+    return "another validation loss than when it was trained"

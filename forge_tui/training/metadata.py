@@ -12,11 +12,11 @@ import torch
 
 from forge_tui import __version__
 from forge_tui.settings.schema import TrainingConfig
-from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.dataset import Dataset, Normalisation
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Job
 from forge_tui.training.losses import NAMES
-from forge_tui.training.models.network import count_parameters
+from forge_tui.training.models.network import Network, count_parameters
 from forge_tui.training.state import Progress, TrainingState
 
 
@@ -29,6 +29,18 @@ def config_record(training: TrainingConfig) -> dict[str, Any]:
 def _told_epoch(progress: Progress) -> EpochRecord:
     """The epoch whose weights the finished model's file holds: with early stopping the best, else the last."""
     return progress.history[(progress.best.epoch if progress.best.weights else 0) - 1]
+
+
+def _normalisation(network: Network) -> dict[str, Any] | None:
+    """The figures that the model scales with: after a change of the data they are still those of its start."""
+    if network.feature_mean is None or network.feature_scale is None:
+        return None
+    return Normalisation(
+        feature_mean=network.feature_mean,
+        feature_scale=network.feature_scale,
+        target_mean=network.target_mean,
+        target_scale=network.target_scale,
+    ).to_record()
 
 
 def describe(
@@ -55,9 +67,10 @@ def describe(
         "sequence_length": None if dataset.vocabulary is None else dataset.train_inputs.shape[1],
         "outputs": dataset.outputs,
         "input_shape": None if dataset.vocabulary is not None else list(dataset.train_inputs.shape[1:]),
-        "normalisation": None if dataset.normalisation is None else dataset.normalisation.to_record(),
+        "normalisation": _normalisation(state.network),
         "class_weights": None if dataset.class_weights is None else dataset.class_weights.tolist(),
         "split": dataset.split,
+        "data": None if dataset.fingerprint is None else dataset.fingerprint.to_public(),
         "loss": told.loss,
         "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,

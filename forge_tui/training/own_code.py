@@ -24,6 +24,7 @@ from forge_tui.errors import SettingsError
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.problems import did_you_mean, printable, shown
 from forge_tui.settings.schema import Settings
+from forge_tui.training import random_state
 from forge_tui.training.models.inputs import InputSpec
 
 _HERE = str(Path(__file__).resolve().parents[1])
@@ -58,7 +59,11 @@ def load_own_code(settings: Settings) -> OwnCode:
         ):
             if is_given:
                 raise SettingsError(f"{flag} has no effect on --loss {training.loss}; leave it out")
-    functions = {flag: _Function(flag, text, settings.run.python_path) for flag, text in named.items()}
+    functions: dict[str, _Function] = {}
+    for flag, text in named.items():
+        # What a module draws while it is imported is the same for all models, whatever was imported before it.
+        random_state.seed_everything(settings.run.seed)
+        functions[flag] = _Function(flag, text, settings.run.python_path)
     _check_all_are_taken(settings.model, functions)
     model, dataset, loss, metric = map(functions.get, ("--model-type", "--dataset", "--loss", "--metric"))
     data = {name: getattr(settings.data, name) for name in settings.data.__dataclass_fields__}

@@ -10,10 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from forge_tui.errors import ForgeError, SettingsError
+from forge_tui.progress.fingerprint import RunData
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.settings.sweep import Combination, in_words, with_combination
 from forge_tui.training import checkpoint
@@ -30,6 +32,7 @@ from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import OwnCode, load_own_code, told
 from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.process import prepare_process
 from forge_tui.training.state import SingleState, TrainingState, new_network
 
 _TURNS = 6
@@ -43,7 +46,7 @@ class Inspection:
 
     `estimated_bytes` is the memory that training one such model will take, `worker_bytes` what a worker takes with the
     group that it trains together. `grouping_problem`: why such models cannot be trained together, or None.
-    `can_compile`: whether torch.compile has what it needs.
+    `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data.
     """
 
     parameters: int
@@ -54,6 +57,7 @@ class Inspection:
     task: str
     estimated_bytes: int
     worker_bytes: int
+    data: dict[str, Any]
     grouping_problem: str | None = None
     can_compile: bool = False
 
@@ -101,8 +105,9 @@ class Probe:
 
     def __init__(self, job: Job, combination: Combination | None = None) -> None:
         self._meter = MemoryMeter(job.device)
-        torch.set_flush_denormal(True)
+        prepare_process(torch.device(job.device))
         self._plain, self._where = job.settings, Path(job.working_directory)
+        self._known = [] if job.data is None else RunData.from_record(job.data).all()
         self._seed, self._device = job.seed, torch.device(job.device)
         self._settings = self._with(combination or {})
         with _named(combination or {}):
@@ -126,9 +131,12 @@ class Probe:
 
     def _load(self) -> None:
         begun = time.perf_counter()
-        self._dataset = load_dataset(self._settings, self._where, self._own.dataset)
+        self._dataset = load_dataset(self._settings, self._where, self._own.dataset, self._known)
         self._held, self._peak = self._meter.now(), self._meter.peak()
         self._load_seconds = time.perf_counter() - begun
+        assert self._dataset.fingerprint is not None
+        self._fingerprint = self._dataset.fingerprint
+        self._known.append(self._fingerprint)
 
     def _build(self) -> None:
         training = self._settings.training
@@ -152,6 +160,7 @@ class Probe:
             task=dataset.task.value,
             estimated_bytes=self._bytes(1),
             worker_bytes=self._bytes(together),
+            data=self._fingerprint.to_record(),
             grouping_problem=problem,
             can_compile=missing_compiler(self._device) is None,
         )

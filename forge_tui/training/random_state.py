@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,20 @@ def seed_everything(seed: int) -> None:
         torch.cuda.manual_seed_all(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Whatever is seeded or drawn inside, the global generators are as before afterwards."""
+    cpu = torch.device("cpu")
+    before = capture(cpu)
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    try:
+        yield
+    finally:
+        restore(before, cpu)
+        if on_gpus:
+            torch.cuda.set_rng_state_all(on_gpus)
 
 
 def capture(device: torch.device) -> dict[str, Tensor]:

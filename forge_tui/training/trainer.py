@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import Event
+from forge_tui.progress.fingerprint import Fingerprint
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
@@ -22,6 +23,7 @@ from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
+from forge_tui.training.data.unchanged import require_same, require_untouched
 from forge_tui.training.early_stopping import has_run_out
 from forge_tui.training.failures import Diverged
 from forge_tui.training.finished import complete, is_finished
@@ -35,6 +37,7 @@ from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import NONE, load_own_code
 from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.process import prepare_process
 from forge_tui.training.state import SingleState, TrainingState, environment
 
 _RECENT_EPOCHS = 20
@@ -84,8 +87,8 @@ class Trainer:
         """Train to the last epoch, until patience runs out, or until a stop is asked for.
 
         Raises `Diverged` after an epoch whose loss is NaN or infinite (the last model's; others of a group only leave
-        it), `DataError`, `SettingsError`, `RunDirectoryError`, and whatever training code raises. A disk that takes no
-        checkpoint ends nothing: training goes on, and at the end waits for room.
+        it), `DataError`, `ChangedError`, `SettingsError`, `RunDirectoryError`, and whatever training code raises. A
+        disk that takes no checkpoint ends nothing: training goes on, and at the end waits for room.
         """
         try:
             return self._run()
@@ -97,10 +100,10 @@ class Trainer:
         self._members = [member for member in self._members if not is_finished(member)]
         if not self._members:
             return Outcome.COMPLETED
-        _prepare_process(self._device)
+        prepare_process(self._device)
         training = self._settings.training
         self._own = load_own_code(self._settings)
-        dataset = load_dataset(self._settings, self._working_directory, self._own.dataset)
+        dataset = self._load()
         state = self._new_state(dataset)
         self._resume(state)
         for member in self._members:
@@ -121,12 +124,24 @@ class Trainer:
                 state, is_due = self._let_go_pruned(state, dataset, pruned), False
             if is_due:
                 self._checkpoint(state)
-            if not self._train_epoch(state, data):
+            going_on = self._train_epoch(state, data)
+            require_untouched(dataset)
+            if not going_on:
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
             is_due = state.epoch % training.checkpoint_interval == 0
         return Outcome.COMPLETED if self._write_finished(state, dataset) else Outcome.STOPPED
+
+    def _load(self) -> Dataset:
+        """The data that the run was started with. Raises `ChangedError` where it has changed since."""
+        record, own = self._members[0].job.data, self._own.dataset
+        recorded = None if record is None else Fingerprint.from_record(record)
+        known = () if recorded is None else (recorded,)
+        load = partial(load_dataset, self._settings, self._working_directory, own, known)
+        dataset = load()
+        require_same(self._settings.training.dataset, dataset, recorded, None if own is None else load)
+        return dataset
 
     def _new_state(self, dataset: Dataset) -> TrainingState:
         training, seeds = self._members[0].training, [member.job.seed for member in self._members]
@@ -137,7 +152,7 @@ class Trainer:
             rates = [Rates(member.training.learning_rate, member.training.weight_decay) for member in self._members]
             state = GroupState(training, dataset, seeds, self._device, self._own, rates)
         for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
-            progress.started = time.time()
+            progress.started, progress.exact = time.time(), member.job.exact
             state.set_learning_rate(number, member.training.learning_rate * member.job.learning_rate_factor)
         return state
 
@@ -278,6 +293,8 @@ class Trainer:
                     f"seed {job.seed}; start anew with --overwrite"
                 )
         state.restore(found)
+        for member, progress in zip(self._members, state.progress, strict=True):
+            progress.exact = progress.exact and member.job.exact
         self._writer.resumed(state.step)
         going_on = set(range(len(found))) - set(self._finished(state))
         self._environment["group"] = len(going_on)
@@ -450,11 +467,3 @@ class Trainer:
         state.remove(number)
         if self._left is not None:
             self._left(member.job, why)
-
-
-def _prepare_process(device: torch.device) -> None:
-    # Late in training moments and gradients sink below 1e-38, where CPUs compute a hundred times slower.
-    torch.set_flush_denormal(True)
-    if device.type == "cuda":
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from forge_tui.progress.events import Event
+from forge_tui.progress.fingerprint import Fingerprint
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data import load_dataset
 from forge_tui.training.data.dataset import Dataset
@@ -16,9 +17,11 @@ from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 
-def dataset_of(settings: Settings, where: Path, own: Callable[[], Any] | None = None) -> Dataset:
+def dataset_of(
+    settings: Settings, where: Path, own: Callable[[], Any] | None = None, known: Sequence[Fingerprint] = ()
+) -> Dataset:
     """The dataset of the settings, in float64 where it has real numbers."""
-    found = load_dataset(settings, where, own)
+    found = load_dataset(settings, where, own, known)
     if found.vocabulary is not None:
         return found
     targets = {

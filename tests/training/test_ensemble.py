@@ -16,6 +16,7 @@ from forge_tui.training.data import load_dataset
 from forge_tui.training.ensemble import load_members, measure
 from forge_tui.training.export import load_model
 from forge_tui.training.job import Control
+from forge_tui.training.model_file import read_record
 from forge_tui.training.trainer import Trainer
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 20
@@ -54,10 +55,11 @@ def test_classes_have_the_mean_of_the_probabilities(trained: Any, tmp_path: Path
     assert (found.task, found.validation_samples) == ("classification", len(targets))
     assert found.ensemble.loss == pytest.approx(-mean[range(len(targets)), targets].log().mean().item(), rel=1e-5)
     assert found.ensemble.accuracy == (mean.argmax(dim=1) == targets).float().mean().item()
-    for stem, own, recorded in zip(stems, found.members, found.recorded, strict=True):
+    assert found.changed == (None, None, None)
+    for stem, own in zip(stems, found.members, strict=True):
         expected = cross_entropy(load_model(stem)(inputs), targets).item()
         assert own.loss == pytest.approx(expected, rel=1e-5)
-        assert own.loss == pytest.approx(recorded, rel=1e-4)
+        assert own.loss == pytest.approx(read_record(stem)["validation"]["loss"], rel=1e-4)
 
 
 def test_tokens_too(trained: Any, tmp_path: Path) -> None:

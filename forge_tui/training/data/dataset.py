@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import DataError
+from forge_tui.progress.fingerprint import Fingerprint
+from forge_tui.training.data.fingerprint import split_digest
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.models.inputs import InputSpec
 
@@ -49,7 +51,8 @@ class Dataset:
     classes, float32 (N, K) for regression (from own code (N, …, K) too), int64 (N, T) for next tokens. `outputs` is the
     number of classes, of targets or of tokens. Tokens have a `vocabulary`; a sequence of them may also be of a class,
     read off its last place. `class_weights`, float32 (classes,), are what samples of each class weigh in the training
-    loss; None: all the same.
+    loss; None: all the same. `split_sha256` is of the rows of either part (None: the dataset came in parts),
+    `content_sha256` of what a dataset function gave, `fingerprint` what comes of them; `load_dataset` sets it.
     """
 
     task: Task
@@ -65,6 +68,9 @@ class Dataset:
     normalisation: Normalisation | None
     split: dict[str, Any]
     class_weights: Tensor | None = None
+    split_sha256: str | None = None
+    content_sha256: str | None = None
+    fingerprint: Fingerprint | None = None
 
     @property
     def inputs(self) -> InputSpec:
@@ -191,6 +197,7 @@ def assemble(
             "validation_samples": len(validation),
             "validation_fraction": fraction,
         },
+        split_sha256=split_digest(train, validation),
     )
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from forge_tui.errors import DataError
+import torch
+
+from forge_tui.errors import ChangedError, DataError
+from forge_tui.progress.fingerprint import Fingerprint
 from forge_tui.settings.schema import DataSettings, Settings
+from forge_tui.training import random_state
+from forge_tui.training.data import fingerprint
 from forge_tui.training.data.class_weights import balanced
 from forge_tui.training.data.csv_file import csv_dataset
 from forge_tui.training.data.dataset import Dataset
@@ -24,6 +32,8 @@ _MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
     "synthetic": synthetic_dataset,
     "modular": modular_dataset,
 }
+# What the content of each follows from; all else of the settings decides the split only.
+_DECISIVE = {"synthetic": ("samples", "features", "classes", "seed"), "modular": ("prime", "operation")}
 _READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
     ".csv": csv_dataset,
     ".parquet": parquet_dataset,
@@ -33,41 +43,85 @@ _READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
 }
 
 
-def load_dataset(settings: Settings, working_directory: Path, own: Callable[[], Any] | None = None) -> Dataset:
+def load_dataset(
+    settings: Settings,
+    working_directory: Path,
+    own: Callable[[], Any] | None = None,
+    known: Sequence[Fingerprint] = (),
+) -> Dataset:
     """Read `training.dataset`; a relative path counts from `working_directory`. The split is fixed by `run.seed`.
 
-    `own` is the user's own function where the settings name one. Raises `DataError` with the file and the place in it,
-    `SettingsError` for class weights without classes.
+    `own` is the user's own function where the settings name one. The dataset has its fingerprint; a file that is as one
+    of `known` says is not hashed again. Raises `DataError` with the file and the place in it, `ChangedError` for a file
+    that changes meanwhile, `SettingsError` for class weights without classes.
     """
-    found = _read(settings, working_directory) if own is None else own_dataset(own(), settings)
+    found = _read(settings, working_directory, known) if own is None else _call(own, settings, known)
     return balanced(found) if settings.data.class_weights == "balanced" else found
 
 
-def _read(settings: Settings, working_directory: Path) -> Dataset:
+def _call(function: Callable[[], Any], settings: Settings, known: Sequence[Fingerprint]) -> Dataset:
+    recorded = (one.threads for one in known if one.threads is not None)
+    threads = next(recorded, torch.get_num_threads())
+    with _same_conditions(settings.run.seed, threads):
+        found = own_dataset(function(), settings)
+    return replace(found, fingerprint=fingerprint.of_tensors(found, known, threads))
+
+
+@contextmanager
+def _same_conditions(seed: int, threads: int) -> Iterator[None]:
+    """Seed every global generator, and compute with so many threads: what a function draws or adds up is the same then.
+
+    Sums and products of several threads differ in their last bits with the number of threads, which is not settled yet
+    when a run looks at its data for the first time.
+    """
+    before = torch.get_num_threads()
+    random_state.seed_everything(seed)
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerprint]) -> Dataset:
     name = settings.training.dataset
     if name in _MADE:
-        return _MADE[name](settings.data, settings.run.seed)
+        found = _MADE[name](settings.data, settings.run.seed)
+        values = {key: settings.run.seed if key == "seed" else getattr(settings.data, key) for key in _DECISIVE[name]}
+        return replace(found, fingerprint=fingerprint.of_settings({"dataset": name, **values}, found))
     path = working_directory / Path(name).expanduser()
-    known, made = ", ".join(_READERS), ", ".join(f"`{word}`" for word in _MADE)
+    names, made = ", ".join(_READERS), ", ".join(f"`{word}`" for word in _MADE)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
-            f"--dataset {name}: unknown kind of dataset; give {made} or a file that ends in {known}, or a function of "
+            f"--dataset {name}: unknown kind of dataset; give {made} or a file that ends in {names}, or a function of "
             "your own (module:function or file.py:function)"
         )
     try:
-        _check_file(path, known, working_directory)
-        return reader(path, settings)
+        _check_file(path, names, working_directory)
+        return _from_file(path, settings, reader, known)
     except OSError as error:
         hint = "; check its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
         raise DataError(f"--dataset {path} cannot be read: {error.strerror or error}{hint}") from None
 
 
-def _check_file(path: Path, known: str, working_directory: Path) -> None:
+def _from_file(
+    path: Path, settings: Settings, reader: Callable[[Path, Settings], Dataset], known: Sequence[Fingerprint]
+) -> Dataset:
+    """The dataset of a file that stays as it is while it is read and hashed. Raises `ChangedError`, `OSError`."""
+    begun, before = time.time(), fingerprint.file_state(path)
+    found = reader(path, settings)
+    of = fingerprint.of_file(before, begun, found, known)
+    if fingerprint.file_state(path) != before:
+        raise ChangedError(f"--dataset {path} was changed while it was read; try again when nothing writes to it")
+    return replace(found, fingerprint=of)
+
+
+def _check_file(path: Path, names: str, working_directory: Path) -> None:
     """Raise `DataError` unless it is a file: to open a pipe would wait for ever. Raises `OSError`."""
     if not path.exists():
         raise DataError(f"--dataset {path}: there is no such file; check the path (it counts from {working_directory})")
     if path.is_dir():
-        raise DataError(f"--dataset {path} is a directory; give a file that ends in {known}")
+        raise DataError(f"--dataset {path} is a directory; give a file that ends in {names}")
     if not path.is_file():
         raise DataError(f"--dataset {path} is no file but a pipe, a socket or a device; save the data as a file")

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from forge_tui.settings.schema import DataSettings
 from forge_tui.training.data.dataset import Dataset, Task, split_at_random
+from forge_tui.training.data.fingerprint import split_digest
 
 
 def modular_dataset(data: DataSettings, seed: int) -> Dataset:
@@ -41,6 +42,7 @@ def modular_dataset(data: DataSettings, seed: int) -> Dataset:
             "validation_samples": len(validation),
             "train_fraction": data.train_fraction,
         },
+        split_sha256=split_digest(train, validation),
     )
 
 

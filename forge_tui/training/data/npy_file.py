@@ -20,6 +20,7 @@ from forge_tui.training.data.dataset import (
     normalisation_of,
     split_at_random,
 )
+from forge_tui.training.data.fingerprint import split_digest
 from forge_tui.training.data.running_scale import Extremes, Moments
 from forge_tui.training.data.stored import StoredRows, StoredTable
 from forge_tui.training.data.table import target_column
@@ -81,6 +82,7 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
             "validation_samples": len(validation),
             "validation_fraction": fraction,
         },
+        split_sha256=split_digest(train, validation),
     )
 
 

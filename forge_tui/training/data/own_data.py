@@ -20,6 +20,7 @@ from forge_tui.training.data.dataset import (
     normalisation_of,
     split_at_random,
 )
+from forge_tui.training.data.fingerprint import content_digest, split_digest
 from forge_tui.training.data.targets import make_target
 
 _PARTS = ("inputs", "targets", "validation_inputs", "validation_targets")
@@ -87,6 +88,9 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
         vocabulary=tokens,
         normalisation=normalisation,
         split={**split, "train_samples": len(train), "validation_samples": len(validation)},
+        # Parts that the dataset gave are hashed as they are (`fingerprint.of_tensors`).
+        split_sha256=split_digest(train, validation) if held is None else None,
+        content_sha256=content_digest(all_inputs, values, classes, tokens) if held is None else None,
     )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset, Task
+from forge_tui.training.data.fingerprint import split_digest
 
 WINDOW = 64
 
@@ -58,6 +59,7 @@ def text_dataset(path: Path, settings: Settings) -> Dataset:
             "validation_samples": held_back,
             "validation_fraction": settings.data.validation_fraction,
         },
+        split_sha256=split_digest(torch.arange(trained), torch.arange(trained, windows)),
     )
 
 

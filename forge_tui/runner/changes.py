@@ -1,0 +1,67 @@
+"""What a resume finds other than the run was started with, and whether it continues with that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from forge_tui.errors import ChangedError
+from forge_tui.progress.fingerprint import Fingerprint, RunData, difference, recorded_data
+from forge_tui.progress.snapshot import RunInfo
+from forge_tui.settings.schema import Settings
+from forge_tui.settings.sweep import combination_at
+
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What is recorded when a run is opened again.
+
+    `data`: its data as it is now. `accepted`: what has changed and is continued with, as kind and words of a warning;
+    where there is any, models that train from then on are not exact. `notices`: warnings of which that is not so.
+    """
+
+    data: RunData
+    accepted: tuple[tuple[str, str], ...] = ()
+    notices: tuple[tuple[str, str], ...] = ()
+
+
+def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunData, *, accept: bool) -> Changes:
+    """Compare the data with that of the start of the run in `directory`.
+
+    Raises `ChangedError` for other data, unless it is accepted, and `RunDirectoryError` for a record that is damaged.
+    """
+    before = recorded_data(info)
+    if before is None:
+        by = f"forge-tui {info.version}" if info.version else "an early version"
+        what = f"{by} did not record which data the run was started with: from here on it is the data of this resume"
+        return Changes(data=now, notices=(("data", what),))
+    found = list(dict.fromkeys(_differences(settings, before, now)))
+    if not found:
+        return Changes(data=now)
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    what = f"{'; '.join(found[:_NAMED])}{more}"
+    if not accept:
+        raise ChangedError(
+            f"the data is not what run {info.run} was started with: {what}. Put it back as it was, or continue with it "
+            f"as it is: `forge-tui resume {directory} --accept-changes` (its models are then no longer exact)"
+        )
+    words = f"the run continues with other data ({what}), as --accept-changes asks: from here on no model is exact"
+    return Changes(data=now, accepted=(("data", words),))
+
+
+def _differences(settings: Settings, before: RunData, now: RunData) -> Iterator[str]:
+    """What differs, in words, of each part of a sweep that has data of its own."""
+    first = combination_at(settings.sweep, 0)
+    parts = [first, *(part for part, _ in (*before.others, *now.others))]
+    for part in parts:
+        was, is_now = before.of_model(part), now.of_model(part)
+        if not was.is_of_same_data(is_now):
+            named = part.get("training.dataset", settings.training.dataset)
+            yield f"{_source(is_now, named)}: {difference(was, is_now)}"
+
+
+def _source(fingerprint: Fingerprint, named: str) -> str:
+    return named if fingerprint.file is None else fingerprint.file.path
