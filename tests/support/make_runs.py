@@ -9,9 +9,9 @@ Run it with the code of the version whose runs are to be kept: that is the `forg
     project/run/    the run directory
     state/          the state directory of its user: the list of known runs
 
-and an entry of `manifest.json`: how it was made, where, by what, and the SHA-256 of each NAME.safetensors that an
-undisturbed run with the same arguments gives. `older_runs.py` unpacks them. A later version adds a directory of its
-own and leaves the older ones as they are: nobody can make them again. Linux.
+and an entry of `manifest.json`: how it was made, where, by what, how it stands, what its finished models give, and the
+SHA-256 of each NAME.safetensors that an undisturbed run with the same arguments gives. `older_runs.py` unpacks them. A
+later version adds a directory of its own and leaves the older ones as they are: nobody can make them again. Linux.
 
 `format-1` was written by commit ef92c1c~5, which had the version 0.1.0 already and run.db of format 1:
     git archive ef92c1c~5 | tar -x -C DIRECTORY
@@ -348,7 +348,35 @@ def make(case: Case, place: Path) -> dict[str, Any]:
         "place": str(place),
         "environment": environment(making.run),
         "undisturbed": undisturbed,
+        **described(making),
     }
+
+
+def described(making: Making) -> dict[str, Any]:
+    """What later versions must find in the run: how it stands, and what its finished models give."""
+    models = making.models().values()
+    return {
+        "state": making.state(),
+        "models": {model["name"]: {key: model[key] for key in ("phase", "epoch", "loss")} for model in models},
+        "outputs": {path.stem: outputs(path.with_suffix("")) for path in sorted(making.run.glob("*.safetensors"))},
+    }
+
+
+def outputs(stem: Path) -> list[float]:
+    """The first numbers that the model gives for inputs that follow from its metadata alone."""
+    import torch
+
+    from forge_tui import load_model
+
+    record = json.loads(stem.with_suffix(".json").read_bytes())
+    if record["vocabulary"] is None:
+        features = len(record["features"])
+        inputs = torch.linspace(-1.0, 1.0, 2 * features).reshape(2, features)
+    else:
+        inputs = (torch.arange(2 * record["sequence_length"]) % len(record["vocabulary"])).reshape(2, -1)
+    torch.set_num_threads(1)
+    given: list[float] = load_model(stem)(inputs).reshape(-1)[:12].tolist()
+    return given
 
 
 def environment(run: Path) -> dict[str, Any]:
@@ -368,10 +396,13 @@ def pack(place: Path, archive: Path) -> int:
         member.uname = member.gname = ""
         return member
 
-    with archive.open("wb") as file, gzip.GzipFile("", "wb", 9, file, mtime=0) as packed:
-        with tarfile.open(fileobj=packed, mode="w") as tar:
-            for name in ("project", "state"):
-                tar.add(place / name, name, filter=ours)
+    with (
+        archive.open("wb") as file,
+        gzip.GzipFile("", "wb", 9, file, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for name in ("project", "state"):
+            tar.add(place / name, name, filter=ours)
     return archive.stat().st_size
 
 
