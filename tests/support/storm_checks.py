@@ -110,7 +110,7 @@ def history_problems(directory: Path, reference: Losses | None = None, *, goes_b
             checkpoint[index] = max(checkpoint[index], record["epoch"])
         elif event == "epoch_finished":
             epoch, before = record["epoch"], last.get(index)
-            saved = min(checkpoint[one] for one in group[index])  # a group goes on where all of it was saved
+            saved = min(checkpoint[one] for one in group.get(index, (index,)))  # a group continues where all was saved
             if before is None and epoch <= saved and not goes_back:
                 problems.append(f"{where}: epoch {epoch} again, though there is a checkpoint of {saved}")
             if before is not None and epoch != before + 1:
