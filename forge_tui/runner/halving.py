@@ -5,7 +5,7 @@ Massively Parallel Hyperparameter Tuning", algorithm 2, with models that are sto
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from forge_tui.settings.schema import Settings
@@ -53,9 +53,11 @@ class Halving:
     worker gives the same order, and the same verdicts, every time.
     """
 
-    def __init__(self, factor: int, earlier: Iterable[Reached] = ()) -> None:
-        """`earlier`: what was reached before a resume, in that order."""
+    def __init__(self, factor: int, earlier: Iterable[Reached] = (), rungs: Collection[int] = ()) -> None:
+        """`earlier`: what was reached before a resume, in that order. `rungs`: epochs for `reported`."""
         self._factor = factor
+        self._rungs = rungs
+        self._at_rung: dict[int, tuple[int, float | None]] = {}
         self._losses: dict[int, dict[int, float]] = {}
         self._verdicts: dict[tuple[int, int], Verdict] = {}
         self._spared: set[int] = set()
@@ -74,6 +76,21 @@ class Halving:
             self._take(index, epoch, loss)
             known = self._verdicts[index, epoch] = self._judge(index, epoch)
         return known
+
+    def reported(self, index: int, epoch: int, loss: float | None) -> None:
+        """Take note of an epoch of a model, which may ask here about its rung afterwards.
+
+        One that is past a rung without having asked did so in an earlier part of the run whose records are lost: its
+        loss counts for those that come after it.
+        """
+        if not self._rungs:
+            return
+        rung, came = self._at_rung.pop(index, (0, None))
+        if 0 < rung < epoch and (index, rung) not in self._verdicts:
+            self._take(index, rung, came)
+            self._verdicts[index, rung] = self._judge(index, rung, went_on=True)
+        if epoch in self._rungs:
+            self._at_rung[index] = (epoch, loss)
 
     def spare(self, index: int) -> None:
         """Somebody wants this model trained in any case."""

@@ -72,7 +72,7 @@ class Scheduler:
         self._selector = selector
         self._monotonic = monotonic
         self.steering = Steering(directory, journal, self)
-        self._halving = Halving(settings.run.halving or 1, reached)
+        self._halving = Halving(settings.run.halving or 1, reached, rungs_of(settings))
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
         self._running: dict[int, Attempt] = {}
@@ -384,6 +384,8 @@ class Scheduler:
                 self._failures[event.index] = 0
         self._journal.record(event)
         if isinstance(event, happened.EpochFinished):
+            loss = event.loss if event.validation_loss is None else event.validation_loss
+            self._halving.reported(event.index, event.epoch, loss)
             slower = self._speed.take(event)
             if slower is not None:
                 self._journal.record(slower)

@@ -1,4 +1,4 @@
-"""A short storm of the kind that `kill_storm.py` makes for as long as one likes."""
+"""Short storms of the kind that `kill_storm.py` makes for as long as one likes, one for each scenario."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import SMALL
-from storms import Storm, undisturbed
+from storm_scenarios import SCENARIOS
+from storm_tally import ENDS
+from storms import Storm
 
-ARGUMENTS = (
-    *SMALL, "--models", "4", "--epochs", "80", "--checkpoint-interval", "5", "--mode", "parallel", "--workers", "2",
-    "--max-retries", "1000", "--set", "data.samples=320",
-)  # fmt: skip
-KILLS = 8
+KILLS = 3
+# What a checkpoint does not keep yet.
+LOST = {"stateful": "extra state, hidden buffers and attributes are not in a checkpoint"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what runs is read from /proc")
-@pytest.mark.parametrize("fuse", ["1", "2"])
-def test_killed_at_random_instants_nothing_is_lost(tmp_path: Path, fuse: str) -> None:
-    arguments = (*ARGUMENTS, "--fuse", fuse)
-    reference = undisturbed(tmp_path / "undisturbed", arguments)
-    tally = Storm(tmp_path, arguments, reference, random.Random(7)).rage(KILLS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.xfail(reason=LOST[name], strict=True)] if name in LOST else [])
+     for name in SCENARIOS],
+)  # fmt: skip
+def test_killed_at_random_instants_nothing_is_lost(tmp_path: Path, name: str) -> None:
+    scenario = SCENARIOS[name].smaller()
+    tally = Storm(tmp_path, scenario, random.Random(f"{name}/7")).rage(KILLS)
     assert tally.problems == [], tally.table()
     assert tally.killed >= KILLS
-    assert tally.counts["runs that came to their end"] >= 1
+    assert tally.counts[ENDS] >= 1

@@ -64,6 +64,28 @@ def test_asked_again_the_verdict_stays_whoever_came_meanwhile() -> None:
     assert halving.reached(3, 4, 0.5).reason == "pruned at epoch 4: rank 2 of 3"
 
 
+def test_a_model_past_a_rung_counts_though_its_verdict_was_lost() -> None:
+    """After a power loss a finished model's epochs are reported from its file, and it asks about no rung."""
+    halving = Halving(2, rungs=(2, 4))
+    for epoch, loss in ((1, 0.9), (2, 0.1), (3, 0.7), (4, 0.6)):
+        halving.reported(1, epoch, loss)
+    assert halving.reached(2, 2, 0.2).reason == "pruned at epoch 2: rank 2 of 2"
+    assert halving.reached(3, 4, 0.7).of == 1, "model 1 is not past the rung at 4 yet"
+    assert halving.reached(1, 4, 0.6).goes_on
+
+
+def test_epochs_that_are_reported_in_training_change_no_verdict() -> None:
+    """Those of a group come together, before the first of it asks."""
+    halving, plain = Halving(2, rungs=(2, 4)), Halving(2)
+    for epoch in (1, 2):
+        for index, loss in ((1, 0.5), (2, 0.3), (3, 0.4)):
+            halving.reported(index, epoch, loss)
+    for index, loss in ((1, 0.5), (2, 0.3), (3, 0.4)):
+        assert halving.reached(index, 2, loss) == plain.reached(index, 2, loss)
+    halving.reported(2, 3, 0.1)
+    assert halving.reached(4, 2, 0.35) == plain.reached(4, 2, 0.35)
+
+
 def test_no_number_is_worse_than_any() -> None:
     halving = Halving(2)
     assert halving.reached(1, 1, math.nan).goes_on  # the first one has nobody to be compared with

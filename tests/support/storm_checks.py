@@ -8,13 +8,16 @@ import io
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from storm_run import SPARE, Holder, Role, holders, is_alive
 
 from forge_tui import cli
 from forge_tui.progress.phases import RunState
 from forge_tui.session import Run
+
+if TYPE_CHECKING:
+    from storm_scenarios import Scenario
 
 Losses = dict[int, list[float | None]]
 """Of each model (1…N) the loss of each epoch."""
@@ -70,8 +73,11 @@ def two_trainers(found: list[Holder]) -> list[str]:
     return [f"two trainers on one model: {trainers}" for trainers in at_once if len(trainers) > 1]
 
 
-def history_problems(directory: Path, reference: Losses | None = None) -> list[str]:
-    """What the recorded events say of overlapping attempts, steps back, gaps, and numbers other than `reference`."""
+def history_problems(directory: Path, reference: Losses | None = None, *, goes_back: bool = False) -> list[str]:
+    """What the recorded events say of overlapping attempts, steps back, gaps, and numbers other than `reference`.
+
+    `goes_back`: a model that diverged may return to any earlier epoch.
+    """
     with Run(directory) as run:
         records: list[dict[str, Any]] = []
         while found := run.events(records[-1]["seq"] if records else 0):
@@ -82,6 +88,7 @@ def history_problems(directory: Path, reference: Losses | None = None) -> list[s
     last: dict[int, int | None] = {}
     named = {record["model"]: record["index"] for record in records if "index" in record}
     group: dict[int, list[int]] = {}
+    differs: set[int] = set()
     for record in records:
         event, index = record["event"], record.get("index", 0)
         where = f"event {record['seq']}, model {index}"
@@ -103,13 +110,15 @@ def history_problems(directory: Path, reference: Losses | None = None) -> list[s
             checkpoint[index] = max(checkpoint[index], record["epoch"])
         elif event == "epoch_finished":
             epoch, before = record["epoch"], last.get(index)
-            saved = min(checkpoint[one] for one in group[index])  # a group goes on where all of it was saved
-            if before is None and epoch <= saved:
+            saved = min(checkpoint[one] for one in group.get(index, (index,)))  # a group continues where all was saved
+            if before is None and epoch <= saved and not goes_back:
                 problems.append(f"{where}: epoch {epoch} again, though there is a checkpoint of {saved}")
             if before is not None and epoch != before + 1:
                 problems.append(f"{where}: epoch {epoch} after {before}")
             last[index] = epoch
-            if reference is not None and record["loss"] != reference[index][epoch - 1]:
+            other = reference is not None and record["loss"] != reference[index][epoch - 1]
+            if other and index not in differs:  # the first epoch tells; the ones after it follow from that
+                differs.add(index)
                 problems.append(f"{where}: the loss of epoch {epoch} is {record['loss']}, not as undisturbed")
     return problems
 
@@ -120,21 +129,33 @@ def losses(directory: Path) -> Losses:
         return {model.index: [epoch.loss for epoch in run.history(model.index)] for model in run.snapshot().models}
 
 
-def lost(directory: Path, reference: Path) -> list[str]:
+def lost(directory: Path, reference: Path, scenario: Scenario) -> list[str]:
     """What of a run that has come to its end is not as in the undisturbed one at `reference`."""
-    found = history_problems(directory, losses(reference))
-    if losses(directory) != losses(reference):
-        lengths = {index: len(epochs) for index, epochs in losses(directory).items()}
-        found.append(f"the recorded history is not whole: epochs by model {lengths}")
+    whole, here = losses(reference), losses(directory)
+    compared = None if scenario.goes_back else whole
+    found = history_problems(directory, compared, goes_back=scenario.goes_back)
+    with Run(directory) as run:
+        pruned = {model.index: model.epoch for model in run.snapshot().models if model.pruned}
+        names = {model.name: model.index for model in run.snapshot().models}
+    if not set(pruned.values()) <= set(scenario.prunes):
+        found.append(f"pruned at other epochs than {scenario.prunes}: {pruned}")
+    expected = {index: epochs[: pruned.get(index)] for index, epochs in whole.items()}
+    if here != expected:
+        lengths = {index: len(epochs) for index, epochs in here.items()}
+        found.append(f"the recorded history is not as undisturbed: epochs by model {lengths}")
     for file in sorted(reference.glob("cognate_*.safetensors")):
-        ours = directory / file.name
-        if not ours.exists() or ours.read_bytes() != file.read_bytes():
-            found.append(f"{file.name} is not byte-identical")
-            continue
-        records = [json.loads(path.with_suffix(".json").read_bytes()) for path in (ours, file)]
-        if len({record["sha256"] for record in records}) != 1:
-            found.append(f"{file.stem}.json has another SHA-256")
-        if [item["loss"] for item in records[0]["history"]] != [item["loss"] for item in records[1]["history"]]:
-            found.append(f"{file.stem}.json has another history")
+        if names.get(file.stem) not in pruned:
+            found += _differences(directory / file.name, file)
     left = [path.name for path in directory.rglob(".*.tmp")]
     return [*found, *(f"{name} was left behind" for name in left)]
+
+
+def _differences(ours: Path, theirs: Path) -> list[str]:
+    """What of a finished model is other than in the undisturbed run."""
+    if not ours.exists() or ours.read_bytes() != theirs.read_bytes():
+        return [f"{ours.name} is not byte-identical"]
+    here, there = (json.loads(path.with_suffix(".json").read_bytes()) for path in (ours, theirs))
+    found = [f"{ours.stem}.json has another {key}" for key in ("sha256", "exact") if here[key] != there[key]]
+    if [item["loss"] for item in here["history"]] != [item["loss"] for item in there["history"]]:
+        found.append(f"{ours.stem}.json has another history")
+    return found

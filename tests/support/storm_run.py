@@ -29,6 +29,7 @@ class Role(StrEnum):
     RUNNER = "runner"
     FRONT_END = "batch front end"
     UI = "UI on a terminal"
+    REMOVER = "rm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,10 @@ class StormRun:
     def resume(self) -> None:
         """Resume it by a batch front end, and go on."""
         self.front = self._begin("resume", "--json", str(self.directory))
+
+    def remove(self) -> subprocess.Popen[bytes]:
+        """Begin to delete it."""
+        return self._begin("rm", "--yes", str(self.directory))
 
     def watch(self) -> None:
         """Have it watched without a screen, if nobody does."""

@@ -6,89 +6,38 @@ import os
 import random
 import signal
 import time
-from collections import Counter
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
-from running import forge
 from storm_checks import history_problems, look, lost, told, two_trainers
 from storm_run import Role, StormRun, holders
+from storm_scenarios import Scenario, Undisturbed
+from storm_tally import ENDS, LOOKS, RESUMES, Moment, Tally
 
 from forge_tui.progress.phases import RunState
 
 _INSTANT_SECONDS = 0.35
+_FIRST_SECONDS = 0.3
 _POLL_SECONDS = 0.0005
 _WEIGHTS = {Role.WORKER: 60, Role.FORK_SERVER: 6, Role.RUNNER: 10, Role.FRONT_END: 16, Role.UI: 8}
-
-
-class Moment(StrEnum):
-    """When a kill falls."""
-
-    ANY = "at any instant"
-    START = "during the start, before run.db"
-    RESUME = "during resume"
-    CHECKPOINT = "while a checkpoint is written"
-    FINAL = "while a final model is written"
-
-
+_BEGINNING = (Role.FRONT_END, Role.RUNNER, Role.FORK_SERVER)
 # Then it is left alone to its end: the models of a run that is killed on and on would hardly ever be finished.
-_KILLS_A_RUN = 40
+_KILLS_A_RUN = 12
 _HUNT_SECONDS = {Moment.CHECKPOINT: 0.6, Moment.FINAL: 2.0}
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was tried, and everything that went wrong."""
-
-    kills: Counter[tuple[str, str]] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-    problems: list[str] = field(default_factory=list)
-
-    @property
-    def killed(self) -> int:
-        """How many processes were killed."""
-        return self.kills.total()
-
-    def add(self, other: Tally) -> None:
-        """Take in what another lane did."""
-        self.kills += other.kills
-        self.counts += other.counts
-        self.problems += other.problems
-
-    def table(self) -> str:
-        """Roles down, moments across, then the other counts and the problems."""
-        wide = max(len(role) for role in Role)
-        head = " " * wide + "".join(f"  {moment:>{max(len(moment), 5)}}" for moment in Moment) + "  total"
-        lines = [head]
-        for role in Role:
-            row = [self.kills[role, moment] for moment in Moment]
-            cells = "".join(f"  {count:>{max(len(moment), 5)}}" for moment, count in zip(Moment, row, strict=True))
-            lines.append(f"{role:<{wide}}{cells}  {sum(row):>5}")
-        lines.append(f"{self.killed} processes killed")
-        lines += [f"{what}: {count}" for what, count in sorted(self.counts.items())]
-        lines.append(f"lost: {len(self.problems) or 'nothing'}")
-        return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
-
-
-def undisturbed(directory: Path, arguments: tuple[str, ...]) -> Path:
-    """The same run left alone."""
-    forge("--no-ui", *arguments, "--output", directory)
-    return directory
+# Lies in the run directory, though no run made it.
+_FOREIGN = "notes.txt"
+_REMOVING_SECONDS = 0.004
 
 
 class Storm:
     """Kills processes of one run after another, in `base`, until `kills` have been killed."""
 
-    def __init__(self, base: Path, arguments: tuple[str, ...], reference: Path, chosen: random.Random) -> None:
+    def __init__(self, base: Path, scenario: Scenario, chosen: random.Random) -> None:
         self.base = base
         self.tally = Tally()
-        self._arguments = arguments
-        self._reference = reference
+        self._scenario = scenario
+        self._arguments = scenario.prepare(base / "project")
+        self._undisturbed = Undisturbed(base, scenario, self._arguments)
         self._random = chosen
-        self._last_checkpoints = [
-            str(path.relative_to(reference)) for path in reference.glob("checkpoints/*/step-*.safetensors")
-        ]
         self._killed: set[int] = set()
         self._start_seconds = 4.0
         self._resume_seconds = 4.0
@@ -129,8 +78,9 @@ class Storm:
                 self._wait_until_begun(run)
             elif not run.wait(lambda: not holders(run.directory), "the end of the run"):
                 return
-        self.tally.counts["runs that came to their end"] += 1
-        self._keep(run, lost(run.directory, self._reference))
+        self.tally.counts[ENDS] += 1
+        self._keep(run, lost(run.directory, self._undisturbed.like(run.directory), self._scenario))
+        self._remove(run)
 
     def _start(self, run: StormRun) -> None:
         """Start it; half of the time it is killed before it has begun, and has to start again as if nothing were."""
@@ -138,9 +88,11 @@ class Storm:
             run.start()
             begun = time.monotonic()
             if self._random.random() < 0.5:
-                self._let_pass(self._random.uniform(0.0, 1.1 * self._start_seconds), run)
+                moment = self._random.choice((Moment.FIRST, Moment.START))
+                longest = _FIRST_SECONDS if moment is Moment.FIRST else 1.1 * self._start_seconds
+                self._let_pass(self._random.uniform(0.0, longest), run)
                 if not run.has_database:
-                    self._kill(run, (Role.FRONT_END, Role.RUNNER, Role.FORK_SERVER), Moment.START)
+                    self._kill(run, _BEGINNING, moment)
             self._wait_until_begun(run)
             if run.has_database:
                 self._start_seconds = 0.5 * self._start_seconds + 0.5 * (time.monotonic() - begun)
@@ -152,18 +104,19 @@ class Storm:
     def _resume(self, run: StormRun, state: str) -> None:
         if state not in (RunState.DIED, RunState.STOPPED):
             self._keep(run, [f"ended as {state}: {told('report', run.directory)[1][-1000:]}"])
-        self._keep(run, history_problems(run.directory))
+        self._keep(run, history_problems(run.directory, goes_back=self._scenario.goes_back))
         at_once = self._random.random() < 0.5
         if not at_once:
             run.wait_until_free()
         run.resume()
         begun = time.monotonic()
-        if self._random.random() < 0.3:
-            self._let_pass(self._random.uniform(0.0, 1.1 * self._resume_seconds), None)
-            self._kill(run, (Role.FRONT_END, Role.RUNNER, Role.FORK_SERVER), Moment.RESUME)
+        if self._random.random() < 0.4:
+            longest = self._random.choice((_FIRST_SECONDS, 1.1 * self._resume_seconds))
+            self._let_pass(self._random.uniform(0.0, longest), None)
+            self._kill(run, _BEGINNING, Moment.RESUME)
         self._wait_until_begun(run)
         self._resume_seconds = 0.5 * self._resume_seconds + 0.5 * (time.monotonic() - begun)
-        self.tally.counts["resumes"] += 1
+        self.tally.counts[RESUMES] += 1
 
     def _strike(self, run: StormRun) -> None:
         """Wait for a moment, and kill one process or several."""
@@ -198,11 +151,11 @@ class Storm:
         return any((run.directory / "checkpoints").glob("*/.step-*.tmp"))
 
     def _is_writing_model(self, run: StormRun) -> bool:
-        # Right after its last checkpoint, of whose name the undisturbed run has kept one.
+        # Right after its last checkpoint, of whose name an undisturbed run has kept one.
         return any(
             os.path.exists(run.directory / last)
             and not os.path.exists(run.directory / f"{Path(last).parent.name}.json")
-            for last in self._last_checkpoints
+            for last in self._undisturbed.last_checkpoints()
         )
 
     # --- kills
@@ -210,7 +163,7 @@ class Storm:
     def _kill(self, run: StormRun, roles: tuple[Role, ...], moment: Moment) -> int:
         """Kill a process of each of the roles that are there (before a run has begun: of one or more of them)."""
         there = holders(run.directory)
-        if moment in (Moment.START, Moment.RESUME):
+        if moment in (Moment.FIRST, Moment.START, Moment.RESUME):
             roles = tuple(self._random.sample(roles, self._random.choice((1, 1, 2, 3))))
         self._keep(run, two_trainers(there))
         victims: dict[int, Role] = {}
@@ -231,11 +184,51 @@ class Storm:
             self._look(run)
         return len(victims)
 
+    # --- removal
+
+    def _remove(self, run: StormRun) -> None:
+        """`rm`, killed a few times: what is left can be looked at, and the next `rm` ends what this one began."""
+        run.wait_until_free()
+        foreign = run.directory / _FOREIGN
+        foreign.write_text("kept", encoding="utf-8")
+        for _ in range(self._random.randint(1, 2)):
+            remover = run.remove()
+            if self._random.random() < 0.25:
+                self._let_pass(self._random.uniform(0.0, _FIRST_SECONDS), None)
+            else:
+                self._let_pass_until_it_removes(run, remover.pid)
+                self._let_pass(self._random.uniform(0.0, _REMOVING_SECONDS), None)
+            if remover.poll() is None:
+                remover.kill()
+                self.tally.kills[Role.REMOVER, Moment.REMOVE] += 1
+                self._killed.add(remover.pid)
+            remover.wait()
+            self._look_at_remains(run)
+        status, _out, err = told("rm", "--yes", run.directory)
+        left = sorted(path.name for path in run.directory.rglob("*"))
+        if left != [_FOREIGN]:
+            self._keep(run, [f"rm, after it was killed, exits {status} and leaves {left}: {err}"])
+
+    def _let_pass_until_it_removes(self, run: StormRun, pid: int) -> None:
+        """A directory's time changes with the first name that goes."""
+        before = os.stat(run.directory).st_mtime_ns
+        deadline = time.monotonic() + 10.0
+        while time.monotonic() < deadline and os.stat(run.directory).st_mtime_ns == before:
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                return
+
+    def _look_at_remains(self, run: StormRun) -> None:
+        """It is a run still, or viewers say in words that it is none."""
+        status, _out, err = told("status", run.directory)
+        self.tally.counts[LOOKS] += 1
+        if status != 0 and (status not in (2, 4) or str(run.directory) not in err):
+            self._keep(run, [f"after a killed rm, status exits {status}: {err}"])
+
     # --- what must hold
 
     def _look(self, run: StormRun) -> str:
         state, problems = look(run.directory)
-        self.tally.counts["looks right after a kill or before the next"] += 1
+        self.tally.counts[LOOKS] += 1
         self._keep(run, problems)
         return state
 

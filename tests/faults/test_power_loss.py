@@ -1,0 +1,173 @@
+"""Power loss: run.db lost its last transactions, and checkpoints are newer; or the newest checkpoints are lost.
+
+SQLite syncs a WAL only when it is copied into the database, so what a power loss takes from run.db is the end of
+`run.db-wal`. Each test cuts it off there: after a transaction, or in the middle of one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faulty import environment
+from running import SMALL, begin, epochs_of, forge, kill_all, processes_of, wait_until, weights
+from storm_checks import history_problems, told
+
+EPOCHS = 24
+ALWAYS = ("--no-ui", *SMALL, "--epochs", str(EPOCHS), "--checkpoint-interval", "2", "--set", "data.samples=200")
+KINDS = {
+    "series": ("--models", "3"),
+    "groups": ("--models", "4", "--mode", "parallel", "--workers", "2", "--fuse", "2"),
+    "patience": ("--models", "3", "--patience", "4", "--learning-rate", "0.02"),
+    "halving": ("--models", "6", "--halving", "2", "--halving-first", "4"),
+}
+# When it is killed: a model, and its epoch.
+MIDDLE = {"series": (2, 12), "groups": (1, 12), "patience": (3, 4), "halving": (4, 3)}
+# What part of the transactions in the WAL is left, and how many bytes of the next one.
+LEFT = ((0.0, 0), (0.3, 700), (0.6, 0), (0.97, 700))
+
+
+@dataclass(frozen=True)
+class Killed:
+    """A run all of whose processes were killed at once: its directory, a copy of it, and an undisturbed run."""
+
+    directory: Path
+    copy: Path
+    undisturbed: Path
+
+    def again(self) -> list[int]:
+        """Lay it out as it was killed; the lengths of its WAL after each of its transactions."""
+        shutil.rmtree(self.directory, ignore_errors=True)
+        shutil.copytree(self.copy, self.directory)
+        (self.directory / "run.db-shm").unlink()  # lies in memory, and is made anew
+        return commits((self.directory / "run.db-wal").read_bytes())
+
+    def cut(self, length: int) -> None:
+        """Take the end of its WAL."""
+        os.truncate(self.directory / "run.db-wal", length)
+
+
+def commits(wal: bytes) -> list[int]:
+    """Where transactions end: a frame that commits says how many pages the database has then (fileformat2, 4.1)."""
+    page = int.from_bytes(wal[8:12], "big")
+    salt, found = wal[16:24], [32]
+    for start in range(32, len(wal) - page - 23, 24 + page):
+        if wal[start + 8 : start + 16] != salt:  # of an earlier round of the same file
+            break
+        if int.from_bytes(wal[start + 4 : start + 8], "big"):
+            found.append(start + 24 + page)
+    return found
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Killed:
+    base = tmp_path_factory.mktemp(request.param)
+    arguments = (*ALWAYS, *KINDS[request.param])
+    pace = {index: {"do": "pace", "seconds": 0.03, "epoch": 1} for index in range(1, 7)}
+    made = Killed(base / "run", base / "copy", base / "undisturbed")
+    with environment(base):
+        forge(*arguments, "--output", made.undisturbed)
+    model, epoch = MIDDLE[request.param]
+    with environment(base, pace):
+        front = begin(*arguments, "--output", made.directory)
+        wait_until(lambda: epochs_of(made.directory, model) >= epoch, "the middle of the run")
+    stop_and_kill(made.directory)
+    front.communicate()
+    shutil.copytree(made.directory, made.copy)
+    return made
+
+
+def stop_and_kill(directory: Path) -> None:
+    """End all processes of the run; none does anything after the first has ended."""
+    there = processes_of(directory)
+    for process in there:
+        process.suspend()
+    kill_all(there)
+    wait_until(lambda: not processes_of(directory), "the end of all processes")
+
+
+@pytest.fixture(autouse=True)
+def nobody_left(killed: Killed) -> Any:
+    yield
+    assert not processes_of(killed.directory)
+
+
+def table(directory: Path) -> list[tuple[str, ...]]:
+    """Every epoch as the report has it: model, epoch and what was measured."""
+    status, out, err = told("report", directory, "--format", "csv")
+    assert status == 0
+    assert err == ""
+    kept = ("model", "epoch", "step", "loss", "validation_loss", "validation_accuracy", "learning_rate")
+    return [tuple(row[name] for name in kept) for row in csv.DictReader(io.StringIO(out))]
+
+
+def assert_as_undisturbed(killed: Killed, *, goes_back: bool = False) -> None:
+    """The same bytes, the same metadata, and each epoch once, with the same numbers."""
+    assert weights(killed.directory) == weights(killed.undisturbed)
+    assert table(killed.directory) == table(killed.undisturbed)
+    assert history_problems(killed.directory, goes_back=goes_back) == []
+    for path in killed.undisturbed.glob("cognate_*.json"):
+        theirs, ours = json.loads(path.read_bytes()), json.loads((killed.directory / path.name).read_bytes())
+        for key in ("sha256", "exact", "epochs_completed", "best_epoch", "loss", "best_loss", "validation"):
+            assert ours[key] == theirs[key], (path.name, key)
+
+
+def recorded_epochs(directory: Path) -> int:
+    with closing(sqlite3.connect(f"file:{directory}/run.db?mode=ro", uri=True)) as database:
+        count: int = database.execute("SELECT count(*) FROM epochs").fetchone()[0]
+        return count
+
+
+@pytest.mark.parametrize(("left", "torn"), LEFT)
+def test_an_older_database_with_newer_checkpoints(killed: Killed, left: float, torn: int) -> None:
+    ends = killed.again()
+    before = recorded_epochs(killed.copy)
+    end = ends[int(left * (len(ends) - 1))]
+    killed.cut(end + torn)
+    assert told("status", killed.directory)[0] == 0
+    assert recorded_epochs(killed.directory) < before
+    forge("resume", killed.directory)
+    assert_as_undisturbed(killed)
+
+
+def newest(directory: Path) -> list[Path]:
+    return [max(path.glob("step-*.safetensors")) for path in (directory / "checkpoints").iterdir()]
+
+
+def lose(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def zeros(path: Path) -> None:
+    """As file systems leave blocks that were never written."""
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [lose, empty, zeros])
+def test_a_newer_database_without_its_newest_checkpoints(killed: Killed, damage: Callable[[Path], None]) -> None:
+    killed.again()
+    for path in newest(killed.directory):
+        damage(path)
+    forge("resume", killed.directory)
+    assert_as_undisturbed(killed, goes_back=True)
+
+
+def test_a_newer_database_without_any_checkpoint(killed: Killed) -> None:
+    killed.again()
+    shutil.rmtree(killed.directory / "checkpoints")
+    forge("resume", killed.directory)
+    assert_as_undisturbed(killed, goes_back=True)
