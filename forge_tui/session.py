@@ -20,7 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
+from forge_tui.errors import ChangedError, ForgeError, ResourceError, RunDirectoryError, UntrustedCode, UsageError
 from forge_tui.progress.phases import RunState
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
@@ -46,6 +46,7 @@ _PAGE = 100
 # The runner leaves a sign of life every second: older data is news.
 _STALE_SECONDS = 5.0
 _ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
+_NAMED_ERRORS: dict[str, type[ForgeError]] = {error.__name__: error for error in (ChangedError, UntrustedCode)}
 
 
 def start(
@@ -241,7 +242,8 @@ def _launch(request: Request) -> tuple[Reply, socket.socket]:
     reply = Reply.from_record(received[0])
     if reply.status == "refused":
         ours.close()
-        raise _ERRORS.get(reply.exit_status, ForgeError)(reply.message)
+        kind = _NAMED_ERRORS.get(reply.error) or _ERRORS.get(reply.exit_status, ForgeError)
+        raise kind(reply.message)
     return reply, ours
 
 

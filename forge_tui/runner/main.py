@@ -26,6 +26,7 @@ from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
 from forge_tui.runner import groups, models, planner, prepare
+from forge_tui.runner.code_copy import Code
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.local import LocalLauncher
@@ -39,7 +40,6 @@ from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
-from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import in_words, with_combination
 from forge_tui.training.job import STOP_SIGNALS, Job
@@ -73,7 +73,10 @@ def main(channel_fd: int) -> int:
             opened = _prepare(request, channel, stack)
         except ForgeError as error:
             stack.close()  # first everything is as it was, then the caller hears of it
-            _answer(channel, Reply(status="refused", message=str(error), exit_status=error.exit_status))
+            _answer(
+                channel,
+                Reply(status="refused", message=str(error), exit_status=error.exit_status, error=type(error).__name__),
+            )
             return error.exit_status
         except Exception:  # told to the caller: nobody reads this process's log yet
             message = f"the runner failed before the run began:\n{traceback.format_exc()}"
@@ -126,10 +129,11 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
     launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice)))
-    with _look(request, directory, settings, launcher, selector, log, earlier) as look:
+    code = Code.of_new(settings, stack) if earlier is None else earlier.code(request, stack)
+    with _look(request, directory, settings, launcher, selector, log, earlier, code) as look:
         plan = _plan(settings, look, earlier)
     selector.unregister(channel)
-    opened = open_new(request, directory, settings, plan, log) if earlier is None else earlier.reopen(plan)
+    opened = open_new(request, directory, settings, plan, log, code) if earlier is None else earlier.reopen(plan, code)
     opened.attach(launcher, selector)
     undo.pop_all()
     return opened
@@ -145,8 +149,8 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
         if request.previous == "refuse":
             refuse_earlier(directory)
-    launcher = _launcher_without_a_run(selector, stack, 0)
-    with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
+    launcher, code = _launcher_without_a_run(selector, stack, 0), Code.of_new(settings, stack)
+    with _look(request, directory, settings, launcher, selector, _STDERR, None, code) as look:
         return Reply(status="checked", found=look.found, limit=asdict(look.limit))
 
 
@@ -155,8 +159,8 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     settings = _settings(request)
     directory = RunDirectory(Path(request.directory or request.working_directory))
     begun = psutil.Process().create_time()
-    launcher = _launcher_without_a_run(selector, stack, _nice(settings))
-    with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
+    launcher, code = _launcher_without_a_run(selector, stack, _nice(settings)), Code.of_new(settings, stack)
+    with _look(request, directory, settings, launcher, selector, _STDERR, None, code) as look:
         startup = time.time() - begun  # a run begins with a worker that loads the data and answers, too
         alone = look.found["grouping_problem"] is not None
         ways = planner.candidates(settings, look.resources, look.others, alone=alone)
@@ -251,6 +255,7 @@ class _Look:
     inspector: Inspector
     combination: dict[str, Any]
     rates: list[tuple[float, float]]
+    code: Code
 
     def ask(self, ways: Sequence[planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """What so many workers measure at once in the memory that is available."""
@@ -261,9 +266,15 @@ class _Look:
         """What was measured of this configuration before; of a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
         measured = from_plain(with_combination(to_plain(settings), self.combination))
-        # Code of the user's own may be another tomorrow, under the same name.
-        busy = busy or bool(own_functions(measured.training))
-        return Remembered(measured, self.found, self.resources, self.job.device, rates=self.rates, quiet=not busy)
+        return Remembered(
+            measured,
+            self.found,
+            self.resources,
+            self.job.device,
+            rates=self.rates,
+            quiet=not busy,
+            code=self.code.digest,
+        )
 
     @property
     def workers(self) -> int:
@@ -281,6 +292,7 @@ def _look(
     selector: selectors.BaseSelector,
     log: Path,
     earlier: Earlier | None,
+    code: Code,
 ) -> Iterator[_Look]:
     """Look at the machine, the data and the model. Raises what a start is refused with."""
     launcher.start()  # imports torch while the resources are looked at
@@ -293,7 +305,7 @@ def _look(
     else:
         info = earlier.info
         job = _job(info.working_directory, directory, settings, info.threads, info.device)
-    with Inspector(launcher, selector, job, log) as inspector:
+    with Inspector(launcher, selector, job, log, code) as inspector:
         combinations = models.inspected(settings)
         together = min(groups.width(settings), models.of_a_kind(settings))
         inspections = inspector.inspect(combinations, together)
@@ -319,6 +331,7 @@ def _look(
             inspector=inspector,
             combination=combination,
             rates=models.rates(settings, _MOST_RATES),
+            code=code,
         )
 
 

@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """Whether the run has begun. If not: why, in words, and the exit status that goes with it.
+    """Whether the run has begun. If not: why, in words, the exit status that goes with it, and the error's class.
 
     `directory` is where it trains; `found` is what an inspection found out about the data and the model, `limit` what
     the resource rules say, `plan` a `planner.RunPlan`.
@@ -49,6 +49,7 @@ class Reply:
     status: Literal["started", "checked", "planned", "refused"]
     message: str = ""
     exit_status: int = 0
+    error: str = ""
     directory: str = ""
     found: dict[str, Any] | None = None
     limit: dict[str, Any] | None = None

@@ -137,7 +137,7 @@ class Trainer:
             rates = [Rates(member.training.learning_rate, member.training.weight_decay) for member in self._members]
             state = GroupState(training, dataset, seeds, self._device, self._own, rates)
         for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
-            progress.started = time.time()
+            progress.started, progress.exact = time.time(), member.job.exact
             state.set_learning_rate(number, member.training.learning_rate * member.job.learning_rate_factor)
         return state
 
@@ -278,6 +278,8 @@ class Trainer:
                     f"seed {job.seed}; start anew with --overwrite"
                 )
         state.restore(found)
+        for member, progress in zip(self._members, state.progress, strict=True):
+            progress.exact = progress.exact and member.job.exact
         self._writer.resumed(state.step)
         going_on = set(range(len(found))) - set(self._finished(state))
         self._environment["group"] = len(going_on)
