@@ -28,20 +28,22 @@ _METRICS = {
 }
 
 
-def load_ensemble(run: str | os.PathLike[str], models: Sequence[str | int] | None = None) -> Ensemble:
+def load_ensemble(
+    run: str | os.PathLike[str], models: Sequence[str | int] | None = None, trust_code: bool = False
+) -> Ensemble:
     """The mean prediction of a run's models as one `nn.Module`, in eval mode on the CPU.
 
     `run` is a run directory or a run id, `models` names or numbers (1…N); by default all that are completed. It takes
     raw features or tokens, as `load_model` gives them. Classes and tokens: it gives the logarithms of the mean of the
     models' probabilities, (N, classes) or (N, T, vocabulary), which are used as logits are: `softmax` gives the mean.
-    Regression: the mean of the predictions, (N, targets). Raises `UsageError` for a run or a model that is not there,
-    `ForgeError` where none is completed, `RunDirectoryError` as `load_model`.
+    Regression: the mean of the predictions, (N, targets). `trust_code`: as of `load_model`. Raises `UsageError` for a
+    run or a model that is not there, `ForgeError` where none is completed, and as `load_model`.
     """
     with session.attach(run) as attached:
         stems = [attached.directory.stem(model.name) for model in _chosen(attached, models)]
     from forge_tui.training.ensemble import load_members
 
-    return load_members(stems)
+    return load_members(stems, trust_code)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,11 +88,11 @@ class EnsembleReport:
         return table(("MODEL", *columns.values()), rows)
 
 
-def measure_ensemble(run: Run) -> EnsembleReport:
+def measure_ensemble(run: Run, trust_code: bool = False) -> EnsembleReport:
     """Measure a run's completed models and the ensemble of them on its validation part.
 
-    Raises `ForgeError` where no model is completed, `DataError` where the data cannot be read or has no validation
-    part, `RunDirectoryError` as `load_model`.
+    `trust_code`: as of `load_model`, for custom data too. Raises `ForgeError` where no model is completed, `DataError`
+    where the data cannot be read or has no validation part, and as `load_model`.
     """
     snapshot, models = run.snapshot(), tuple(_chosen(run, None))
     from forge_tui.training.ensemble import measure
@@ -98,7 +100,7 @@ def measure_ensemble(run: Run) -> EnsembleReport:
     stems = [run.directory.stem(model.name) for model in models]
     recorded = recorded_data(snapshot.run)
     known = () if recorded is None else recorded.all()
-    found = measure(stems, Path(snapshot.run.working_directory), known)
+    found = measure(stems, Path(snapshot.run.working_directory), known, trust_code=trust_code)
     return EnsembleReport(run=run.id, models=models, measured=found)
 
 

@@ -11,6 +11,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
     parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
     parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--trust-code", action="store_true", help="run custom code of a run that you have not started")
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
@@ -19,7 +20,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     from forge_tui.ensemble import measure_ensemble
 
     with session.attach(arguments.run) as attached:
-        found = measure_ensemble(attached)
+        found = measure_ensemble(attached, arguments.trust_code)
     sys.stdout.write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
     if changed := found.changed():
         name, difference = changed[0]

@@ -23,6 +23,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     )
     parser.add_argument("--top-k", metavar="K", type=_count, help="draw among the K likeliest characters only")
     parser.add_argument("--seed", metavar="S", type=_seed, default=0, help="equal seeds give equal text (default: 0)")
+    parser.add_argument("--trust-code", action="store_true", help="run custom code of a run that you have not started")
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         temperature=arguments.temperature,
         top_k=arguments.top_k,
         seed=arguments.seed,
+        trust_code=arguments.trust_code,
     )
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # the text may have characters that the terminal's encoding lacks

@@ -193,8 +193,9 @@ class RunInfo:
 
     Of a run that was resumed, `resumed` is when that was last, and `seconds_before` how long it had gone on until then.
     `key` is the random key by which this user's state directory knows the run; `code` the SHA-256 of each file of
-    custom code by its path under `code/`, and `code_roots` the directories that those paths stand for; `data` the
-    fingerprint of the data (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
+    custom code by its path under `code/`, `code_roots` the directories that those paths stand for, and `code_modules`
+    the versions of installed modules that the settings name (`runs.code`); `data` the fingerprint of the data
+    (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
     `changes_accepted`: how often a resume went on with other data or code.
     `seconds`: how long one that has ended went on in all, by its runner's monotonic clock.
     """
@@ -231,6 +232,7 @@ class RunInfo:
     key: str = ""
     code: dict[str, str] = field(default_factory=dict)
     code_roots: dict[str, str] = field(default_factory=dict)
+    code_modules: dict[str, str] = field(default_factory=dict)
     data: dict[str, Any] | None = None
     changes_accepted: int = 0
 
@@ -462,8 +464,10 @@ class Snapshot:
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict: the run's own record, how it stands, and `models`."""
+        about = self.run.to_record()
+        del about["key"]  # it is nobody's business
         return {
-            **self.run.to_record(),
+            **about,
             "state": self.state.value,
             "time": self.time,
             "age": self.age,

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.progress.fingerprint import Fingerprint, RunData
+from forge_tui.runner.code_copy import Code
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.planner import Asked
 from forge_tui.runner.prepare import ending
@@ -27,9 +28,11 @@ class Inspector:
     reason), and `ForgeError` where one ended without a word.
     """
 
-    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, log: Path) -> None:
+    def __init__(
+        self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, log: Path, code: Code
+    ) -> None:
         self._launcher, self._selector = launcher, selector
-        self._job, self._log = job, log
+        self._job, self._log, self._code = job, log, code
         self.data: RunData | None = None
         self._workers: list[Worker] = []
         self._answers: dict[int, dict[str, Any]] = {}
@@ -84,7 +87,8 @@ class Inspector:
     def _ask(self, question: dict[str, Any], workers: int) -> list[dict[str, Any]]:
         self._workers = [worker for worker in self._workers if worker.id not in self._ended]
         while len(self._workers) < workers:
-            started = self._launcher.spawn("inspect", [self._job], self._log, self._on_message, self._on_exit)
+            job = self._code.job(self._job)
+            started = self._launcher.spawn("inspect", [job], self._log, self._on_message, self._on_exit)
             self._workers.append(started)
         asked = self._workers[:workers]
         self._answers.clear()
@@ -112,7 +116,12 @@ class Inspector:
         return found
 
     def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
-        self._answers[worker.id] = message
+        if "code" in message:
+            worker.send(self._code.answer(message["code"])[0])
+        elif "not_copied" in message:
+            self._code.not_copied(message["not_copied"])
+        else:
+            self._answers[worker.id] = message
 
     def _on_exit(self, worker: Worker) -> None:
         self._ended.add(worker.id)

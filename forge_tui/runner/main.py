@@ -28,6 +28,7 @@ from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
 from forge_tui.runner import groups, models, planner, prepare
 from forge_tui.runner.changes import compare_data
+from forge_tui.runner.code_copy import Code
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.local import LocalLauncher
@@ -48,7 +49,6 @@ from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.names import ROOT
 from forge_tui.runs.starting import Start
 from forge_tui.settings.files import settings_text
-from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import in_words, with_combination
 from forge_tui.training.job import STOP_SIGNALS, Job
@@ -135,17 +135,18 @@ def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitSta
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
     launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice, settings.run.seed)))
+    code = Code.of_new(settings, stack) if earlier is None else earlier.code(request, stack)
     changes = None
-    with _look(request, directory, settings, launcher, selector, log, earlier) as look:
+    with _look(request, directory, settings, launcher, selector, log, earlier, code) as look:
         if earlier is not None:
             changes = compare_data(directory.path, earlier.info, settings, look.data, accept=request.accept_changes)
         plan = _plan(settings, look, earlier)
     selector.unregister(channel)
     if earlier is None or changes is None:
         assert start is not None
-        opened = open_new(request, directory, settings, plan, look.data, start)
+        opened = open_new(request, directory, settings, plan, look.data, code, start)
     else:
-        opened = earlier.reopen(plan, changes)
+        opened = earlier.reopen(plan, code, changes)
     opened.attach(launcher, selector)
     undo.pop_all()
     return opened
@@ -161,8 +162,8 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
         if is_locked(directory.lock):
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
         refuse_what_is_in_the_way(directory, models.names(settings), request.previous)
-    launcher = _launcher_without_a_run(settings, selector, stack, 0)
-    with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
+    launcher, code = _launcher_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
+    with _look(request, directory, settings, launcher, selector, _STDERR, None, code) as look:
         return Reply(status="checked", found=look.found, limit=asdict(look.limit))
 
 
@@ -172,8 +173,8 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     directory = RunDirectory(Path(request.directory or request.working_directory))
     # How old this process is can only be told from the wall clock; from here on the monotonic one measures.
     begun = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
-    launcher = _launcher_without_a_run(settings, selector, stack, _nice(settings))
-    with _look(request, directory, settings, launcher, selector, _STDERR, None) as look:
+    launcher, code = _launcher_without_a_run(settings, selector, stack, _nice(settings)), Code.of_new(settings, stack)
+    with _look(request, directory, settings, launcher, selector, _STDERR, None, code) as look:
         startup = time.monotonic() - begun  # a run begins with a worker that loads the data and answers, too
         alone = look.found["grouping_problem"] is not None
         ways = planner.candidates(settings, look.resources, look.others, alone=alone)
@@ -278,6 +279,7 @@ class _Look:
     combination: dict[str, Any]
     rates: list[tuple[float, float]]
     data: RunData
+    code: Code
 
     def ask(self, ways: Sequence[planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """What so many workers measure at once in the memory that is available."""
@@ -288,9 +290,15 @@ class _Look:
         """What was measured of this configuration before; of a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
         measured = from_plain(with_combination(to_plain(settings), self.combination))
-        # Code of the user's own may be another tomorrow, under the same name.
-        busy = busy or bool(own_functions(measured.training))
-        return Remembered(measured, self.found, self.resources, self.job.device, rates=self.rates, quiet=not busy)
+        return Remembered(
+            measured,
+            self.found,
+            self.resources,
+            self.job.device,
+            rates=self.rates,
+            quiet=not busy,
+            code=self.code.digest,
+        )
 
     @property
     def workers(self) -> int:
@@ -308,6 +316,7 @@ def _look(
     selector: selectors.BaseSelector,
     log: Path,
     earlier: Earlier | None,
+    code: Code,
 ) -> Iterator[_Look]:
     """Look at the machine, the data and the model. Raises what a start is refused with."""
     launcher.start()  # imports torch while the resources are looked at
@@ -322,7 +331,7 @@ def _look(
         job = _job(info.working_directory, directory, settings, info.threads, info.device)
         recorded = recorded_data(info)
         job = replace(job, data=None if recorded is None else recorded.to_record())
-    with Inspector(launcher, selector, job, log) as inspector:
+    with Inspector(launcher, selector, job, log, code) as inspector:
         combinations = models.inspected(settings)
         together = min(groups.width(settings), models.of_a_kind(settings))
         inspections = inspector.inspect(combinations, together)
@@ -350,6 +359,7 @@ def _look(
             combination=combination,
             rates=models.rates(settings, _MOST_RATES),
             data=inspector.data,
+            code=code,
         )
 
 

@@ -52,24 +52,30 @@ class Remembered:
         *,
         rates: Sequence[tuple[float, float]] = (),
         quiet: bool = True,
+        code: str | None = None,
         state: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`inspection`: the data and the model as `training.probe` found them; `rates`: of models trained together,
         where they differ; `state`: in place of the user's own.
 
-        Not `quiet`: others are at work on the machine, and nothing that is measured now is remembered.
+        `code`: the digest of the run's custom code. Not `quiet`: others are at work on the machine, and nothing that is
+        measured now is remembered.
         """
         training = to_plain(settings)["training"].items()
-        self._about = {
+        self._about: dict[str, Any] = {
             "versions": [__version__, _torch_version()],
             "machine": [platform.node(), platform.machine(), resources.cpu_total, resources.cpu_count],
             "device": [device, [gpu.name for gpu in resources.gpus] if device != "cpu" else []],
             "data": {name: inspection[name] for name in ("parameters", "train_samples", "validation_samples")},
             "shape": {name: inspection[name] for name in ("features", "classes", "task")},
             "training": {name: value for name, value in training if name not in _WITHOUT_EFFECT},
-            "own code": secrets.token_hex() if own_functions(settings.training) else None,
+            "own code": None,
         }
+        if own_functions(settings.training):
+            # Not known, it may be another next time.
+            self._about["own code"] = {"sha256": code or secrets.token_hex(), "model": dict(settings.model)}
+            quiet = quiet and code is not None
         if rates:
             self._about["rates"] = [list(pair) for pair in rates]
         digest = hashlib.sha256(json.dumps(self._about, sort_keys=True).encode()).hexdigest()

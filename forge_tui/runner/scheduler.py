@@ -22,6 +22,7 @@ from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
+from forge_tui.runner.code_copy import Code, CodeWatch, keep_trusted
 from forge_tui.runner.failures import Consequence, consequence
 from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.groups import Group
@@ -59,8 +60,12 @@ class Scheduler:
         selector: selectors.BaseSelector,
         monotonic: Callable[[], float] = time.monotonic,
         reached: Iterable[Reached] = (),
+        code: Code | None = None,
+        watch: CodeWatch | None = None,
     ) -> None:
-        """`reached`: the rungs that models came to before a resume, in that order."""
+        """`reached`: the rungs that models came to before a resume, in that order. `code`: custom code, where the run
+        has some, and who watches its originals.
+        """
         self._directory = directory
         self._settings = settings
         self._base_job = base_job
@@ -71,6 +76,7 @@ class Scheduler:
         self._neighbours = neighbours
         self._selector = selector
         self._monotonic = monotonic
+        self._code, self._watch = code or Code(), watch
         self.steering = Steering(directory, journal, self)
         self._halving = Halving(settings.run.halving or 1, reached, rungs_of(settings))
         self._speed = SpeedWatch()
@@ -133,6 +139,8 @@ class Scheduler:
             key.data()
         self._launcher.tick()
         self.steering.take()
+        for words in self._watch.news() if self._watch is not None else ():
+            self._journal.warn("code", words)
         self._settle_pause()
         self._watch_workers()
         self._judge()
@@ -340,7 +348,7 @@ class Scheduler:
     def _job(self, index: int) -> Job:
         model = self._journal.models[index]
         return replace(
-            self._base_job,
+            self._code.job(self._base_job),
             model=model.name,
             index=index,
             attempt=model.attempt,
@@ -373,6 +381,21 @@ class Scheduler:
             self._judge_rung(attempt, message["rung"], message["epoch"], message["loss"])
         elif "left" in message:
             self._left(attempt, message["left"])
+        elif "code" in message:
+            self._answer_import(attempt, message["code"])
+
+    def _answer_import(self, attempt: Attempt, file: str) -> None:
+        """A worker imports a file of custom code that is not recorded: from now on all models use a copy of it."""
+        answer, is_new = self._code.answer(file)
+        if is_new:
+            self._journal.put_info(self._code.in_record(self._journal.info))
+            problem = keep_trusted(self._journal.info)
+            self._journal.warn(
+                "code",
+                f"{file} was imported for the first time after the run had begun: it is copied as it is now, and all "
+                f"models that import it from now on use that copy{problem}",
+            )
+        attempt.worker.send(answer)
 
     def _take_event(self, attempt: Attempt, event: happened.Event) -> None:
         if isinstance(event, happened.ModelFailed):

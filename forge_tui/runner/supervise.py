@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import forge_tui
@@ -24,6 +24,7 @@ from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups, models
 from forge_tui.runner.changes import Changes
+from forge_tui.runner.code_copy import Code, CodeWatch
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
@@ -34,11 +35,11 @@ from forge_tui.runner.prepare import Plan, allowed_workers
 from forge_tui.runner.request import Request
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for
-from forge_tui.runs import registry
+from forge_tui.runs import registry, trust
 from forge_tui.runs.belongings import place_of
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.names import ROOMS
+from forge_tui.runs.names import CODE, ROOMS
 from forge_tui.runs.reader import Heartbeat, RunReader
 from forge_tui.runs.record import read_record
 from forge_tui.runs.starting import Start
@@ -60,6 +61,7 @@ class Opened:
     plan: Plan
     store: RunStore
     journal: Journal
+    code: Code = field(default_factory=Code)
     launcher: LocalLauncher | None = None
     selector: selectors.BaseSelector | None = None
     is_resumed: bool = False
@@ -71,9 +73,9 @@ class Opened:
 
 
 def open_new(
-    request: Request, directory: RunDirectory, settings: Settings, plan: Plan, data: RunData, start: Start
+    request: Request, directory: RunDirectory, settings: Settings, plan: Plan, data: RunData, code: Code, start: Start
 ) -> Opened:
-    """Move an earlier run away if there is one, then write settings, database and registry entry of a new one."""
+    """Move an earlier run away if there is one, then write settings, code, database and registry entry of a new one."""
     start.move_earlier()
     write_settings(settings, directory.settings)
     training = settings.training
@@ -98,7 +100,14 @@ def open_new(
         data=data.to_record(),
     )
     states = models.new_models(settings)
-    store = RunStore.create(directory.database, info, states, start.directories())
+    start.announce(code.settle(directory))
+    code.keep(directory)
+    try:
+        info, untrusted = _trusted(code.in_record(info), settings)
+        store = RunStore.create(directory.database, info, states, start.directories())
+    except BaseException:
+        _distrust(info)
+        raise
     start.commit()
     journal = Journal(store, info, states)
     journal.record(
@@ -112,7 +121,8 @@ def open_new(
         )
     )
     _register(journal)
-    return Opened(directory, groups.settled(settings, plan.fuse), plan, store, journal)
+    _tell_of_code(journal, code, untrusted)
+    return Opened(directory, groups.settled(settings, plan.fuse), plan, store, journal, code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,12 +139,32 @@ class Earlier:
     made: tuple[str, ...] = ()
     """The directories that are made anew."""
 
-    def reopen(self, plan: Plan, changes: Changes) -> Opened:
+    def code(self, request: Request, stack: contextlib.ExitStack) -> Code:
+        """The code that it continues with; nothing of it was imported before.
+
+        Raises `UntrustedCode`, and `ChangedError` where the run's copy of it is not what it was.
+        """
+        if not request.trust_code:
+            allow = f"`forge-tui resume {self.directory.path} --trust-code`"
+            trust.require(self.directory, self.info, trust.what_runs(self.settings), allow)
+        accept = request.accept_changes
+        return Code.of_earlier(self.directory, self.info, self.settings, stack, accept_changes=accept)
+
+    def reopen(self, plan: Plan, code: Code, changes: Changes) -> Opened:
         """Open the records for writing, with `changes`, and queue every model that is not completed."""
-        store = RunStore.open(self.directory.database, self.made)
+        try:
+            made = self.made
+            if code.settle(self.directory) and not os.path.lexists(self.directory.code):
+                made = (*made, CODE)
+            code.keep(self.directory)
+            info, untrusted = _trusted(code.in_record(self._ours()), self.settings)
+            store = RunStore.open(self.directory.database, made)
+        except BaseException:
+            code.take_back(self.directory)
+            raise
         # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
         was = RunState.DIED if self.info.state.is_live else self.info.state
-        earlier = replace(self.info, state=was, seconds_before=self.seconds, resumed=time.time())
+        earlier = replace(info, state=was, seconds_before=self.seconds, resumed=time.time())
         journal = Journal(store, earlier, self.models)
         journal.run_state(RunState.QUEUED, f"resumed, was {was}")
         epochs = self.settings.training.epochs
@@ -145,7 +175,7 @@ class Earlier:
                 runner=os.getpid(),
                 host=socket.gethostname(),
                 data=changes.data.to_record(),
-                changes_accepted=self.info.changes_accepted + bool(changes.accepted),
+                changes_accepted=self.info.changes_accepted + bool(changes.accepted or code.changes_accepted),
             )
         )
         for model in self.models:
@@ -159,7 +189,14 @@ class Earlier:
         for kind, words in (*changes.accepted, *changes.notices):
             journal.warn(kind, words)
         _register(journal)
-        return Opened(self.directory, self.settings, plan, store, journal, is_resumed=True, reached=self.reached)
+        _tell_of_code(journal, code, untrusted)
+        return Opened(self.directory, self.settings, plan, store, journal, code, is_resumed=True, reached=self.reached)
+
+    def _ours(self) -> RunInfo:
+        """Its record from now on: a run that this user has started; somebody else knows the key of one that was not."""
+        digest = self.info.settings_sha256 or settings_digest(self.directory.settings)
+        is_ours = trust.doubt(self.directory, self.info) is None
+        return replace(self.info, settings_sha256=digest, key=self.info.key if is_ours else "")
 
     def goes_on(self, model: ModelState) -> bool:
         """Whether a resume trains the model: none that is done, and cancelled ones only where nothing else is left."""
@@ -251,6 +288,9 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         )
         machine = Machine(plan.resources, settings.resources)
         stack.callback(machine.close)
+        watch = CodeWatch(opened.code)
+        stack.callback(watch.close)
+        watch.start()
         job = replace(plan.job, threads=plan.threads)
         scheduler = Scheduler(
             opened.directory,
@@ -263,6 +303,8 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             neighbours,
             selector,
             reached=opened.reached,
+            code=opened.code,
+            watch=watch,
         )
         _stop_on_signals(scheduler, selector, stop_signals)
         if leash is not None:
@@ -315,6 +357,34 @@ def _tell_the_plan(journal: Journal, plan: Plan, limit: WorkerLimit, problem: st
         journal.warn("other_runs", f"{problem}; this run cannot see your other runs, and they cannot see it")
     for kind, reason in plan.reasons:
         journal.decide(kind, reason)
+
+
+def _trusted(info: RunInfo, settings: Settings) -> tuple[RunInfo, str | None]:
+    """The run's record with a key that this user's state directory holds, and why that cannot be, in words.
+
+    A run without code needs none. Call it before the record is written.
+    """
+    if not trust.what_runs(settings):
+        return info, None
+    info = replace(info, key=info.key or trust.new_key())
+    try:
+        trust.record(info)
+    except RunDirectoryError as error:
+        return info, f"{error}: nothing shows that this run is yours, and to resume it will need --trust-code"
+    return info, None
+
+
+def _distrust(info: RunInfo) -> None:
+    """The run did not begin."""
+    with contextlib.suppress(RunDirectoryError):  # what is left behind says nothing of any other run
+        trust.forget(info.key)
+
+
+def _tell_of_code(journal: Journal, code: Code, untrusted: str | None) -> None:
+    for words in code.told:
+        journal.warn("code", words)
+    if untrusted is not None:
+        journal.warn("trust", untrusted)
 
 
 def _register(journal: Journal) -> None:

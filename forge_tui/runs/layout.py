@@ -85,6 +85,11 @@ class RunDirectory:
         return self.path / "logs"
 
     @property
+    def code(self) -> Path:
+        """The copy of the run's custom code; made where there is some."""
+        return self.path / "code"
+
+    @property
     def rooms(self) -> tuple[Path, Path, Path]:
         """The directories in it."""
         return self.checkpoints, self.commands, self.logs

@@ -33,7 +33,10 @@ _NEAR = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRun:
-    """A run as it was registered; what it is doing now stands in its own directory. Times in UNIX seconds."""
+    """A run as it was registered; what it is doing now stands in its own directory. Times in UNIX seconds.
+
+    `has_key`: it was registered by a version that keeps what it trusts under `trust/`.
+    """
 
     run: str
     path: Path
@@ -44,6 +47,7 @@ class KnownRun:
     host: str = ""
     status: str | None = None
     finished: float | None = None
+    has_key: bool = False
 
 
 def register(info: RunInfo, state: Path | None = None) -> None:
@@ -51,7 +55,7 @@ def register(info: RunInfo, state: Path | None = None) -> None:
     _append(
         {
             "event": "registered", "run": info.run, "path": info.path, "created": info.created, "mode": info.mode,
-            "model_type": info.model_type, "models": info.models, "host": info.host,
+            "model_type": info.model_type, "models": info.models, "host": info.host, "has_key": True,
         },
         state,
     )  # fmt: skip
@@ -183,6 +187,7 @@ def _run_of(record: dict[str, Any]) -> KnownRun:
         model_type=str(record.get("model_type", "")),
         models=int(record.get("models", 0)),
         host=str(record.get("host", "")),
+        has_key=record.get("has_key") is True,
     )
 
 
@@ -215,7 +220,7 @@ def _append(record: dict[str, Any], state: Path | None) -> None:
 def _lines_of(run: KnownRun) -> bytes:
     record = {
         "v": 1, "event": "registered", "run": run.run, "path": str(run.path), "created": run.created, "mode": run.mode,
-        "model_type": run.model_type, "models": run.models, "host": run.host,
+        "model_type": run.model_type, "models": run.models, "host": run.host, "has_key": run.has_key,
     }  # fmt: skip
     lines = json.dumps(record).encode() + b"\n"
     if run.status is not None:

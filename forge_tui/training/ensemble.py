@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -18,8 +19,9 @@ from forge_tui.settings.schema import from_plain
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.load import load_dataset
-from forge_tui.training.export import check_may_import, load_model
+from forge_tui.training.export import load_model
 from forge_tui.training.losses import Validation, validate
+from forge_tui.training.model_code import code_of
 from forge_tui.training.model_file import read_record
 from forge_tui.training.models.network import Network
 from forge_tui.training.own_code import load_own_code
@@ -71,26 +73,28 @@ class Measured:
     ensemble: Validation
 
 
-def load_members(stems: Sequence[Path]) -> Ensemble:
+def load_members(stems: Sequence[Path], trust_code: bool = False) -> Ensemble:
     """The ensemble of the models of path stems, in eval mode on the CPU.
 
-    Raises `UsageError` where they are models of different tasks or data, `RunDirectoryError` as `load_model`.
+    Raises `UsageError` where they are models of different tasks or data, and as `load_model`.
     """
     records = [read_record(stem) for stem in stems]
     for stem, record in zip(stems, records, strict=True):
         for what in ("task", "features", "classes", "vocabulary", "outputs"):
             if record.get(what) != records[0].get(what):
                 raise UsageError(f"{stem.name} and {stems[0].name} differ in {what}: no mean can be taken of the two")
-    return Ensemble([load_model(stem) for stem in stems], Task(records[0]["task"])).eval()
+    return Ensemble([load_model(stem, trust_code) for stem in stems], Task(records[0]["task"])).eval()
 
 
-def measure(stems: Sequence[Path], working_directory: Path, known: Sequence[Fingerprint] = ()) -> Measured:
+def measure(
+    stems: Sequence[Path], working_directory: Path, known: Sequence[Fingerprint] = (), *, trust_code: bool = False
+) -> Measured:
     """Measure the models of one run, and the ensemble of them, on the validation part that they were trained beside.
 
     A relative dataset path counts from `working_directory`; `known` are fingerprints of the run's data. Raises
     `DataError` where the data cannot be read or has no validation part, and as `load_members`.
     """
-    ensemble = load_members(stems)
+    ensemble = load_members(stems, trust_code)
     records = [read_record(stem) for stem in stems]
     for stem, record in zip(stems, records, strict=True):
         for what in ("split", "normalisation"):
@@ -100,9 +104,9 @@ def measure(stems: Sequence[Path], working_directory: Path, known: Sequence[Fing
                 )
     networks = [cast(Network, member) for member in ensemble.members]
     settings = from_plain(records[0]["settings"])
-    for named in own_functions(settings.training).values():
-        check_may_import(stems[0], named)
-    with random_state.kept():
+    named = tuple(own_functions(settings.training))
+    code = code_of(stems[0], records[0], named, trust_code=trust_code) if named else nullcontext(settings)
+    with code as settings, random_state.kept():
         own = load_own_code(settings)
         dataset = load_dataset(settings, working_directory, own.dataset, known)
     data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)

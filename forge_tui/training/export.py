@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from forge_tui.errors import RunDirectoryError
+from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.settings.own_names import named_function
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
+from forge_tui.training.model_code import code_of
 from forge_tui.training.model_file import read_record, read_weights
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.inputs import InputSpec
@@ -19,13 +20,18 @@ from forge_tui.training.models.network import Network, count_parameters, set_wei
 from forge_tui.training.own_code import own_model
 
 
-def load_model(stem: str | os.PathLike[str]) -> nn.Module:
+def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Module:
     """The trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. The caller's random state stays.
 
     It takes raw features, float32 (N, features), and gives logits (N, classes) or predictions in the targets' own
     units (N, targets); or tokens, int64 (N, T), and gives logits (N, T, vocabulary), or (N, classes) where sequences
-    are classified. A model of the user's own is made by its function, which is imported for that. Raises
-    `RunDirectoryError` if either file is missing, damaged, or does not fit the other.
+    are classified.
+
+    A custom model is made by its function, from the code that it was trained with, if its run is one that this user has
+    started, and lies in its run directory; `trust_code` allows the code of any other. In a process that has imported
+    another text of the same files the model's classes are modules of their own, and cannot be pickled. Raises
+    `RunDirectoryError` if either file is missing, damaged, or does not fit the other, `UntrustedCode` before any code
+    is run that is not trusted, `ChangedError` where the code is not what it was.
     """
     path = Path(stem)
     if path.suffix in (".json", ".safetensors"):
@@ -35,36 +41,26 @@ def load_model(stem: str | os.PathLike[str]) -> nn.Module:
         inputs = _inputs(record)
         weights = read_weights(path, record["sha256"])
         with torch.random.fork_rng(devices=[]):
-            body = _body(path, record, inputs)
+            body = _body(path, record, inputs, trust_code)
         network = Network(body, _normalisation(record))
         set_weights(network, weights)
-    except RunDirectoryError:
+    except ForgeError:
         raise
     except (KeyError, TypeError, ValueError) as error:
         raise RunDirectoryError(f"{path}.json does not describe {path}.safetensors: {error}; train it again") from error
     return network.requires_grad_(False).eval()
 
 
-def _body(path: Path, record: dict[str, Any], inputs: InputSpec) -> nn.Module:
-    """The module, weights aside. Code of the user's own is imported only where the record is their own file."""
+def _body(path: Path, record: dict[str, Any], inputs: InputSpec, trust_code: bool) -> nn.Module:
+    """The module, weights aside."""
     model_type, model_size = record["config"]["model_type"], record["config"]["model_size"]
     if named_function(model_type) is None:
         body = build_model(model_type, model_size, inputs)
         if count_parameters(body) == record["parameters"]:
             return body
         return build_model(model_type, model_size, inputs, in_eights=False)  # an early version's
-    check_may_import(path, model_type)
-    settings = record["settings"]
-    return own_model(model_type, model_size, settings["run"]["python_path"], settings["model"])(inputs)
-
-
-def check_may_import(stem: Path, named: str) -> None:
-    """Raise `RunDirectoryError` unless the record of a model, which names code to import, is this user's own file."""
-    described = stem.with_name(stem.name + ".json")
-    if described.stat().st_uid != os.geteuid():
-        raise RunDirectoryError(
-            f"{described} belongs to another user and names code to import ({named}); copy the run to make it yours"
-        )
+    with code_of(path, record, ("--model-type",), trust_code=trust_code) as settings:
+        return own_model(model_type, model_size, settings.run.python_path, settings.model)(inputs)
 
 
 def _inputs(record: dict[str, Any]) -> InputSpec:

@@ -26,10 +26,10 @@ class Job:
     (`settings.schema.to_plain`), with what a sweep made the model's own. A relative dataset path counts from
     `working_directory`. After each epoch of `rungs` the runner is asked whether the model goes on.
     `learning_rate_factor` is below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the
-    run's history; those that a checkpoint has beyond them are reported again (None: none). `code` and
-    `code_roots` are the run's record of the custom code it was started with (`progress.snapshot.RunInfo`), `data` the
-    fingerprint of the model's data (`progress.fingerprint`; of a job to inspect, that of all the run's data); None: not
-    known yet. `exact` is False where changes of them were accepted.
+    run's history; those that a checkpoint has beyond them are reported again (None: none). `code`, `code_roots` and
+    `code_modules` are the run's record of the custom code that it uses (`progress.snapshot.RunInfo`), whose copies lie
+    in `directory`/code. `data` is the fingerprint of the model's data (`progress.fingerprint`; of a job to inspect,
+    that of all the run's data); None: not known yet. `exact` is False where changes of them were accepted.
     """
 
     run: str
@@ -47,6 +47,7 @@ class Job:
     epochs_recorded: int | None = None
     code: dict[str, str] = dataclasses.field(default_factory=dict)
     code_roots: dict[str, str] = dataclasses.field(default_factory=dict)
+    code_modules: dict[str, str] = dataclasses.field(default_factory=dict)
     data: dict[str, Any] | None = None
     exact: bool = True
 

@@ -12,6 +12,7 @@ import torch
 
 from forge_tui import __version__
 from forge_tui.settings.schema import TrainingConfig
+from forge_tui.training import code_finder
 from forge_tui.training.data.dataset import Dataset, Normalisation
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Job
@@ -54,6 +55,7 @@ def describe(
     """The metadata of model `number` (from 0) of `state`, without what its files add (format, name, SHA-256)."""
     progress = state.progress[number]
     told = _told_epoch(progress)
+    finder = code_finder.installed()
     return {
         "config": config_record(training),
         "settings": job.settings,
@@ -93,6 +95,9 @@ def describe(
         "device": job.device,
         "learning_rate_factor": job.learning_rate_factor,
         "exact": progress.exact,
+        "code": dict(job.code) if finder is None else finder.recorded,
+        "code_roots": dict(job.code_roots),
+        "code_modules": dict(job.code_modules),
         "versions": {
             "forge_tui": __version__,
             "torch": torch.__version__,

@@ -20,11 +20,11 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from forge_tui.errors import SettingsError
+from forge_tui.errors import ChangedError, SettingsError
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.problems import did_you_mean, printable, shown
 from forge_tui.settings.schema import Settings
-from forge_tui.training import random_state
+from forge_tui.training import code_finder, random_state
 from forge_tui.training.models.inputs import InputSpec
 
 _HERE = str(Path(__file__).resolve().parents[1])
@@ -159,7 +159,7 @@ class _Function:
                 f"{_listed(python_path)}"
             ) from None
         except BaseException as error:  # whatever the user's module does
-            if isinstance(error, KeyboardInterrupt | MemoryError):
+            if isinstance(error, KeyboardInterrupt | MemoryError | ChangedError):
                 raise
             raise SettingsError(f"{self._named} cannot be imported: {told(error)}") from error
         found = getattr(module, name or default, None)
@@ -236,17 +236,25 @@ def _check_all_are_taken(values: Mapping[str, Any], functions: Mapping[str, _Fun
 
 
 def _from_file(path: Path) -> types.ModuleType:
-    """The module of a file, imported once. Raises `FileNotFoundError`, and what the module raises."""
-    if not path.is_file():
+    """The module of a file, imported once, from the run's copy where there is one.
+
+    Raises `FileNotFoundError`, and what the module raises.
+    """
+    finder = code_finder.installed()
+    source = None if finder is None else finder.source(str(path))
+    if source is None and not path.is_file():
         raise FileNotFoundError(path)
+    file = str(path) if source is None else source.file
     for module in list(sys.modules.values()):
-        if getattr(module, "__file__", None) == str(path):
+        if getattr(module, "__file__", None) == file:
             return module
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
     # Under its own name, as its neighbours import it, unless another module has that.
     name = path.stem if path.stem not in sys.modules else f"own_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    spec = None if finder is None else finder.spec_of(name, str(path))
+    if spec is None:
+        spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -27,6 +27,7 @@ def sample_text(
     temperature: float = 1.0,
     top_k: int | None = None,
     seed: int = 0,
+    trust_code: bool = False,
 ) -> Iterator[str]:
     """The prompt, then `length` tokens with which the model of a path stem goes on, each as soon as it is drawn.
 
@@ -34,7 +35,7 @@ def sample_text(
     equal seeds give equal text. The model sees as many tokens as it was trained on at once, so a token costs the same
     however long the text grows. Without a prompt it begins as after a line break, or with any character where it knows
     none. Raises `UsageError`, before anything is drawn, for a model that is no language model and for a prompt with a
-    character that it does not know; `RunDirectoryError` as `load_model`.
+    character that it does not know; and as `load_model`, which `trust_code` is for.
     """
     record = read_record(Path(stem))
     if record.get("task") != Task.NEXT_TOKEN.value:
@@ -51,7 +52,7 @@ def sample_text(
     elif not tokens:
         tokens = [int(torch.randint(len(vocabulary), (), generator=random))]
         shown, length = vocabulary[tokens[0]], length - 1
-    model = load_model(stem)
+    model = load_model(stem, trust_code)
     # Models of earlier versions, which have no such key, were trained on texts only.
     window = int(record.get("sequence_length") or record["split"]["window"])
 

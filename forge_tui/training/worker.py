@@ -2,13 +2,16 @@
 
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
 cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
-left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, and at
-last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`, `let_go` (with the `index`
-of a model of its group), `rung` (with `index`, `epoch`, `goes_on`), and `where` (answered with `{"where": stack}`).
+left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, `{"code":
+file}` where custom code imports a file that the run has no copy of, and at last `{"outcome": …}`. From the runner it
+takes `{"command": "stop"}`, `pause`, `continue`, `let_go` (with the `index` of a model of its group), `rung` (with
+`index`, `epoch`, `goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), and
+`where` (answered with `{"where": stack}`).
 
 One that inspects answers `inspect` (with `combinations` of a sweep, and `together`) and `measure` (with the one of
 `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
-`{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`.
+`{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`. It also says `{"not_copied": files}`: of
+custom code that is loaded from where it is.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ from typing import Any
 
 from forge_tui.errors import ChangedError, ForgeError
 from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
+from forge_tui.training.code_finder import not_copied
+from forge_tui.training.code_requests import CodeRequests
 from forge_tui.training.job import STOP_SIGNALS, Control, Job
 from forge_tui.training.wire import LineBuffer, encode_line
 
@@ -85,11 +90,14 @@ def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: control.request_stop())
     inspects = request["kind"] == "inspect"
-    take = asked.put if inspects else partial(_obey, channel, control)
+    copies = CodeRequests(channel.send)
+    take = copies.before(asked.put if inspects else partial(_obey, channel, control))
     threading.Thread(target=channel.listen, args=(control, take, parent), name="listen", daemon=True).start()
     jobs = [Job.from_record(record) for record in request["jobs"]]
     torch.set_num_threads(jobs[0].threads)
-    return _inspect(channel, jobs[0], asked) if inspects else _train(channel, jobs, control)
+    if inspects:
+        return _inspect(channel, jobs[0], asked, copies)
+    return _train(channel, jobs, control, copies)
 
 
 def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
@@ -114,7 +122,7 @@ def _main_stack() -> str:
     return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
 
-def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
+def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequests) -> int:
     from forge_tui.training.failures import Diverged
     from forge_tui.training.memory_meter import MemoryMeter
     from forge_tui.training.trainer import Trainer
@@ -145,6 +153,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
         channel.send({"rung": job.index, "epoch": epoch, "loss": loss})
 
     try:
+        copies.use(jobs[0])
         outcome = Trainer(jobs, emit, control, left, at_rung).run()
     except BaseException as error:  # the boundary where any end of training becomes data
         for job in remaining:
@@ -158,11 +167,12 @@ def _train(channel: Channel, jobs: list[Job], control: Control) -> int:
     return 0
 
 
-def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> int:
+def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], copies: CodeRequests) -> int:
     from forge_tui.training.own_code import place_of
     from forge_tui.training.probe import Probe
 
     try:
+        copies.use(job)
         probe: Probe | None = None
         while (question := asked.get())["command"] != "stop":
             first, *others = question["combinations"]
@@ -175,6 +185,7 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]]) -> 
                     probe.take(combination)
                     inspections.append(dataclasses.asdict(probe.inspect(question["together"])))
                 result: dict[str, Any] = {"inspections": inspections}
+                channel.send({"not_copied": not_copied()})
             else:
                 ways = [(models, threads, compiled) for models, threads, compiled in question["ways"]]
                 rates = [(rate, decay) for rate, decay in question["rates"]]

@@ -1,0 +1,370 @@
+"""The runner's side of a run's custom code: the copy that workers import, and what becomes of the originals."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError
+from forge_tui.progress.snapshot import RunInfo
+from forge_tui.runner.code_closure import Closure, closure
+from forge_tui.runs import trust
+from forge_tui.runs.code import (
+    SUFFIX,
+    CodeRecord,
+    check_path,
+    is_below,
+    is_installed,
+    label_of,
+    labels_for,
+    outermost,
+    paths_of,
+    read_copies,
+    read_file,
+    recorded_code,
+    sha256,
+    write_copies,
+)
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.settings.own_names import named_function
+from forge_tui.settings.schema import Settings
+from forge_tui.training.job import Job
+
+LOOK_SECONDS = 5.0
+NONE = CodeRecord()
+_NOWHERE = Path()
+_NAMED = 5
+
+
+class Code:
+    """The custom code of one run: a copy that is made before anything of it is imported.
+
+    Until the run has begun a new copy lies in a directory for temporary files; `keep` puts it into the run directory.
+    """
+
+    def __init__(
+        self,
+        record: CodeRecord = NONE,
+        place: Path = _NOWHERE,
+        new: Mapping[str, bytes] | None = None,
+        directories: Sequence[str] = (),
+        before: CodeRecord = NONE,
+    ) -> None:
+        """`place` holds `code/`. `new`: the content of files that are still to be kept, by where they were below one of
+        `directories`; `before`: what the run has recorded before them.
+        """
+        self.record = record
+        self._place = place
+        self._new = None if new is None else dict(new)
+        self._directories, self._before = directories, before
+        self.told: list[str] = []
+        """What is to be said of it when the run begins."""
+        self.changes_accepted = False
+        self.made: list[str] = []
+        """What was put into the run directory, by its path there: files, then the directories that hold them."""
+
+    @classmethod
+    def of_new(cls, settings: Settings, stack: contextlib.ExitStack) -> Code:
+        """That of a new run, of a check or a plan; `stack` removes what is not kept. Raises `SettingsError`."""
+        found = _closure(settings)
+        return cls._fresh(found, _directories(settings), NONE, stack)
+
+    @classmethod
+    def of_earlier(
+        cls,
+        directory: RunDirectory,
+        info: RunInfo,
+        settings: Settings,
+        stack: contextlib.ExitStack,
+        *,
+        accept_changes: bool,
+    ) -> Code:
+        """That of a run that is resumed: its copy, or with `accept_changes` what is there now if that differs.
+
+        Raises `ChangedError` where the copy is not what was recorded, `SettingsError` as `of_new`.
+        """
+        record = recorded_code(info)
+        if not trust.functions_of(settings):
+            return cls(record, directory.path)
+        if not record.roots:
+            code = cls.of_new(settings, stack)
+            code.told.append(
+                f"the run was started by version {info.version or '0.1.0'}, which kept no copy of its code: that is "
+                f"copied now, as it is now ({len(code.record.files)} files)"
+            )
+            return code
+        if accept_changes and (changed := cls._changed(directory, record, settings)) is not None:
+            code = cls._fresh(changed, _directories(settings), record, stack)
+            names = _listed(_differences(record, changed.files))
+            code.changes_accepted = True
+            code.told.append(
+                f"resumed with other code (--accept-changes): {names}; models that continue with it are no longer exact"
+            )
+            return code
+        read_copies(directory.code, record.current().files)
+        return cls(record, directory.path)
+
+    @classmethod
+    def _fresh(cls, found: Closure, directories: list[str], before: CodeRecord, stack: contextlib.ExitStack) -> Code:
+        """A new copy, with labels of its own beside those of `before`."""
+        if not directories:
+            return cls(before)  # nothing is imported
+        record = _recorded(found.files, directories, found.modules, before, ())
+        place = Path(tempfile.mkdtemp(prefix="forge-tui-code-"))
+        stack.callback(shutil.rmtree, place, ignore_errors=True)
+        write_copies(place / "code", _by_path(record, found.files))
+        return cls(record, place, found.files, directories, before)
+
+    @staticmethod
+    def _changed(directory: RunDirectory, record: CodeRecord, settings: Settings) -> Closure | None:
+        """The code as it is now where it is another than the copy; None where it is not, or is not there any more."""
+        named = [place for texts in trust.functions_of(settings).values() for text in texts if (place := _file(text))]
+        if not all(os.path.isfile(place) for place in named):
+            return None
+        found = _closure(settings)
+        current = record.current()
+        try:
+            read_copies(directory.code, current.files)
+        except ChangedError:
+            return found
+        # Files that only running the code finds are in the record, and not among those found by reading.
+        return found if _differences(record, found.files) or found.modules != dict(record.modules) else None
+
+    # --- for workers
+
+    def job(self, job: Job) -> Job:
+        """A job whose worker imports the copy."""
+        if not self.record.roots:
+            return job
+        current = self.record.current()
+        return replace(
+            job,
+            directory=str(self._place),
+            code=dict(current.files),
+            code_roots=dict(current.roots),
+            code_modules=dict(current.modules),
+        )
+
+    def answer(self, file: str) -> tuple[dict[str, Any], bool]:
+        """What a worker is told that imports a file for the first time, and whether it was copied for that.
+
+        From then on every worker imports that copy.
+        """
+        known = self.record.originals().get(file)
+        told: dict[str, Any] = {"command": "code", "file": file}
+        if known is not None:
+            return {**told, "path": known, "sha256": self.record.files[known]}, False
+        try:
+            path, content = self._path_for(file), read_file(file)
+            write_copies(self._place / "code", {path: content})
+        except (OSError, ForgeError) as error:
+            why = getattr(error, "strerror", None) or error
+            return {**told, "refused": f"{file} cannot be copied with the run's code: {why}"}, False
+        if self._new is not None:
+            self._new[file] = content
+        self.record = replace(self.record, files={**self.record.files, path: sha256(content)})
+        return {**told, "path": path, "sha256": sha256(content)}, True
+
+    def _path_for(self, file: str) -> str:
+        """The recorded path of a file. Raises `RunDirectoryError` for one that is no custom code."""
+        for label, root in self.record.current().roots.items():
+            if is_below(file, root) and not is_installed(file):
+                return check_path(f"{label}/{os.path.relpath(file, root).replace(os.sep, '/')}")
+        raise RunDirectoryError("it is not below a directory of the run's code")
+
+    def not_copied(self, files: Iterable[str]) -> None:
+        """Take note of files that a worker has loaded from where they are."""
+        self.told += [
+            f"{file} is loaded from where it is, not from a copy (it is compiled, or loaded by its path): a change of "
+            "it reaches the models that begin afterwards"
+            for file in files
+        ]
+
+    # --- for the run's record
+
+    def settle(self, directory: RunDirectory) -> dict[str, str]:
+        """Choose where a new copy is to lie in the run directory, beside what is there; nothing is made yet.
+
+        Returns the SHA-256 of each file by its path from the run directory.
+        """
+        if self._new is None:
+            return {}
+        there = set(os.listdir(directory.code)) if directory.code.is_dir() else set()
+        self.record = _recorded(self._new, self._directories, self.record.modules, self._before, there)
+        return {f"code/{path}": known for path, known in self.record.current().files.items()}
+
+    def keep(self, directory: RunDirectory) -> None:
+        """Put a new copy where `settle` says. Raises `RunDirectoryError`."""
+        if self._new is None:
+            return
+        self.made = paths_of(self.record.current().files)
+        write_copies(directory.code, _by_path(self.record, self._new))
+        self._place, self._new = directory.path, None
+
+    def take_back(self, directory: RunDirectory) -> None:
+        """Remove what `keep` has put into the run directory: the run did not begin."""
+        for path in self.made:
+            place = directory.path / path
+            with contextlib.suppress(OSError):  # somebody else has put a file there, or has removed it
+                place.rmdir() if place.is_dir() else place.unlink()
+
+    def in_record(self, info: RunInfo) -> RunInfo:
+        """The run's record with the code in it."""
+        return replace(
+            info,
+            code=dict(self.record.files),
+            code_roots=dict(self.record.roots),
+            code_modules=dict(self.record.modules),
+        )
+
+    @property
+    def digest(self) -> str | None:
+        """Equal for equal code; None where there is none, or nothing is known of what it is made of."""
+        current = self.record.current()
+        if not current.files and not current.modules:
+            return None
+        files = sorted((path.partition("/")[2], known) for path, known in current.files.items())
+        return hashlib.sha256(json.dumps([files, sorted(current.modules.items())]).encode()).hexdigest()
+
+
+class CodeWatch:
+    """Notices that originals of a run's code were edited: a thread looks at them, and each is reported once."""
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+        self._marks: dict[str, tuple[int, int, int] | None] = {}
+        self._reported: set[str] = set()
+        self._found = queue.SimpleQueue[str]()
+        self._end = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Look now, and then every few seconds."""
+        if self._code.record.roots:
+            self.look()
+            self._thread = threading.Thread(target=self._watch, name="code watch", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Look no more."""
+        self._end.set()
+
+    def news(self) -> list[str]:
+        """What was noticed since the last time, in words."""
+        found = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                found.append(self._found.get_nowait())
+        return found
+
+    def look(self) -> None:
+        """Compare those that were touched since the last look with the copy."""
+        record = self._code.record
+        for file, path in record.originals().items():
+            mark = _mark_of(file)
+            if file in self._reported or (file in self._marks and self._marks[file] == mark):
+                continue
+            self._marks[file] = mark
+            now = _digest_of(file)
+            if now != record.files[path]:
+                self._reported.add(file)
+                what = "is gone" if now is None else "was changed"
+                self._found.put(
+                    f"{file} {what} after the run was started: its models are trained with the copy in code/{path}, "
+                    "unchanged; `forge-tui resume RUN --accept-changes` takes the code as it is then"
+                )
+
+    def _watch(self) -> None:
+        while not self._end.wait(LOOK_SECONDS):
+            self.look()
+
+
+def keep_trusted(info: RunInfo) -> str:
+    """Trust a run's code with what was added to it; what is wrong with that, to go on a sentence with."""
+    try:
+        trust.record(info)
+    except RunDirectoryError as error:
+        return f"; {error}: to resume the run will need --trust-code"
+    return ""
+
+
+def _closure(settings: Settings) -> Closure:
+    functions = [text for texts in trust.functions_of(settings).values() for text in texts]
+    return closure(functions, settings.run.python_path) if functions else Closure()
+
+
+def _directories(settings: Settings) -> list[str]:
+    """Where custom code is imported from; empty where the settings name none."""
+    texts = [text for texts in trust.functions_of(settings).values() for text in texts]
+    if not texts:
+        return []
+    files = [os.path.abspath(place) for text in texts if (place := _file(text))]
+    return outermost([*settings.run.python_path, *map(os.path.dirname, files)])
+
+
+def _file(text: str) -> str | None:
+    """The `.py` file that a setting names, if it names one."""
+    named = named_function(text)
+    return named[0] if named is not None and named[0].endswith(SUFFIX) else None
+
+
+def _recorded(
+    files: Mapping[str, bytes],
+    directories: Iterable[str],
+    modules: Mapping[str, str],
+    before: CodeRecord,
+    taken: Iterable[str],
+) -> CodeRecord:
+    """The record of these files, beside those of `before`."""
+    labels = labels_for(directories, {*taken, *before.roots, *map(label_of, before.files)})
+    found = dict(before.files)
+    for label, root in labels.items():
+        for file, content in files.items():
+            if is_below(file, root):
+                found[f"{label}/{os.path.relpath(file, root).replace(os.sep, '/')}"] = sha256(content)
+    return CodeRecord(found, {**before.roots, **labels}, dict(modules))
+
+
+def _by_path(record: CodeRecord, files: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {path: files[file] for file, path in record.originals().items()}
+
+
+def _differences(record: CodeRecord, files: Mapping[str, bytes]) -> list[str]:
+    """The files, of the run's copy and of now, that are not the same in both; those that code finds while it runs count
+    where they are there still."""
+    before = {file: record.files[path] for file, path in record.originals().items()}
+    now = {file: sha256(content) for file, content in files.items()}
+    for file in before.keys() - now.keys():
+        if (digest := _digest_of(file)) is not None:
+            now[file] = digest
+    return sorted(file for file in before.keys() | now.keys() if before.get(file) != now.get(file))
+
+
+def _listed(files: list[str]) -> str:
+    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    return (", ".join(files[:_NAMED]) or "the copy was damaged") + more
+
+
+def _mark_of(file: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(file)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _digest_of(file: str) -> str | None:
+    try:
+        return sha256(read_file(file))
+    except OSError:
+        return None

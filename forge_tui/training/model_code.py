@@ -1,0 +1,195 @@
+"""Which custom code may make a model that is loaded: that of its run, if the user has started it, or has allowed it."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import ChangedError, RunDirectoryError, SettingsError, UntrustedCode
+from forge_tui.progress.snapshot import RunInfo
+from forge_tui.runs import trust
+from forge_tui.runs.code import SUFFIX, CodeRecord, check_path, label_of, read_file, recorded_code, sha256
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.reader import RunReader
+from forge_tui.settings.files import read_settings
+from forge_tui.settings.own_names import named_function, own_functions
+from forge_tui.settings.problems import printable
+from forge_tui.settings.schema import Settings, from_plain
+from forge_tui.training.code_finder import Copy, copies_in
+from forge_tui.training.code_space import CodeSpace, space_of
+
+_ALLOW = "`--trust-code`, or in Python trust_code=True,"
+
+
+@contextmanager
+def code_of(stem: Path, record: Mapping[str, Any], flags: Sequence[str], *, trust_code: bool) -> Iterator[Settings]:
+    """Inside, the functions that `flags` name are imported from the code that a model was trained with.
+
+    `record` is NAME.json of the path stem. Gives the model's settings; in its run directory they name no other code and
+    no other values for it than the run's do. Raises `UntrustedCode` where nobody has allowed that code,
+    `ChangedError` where a file of it is not what it was, `RunDirectoryError` where a record is damaged.
+    """
+    directory = RunDirectory(stem.parent)
+    settings = _settings_of(stem, record)
+    named = {flag: text for flag, text in own_functions(settings.training).items() if flag in flags}
+    what = [f"{flag} {printable(text)}" for flag, text in named.items()]
+    if directory.database.is_file():
+        with RunReader(directory.database) as reader:
+            info = reader.info()
+        run = _run_settings(directory)
+        if not trust_code:
+            trust.require(directory, info, what, _ALLOW)
+        _check_named(stem, settings, run, named)
+        space = _space_in_run(stem, directory, info, record, run)
+    else:
+        if not trust_code:
+            raise UntrustedCode(
+                f"{stem.name}.json is not in the directory of its run, and names code: {', '.join(what)}. "
+                f"Look at that code first; {_ALLOW} runs it"
+            )
+        run, space = settings, _space_beside(stem, record)
+    for flag, text in named.items():
+        _check_place(f"{flag} {printable(text)}", text, run.run.python_path, space, record)
+    if space is None:
+        yield settings
+    else:
+        with space.active():
+            yield settings
+
+
+def _settings_of(stem: Path, record: Mapping[str, Any]) -> Settings:
+    """The model's own settings. Raises `RunDirectoryError`."""
+    try:
+        settings = from_plain(record["settings"])
+    except (SettingsError, KeyError, TypeError, AttributeError) as error:
+        raise RunDirectoryError(f"{stem.name}.json is damaged: its settings cannot be read ({error})") from None
+    config = record.get("config")
+    for name in ("model_type", "model_size"):
+        told = config.get(name) if isinstance(config, Mapping) else None
+        if told != getattr(settings.training, name):
+            raise RunDirectoryError(f"{stem.name}.json is damaged: its config and its settings name another {name}")
+    return settings
+
+
+def _run_settings(directory: RunDirectory) -> Settings:
+    try:
+        return read_settings(directory.settings)
+    except SettingsError as error:
+        raise RunDirectoryError(f"what code {directory.path} was started with is not known: {error}") from None
+
+
+def _check_named(stem: Path, settings: Settings, run: Settings, named: Mapping[str, str]) -> None:
+    """Raise `UntrustedCode` where a model's record names a function or a value for it that its run does not."""
+
+    def refuse(what: str) -> UntrustedCode:
+        return UntrustedCode(
+            f"{stem.name}.json names {what}, which its run was not started with: the file was changed, or is of "
+            "another run; nothing of it was run"
+        )
+
+    for flag, text in named.items():
+        if text not in trust.functions_of(run).get(flag, ()):
+            raise refuse(f"{flag} {printable(text)}")
+    swept = {name.partition(".")[2]: values for name, values in run.sweep.items() if name.startswith("model.")}
+    for name in settings.model.keys() | run.model.keys() | swept.keys():
+        allowed = swept.get(name, (run.model[name],) if name in run.model else ())
+        if not any(_same(settings.model.get(name), value) for value in allowed):
+            raise refuse(f"model.{printable(name)} = {printable(str(settings.model.get(name)))}")
+    sizes = run.sweep.get("training.model_size", (run.training.model_size,))
+    if settings.training.model_size not in sizes:
+        raise refuse(f"training.model_size = {settings.training.model_size}")
+    if settings.run.python_path != run.run.python_path:
+        raise refuse(f"run.python_path = {printable(', '.join(settings.run.python_path))}")
+
+
+def _same(one: Any, other: Any) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def _space_in_run(
+    stem: Path, directory: RunDirectory, info: RunInfo, record: Mapping[str, Any], run: Settings
+) -> CodeSpace | None:
+    """The code of a run's model; None of a run of early versions, which copied none."""
+    kept = recorded_code(info)
+    if not kept.roots:
+        return None
+    named = record.get("code")
+    files: Mapping[str, str] = kept.current().files
+    if isinstance(named, dict) and named:
+        if any(kept.files.get(path) != known for path, known in named.items()):
+            raise RunDirectoryError(
+                f"{stem.name}.json names code that its run has not: it is damaged, or of another run"
+            )
+        files = named
+    labels = {label_of(path) for path in files} or kept.current().roots.keys()
+    roots = {label: root for label, root in kept.roots.items() if label in labels}
+    return space_of(CodeRecord(files, roots, kept.modules), copies_in(directory.code, files), run.run.python_path)
+
+
+def _space_beside(stem: Path, record: Mapping[str, Any]) -> CodeSpace | None:
+    """The code of a model outside its run: recorded files that lie beside it, at their old places, or where we are.
+
+    None of a model of early versions, which do not say what code they were made with.
+    """
+    files, roots = record.get("code"), record.get("code_roots")
+    if not isinstance(files, dict) or not isinstance(roots, dict) or not roots:
+        return None
+    found: dict[str, Copy] = {}
+    told = CodeRecord(files, roots)
+    for path, known in files.items():
+        if label_of(check_path(path)) not in roots:
+            raise RunDirectoryError(f"{stem.name}.json is damaged: the code {path!r} has no root")
+        rest = path.partition("/")[2]
+        places = [stem.parent / "code" / path, stem.parent / rest, Path(told.original(path)), Path.cwd() / rest]
+        contents = {place: content for place in places if (content := _content(place)) is not None}
+        copy = next((Copy(str(place), one) for place, one in contents.items() if sha256(one) == known), None)
+        if copy is None:
+            raise ChangedError(_not_found(stem, rest, list(contents), places))
+        found[path] = copy
+    return space_of(told, found, [*_settings_of(stem, record).run.python_path, os.getcwd()])
+
+
+def _content(place: Path) -> bytes | None:
+    try:
+        return read_file(place)
+    except OSError:
+        return None
+
+
+def _not_found(stem: Path, name: str, others: Sequence[Path], places: Sequence[Path]) -> str:
+    if others:
+        return (
+            f"{others[0]} is not the code that {stem.name} was trained with (its SHA-256 is another): put that file as "
+            f"it was then at one of {', '.join(map(str, places))}"
+        )
+    return f"{name}, which {stem.name} was trained with, is at none of {', '.join(map(str, places))}; put it there"
+
+
+def _check_place(
+    named: str, text: str, python_path: Sequence[str], space: CodeSpace | None, record: Mapping[str, Any]
+) -> None:
+    """Raise `UntrustedCode` unless a function is of a recorded file or module, and never of Python's own modules."""
+    found = named_function(text)
+    assert found is not None
+    place, _ = found
+    if place.endswith(SUFFIX):
+        is_known = space is None or space.finder.source(place) is not None
+    elif place.partition(".")[0] in sys.stdlib_module_names:
+        is_known = False
+    else:
+        parts = place.split(".")
+        files = (os.path.join(entry, *parts) for entry in (*python_path, *sys.path))
+        in_record = space is not None and any(
+            space.finder.source(file + end) for file in files for end in (SUFFIX, f"/__init__{SUFFIX}")
+        )
+        modules = record.get("code_modules")
+        is_known = in_record or space is None or (isinstance(modules, dict) and place in modules)
+    if not is_known:
+        raise UntrustedCode(
+            f"{named} is of no file and no module that the model's code consists of; nothing of it was run"
+        )

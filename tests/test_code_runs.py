@@ -1,0 +1,161 @@
+"""The same code through the whole run: people edit their files while models train, and before they resume."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pytest
+from custom_code import CODE, RUN, Held, change, described, edit, outputs, records, write_project
+from running import events, forge, weights
+
+from forge_tui.session import Run
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The weights of the same run left alone."""
+    project = write_project(tmp_path_factory.mktemp("undisturbed"))
+    forge(*RUN, "--output", "run", cwd=project)
+    return weights(project / "run")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return write_project(tmp_path / "project")
+
+
+def warned(run: Path) -> list[str]:
+    return [record["message"] for record in records(run, "resource_warning", kind="code")]
+
+
+def test_editing_the_code_between_models_changes_nothing_and_is_reported_once(
+    project: Path, undisturbed: dict[str, bytes]
+) -> None:
+    run = project / "run"
+    with Held(project, *RUN, "--output", "run") as held:
+        edit(project)
+        held.wait("the report", lambda: len(warned(run)) == 4)
+        change(project / "parts.py", "3 * scale", "4 * scale")
+        out = held.release()
+    assert str(run / "cognate_net_2") in out
+    assert weights(run) == undisturbed
+    told = warned(run)
+    assert len(told) == 4
+    assert sum(str(project / "parts.py") in message for message in told) == 1
+    assert all("changed" in message and "code/" in message for message in told)
+
+
+def test_a_retry_uses_the_same_code(project: Path, undisturbed: dict[str, bytes]) -> None:
+    run = project / "run"
+    (project / "fail").touch()
+    with Held(project, *RUN, "--output", "run") as held:
+        edit(project)
+        held.release()
+    assert len(records(run, "model_retried")) == 1
+    assert weights(run) == undisturbed
+
+
+def stopped(project: Path) -> Path:
+    """A run that was stopped in its first model."""
+    run = project / "run"
+    with Held(project, *RUN, "--output", "run") as held, Run(run) as attached:
+        assert attached.answer(attached.stop()) is not None
+        held.release(status=1)
+    assert not weights(run)
+    return run
+
+
+def test_a_resume_continues_with_the_copy(project: Path, undisturbed: dict[str, bytes]) -> None:
+    run = stopped(project)
+    edit(project)
+    forge("resume", "run", "--no-ui", cwd=project)
+    assert weights(run) == undisturbed
+    assert len(warned(run)) == 4
+    assert [described(run, number)["exact"] for number in (1, 2)] == [True, True]
+
+
+def test_a_resume_needs_no_original(project: Path, undisturbed: dict[str, bytes]) -> None:
+    run = stopped(project)
+    shutil.copytree(run, project.parent / "kept")
+    shutil.rmtree(project)
+    (project.parent / "kept").rename(project.parent / "run")
+    # The test's own head.txt lies beside the copy now: data files are not copied.
+    (code,) = [path.parent for path in (project.parent / "run" / "code").rglob("net.py")]
+    (code / "head.txt").write_text("narrow", encoding="utf-8")
+    forge("resume", "run", "--no-ui", cwd=project.parent)
+    assert weights(project.parent / "run") == undisturbed
+
+
+def test_accepted_changes_take_the_new_code_and_are_not_exact(project: Path, undisturbed: dict[str, bytes]) -> None:
+    run = stopped(project)
+    before = records(run, "checkpoint_saved")
+    assert [record["model"] for record in before] == ["cognate_net_1"]
+    edit(project, shapes=False)
+    forge("resume", "run", "--no-ui", "--accept-changes", cwd=project)
+    assert weights(run).keys() == undisturbed.keys()
+    assert weights(run)["cognate_net_2.safetensors"] != undisturbed["cognate_net_2.safetensors"]
+    first, second = described(run, 1), described(run, 2)
+    assert (first["exact"], second["exact"]) == (False, False)
+    assert sorted(second["code"].values()) == sorted(sha256(project / name) for name in CODE)
+    (told,) = [message for message in warned(run) if "--accept-changes" in message]
+    assert "parts.py" in told
+    whole = project.parent / "whole"
+    forge(*RUN, "--output", whole, cwd=project)
+    assert weights(run)["cognate_net_2.safetensors"] == weights(whole)["cognate_net_2.safetensors"]
+
+
+def test_models_of_before_keep_their_code_when_changes_are_accepted(project: Path) -> None:
+    """The first model was completed with the old code: it is loaded with that."""
+    run = project / "run"
+    forge(*RUN, "--models", "1", "--output", "run", cwd=project)
+    before = outputs(run / "cognate_net_1")
+    change(project / "net.py", "return nn.Sequential(", "return nn.Sequential(nn.Identity(), nn.Flatten(), ")
+    forge("resume", "run", "--no-ui", "--accept-changes", "--epochs", "5", cwd=project, status=1)  # another shape
+    assert outputs(run / "cognate_net_1") == before
+
+
+def test_a_damaged_copy_is_refused_in_words(project: Path) -> None:
+    run = stopped(project)
+    (copy,) = (run / "code").rglob("parts.py")
+    change(copy, "mul_(scale)", "mul_(2 * scale)")
+    said = forge("resume", "run", "--no-ui", cwd=project, status=2).stderr
+    assert str(copy) in said
+    assert "not what the run was started with" in said
+    assert "--accept-changes" in said
+    copy.unlink()
+    assert "is missing" in forge("resume", "run", "--no-ui", cwd=project, status=2).stderr
+    forge("resume", "run", "--no-ui", "--accept-changes", cwd=project)
+
+
+def test_what_is_copied_and_recorded(project: Path) -> None:
+    """Every file of code and none of data, with its SHA-256, readable by the user alone."""
+    run = project / "run"
+    (project / "unused.py").write_text("unused", encoding="utf-8")
+    out = forge(*RUN, "--json", "--models", "1", "--epochs", "1", "--output", "run", cwd=project).stdout
+    assert events(out)[-1]["status"] == "completed"
+    copies = sorted(path for path in (run / "code").rglob("*") if path.is_file())
+    found = {path.relative_to(run / "code").as_posix(): sha256(path) for path in copies}
+    assert found == {f"project/{name}": sha256(project / name) for name in CODE}
+    assert described(run, 1)["code"] == found
+    assert {path.stat().st_mode & 0o777 for path in copies} == {0o600}
+    assert (run / "code").stat().st_mode & 0o777 == 0o700
+
+
+def test_nothing_is_written_beside_the_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    before = sorted(project.rglob("*"))
+    for arguments in (("--check",), ("--models", "1", "--epochs", "1", "--output", project.parent / "run")):
+        forge(*RUN, *arguments, cwd=project)
+    assert sorted(project.rglob("*")) == before
+
+
+def test_built_in_models_copy_nothing(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    forge("--no-ui", "--models", "1", "--epochs", "1", "--model-size", "1500", "--output", run)
+    assert not (run / "code").exists()
