@@ -251,10 +251,11 @@ def test_files_of_ones_own_are_in_the_way_and_kept(run_directory: Path) -> None:
     run_directory.mkdir()
     (run_directory / "settings.toml").write_text("# precious\n", encoding="utf-8")
     arguments = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", run_directory)
-    told = forge(*arguments, status=4).stderr
-    assert f"{run_directory} holds no run, but a new one would write over settings.toml: choose another" in told
-    forge(*arguments, "--overwrite")
-    assert (run_directory / "previous-1" / "settings.toml").read_text(encoding="utf-8") == "# precious\n"
+    for extra in ((), ("--overwrite",)):
+        told = forge(*arguments, *extra, status=4).stderr
+        assert f"{run_directory} holds settings.toml, which no run of forge-tui has made there, and a new run" in told
+        assert [path.name for path in run_directory.iterdir()] == ["settings.toml"]
+    assert (run_directory / "settings.toml").read_text(encoding="utf-8") == "# precious\n"
 
 
 def test_directory_in_use(run_directory: Path) -> None:

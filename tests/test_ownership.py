@@ -18,6 +18,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.phases import RunState
 from forge_tui.runs.layout import RunDirectory
 
+FAULTS = Path(__file__).parent / "support" / "faults"
 SHORT = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL)
 
 
@@ -318,3 +319,34 @@ def test_a_log_outside_the_run_is_not_shown(trained: Path, tmp_path: Path) -> No
         assert (status, out) == (4, "")
         assert "symbolic link" in err
         _replace_by_link(run / "logs", secret.parent)
+
+
+# --- a start that is killed
+
+
+@pytest.mark.parametrize("instant", ["previous-1/checkpoints", "previous-1/run.db", "/settings.toml", "run/run.db"])
+def test_a_start_that_is_killed_while_it_moves_a_run_away_costs_nothing(
+    instant: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    put(run / "notes.txt")
+    put(run / "logs" / "app.log")
+    before = {name: text for name, text in contents(run).items() if text is not None}
+    again = ("--no-ui", "--models", "1", "--epochs", "1", *SMALL, "--overwrite", "--output", run)
+    with monkeypatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(FAULTS))
+        patch.setenv("KILL_AT_RENAME", instant)
+        assert "the runner ended before the run began (status -9)" in forge(*again, status=1).stderr
+    copies = [Path(shutil.copytree(run, tmp_path / name / "run")) for name in ("resumed", "removed", "refused")]
+    assert "nothing to resume" in forge("resume", copies[0], status=2).stderr
+    assert {name: text for name, text in contents(copies[0]).items() if text is not None} == before
+    forge("resume", copies[0], "--epochs", "3")
+    forge("rm", "--yes", copies[1])
+    assert contents(copies[1]) == {"logs": None, "logs/app.log": b"mine", "notes.txt": b"mine"}
+    assert "holds a run already" in forge(*again[:-3], "--output", copies[2], status=4).stderr
+    assert {name: text for name, text in contents(copies[2]).items() if text is not None} == before
+    forge(*again)
+    moved = {name for name in before if name not in ("notes.txt", "logs/app.log", "lock")}
+    assert {f"previous-1/{name}" for name in moved} <= contents(run).keys()
+    assert all(contents(run)[f"previous-1/{name}"] == before[name] for name in moved)

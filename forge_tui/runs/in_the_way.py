@@ -14,7 +14,7 @@ from forge_tui.runs.files import in_words
 from forge_tui.runs.intent import read_intent
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
-from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, REMOVED, ROOMS, SHARED, STARTING_FILE
+from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, MOVING, REMOVED, ROOMS, SHARED, STARTING_FILE
 from forge_tui.runs.record import Record, read_record
 from forge_tui.runs.survey import survey
 
@@ -26,15 +26,17 @@ def refuse_foreign_lock(directory: RunDirectory) -> None:
 
     Locks of version 0.1.0 are empty: theirs is one where there is a run.
     """
-    if not os.path.lexists(directory.lock) or RunLock.is_own(directory.lock):
+    path = directory.path
+    if not os.path.lexists(directory.lock) or RunLock.is_own(directory.lock) or read_intent(path) is not None:
         return
-    if os.path.lexists(directory.database):
+    for name in (DATABASE, REMOVED, f"{MOVING}/{DATABASE}"):
+        if not os.path.lexists(path / name):
+            continue
         try:
-            record = read_record(directory.database)
+            if LOCK in read_record(path / name).files:
+                return
         except RunDirectoryError as error:
             raise _unreadable(directory, error) from None
-        if LOCK in record.files:
-            return
     raise _taken(directory, [LOCK])
 
 

@@ -84,7 +84,8 @@ class Start:
     def announce(self, files: Mapping[str, str]) -> None:
         """Before they are made: further files of this start, by path relative to the run directory, and their SHA-256.
 
-        Raises `RunDirectoryError`.
+        To be written by `files.write_atomically`: half of one would not be known as the start's. Raises
+        `RunDirectoryError`.
         """
         parents = {str(parent) for file in files for parent in Path(file).parents} - {ROOT}
         self._intent = replace(

@@ -1,4 +1,4 @@
-"""The run directory: names, modes, owners, and how an earlier run's files move away."""
+"""The run directory: names, modes and owners."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def test_create_new_never_shares_a_directory(tmp_path: Path) -> None:
 
 def test_create_is_private_and_leaves_the_users_mode(tmp_path: Path) -> None:
     fresh = RunDirectory(tmp_path / "a" / "b")
-    fresh.create()
+    assert fresh.create() == [".", "checkpoints", "commands", "logs"]
+    assert fresh.create() == []
     created = [fresh.path, fresh.path.parent, fresh.checkpoints, fresh.commands, fresh.logs]
     assert [mode(path) for path in created] == [0o700] * 5
     own = tmp_path / "own"
@@ -91,49 +92,6 @@ def test_check_writable_leaves_nothing_and_names_what_fails(tmp_path: Path) -> N
         RunDirectory(tmp_path / "gone").check_writable()
 
 
-def fill(run: RunDirectory, mark: str) -> None:
-    run.create()
-    for path in (run.database, run.settings, run.json("cognate_planner_1"), run.weights("cognate_planner_1")):
-        path.write_text(mark)
-    run.log("runner").write_text(mark)
-
-
-def test_an_earlier_run_moves_away_and_the_users_files_stay(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path)
-    (tmp_path / "notes.txt").write_text("mine")
-    (tmp_path / "lock").write_text("")
-    run.create()
-    assert not run.holds_run()
-    assert run.move_to_previous() is None
-    for count, mark in ((1, "first"), (2, "second")):
-        fill(run, mark)
-        assert run.holds_run()
-        assert run.move_to_previous() == tmp_path / f"previous-{count}"
-        assert not run.holds_run()
-        assert (tmp_path / f"previous-{count}" / "run.db").read_text() == mark
-        assert (tmp_path / f"previous-{count}" / "logs" / "runner.log").read_text() == mark
-    left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == ["checkpoints", "commands", "lock", "logs", "notes.txt", "previous-1", "previous-2"]
-
-
-def test_a_move_that_was_interrupted_goes_on_into_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = RunDirectory(tmp_path)
-    fill(run, "x")
-    with monkeypatch.context() as patch:
-        patch.setattr(layout.os, "rename", lambda *_: (_ for _ in ()).throw(OSError(5, "killed here")))
-        with pytest.raises(RunDirectoryError, match="killed here"):
-            run.move_to_previous()
-    assert run.holds_run()
-    assert run.move_to_previous() == tmp_path / "previous-1"
-    assert (tmp_path / "previous-1" / "run.db").read_text() == "x"
-    assert not (tmp_path / "previous-2").exists()
-
-
-def test_models_alone_count_as_a_run(tmp_path: Path) -> None:
-    (tmp_path / "cognate_planner_2.safetensors").write_text("")
-    assert RunDirectory(tmp_path).holds_run()
-
-
 def test_write_atomically_replaces_or_leaves_the_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file"
     write_atomically(path, b"old")
@@ -146,35 +104,3 @@ def test_write_atomically_replaces_or_leaves_the_old(tmp_path: Path, monkeypatch
     assert e.value.errno == 28
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
-
-
-def test_somebodys_own_settings_are_moved_and_never_written_over(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "mine")
-    run.create()
-    run.settings.write_text("# precious\n", encoding="utf-8")
-    (run.path / "network.py").touch()
-    run.starting_log.touch()  # as the start makes it that is to move them
-    assert run.in_the_way() == ["settings.toml"]
-    assert run.move_to_previous() == run.path / "previous-1"
-    assert (run.path / "previous-1" / "settings.toml").read_text(encoding="utf-8") == "# precious\n"
-    assert not run.settings.exists()
-    assert (run.path / "network.py").exists()
-
-
-def test_a_start_that_was_killed_before_its_database_is_no_run(tmp_path: Path) -> None:
-    run = RunDirectory(tmp_path / "run")
-    run.create()
-    for half_written in (".run.db.0123abcd.tmp", ".run.db.0123abcd.tmp-journal", ".settings.toml.ab_d1234"):
-        (run.path / half_written).touch()
-    (run.path / ".mine.0123abcd.tmp").touch()
-    run.settings.touch()
-    assert run.holds_run()  # somebody's own settings file
-    run.starting_log.touch()
-    assert not run.holds_run()
-    run.tidy()
-    left = {path.name for path in run.path.iterdir() if path.is_file()}
-    assert left == {".mine.0123abcd.tmp", "settings.toml", "starting.log"}
-    run.database.touch()
-    assert run.holds_run()
-    run.delete()
-    assert [path.name for path in run.path.iterdir()] == [".mine.0123abcd.tmp"]

@@ -12,6 +12,8 @@ leave the monotonic clock alone, it has every `time.sleep` of Python 3.11 fail w
 `SAME_PRIORITY`: runs do not yield to other work, as they do by default; else those that a busy machine starts take ten
 times as long.
 
+`KILL_AT_RENAME`: the runner ends, as by SIGKILL, before it renames a file or directory to a path that ends so.
+
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 """
 
@@ -210,6 +212,20 @@ def _pretend(cpus: int) -> None:
     }
 
 
+def _die_at_rename(end: str) -> None:
+    def dying(call):
+        def renamed(source, target, **where):
+            below = where.get("dst_dir_fd")
+            path = os.fspath(target) if below is None else f"{os.readlink(f'/proc/self/fd/{below}')}/{target}"
+            if path.endswith(end):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return call(source, target, **where)
+
+        return renamed
+
+    os.rename, os.replace = dying(os.rename), dying(os.replace)
+
+
 def _yield_to_nobody() -> None:
     from forge_tui.resources import priority
 
@@ -231,6 +247,8 @@ if "CLOCK_FILE" in os.environ:
     _set_clock(os.environ["CLOCK_FILE"])
 if "SAME_PRIORITY" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _yield_to_nobody()
+if "KILL_AT_RENAME" in os.environ and "forge_tui.runner" in sys.orig_argv:
+    _die_at_rename(os.environ["KILL_AT_RENAME"])
 if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend(int(os.environ["MACHINE_CPUS"]))
 if "WORKER_FAULTS" in os.environ and "forge_tui.training.forkserver" in sys.orig_argv:
