@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -98,7 +98,7 @@ def measure(stems: Sequence[Path], working_directory: Path) -> Measured:
     settings = from_plain(records[0]["settings"])
     for named in own_functions(settings.training).values():
         check_may_import(stems[0], named)
-    own = load_own_code(settings)
+    own = replace(load_own_code(settings), metric=None)  # the task's own metrics are compared
     dataset = load_dataset(settings, working_directory, own.dataset)
     data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)
     if data.validation is None:
@@ -107,8 +107,8 @@ def measure(stems: Sequence[Path], working_directory: Path) -> Measured:
     return Measured(
         task=data.task.value,
         validation_samples=len(data.validation[0]),
-        members=tuple(validate(body, data.task, *data.validation, loss=own.loss) for body in bodies),
+        members=tuple(validate(body, data.task, *data.validation, own=own) for body in bodies),
         recorded=tuple(record["validation"]["loss"] for record in records),
         # Of scaled predictions: the mean of what is scaled alike is the scaled mean.
-        ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, loss=own.loss),
+        ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, own=own),
     )
