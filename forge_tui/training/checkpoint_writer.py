@@ -119,8 +119,10 @@ class CheckpointWriter:
         keep: Callable[[dict[str, Tensor]], Mapping[str, Tensor | Block]] = lambda tensors: tensors,
     ) -> Snapshot:
         about = {"model": member.job.model, "seed": member.job.seed, "environment": dict(self._environment)}
-        record = {**state.record(number), **about}
-        return Snapshot(member=member, step=state.step, record=record, tensors=keep(state.tensors(number)))
+        module = state.module_state(number)
+        member.note_unkept(module, state.progress[number])
+        record = {**state.record(number, module), **about}
+        return Snapshot(member=member, step=state.step, record=record, tensors=keep(state.tensors(number, module)))
 
     def _write(self, snapshot: Snapshot) -> None:
         begun, member = time.perf_counter(), snapshot.member

@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from forge_tui.training.module_state import NOTHING, ModuleState
+
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Best:
     """A model's best epoch so far: that with the least `measure`, the validation loss or, without one, the loss.
 
-    `epoch` is 0 until one has a finite measure. `weights` are what the finished model's file would hold of it, kept
-    only where early stopping is on.
+    `epoch` is 0 until one has a finite measure. `weights` and `module` are what the finished model's files would hold
+    of it, kept only where early stopping is on.
     """
 
     epoch: int = 0
     measure: float | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
+    module: ModuleState = NOTHING
 
     def take(self, epoch: int, measure: float) -> bool:
         """Whether the newest epoch is better than all before it; NaN is no better than anything."""

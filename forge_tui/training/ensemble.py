@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -107,13 +107,13 @@ def measure(
     named = tuple(own_functions(settings.training))
     code = code_of(stems[0], records[0], named, trust_code=trust_code) if named else nullcontext(settings)
     with code as settings, random_state.kept():
-        own = load_own_code(settings)
+        own = replace(load_own_code(settings), metric=None)  # the task's own metrics are compared
         dataset = load_dataset(settings, working_directory, own.dataset, known)
     data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)
     if data.validation is None:
         raise DataError("the run has no validation part to measure on; train with --validation-fraction above 0")
     bodies = [network.body for network in networks]
-    members = [validate(body, data.task, *data.validation, loss=own.loss) for body in bodies]
+    members = [validate(body, data.task, *data.validation, own=own) for body in bodies]
     assert dataset.fingerprint is not None
     return Measured(
         task=data.task.value,
@@ -124,7 +124,7 @@ def measure(
             for stem, record, member in zip(stems, records, members, strict=True)
         ),
         # Of scaled predictions: the mean of what is scaled alike is the scaled mean.
-        ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, loss=own.loss),
+        ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, own=own),
     )
 
 

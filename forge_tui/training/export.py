@@ -11,12 +11,14 @@ from torch import nn
 
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.settings.own_names import named_function
+from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
 from forge_tui.training.model_code import code_of
-from forge_tui.training.model_file import read_record, read_weights
+from forge_tui.training.model_file import parts_of, read_record, read_weights
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.inputs import InputSpec
 from forge_tui.training.models.network import Network, count_parameters, set_weights
+from forge_tui.training.module_state import prepare, restore, unpacked
 from forge_tui.training.own_code import own_model
 
 
@@ -39,14 +41,18 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     record = read_record(path)
     try:
         inputs = _inputs(record)
-        weights = read_weights(path, record["sha256"])
-        with torch.random.fork_rng(devices=[]):
+        weights, kept = parts_of(path, record, read_weights(path, record["sha256"]))
+        # As training began with it: what a custom module draws of random numbers is drawn again.
+        with random_state.seeded(int(record["seed"])):
             body = _body(path, record, inputs, trust_code)
         network = Network(body, _normalisation(record))
+        module = unpacked(kept.packed, kept.tensors)
+        prepare(body, module)
         set_weights(network, weights)
+        restore(body, module)
     except ForgeError:
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise RunDirectoryError(f"{path}.json does not describe {path}.safetensors: {error}; train it again") from error
     return network.requires_grad_(False).eval()
 

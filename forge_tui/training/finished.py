@@ -18,6 +18,7 @@ from forge_tui.training.history import EpochRecord
 from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import describe
+from forge_tui.training.module_state import ModuleState
 from forge_tui.training.state import TrainingState
 
 
@@ -49,21 +50,20 @@ def complete(
     group: list[str] | None,
 ) -> None:
     """Write those of the `finished` models (by number) that are not written yet. Raises `RunDirectoryError`."""
-    items = (
-        (
-            members[number],
-            state.final_weights(number),
-            describe(members[number].job, members[number].training, state, number, dataset, group),
-        )
-        for number in finished
-        if not members[number].report.is_done
-    )
+
+    def item(number: int) -> tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]:
+        member, module = members[number], state.final_module(number)
+        member.note_unkept(module, state.progress[number])
+        record = describe(member.job, member.training, state, number, dataset, group)
+        return member, state.final_weights(number), record, module
+
+    items = (item(number) for number in finished if not members[number].report.is_done)
     write_all(_complete, items, together=is_copied(state))
 
 
-def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any]]) -> None:
-    member, weights, record = item
-    model_file.write_model(member.stem, weights, record)
+def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]) -> None:
+    member, weights, record, module = item
+    model_file.write_model(member.stem, weights, record, module)
     checkpoints.prune(member.checkpoints, 1)
     _report_completed(member, record)
 

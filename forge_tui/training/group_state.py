@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,13 +13,32 @@ from forge_tui.training import random_state
 from forge_tui.training.acceleration import compiled
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.fingerprint import fingerprint
 from forge_tui.training.losses import Validation, stacked_losses, validate_stacked
 from forge_tui.training.models.network import named_weights, set_weights
 from forge_tui.training.models.stack import Stack
-from forge_tui.training.optimizers import Rates
+from forge_tui.training.module_state import (
+    NOTHING,
+    Built,
+    ModuleState,
+    check_alike,
+    hidden_buffers,
+    set_modes,
+    unpacked,
+)
+from forge_tui.training.optimizers import Rates, gradients_of
 from forge_tui.training.own_code import NONE, OwnCode
+from forge_tui.training.packed import pack
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.state import KEPT, TrainingState, class_weights, in_parts, is_finite, new_network
+from forge_tui.training.state import (
+    KEPT,
+    TrainingState,
+    class_weights,
+    in_parts,
+    is_finite,
+    measured_in_units,
+    new_network,
+)
 
 _BODY = "body."
 
@@ -36,16 +56,23 @@ class GroupState(TrainingState):
         rates: Sequence[Rates] | None = None,
     ) -> None:
         """New models with the weights that their seeds give; `rates` are each model's own, else those of `training`."""
-        self._own = own
         networks, self._random = [], []
         for seed in seeds:
             networks.append(new_network(training, dataset, seed, own).to(device))
             # Nothing draws random numbers later, so what a model alone would have is its state after its making.
             self._random.append(random_state.capture(device))
-        self._stack = Stack([network.body for network in networks])
+        self._own = measured_in_units(own, networks[0], dataset)
+        bodies = [network.body for network in networks]
+        self._hidden = [hidden_buffers(body) for body in bodies] if own.model is not None else []
+        if own.model is not None:
+            check_alike(bodies)
+        self._stack = Stack(bodies)
+        self._built = Built(self._stack.runs) if own.model is not None else None
         self._forward = compiled(self._stack.body) if training.compile else self._stack.body
         each = list(rates or [Rates(training.learning_rate, training.weight_decay)] * len(seeds))
-        super().__init__(networks[0], self._stack.parameters, training, each, dataset.train_samples)
+        super().__init__(
+            networks[0], self._stack.parameters, training, each, dataset.train_samples, custom=own.model is not None
+        )
         self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
         self._order = list(named_weights(networks[0]))
         self._class_weights = class_weights(dataset, device)
@@ -68,14 +95,21 @@ class GroupState(TrainingState):
         """Each model's metrics."""
         if data.validation is None:
             return [Validation() for _ in self.progress]
-        models, own = len(self.progress), self._own
-        return validate_stacked(
-            self._stack.body, data.task, *data.validation, models=models, loss=own.loss, metric=own.metric
-        )
+        return validate_stacked(self._stack.body, data.task, *data.validation, models=len(self.progress), own=self._own)
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """A model's parameters and buffers under the names it would have alone."""
         return {name: tensor.contiguous() for name, tensor in self._weights_in_stack(model).items()}
+
+    def gradients(self, model: int) -> dict[str, Tensor]:
+        """A model's gradients, zeros for a parameter that has none, by the parameter's name in the body."""
+        found = zip(self._stack.names, gradients_of(self.parameters), strict=True)
+        return {name: self._stack.of_model(name, gradient, model) for name, gradient in found}
+
+    def buffers(self, model: int) -> dict[str, Tensor]:
+        """A model's buffers, those that are not persistent too, by their names in the body."""
+        names = {name for name, _ in self.network.body.named_buffers()}
+        return {name: tensor for name, tensor in self._stack.weights(model).items() if name in names}
 
     def weights_are_finite(self, model: int) -> bool:
         """Whether no weight is NaN or infinite; nothing is copied for that."""
@@ -86,12 +120,29 @@ class GroupState(TrainingState):
         found = self._shared | own
         return {name: found[name] for name in self._order}
 
-    def tensors(self, model: int) -> dict[str, Tensor]:
+    def module_state(self, model: int, *, for_training: bool = True) -> ModuleState:
+        """Modes, and buffers that no `state_dict` holds; what else a module may keep the models have only once."""
+        if self._built is None:
+            return NOTHING
+        now = self._stack.weights(model)
+        before = self._hidden[model]
+        buffers = {name: now[name] for name in before if fingerprint(now[name]) != before[name]}
+        found: dict[str, Any] = {"buffers": buffers} if buffers else {}
+        if for_training and (changed := self._built.changed_modes()):
+            found["modes"] = changed
+        why = "changes while models train together, which have one of it: train them apart (--fuse 1) to keep it"
+        problems = {name: f"{name} {why}" for name in self._built.changed()}
+        packed, tensors = pack(found) if found else (None, {})
+        return ModuleState(packed=packed, tensors=tensors, problems=problems)
+
+    def tensors(self, model: int, module: ModuleState | None = None) -> dict[str, Tensor]:
         """What a model's checkpoint would hold if it were alone."""
         return in_parts(
             weights=self.weights(model),
+            module=(module or self.module_state(model)).tensors,
             **self._kept_of(model),
             best=self.progress[model].best.weights,
+            best_module=self.progress[model].best.module.tensors,
             random=self._random[model],
             epochs={"loss_sum": self.loss_sum[model], "history": self.progress[model].history.to_tensor()},
         )
@@ -106,7 +157,9 @@ class GroupState(TrainingState):
         self._stack = self._stack.without(model)
         self._forward = compiled(self._stack.body) if self.training.compile else self._stack.body
         self._random = [self._random[number] for number in kept]
-        super().__init__(self.network, self._stack.parameters, self.training, rates, self._samples)
+        self._hidden = [self._hidden[number] for number in kept] if self._hidden else []
+        custom = self._built is not None
+        super().__init__(self.network, self._stack.parameters, self.training, rates, self._samples, custom=custom)
         self.progress = progress
         self.epoch, self.step, self.step_in_epoch, self.epoch_seconds, self.seconds = before
         self.loss_sum = self.loss_sum[kept].clone()
@@ -114,8 +167,14 @@ class GroupState(TrainingState):
 
     def _restore(self, found: Sequence[Checkpoint]) -> None:
         for model, checkpoint in enumerate(found):
-            set_weights(self.network, checkpoint.part("weights"))  # checks names and shapes
-            self._stack.set_weights(model, self.network.body)
+            weights = checkpoint.part("weights")
+            set_weights(self.network, weights)  # checks names and shapes
+            module = unpacked(checkpoint.record.get("module"), checkpoint.part("module"))
+            if unknown := module.keys() - {"buffers", "modes"}:
+                raise ValueError(f"its module keeps {', '.join(sorted(unknown))}, which a group cannot")
+            own = {name.removeprefix(_BODY): part for name, part in weights.items() if name.startswith(_BODY)}
+            self._stack.set_weights(model, own | module.get("buffers", {}))
+            set_modes(self._stack.runs, module.get("modes", {}))
             self.loss_sum[model] = checkpoint.part("epochs")["loss_sum"]
             self._random[model] = checkpoint.part("random")
         self._load([{part: item.part(part) for part in KEPT} for item in found])

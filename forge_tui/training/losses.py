@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -15,6 +16,8 @@ from torch.nn import functional
 
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.stored import StoredRows
+from forge_tui.training.models.modes import evaluating
+from forge_tui.training.own_code import NONE, OwnCode
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Metric = Callable[[Tensor, Tensor], float]
@@ -96,36 +99,29 @@ class Validation:
 
 
 def validate(
-    body: nn.Module,
-    task: Task,
-    inputs: Tensor | StoredRows,
-    targets: Tensor,
-    *,
-    loss: Loss | None = None,
-    metric: Metric | None = None,
+    body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, own: OwnCode = NONE
 ) -> Validation:
     """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers.
 
-    `loss` is taken instead of the task's, `metric` measured of all outputs together.
+    `own.loss` is taken instead of the task's, `own.metric` measured of all outputs together. Custom code gets copies:
+    it may change in place what it is given, as it may the batches of a DataLoader.
     """
-    loss_function = loss or loss_of(task)
+    loss_function = own.loss or loss_of(task)
+    copy = _copying(own)
     rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
     kept: list[Tensor] = []
-    was_training = body.training
-    body.eval()
-    with torch.inference_mode():
+    with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
-            batch, wanted = inputs[start : start + rows], targets[start : start + rows]
+            batch, wanted = copy(inputs[start : start + rows]), targets[start : start + rows]
             out = body(batch)
-            total.add_(loss_function(out, wanted), alpha=len(batch))
-            if metric is not None:
-                kept.append(out)
             if task is Task.CLASSIFICATION:
                 correct += (out.argmax(dim=-1) == wanted).sum()
-        measured = None if metric is None else metric(torch.cat(kept), targets)
-    body.train(was_training)
+            if own.metric is not None:
+                kept.append(copy(out))
+            total.add_(loss_function(out, copy(wanted)), alpha=len(batch))
+        measured = None if own.metric is None else own.metric(torch.cat(kept), targets.clone())
     return _validation(task, total.item(), int(correct.item()), len(inputs), measured)
 
 
@@ -136,33 +132,43 @@ def validate_stacked(
     targets: Tensor,
     *,
     models: int,
-    loss: Loss | None = None,
-    metric: Metric | None = None,
+    own: OwnCode = NONE,
 ) -> list[Validation]:
     """As `validate`, of every model of a stack."""
+    copy = _copying(own)
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
     rows = max(1, _rows(inputs, widest) // models)
     total = torch.zeros(models, dtype=torch.float64, device=inputs.device)
     correct = torch.zeros(models, dtype=torch.int64, device=inputs.device)
     kept: list[Tensor] = []
-    was_training = body.training
-    body.eval()
-    with torch.inference_mode():
+    with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
             batch, wanted = inputs[start : start + rows], targets[start : start + rows]
-            wanted = wanted.expand(models, *wanted.shape)
-            out = body(batch.expand(models, *batch.shape))
-            total.add_(stacked_losses(task, out, wanted, own=loss), alpha=len(batch))
-            if metric is not None:
-                kept.append(out)
+            samples, wanted = len(batch), wanted.expand(models, *wanted.shape)
+            # The copy of an expanded tensor has rows of its own for each model.
+            out = body(copy(batch.expand(models, *batch.shape)))
             if task is Task.CLASSIFICATION:
                 correct += (out.argmax(dim=-1) == wanted).sum(dim=1)
+            if own.metric is not None:
+                kept.append(copy(out))
+            total.add_(stacked_losses(task, out, copy(wanted), own=own.loss), alpha=samples)
         measured: list[float | None] = [None] * models
-        if metric is not None:
-            measured = [metric(out, targets) for out in torch.cat(kept, dim=1)]
-    body.train(was_training)
+        if own.metric is not None:
+            measured = [own.metric(out, targets.clone()) for out in torch.cat(kept, dim=1)]
     sums = zip(total.tolist(), correct.tolist(), measured, strict=True)
-    return [_validation(task, loss_sum, right, len(inputs), own) for loss_sum, right, own in sums]
+    return [_validation(task, loss_sum, right, len(inputs), metric) for loss_sum, right, metric in sums]
+
+
+def _copying(own: OwnCode) -> Callable[[Tensor], Tensor]:
+    """What makes copies for custom code; where only built-in code takes part nothing is copied."""
+    return torch.clone if own.takes_part else lambda tensor: tensor
+
+
+@contextlib.contextmanager
+def _measuring(own: OwnCode) -> Iterator[None]:
+    """Without gradients. A custom module may keep a tensor of a validation for its training: no inference mode then."""
+    with torch.no_grad() if own.takes_part else torch.inference_mode():
+        yield
 
 
 def _validation(task: Task, loss_sum: float, correct: int, samples: int, metric: float | None) -> Validation:

@@ -9,7 +9,9 @@ from forge_tui.progress.events import Event
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.schema import from_plain
 from forge_tui.training.job import Job
+from forge_tui.training.module_state import ModuleState
 from forge_tui.training.reporter import Reporter
+from forge_tui.training.state import Progress
 
 
 class Member:
@@ -22,3 +24,16 @@ class Member:
         self.report = Reporter(job, emit)
         self.stem = directory.stem(job.model)
         self.checkpoints = directory.checkpoint_directory(job.model)
+        self._unkept: set[str] = set()
+
+    def note_unkept(self, module: ModuleState, progress: Progress) -> None:
+        """What cannot be kept of a custom module makes the model inexact; each is reported once."""
+        for place, why in module.problems.items():
+            progress.exact = False
+            if place not in self._unkept:
+                self._unkept.add(place)
+                self.report.warn(
+                    "exactness",
+                    f"{self.job.model}: {why}. A checkpoint lacks it: what continues from one, and the finished model, "
+                    "begin with what its function builds",
+                )

@@ -14,9 +14,11 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import finite
 from forge_tui.runs.files import write_atomically
 from forge_tui.runs.names import checked_name, original_of
+from forge_tui.training.module_state import NOTHING, ModuleState
 from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
 
 FORMAT = 1
+_MODULE = "module_state/"
 
 
 def paths_of(stem: Path) -> tuple[Path, Path]:
@@ -24,20 +26,26 @@ def paths_of(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.safetensors")
 
 
-def write_model(stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, Any]) -> None:
+def write_model(
+    stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, Any], module: ModuleState = NOTHING
+) -> None:
     """Write the weights, then the metadata that says they are complete. Raises `RunDirectoryError`.
 
-    The weights' file has no metadata and no times: equal weights give equal bytes.
+    The weights' file has no metadata and no times: equal weights give equal bytes. What a custom `module` keeps beside
+    its weights is written too: tensors as `module_state/…` among the weights, the rest as `module_state` in NAME.json.
     """
     metadata_path, weights_path = paths_of(stem)
+    tensors = {**weights, **{f"{_MODULE}{name}": tensor for name, tensor in module.tensors.items()}}
     full = {
         "format": FORMAT,
         "name": stem.name,
         "final_model": True,
         **finite(dict(record)),
-        "sha256": digest(weights),
+        "sha256": digest(tensors),
     }
-    write_tensors(weights_path, weights)
+    if module.packed is not None:
+        full["module_state"] = {"state": module.packed, "sha256": digest({}, {"state": module.packed})}
+    write_tensors(weights_path, tensors)
     write_atomically(metadata_path, _in_lines(full).encode())
     if record["attempts"] > 1:  # else nobody has begun to write it, and looking through all the run's files takes long
         for name in os.listdir(stem.parent):  # of an attempt that was killed while it wrote
@@ -90,3 +98,24 @@ def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
     if digest(weights) != sha256:
         raise RunDirectoryError(f"{path} is damaged: its SHA-256 is not the recorded one; resume its run to mend it")
     return weights
+
+
+def parts_of(
+    stem: Path, record: Mapping[str, Any], tensors: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], ModuleState]:
+    """Of what `read_weights` gave, the weights themselves, and what a custom module keeps beside them.
+
+    Raises `RunDirectoryError` where that is not what was written.
+    """
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(_MODULE)}
+    kept = {name.removeprefix(_MODULE): tensor for name, tensor in tensors.items() if name.startswith(_MODULE)}
+    told: Any = record.get("module_state")
+    if told is None and not kept:
+        return weights, NOTHING
+    try:
+        if told["sha256"] != digest({}, {"state": told["state"]}):
+            raise ValueError("the SHA-256 of module_state is not the recorded one")
+        return weights, ModuleState(packed=told["state"], tensors=kept)
+    except (TypeError, KeyError, ValueError) as error:
+        metadata_path, _ = paths_of(stem)
+        raise RunDirectoryError(f"{metadata_path} is damaged ({error}); resume its run to write it again") from error

@@ -34,10 +34,11 @@ class Optimizer(Protocol):
     """Changes parameters in place by their gradients.
 
     `step` may be told what to multiply the learning rates with. `state` is what resume needs, as `NUMBER.NAME` (number
-    of the parameter).
+    of the parameter). `freezes`: parameters may be frozen; those that are at a step stay as they are.
     """
 
     rates: list[Rates]
+    freezes: bool
 
     def step(self, factor: float = 1.0) -> None: ...
 
@@ -53,7 +54,8 @@ class Adam:
         self, parameters: Sequence[nn.Parameter], rates: Sequence[Rates], betas: tuple[float, float], *, decoupled: bool
     ) -> None:
         self.rates = list(rates)
-        self._parameters = list(parameters)
+        self.freezes = False
+        self._parameters: list[Tensor] = list(parameters)
         self._betas = betas
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
         self._averages = [torch.zeros_like(item) for item in parameters]
@@ -67,7 +69,10 @@ class Adam:
     def step(self, factor: float = 1.0) -> None:
         """One step; a parameter without a gradient counts as one whose gradient is zero."""
         torch._foreach_add_(self._counts, 1.0)
-        tensors = (self._parameters, gradients_of(self._parameters), self._averages, self._squares)
+        tensors = [self._parameters, gradients_of(self._parameters), self._averages, self._squares]
+        steps = self._steps
+        if self.freezes:
+            *tensors, steps = _trained(self._parameters, [*tensors, steps])
         for rates, (parameters, gradients, averages, squares) in _parts(self.rates, tensors):
             self._kernel(
                 parameters,
@@ -75,7 +80,7 @@ class Adam:
                 averages,
                 squares,
                 [],
-                self._steps,
+                steps,
                 lr=rates.learning_rate * factor,
                 beta1=self._betas[0],
                 beta2=self._betas[1],
@@ -103,7 +108,8 @@ class Sgd:
 
     def __init__(self, parameters: Sequence[nn.Parameter], rates: Sequence[Rates], momentum: float) -> None:
         self.rates = list(rates)
-        self._parameters = list(parameters)
+        self.freezes = False
+        self._parameters: list[Tensor] = list(parameters)
         self._momentum = momentum
         self._buffers = [torch.zeros_like(item) for item in parameters] if momentum else []
         self._is_first = True
@@ -111,7 +117,9 @@ class Sgd:
     @torch.no_grad()
     def step(self, factor: float = 1.0) -> None:
         """One step; a parameter without a gradient counts as one whose gradient is zero."""
-        tensors = (self._parameters, gradients_of(self._parameters), self._buffers)
+        tensors = [self._parameters, gradients_of(self._parameters), self._buffers]
+        if self.freezes:
+            tensors = _trained(self._parameters, tensors)
         for rates, (parameters, gradients, buffers) in _parts(self.rates, tensors):
             torch._fused_sgd_(
                 parameters,
@@ -156,6 +164,7 @@ class Muon:
     ) -> None:
         """`matrices` are the numbers of the parameters that step orthogonally: matrices, or stacks of them."""
         self.rates = list(rates)
+        self.freezes = False
         self._numbers = sorted(matrices)
         self._matrices: list[Tensor] = [parameters[number] for number in self._numbers]
         self._momenta = [torch.zeros_like(item) for item in self._matrices]
@@ -167,11 +176,13 @@ class Muon:
     def step(self, factor: float = 1.0) -> None:
         """One step; a parameter without a gradient counts as one whose gradient is zero."""
         self._is_first = False
-        self._adam.rates = self.rates
+        self._adam.rates, self._adam.freezes = self.rates, self.freezes
         self._adam.step(factor)
         rates = [one.learning_rate * factor for one in self.rates]
         decays = [1.0 - rate * one.weight_decay for rate, one in zip(rates, self.rates, strict=True)]
         for matrix, momentum, gradient in zip(self._matrices, self._momenta, gradients_of(self._matrices), strict=True):
+            if not matrix.requires_grad:
+                continue
             momentum.mul_(_MOMENTUM).add_(gradient)
             step = orthogonal(gradient.add(momentum, alpha=_MOMENTUM))  # Nesterov's
             size = 0.2 * max(matrix.shape[-2:]) ** 0.5
@@ -257,6 +268,11 @@ def make_optimizer(
 def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
     """The gradients; zeros for a parameter that has none."""
     return [torch.zeros_like(item) if item.grad is None else item.grad for item in parameters]
+
+
+def _trained(parameters: Sequence[Tensor], tensors: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
+    """Of tensors for each parameter those of the parameters that are not frozen."""
+    return [[one for one, own in zip(part, parameters, strict=False) if own.requires_grad] for part in tensors]
 
 
 def _parts(rates: Sequence[Rates], tensors: Sequence[Sequence[Tensor]]) -> Iterator[tuple[Rates, list[list[Tensor]]]]:

@@ -5,6 +5,7 @@ A function gets by name what its parameters ask for: what this program has to of
 
 from __future__ import annotations
 
+import copy
 import importlib
 import importlib.util
 import inspect
@@ -39,6 +40,11 @@ class OwnCode:
     dataset: Callable[[], Any] | None = None
     loss: Callable[[Tensor, Tensor], Tensor] | None = None
     metric: Callable[[Tensor, Tensor], float] | None = None
+
+    @property
+    def takes_part(self) -> bool:
+        """Whether custom code sees samples or outputs while models are trained and measured."""
+        return self.model is not None or self.loss is not None or self.metric is not None
 
 
 NONE = OwnCode()
@@ -109,11 +115,18 @@ def _of_outputs(function: _Function, values: Mapping[str, Any]) -> dict[str, Any
     return bound
 
 
+def _fresh(arguments: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+    """Gives the arguments for each call anew: a function may change a list in place, and the run's setting stays."""
+    if any(isinstance(value, list) for value in arguments.values()):
+        return lambda: copy.deepcopy(arguments)
+    return lambda: arguments
+
+
 def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
-    bound = _of_outputs(function, values)
+    fresh = _fresh(_of_outputs(function, values))
 
     def loss(outputs: Tensor, targets: Tensor) -> Tensor:
-        found = function.function(outputs=outputs, targets=targets, **bound)
+        found = function.function(outputs=outputs, targets=targets, **fresh())
         if not isinstance(found, Tensor) or found.dim() != 0:
             raise SettingsError(f"{function} gives {_kind(found)}; it must give the mean loss, a tensor of shape ()")
         return found
@@ -122,10 +135,10 @@ def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, T
 
 
 def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], float]:
-    bound = _of_outputs(function, values)
+    fresh = _fresh(_of_outputs(function, values))
 
     def metric(outputs: Tensor, targets: Tensor) -> float:
-        found = function.function(outputs=outputs, targets=targets, **bound)
+        found = function.function(outputs=outputs, targets=targets, **fresh())
         try:
             return float(found)
         except (TypeError, ValueError, RuntimeError):
@@ -208,7 +221,7 @@ class _Function:
         """What it gives. What it raises becomes a `SettingsError` that says where."""
         arguments = self.bound(values, **offered)
         try:
-            return self.function(**arguments)
+            return self.function(**_fresh(arguments)())
         except SettingsError:
             raise
         except Exception as error:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.stored import StoredRows
+from forge_tui.training.losses import Metric
 from forge_tui.training.models.network import Network
 from forge_tui.training.order import Batches
 
@@ -31,3 +32,18 @@ class PlacedData:
         self.validation: tuple[Tensor | StoredRows, Tensor] | None = None
         if dataset.validation_inputs is not None and dataset.validation_targets is not None:
             self.validation = place(dataset.validation_inputs, dataset.validation_targets)
+
+
+def metric_in_units(metric: Metric | None, network: Network, targets: Tensor | None) -> Metric | None:
+    """A custom metric that gets outputs and targets in the units of the data where `network` predicts scaled ones.
+
+    `targets` are the validation part's own. It is called with what `network.body` predicts for all of them.
+    """
+    if metric is None or targets is None or network.target_scale is None:
+        return metric
+
+    def measured(outputs: Tensor, scaled: Tensor) -> float:
+        # The targets as they were read: scaled and back again they would be off by a rounding error.
+        return metric(network.unscale_targets(outputs), targets.to(scaled.device, copy=True))
+
+    return measured

@@ -24,20 +24,19 @@ from forge_tui.training.checkpoint_writer import copied, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.group_state import GroupState
+from forge_tui.training.group_trial import grouping_problem
 from forge_tui.training.job import Job
-from forge_tui.training.losses import loss_of
 from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
-from forge_tui.training.own_code import OwnCode, load_own_code, told
+from forge_tui.training.own_code import OwnCode, load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
-from forge_tui.training.state import SingleState, TrainingState, new_network
+from forge_tui.training.state import SingleState, TrainingState
 
 _TURNS = 6
 _KEPT_BYTES = 64 << 20
-_TRIED_ROWS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +147,7 @@ class Probe:
         """What data and model look like, and what a worker will take that trains so many together."""
         dataset = self._dataset
         known = dataset.vocabulary if dataset.classes is None else dataset.classes
-        problem = self._grouping_problem()
+        problem = grouping_problem(self._settings.training, dataset, self._seed, self._device, self._own)
         if problem is not None and together > 1:
             raise SettingsError(f"--fuse {together}: such models cannot be trained together ({problem}); use --fuse 1")
         return Inspection(
@@ -164,28 +163,6 @@ class Probe:
             grouping_problem=problem,
             can_compile=missing_compiler(self._device) is None,
         )
-
-    def _grouping_problem(self) -> str | None:
-        """Why models with code of the user's own cannot be trained together, or None."""
-        own, state, data = self._own, self._single, self._dataset
-        if own.model is None and own.loss is None:
-            return None
-        placed = PlacedData(data, state.network, min(_TRIED_ROWS, data.train_samples), self._device)
-        inputs, targets = next(iter(placed.batches.epoch(self._seed, 1)))
-        with torch.random.fork_rng(devices=[]):
-            # Not the state's own: a step changes what some modules count.
-            body = new_network(self._settings.training, data, self._seed, own).to(self._device).body
-            before = torch.get_rng_state()
-            (own.loss or loss_of(data.task))(body(inputs), targets)
-            if not torch.equal(before, torch.get_rng_state()):
-                return "it draws random numbers while it trains, as dropout does"
-            try:
-                group = GroupState(self._settings.training, data, [self._seed, self._seed + 1], self._device, own)
-                both = (part.expand(2, *part.shape) for part in (inputs, targets))
-                group.loss(placed, *both).backward()
-            except Exception as error:  # whatever torch.func says of code that it cannot map
-                return told(error)
-        return None
 
     def measure(
         self,

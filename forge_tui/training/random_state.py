@@ -37,6 +37,20 @@ def kept() -> Iterator[None]:
             torch.cuda.set_rng_state_all(on_gpus)
 
 
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The generators of the CPU (torch's, NumPy's, Python's) are seeded inside, and afterwards what they were."""
+    cpu = torch.device("cpu")
+    before = capture(cpu)
+    try:
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        yield
+    finally:
+        restore(before, cpu)
+
+
 def capture(device: torch.device) -> dict[str, Tensor]:
     """The state of the global generators, and of `device`'s, as tensors."""
     version, words, gauss = random.getstate()

@@ -27,9 +27,10 @@ from forge_tui.training.history import History
 from forge_tui.training.losses import Validation, loss_of, validate
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
+from forge_tui.training.module_state import NOTHING, Built, ModuleState, prepare, restore, unpacked
 from forge_tui.training.optimizers import Rates, hidden_matrices, make_optimizer
 from forge_tui.training.own_code import NONE, OwnCode
-from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.placed_data import PlacedData, metric_in_units
 from forge_tui.training.schedules import factor_at
 
 KEPT = ("optimizer", "filter", "average", "gradients")
@@ -75,12 +76,18 @@ class TrainingState(ABC):
         training: TrainingConfig,
         rates: Sequence[Rates],
         samples: int,
+        *,
+        custom: bool,
     ) -> None:
-        """`network` gives shapes, names and normalisation; `parameters` are what is trained, on `samples` an epoch."""
+        """`network` gives shapes, names and normalisation; `parameters` are what is trained, on `samples` an epoch.
+
+        `custom`: a module of the user's, which may freeze parameters.
+        """
         self.network = network
         self.parameters = list(parameters)
         self.training = training
         self.optimizer = make_optimizer(parameters, training, rates, hidden_matrices(network.body))
+        self.optimizer.freezes = custom
         self.filter = make_filter(parameters, training)
         self.average = MovingAverage(parameters, training.weights_average)
         self.autocast = autocast(training.precision, self.parameters[0].device)
@@ -167,8 +174,17 @@ class TrainingState(ABC):
         """A model's weights and buffers by name."""
 
     @abstractmethod
-    def tensors(self, model: int) -> dict[str, Tensor]:
-        """The tensors of a model's checkpoint, as `PART/NAME`."""
+    def module_state(self, model: int, *, for_training: bool = True) -> ModuleState:
+        """What a custom module keeps beside its weights; of a built-in one nothing."""
+
+    @abstractmethod
+    def tensors(self, model: int, module: ModuleState | None = None) -> dict[str, Tensor]:
+        """The tensors of a model's checkpoint, as `PART/NAME`. `module`: its `module_state`, if that is known."""
+
+    def final_module(self, model: int) -> ModuleState:
+        """As `final_weights`, of what the module keeps beside them."""
+        best = self.progress[model].best
+        return best.module if best.weights else self.module_state(model, for_training=False)
 
     def final_weights(self, model: int) -> dict[str, Tensor]:
         """What the finished model's file holds: with early stopping its best epoch's weights, else those it has now.
@@ -185,8 +201,9 @@ class TrainingState(ABC):
         """Keep what the files of these models would hold now: this epoch is their best so far."""
         with self.average.in_use():
             for model in models:
-                kept = {name: tensor.clone() for name, tensor in self.weights(model).items()}
-                self.progress[model].best.weights = kept
+                best = self.progress[model].best
+                best.weights = {name: tensor.clone() for name, tensor in self.weights(model).items()}
+                best.module = self.module_state(model, for_training=False).detached()
 
     def _kept(self) -> dict[str, dict[str, Tensor]]:
         """What is kept of each parameter beside its value, by part of a checkpoint (those of `KEPT`).
@@ -214,7 +231,8 @@ class TrainingState(ABC):
     def bytes(self) -> int:
         """The size of what all models' checkpoints hold together, but for random states and epochs."""
         best = (progress.best.weights.values() for progress in self.progress)
-        parts = (self.parameters, *best, *(state.values() for state in self._kept().values()))
+        modules = (progress.best.module.tensors.values() for progress in self.progress)
+        parts = (self.parameters, *best, *modules, *(state.values() for state in self._kept().values()))
         return sum(tensor.nbytes for part in parts for tensor in part)
 
     @abstractmethod
@@ -225,10 +243,15 @@ class TrainingState(ABC):
         """Whether no weight is NaN or infinite."""
         return all(is_finite(tensor) for tensor in self.weights(model).values())
 
-    def record(self, model: int) -> dict[str, Any]:
-        """The figures of a model's checkpoint, JSON-able."""
+    def record(self, model: int, module: ModuleState | None = None) -> dict[str, Any]:
+        """The figures of a model's checkpoint, JSON-able. `module`: as for `tensors`."""
         progress = self.progress[model]
+        packed = {
+            "module": (module or self.module_state(model)).packed,
+            "best_module": progress.best.module.packed,
+        }
         return {
+            **{part: told for part, told in packed.items() if told is not None},
             "epoch": self.epoch,
             "step": self.step,
             "step_in_epoch": self.step_in_epoch,
@@ -258,9 +281,12 @@ class TrainingState(ABC):
                     epoch=checkpoint.record.get("best_epoch", 0),
                     measure=checkpoint.record.get("best_measure"),
                     weights=checkpoint.part("best"),
+                    module=ModuleState(
+                        packed=checkpoint.record.get("best_module"), tensors=checkpoint.part("best_module")
+                    ),
                 )
                 progress.history = History.from_tensor(checkpoint.part("epochs")["history"])
-        except (KeyError, ValueError, RuntimeError) as error:
+        except (KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
             raise RunDirectoryError(
                 f"{found[0].path} is of another model than these settings describe ({error}); "
                 "resume with the run's own settings, or start anew with --overwrite"
@@ -275,10 +301,13 @@ class SingleState(TrainingState):
     ) -> None:
         """A new model with the weights that `seed` gives; the same on every device."""
         network = new_network(training, dataset, seed, own).to(device)
+        self._built = None if own.model is None else Built(network.body)
         rates = [Rates(training.learning_rate, training.weight_decay)]
-        super().__init__(network, list(network.parameters()), training, rates, dataset.train_samples)
+        super().__init__(
+            network, list(network.parameters()), training, rates, dataset.train_samples, custom=own.model is not None
+        )
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._own = own
+        self._own = measured_in_units(own, network, dataset)
         self._loss = own.loss or loss_of(
             dataset.task, training.label_smoothing, class_weights=class_weights(dataset, device)
         )
@@ -301,18 +330,24 @@ class SingleState(TrainingState):
         """Its metrics."""
         if data.validation is None:
             return [Validation()]
-        return [validate(self._body, data.task, *data.validation, loss=self._own.loss, metric=self._own.metric)]
+        return [validate(self._body, data.task, *data.validation, own=self._own)]
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """Parameters and buffers."""
         return named_weights(self.network)
 
-    def tensors(self, model: int) -> dict[str, Tensor]:
+    def module_state(self, model: int, *, for_training: bool = True) -> ModuleState:
+        """What differs from the module as it was built."""
+        return NOTHING if self._built is None else self._built.state(for_training=for_training)
+
+    def tensors(self, model: int, module: ModuleState | None = None) -> dict[str, Tensor]:
         """Weights, what is kept beside them, random state, and the epochs so far."""
         return in_parts(
             weights=named_weights(self.network),
+            module=(module or self.module_state(model)).tensors,
             **self._kept(),
             best=self.progress[0].best.weights,
+            best_module=self.progress[0].best.module.tensors,
             random=random_state.capture(self.loss_sum.device),
             epochs={"loss_sum": self.loss_sum, "history": self.progress[0].history.to_tensor()},
         )
@@ -320,7 +355,10 @@ class SingleState(TrainingState):
     def _restore(self, found: Sequence[Checkpoint]) -> None:
         (checkpoint,) = found
         device = self.loss_sum.device
+        module = unpacked(checkpoint.record.get("module"), checkpoint.part("module"), device)
+        prepare(self._body, module)
         set_weights(self.network, checkpoint.part("weights"))
+        restore(self._body, module)
         self._load_kept({part: checkpoint.part(part) for part in KEPT})
         self.loss_sum.copy_(checkpoint.part("epochs")["loss_sum"])
         random_state.restore(checkpoint.part("random"), device)
@@ -332,6 +370,11 @@ def new_network(training: TrainingConfig, dataset: Dataset, seed: int, own: OwnC
     if own.model is not None:
         return Network(own.model(dataset.inputs), dataset.normalisation)
     return Network(build_model(training.model_type, training.model_size, dataset.inputs), dataset.normalisation)
+
+
+def measured_in_units(own: OwnCode, network: Network, dataset: Dataset) -> OwnCode:
+    """`own` with a metric that gets a regression's outputs and targets in the units of the data."""
+    return replace(own, metric=metric_in_units(own.metric, network, dataset.validation_targets))
 
 
 def class_weights(dataset: Dataset, device: torch.device) -> Tensor | None:
@@ -351,6 +394,6 @@ def is_finite(tensor: Tensor) -> bool:
     return math.isfinite(least.item()) and math.isfinite(most.item())
 
 
-def in_parts(**parts: dict[str, Tensor]) -> dict[str, Tensor]:
+def in_parts(**parts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of all parts, as `PART/NAME`."""
     return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}

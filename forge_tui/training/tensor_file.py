@@ -33,6 +33,11 @@ _TYPES = {
 _OF_NUMPY = frozenset(_TYPES) - {torch.float8_e5m2, torch.float8_e4m3fn, torch.bfloat16}
 
 
+def can_hold(dtype: torch.dtype) -> bool:
+    """Whether a safetensors file can hold tensors of a type."""
+    return dtype in _TYPES
+
+
 class DamagedFile(ValueError):
     """A file of tensors is not what was once written; the message says in which way."""
 

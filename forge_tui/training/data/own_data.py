@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import IterableDataset
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
@@ -21,6 +22,7 @@ from forge_tui.training.data.dataset import (
     split_at_random,
 )
 from forge_tui.training.data.fingerprint import content_digest, split_digest
+from forge_tui.training.data.loaders import samples_of
 from forge_tui.training.data.targets import make_target
 
 _PARTS = ("inputs", "targets", "validation_inputs", "validation_targets")
@@ -31,9 +33,10 @@ _SHAPES = "give (inputs, targets), or a dict with them, or samples (input, targe
 def own_dataset(given: Any, settings: Settings) -> Dataset:
     """A dataset from tensors, arrays, a `torch.utils.data.Dataset` or any iterable of samples (input, target).
 
-    `given` is (inputs, targets), or those and (validation_inputs, validation_targets), or a dict with these names and,
-    if need be, `vocabulary` (the number of tokens, or their names: inputs are tokens then) and `classes` (their names).
-    Without a validation part one is split off by the run's seed. Samples are read once and kept as tensors.
+    `given` is (inputs, targets), or those and (validation_inputs, validation_targets), or two Datasets, for training
+    and validation; of a DataLoader its dataset is taken. Or it is a dict with these names and, if need be, `vocabulary`
+    (the number of tokens, or their names: inputs are tokens then) and `classes` (their names). Without a validation
+    part one is split off by the run's seed. Samples are read once and kept as tensors.
 
     Inputs (N, …) become float32, or int64 (N, T) where they are tokens. Targets: whole numbers, booleans or text (N,)
     as `targets.is_classification` says, else float32 (N, …); with `vocabulary` int64 (N, T), the next tokens. Raises
@@ -95,7 +98,11 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
 
 
 def _parts(given: Any, source: str) -> dict[str, Any]:
-    if isinstance(given, Mapping):
+    samples = samples_of(given, source)
+    if samples is not None:
+        found = [_read(one, source) for one in samples]
+        parts = dict(zip(_PARTS, [part for one in found for part in one.values()], strict=False))
+    elif isinstance(given, Mapping):
         parts = dict(given)
     elif isinstance(given, tuple | list) and len(given) in (2, 4) and not _are_samples(given):
         parts = dict(zip(_PARTS, given, strict=False))
@@ -121,7 +128,8 @@ def _are_samples(given: tuple[Any, ...] | list[Any]) -> bool:
 
 def _read(given: Any, source: str) -> dict[str, Any]:
     """All samples of a dataset or an iterable."""
-    if hasattr(given, "__getitem__") and hasattr(given, "__len__"):
+    is_stream = isinstance(given, IterableDataset)  # one may have a length, too, but no sample has a number
+    if not is_stream and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
         samples: Iterable[Any] = (given[number] for number in range(len(given)))
     elif hasattr(given, "__iter__") or hasattr(given, "__next__"):
         samples = given

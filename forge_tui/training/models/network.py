@@ -42,19 +42,26 @@ class Network(nn.Module):
             return targets
         return (targets - self.target_mean) / self.target_scale
 
+    def unscale_targets(self, outputs: Tensor) -> Tensor:
+        """What `body` predicts, in the targets' own units."""
+        if self.target_mean is None or self.target_scale is None:
+            return outputs
+        return outputs * self.target_scale + self.target_mean
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Raw inputs → logits, or predictions in the targets' own units."""
-        out = self.body(self.scale_features(inputs))
-        if self.target_mean is None or self.target_scale is None:
-            return out
-        return out * self.target_scale + self.target_mean
+        return self.unscale_targets(self.body(self.scale_features(inputs)))
 
 
 def named_weights(module: nn.Module) -> dict[str, Tensor]:
     """Parameters and persistent buffers by name, tied ones once, under their first name."""
+    hidden = {
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        for name in part._non_persistent_buffers_set
+    }
     tensors = {name: parameter.detach() for name, parameter in module.named_parameters()}
-    kept = module.state_dict().keys()
-    tensors.update((name, buffer) for name, buffer in module.named_buffers() if name in kept)
+    tensors.update((name, buffer) for name, buffer in module.named_buffers() if name not in hidden)
     return tensors
 
 
@@ -63,11 +70,26 @@ def set_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
     own = named_weights(module)
     if own.keys() != tensors.keys():
         raise ValueError(f"other weights than the model's: {sorted(own.keys() ^ tensors.keys())[:6]}")
+    for name, tensor in tensors.items():
+        if own[name].shape != tensor.shape or own[name].dtype != tensor.dtype:
+            raise ValueError(f"{name} is {tuple(tensor.shape)}, and the model's {tuple(own[name].shape)}")
+        if not fill(own[name], tensor):
+            owner, _, key = name.rpartition(".")
+            module.get_submodule(owner)._buffers[key] = tensor.to(own[name].device, copy=True)
+
+
+def fill(target: Tensor, value: Tensor) -> bool:
+    """Copy `value` into a tensor of its shape; False, and nothing is changed, where several places share a number that
+    would have to be different ones. So it is with what `expand` made."""
+    shared = [axis for axis, stride in enumerate(target.stride()) if stride == 0 and target.shape[axis] > 1]
     with torch.no_grad():
-        for name, tensor in tensors.items():
-            if own[name].shape != tensor.shape or own[name].dtype != tensor.dtype:
-                raise ValueError(f"{name} is {tuple(tensor.shape)}, and the model's {tuple(own[name].shape)}")
-            own[name].copy_(tensor)
+        for axis in shared:
+            first = value.narrow(axis, 0, 1)
+            if not torch.equal(first.expand_as(value), value):
+                return False
+            target, value = target.narrow(axis, 0, 1), first
+        target.copy_(value)
+    return True
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -50,14 +50,16 @@ class Stack:
         """Model `model`'s part of a tensor that is stacked like the parameter `name`, in a single model's shape."""
         return self.to_stack(name, tensor[model])
 
-    def set_weights(self, model: int, body: nn.Module) -> None:
-        """Give a model the weights and buffers of `body`."""
+    def set_weights(self, model: int, tensors: Mapping[str, Tensor]) -> None:
+        """Give a model weights and buffers by the names, and in the shapes, that they have in a single one."""
         whole = self._whole
+        buffers = dict(whole.named_buffers())
         with torch.no_grad():
-            for name, item in whole.named_parameters():
-                item[model].copy_(self.to_stack(name, body.get_parameter(name)))
-            for name, buffer in whole.named_buffers():
-                buffer[model].copy_(body.get_buffer(name))
+            for name, tensor in tensors.items():
+                if name in buffers:
+                    buffers[name][model].copy_(tensor)
+                else:
+                    whole.get_parameter(name)[model].copy_(self.to_stack(name, tensor))
 
     def without(self, model: int) -> Stack:
         """The stack of the other models; this one is not to be used any more."""
@@ -68,6 +70,11 @@ class Stack:
             _set(whole, name, buffer[kept].clone())
         self.models = len(kept)
         return self
+
+    @property
+    def runs(self) -> nn.Module:
+        """The module whose forward pass is run for all models at once: its modes and attributes are theirs."""
+        return self.body.shadows[0] if isinstance(self.body, _Vmapped) else self.body
 
     @property
     def _whole(self) -> nn.Module:
@@ -89,6 +96,11 @@ class _Vmapped(nn.Module):
         super().__init__()
         self.stacked = stacked
         self._skeleton = [copy.deepcopy(stacked).to("meta")]  # in a list: not a part of this module
+
+    @property
+    def shadows(self) -> list[nn.Module]:
+        """Modules that have modes and are no parts of this one: the forward pass runs in the skeleton."""
+        return self._skeleton
 
     def train(self, mode: bool = True) -> _Vmapped:
         """Modules that train otherwise than they measure, such as batch normalisation, hear of it in the skeleton."""
