@@ -50,12 +50,12 @@ def test_warming_up_leaves_every_random_generator_as_it_was() -> None:
 
 DENORMALS = """
 import sys, torch
-from forge_tui.training.trainer import _prepare_process
+from forge_tui.training.process import prepare_process
 from forge_tui.training.warm_up import warm_up
 torch.set_num_threads(2)
 if sys.argv[1] == "spare":
     warm_up(2)
-_prepare_process(torch.device("cpu"))
+prepare_process(torch.device("cpu"))
 product = torch.full((2_000, 500), 1e-20) @ torch.full((500, 500), 1e-20)
 print((product.view(torch.int32) != 0).sum().item())
 """
