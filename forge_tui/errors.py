@@ -41,6 +41,12 @@ class RunDirectoryError(ForgeError, OSError):
     exit_status = 4
 
 
+class RunGone(RunDirectoryError):
+    """The directory of a run that is being looked at was moved or deleted."""
+
+    exit_status = 1
+
+
 class TrainingFailed(ForgeError, RuntimeError):
     """Some models of a run did not complete.
 

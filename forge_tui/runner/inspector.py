@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import selectors
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -25,9 +24,8 @@ class Inspector:
     reason), and `ForgeError` where one ended without a word.
     """
 
-    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, log: Path) -> None:
-        self._launcher, self._selector = launcher, selector
-        self._job, self._log = job, log
+    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job) -> None:
+        self._launcher, self._selector, self._job = launcher, selector, job
         self._workers: list[Worker] = []
         self._answers: dict[int, dict[str, Any]] = {}
         self._ended: set[int] = set()
@@ -78,7 +76,7 @@ class Inspector:
     def _ask(self, question: dict[str, Any], workers: int) -> list[dict[str, Any]]:
         self._workers = [worker for worker in self._workers if worker.id not in self._ended]
         while len(self._workers) < workers:
-            started = self._launcher.spawn("inspect", [self._job], self._log, self._on_message, self._on_exit)
+            started = self._launcher.spawn("inspect", [self._job], None, self._on_message, self._on_exit)
             self._workers.append(started)
         asked = self._workers[:workers]
         self._answers.clear()

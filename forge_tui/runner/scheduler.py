@@ -33,6 +33,7 @@ from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.place import Lost, Place
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
@@ -58,8 +59,9 @@ class Scheduler:
         selector: selectors.BaseSelector,
         monotonic: Callable[[], float] = time.monotonic,
         reached: Iterable[Reached] = (),
+        place: Place | None = None,
     ) -> None:
-        """`reached`: the rungs that models came to before a resume, in that order."""
+        """`reached`: the rungs that models came to before a resume, in that order. `place`: where the directory is."""
         self._directory = directory
         self._settings = settings
         self._base_job = base_job
@@ -72,6 +74,8 @@ class Scheduler:
         self._monotonic = monotonic
         self.steering = Steering(directory, journal, self)
         self._halving = Halving(settings.run.halving or 1, reached)
+        self._place = place
+        self._is_gone = False
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
         self._running: dict[int, Attempt] = {}
@@ -130,10 +134,41 @@ class Scheduler:
         for key, _ in self._selector.select(TICK_SECONDS):
             key.data()
         self._launcher.tick()
+        self._look_for_directory()
         self.steering.take()
         self._settle_pause()
         self._watch_workers()
         self._judge()
+
+    def _look_for_directory(self) -> None:
+        """End the run when its directory is not where it was: nothing may be made at the old path, or in another one.
+
+        Where it was moved, the workers save their last steps there.
+        """
+        if self._place is None or self._is_gone:
+            return
+        without_records = self._journal.is_gone  # asked first: a move looks so, too
+        lost = self._place.look()
+        if lost is None and without_records:
+            lost = Lost("its run.db was deleted or replaced while the run was live")
+        if lost is None:
+            return
+        if lost.path is None:
+            self._is_gone = True
+            self.steering.move(None)
+            self.kill(lost.reason)
+            return
+        self._directory = RunDirectory(lost.path)
+        self.steering.move(self._directory)
+        self._journal.move(self._directory)
+        for attempt in self._running.values():
+            attempt.worker.send({"command": "move", "directory": str(lost.path)})
+        self.stop(lost.reason)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the run directory or its records are gone: nothing can be written there."""
+        return self._is_gone
 
     # --- what viewers and signals ask for
 
@@ -322,7 +357,7 @@ class Scheduler:
     def _start(self, group: Group) -> None:
         self._held.clear()
         jobs = [self._job(index) for index in group]
-        log = self._directory.log(jobs[0].model)
+        log = jobs[0].model
         worker = self._launcher.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=self._is_ahead())
         self._running[worker.id] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
         for index in group:

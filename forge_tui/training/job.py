@@ -26,7 +26,8 @@ class Job:
     (`settings.schema.to_plain`), with what a sweep made the model's own. A relative dataset path counts from
     `working_directory`. After each epoch of `rungs` the runner is asked whether the model goes on.
     `learning_rate_factor` is below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the
-    run's history; those that a checkpoint has beyond them are reported again (None: none).
+    run's history; those that a checkpoint has beyond them are reported again (None: none). `place`: device and inode of
+    the run directory, where nothing may be written into another one.
     """
 
     run: str
@@ -42,6 +43,7 @@ class Job:
     rungs: tuple[int, ...] = ()
     learning_rate_factor: float = 1.0
     epochs_recorded: int | None = None
+    place: tuple[int, int] | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
@@ -50,7 +52,8 @@ class Job:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Job:
         """The job that `to_record` wrote."""
-        return cls(**{**record, "rungs": tuple(record["rungs"])})
+        place = record.get("place")
+        return cls(**{**record, "rungs": tuple(record["rungs"]), "place": None if place is None else tuple(place)})
 
 
 def in_words(jobs: Iterable[Job]) -> str:
@@ -79,6 +82,7 @@ class Control:
         self._stop = False
         self._pause = False
         self._asked = False
+        self._directory: str | None = None
         self._leaving: set[int] = set()
         self._rungs: dict[tuple[int, int], bool] = {}
 
@@ -93,6 +97,15 @@ class Control:
     def unpause(self) -> None:
         """Let it go on."""
         self._pause = False
+
+    def move(self, directory: str) -> None:
+        """Tell where the run directory is by now."""
+        self._directory = directory
+
+    def take_move(self) -> str | None:
+        """Where the run directory is, if it was moved; it is told once."""
+        directory, self._directory = self._directory, None
+        return directory
 
     def goes_on(self) -> bool:
         """Called before every step: holds while paused; False once a stop is asked for."""

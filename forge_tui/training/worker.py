@@ -4,7 +4,8 @@ To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared"
 cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
 left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, and at
 last `{"outcome": …}`. From the runner it takes `{"command": "stop"}`, `pause`, `continue`, `let_go` (with the `index`
-of a model of its group), `rung` (with `index`, `epoch`, `goes_on`), and `where` (answered with `{"where": stack}`).
+of a model of its group), `rung` (with `index`, `epoch`, `goes_on`), `move` (with the `directory` of the run, which was
+moved), and `where` (answered with `{"where": stack}`).
 
 One that inspects answers `inspect` (with `combinations` of a sweep, and `together`) and `measure` (with the one of
 `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
@@ -100,6 +101,8 @@ def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
             control.pause()
         case "continue":
             control.unpause()
+        case "move":
+            control.move(message["directory"])
         case "let_go":
             control.let_go(message["index"])
         case "rung":
