@@ -49,6 +49,12 @@ class UntrustedCode(UsageError):
     """Custom code would run that this user has not started here; names what would run and how to allow it."""
 
 
+class RunGone(RunDirectoryError):
+    """The directory of a run that is being looked at was moved or deleted."""
+
+    exit_status = 1
+
+
 class TrainingFailed(ForgeError, RuntimeError):
     """Some models of a run did not complete.
 

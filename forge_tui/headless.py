@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
-from forge_tui.errors import RunDirectoryError
+from forge_tui.errors import RunDirectoryError, RunGone
 from forge_tui.event_text import is_notable, log_line
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.ranking import best_so_far
@@ -37,26 +38,55 @@ def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str
     INT, TERM and USR1 are forwarded: the run stops after a checkpoint, and the status is 128 + the signal.
     """
     out, err = out or sys.stdout, err or sys.stderr
-    with _forwarding() as signals, _progress(err) as show:
-        shown = told = 0
-        asked = False
-        for snapshot in _looks(run, signals):
-            if json_lines:
-                shown = _write_events(run, shown, out)
-            lines, told = _notable(run, told)
-            show(snapshot, lines)
-            if signals and not asked:
-                asked = _ask_to_stop(run, signals[0], err)
-        snapshot = run.wait()
-        if json_lines:
-            _write_events(run, shown, out)
-    if not json_lines:
+    shown = 0
+    with _forwarding() as signals:
+        try:
+            with _progress(err) as show:
+                told, asked = 0, False
+                for snapshot in _looks(run, signals):
+                    if json_lines:
+                        shown = _write_events(run, shown, out)
+                    lines, told = _notable(run, told)
+                    show(snapshot, lines)
+                    if signals and not asked:
+                        asked = _ask_to_stop(run, signals[0], err)
+                snapshot = run.wait()
+        except RunGone as gone:
+            moved = _after_a_move(run, gone, signals, err)
+            if moved is None:
+                return 1
+            run, snapshot = moved
+    return _finish(run, snapshot, signals, shown if json_lines else None, out, err)
+
+
+def _finish(run: Run, snapshot: Snapshot, signals: Sequence[int], shown: int | None, out: IO[str], err: IO[str]) -> int:
+    """Write the results, tell the end, and return the exit status. `shown`: the last event written (None: a table)."""
+    if shown is not None:
+        _write_events(run, shown, out)
+    else:
         out.write(result_table(snapshot))
         out.flush()
     _tell_the_end(run, snapshot, err)
     if snapshot.state is RunState.COMPLETED:
         return 0
     return 128 + signals[0] if signals else 1
+
+
+def _after_a_move(run: Run, gone: RunGone, signals: list[int], err: IO[str]) -> tuple[Run, Snapshot] | None:
+    """The run where it is now, when it has ended; None where it is gone. A second signal waits no longer."""
+    err.write(f"{printable(str(gone))}\n")
+    err.flush()
+    patient = len(signals) + 1
+    farewell = None
+    while farewell is None and run.has_runner and len(signals) <= patient:
+        farewell = run.farewell(_LOOK_SECONDS)
+    if farewell is None or farewell.directory is None:
+        reason = "nothing more is known of it" if farewell is None else f"{farewell.state}: {farewell.reason}"
+        err.write(f"{printable(f'run {run.id} {reason}')}\n")
+        err.flush()
+        return None
+    there = Run(Path(farewell.directory))
+    return there, there.wait()
 
 
 def _looks(run: Run, signals: list[int]) -> Iterator[Snapshot]:
@@ -96,6 +126,8 @@ def _ask_to_stop(run: Run, signum: int, err: IO[str]) -> bool:
     name = signal.Signals(signum).name
     try:
         run.stop(sender=f"batch mode, {name}")
+    except RunGone:
+        raise
     except RunDirectoryError:
         return not run.snapshot().state.is_live  # it has just ended by itself
     err.write(f"{name}: the run stops after a checkpoint\n")

@@ -6,9 +6,11 @@ is the run directory.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -20,18 +22,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from forge_tui.errors import ChangedError, ForgeError, ResourceError, RunDirectoryError, UntrustedCode, UsageError
+from forge_tui.errors import (
+    ChangedError,
+    ForgeError,
+    ResourceError,
+    RunDirectoryError,
+    RunGone,
+    UntrustedCode,
+    UsageError,
+)
 from forge_tui.progress.phases import RunState
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import is_locked
+from forge_tui.runs.place import Identity
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
     from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
     from forge_tui.runner.planner import RunPlan
-    from forge_tui.runner.request import Reply, Request
+    from forge_tui.runner.request import Farewell, Reply, Request
     from forge_tui.runs.reader import Losses, RunReader
     from forge_tui.settings.schema import Settings
 
@@ -273,6 +284,7 @@ class Run:
         """`clock` (UNIX seconds) and `monotonic` (seconds) are those of snapshots, in place of this machine's."""
         self._clock, self._monotonic = clock or time.time, monotonic or time.monotonic
         self.directory = RunDirectory(path)
+        self._identity = _identity_of(self.directory.path)
         self._channel = channel
         self._lock = threading.Lock()
         self._liveness = Liveness()
@@ -317,6 +329,45 @@ class Run:
 
     # --- looking
 
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[RunReader]:
+        """The reader, for one caller at a time. Raises `RunGone` where the directory is not the one it was."""
+        with self._lock:
+            self._require_place()
+            try:
+                yield self._reader
+            except RunDirectoryError:
+                self._require_place()
+                raise
+
+    def _require_place(self) -> None:
+        if self._identity is not None and not self._identity.is_at(self.directory.path):
+            raise RunGone(f"run {self.id}: its directory {self.directory.path} was moved or deleted")
+
+    def farewell(self, timeout: float) -> Farewell | None:
+        """What the runner says of a run whose directory was moved or deleted, when that has ended.
+
+        None if it has said nothing within `timeout` seconds; see `has_runner`.
+        """
+        from forge_tui.runner.request import Farewell
+        from forge_tui.training.wire import receive_message
+
+        channel, received = self._channel, None
+        if channel is None or not select.select([channel], [], [], timeout)[0]:
+            return None
+        with contextlib.suppress(OSError):
+            received = receive_message(channel)
+        if received is None:
+            self._channel = None
+            channel.close()
+            return None
+        return Farewell.from_record(received[0])
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether a runner that was started here may still have something to say."""
+        return self._channel is not None
+
     def snapshot(self) -> Snapshot:
         """The state of the run now. Records of models that did not change are shared with the last snapshot."""
         return self._at_one_moment(self._snapshot)
@@ -325,9 +376,9 @@ class Run:
         """What `look` finds; the file is opened once for all that it reads."""
         import sqlite3
 
-        with self._lock:
+        with self._looking() as reader:
             try:
-                with self._reader.reading():
+                with reader.reading():
                     return look()
             except sqlite3.Error:  # in use just now, or damaged: each look by itself copes with that, or says so
                 return look()
@@ -384,11 +435,12 @@ class Run:
         """Yield a snapshot now and whenever something changed, at most every `interval` seconds.
 
         That the runner gives no sign of life is such a change, every five seconds of it.
-        Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set.
+        Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set. Where the
+        directory was moved or deleted that is the last one there was, with the state `died` and the reason.
         """
         end = cancelled or threading.Event()
         wait = functools.partial(self.pass_time, interval, end.is_set)
-        for snapshot, _ in self._follow(lambda: (self.snapshot(), None), wait, end):
+        for snapshot, _ in self._follow(lambda: (self.snapshot(), None), None, wait, end):
             yield snapshot
 
     def follow_with_messages(
@@ -403,16 +455,29 @@ class Run:
             found, since = self._reader.messages(since, newest)
             return snapshot, found
 
+        nothing: list[dict[str, Any]] = []
         wait = functools.partial(cancelled.wait, interval)
-        yield from self._follow(lambda: self._at_one_moment(look), wait, cancelled)
+        yield from self._follow(lambda: self._at_one_moment(look), nothing, wait, cancelled)
 
     @staticmethod
     def _follow(
-        look: Callable[[], tuple[Snapshot, _News]], wait: Callable[[], object], cancelled: threading.Event
+        look: Callable[[], tuple[Snapshot, _News]],
+        nothing: _News,
+        wait: Callable[[], object],
+        cancelled: threading.Event,
     ) -> Iterator[tuple[Snapshot, _News]]:
+        """`nothing`: what is found beside the last snapshot where the directory is gone."""
         last: tuple[int, RunInfo, RunState, int] | None = None
+        snapshot: Snapshot | None = None
         while not cancelled.is_set():
-            snapshot, found = look()
+            try:
+                snapshot, found = look()
+            except RunGone as gone:
+                if snapshot is None:
+                    raise
+                run = dataclasses.replace(snapshot.run, reason=str(gone))
+                yield dataclasses.replace(snapshot, run=run, state=RunState.DIED), nothing
+                return
             mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS))
             if mark != last or found:
                 last = mark
@@ -423,43 +488,43 @@ class Run:
 
     def events(self, since: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
         """Events after sequence number `since`, oldest first, as (sequence number, JSON-able record)."""
-        with self._lock:
-            return self._reader.events(since, limit=limit)
+        with self._looking() as reader:
+            return reader.events(since, limit=limit)
 
     def events_of(self, kinds: Collection[str]) -> list[dict[str, Any]]:
         """All events of some kinds, oldest first, as JSON-able records."""
-        with self._lock:
-            return self._reader.events_of(kinds)
+        with self._looking() as reader:
+            return reader.events_of(kinds)
 
     def messages(self, since: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """The newest `limit` events after `since` that are no epochs, and the number to ask with next time."""
-        with self._lock:
-            return self._reader.messages(since, limit)
+        with self._looking() as reader:
+            return reader.messages(since, limit)
 
     def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
         """A model's curve for drawing: at most `buckets` of (last epoch, smallest, largest) of an epoch column."""
-        with self._lock:
-            return self._reader.series(index, column, buckets)
+        with self._looking() as reader:
+            return reader.series(index, column, buckets)
 
     def losses(self, index: int, since: int, limit: int) -> Losses:
         """Up to `limit` of a model's epochs after number `since` (0: from the first on), in the order of training."""
-        with self._lock:
-            return self._reader.losses(index, since, limit)
+        with self._looking() as reader:
+            return reader.losses(index, since, limit)
 
     def resources(self) -> list[dict[str, Any]]:
         """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""
-        with self._lock:
+        with self._looking() as reader:
             found: list[dict[str, Any]] = []
             since = 0
-            while page := self._reader.resources(since):
+            while page := reader.resources(since):
                 found += [record for _, record in page]
                 since = page[-1][0]
             return found
 
     def history(self, index: int) -> list[EpochFinished]:
         """The epochs of one model (index 1…N), oldest first."""
-        with self._lock:
-            return self._reader.epochs(index)
+        with self._looking() as reader:
+            return reader.epochs(index)
 
     def histories(self, models: Sequence[ModelState]) -> Iterator[list[EpochFinished]]:
         """The epochs of each of `models`, oldest first; the file is opened once for many of them."""
@@ -472,7 +537,7 @@ class Run:
     def wait(self, timeout: float | None = None) -> Snapshot:
         """Block until the run is no longer live and nobody holds its directory; return the last snapshot.
 
-        Raises `TimeoutError` after `timeout` seconds.
+        Raises `TimeoutError` after `timeout` seconds, `RunGone` where the directory was moved or deleted meanwhile.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -569,6 +634,13 @@ class Run:
             if not live or (deadline is not None and time.monotonic() >= deadline):
                 return None
             time.sleep(POLL_SECONDS)
+
+
+def _identity_of(path: Path) -> Identity | None:
+    try:
+        return Identity.of(path)
+    except OSError:
+        return None  # what is wrong with it is told when it is read
 
 
 def _width(models: Sequence[ModelState]) -> int:

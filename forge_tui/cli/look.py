@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
-import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.inside import open_inside
+from forge_tui.runs.log_file import LogReader
 
 _FOLLOW_SECONDS = 0.2
-_CHUNK = 1 << 16
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -110,26 +110,27 @@ def _logs(which: str, model: str | None, follow: bool) -> int:
 
 def _copy_log(path: Path, attached: Any, follow: bool) -> int:
     """Write a log to stdout, and with `follow` what is added to it until the run ends; the bytes of it."""
-    position, on_terminal = 0, sys.stdout.isatty()
-    while True:
-        live = follow and attached.snapshot().state.is_live
-        try:
-            with os.fdopen(open_inside(path, attached.path, os.O_RDONLY | os.O_NONBLOCK), "rb") as log:
-                log.seek(position)
-                while chunk := log.read(_CHUNK):
-                    sys.stdout.buffer.write(_for_terminal(chunk) if on_terminal else chunk)
-                position = log.tell()
-        except FileNotFoundError:
-            if not follow:
-                return position  # a model that has not started has no output yet
-        except RunDirectoryError:
-            raise
-        except OSError as error:
-            raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
-        sys.stdout.buffer.flush()
-        if not live:
-            return position
-        time.sleep(_FOLLOW_SECONDS)
+    written, on_terminal = 0, sys.stdout.isatty()
+    with contextlib.closing(LogReader(path, attached.path)) as log:
+        while True:
+            live = follow and attached.snapshot().state.is_live
+            for chunk in _pieces_of(log, path):
+                sys.stdout.buffer.write(_for_terminal(chunk) if on_terminal else chunk)
+                written += len(chunk)
+            sys.stdout.buffer.flush()
+            if not live:
+                return written
+            time.sleep(_FOLLOW_SECONDS)
+
+
+def _pieces_of(log: LogReader, path: Path) -> Iterator[bytes]:
+    """What was added to a log; nothing while a model that has not started has none."""
+    try:
+        yield from log.read()
+    except RunDirectoryError:
+        raise
+    except OSError as error:
+        raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
 
 
 def _for_terminal(output: bytes) -> bytes:

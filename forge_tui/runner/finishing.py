@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from forge_tui.progress.phases import RunState
 
 SECONDS = 60.0
+_LOOK_SECONDS = 0.1
 _WORD = re.compile(r"\{(?:run|state|directory)\}")
 
 
@@ -20,16 +23,38 @@ def filled_in(arguments: Sequence[str], directory: Path, state: RunState) -> lis
     return [_WORD.sub(lambda found: values[found[0]], argument) for argument in arguments]
 
 
-def run_on_finish(arguments: Sequence[str], directory: Path, state: RunState, working_directory: Path) -> str | None:
-    """Run the command; what went wrong with it in words, or None. Its output goes where this process's does."""
+def run_on_finish(
+    arguments: Sequence[str], directory: Path, state: RunState, working_directory: Path, log_bytes: int
+) -> str | None:
+    """Run the command; what went wrong with it in words, or None. Its output goes where this process's does.
+
+    That is a file, so that what it leaves running may print, too; a command that prints more than `log_bytes` is ended.
+    """
     if not arguments:
         return None
     command = filled_in(arguments, directory, state)
     where = working_directory if working_directory.is_dir() else directory
     try:
-        done = subprocess.run(command, cwd=where, stdin=subprocess.DEVNULL, timeout=SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        return f"[run] on_finish: {command[0]} was ended after {SECONDS:g} s"
+        process = subprocess.Popen(command, cwd=where, stdin=subprocess.DEVNULL)
     except (OSError, ValueError) as error:
         return f"[run] on_finish: {command[0]} cannot be run: {error}"
-    return None if done.returncode == 0 else f"[run] on_finish: {command[0]} ended with status {done.returncode}"
+    why = _wait(process, os.fstat(1).st_size + log_bytes)
+    if why is not None:
+        process.kill()
+        process.wait()
+        return f"[run] on_finish: {command[0]} was ended {why}"
+    status = process.returncode
+    return None if status == 0 else f"[run] on_finish: {command[0]} ended with status {status}"
+
+
+def _wait(process: subprocess.Popen[bytes], largest: int) -> str | None:
+    """Wait for the command to end by itself; else why it is to be ended. `largest`: size that the log may have."""
+    deadline = time.monotonic() + SECONDS
+    while time.monotonic() < deadline:
+        try:
+            process.wait(_LOOK_SECONDS)
+            return None
+        except subprocess.TimeoutExpired:
+            if os.fstat(1).st_size > largest:
+                return "because it printed more than run.log_bytes"
+    return f"after {SECONDS:g} s"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import selectors
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -28,11 +27,9 @@ class Inspector:
     reason), and `ForgeError` where one ended without a word.
     """
 
-    def __init__(
-        self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, log: Path, code: Code
-    ) -> None:
+    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, code: Code) -> None:
         self._launcher, self._selector = launcher, selector
-        self._job, self._log, self._code = job, log, code
+        self._job, self._code = job, code
         self.data: RunData | None = None
         self._workers: list[Worker] = []
         self._answers: dict[int, dict[str, Any]] = {}
@@ -88,7 +85,7 @@ class Inspector:
         self._workers = [worker for worker in self._workers if worker.id not in self._ended]
         while len(self._workers) < workers:
             job = self._code.job(self._job)
-            started = self._launcher.spawn("inspect", [job], self._log, self._on_message, self._on_exit)
+            started = self._launcher.spawn("inspect", [job], None, self._on_message, self._on_exit)
             self._workers.append(started)
         asked = self._workers[:workers]
         self._answers.clear()

@@ -11,6 +11,7 @@ from forge_tui.progress import events as happened
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import Alike, ModelState, RunInfo, apply, apply_to_run
 from forge_tui.progress.transitions import may_follow_model, may_follow_run
+from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -129,6 +130,16 @@ class Journal:
     def store_problem(self) -> str | None:
         """Why nothing is being written just now, in words."""
         return self._store.problem
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the database that is being written was deleted or replaced."""
+        return self._store.is_gone
+
+    def move(self, directory: RunDirectory) -> None:
+        """The run directory was moved: write on there, and record where it is."""
+        self._store.move(directory.database)
+        self.put_info(replace(self.info, path=str(directory.path)))
 
     def finish(self, status: RunState, seconds: float) -> None:
         """Record the end of the run with what became of every model."""

@@ -10,17 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ForgeError
+from forge_tui.runner.output import Output, Outputs
 from forge_tui.training.job import Job, in_words
 from forge_tui.training.wire import LineBuffer, encode_line, receive_message, send_message
 
 _READ_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
+# A disk that takes longer to write a worker's last output holds up nobody.
+_OUTPUT_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +37,7 @@ class Worker:
     id: int
     jobs: tuple[Job, ...]
     channel: socket.socket
+    output: Output
     on_message: Callable[[Worker, dict[str, Any]], None]
     on_exit: Callable[[Worker], None]
     pid: int | None = None
@@ -69,34 +74,51 @@ class LocalLauncher:
     """Starts workers and tells what they say and how they end.
 
     All calls are made by one thread, the one that waits on `selector`; the callbacks run in it. A worker's
-    `on_exit` is called once, after its last message and when its process is really gone.
+    `on_exit` is called once, after its last message, when its process is really gone and its output in its log.
     """
 
-    def __init__(self, selector: selectors.BaseSelector, lock_fd: int, nice: int, seed: int = 0) -> None:
-        """`seed` is the run's: the order of sets of text in workers follows from it unless PYTHONHASHSEED is set."""
+    def __init__(
+        self, selector: selectors.BaseSelector, lock_fd: int, nice: int, outputs: Outputs, seed: int = 0
+    ) -> None:
+        """`outputs` takes what the fork server and the workers print. `seed` is the run's: the order of sets of text in
+        workers follows from it unless PYTHONHASHSEED is set.
+        """
         self._selector = selector
         self._lock_fd = lock_fd
         self._nice = nice
         self._environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)}
+        self._outputs = outputs
+        self.on_problem: Callable[[str], None] = lambda problem: None
+        """Called with what is wrong with a log, in words."""
         self._ids = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
         self._is_ready = False
+        self._server_output: Output | None = None
         self._starting: dict[int, Worker] = {}
+        self._ended: list[tuple[Worker, int, float]] = []
+        """Workers whose last output is being written: up to which byte, and until when that is waited for."""
         self.workers: list[Worker] = []
+        selector.register(outputs.news, selectors.EVENT_READ, self._report_ended)
 
     def start(self) -> None:
         """Start the fork server. It imports torch in the background; requests wait for it."""
         ours, theirs = socket.socketpair()
         self._is_ready = False
         numbers = (str(theirs.fileno()), str(self._lock_fd), str(self._nice))
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "forge_tui.training.forkserver", *numbers],
-                stdin=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), self._lock_fd),
-                env=self._environment,
-            )
+        self._server_output, writing = self._outputs.pipe(None)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "forge_tui.training.forkserver", *numbers],
+                    stdin=subprocess.DEVNULL,
+                    env=self._environment,
+                    stdout=writing,
+                    stderr=writing,
+                    pass_fds=(theirs.fileno(), self._lock_fd),
+                )
+        finally:
+            os.close(writing)
         self._server = ours
         self._selector.register(ours, selectors.EVENT_READ, self._read_server)
 
@@ -104,13 +126,13 @@ class LocalLauncher:
         self,
         kind: str,
         jobs: Sequence[Job],
-        log: Path,
+        log: str | None,
         on_message: Callable[[Worker, dict[str, Any]], None],
         on_exit: Callable[[Worker], None],
         *,
         ahead: bool = False,
     ) -> Worker:
-        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`, its output appended to `log`.
+        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`; the log of its output, or the runner's.
 
         `ahead`: another one will be asked for when one ends; it is forked now and waits.
         """
@@ -120,7 +142,8 @@ class LocalLauncher:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
-        worker = Worker(next(self._ids), tuple(jobs), ours, on_message, on_exit)
+        output, writing = self._outputs.pipe(log)
+        worker = Worker(next(self._ids), tuple(jobs), ours, output, on_message, on_exit)
         request = {
             "id": worker.id,
             "kind": kind,
@@ -128,21 +151,25 @@ class LocalLauncher:
             "title": f"forge-tui: {in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
             "ahead": f"forge-tui: spare worker ({jobs[0].run})" if ahead else None,
         }
-        log_fd = _open_log(log)
         try:
-            send_message(self._server, request, (theirs.fileno(), log_fd))
+            send_message(self._server, request, (theirs.fileno(), writing, output.descriptor))
             self._starting[worker.id] = worker
         except OSError:
             worker.orphaned = True
         finally:
-            os.close(log_fd)
+            os.close(writing)
             theirs.close()
         self.workers.append(worker)
         self._selector.register(ours, selectors.EVENT_READ, lambda: self._read_worker(worker))
         return worker
 
     def tick(self) -> None:
-        """Look after workers whose fork server died: report each when its process is really gone."""
+        """Look after workers whose fork server died, and after those whose last output a disk does not take."""
+        problem = self._outputs.take_problem()
+        if problem is not None:
+            self.on_problem(problem)
+        if self._ended:
+            self._report_ended()
         for worker in [worker for worker in self.workers if worker.orphaned]:
             if worker.closed if worker.pid is None else not _alive(worker.pid):
                 worker.status = -signal.SIGKILL
@@ -200,9 +227,12 @@ class LocalLauncher:
             worker.kill_group()
         self._starting.clear()
         if status > 0 and not any(worker.pid for worker in self.workers):
+            assert self._server_output is not None
+            self._outputs.drained(self._server_output)
+            said = self._server_output.log.last.decode(errors="replace").strip() or "nothing"
             raise ForgeError(
-                "the fork server could not start (its output above says why); "
-                "try: python -c 'import torch' in the same environment"
+                "the fork server could not start; try: python -c 'import torch' in the same environment. "
+                f"It printed:\n{said}"
             )
 
     def _read_worker(self, worker: Worker) -> None:
@@ -230,15 +260,21 @@ class LocalLauncher:
         if not worker.closed:  # a process that user code forked still holds the other side
             self._hang_up(worker)
         self.workers.remove(worker)
-        worker.on_exit(worker)
+        mark = self._outputs.drained(worker.output)
+        self._ended.append((worker, mark, time.monotonic() + _OUTPUT_SECONDS))
+        self._report_ended()
 
-
-def _open_log(log: Path) -> int:
-    """The file that takes a worker's output; a disk that has no room for it is no reason not to train."""
-    try:
-        return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except OSError:
-        return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+    def _report_ended(self) -> None:
+        """Report the workers that have ended whose output is in their logs by now."""
+        self._outputs.hear_news()
+        now = time.monotonic()
+        waiting, self._ended = self._ended, []
+        for ended in waiting:
+            worker, mark, deadline = ended
+            if now < deadline and not self._outputs.is_written(worker.output, mark):
+                self._ended.append(ended)
+            else:
+                worker.on_exit(worker)
 
 
 def _alive(pid: int) -> bool:

@@ -33,20 +33,21 @@ from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.output import Outputs
 from forge_tui.runner.remembered import Remembered
-from forge_tui.runner.request import Reply, Request
+from forge_tui.runner.request import Farewell, Reply, Request
 from forge_tui.runner.settling import as_before, settle
-from forge_tui.runner.supervise import Earlier, Opened, open_earlier, open_new, supervise
+from forge_tui.runner.supervise import RUNNER_LOG, Earlier, Opened, open_earlier, open_new, supervise
 from forge_tui.runner.turn import predecessor
 from forge_tui.runs import removal, starting
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
-from forge_tui.runs.files import in_words as os_error_in_words
+from forge_tui.runs.files import in_words as disk_in_words
 from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the_way
-from forge_tui.runs.inside import open_inside
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.names import ROOT
+from forge_tui.runs.place import Place
 from forge_tui.runs.starting import Start
 from forge_tui.settings.files import settings_text
 from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -60,7 +61,8 @@ _TRIES = 20
 _QUIET_PERCENT = 15.0
 # No larger group is measured.
 _MOST_RATES = 1_024
-_STDERR = Path("/dev/stderr")
+# What is left to write at the end goes to memory in an instant, unless the disk is stuck.
+_LOG_SECONDS = 5.0
 
 
 class _Interrupted(ForgeError):
@@ -77,9 +79,10 @@ def main(channel_fd: int) -> int:
     if received is None:
         return 1
     request = Request.from_record(received[0])
-    with channel, contextlib.ExitStack() as stack:
+    # The logs are closed last: until then this process may have something to say.
+    with channel, contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
         try:
-            opened = _prepare(request, channel, stack)
+            opened, outputs = _prepare(request, channel, stack, last)
         except ForgeError as error:
             stack.close()  # first everything is as it was, then the caller hears of it
             _answer(
@@ -92,64 +95,75 @@ def main(channel_fd: int) -> int:
             stack.close()
             _answer(channel, Reply(status="refused", message=message, exit_status=1))
             return 1
-        if opened is None:
+        if opened is None or outputs is None:
             return 0
         opened.store.flush(_FLUSH_SECONDS)  # who looks at once sees the run live, not as it had ended before
         _answer(channel, Reply(status="started", directory=str(opened.directory.path)))
-        leash = channel if request.leash else None
-        if leash is None:
-            channel.close()
-        state = supervise(opened, leash, STOP_SIGNALS)
+        state = supervise(opened, channel if request.leash else None, STOP_SIGNALS)
+        outputs.settle(_LOG_SECONDS)
+        outputs.release()
         stack.close()  # the directory is free: the user's command may resume, report or delete
+        if opened.is_gone or opened.path != opened.directory.path:
+            where = None if opened.is_gone else str(opened.path)
+            _answer(channel, Farewell(state=state, reason=opened.journal.info.reason or "", directory=where))
         run = opened.settings.run
         problem = run_on_finish(
-            run.on_finish, opened.directory.path, state, Path(opened.journal.info.working_directory)
+            run.on_finish, opened.path, state, Path(opened.journal.info.working_directory), run.log_bytes
         )
         if problem is not None:
             print(problem, file=sys.stderr)
         return 0 if state is RunState.COMPLETED else 1
 
 
-def _prepare(request: Request, channel: socket.socket, stack: contextlib.ExitStack) -> Opened | None:
+def _prepare(
+    request: Request, channel: socket.socket, stack: contextlib.ExitStack, last: contextlib.ExitStack
+) -> tuple[Opened, Outputs] | tuple[None, None]:
     """Everything up to the first step. If this ends by an error, the directory is as it was before."""
     selector = stack.enter_context(selectors.DefaultSelector())
     selector.register(channel, selectors.EVENT_READ, lambda: _caller_left(channel))
     if request.action in ("check", "plan"):
         _answer(channel, (_check if request.action == "check" else _measure_ways)(request, selector, stack))
-        return None
+        return None, None
 
     directory, lock, undo, made_root = take_directory(request, stack)
+    place = last.enter_context(contextlib.closing(_open(directory)))
     refuse_if_trained_elsewhere(directory)
     if request.action == "resume":
         earlier, start = open_earlier(request, directory), None
         directory.check_writable()
         directory.create()
-        log = directory.log("runner")
     else:
         earlier, start = None, _begin(request, directory, made_root)
         undo.callback(start.undo)
-        log = directory.starting_log
-    _write_output_to(log, directory)
-
     settings = earlier.settings if earlier is not None else _settings(request)
+    outputs = last.enter_context(contextlib.closing(Outputs(place.fileno(), settings.run.log_bytes)))
+    _log_to(outputs, directory, undo, is_new=earlier is None)
+    undo.callback(_undo_nothing_elsewhere, place, undo)
+
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
-    launcher = stack.enter_context(contextlib.closing(LocalLauncher(selector, lock.fileno(), nice, settings.run.seed)))
+    launcher = stack.enter_context(
+        contextlib.closing(LocalLauncher(selector, lock.fileno(), nice, outputs, settings.run.seed))
+    )
     code = Code.of_new(settings, stack) if earlier is None else earlier.code(request, stack)
     changes = None
-    with _look(request, directory, settings, launcher, selector, log, earlier, code) as look:
+    with _look(request, directory, settings, launcher, selector, earlier, code) as look:
         if earlier is not None:
             changes = compare_data(directory.path, earlier.info, settings, look.data, accept=request.accept_changes)
         plan = _plan(settings, look, earlier)
     selector.unregister(channel)
+    if not place.is_here():
+        raise RunDirectoryError(f"{directory.path} was moved or deleted before the run began; nothing was started")
+    plan = replace(plan, job=replace(plan.job, place=(place.identity.device, place.identity.inode)))
     if earlier is None or changes is None:
         assert start is not None
-        opened = open_new(request, directory, settings, plan, look.data, code, start)
+        opened = open_new(request, directory, settings, plan, look.data, code, start, outputs)
     else:
         opened = earlier.reopen(plan, code, changes)
     opened.attach(launcher, selector)
+    opened.place = place
     undo.pop_all()
-    return opened
+    return opened, outputs
 
 
 def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
@@ -163,7 +177,7 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
         refuse_what_is_in_the_way(directory, models.names(settings), request.previous)
     launcher, code = _launcher_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
-    with _look(request, directory, settings, launcher, selector, _STDERR, None, code) as look:
+    with _look(request, directory, settings, launcher, selector, None, code) as look:
         return Reply(status="checked", found=look.found, limit=asdict(look.limit))
 
 
@@ -174,7 +188,7 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     # How old this process is can only be told from the wall clock; from here on the monotonic one measures.
     begun = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
     launcher, code = _launcher_without_a_run(settings, selector, stack, _nice(settings)), Code.of_new(settings, stack)
-    with _look(request, directory, settings, launcher, selector, _STDERR, None, code) as look:
+    with _look(request, directory, settings, launcher, selector, None, code) as look:
         startup = time.monotonic() - begun  # a run begins with a worker that loads the data and answers, too
         alone = look.found["grouping_problem"] is not None
         ways = planner.candidates(settings, look.resources, look.others, alone=alone)
@@ -192,10 +206,11 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
 def _launcher_without_a_run(
     settings: Settings, selector: selectors.BaseSelector, stack: contextlib.ExitStack, nice: int
 ) -> LocalLauncher:
-    """Its workers hold no run's lock."""
+    """Its workers hold no run's lock, and what they print is kept nowhere."""
     nothing = os.open(os.devnull, os.O_RDONLY)
     stack.callback(os.close, nothing)
-    return stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice, settings.run.seed)))
+    outputs = stack.enter_context(contextlib.closing(Outputs(None, 0)))
+    return stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice, outputs, settings.run.seed)))
 
 
 def take_directory(
@@ -314,7 +329,6 @@ def _look(
     settings: Settings,
     launcher: LocalLauncher,
     selector: selectors.BaseSelector,
-    log: Path,
     earlier: Earlier | None,
     code: Code,
 ) -> Iterator[_Look]:
@@ -331,7 +345,7 @@ def _look(
         job = _job(info.working_directory, directory, settings, info.threads, info.device)
         recorded = recorded_data(info)
         job = replace(job, data=None if recorded is None else recorded.to_record())
-    with Inspector(launcher, selector, job, log, code) as inspector:
+    with Inspector(launcher, selector, job, code) as inspector:
         combinations = models.inspected(settings)
         together = min(groups.width(settings), models.of_a_kind(settings))
         inspections = inspector.inspect(combinations, together)
@@ -407,7 +421,7 @@ def _nice(settings: Settings) -> int:
     return nice
 
 
-def _answer(channel: socket.socket, reply: Reply) -> None:
+def _answer(channel: socket.socket, reply: Reply | Farewell) -> None:
     with contextlib.suppress(OSError):  # a caller that has gone needs no answer
         send_message(channel, reply.to_record())
 
@@ -421,19 +435,28 @@ def _caller_left(channel: socket.socket) -> None:
         raise _Interrupted("the caller went away before the run began; nothing was started")
 
 
-def _write_output_to(log: Path, directory: RunDirectory) -> None:
-    """Send this process's output, and that of the fork server to come, to a file of the run."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+def _open(directory: RunDirectory) -> Place:
     try:
-        fd = open_inside(log, directory.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    except RunDirectoryError:
-        raise
+        return Place(directory.path)
     except OSError as error:
-        raise os_error_in_words(error, "write", log) from error
-    os.dup2(fd, 1)
-    os.dup2(fd, 2)
-    os.close(fd)
+        raise disk_in_words(error, "open", directory.path) from error
+
+
+def _log_to(outputs: Outputs, directory: RunDirectory, undo: contextlib.ExitStack, *, is_new: bool) -> None:
+    """Send this process's output, and that of the fork server to come, to a file of the run."""
+    log = directory.starting_log if is_new else directory.path / RUNNER_LOG
+    try:
+        if is_new:
+            undo.callback(outputs.release)  # or what is printed next would make anew what the start's undoing removes
+        outputs.take_own(directory.starting_log.name if is_new else RUNNER_LOG)
+    except OSError as error:
+        raise disk_in_words(error, "write", log) from error
+
+
+def _undo_nothing_elsewhere(place: Place, undo: contextlib.ExitStack) -> None:
+    """What lies at the old path of a directory that was moved meanwhile is another one's."""
+    if not place.is_here():
+        undo.pop_all()
 
 
 def _remove_if_empty(path: Path) -> None:

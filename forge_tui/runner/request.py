@@ -1,4 +1,4 @@
-"""What a front end asks of a runner it starts, and what it hears back: one JSON message each way."""
+"""What a front end asks of a runner it starts, and what it hears back: JSON messages."""
 
 from __future__ import annotations
 
@@ -35,6 +35,24 @@ class Request:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Request:
         """The request that `to_record` wrote."""
+        return cls(**record)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Farewell:
+    """The end of a run whose directory is not where its caller looks: state, reason, where it is now (None: gone)."""
+
+    state: str
+    reason: str
+    directory: str | None
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of it."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Farewell:
+        """What `to_record` wrote."""
         return cls(**record)
 
 

@@ -35,6 +35,7 @@ from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.place import Lost, Place
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
@@ -62,9 +63,10 @@ class Scheduler:
         reached: Iterable[Reached] = (),
         code: Code | None = None,
         watch: CodeWatch | None = None,
+        place: Place | None = None,
     ) -> None:
         """`reached`: the rungs that models came to before a resume, in that order. `code`: custom code, where the run
-        has some, and who watches its originals.
+        has some, and who watches its originals. `place`: where the directory is.
         """
         self._directory = directory
         self._settings = settings
@@ -79,6 +81,8 @@ class Scheduler:
         self._code, self._watch = code or Code(), watch
         self.steering = Steering(directory, journal, self)
         self._halving = Halving(settings.run.halving or 1, reached, rungs_of(settings))
+        self._place = place
+        self._is_gone = False
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
         self._running: dict[int, Attempt] = {}
@@ -138,12 +142,43 @@ class Scheduler:
         for key, _ in self._selector.select(TICK_SECONDS):
             key.data()
         self._launcher.tick()
+        self._look_for_directory()
         self.steering.take()
         for words in self._watch.news() if self._watch is not None else ():
             self._journal.warn("code", words)
         self._settle_pause()
         self._watch_workers()
         self._judge()
+
+    def _look_for_directory(self) -> None:
+        """End the run when its directory is not where it was: nothing may be made at the old path, or in another one.
+
+        Where it was moved, the workers save their last steps there.
+        """
+        if self._place is None or self._is_gone:
+            return
+        without_records = self._journal.is_gone  # asked first: a move looks so, too
+        lost = self._place.look()
+        if lost is None and without_records:
+            lost = Lost("its run.db was deleted or replaced while the run was live")
+        if lost is None:
+            return
+        if lost.path is None:
+            self._is_gone = True
+            self.steering.move(None)
+            self.kill(lost.reason)
+            return
+        self._directory = RunDirectory(lost.path)
+        self.steering.move(self._directory)
+        self._journal.move(self._directory)
+        for attempt in self._running.values():
+            attempt.worker.send({"command": "move", "directory": str(lost.path)})
+        self.stop(lost.reason)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the run directory or its records are gone: nothing can be written there."""
+        return self._is_gone
 
     # --- what viewers and signals ask for
 
@@ -332,7 +367,7 @@ class Scheduler:
     def _start(self, group: Group) -> None:
         self._held.clear()
         jobs = [self._job(index) for index in group]
-        log = self._directory.log(jobs[0].model)
+        log = jobs[0].model
         worker = self._launcher.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=self._is_ahead())
         self._running[worker.id] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
         for index in group:

@@ -72,11 +72,15 @@ class Steering:
     """Takes the commands of one run from its directory."""
 
     def __init__(self, directory: RunDirectory, journal: Journal, run: Steered) -> None:
-        self._directory = directory
+        self._directory: RunDirectory | None = directory
         self._journal = journal
         self._run = run
         self._pending: list[_Pending] = []
         self._deaf: str | None = None
+
+    def move(self, directory: RunDirectory | None) -> None:
+        """The run directory is elsewhere by now; None: it is gone, and no commands come any more."""
+        self._directory = directory
 
     def take(self) -> None:
         """Follow or refuse what is waiting, and answer what has come about."""
@@ -209,6 +213,8 @@ class Steering:
     # --- files and answers
 
     def _waiting(self) -> list[commands.Command]:
+        if self._directory is None:
+            return []
         try:
             return commands.take(self._directory)
         except RunDirectoryError as error:

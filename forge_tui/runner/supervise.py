@@ -13,6 +13,7 @@ import time
 import traceback
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import forge_tui
@@ -31,6 +32,7 @@ from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.output import Outputs
 from forge_tui.runner.prepare import Plan, allowed_workers
 from forge_tui.runner.request import Request
 from forge_tui.runner.scheduler import Scheduler
@@ -40,6 +42,7 @@ from forge_tui.runs.belongings import place_of
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import CODE, ROOMS
+from forge_tui.runs.place import Place
 from forge_tui.runs.reader import Heartbeat, RunReader
 from forge_tui.runs.record import read_record
 from forge_tui.runs.starting import Start
@@ -50,6 +53,8 @@ from forge_tui.settings.schema import Settings, from_plain, to_plain
 
 # At the end a full disk is waited for so long: a run whose end is not recorded looks as if it had died.
 _DISK_SECONDS = 60.0
+RUNNER_LOG = "logs/runner.log"
+"""The runner's log, by its path in the run directory."""
 
 
 @dataclass(slots=True)
@@ -66,14 +71,29 @@ class Opened:
     selector: selectors.BaseSelector | None = None
     is_resumed: bool = False
     reached: tuple[Reached, ...] = ()
+    place: Place | None = None
+    is_gone: bool = False
+    """Whether the directory, or its database, was deleted or replaced."""
 
     def attach(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
         """Give it the workers' launcher and the selector it waits on."""
         self.launcher, self.selector = launcher, selector
 
+    @property
+    def path(self) -> Path:
+        """Where the directory is by now."""
+        return self.directory.path if self.place is None else self.place.path
+
 
 def open_new(
-    request: Request, directory: RunDirectory, settings: Settings, plan: Plan, data: RunData, code: Code, start: Start
+    request: Request,
+    directory: RunDirectory,
+    settings: Settings,
+    plan: Plan,
+    data: RunData,
+    code: Code,
+    start: Start,
+    outputs: Outputs,
 ) -> Opened:
     """Move an earlier run away if there is one, then write settings, code, database and registry entry of a new one."""
     start.move_earlier()
@@ -108,6 +128,8 @@ def open_new(
     except BaseException:
         _distrust(info)
         raise
+    # After the database: until there is one, this log says that a start, if it was killed, has left nothing to keep.
+    outputs.move_own(RUNNER_LOG)
     start.commit()
     journal = Journal(store, info, states)
     journal.record(
@@ -171,6 +193,7 @@ class Earlier:
         journal.put_info(
             replace(
                 journal.info,
+                path=str(self.directory.path),  # it may have been moved since
                 epochs=epochs,
                 runner=os.getpid(),
                 host=socket.gethostname(),
@@ -305,19 +328,33 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             reached=opened.reached,
             code=opened.code,
             watch=watch,
+            place=opened.place,
         )
+        opened.launcher.on_problem = partial(journal.warn, "log")
         _stop_on_signals(scheduler, selector, stop_signals)
         if leash is not None:
             _stop_when_released(scheduler, selector, leash)
         state = _run(scheduler, opened)
     opened.launcher.hang_up()  # no worker is left; it takes 20 ms to end, meanwhile the records are closed
     scheduler.steering.refuse_the_rest()
+    opened.is_gone = scheduler.is_gone
     if not opened.store.close(_DISK_SECONDS):
         print(f"the end of the run is not recorded: {opened.store.problem}", file=sys.stderr)
     with contextlib.suppress(RunDirectoryError):  # the list is a convenience; the run itself is recorded
-        registry.finished(opened.directory.path, state, journal.clock())
+        _list_as_ended(opened, state)
     opened.launcher.close()
     return state
+
+
+def _list_as_ended(opened: Opened, state: RunState) -> None:
+    """Tell the list of runs how this one has ended, and where it is. Raises `RunDirectoryError`."""
+    if opened.is_gone:
+        return  # it leaves the list by itself; at its path may be another one
+    if opened.path != opened.directory.path:
+        if not os.path.lexists(opened.directory.path):
+            registry.forget(opened.directory.path)
+        registry.register(opened.journal.info)
+    registry.finished(opened.path, state, opened.journal.clock())
 
 
 def _run(scheduler: Scheduler, opened: Opened) -> RunState:

@@ -168,6 +168,7 @@ class _Logs:
     record: Record
 
     def owns(self, name: str) -> bool:
+        name = original_of(name) or name
         if f"{LOGS}/{name}" in self.record.files:
             return True
         found = _LOG.fullmatch(name)

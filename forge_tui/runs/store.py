@@ -20,6 +20,7 @@ from forge_tui.runs.connection import RESTORE_ADVICE
 from forge_tui.runs.files import in_words, sync_directory, sync_file, temporary_name
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.place import Identity
 from forge_tui.runs.record import directories_of_older, own_paths
 from forge_tui.runs.replacing import replace_by_copy
 
@@ -47,7 +48,7 @@ class RunStore:
         self._clock = clock
         self._connection: sqlite3.Connection | None = connection
         self._position = read_position(connection)
-        self._inode = os.stat(path).st_ino
+        self._identity = Identity.of(path)
         self._lock = threading.Lock()
         self._events: deque[Event] = deque()
         self._models: dict[int, ModelState] = {}
@@ -59,6 +60,7 @@ class RunStore:
         self._closing = False
         self._complete = False
         self._gone = False
+        self._is_moved = False
         self._flush_wanted = 0
         self._flushed = threading.Condition(self._lock)
         self._flush_done = 0
@@ -197,6 +199,19 @@ class RunStore:
             return f"{self.path}: the disk has not answered for {waited:.0f} s; training goes on, the history waits"
         return None
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was deleted or replaced, or moved without `move`: nothing can be recorded any more."""
+        return self._gone
+
+    def move(self, path: Path) -> None:
+        """The run directory was moved: `path` is where the file is now. What could not be written meanwhile is."""
+        with self._lock:
+            self.path = path
+            self._gone = False
+            self._is_moved = True
+        self._wake.set()
+
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was handed over so far is in the database; False if it is not after `timeout` seconds."""
         with self._flushed:
@@ -221,6 +236,10 @@ class RunStore:
         if self._connection is None:
             return self._complete
         connection, self._connection = self._connection, None
+        if self._gone or not self._identity.is_at(self.path):
+            # SQLite would tidy up by name: what lies there now is another one's.
+            connection.close()
+            return False
         try:
             connection.execute(f"PRAGMA busy_timeout={_READERS_SECONDS * 1000:.0f}")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -295,21 +314,21 @@ class RunStore:
 
     def _reconnect(self) -> None:
         """After a failure start from a fresh connection; see that the file is still the one in the run directory."""
-        try:
-            same = os.stat(self.path).st_ino == self._inode
-        except FileNotFoundError:
-            same = False
-        if not same:
+        path = self.path
+        if not self._identity.is_at(path):
             with self._flushed:
-                self._gone = True  # It does not come back: nobody need wait for it.
-                self._flushed.notify_all()
+                if self.path == path:
+                    self._gone = True  # It does not come back: nobody need wait for it.
+                    self._flushed.notify_all()
             raise RunDirectoryError("the file was deleted or replaced while the run was writing it")
-        if self._failure is not None and self._connection is not None:
+        if (self._failure is not None or self._is_moved) and self._connection is not None:
+            # Closing tidies up nothing at an old path: SQLite sees that the file is not there any more.
             self._connection.close()
             self._connection = None
         if self._connection is None:
-            self._connection = _connect(self.path)
-            _set_journal(self._connection, self.path)
+            self._is_moved = False
+            self._connection = _connect(path)
+            _set_journal(self._connection, path)
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:

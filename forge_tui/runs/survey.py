@@ -17,7 +17,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.belongings import Place, is_database
 from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import IS_LINK
-from forge_tui.runs.names import CODE, DATABASE, ROOMS, original_of
+from forge_tui.runs.names import CODE, DATABASE, LOGS, ROOMS, original_of
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -138,13 +138,18 @@ def _links(directory: Path, place: Place, *, deeper: bool = True) -> Iterator[Pa
 
 
 def tidy(directory: Path, place: Place) -> None:
-    """Remove what a kill has left half written in the run directory. Raises `RunDirectoryError`."""
+    """Remove what a kill has left half written in the run directory and its logs. Raises `RunDirectoryError`."""
+    logs = place.inner(LOGS)
+    rooms = ((directory, place), *([(directory / LOGS, logs)] if logs is not None else []))
     try:
-        with os.scandir(directory) as entries:
-            left = [one for one in entries if original_of(one.name) is not None and one.is_file(follow_symlinks=False)]
-        for entry in left:
-            if place.owns(entry.name):
-                os.unlink(entry.path)
+        for room, inner in rooms:
+            if not room.is_dir() or (room != directory and room.is_symlink()):
+                continue
+            with os.scandir(room) as entries:
+                found = [one for one in entries if original_of(one.name) and one.is_file(follow_symlinks=False)]
+            for entry in found:
+                if inner.owns(entry.name):
+                    os.unlink(entry.path)
     except OSError as error:
         raise in_words(error, "tidy up in", directory) from error
 

@@ -195,6 +195,14 @@ class RunSettings:
             "filled in"
         ),
     ] = ()
+    log_bytes: Annotated[
+        int,
+        Rule(
+            ge=65_536,
+            le=LARGEST_INTEGER,
+            description="largest log of a model and of the runner (bytes): its beginning and newest part are kept",
+        ),
+    ] = 67_108_864
     json: Annotated[bool, Rule(description="batch mode writes JSON lines to stdout")] = False
     python_path: Annotated[
         tuple[str, ...],

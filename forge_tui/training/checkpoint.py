@@ -50,11 +50,13 @@ def checkpoint_path(directory: Path, step: int) -> Path:
 def save(directory: Path, step: int, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any]) -> Path:
     """Write a checkpoint, whole or not at all; `format` and `sha256` are added to `record`.
 
-    Raises `RunDirectoryError`.
+    `directory` and the one above are made if need be, but no run directory: one that was moved or deleted is not made
+    anew. Raises `RunDirectoryError`.
     """
     _refuse_links(directory)
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for path in (directory.parent, directory):
+            path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise in_words(error, "create the directory", directory) from error
     path = checkpoint_path(directory, step)

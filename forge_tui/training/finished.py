@@ -63,6 +63,7 @@ def complete(
 
 def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]) -> None:
     member, weights, record, module = item
+    member.require_place()
     model_file.write_model(member.stem, weights, record, module)
     checkpoints.prune(member.checkpoints, 1)
     _report_completed(member, record)

@@ -9,11 +9,13 @@ What a worker leaves behind (a process that user code forked) is ended with it; 
 ended with the server. Only a worker keeps the run's lock: the second argument is its descriptor.
 
 Protocol, over the socket whose number is the first argument: the runner sends
-`{"id", "kind", "jobs", "title", "ahead"}` with two descriptors (the worker's own socket and its log); the
-server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal). With `ahead`, the
-title of a spare worker, it then forks one that makes itself ready and waits: it takes the next request, so that the
-model in it begins without a fork and without what the first step of a process costs. A spare trains nothing, answers
-to nobody, and ends as any worker does. The third argument is by how much workers give way to others (nice).
+`{"id", "kind", "jobs", "title", "ahead"}` with three descriptors: the worker's own socket and both ends of the pipe
+that it prints into. The server keeps the reading end as long as the worker lives: should the runner be killed, what
+prints just then gets no error before it is ended. The server answers `{"started": id, "pid"}` and later
+`{"exited": pid, "status"}` (negative: a signal). With `ahead`, the title of a spare worker, it then forks one that
+makes itself ready and waits: it takes the next request, so that the model in it begins without a fork and without what
+the first step of a process costs. A spare trains nothing, answers to nobody, and ends as any worker does. The third
+argument is by how much workers give way to others (nice).
 The server ends when the runner closes its side, and every worker ends with it.
 """
 
@@ -94,7 +96,8 @@ class _ForkServer:
         self._server = server
         self._lock = lock
         self._nice = nice
-        self._workers: set[int] = set()
+        self._workers: dict[int, int] = {}
+        """Their process ids, and the reading ends of the pipes that they print into."""
         self._spare: _Forked | None = None
         self._wake = os.pipe()
 
@@ -116,7 +119,7 @@ class _ForkServer:
                     os.read(wake_read, 4096)
             self._reap()
             if self._server in ready:
-                received = receive_message(self._server, max_fds=2)
+                received = receive_message(self._server, max_fds=3)
                 if received is None:
                     _end()
                     return
@@ -125,12 +128,13 @@ class _ForkServer:
     def _start(self, request: dict[str, Any], fds: list[int]) -> None:
         forked = self._spare or self._fork(fds)
         self._spare = None
+        *theirs, reading = fds
         # One that was killed just now does not read it: its end is reported like any other worker's.
         with forked.channel, contextlib.suppress(OSError):
-            send_message(forked.channel, request, fds)
-        for fd in fds:
+            send_message(forked.channel, request, theirs)
+        for fd in theirs:
             os.close(fd)
-        self._workers.add(forked.pid)
+        self._workers[forked.pid] = reading
         send_message(self._server, {"started": request["id"], "pid": forked.pid})
         if request["ahead"]:
             self._spare = self._fork([], request)
@@ -144,7 +148,7 @@ class _ForkServer:
             if pid == 0:
                 return
             if pid in self._workers:
-                self._workers.discard(pid)
+                os.close(self._workers.pop(pid))
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)  # a group whose number nobody can have taken while it has members
                 send_message(self._server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
@@ -190,7 +194,7 @@ class _ForkServer:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._server.close()
-        for fd in (*self._wake, *fds):
+        for fd in (*self._wake, *fds, *self._workers.values()):
             os.close(fd)
         if self._nice:
             os.nice(self._nice)

@@ -30,6 +30,7 @@ class Job:
     `code_modules` are the run's record of the custom code that it uses (`progress.snapshot.RunInfo`), whose copies lie
     in `directory`/code. `data` is the fingerprint of the model's data (`progress.fingerprint`; of a job to inspect,
     that of all the run's data); None: not known yet. `exact` is False where changes of them were accepted.
+    `place`: device and inode of the run directory, where nothing may be written into another one.
     """
 
     run: str
@@ -50,6 +51,7 @@ class Job:
     code_modules: dict[str, str] = dataclasses.field(default_factory=dict)
     data: dict[str, Any] | None = None
     exact: bool = True
+    place: tuple[int, int] | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
@@ -58,7 +60,8 @@ class Job:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Job:
         """The job that `to_record` wrote."""
-        return cls(**{**record, "rungs": tuple(record["rungs"])})
+        place = record.get("place")
+        return cls(**{**record, "rungs": tuple(record["rungs"]), "place": None if place is None else tuple(place)})
 
 
 def in_words(jobs: Iterable[Job]) -> str:
@@ -87,6 +90,7 @@ class Control:
         self._stop = False
         self._pause = False
         self._asked = False
+        self._directory: str | None = None
         self._leaving: set[int] = set()
         self._rungs: dict[tuple[int, int], bool] = {}
 
@@ -101,6 +105,15 @@ class Control:
     def unpause(self) -> None:
         """Let it go on."""
         self._pause = False
+
+    def move(self, directory: str) -> None:
+        """Tell where the run directory is by now."""
+        self._directory = directory
+
+    def take_move(self) -> str | None:
+        """Where the run directory is, if it was moved; it is told once."""
+        directory, self._directory = self._directory, None
+        return directory
 
     def goes_on(self) -> bool:
         """Called before every step: holds while paused; False once a stop is asked for."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forge_tui.progress.events import Event
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.place import Identity
 from forge_tui.settings.schema import from_plain
 from forge_tui.training.job import Job
 from forge_tui.training.module_state import ModuleState
@@ -18,13 +19,26 @@ class Member:
     """A model's job and config, its files, and who tells of it."""
 
     def __init__(self, job: Job, emit: Callable[[Event], None]) -> None:
-        directory = RunDirectory(Path(job.directory))
         self.job = job
         self.training = from_plain(job.settings).training
         self.report = Reporter(job, emit)
-        self.stem = directory.stem(job.model)
-        self.checkpoints = directory.checkpoint_directory(job.model)
+        self._place = None if job.place is None else Identity(*job.place)
         self._unkept: set[str] = set()
+        self.move(Path(job.directory))
+
+    def move(self, path: Path) -> None:
+        """The run directory is at `path` from now on."""
+        self._directory = directory = RunDirectory(path)
+        self.stem = directory.stem(self.job.model)
+        self.checkpoints = directory.checkpoint_directory(self.job.model)
+
+    def require_place(self) -> None:
+        """Raise `RunDirectoryError` unless the run directory is where it was, before anything is written there.
+
+        Its `errno` is ESTALE: the runner tells soon where the directory is, or ends this process.
+        """
+        if self._place is not None:
+            self._place.require(self._directory.path, self._directory.database)
 
     def note_unkept(self, module: ModuleState, progress: Progress) -> None:
         """What cannot be kept of a custom module makes the model inexact; each is reported once."""

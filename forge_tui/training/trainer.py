@@ -41,7 +41,8 @@ from forge_tui.training.process import prepare_process
 from forge_tui.training.state import SingleState, TrainingState, environment
 
 _RECENT_EPOCHS = 20
-# A disk that is full, read-only or out of order may come right again; a directory that is gone does not.
+# A disk that is full, read-only or out of order may come right again; a directory that is gone does not. Where it was
+# moved (ESTALE), the runner tells where it is.
 _MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
 _DISK_SECONDS = 2.0
 
@@ -97,6 +98,8 @@ class Trainer:
 
     def _run(self) -> Outcome:
         self._enter(TrainingPhase.INITIALIZING)
+        for member in self._members:
+            member.require_place()
         self._members = [member for member in self._members if not is_finished(member)]
         if not self._members:
             return Outcome.COMPLETED
@@ -127,6 +130,7 @@ class Trainer:
             going_on = self._train_epoch(state, data)
             require_untouched(dataset)
             if not going_on:
+                self._move()
                 self._try_checkpoint(state, "it stops without one: the steps since the last are lost")
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
@@ -397,8 +401,17 @@ class Trainer:
                 model = self._members[finished[0]].job.model
                 self._tell_disk(error, "waits", f"{model} is trained and waits to be written: {error}")
                 self._enter(TrainingPhase.SAVING, f"waits for the disk: {error}", only=finished)
-            if not self._control.wait(_DISK_SECONDS):
+            if not self._control.wait(_DISK_SECONDS) and not self._move():
                 return False
+
+    def _move(self) -> bool:
+        """Work in the run directory where it is by now; whether it was moved since it was last looked for."""
+        directory = self._control.take_move()
+        if directory is None:
+            return False
+        for member in self._members:
+            member.move(Path(directory))
+        return True
 
     def _finish_early(self, state: TrainingState, dataset: Dataset) -> TrainingState | None:
         """Write those of a group whose patience has run out, and go on with the others; None where a stop came first.

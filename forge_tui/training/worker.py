@@ -5,8 +5,8 @@ cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forwar
 left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, `{"code":
 file}` where custom code imports a file that the run has no copy of, and at last `{"outcome": …}`. From the runner it
 takes `{"command": "stop"}`, `pause`, `continue`, `let_go` (with the `index` of a model of its group), `rung` (with
-`index`, `epoch`, `goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), and
-`where` (answered with `{"where": stack}`).
+`index`, `epoch`, `goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move`
+(with the `directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
 
 One that inspects answers `inspect` (with `combinations` of a sweep, and `together`) and `measure` (with the one of
 `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
@@ -108,6 +108,8 @@ def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
             control.pause()
         case "continue":
             control.unpause()
+        case "move":
+            control.move(message["directory"])
         case "let_go":
             control.let_go(message["index"])
         case "rung":

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.runner.output import Outputs
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.place import Place
 from forge_tui.settings.schema import DataSettings, EngineSettings, RunSettings, Settings, TrainingConfig, to_plain
 from forge_tui.training.job import Job
 
@@ -33,12 +35,10 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 class Watched:
     """Starts workers and keeps what they told, and what the kernel said of them whenever they told something."""
 
-    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
-        self._launcher, self._selector = launcher, selector
+    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, logs: Path) -> None:
+        self._launcher, self._selector, self._logs = launcher, selector, logs
 
-    def run(
-        self, kind: str, jobs: Sequence[Job], log: Path, *commands: dict[str, Any]
-    ) -> tuple[list[dict[str, Any]], int]:
+    def run(self, kind: str, jobs: Sequence[Job], *commands: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
         """A worker's messages, and the most of its pages that were its own (bytes); it is sent `commands` at once."""
         messages: list[dict[str, Any]] = []
         own = [0]
@@ -48,7 +48,7 @@ class Watched:
             messages.append(message)
             own.append(private_bytes(worker.pid))
 
-        started = self._launcher.spawn(kind, jobs, log, on_message, ended.append)
+        started = self._launcher.spawn(kind, jobs, kind, on_message, ended.append)
         for command in commands:
             started.send(command)
         while not ended:
@@ -56,7 +56,7 @@ class Watched:
                 key.data()
             own.append(private_bytes(started.pid))
             self._launcher.tick()
-        assert ended[0].status == 0, log.read_text(encoding="utf-8")
+        assert ended[0].status == 0, (self._logs / f"{kind}.log").read_text(encoding="utf-8")
         return messages, max(own)
 
 
@@ -70,13 +70,17 @@ def private_bytes(pid: int | None) -> int:
 
 
 @pytest.fixture(scope="module")
-def workers() -> Iterator[Watched]:
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    base = tmp_path_factory.mktemp("logs")
+    (base / "logs").mkdir()
     with (
         selectors.DefaultSelector() as selector,
         open(os.devnull, encoding="ascii") as lock,
-        closing(LocalLauncher(selector, lock.fileno(), 0)) as launcher,
+        closing(Place(base)) as place,
+        closing(Outputs(place.fileno(), 1 << 20)) as outputs,
+        closing(LocalLauncher(selector, lock.fileno(), 0, outputs)) as launcher,
     ):
-        yield Watched(launcher, selector)
+        yield Watched(launcher, selector, base / "logs")
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this kernel does not tell what is private")
@@ -101,9 +105,9 @@ def test_measured_cost_is_right_and_the_estimate_within_reason(
         for index in range(1, fuse + 1)
     ]  # fmt: skip
     question = {"command": "inspect", "combinations": [{}], "together": fuse}
-    (found,), _own = workers.run("inspect", jobs[:1], tmp_path / "log", question, {"command": "stop"})
+    (found,), _own = workers.run("inspect", jobs[:1], question, {"command": "stop"})
     estimated = found["result"]["inspections"][0]["worker_bytes"]
-    messages, own = workers.run("train", jobs, tmp_path / "log")
+    messages, own = workers.run("train", jobs)
     told = max(message["memory"] for message in messages if "memory" in message)
     print(f"{case}: estimated {estimated / MIB:.0f}, told {told / MIB:.0f}, own at most {own / MIB:.0f} MiB")
     # A peak, such as the making of the data, lies between two looks at the kernel's account.

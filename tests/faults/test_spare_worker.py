@@ -15,8 +15,10 @@ import pytest
 from running import wait_until
 
 from forge_tui.runner.local import LocalLauncher, Worker
+from forge_tui.runner.output import Outputs
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
+from forge_tui.runs.place import Place
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
 from forge_tui.training.job import Job
 
@@ -31,7 +33,10 @@ class Launched:
         self.base = base
         self.lock = RunLock.acquire(base / "lock")
         self.selector = selectors.DefaultSelector()
-        self.launcher = LocalLauncher(self.selector, self.lock.fileno(), NICE)
+        (base / "logs").mkdir()
+        self.place = Place(base)
+        self.outputs = Outputs(self.place.fileno(), 1 << 20)
+        self.launcher = LocalLauncher(self.selector, self.lock.fileno(), NICE, self.outputs)
         self.ended: list[Worker] = []
         self.messages: list[dict[str, Any]] = []
 
@@ -51,7 +56,7 @@ class Launched:
         worker = self.launcher.spawn(
             "train",
             [job],
-            self.base / "log",
+            "log",
             lambda _, told: self.messages.append(told),
             self.ended.append,
             ahead=ahead,
@@ -63,7 +68,7 @@ class Launched:
         """Train one model to its end; its weights."""
         worker = self.start(name, ahead=ahead)
         self.until(lambda: worker in self.ended)
-        assert worker.status == 0, (self.base / "log").read_text(encoding="utf-8")
+        assert worker.status == 0, (self.base / "logs" / "log.log").read_text(encoding="utf-8")
         return (self.base / name / "cognate_planner_1.safetensors").read_bytes()
 
     def until(self, condition: Callable[[], object]) -> None:
@@ -103,6 +108,8 @@ def launched(tmp_path: Path) -> Iterator[Launched]:
     made = Launched(tmp_path)
     yield made
     made.launcher.close()
+    made.outputs.close()
+    made.place.close()
     made.lock.release()
     made.selector.close()
 
@@ -125,17 +132,18 @@ def test_a_worker_forked_ahead_trains_the_same_bytes(launched: Launched) -> None
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what is open")
 @pytest.mark.parametrize("name", ["fresh", "spare"])
-def test_a_worker_has_one_socket_and_its_log_and_nothing_of_the_fork_servers(name: str, launched: Launched) -> None:
+def test_a_worker_has_one_socket_and_its_output_and_nothing_of_the_fork_servers(name: str, launched: Launched) -> None:
     if name == "spare":
         launched.train("first", ahead=True)
         launched.messages.clear()
     worker = launched.start(name, ahead=False, epochs=1_000_000)
     launched.until(lambda: launched.messages)  # it has settled in
-    opened = [os.readlink(entry) for entry in Path(f"/proc/{worker.pid}/fd").iterdir()]
+    opened = {int(entry.name): os.readlink(entry) for entry in Path(f"/proc/{worker.pid}/fd").iterdir()}
+    pipe = os.readlink(f"/proc/self/fd/{worker.output.descriptor}")
     worker.kill()
-    assert sum(target.startswith("socket:") for target in opened) == 1
-    assert opened.count(str(launched.base / "log")) == 2
-    assert not any(target.startswith("pipe:") for target in opened)
+    assert sum(target.startswith("socket:") for target in opened.values()) == 1
+    assert {number for number, target in opened.items() if target.startswith("pipe:")} == {1, 2}
+    assert opened[1] == opened[2] == pipe
 
 
 def test_a_spare_that_was_killed_is_replaced_and_costs_no_model_an_attempt(launched: Launched) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.local import Worker
+from forge_tui.runner.log import Log
+from forge_tui.runner.output import Output
 from forge_tui.training.job import Job
 
 JOB = Job(
@@ -22,7 +24,7 @@ JOB = Job(
 def worker() -> Iterator[Worker]:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        yield Worker(1, (JOB,), ours, lambda *_: None, lambda *_: None, pid=4711)
+        yield Worker(1, (JOB,), ours, Output(-1, Log(None)), lambda *_: None, lambda *_: None, pid=4711)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from forge_tui.progress.phases import RunState
 from forge_tui.runner import finishing
 from forge_tui.runner.finishing import filled_in, run_on_finish
 
+MOST = 1 << 20
 WRITE = "import pathlib, sys; pathlib.Path('told').write_text('|'.join(sys.argv[1:]))"
 
 
@@ -26,18 +27,18 @@ def test_what_was_filled_in_is_not_filled_in_again(tmp_path: Path) -> None:
 
 def test_the_command_runs_in_the_working_directory_and_nothing_in_it_is_a_shells(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITE, "$HOME; {state} *", "{run}"]
-    assert run_on_finish(command, tmp_path / "my run", RunState.STOPPED, tmp_path) is None
+    assert run_on_finish(command, tmp_path / "my run", RunState.STOPPED, tmp_path, MOST) is None
     assert (tmp_path / "told").read_text() == "$HOME; stopped *|my run"
 
 
 def test_without_its_working_directory_it_runs_in_the_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITE, "here"]
-    assert run_on_finish(command, tmp_path, RunState.KILLED, tmp_path / "gone") is None
+    assert run_on_finish(command, tmp_path, RunState.KILLED, tmp_path / "gone", MOST) is None
     assert (tmp_path / "told").read_text() == "here"
 
 
 def test_no_command_does_nothing(tmp_path: Path) -> None:
-    assert run_on_finish([], tmp_path, RunState.COMPLETED, tmp_path) is None
+    assert run_on_finish([], tmp_path, RunState.COMPLETED, tmp_path, MOST) is None
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,7 @@ def test_no_command_does_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_what_went_wrong_is_told(tmp_path: Path, command: list[str], words: str) -> None:
-    told = run_on_finish(command, tmp_path, RunState.COMPLETED, tmp_path)
+    told = run_on_finish(command, tmp_path, RunState.COMPLETED, tmp_path, MOST)
     assert told is not None
     assert told.startswith("[run] on_finish: ")
     assert words in told
@@ -59,5 +60,5 @@ def test_what_went_wrong_is_told(tmp_path: Path, command: list[str], words: str)
 def test_a_command_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finishing, "SECONDS", 0.2)
     command = [sys.executable, "-c", "__import__('time').sleep(600)"]
-    told = run_on_finish(command, tmp_path, RunState.COMPLETED, tmp_path)
+    told = run_on_finish(command, tmp_path, RunState.COMPLETED, tmp_path, MOST)
     assert told == f"[run] on_finish: {sys.executable} was ended after 0.2 s"

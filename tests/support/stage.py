@@ -27,8 +27,10 @@ from forge_tui.resources.usage import CpuUsage
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.local import Worker
+from forge_tui.runner.log import Log
 from forge_tui.runner.machine import Look
 from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.output import Output
 from forge_tui.runner.prepare import allowed_workers
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runs import commands
@@ -352,21 +354,21 @@ class _StageLauncher:
         self,
         kind: str,
         jobs: Sequence[Job],
-        log: Path,
+        log: str,
         on_message: Callable[[Worker, dict[str, Any]], None],
         on_exit: Callable[[Worker], None],
         *,
         ahead: bool,
     ) -> Worker:
         assert kind == "train"
-        assert log.name == f"{jobs[0].model}.log"
+        assert log == jobs[0].model
         at_work = {job.index for actor in self.actors.values() for job in actor.jobs}
         assert at_work.isdisjoint(job.index for job in jobs), "a model has two workers"
         assert len(self.actors) < self._stage.governor.slots, "more workers than slots"
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         theirs.setblocking(False)
-        worker = Worker(len(self.started) + 1, tuple(jobs), ours, on_message, on_exit)
+        worker = Worker(len(self.started) + 1, tuple(jobs), ours, Output(-1, Log(None)), on_message, on_exit)
         self.started.append(jobs[0].index)
         self.ahead.append(ahead)
         self.actors[worker.id] = Actor(self._stage, worker, theirs)
