@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+
+from forge_tui.printing import answers, say
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -20,11 +21,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
     with session.attach(arguments.run) as attached:
         found = measure_ensemble(attached)
-    sys.stdout.write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
+    answers().write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
     if changed := found.changed():
         others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        print(
-            f"warning: {changed[0]}{others} had another validation loss when trained: the dataset has changed since",
-            file=sys.stderr,
-        )
+        say(f"warning: {changed[0]}{others} had another validation loss when trained: the dataset has changed since")
     return 0

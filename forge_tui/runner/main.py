@@ -21,6 +21,7 @@ import psutil
 from setproctitle import setproctitle
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
+from forge_tui.printing import say
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
@@ -94,7 +95,7 @@ def main(channel_fd: int) -> int:
             run.on_finish, opened.directory.path, state, Path(opened.journal.info.working_directory)
         )
         if problem is not None:
-            print(problem, file=sys.stderr)
+            say(problem)
         return 0 if state is RunState.COMPLETED else 1
 
 

@@ -8,7 +8,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Collection, Iterable, Sequence
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
+from forge_tui.printing import say
 from forge_tui.progress.events import RunStarted
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
@@ -266,7 +266,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     opened.launcher.hang_up()  # no worker is left; it takes 20 ms to end, meanwhile the records are closed
     scheduler.steering.refuse_the_rest()
     if not opened.store.close(_DISK_SECONDS):
-        print(f"the end of the run is not recorded: {opened.store.problem}", file=sys.stderr)
+        say(f"the end of the run is not recorded: {opened.store.problem}")
     with contextlib.suppress(RunDirectoryError):  # the list is a convenience; the run itself is recorded
         registry.finished(opened.directory.path, state, journal.clock())
     opened.launcher.close()
