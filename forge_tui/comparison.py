@@ -8,17 +8,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 from forge_tui.config_text import configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.printing import Writable, printable
 from forge_tui.progress.configs import ConfigResults, Finals, best_counted, config_results, finals_of
 from forge_tui.progress.events import finite
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.session import Run
-from forge_tui.text import UNKNOWN, duration, number, printable, spread_text, table
+from forge_tui.text import UNKNOWN, duration, number, spread_text, table
 
 MOST_RUNS = 4
 """More columns than these have no room for a mean and its deviation at 80 cells."""
@@ -226,7 +227,7 @@ def _workers(run: ComparedRun) -> str:
 # --- as a report
 
 
-def write_comparison(comparison: Comparison, form: ComparisonFormat, out: IO[str]) -> None:
+def write_comparison(comparison: Comparison, form: ComparisonFormat, out: Writable) -> None:
     """Write the comparison to `out`: `text` as two tables, `json` as data with every value in full."""
     if form == "json":
         out.write(json.dumps(_record(comparison)) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shlex
 import signal
 import sys
 import time
@@ -16,12 +15,13 @@ from typing import IO, Any
 
 from forge_tui.errors import RunDirectoryError, RunGone
 from forge_tui.event_text import is_notable, log_line
+from forge_tui.printing import printable, shell_word
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.ranking import best_so_far
 from forge_tui.progress.snapshot import ModelState, Snapshot
 from forge_tui.report import best_line, result_table
 from forge_tui.session import Run
-from forge_tui.text import best_text, duration, metric_text, number, printable
+from forge_tui.text import best_text, duration, metric_text, number
 
 _LOOK_SECONDS = 0.2
 # Of the time at most a twentieth goes into looking: 10,000 models take 20 ms a look.
@@ -139,7 +139,8 @@ def _write_events(run: Run, since: int, out: IO[str]) -> int:
     while True:
         events = run.events(since)
         for _, record in events:
-            out.write(json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n")
+            # On a terminal in ASCII: JSON itself lets control characters beyond it and marks of direction stand.
+            out.write(json.dumps(record, ensure_ascii=out.isatty(), separators=(",", ":")) + "\n")
         if not events:
             out.flush()
             return since
@@ -206,7 +207,7 @@ def _bars(err: IO[str]) -> Iterator[Any]:
             progress.update(overall, completed=snapshot.overall_percent, note=progress_line(snapshot))
             for model in _worth_a_bar(snapshot):
                 if model.index not in tasks:
-                    tasks[model.index] = progress.add_task(model.name, total=100.0, note="")
+                    tasks[model.index] = progress.add_task(printable(model.name), total=100.0, note="")
                 note = f"{model.phase} {model.epoch}/{model.epochs} loss {number(model.loss)} {metric_text(model)}"
                 progress.update(tasks[model.index], completed=model.percent, note=note)
             progress.refresh()
@@ -237,7 +238,7 @@ def progress_line(snapshot: Snapshot) -> str:
         if snapshot.state.is_live
         else f"took {duration(snapshot.elapsed_seconds)}"
     )
-    return f"{snapshot.run.run} {snapshot.state} {snapshot.overall_percent:.0f}%, {', '.join(parts)}, {eta}"
+    return printable(f"{snapshot.run.run} {snapshot.state} {snapshot.overall_percent:.0f}%, {', '.join(parts)}, {eta}")
 
 
 # --- results
@@ -250,9 +251,9 @@ def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
         lines.append(f"{failure.model} failed ({failure.kind}, attempt {failure.attempt}): {failure.message}")
     traced = next((failure for failure in snapshot.failures if failure.traceback), None)
     if traced is not None:
-        lines.append(f"What it printed, and where it was: forge-tui logs {shlex.quote(str(run.path))} {traced.index}")
+        lines.append(f"What it printed, and where it was: forge-tui logs {shell_word(str(run.path))} {traced.index}")
     lines += [f"warning: {problem}" for problem in snapshot.problems]
     err.write("".join(f"{printable(line)}\n" for line in lines) + best_line(snapshot))
     if snapshot.state is not RunState.COMPLETED:
-        err.write(f"To go on: forge-tui resume {shlex.quote(str(run.path))}\n")
+        err.write(f"To go on: forge-tui resume {shell_word(str(run.path))}\n")
     err.flush()

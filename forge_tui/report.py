@@ -10,16 +10,17 @@ import os
 import re
 import statistics
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from forge_tui.config_text import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError
+from forge_tui.printing import Writable, printable
 from forge_tui.progress.configs import config_results
 from forge_tui.progress.events import finite
 from forge_tui.progress.phases import TrainingPhase
 from forge_tui.progress.ranking import best_model
 from forge_tui.progress.snapshot import ModelState, Snapshot
-from forge_tui.text import UNKNOWN, best_text, duration, memory, metric_text, number, printable, table
+from forge_tui.text import UNKNOWN, best_text, duration, memory, metric_text, number, table
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -38,7 +39,7 @@ EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", *EPOCH_FI
 _REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
 
 
-def write_report(run: Run, form: ReportFormat, out: IO[str]) -> None:
+def write_report(run: Run, form: ReportFormat, out: Writable) -> None:
     """Write a report to `out`: `text` a summary, `json` everything, `csv` every epoch of every model.
 
     Raises `RunDirectoryError` where the run cannot be read.
@@ -144,7 +145,7 @@ def _fields(epoch: EpochFinished) -> dict[str, Any]:
     return {field.name: getattr(epoch, field.name) for field in dataclasses.fields(epoch)}
 
 
-def _write_csv(run: Run, snapshot: Snapshot, out: IO[str]) -> None:
+def _write_csv(run: Run, snapshot: Snapshot, out: Writable) -> None:
     writer = csv.writer(out)
     writer.writerow(EPOCH_COLUMNS)
     for history in run.histories(snapshot.models):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forge_tui.printing import printable
 from forge_tui.settings.own_names import function_name
 
 if TYPE_CHECKING:
@@ -90,13 +90,6 @@ def best_text(best: Best) -> str:
 def metric_name(model: ModelState) -> str:
     """What the user's own metric is called: as the function that measures it."""
     return printable(function_name(str(model.config.get("metric")), "metric"))
-
-
-def printable(text: str) -> str:
-    """`text` without control characters: what comes from runs, files or exceptions must not steer a terminal."""
-    if text.isprintable():  # nearly all are, and a table of 10,000 models has millions of characters
-        return text
-    return "".join(character if unicodedata.category(character)[0] != "C" else " " for character in text)
 
 
 def short_path(path: Path) -> str:

@@ -230,6 +230,18 @@ def test_resume_with_more_epochs_trains_on(run_directory: Path, tmp_path: Path) 
     assert weights(run_directory) == weights(tmp_path / "alone")
 
 
+def test_a_directory_that_others_may_look_into_is_told_once_with_what_mends_it(run_directory: Path) -> None:
+    run_directory.mkdir(mode=0o755)
+    run_directory.chmod(0o755)
+    arguments = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", run_directory)
+    told = forge(*arguments).stderr
+    line = f"warning: other users may look into {run_directory} (mode 755); "
+    assert told.count(line) == 1
+    assert f"`chmod 700 {run_directory}` makes it so as well" in told
+    run_directory.chmod(0o700)
+    assert "other users" not in forge(*arguments, "--overwrite").stderr
+
+
 def test_check_trains_nothing(run_directory: Path) -> None:
     done = forge("--no-ui", "--check", *SMALL, "--output", run_directory)
     assert done.stdout.startswith("Everything is in order: 3 planner models")

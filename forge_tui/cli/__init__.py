@@ -6,12 +6,14 @@ Each command lies in a module of its own that is imported when the command is gi
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forge_tui.errors import ForgeError
+from forge_tui.printing import say
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ _START = Command("", "start a run", "start")
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding lacks ends no command
     commands = {command.name: command for command in COMMANDS}
     try:
         if arguments[:1] == ["attach"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):
@@ -72,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ui.open_ui()
         return _run(_START, arguments)
     except ForgeError as error:
-        print(f"forge-tui: {error}", file=sys.stderr)
+        say(f"forge-tui: {error}")
         return error.exit_status
     except BrokenPipeError:
         # The reader of a pipe has left (`| head`): nothing more to say, and nothing for the exit to flush.
@@ -85,8 +89,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: Command, arguments: list[str]) -> int:
     import argparse
 
+    from forge_tui.cli.parser import Parser
+
     module = importlib.import_module(f"forge_tui.cli.{command.module}")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=f"forge-tui {command.name}".strip(),
         description=command.help[:1].upper() + command.help[1:] + ".",
         allow_abbrev=False,
@@ -124,5 +130,5 @@ def _unknown(word: str) -> int:
 
     near = difflib.get_close_matches(word, [command.name for command in COMMANDS], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else "; `forge-tui --help` lists the commands"
-    print(f"forge-tui: there is no command {word!r}{hint}", file=sys.stderr)
+    say(f"forge-tui: there is no command {word!r}{hint}")
     return 2

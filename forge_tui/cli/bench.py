@@ -7,6 +7,7 @@ import json
 import sys
 
 from forge_tui.errors import UsageError
+from forge_tui.printing import say
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _tell(words: str) -> None:
-    print(words, file=sys.stderr)
+    say(words)
 
 
 def _number(text: str) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.printing import answer, say
 
 if TYPE_CHECKING:
     from forge_tui.progress.ranking import Best
@@ -29,12 +29,12 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         snapshot, directory = attached.snapshot(), attached.directory
     best = require_best(directory.id, snapshot)
     _check_files(directory, best.model.name)
-    print(json.dumps(_record(best, snapshot, directory)) if arguments.json else directory.stem(best.model.name))
+    answer(json.dumps(_record(best, snapshot, directory)) if arguments.json else str(directory.stem(best.model.name)))
     going_on = sum(1 for model in snapshot.models if not model.phase.is_final)
     if snapshot.state.is_live and going_on:
-        print(f"warning: {going_on} of {len(snapshot.models)} models may still become better", file=sys.stderr)
+        say(f"warning: {going_on} of {len(snapshot.models)} models may still become better")
     for problem in snapshot.problems:
-        print(f"warning: {problem}", file=sys.stderr)
+        say(f"warning: {problem}")
     return 0
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
+
+from forge_tui.printing import answers, say
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -21,13 +22,12 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
     with session.attach(arguments.run) as attached:
         found = measure_ensemble(attached, arguments.trust_code)
-    sys.stdout.write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
+    answers().write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
     if changed := found.changed():
         name, difference = changed[0]
         models = f"{name} and {len(changed) - 1} more" if len(changed) > 1 else name
-        print(
+        say(
             f"warning: the data has changed since the training of {models} ({difference}): these figures are not of "
-            "the validation part of then",
-            file=sys.stderr,
+            "the validation part of then"
         )
     return 0

@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from forge_tui.printing import answers
+
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of one command."""
@@ -28,7 +30,7 @@ def _doctor(as_json: bool) -> int:
     from forge_tui.resources.manager import ResourceManager
 
     report = ResourceManager().generate_resource_report()
-    sys.stdout.write(json.dumps(report) + "\n" if as_json else doctor_text(report))
+    answers().write(json.dumps(report) + "\n" if as_json else doctor_text(report))
     return 0
 
 

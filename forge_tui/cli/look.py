@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import contextlib
 import dataclasses
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.printing import answer, harmless, printable, say
 from forge_tui.runs.log_file import LogReader
 
 _FOLLOW_SECONDS = 0.2
@@ -51,7 +53,7 @@ def _runs(as_json: bool) -> int:
         print(json.dumps([{**dataclasses.asdict(entry), "path": str(entry.path)} for entry in known]))
         return 0
     if not known:
-        print("No runs yet: `forge-tui demo` makes one.", file=sys.stderr)
+        say("No runs yet: `forge-tui demo` makes one.")
         return 0
     rows = [
         (
@@ -78,12 +80,12 @@ def _status(which: str | None, as_json: bool) -> int:
     if as_json:
         print(json.dumps(status_record(snapshot)))
         return 0
-    print(progress_line(snapshot))
+    answer(progress_line(snapshot))
     if snapshot.run.limit_reason:
-        print(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}")
+        answer(printable(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}"))
     sys.stdout.write(result_table(snapshot) + best_line(snapshot))
     for problem in snapshot.problems:
-        print(f"warning: {problem}", file=sys.stderr)
+        say(f"warning: {problem}")
     return 0
 
 
@@ -94,7 +96,7 @@ def _wait(which: str) -> int:
     with session.attach(which) as attached:
         snapshot = attached.wait()
     reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-    print(f"run {snapshot.run.run} {snapshot.state}{reason}", file=sys.stderr)
+    say(f"run {snapshot.run.run} {snapshot.state}{reason}")
     return 0 if snapshot.state is RunState.COMPLETED else 1
 
 
@@ -104,20 +106,25 @@ def _logs(which: str, model: str | None, follow: bool) -> int:
     with session.attach(which) as attached:
         path = attached.directory.log("runner" if model is None else attached.model_named(model).log_name)
         if not _copy_log(path, attached, follow):
-            print(f"nothing was printed by {'the runner' if model is None else 'this model'}", file=sys.stderr)
+            say(f"nothing was printed by {'the runner' if model is None else 'this model'}")
     return 0
 
 
 def _copy_log(path: Path, attached: Any, follow: bool) -> int:
     """Write a log to stdout, and with `follow` what is added to it until the run ends; the bytes of it."""
     written, on_terminal = 0, sys.stdout.isatty()
+    # What training code has printed; a pipe gets its bytes as they are.
+    text_of = codecs.getincrementaldecoder("utf-8")("replace")
     with contextlib.closing(LogReader(path, attached.path)) as log:
         while True:
             live = follow and attached.snapshot().state.is_live
             for chunk in _pieces_of(log, path):
-                sys.stdout.buffer.write(_for_terminal(chunk) if on_terminal else chunk)
+                if on_terminal:
+                    sys.stdout.write(harmless(text_of.decode(chunk).replace("\r\n", "\n")))
+                else:
+                    sys.stdout.buffer.write(chunk)
                 written += len(chunk)
-            sys.stdout.buffer.flush()
+            sys.stdout.flush()
             if not live:
                 return written
             time.sleep(_FOLLOW_SECONDS)
@@ -131,10 +138,3 @@ def _pieces_of(log: LogReader, path: Path) -> Iterator[bytes]:
         raise
     except OSError as error:
         raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _for_terminal(output: bytes) -> bytes:
-    """What training code has printed, without what would steer the terminal; a pipe gets it as it is."""
-    return bytes(byte if byte >= 32 or byte in b"\n\t" else 32 for byte in output.replace(b"\r\n", b"\n")).replace(
-        b"\x7f", b" "
-    )

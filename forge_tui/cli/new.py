@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from importlib import resources
 from pathlib import Path
 
 from forge_tui.errors import UsageError
+from forge_tui.printing import answer, shell_word
 
 _FILES = ("network.py", "settings.toml")
 
@@ -32,6 +32,6 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     except OSError as error:
         raise UsageError(f"{directory} cannot be written: {error.strerror or error}; give another name") from None
     network, settings = directory / "network.py", directory / "settings.toml"
-    print(f"{network} holds a model and its data, {settings} names them. Train them:")
-    print(f"  forge-tui --settings {shlex.quote(str(settings))}")
+    answer(f"{network} holds a model and its data, {settings} names them. Train them:")
+    answer(f"  forge-tui --settings {shell_word(str(settings))}")
     return 0

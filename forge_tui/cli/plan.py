@@ -6,6 +6,8 @@ import argparse
 import json
 import sys
 
+from forge_tui.printing import answer
+
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options: all settings, as for a start."""
@@ -28,6 +30,6 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         return 0
     sys.stdout.write(plan_table(plan))
     if plan.limit:
-        print(f"workers: {plan.limit}")
-    print(f"best: {plan.best.way.flags}  ({plan.reason}; measured in {plan.measured_seconds:.1f} s)")
+        answer(f"workers: {plan.limit}")
+    answer(f"best: {plan.best.way.flags}  ({plan.reason}; measured in {plan.measured_seconds:.1f} s)")
     return 0

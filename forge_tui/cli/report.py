@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from pathlib import Path
+
+from forge_tui.printing import answer, answers, say, shell_word
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -35,15 +35,15 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         return _compare([arguments.run, *arguments.against], form)
     with session.attach(arguments.run) as attached:
         if form in FORMATS:
-            write_report(attached, form, sys.stdout)
+            write_report(attached, form, answers())
         else:
             from forge_tui.event_files import write_event_files
 
             path = write_event_files(attached, Path())
-            print(path)
-            print(f"`tensorboard --logdir {shlex.quote(str(path))}` shows them", file=sys.stderr)
+            answer(str(path))
+            say(f"`tensorboard --logdir {shell_word(str(path))}` shows them")
         for problem in attached.snapshot().problems:
-            print(f"warning: {problem}", file=sys.stderr)
+            say(f"warning: {problem}")
     return 0
 
 
@@ -63,6 +63,6 @@ def _compare(which: list[str | None], form: str) -> int:
         raise UsageError("a run is compared with itself; name another one with --against")
     with Comparer(paths) as comparer:
         comparison = comparer.look()
-    write_comparison(comparison, "json" if form == "json" else "text", sys.stdout)
+    write_comparison(comparison, "json" if form == "json" else "text", answers())
     unreadable = any(run.problem or run.settings_problem for run in comparison.runs)
     return RunDirectoryError.exit_status if unreadable else 0

@@ -7,6 +7,8 @@ import io
 import math
 import sys
 
+from forge_tui.printing import harmless
+
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
@@ -54,18 +56,11 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     terminal = sys.stdout.isatty()
     with one_thread():
         for piece in pieces:
-            sys.stdout.write(_harmless(piece) if terminal else piece)
+            sys.stdout.write(harmless(piece) if terminal else piece)
             sys.stdout.flush()
     if terminal:
         sys.stdout.write("\n")
     return 0
-
-
-def _harmless(text: str) -> str:
-    """Text that does not steer the terminal, whatever the model was trained on; its lines stay lines."""
-    from forge_tui.text import printable
-
-    return "".join(character if character in "\n\t" else printable(character) for character in text)
 
 
 def _count(text: str) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import Any, Literal
+
+from forge_tui.printing import answer, say
 
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
 
@@ -102,7 +103,7 @@ def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
             if json_lines:
                 print(json.dumps({"run": started.id, "output": str(started.path)}))
             else:
-                print(started.path)
+                answer(str(started.path))
             _tell_endings()
             return 0
         return headless.watch(started, json_lines=json_lines)
@@ -115,7 +116,7 @@ def _tell_endings() -> None:
 
     for ending in endings(SystemProbe()):
         remedy = f" {ending.remedy[:1].upper()}{ending.remedy[1:]}." if ending.remedy else ""
-        print(f"warning: the run ends with this {ending.what}: {ending.reason}.{remedy}", file=sys.stderr)
+        say(f"warning: the run ends with this {ending.what}: {ending.reason}.{remedy}")
 
 
 def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
@@ -130,10 +131,10 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
 
     least, most = found["parameters_least"], found["parameters_most"]
     size = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    print(
+    answer(
         f"Everything is in order: {models.count(settings)} {models.type_words(settings)} models of "
         f"{size} parameters, {found['train_samples']:,} training and "
         f"{found['validation_samples']:,} validation samples ({found['task']})."
     )
-    print(f"Workers at once: {limit['workers']} of {limit['requested']} ({limit['reason']})", file=sys.stderr)
+    say(f"Workers at once: {limit['workers']} of {limit['requested']} ({limit['reason']})")
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.text import printable
+from forge_tui.printing import escaped, printable, say
 
 if TYPE_CHECKING:
     from forge_tui.session import Run
@@ -70,7 +70,7 @@ def _command(attached: Run, name: str, given: dict[str, Any]) -> int:
     about = f"{given['model']} of run" if "model" in given else "run"
     reason = f": {answer['reason']}" if answer.get("reason") and name == "workers" else ""
     done = {"cancel": "cancelled", "retry": "queued again", "workers": f"{snapshot.run.workers} workers at once"}
-    print(f"{about} {attached.id} {done.get(name, snapshot.state.value)}{reason}", file=sys.stderr)
+    say(f"{about} {attached.id} {done.get(name, snapshot.state.value)}{reason}")
     return 0
 
 
@@ -81,11 +81,11 @@ def _remove(which: str, sure: bool) -> int:
     if not sure:
         if not sys.stdin.isatty():
             raise RunDirectoryError(f"{path}: not deleted; give --yes to delete it without being asked")
-        if input(f"Delete {path} and all models in it? [y/N] ").strip().lower() not in ("y", "yes"):
-            print("Nothing was deleted.", file=sys.stderr)
+        if input(f"Delete {escaped(str(path))} and all models in it? [y/N] ").strip().lower() not in ("y", "yes"):
+            say("Nothing was deleted.")
             return 1
     stayed = session.delete(path)
-    print(_removed(path, stayed), file=sys.stderr)
+    say(_removed(path, stayed))
     return 0
 
 

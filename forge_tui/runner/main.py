@@ -8,7 +8,6 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import psutil
 from setproctitle import setproctitle
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
+from forge_tui.printing import say
 from forge_tui.progress.fingerprint import RunData, recorded_data
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.hardware import SystemResources, detect
@@ -111,7 +111,7 @@ def main(channel_fd: int) -> int:
             run.on_finish, opened.path, state, Path(opened.journal.info.working_directory), run.log_bytes
         )
         if problem is not None:
-            print(problem, file=sys.stderr)
+            say(problem)
         return 0 if state is RunState.COMPLETED else 1
 
 

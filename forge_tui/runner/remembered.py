@@ -21,7 +21,7 @@ from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.runner.planner import Found, Way
-from forge_tui.runs.files import write_atomically
+from forge_tui.runs.files import make_private, write_atomically
 from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, to_plain
 from forge_tui.settings.user_file import state_directory
@@ -101,7 +101,7 @@ class Remembered:
         ways = [{**way.to_record(), **known} for way, known in self._known.items()]
         record = {"v": FORMAT, "about": self._about, "ways": ways}
         with contextlib.suppress(RunDirectoryError, OSError):
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._path.parent)
             write_atomically(self._path, json.dumps(record).encode())
             self._tidy()
 

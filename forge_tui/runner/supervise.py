@@ -8,7 +8,7 @@ import os
 import selectors
 import signal
 import socket
-import sys
+import stat
 import time
 import traceback
 from collections.abc import Collection, Iterable, Sequence
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
+from forge_tui.printing import say, shell_word
 from forge_tui.progress.events import RunStarted
 from forge_tui.progress.fingerprint import RunData
 from forge_tui.progress.phases import RunState, TrainingPhase
@@ -144,6 +145,7 @@ def open_new(
     )
     _register(journal)
     _tell_of_code(journal, code, untrusted)
+    _warn_of_others(journal)
     return Opened(directory, groups.settled(settings, plan.fuse), plan, store, journal, code)
 
 
@@ -339,7 +341,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     scheduler.steering.refuse_the_rest()
     opened.is_gone = scheduler.is_gone
     if not opened.store.close(_DISK_SECONDS):
-        print(f"the end of the run is not recorded: {opened.store.problem}", file=sys.stderr)
+        say(f"the end of the run is not recorded: {opened.store.problem}")
     with contextlib.suppress(RunDirectoryError):  # the list is a convenience; the run itself is recorded
         _list_as_ended(opened, state)
     opened.launcher.close()
@@ -429,6 +431,19 @@ def _register(journal: Journal) -> None:
         registry.register(journal.info)
     except RunDirectoryError as error:
         journal.warn("registry", f"{error}; the run is not in the list of known runs, name it by its directory")
+
+
+def _warn_of_others(journal: Journal) -> None:
+    """A directory that was there keeps its mode, and may let others in: that is told once, with what mends it."""
+    path = journal.info.path
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    if others := mode & 0o077:
+        may = "write to" if others & 0o022 else "look into"
+        journal.warn(
+            "permissions",
+            f"other users may {may} {path} (mode {mode:o}); what is made in it is private, and "
+            f"`chmod 700 {shell_word(path)}` makes it so as well",
+        )
 
 
 def _stop_on_signals(scheduler: Scheduler, selector: selectors.BaseSelector, numbers: Sequence[int]) -> None:

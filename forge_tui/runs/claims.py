@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words
+from forge_tui.runs.files import in_words, make_private
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.user_file import state_directory
 
@@ -178,8 +178,7 @@ class Claims:
     def _open(self, path: Path) -> int:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         try:
-            self._directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._directory.mkdir(mode=0o700, exist_ok=True)
+            make_private(self._directory)
             return os.open(path, flags, 0o600)
         except OSError as error:
             raise in_words(error, "tell your other runs of this one in", path) from error

@@ -30,6 +30,23 @@ def in_words(error: OSError, doing: str, path: Path | str) -> RunDirectoryError:
     return told
 
 
+def make_private(path: Path) -> None:
+    """Make a directory, and those that are missing above it, for this user alone (mode 0700) whatever the umask is.
+
+    What is there keeps its mode. Raises `OSError`.
+    """
+    missing = [directory for directory in (path, *path.parents) if not os.path.isdir(directory)]
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(directory):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
+            continue  # another process has made it meanwhile
+        if os.stat(directory).st_mode & 0o777 != 0o700:  # the umask takes from our own rights, too
+            os.chmod(directory, 0o700)
+
+
 def temporary_name(path: Path) -> Path:
     """A fresh name beside `path` that no listing of ours takes for a finished file."""
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")

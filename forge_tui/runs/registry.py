@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.runs.files import in_words, write_atomically
+from forge_tui.runs.files import in_words, make_private, write_atomically
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import DATABASE, STARTING_FILE
 from forge_tui.settings.user_file import state_directory
@@ -195,7 +195,7 @@ def _append(record: dict[str, Any], state: Path | None) -> None:
     directory = state or state_directory()
     file = directory / _FILE
     try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(directory)
         with _locked(directory):
             old = file.read_bytes() if file.exists() else b""
             line = json.dumps({"v": 1, "time": time.time(), **record}).encode() + b"\n"

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError, SettingsError, UntrustedCode
+from forge_tui.printing import escaped
 from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.files import settings_digest
 from forge_tui.settings.own_names import OWN, named_function
-from forge_tui.settings.problems import printable
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.user_file import state_directory
 
@@ -53,9 +53,9 @@ def functions_of(settings: Settings) -> dict[str, list[str]]:
 
 def what_runs(settings: Settings) -> list[str]:
     """What of the settings runs code of the user's, in words; empty where nothing does."""
-    found = [f"{flag} {printable(text)}" for flag, texts in functions_of(settings).items() for text in texts]
+    found = [f"{flag} {escaped(text)}" for flag, texts in functions_of(settings).items() for text in texts]
     if settings.run.on_finish:
-        found.append(f"on_finish {printable(json.dumps(list(settings.run.on_finish), ensure_ascii=False))}")
+        found.append(f"on_finish {escaped(json.dumps(list(settings.run.on_finish), ensure_ascii=False))}")
     return found
 
 

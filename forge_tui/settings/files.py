@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import SettingsError
+from forge_tui.printing import escaped
 from forge_tui.settings.keys import Key
 from forge_tui.settings.lines import key_lines
-from forge_tui.settings.problems import printable, shown
+from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import (
     FREE_TABLES,
     Settings,
@@ -163,7 +164,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ..
         return tomllib.loads(text), key_lines(text)
     except tomllib.TOMLDecodeError as error:
         found = _SYNTAX_PLACE.fullmatch(str(error))
-        what = printable(found["what"] if found else str(error))
+        what = escaped(found["what"] if found else str(error))
         last_line = text.rstrip().count("\n") + 1
         where = f"line {found['line']}, column {found['column']}" if found and found["line"] else f"line {last_line}"
         raise SettingsError(f"{_name(path)}, {where}: {what}; this is not TOML") from None
@@ -171,7 +172,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ..
         raise SettingsError(f"{_name(path)}: is nested too deeply") from None
     except ValueError as error:
         # An integer of more than 4,300 digits, a date that does not exist.
-        raise SettingsError(f"{_name(path)}: {printable(str(error))}") from None
+        raise SettingsError(f"{_name(path)}: {escaped(str(error))}") from None
 
 
 def _entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -199,7 +200,7 @@ def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey:
     if place[0] == SWEEP and len(place) > 1:
         return _with_value(sweep_key(".".join(place[1:]), keys_by_name()), value)
     if any("." in part for part in place):
-        quoted = ".".join(shown(part) if "." in part else printable(part) for part in place)
+        quoted = ".".join(shown(part) if "." in part else escaped(part) for part in place)
         raise SettingsError(f"unknown key {quoted}; in quotes, a dot is part of the name")
     name = ".".join(place)
     if name in (*tables(), *FREE_TABLES, SWEEP):
@@ -223,4 +224,4 @@ def _with_value(key: Key | SweepKey, value: Any) -> Key | SweepKey:
 
 
 def _name(path: Path) -> str:
-    return printable(str(path))
+    return escaped(str(path))

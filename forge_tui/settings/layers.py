@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import SettingsError
+from forge_tui.printing import escaped
 from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import Key
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.presets import preset_path
-from forge_tui.settings.problems import nearest, printable, shown
+from forge_tui.settings.problems import nearest, shown
 from forge_tui.settings.schema import (
     FREE_TABLES,
     Settings,
@@ -66,7 +67,7 @@ class Source:
             case Layer.PRESET:
                 return f"preset {self.name}, line {self.line}"
             case Layer.USER | Layer.FILE:
-                return f"{printable(str(self.file))}, line {self.line}"
+                return f"{escaped(str(self.file))}, line {self.line}"
         return str(self.name)
 
 
@@ -150,7 +151,7 @@ def _user_layer(user_file: Path | str | None) -> list[_Value]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise SettingsError(f"{printable(str(default))}: cannot be read: {error.strerror or error}") from None
+        raise SettingsError(f"{escaped(str(default))}: cannot be read: {error.strerror or error}") from None
     return _file_layer(default, Layer.USER)
 
 
@@ -170,7 +171,7 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
             if key is None:
                 continue
         if key is None:
-            problems.append(f"unknown environment variable {printable(variable)}; {_variable_near(variable)}")
+            problems.append(f"unknown environment variable {escaped(variable)}; {_variable_near(variable)}")
             continue
         source = Source(Layer.ENVIRONMENT, name=variable)
         _check(key, environment[variable], source, f"{variable}={{}}", values, problems)
@@ -207,14 +208,14 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[s
         name, equals, text = assignment.partition("=")
         name = name.strip()
         if not equals or not name:
-            problems.append(f"--set {printable(assignment)}: write KEY=VALUE, such as --set training.epochs=5")
+            problems.append(f"--set {escaped(assignment)}: write KEY=VALUE, such as --set training.epochs=5")
             continue
         if name.startswith(f"{SWEEP}."):
             swept += _swept([f"{name.removeprefix(f'{SWEEP}.')}={text}"], problems)
             continue
         key = key_named(name)
         if key is None:
-            problems.append(f"--set {printable(assignment)}: {unknown(name)}")
+            problems.append(f"--set {escaped(assignment)}: {unknown(name)}")
             continue
         checked: list[_Value] = []
         _check(key, text, Source(Layer.FLAG, name="--set"), f"--set {key.key}={{}}", checked, problems)
@@ -242,10 +243,10 @@ def _swept(texts: list[str], problems: list[str]) -> list[_Value]:
         name, equals, listed = text.partition("=")
         if not equals or not name.strip():
             problems.append(
-                f"--sweep {printable(text)}: write KEY=VALUE,VALUE, such as --sweep learning_rate=0.001,0.003"
+                f"--sweep {escaped(text)}: write KEY=VALUE,VALUE, such as --sweep learning_rate=0.001,0.003"
             )
             continue
-        key = _sweep_key(name.strip(), f"--sweep {printable(text)}", problems)
+        key = _sweep_key(name.strip(), f"--sweep {escaped(text)}", problems)
         if key is not None:
             _check(key, listed, Source(Layer.FLAG, name="--sweep"), f"--sweep {name.strip()}={{}}", values, problems)
     return values

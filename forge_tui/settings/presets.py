@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from forge_tui.errors import SettingsError
-from forge_tui.settings.problems import did_you_mean, printable
+from forge_tui.printing import escaped
+from forge_tui.settings.problems import did_you_mean
 
 
 def preset_directory() -> Path:
@@ -27,7 +28,7 @@ def preset_path(name: str) -> Path:
     names = preset_names()
     if name not in names:
         hint = did_you_mean(name, names)
-        raise SettingsError(f"unknown preset {printable(name)}{hint or ''} (there are {', '.join(names)})")
+        raise SettingsError(f"unknown preset {escaped(name)}{hint or ''} (there are {', '.join(names)})")
     return preset_directory() / f"{name}.toml"
 
 

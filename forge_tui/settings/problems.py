@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from forge_tui.printing import escaped
+
 _SINGLE_TYPES = {
     "int_type": "a whole number",
     "float_type": "a number",
@@ -103,7 +105,7 @@ def shown(value: Any) -> str:
         case bool():
             text = "true" if value else "false"
         case str():
-            text = '"' + printable(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
+            text = '"' + escaped(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
         case int():
             # Python refuses to write integers of more than 4,300 digits in decimal.
             text = str(value) if value.bit_length() < 1_000 else hex(value)
@@ -112,15 +114,10 @@ def shown(value: Any) -> str:
         case Mapping():
             text = "a table" if value else "an empty table"
         case _:
-            text = printable(str(value))
+            text = escaped(str(value))
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
 
 def number(value: Any) -> str:
     """A bound as people write it: `1`, `0.9`, `1000000000`."""
     return str(value) if isinstance(value, int) else f"{value:g}"
-
-
-def printable(text: str) -> str:
-    """The text with control characters and broken bytes escaped, so that it cannot steer a terminal."""
-    return "".join(character if character.isprintable() else f"\\u{ord(character):04x}" for character in text)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.errors import SettingsError
+from forge_tui.printing import escaped
 from forge_tui.settings.keys import Key, free_key, toml_value
-from forge_tui.settings.problems import nearest, printable, shown
+from forge_tui.settings.problems import nearest, shown
 
 TABLE = "sweep"
 MOST_MODELS = 100_000
@@ -104,7 +105,7 @@ def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
     offered = [key for key in swept.values() if key.key not in _OF_THE_RUN]
     meant = nearest(name, {either: key.key for key in offered for either in (key.name, key.key)})
     hint = f"; did you mean {meant}?" if meant else "; name a setting of [training] or [data]"
-    raise SettingsError(f"unknown key {TABLE}.{printable(name)}{hint}")
+    raise SettingsError(f"unknown key {TABLE}.{escaped(name)}{hint}")
 
 
 def checked_sweep(given: Any, keys: Mapping[str, Key], problems: list[str]) -> dict[str, tuple[Any, ...]]:

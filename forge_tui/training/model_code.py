@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, RunDirectoryError, SettingsError, UntrustedCode
+from forge_tui.printing import escaped
 from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import trust
 from forge_tui.runs.code import SUFFIX, CodeRecord, check_path, label_of, read_file, recorded_code, sha256
@@ -18,7 +19,6 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.reader import RunReader
 from forge_tui.settings.files import read_settings
 from forge_tui.settings.own_names import named_function, own_functions
-from forge_tui.settings.problems import printable
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.training.code_finder import Copy, copies_in
 from forge_tui.training.code_space import CodeSpace, space_of
@@ -37,7 +37,7 @@ def code_of(stem: Path, record: Mapping[str, Any], flags: Sequence[str], *, trus
     directory = RunDirectory(stem.parent)
     settings = _settings_of(stem, record)
     named = {flag: text for flag, text in own_functions(settings.training).items() if flag in flags}
-    what = [f"{flag} {printable(text)}" for flag, text in named.items()]
+    what = [f"{flag} {escaped(text)}" for flag, text in named.items()]
     if directory.database.is_file():
         with RunReader(directory.database) as reader:
             info = reader.info()
@@ -54,7 +54,7 @@ def code_of(stem: Path, record: Mapping[str, Any], flags: Sequence[str], *, trus
             )
         run, space = settings, _space_beside(stem, record)
     for flag, text in named.items():
-        _check_place(f"{flag} {printable(text)}", text, run.run.python_path, space, record)
+        _check_place(f"{flag} {escaped(text)}", text, run.run.python_path, space, record)
     if space is None:
         yield settings
     else:
@@ -94,17 +94,17 @@ def _check_named(stem: Path, settings: Settings, run: Settings, named: Mapping[s
 
     for flag, text in named.items():
         if text not in trust.functions_of(run).get(flag, ()):
-            raise refuse(f"{flag} {printable(text)}")
+            raise refuse(f"{flag} {escaped(text)}")
     swept = {name.partition(".")[2]: values for name, values in run.sweep.items() if name.startswith("model.")}
     for name in settings.model.keys() | run.model.keys() | swept.keys():
         allowed = swept.get(name, (run.model[name],) if name in run.model else ())
         if not any(_same(settings.model.get(name), value) for value in allowed):
-            raise refuse(f"model.{printable(name)} = {printable(str(settings.model.get(name)))}")
+            raise refuse(f"model.{escaped(name)} = {escaped(str(settings.model.get(name)))}")
     sizes = run.sweep.get("training.model_size", (run.training.model_size,))
     if settings.training.model_size not in sizes:
         raise refuse(f"training.model_size = {settings.training.model_size}")
     if settings.run.python_path != run.run.python_path:
-        raise refuse(f"run.python_path = {printable(', '.join(settings.run.python_path))}")
+        raise refuse(f"run.python_path = {escaped(', '.join(settings.run.python_path))}")
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import ChangedError, SettingsError
+from forge_tui.printing import escaped
 from forge_tui.settings.own_names import named_function, own_functions
-from forge_tui.settings.problems import did_you_mean, printable, shown
+from forge_tui.settings.problems import did_you_mean, shown
 from forge_tui.settings.schema import Settings
 from forge_tui.training import code_finder, random_state
 from forge_tui.training.models.inputs import InputSpec
@@ -152,7 +153,7 @@ class _Function:
 
     def __init__(self, flag: str, text: str, python_path: Sequence[str]) -> None:
         """Imports it. Raises `SettingsError`."""
-        self._named = f"{flag} {printable(text)}"
+        self._named = f"{flag} {escaped(text)}"
         named = named_function(text)
         if named is None:
             raise SettingsError(f"{self._named} names no function; write module:function or file.py:function")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import Any
 
+from forge_tui.printing import shell_word
 from forge_tui.settings.keys import FREE_TABLES, Key, toml_value
 from forge_tui.settings.problems import shown
 from forge_tui.settings.sweep import TABLE as SWEEP
@@ -29,7 +29,7 @@ def command(form: Form) -> str:
         for name, value in plain[table].items():
             if f"{table}.{name}" not in plain[SWEEP]:
                 words += ["--set", f"{table}.{name}={_free(value)}"]
-    return shlex.join([*PROGRAM, *words])
+    return " ".join(shell_word(word) for word in (*PROGRAM, *words))
 
 
 def _free(value: Any) -> str:

@@ -153,7 +153,7 @@ def save(form: Form, path: Path) -> None:
 
     import tomli_w
 
-    from forge_tui.runs.files import write_atomically
+    from forge_tui.runs.files import make_private, write_atomically
     from forge_tui.settings.files import settings_text
     from forge_tui.settings.schema import FREE_TABLES
     from forge_tui.settings.sweep import TABLE as SWEEP
@@ -163,7 +163,7 @@ def save(form: Form, path: Path) -> None:
     plain = tomllib.loads(settings_text(form.settings()))
     text = tomli_w.dumps({table: values for table, values in plain.items() if table in tables})
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
     except OSError as error:
         raise SettingsError(f"{path.parent}: cannot be made: {error.strerror or error}") from None
     write_atomically(path, text.encode())

@@ -6,6 +6,7 @@ import asyncio
 
 from textual import work
 
+from forge_tui.printing import printable, shell_word
 from forge_tui.progress.phases import RunState
 from forge_tui.tui.steering import SteeringApp
 
@@ -82,8 +83,8 @@ class LeavingApp(SteeringApp):
         status = 0
         if snapshot is not None:
             run = snapshot.run
-            told = [f"{run.run} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"]
-            told.append(f"forge-tui attach {run.path}")
+            told = [f"{printable(run.run)} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"]
+            told.append(f"forge-tui attach {shell_word(run.path)}")
             if snapshot.state.is_live:
                 told += [f"It ends with this {what}; `forge-tui doctor` says why." for what in _endings()]
             self.farewell = "\n".join([*told, *([self.farewell] if self.farewell else [])])

@@ -18,8 +18,8 @@ from textual import work
 from textual.css.query import NoMatches
 
 from forge_tui.errors import ForgeError
+from forge_tui.printing import printable
 from forge_tui.progress.phases import RunState
-from forge_tui.text import printable
 from forge_tui.tui.follow import follow_run
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions

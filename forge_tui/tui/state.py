@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import write_atomically
+from forge_tui.runs.files import make_private, write_atomically
 from forge_tui.settings.user_file import state_directory
 
 _LOG = logging.getLogger("forge_tui")
@@ -42,7 +42,7 @@ class UiChoices:
             return
         self._values[name] = value
         try:
-            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self._path.parent)
             write_atomically(self._path, json.dumps(self._values).encode())
         except (OSError, RunDirectoryError) as error:
             _LOG.debug("UI choices are not kept: %s", error)

@@ -17,6 +17,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
+from forge_tui.printing import harmless, printable
 from forge_tui.tui.device import TerminalDevice
 from forge_tui.tui.driver import TerminalDriver
 from forge_tui.tui.guard import Guard
@@ -66,8 +67,11 @@ class TerminalApp(KeysInTurn):
             self._terminal_driver.set_title(text)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters; under NO_COLOR one of ours instead, for Textual's greys are colour codes too."""
-        filters = super().get_line_filters()
+        """Textual's filters, and one that keeps harmful characters from the terminal, whoever drew them.
+
+        Under NO_COLOR another one of ours, for Textual's greys are colour codes too.
+        """
+        filters = [*super().get_line_filters(), _HARMLESS]
         return [*filters, _COLOURLESS] if self.no_color else filters
 
     def _fatal_error(self) -> None:
@@ -104,7 +108,23 @@ class _Colourless(LineFilter):
         ]
 
 
-_COLOURLESS = _Colourless()
+class _Harmless(LineFilter):
+    """The last barrier: what names, files and exceptions hold is cleaned where it is drawn, if nobody forgot it."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments; harmful characters, which take no cell, are left out."""
+        if all(control or text.isprintable() for text, _, control in segments):
+            return segments
+        return [
+            Segment(text if control else _without_harmful(text), style, control) for text, style, control in segments
+        ]
+
+
+def _without_harmful(text: str) -> str:
+    return "".join(one for one in text if printable(one) == one)
+
+
+_COLOURLESS, _HARMLESS = _Colourless(), _Harmless()
 
 
 def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
@@ -167,5 +187,4 @@ def _ending(app: TerminalApp) -> str:
 
 def _harmless(text: str) -> str:
     """Without escape sequences and control characters: a traceback quotes whatever text was being handled."""
-    text = _ESCAPE_SEQUENCE.sub("", text)
-    return "".join(c for c in text if c in "\n\t" or c.isprintable())
+    return harmless(_ESCAPE_SEQUENCE.sub("", text))

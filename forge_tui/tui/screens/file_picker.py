@@ -99,7 +99,7 @@ class FilePicker(ModalScreen[str | None]):
             return
         if listing.problem is not None:
             self.query_one("#picker-hint", Label).update(
-                Content(f"! {listing.path}: {cells.clean(listing.problem)}\n{_KEYS}")
+                Content(f"! {cells.clean(f'{listing.path}: {listing.problem}')}\n{_KEYS}")
             )
             return
         self._directory = listing.path

@@ -1,0 +1,102 @@
+"""Text from elsewhere, made safe to show: what comes from runs, files, names and exceptions must not steer a terminal.
+
+Harmful are control characters (C0, DEL, C1), marks that turn the direction of writing and other invisible ones, broken
+bytes (surrogates), characters without a meaning (private, unassigned), and separators of lines and paragraphs.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import unicodedata
+from typing import IO, Protocol
+
+_HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_LINES = "\n\t"
+
+
+def printable(text: str, keep: str = "") -> str:
+    """`text` with a blank for every harmful character but those of `keep`."""
+    if text.isprintable():  # nearly all are, and a table of 10,000 models has millions of characters
+        return text
+    return "".join(one if one in keep or not _is_harmful(one) else " " for one in text)
+
+
+def harmless(text: str) -> str:
+    """`text` of several lines, which it keeps, and tabs; a blank for every other harmful character."""
+    return printable(text, _LINES)
+
+
+def escaped(text: str) -> str:
+    """`text` with every harmful character in its notation (`\\u001b`), so that it is seen that there is one."""
+    if text.isprintable():
+        return text
+    return "".join(f"\\u{ord(one):04x}" if _is_harmful(one) else one for one in text)
+
+
+def shell_word(text: str) -> str:
+    """`text` as a word of a command to be copied: as `shlex.quote`, with harmful characters in the shell's notation."""
+    if not any(map(_is_harmful, text)):
+        return shlex.quote(text)
+    return "$'" + "".join(map(_in_shell_notation, text)) + "'"
+
+
+def say(message: str, stream: IO[str] | None = None) -> None:
+    """Print a message for people, by default to standard error.
+
+    Its further lines are indented, so that no line break in a name makes something that looks like a message of ours.
+    """
+    first, *others = message.split("\n")
+    print("\n".join([escaped(first), *(f"  {escaped(line)}" for line in others)]), file=stream or sys.stderr)
+
+
+def answer(text: str) -> None:
+    """Print a line that scripts read to standard output: byte for byte; on a terminal with what is harmful escaped."""
+    if sys.stdout.isatty():
+        print(escaped(text))
+        return
+    sys.stdout.flush()
+    # Names of files need not be text: Python keeps their other bytes as surrogates, which no encoding takes.
+    sys.stdout.buffer.write(_bytes(text) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+class Writable(Protocol):
+    """What text is written to."""
+
+    def write(self, text: str, /) -> int:
+        """Write `text`; returns how much of it."""
+
+
+class Harmless:
+    """A stream that writes to a terminal, without what would steer it."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str, /) -> int:
+        """Write `text`; its lines stay lines."""
+        return self._stream.write(harmless(text.replace("\r\n", "\n")))
+
+
+def answers() -> Writable:
+    """Standard output for what scripts read: as it is, but harmless on a terminal."""
+    return Harmless(sys.stdout) if sys.stdout.isatty() else sys.stdout
+
+
+def _is_harmful(character: str) -> bool:
+    return unicodedata.category(character) in _HARMFUL
+
+
+def _in_shell_notation(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    return "".join(f"\\x{byte:02x}" for byte in _bytes(character)) if _is_harmful(character) else character
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return os.fsencode(text)
+    except UnicodeEncodeError:  # half a pair, which no name of a file has
+        return text.encode("utf-8", "replace")
