@@ -40,9 +40,10 @@ class CognateCreator:
     def create_three_models(self, save_dir: str | os.PathLike[str], training_mode: str | None = None) -> list[str]:
         """Train three models into `save_dir`; return their path stems (`STEM.json`, `STEM.safetensors`).
 
-        `training_mode` ("series" or "parallel") wins over the configuration's. Files of an earlier run in `save_dir`
-        move to `previous-N/`. Raises `ValueError` for an unknown mode or a bad setting, `OSError` for an unusable
-        directory, `TrainingFailed` if a model did not complete.
+        `training_mode` ("series" or "parallel") wins over the configuration's. The files of an earlier run in
+        `save_dir` move to `previous-N/`, and nothing else is touched. Raises `ValueError` for an unknown mode or a bad
+        setting, `OSError` for an unusable directory and where a file that no run has made has a name that this one
+        needs, `TrainingFailed` if a model did not complete.
         """
         mode = self.config.training_mode if training_mode is None else training_mode
         if mode not in ("series", "parallel"):

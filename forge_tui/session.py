@@ -71,7 +71,8 @@ def start(
     """Start a run and return when it has begun: its data is read and its first models are queued.
 
     Without `detach` the run stops after a checkpoint when this process dies (`leash=False`: it goes on). `previous`
-    says what happens to an earlier run in the same directory. Raises `ForgeError` with the reason if it cannot begin.
+    says what happens to an earlier run in the same directory: `move` puts its files into `previous-N/` there. Raises
+    `ForgeError` with the reason if it cannot begin.
     """
     request = _request("start", settings, previous, leash if leash is not None else not detach)
     reply, channel = _launch(request)

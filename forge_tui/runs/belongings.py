@@ -101,7 +101,7 @@ class _Root:
         if name == COMMANDS and is_recorded:
             return _Files(_is_command)
         if name == CODE and (is_recorded or record.code):
-            return _Code(is_recorded, "", record.code)
+            return _Code(is_recorded or bool(record.code), "", record.code)
         if name == MOVING and is_recorded:
             return _Root(self.path / name, _of_moving(record))
         if is_recorded and PREVIOUS.fullmatch(name):
@@ -168,7 +168,9 @@ class _Logs:
     record: Record
 
     def owns(self, name: str) -> bool:
-        name = original_of(name) or name
+        return self._is_file(name) or self._is_file(original_of(name) or "")
+
+    def _is_file(self, name: str) -> bool:
         if f"{LOGS}/{name}" in self.record.files:
             return True
         found = _LOG.fullmatch(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import stat
@@ -14,11 +15,29 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import schema
 from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.names import DATABASE, REMOVED, STARTING_FILE
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
 BUSY_SECONDS = 0.2
 RESTORE_ADVICE = "restore a copy, or start the run anew in another directory"
 """What to do about a database that cannot be read; a part of a sentence."""
+
+
+def _no_run(database: Path) -> RunDirectoryError:
+    """What is said where there is no database."""
+    directory = database.parent
+    if database.name == DATABASE and os.path.lexists(directory / REMOVED):
+        return RunDirectoryError(
+            f"the run in {directory} is being deleted; if that was interrupted, `forge-tui rm {directory}` finishes it"
+        )
+    if database.name == DATABASE and os.path.lexists(directory / STARTING_FILE):
+        return RunDirectoryError(
+            f"a run is being started in {directory}; if that was interrupted, start it there again, or remove what is "
+            f"left with `forge-tui rm {directory}`"
+        )
+    return RunDirectoryError(
+        f"there is no run in {directory} (no {database.name}); `forge-tui runs` lists the known ones"
+    )
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -45,9 +64,7 @@ class Source:
         try:
             status = self.path.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            raise RunDirectoryError(
-                f"there is no run in {self.path.parent} (no {self.path.name}); `forge-tui runs` lists the known ones"
-            ) from None
+            raise _no_run(self.path) from None
         except OSError as error:
             raise in_words(error, "read", self.path) from error
         refuse_links(self.path, self.path.parent)

@@ -24,7 +24,9 @@ PREVIOUS = re.compile(r"previous-([0-9]{1,9})")
 """The names of directories that hold earlier runs."""
 STEP = re.compile(r"step-(\d{12,})\.safetensors")
 """The names of checkpoints in a model's directory."""
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp(?:-journal|-wal|-shm)?|\.(settings\.toml)\.[a-z0-9_]{8}")
+_TEMPORARY = re.compile(
+    r"\.(.+)\.[0-9a-f]{8}\.tmp(?:-journal|-wal|-shm)?|\.(settings\.toml)\.[a-z0-9_]{8}|\.(.+\.log)\.tmp"
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LONGEST_PATH = 4_096
 
@@ -56,9 +58,10 @@ def is_inside(path: object) -> bool:
 def original_of(temporary: str) -> str | None:
     """The name of the file that is written under a temporary name of ours; None for any other name.
 
-    The names are those of `files.temporary_name` and `settings.files.write_settings`; SQLite adds its own endings.
+    The names are those of `files.temporary_name`, of `settings.files.write_settings`, and of logs that are made
+    shorter; SQLite adds its own endings.
     """
     if not temporary.startswith("."):
         return None
     found = _TEMPORARY.fullmatch(temporary)
-    return None if found is None else found[1] or found[2]
+    return None if found is None else found[1] or found[2] or found[3]

@@ -86,6 +86,7 @@ def test_paths_that_lead_elsewhere(path: object) -> None:
         (".run.db.0123abcd.tmp-journal", "run.db"),
         (".settings.toml.ab_d1234", "settings.toml"),
         (".step-000000000010.safetensors.0123abcd.tmp", "step-000000000010.safetensors"),
+        (".cognate_planner_1.log.tmp", "cognate_planner_1.log"),
         (".mine.tmp", None),
         (".run.db.0123ABCD.tmp", None),
         ("run.db.0123abcd.tmp", None),

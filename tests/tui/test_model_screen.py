@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tui_host import Host, screen_text, until
 
 from forge_tui import session
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.snapshot import ModelState
 from forge_tui.runs.checkpoint_files import checkpoint_files
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.tui import model_text
@@ -33,7 +35,7 @@ def run_path(maker: RunMaker) -> Path:
         maker.failed(2),
         maker.model(3, TrainingPhase.TRAINING, epoch=61),
         maker.model(4, TrainingPhase.QUEUED, config={}, started=None),
-        maker.failed(5, epoch=0, name="cognate_planner_[/b]" + "\x1b[31mlong" * 40),
+        hostile(maker.failed(5, epoch=0, name="cognate_planner_" + "long" * 40)),
     ]
     path = maker.make("run", RunState.RUNNING, models)
     (path / "logs" / "cognate_planner_2.log").write_text("".join(f"line {number}\n" for number in range(1, 101)))
@@ -41,6 +43,12 @@ def run_path(maker: RunMaker) -> Path:
     write_checkpoint(directory / "step-000000000600.safetensors", {"epoch": 30, "step": 600})
     write_checkpoint(directory / "step-000000000640.safetensors", {"epoch": 32, "step": 640})
     return path
+
+
+def hostile(model: ModelState) -> ModelState:
+    """Its newest error says what would be markup, and what would steer a terminal."""
+    *earlier, newest = model.failures
+    return replace(model, failures=(*earlier, replace(newest, message=f"[/b]\x1b[31m{newest.message}")))
 
 
 def host(path: Path) -> Host:
@@ -264,7 +272,8 @@ async def test_names_and_errors_from_outside_neither_style_nor_steer_the_termina
         await opened(app, pilot, app.snapshot.models[4].name)
         text = screen_text(app)
         assert "\x1b" not in text
-        assert "cognate_planner_[/b]"[: size[0] // 8] in text
+        assert "cognate_planner_longlong"[: size[0] // 8] in text
+        assert "[/b]" in text
         assert "✗ failed  attempt 2  model 5 of 5" in text
         assert all(cell_len(line) <= size[0] for line in text.splitlines())
 

@@ -371,8 +371,10 @@ async def test_tiny_terminals_get_one_sentence(live: Path, tmp_path: Path) -> No
 
 
 async def test_text_of_a_run_is_never_markup(maker: RunMaker, tmp_path: Path) -> None:
-    nasty = "cognate_[/b]\x1b[31m漢字e\u0301" + "x" * 300
-    path = maker.make("nasty", RunState.RUNNING, [maker.model(1, TrainingPhase.TRAINING, epoch=5, name=nasty)])
+    nasty = "[/b]\x1b[31m漢字e\u0301" + "x" * 300
+    texts = {"reason": nasty, "device": nasty, "combination": {nasty: nasty}, "config": {nasty: nasty}}
+    model = maker.model(1, TrainingPhase.TRAINING, epoch=5, name="cognate_" + "x" * 300, **texts)
+    path = maker.make("nasty", RunState.RUNNING, [model], reason=nasty, limit_reason=nasty)
     async with at(path, tmp_path / "ui.json") as hand:
         await hand.press("l", "enter")
         await hand.pilot.pause()
