@@ -138,6 +138,24 @@ def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
     return dataclasses.replace(entry, status=state)
 
 
+def untrusted_code(path: Path) -> list[str]:
+    """What code the settings of a run name that this user has not started here, in words; empty where there is none.
+
+    Raises `RunDirectoryError` and `SettingsError` where the run cannot be read.
+    """
+    from forge_tui.runs import trust
+    from forge_tui.runs.reader import RunReader
+    from forge_tui.settings.files import read_settings
+
+    directory = RunDirectory(path)
+    found = trust.what_runs(read_settings(directory.settings))
+    if found:
+        with RunReader(directory.database) as reader:
+            if trust.doubt(directory, reader.info()) is not None:
+                return found
+    return []
+
+
 def delete(path: Path) -> None:
     """Delete a run directory with everything forge-tui put there. Raises `RunDirectoryError` if it is live."""
     directory = RunDirectory(path)
@@ -146,10 +164,26 @@ def delete(path: Path) -> None:
         from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 
         refuse_if_trained_elsewhere(directory)
+        key = _key_of(directory)
         directory.delete()
     finally:
         lock.release()
     registry.forget(path)
+    if key:
+        from forge_tui.runs import trust
+
+        trust.forget(key)
+
+
+def _key_of(directory: RunDirectory) -> str:
+    """The key by which the run is trusted, if its record can be read."""
+    from forge_tui.runs.reader import RunReader
+
+    try:
+        with RunReader(directory.database) as reader:
+            return reader.info().key
+    except RunDirectoryError:
+        return ""
 
 
 def _request(
