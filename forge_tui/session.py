@@ -154,23 +154,55 @@ def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
     return dataclasses.replace(entry, status=state)
 
 
+def untrusted_code(path: Path) -> list[str]:
+    """What code the settings of a run name that this user has not started here, in words; empty where there is none.
+
+    Raises `RunDirectoryError` and `SettingsError` where the run cannot be read.
+    """
+    from forge_tui.runs import trust
+    from forge_tui.runs.reader import RunReader
+    from forge_tui.settings.files import read_settings
+
+    directory = RunDirectory(path)
+    found = trust.what_runs(read_settings(directory.settings))
+    if found:
+        with RunReader(directory.database) as reader:
+            if trust.doubt(directory, reader.info()) is not None:
+                return found
+    return []
+
+
 def delete(path: Path) -> tuple[Path, ...]:
     """Delete the run in a directory with everything that it has made there, and return what stayed: no run made it.
 
     A symbolic link to the directory goes with that. Raises `RunDirectoryError` if the run is live, and where there is
     none, or none of whose files can be told.
     """
-    from forge_tui.runs import removal
+    from forge_tui.runs import removal, trust
 
     given = RunDirectory(path).path
     directory = RunDirectory(Path(os.path.realpath(given)))
+    key = _key_of(directory)
     stayed = removal.delete(directory)
     registry.forget(directory.path)
     if given.is_symlink():
         registry.forget(given)
         if not os.path.lexists(directory.path):
             given.unlink()
+    if key:
+        trust.forget(key)
     return stayed
+
+
+def _key_of(directory: RunDirectory) -> str:
+    """The key by which the run is trusted, if its record can be read."""
+    from forge_tui.runs.reader import RunReader
+
+    try:
+        with RunReader(directory.database) as reader:
+            return reader.info().key
+    except RunDirectoryError:
+        return ""
 
 
 def _request(

@@ -120,6 +120,79 @@ def test_models_of_before_keep_their_code_when_changes_are_accepted(project: Pat
     assert outputs(run / "cognate_net_1") == before
 
 
+GROUPS = ("--mode", "parallel", "--workers", "1", "--models", "4", "--fuse", "2", "--epochs", "3")
+
+
+def test_groups_use_the_same_code(project: Path, tmp_path: Path) -> None:
+    """Two models train together; the next two begin after the edit."""
+    run = (*RUN, *GROUPS)
+    whole = write_project(tmp_path / "whole")
+    forge(*run, "--output", "run", cwd=whole)
+    with Held(project, *run, "--output", "run") as held:
+        edit(project)
+        held.release()
+    assert len(records(project / "run", "model_started")) == 4
+    assert weights(project / "run") == weights(whole / "run")
+    forge("resume", "run", "--no-ui", "--epochs", "4", cwd=project)
+    forge("resume", "run", "--no-ui", "--epochs", "4", cwd=whole)
+    assert weights(project / "run") == weights(whole / "run")
+
+
+def test_swept_functions_are_copied_too(project: Path) -> None:
+    run = project / "run"
+    text = (project / "net.py").read_text(encoding="utf-8")
+    (project / "other.py").write_text(f"import aside\n{text}", encoding="utf-8")
+    (project / "aside.py").touch()
+    swept = ("--sweep", "model_type=net.py,other.py", "--models", "1", "--epochs", "1")
+    once = [one for place, one in enumerate(RUN) if "--model-type" not in RUN[max(0, place - 1) : place + 1]]
+    forge(*once, *swept, "--output", "run", cwd=project)
+    assert {"project/other.py", "project/aside.py"} <= described(run, 1)["code"].keys()
+    edit(project)
+    change(project / "other.py", "import aside", "raise SystemExit")
+    stem = run / "cognate_other_2"
+    assert len(outputs(stem)) == 2
+
+
+def test_what_is_first_imported_while_models_train_is_copied_then(project: Path) -> None:
+    run = project / "run"
+    (project / "bonus_1.py").write_text("from bonus_parts import VALUE", encoding="utf-8")
+    (project / "bonus_parts.py").write_text("VALUE = 10", encoding="utf-8")
+    with Held(project, *RUN, "--output", "run") as held:
+        (project / "bonus.txt").write_text("bonus_1", encoding="utf-8")
+        held.release()
+    for name in ("bonus_1.py", "bonus_parts.py"):
+        (told,) = [message for message in warned(run) if str(project / name) in message]
+        assert "imported for the first time after the run had begun" in told
+        assert described(run, 2)["code"][f"project/{name}"] == sha256(project / name)
+    change(project / "bonus_parts.py", "10", "20")
+    forge("resume", "run", "--no-ui", "--epochs", "5", cwd=project)  # it is recorded, and trusted
+    assert 10 <= described(run, 2)["validation"]["metric"] <= 11
+
+
+def test_what_is_not_imported_as_code_is_said(project: Path) -> None:
+    (project / "loaded.py").write_text("VALUE = 1", encoding="utf-8")
+    change(
+        project / "parts.py",
+        "from torch import nn\n",
+        "import importlib.util, sys\nfrom pathlib import Path\nfrom torch import nn\n"
+        "spec = importlib.util.spec_from_file_location('loaded', Path(__file__).with_name('loaded.py'))\n"
+        "sys.modules['loaded'] = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(sys.modules['loaded'])\n",
+    )
+    forge(*RUN, "--models", "1", "--epochs", "1", "--output", "run", cwd=project)
+    (told,) = warned(project / "run")
+    assert f"{project / 'loaded.py'} is loaded from where it is, not from a copy" in told
+
+
+def test_code_below_the_output_directory_is_kept_beside_a_directory_called_code(project: Path) -> None:
+    """A run in the project itself: its `code/` is the user's, and the copy lies in it under a name of its own."""
+    (project / "code" / "project").mkdir(parents=True)
+    (project / "code" / "project" / "net.py").write_text("mine", encoding="utf-8")
+    forge(*RUN, "--models", "1", "--epochs", "1", "--output", ".", cwd=project)
+    assert (project / "code" / "project" / "net.py").read_text(encoding="utf-8") == "mine"
+    assert described(project, 1)["code"].keys() == {f"project-2/{name}" for name in CODE}
+
+
 def test_a_damaged_copy_is_refused_in_words(project: Path) -> None:
     run = stopped(project)
     (copy,) = (run / "code").rglob("parts.py")

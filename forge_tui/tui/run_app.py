@@ -17,7 +17,7 @@ from rich.text import Text
 from textual import work
 from textual.css.query import NoMatches
 
-from forge_tui.errors import ForgeError
+from forge_tui.errors import ForgeError, UntrustedCode
 from forge_tui.printing import printable
 from forge_tui.progress.phases import RunState
 from forge_tui.tui.follow import follow_run
@@ -245,12 +245,25 @@ class RunApp(TerminalApp):
         starting = functools.partial(session.start, settings, detach=True, previous=previous)
         self._open_run(starting, started_here=True, refused=refused)
 
-    def resume_run(self, path: Path, epochs: int | None = None) -> None:
-        """Go on with a run and watch it."""
+    def resume_run(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
+        """Continue a run and watch it; where that would run code of somebody else's, ask first."""
         from forge_tui import session
 
         self.tell(f"Resuming {path.name}…")
-        self._open_run(lambda: session.resume(path, epochs=epochs, detach=True), started_here=True)
+        resuming = functools.partial(session.resume, path, epochs=epochs, detach=True, trust_code=trust_code)
+        untrusted = functools.partial(self._ask_for_trust, path, epochs)
+        self._open_run(resuming, started_here=True, untrusted=untrusted)
+
+    @work(group="dialog", exclusive=True)
+    async def _ask_for_trust(self, path: Path, epochs: int | None, what: str) -> None:
+        """Show what code would run; the answer that runs it is not the one that Enter gives."""
+        from forge_tui.tui.screens.dialogs import Choice, Question
+
+        self.tell("Not resumed: it would run code that you have not started here.", "warning")
+        question = "\n".join(map(printable, what.split("\n")))
+        choices = (Choice("t", "Trust this code, and resume", "trust"), Choice("b", "Back", "back"))
+        if await self.push_screen_wait(Question(question, choices, "back")) == "trust":
+            self.resume_run(path, epochs, trust_code=True)
 
     def attach_run(self, path: Path) -> None:
         """Watch a run that is there."""
@@ -259,10 +272,18 @@ class RunApp(TerminalApp):
         self._open_run(lambda: session.attach(path), started_here=False)
 
     def _open_run(
-        self, opening: Callable[[], Run], *, started_here: bool, refused: Callable[[str], None] = lambda reason: None
+        self,
+        opening: Callable[[], Run],
+        *,
+        started_here: bool,
+        refused: Callable[[str], None] = lambda reason: None,
+        untrusted: Callable[[str], object] | None = None,
     ) -> None:
         def opened(result: Any) -> None:
             self._starts -= started_here
+            if isinstance(result, UntrustedCode) and untrusted is not None:
+                untrusted(str(result))
+                return
             if isinstance(result, ForgeError):
                 self.tell(str(result), "error")
                 refused(str(result))
@@ -313,19 +334,24 @@ class RunApp(TerminalApp):
             self.go_to("configure")
             return
 
-        def read() -> Form:
+        def read() -> tuple[Form, list[str]]:
+            from forge_tui import session
             from forge_tui.tui.form_source import fill, run_form
 
             base = self.draft.form or fill(self.draft.source, {}).form
-            return run_form(run.directory.settings, base).for_a_new_run()
+            return run_form(run.directory.settings, base).for_a_new_run(), session.untrusted_code(run.path)
 
-        def taken(result: Form | ForgeError) -> None:
+        def taken(result: tuple[Form, list[str]] | ForgeError) -> None:
             if isinstance(result, ForgeError):
                 self.tell(str(result), "error")
                 return
-            self.draft.form, self.draft.beside = result, str(run.path)
+            self.draft.form, untrusted = result
+            self.draft.beside = str(run.path)
             self.draft.refusals.clear()
             self.go_to("configure")
-            self.tell("new settings from those of the run; Ctrl+R starts a run with them")
+            if untrusted:
+                self.tell(f"you have not started that run: Ctrl+R would run its {'; '.join(untrusted)}", "warning")
+            else:
+                self.tell("new settings from those of the run; Ctrl+R starts a run with them")
 
         self.call_in_thread(read, then=taken)

@@ -12,7 +12,10 @@ from typing import Any, Self
 from running import begin, wait_until
 
 NET = '''\
-"""The model and data of a test; `metric` waits while `hold` lies beside this file, and fails once for `fail`."""
+"""The model and data of a test; `metric` waits while `hold` lies beside this file, and fails once for `fail`.
+
+It imports what `bonus.txt` names.
+"""
 import importlib
 import time
 from pathlib import Path
@@ -47,7 +50,10 @@ def metric(outputs, targets):
         if (HERE / "fail").exists():
             (HERE / "fail").unlink()
             raise RuntimeError("failed once")
-    return (outputs.argmax(dim=1) == targets).float().mean()
+    bonus = 0.0
+    if (HERE / "bonus.txt").exists():
+        bonus = importlib.import_module((HERE / "bonus.txt").read_text().strip()).VALUE
+    return (outputs.argmax(dim=1) == targets).float().mean() + bonus
 '''
 PARTS = """\
 from torch import nn
