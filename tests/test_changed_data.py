@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -116,6 +117,38 @@ def test_a_file_that_was_touched_or_is_an_equal_copy_is_the_same_data(trained: P
     forge("--no-ui", *SMALL, *whole, cwd=trained)
     assert weights(trained / "copied") == weights(trained / "whole")
     assert info_of(trained / "copied").changes_accepted == 0
+
+
+def test_a_file_as_recorded_is_not_hashed_again(trained: Path, data: Path) -> None:
+    """By size, time of change and inode: nothing else could tell that it has been written to here."""
+    long_ago = 1_600_000_000_123_456_789
+    os.utime(data, ns=(long_ago, long_ago))
+    run = ("--dataset", data, "--metric", trained / "net.py:after_validation", "--models", "2", "--epochs", "1")
+    (trained / "net.py").write_text(OVERWRITES, encoding="utf-8")
+    before = hashlib.sha256(data.read_bytes()).hexdigest()
+    forge("--no-ui", *SMALL, *run, "--output", "hashed", cwd=trained)
+    forge("resume", "hashed", "--no-ui", "--epochs", "2", cwd=trained)
+    assert hashlib.sha256(data.read_bytes()).hexdigest() != before
+    assert [record_of(trained / "hashed", index)["data"]["sha256"] for index in (1, 2)] == [before] * 2
+    data.touch()
+    said = forge("resume", "hashed", "--no-ui", "--epochs", "3", cwd=trained, status=2).stderr
+    assert OTHER in said
+
+
+OVERWRITES = """
+import os
+from pathlib import Path
+
+DATA = Path(__file__).with_name("data.csv")
+
+def after_validation(outputs, targets):
+    before = DATA.stat()
+    with DATA.open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(b"1")  # it was 0
+    os.utime(DATA, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return 0.0
+"""
 
 
 def test_accepted_changes_are_recorded_and_its_models_stay_inexact(trained: Path, data: Path) -> None:

@@ -32,6 +32,8 @@ _MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
     "synthetic": synthetic_dataset,
     "modular": modular_dataset,
 }
+# A file that is replaced while it is read is read again.
+_READINGS = 2
 # What the content of each follows from; all else of the settings decides the split only.
 _DECISIVE = {"synthetic": ("samples", "features", "classes", "seed"), "modular": ("prime", "operation")}
 _READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
@@ -109,12 +111,13 @@ def _from_file(
     path: Path, settings: Settings, reader: Callable[[Path, Settings], Dataset], known: Sequence[Fingerprint]
 ) -> Dataset:
     """The dataset of a file that stays as it is while it is read and hashed. Raises `ChangedError`, `OSError`."""
-    begun, before = time.time(), fingerprint.file_state(path)
-    found = reader(path, settings)
-    of = fingerprint.of_file(before, begun, found, known)
-    if fingerprint.file_state(path) != before:
-        raise ChangedError(f"--dataset {path} was changed while it was read; try again when nothing writes to it")
-    return replace(found, fingerprint=of)
+    for _ in range(_READINGS):
+        begun, before = time.time(), fingerprint.file_state(path)
+        found = reader(path, settings)
+        of = fingerprint.of_file(before, begun, found, known)
+        if fingerprint.file_state(path) == before:
+            return replace(found, fingerprint=of)
+    raise ChangedError(f"--dataset {path} was changed while it was read; try again when nothing writes to it")
 
 
 def _check_file(path: Path, names: str, working_directory: Path) -> None:
