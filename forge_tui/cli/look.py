@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import dataclasses
 import json
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.log_file import LogReader
+from forge_tui.runs.starting import start_in_words
 
 _FOLLOW_SECONDS = 0.2
 
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def _runs(as_json: bool) -> int:
     from forge_tui.session import known_runs
-    from forge_tui.text import table
+    from forge_tui.text import printable, table
 
     known = known_runs()
     if as_json:
@@ -65,12 +67,17 @@ def _runs(as_json: bool) -> int:
         for entry in known
     ]
     sys.stdout.write(table(("RUN", "STATE", "CREATED", "MODELS", "MODE", "DIRECTORY"), rows))
+    sys.stdout.flush()
+    for entry in known:
+        if entry.status == "killed" and (words := start_in_words(entry.path)) is not None:
+            print(printable(words), file=sys.stderr)
     return 0
 
 
 def _status(which: str | None, as_json: bool) -> int:
     from forge_tui import session
-    from forge_tui.headless import progress_line
+    from forge_tui.headless import progress_line, why_it_ended
+    from forge_tui.progress.phases import RunState
     from forge_tui.report import result_table
 
     with session.attach(which) as attached:
@@ -82,6 +89,10 @@ def _status(which: str | None, as_json: bool) -> int:
     if snapshot.run.limit_reason:
         print(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}")
     sys.stdout.write(result_table(snapshot))
+    sys.stdout.flush()
+    if snapshot.state is RunState.DIED:
+        resume = f"forge-tui resume {shlex.quote(snapshot.run.run)}"
+        print(f"{why_it_ended(snapshot)}; to continue: {resume}", file=sys.stderr)
     for problem in snapshot.problems:
         print(f"warning: {problem}", file=sys.stderr)
     return 0
@@ -89,12 +100,13 @@ def _status(which: str | None, as_json: bool) -> int:
 
 def _wait(which: str) -> int:
     from forge_tui import session
+    from forge_tui.headless import why_it_ended
     from forge_tui.progress.phases import RunState
 
     with session.attach(which) as attached:
         snapshot = attached.wait()
-    reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-    print(f"run {snapshot.run.run} {snapshot.state}{reason}", file=sys.stderr)
+    reason = why_it_ended(snapshot)
+    print(f"run {snapshot.run.run} {snapshot.state}" + (f": {reason}" if reason else ""), file=sys.stderr)
     return 0 if snapshot.state is RunState.COMPLETED else 1
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import schema
 from forge_tui.runs.files import in_words
+from forge_tui.runs.starting import start_in_words
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
 BUSY_SECONDS = 0.2
@@ -42,6 +43,9 @@ class Source:
         try:
             status = self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
+            start = start_in_words(self.path.parent)
+            if start is not None:
+                raise RunDirectoryError(start) from None
             raise RunDirectoryError(
                 f"there is no run in {self.path.parent} (no {self.path.name}); `forge-tui runs` lists the known ones"
             ) from None

@@ -60,9 +60,9 @@ def complete(
 
 def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any]]) -> None:
     member, weights, record = item
-    member.require_place()
-    model_file.write_model(member.stem, weights, record)
-    checkpoints.prune(member.checkpoints, 1)
+    with member.in_place():
+        model_file.write_model(member.stem, weights, record)
+        checkpoints.prune(member.checkpoints, 1)
     _report_completed(member, record)
 
 
