@@ -244,9 +244,17 @@ def progress_line(snapshot: Snapshot) -> str:
 # --- results
 
 
+def why_it_ended(snapshot: Snapshot) -> str:
+    """Why a run is in the state that it ended in, empty where there is nothing to say."""
+    if snapshot.state is RunState.DIED:
+        began = any(model.epoch for model in snapshot.models)
+        return "its runner was killed or the machine went down" + ("" if began else " before the first epoch")
+    return snapshot.run.reason or ""
+
+
 def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
-    reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-    lines = [f"run {run.id} {snapshot.state}{reason}"]
+    reason = why_it_ended(snapshot)
+    lines = [f"run {run.id} {snapshot.state}" + (f": {reason}" if reason else "")]
     for failure in snapshot.failures:
         lines.append(f"{failure.model} failed ({failure.kind}, attempt {failure.attempt}): {failure.message}")
     traced = next((failure for failure in snapshot.failures if failure.traceback), None)

@@ -37,6 +37,7 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.place import Identity
+from forge_tui.runs.unfinished_start import state_of_start
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -150,7 +151,7 @@ def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
         with Run(entry.path) as run:
             state = run.snapshot().state.value
     except RunDirectoryError:
-        state = "unreadable"
+        state = state_of_start(entry.path) or "unreadable"
     return dataclasses.replace(entry, status=state)
 
 
@@ -291,7 +292,12 @@ def _launch(request: Request) -> tuple[Reply, socket.socket]:
             process.wait()
             output.seek(0)
             said = output.read().decode(errors="replace").strip()
-            raise ForgeError(f"the runner ended before the run began (status {process.returncode}). It said:\n{said}")
+            from forge_tui.runner.prepare import ending
+
+            what = f"the runner {ending(process.returncode)} before the run began"
+            if said:
+                raise ForgeError(f"{what}. It said:\n{said}")
+            raise ForgeError(f"{what}, and said nothing; try again (`forge-tui runs` shows what it has left)")
     reply = Reply.from_record(received[0])
     if reply.status == "refused":
         ours.close()

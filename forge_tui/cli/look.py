@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.printing import answer, harmless, printable, say
+from forge_tui.printing import answer, harmless, printable, say, shell_word
 from forge_tui.runs.log_file import LogReader
+from forge_tui.runs.unfinished_start import start_in_words
 
 _FOLLOW_SECONDS = 0.2
 
@@ -46,7 +47,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def _runs(as_json: bool) -> int:
     from forge_tui.session import known_runs
-    from forge_tui.text import table
+    from forge_tui.text import printable, table
 
     known = known_runs()
     if as_json:
@@ -67,12 +68,17 @@ def _runs(as_json: bool) -> int:
         for entry in known
     ]
     sys.stdout.write(table(("RUN", "STATE", "CREATED", "MODELS", "MODE", "DIRECTORY"), rows))
+    sys.stdout.flush()
+    for entry in known:
+        if entry.status == "killed" and (words := start_in_words(entry.path)) is not None:
+            print(printable(words), file=sys.stderr)
     return 0
 
 
 def _status(which: str | None, as_json: bool) -> int:
     from forge_tui import session
-    from forge_tui.headless import progress_line
+    from forge_tui.headless import progress_line, why_it_ended
+    from forge_tui.progress.phases import RunState
     from forge_tui.report import best_line, result_table, status_record
 
     with session.attach(which) as attached:
@@ -84,6 +90,9 @@ def _status(which: str | None, as_json: bool) -> int:
     if snapshot.run.limit_reason:
         answer(printable(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}"))
     sys.stdout.write(result_table(snapshot) + best_line(snapshot))
+    sys.stdout.flush()
+    if snapshot.state is RunState.DIED:
+        say(f"{why_it_ended(snapshot)}; to continue: forge-tui resume {shell_word(snapshot.run.run)}")
     for problem in snapshot.problems:
         say(f"warning: {problem}")
     return 0
@@ -91,12 +100,13 @@ def _status(which: str | None, as_json: bool) -> int:
 
 def _wait(which: str) -> int:
     from forge_tui import session
+    from forge_tui.headless import why_it_ended
     from forge_tui.progress.phases import RunState
 
     with session.attach(which) as attached:
         snapshot = attached.wait()
-    reason = f": {snapshot.run.reason}" if snapshot.run.reason else ""
-    say(f"run {snapshot.run.run} {snapshot.state}{reason}")
+    reason = why_it_ended(snapshot)
+    say(f"run {snapshot.run.run} {snapshot.state}" + (f": {reason}" if reason else ""))
     return 0 if snapshot.state is RunState.COMPLETED else 1
 
 

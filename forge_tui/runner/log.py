@@ -13,6 +13,7 @@ WAITING_BYTES = 8 << 20
 BUSY_SECONDS = 0.1
 """A disk that takes longer for one write is slow, and nothing that prints waits for it."""
 _LAST_BYTES = 4 << 10
+_PIECE_BYTES = 1 << 18
 _TOO_SLOW = "the disk did not keep up"
 
 
@@ -119,6 +120,7 @@ class Log:
             elif len(left) > len(data):
                 self._taken += len(left) - len(data)  # the rest of the line is output like any other
             self._settled += len(data) - min(len(left), len(data))
-            if left:
-                self._waiting.appendleft(left)
-                self._size += len(left)
+            # In pieces: of a large one, more and more would be cut off and the rest copied.
+            pieces = [left[start : start + _PIECE_BYTES] for start in range(0, len(left), _PIECE_BYTES)]
+            self._waiting.extendleft(reversed(pieces))
+            self._size += len(left)

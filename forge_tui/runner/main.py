@@ -23,6 +23,7 @@ from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
 from forge_tui.printing import say
 from forge_tui.progress.fingerprint import RunData, recorded_data
 from forge_tui.progress.phases import RunState
+from forge_tui.progress.snapshot import RunInfo
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
@@ -39,7 +40,7 @@ from forge_tui.runner.request import Farewell, Reply, Request
 from forge_tui.runner.settling import as_before, settle
 from forge_tui.runner.supervise import RUNNER_LOG, Earlier, Opened, open_earlier, open_new, supervise
 from forge_tui.runner.turn import predecessor
-from forge_tui.runs import removal, starting
+from forge_tui.runs import registry, removal, starting
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.files import in_words as disk_in_words
@@ -138,6 +139,8 @@ def _prepare(
     settings = earlier.settings if earlier is not None else _settings(request)
     outputs = last.enter_context(contextlib.closing(Outputs(place.fileno(), settings.run.log_bytes)))
     _log_to(outputs, directory, undo, is_new=earlier is None)
+    if not directory.database.exists():
+        _list_start(directory, settings, undo)
     undo.callback(_undo_nothing_elsewhere, place, undo)
 
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
@@ -451,6 +454,29 @@ def _log_to(outputs: Outputs, directory: RunDirectory, undo: contextlib.ExitStac
         outputs.take_own(directory.starting_log.name if is_new else RUNNER_LOG)
     except OSError as error:
         raise disk_in_words(error, "write", log) from error
+
+
+def _list_start(directory: RunDirectory, settings: Settings, undo: contextlib.ExitStack) -> None:
+    """Put the start into the list of runs, so that it is found there if it is killed."""
+    info = RunInfo(
+        run=directory.id,
+        path=str(directory.path),
+        mode=settings.training.training_mode,
+        policy=settings.resources.policy,
+        model_type=models.type_words(settings),
+        models=models.count(settings),
+        epochs=settings.training.epochs,
+        created=time.time(),
+        host=socket.gethostname(),
+    )
+    with contextlib.suppress(RunDirectoryError):  # it is tried again, and reported, when the run has begun
+        registry.register(info)
+        undo.callback(_forget, directory)
+
+
+def _forget(directory: RunDirectory) -> None:
+    with contextlib.suppress(RunDirectoryError):  # without its directory it leaves the list by itself
+        registry.forget(directory.path)
 
 
 def _undo_nothing_elsewhere(place: Place, undo: contextlib.ExitStack) -> None:

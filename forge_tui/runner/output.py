@@ -193,10 +193,10 @@ class Outputs:
         deadline = time.monotonic() + seconds
         with self._lock:
             outputs = list(self._outputs)
-        marks = [(output, self.drained(output)) for output in outputs]
+        marks = [(output.log, self.drained(output)) for output in outputs] + [(self.own, self.own.taken)]
         with self._written:
-            done = lambda: all(self.is_written(*mark) for mark in marks) and self.own.is_settled(self.own.taken)  # noqa: E731
-            self._written.wait_for(done, max(0.0, deadline - time.monotonic()))
+            left = max(0.0, deadline - time.monotonic())
+            self._written.wait_for(lambda: all(log.is_settled(mark) for log, mark in marks), left)
 
     def release(self) -> None:
         """Make and replace no files from now on: the directory is another one's, or is to be as it was."""
@@ -276,10 +276,8 @@ class Outputs:
     def _write(self) -> None:
         while True:
             with self._written:
-                # One that failed is tried again; it stays dirty.
-                failed = any(log.failure for log in self._dirty)
-                fresh = lambda: self._closing or any(log.failure is None for log in self._dirty)  # noqa: E731
-                self._written.wait_for(fresh, _RETRY_SECONDS if failed else None)
+                failed = any(log.failure for log in self._dirty)  # they are tried again now and then
+                self._written.wait_for(self._has_work, _RETRY_SECONDS if failed else None)
                 closing = self._closing
                 logs, self._dirty = self._dirty, set()
                 share = max(1, _ALL_WAITING_BYTES // max(1, len(self._logs)))
@@ -296,6 +294,9 @@ class Outputs:
                 self._ring(self._newsman)
             if closing:
                 return
+
+    def _has_work(self) -> bool:
+        return self._closing or any(log.failure is None for log in self._dirty)
 
     def _is_needed(self, log: Log) -> bool:
         """Whether a log is needed any more; one that could not be written just now is reported, and tried again."""

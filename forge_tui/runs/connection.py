@@ -15,7 +15,8 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import schema
 from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import refuse_links
-from forge_tui.runs.names import DATABASE, REMOVED, STARTING_FILE
+from forge_tui.runs.names import DATABASE, REMOVED
+from forge_tui.runs.unfinished_start import start_in_words
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
 BUSY_SECONDS = 0.2
@@ -30,11 +31,8 @@ def _no_run(database: Path) -> RunDirectoryError:
         return RunDirectoryError(
             f"the run in {directory} is being deleted; if that was interrupted, `forge-tui rm {directory}` finishes it"
         )
-    if database.name == DATABASE and os.path.lexists(directory / STARTING_FILE):
-        return RunDirectoryError(
-            f"a run is being started in {directory}; if that was interrupted, start it there again, or remove what is "
-            f"left with `forge-tui rm {directory}`"
-        )
+    if database.name == DATABASE and (start := start_in_words(directory)) is not None:
+        return RunDirectoryError(start)
     return RunDirectoryError(
         f"there is no run in {directory} (no {database.name}); `forge-tui runs` lists the known ones"
     )

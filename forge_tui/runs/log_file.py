@@ -1,6 +1,7 @@
 """A log with a largest size: its beginning and its newest part stay, and a line between them says what was dropped.
 
-Output is appended until the file is full. Then a new file takes its place: the beginning, that line, the newest part.
+Output is appended until the file is full, or the disk nearly is. Then a new file takes its place: the beginning, that
+line, the newest part.
 Whoever has the old one open can read it to its end, and none ever sees half of a change. After that there is room for
 at least half of the largest size, so that at most twice as many bytes are written as were printed.
 """
@@ -30,8 +31,9 @@ _PIECE_BYTES = 1 << 20
 # written nevertheless: a traceback is worth more.
 _RESERVE_BYTES = 16 << 20
 _RESERVE_PART = 4
+_UNKNOWN_BYTES = 1 << 50
 # Asking a network file system for its room takes a message to the server.
-_ROOM_LOOK_BYTES = 1 << 20
+_ROOM_LOOK_BYTES = 64 << 10
 _GAP = re.compile(
     rb"\[forge-tui: (\d{1,18}) bytes of output after byte (\d{1,18}) were dropped \(run\.log_bytes = \d{1,18}\)\]\n"
 )
@@ -96,12 +98,15 @@ class LogFile:
         """Append `data`; returns how many bytes of it were taken. Raises `OSError`, and has then taken none."""
         with self._lock:
             file, size = self._opened()
-            if size + len(data) > self._most:
-                self._replace(file, size, data)
-                return len(data)
-            if size + len(data) > LEAST_BYTES:
-                self._require_room(file, len(data))
-            return os.write(file, data)
+            data = data[: self._most // 8]  # the beginning of a large piece belongs to that of the log
+            end = size + len(data)
+            if end <= LEAST_BYTES or (end <= self._most and self._has_room(file, len(data))):
+                return os.write(file, data)
+            newest = self._newest
+            if not self._has_room(file, self._head + newest):
+                newest = self._least_newest(file, size)
+            self._replace(file, size, data, newest)
+            return len(data)
 
     def open(self) -> None:
         """Make the file, if it is not there. Raises `OSError`."""
@@ -170,28 +175,37 @@ class LogFile:
         finally:
             os.close(room)
 
-    def _require_room(self, file: int, size: int) -> None:
-        """Raise `OSError` where the disk would have less left than is reserved; looked at now and then."""
+    def _has_room(self, file: int, size: int) -> bool:
+        """Whether the disk has more left than is reserved when `size` bytes are written; looked at now and then."""
         self._unseen += size
         if self._unseen < _ROOM_LOOK_BYTES:
-            return
-        status = os.fstatvfs(file)
-        if status.f_blocks:  # some file systems do not say
-            reserve = min(_RESERVE_BYTES, status.f_blocks * status.f_frsize // _RESERVE_PART)
-            if status.f_bavail * status.f_frsize - size < reserve:
-                words = f"the last {reserve >> 20} MiB of the disk are kept for history and checkpoints"
-                raise OSError(errno.ENOSPC, words)
+            return True
+        free, reserve = _disk(file)
+        if free - size < reserve:
+            return False
         self._unseen = 0
+        return True
+
+    def _least_newest(self, file: int, size: int) -> int:
+        """How much of a file of `size` bytes is kept where the disk is short of room, so that it has more then.
+
+        Raises `OSError` where there is too little room for that, too.
+        """
+        free, reserve = _disk(file)
+        newest = min(size * 3 // 8, free // 2)
+        if newest < LEAST_BYTES // 4 or self._head > free // 4:
+            words = f"the last {reserve >> 20} MiB of the disk are kept for history and checkpoints"
+            raise OSError(errno.ENOSPC, words if free else os.strerror(errno.ENOSPC))
+        self._unseen = _ROOM_LOOK_BYTES
+        return newest
 
     # --- a full one
 
-    def _replace(self, old: int, size: int, data: bytes) -> None:
-        """Put a shorter file in the place of `old` of `size` bytes, with `data` at its end."""
+    def _replace(self, old: int, size: int, data: bytes, newest: int) -> None:
+        """Put a shorter file in the place of `old` of `size` bytes, with `data` at its end: `newest` bytes of both."""
         self._require_ours()
-        self._unseen = _ROOM_LOOK_BYTES
-        self._require_room(old, self._head + self._newest)
         head, body, dropped = self._parts(old, size)
-        start = self._start_of_newest(old, size, body, data)
+        start = self._start_of_newest(old, size, body, data, newest)
         dropped += start - body
         with self._room() as (room, file_name):
             temporary = temporary_name(Path(file_name)).name
@@ -217,20 +231,29 @@ class LogFile:
         gap = self._gap or find_gap(file)
         if gap is not None and gap.end <= size:
             return gap.start, gap.end, gap.dropped
-        data = os.pread(file, self._head, 0)
+        data = os.pread(file, min(self._head, size // 2), 0)
         end = data.rfind(b"\n", len(data) // 2) + 1 or len(data)
         return end, end, 0
 
-    def _start_of_newest(self, file: int, size: int, body: int, data: bytes) -> int:
+    def _start_of_newest(self, file: int, size: int, body: int, data: bytes, newest: int) -> int:
         """Where the part that stays begins, at a line if one begins soon; counted as if `data` were in the file."""
-        start = max(body, size + len(data) - self._newest)
+        start = max(body, size + len(data) - newest)
         if start == body:
             return start
         if start < size:
-            found = os.pread(file, self._newest // 4, start)
+            found = os.pread(file, newest // 4, start)
         else:
-            found = data[start - size : start - size + self._newest // 4]
+            found = data[start - size : start - size + newest // 4]
         return start + found.find(b"\n") + 1  # 0 added where there is no line
+
+
+def _disk(file: int) -> tuple[int, int]:
+    """What is free on a file's disk, and what of that is reserved (bytes)."""
+    status = os.fstatvfs(file)
+    if not status.f_blocks:  # some file systems do not say
+        return _UNKNOWN_BYTES, 0
+    reserve = min(_RESERVE_BYTES, status.f_blocks * status.f_frsize // _RESERVE_PART)
+    return status.f_bavail * status.f_frsize, reserve
 
 
 def _copy(source: int, target: int, start: int, end: int) -> bytes:

@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.runs.files import in_words, make_private, write_atomically
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.names import DATABASE, STARTING_FILE
+from forge_tui.runs.names import DATABASE
+from forge_tui.runs.unfinished_start import start_in_words, state_of_start
 from forge_tui.settings.user_file import state_directory
 
 if TYPE_CHECKING:
@@ -88,12 +89,12 @@ def known(state: Path | None = None) -> list[KnownRun]:
 def may_be_there(run: KnownRun) -> bool:
     """Whether its database exists, or cannot be seen from here: only a run that is surely gone leaves the list.
 
-    While a start moves it away, or was interrupted in that, it is not gone.
+    A start that was killed before it had one is in the list, too, and one that is moving an earlier run away.
     """
     try:
         os.stat(run.path / DATABASE)
     except (FileNotFoundError, NotADirectoryError):
-        return os.path.lexists(run.path / STARTING_FILE)
+        return state_of_start(run.path) is not None
     except OSError:
         return True
     return True
@@ -114,10 +115,10 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     Raises `UsageError` where none or several fit, and names near ones; `RunDirectoryError` for a directory without run.
     """
     if run is None:
-        runs = known(state)
-        if not runs:
+        newest = next((one for one in known(state) if state_of_start(one.path) != "starting"), None)
+        if newest is None:
             raise UsageError("no run is known; start one with `forge-tui --no-ui`, or name a run directory")
-        return runs[0].path
+        return newest.path
     if not run:
         raise UsageError("the name of the run is empty; leave it out for the newest, or see `forge-tui runs`")
     directory = RunDirectory(Path(run))
@@ -132,6 +133,9 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
         some = ", ".join(str(one.path) if exact else one.run for one in fitting[:_NEAR])
         more = f" and {len(fitting) - _NEAR} more" if len(fitting) > _NEAR else ""
         raise UsageError(f"{run!r} fits {len(fitting)} runs: {some}{more}; name one in full")
+    start = start_in_words(directory.path)
+    if start is not None:
+        raise RunDirectoryError(start)
     if os.path.isdir(directory.path):
         raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
     names = [one.run for one in runs]

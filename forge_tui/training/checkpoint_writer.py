@@ -126,10 +126,10 @@ class CheckpointWriter:
 
     def _write(self, snapshot: Snapshot) -> None:
         begun, member = time.perf_counter(), snapshot.member
-        member.require_place()
-        path = checkpoints.save(member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record)
-        seconds = time.perf_counter() - begun
-        member.report.checkpoint(path, epoch=snapshot.record["epoch"], step=snapshot.step, seconds=seconds)
+        with member.in_place():
+            path = checkpoints.save(member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record)
+            seconds = time.perf_counter() - begun
+            member.report.checkpoint(path, epoch=snapshot.record["epoch"], step=snapshot.step, seconds=seconds)
 
 
 def is_copied(state: TrainingState) -> bool:

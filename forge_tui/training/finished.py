@@ -63,9 +63,9 @@ def complete(
 
 def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]) -> None:
     member, weights, record, module = item
-    member.require_place()
-    model_file.write_model(member.stem, weights, record, module)
-    checkpoints.prune(member.checkpoints, 1)
+    with member.in_place():
+        model_file.write_model(member.stem, weights, record, module)
+        checkpoints.prune(member.checkpoints, 1)
     _report_completed(member, record)
 
 

@@ -65,7 +65,9 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
     _adopt_orphans()
     _keep_freed_memory()
+    _end_with_runner(server, True)  # importing takes seconds, in which a runner may be killed
     _preload()
+    _end_with_runner(server, False)  # from now on it is seen, and what workers have started is ended, too
     setproctitle("forge-tui: fork server")
     send_message(server, {"ready": os.getpid()})
     _ForkServer(server, lock, nice).serve()
@@ -231,6 +233,15 @@ def _end() -> None:
             os.waitpid(-1, 0)
         except ChildProcessError:
             return
+
+
+def _end_with_runner(server: socket.socket, on: bool) -> None:
+    """Have the kernel kill this process when the runner dies (Linux), or no longer."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if on else 0)
+    with contextlib.suppress(BlockingIOError):  # it has nothing to say yet, and lives
+        if not server.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            os._exit(1)
 
 
 def _adopt_orphans() -> None:

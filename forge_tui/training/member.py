@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from forge_tui.progress.events import Event
@@ -33,12 +34,22 @@ class Member:
         self.checkpoints = directory.checkpoint_directory(self.job.model)
 
     def require_place(self) -> None:
-        """Raise `RunDirectoryError` unless the run directory is where it was, before anything is written there.
+        """Raise `RunDirectoryError` unless the run directory is where it was.
 
         Its `errno` is ESTALE: the runner tells soon where the directory is, or ends this process.
         """
         if self._place is not None:
             self._place.require(self._directory.path, self._directory.database)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Raise as `require_place` does, too, where what is done inside fails because the directory moves just then."""
+        self.require_place()
+        try:
+            yield
+        except OSError:
+            self.require_place()
+            raise
 
     def note_unkept(self, module: ModuleState, progress: Progress) -> None:
         """What cannot be kept of a custom module makes the model inexact; each is reported once."""

@@ -371,3 +371,63 @@ def test_a_reader_that_never_ends_holds_up_nobody_who_goes_on(runs: Any) -> None
     reading.close()
     assert again.close()
     assert sorted(path.name for path in store.path.parent.iterdir()) == ["run.db"]
+
+
+# --- the directory moves
+
+
+def test_a_moved_database_is_written_on_and_closed_where_it_is_now(runs: Any, tmp_path: Path) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    os.rename(made.path.parent, tmp_path / "new")
+    made.append(runs.epoch(1, 2))
+    made.flush(2.0)
+    made.move(tmp_path / "new" / "run.db")
+    made.append(runs.epoch(1, 3))
+    assert made.close()
+    assert made.problem is None
+    assert [record.epoch for record in RunReader(tmp_path / "new" / "run.db").epochs(1)] == [1, 2, 3]
+    assert files(tmp_path / "new" / "run.db") == ["run.db"]
+    assert not made.path.parent.with_name("run").exists()
+
+
+@pytest.mark.parametrize("moved", [True, False])
+def test_nothing_of_another_run_at_the_old_path_is_touched(moved: bool, runs: Any, tmp_path: Path) -> None:
+    made = runs.store()
+    path = made.path
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    os.rename(path.parent, tmp_path / "new")
+    other = runs.store()
+    other.append(runs.epoch(2, 1))
+    assert other.flush()
+    before = {name: (path.parent / name).read_bytes() for name in ("run.db", "run.db-wal")}
+    assert before["run.db-wal"]
+    made.append(runs.epoch(1, 2))
+    if moved:
+        made.move(tmp_path / "new" / "run.db")
+    else:
+        made.flush(2.0)
+        assert made.is_gone
+    assert made.close(5.0) is moved
+    with RunReader(path) as reader:
+        assert [(record.index, record.epoch) for record in reader.epochs(2)] == [(2, 1)]
+        assert reader.epochs(1) == []
+    assert (path.parent / "run.db-wal").read_bytes().startswith(before["run.db-wal"])
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_deleted_or_replaced_database_is_gone_and_nobody_waits_for_it(replaced: bool, runs: Any) -> None:
+    made = runs.store()
+    assert not made.is_gone
+    made.path.unlink()
+    if replaced:
+        made.path.write_bytes(b"mine")
+    made.append(runs.epoch(1, 1))
+    assert not made.flush(30.0)
+    assert made.is_gone
+    assert not made.close(30.0)
+    assert made.path.exists() == replaced
+    if replaced:
+        assert made.path.read_bytes() == b"mine"
