@@ -13,6 +13,7 @@ leave the monotonic clock alone, it has every `time.sleep` of Python 3.11 fail w
 times as long.
 
 `KILL_AT_RENAME`: the runner ends, as by SIGKILL, before it renames a file or directory to a path that ends so.
+`TRACED_RUNNER`: a program by which front ends start the runner.
 
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 """
@@ -243,6 +244,8 @@ def _set_clock(file: str) -> None:
     time.time_ns = lambda: real_ns() + offset() * 1_000_000_000
 
 
+if "TRACED_RUNNER" in os.environ and not {"forge_tui.runner", "forge_tui.training.forkserver"} & {*sys.orig_argv}:
+    sys.executable = os.environ["TRACED_RUNNER"]
 if "CLOCK_FILE" in os.environ:
     _set_clock(os.environ["CLOCK_FILE"])
 if "SAME_PRIORITY" in os.environ and "forge_tui.runner" in sys.orig_argv:
