@@ -17,7 +17,7 @@ from pathlib import Path
 
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.progress.events import RunStarted
+from forge_tui.progress.events import ModelRetried, RunStarted
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
@@ -30,9 +30,11 @@ from forge_tui.runner.machine import Machine
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.prepare import Plan, allowed_workers
 from forge_tui.runner.request import Request
+from forge_tui.runner.rollbacks import rolled_back
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry
+from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.reader import RunReader
@@ -141,8 +143,29 @@ class Earlier:
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
+            if self._goes_back(model):
+                self._roll_back(journal, model)
         _register(journal)
         return Opened(self.directory, self.settings, plan, store, journal, is_resumed=True, reached=self.reached)
+
+    def _goes_back(self, model: ModelState) -> bool:
+        """Whether the model has failed by diverging: from its newest checkpoint, unchanged, it would diverge again."""
+        has_diverged = model.phase is TrainingPhase.FAILED and model.failures[-1].kind == "diverged"
+        return has_diverged and self.settings.training.on_divergence == "lower"
+
+    def _roll_back(self, journal: Journal, model: ModelState) -> None:
+        now = journal.models[model.index]
+        retried = ModelRetried(
+            time=journal.clock(),
+            model=now.name,
+            index=now.index,
+            attempt=now.attempt,
+            from_epoch=now.checkpoint_epoch,
+            reason=f"resumed after: {model.failures[-1].message}",
+            learning_rate_factor=now.learning_rate_factor,
+        )
+        saved = saved_in(self.directory.checkpoint_directory(model.name))
+        journal.record(rolled_back(retried, model, saved, self.settings.training.divergence_factor))
 
     def goes_on(self, model: ModelState) -> bool:
         """Whether a resume trains the model: none that is done, and cancelled ones only where nothing else is left."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
+from forge_tui.runs.checkpoint_files import checkpoint_files
 from forge_tui.runs.files import in_words
 from forge_tui.training.tensor_file import Block, DamagedFile, blocks_of, digest, read_tensors, write_tensors
 
@@ -116,9 +117,27 @@ def newest_common(directories: Sequence[Path], warn: Callable[[str], None] = lam
     return group
 
 
-def prune(directory: Path, keep: int) -> list[Path]:
-    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted."""
-    deleted = paths(directory)[keep:]
+def discard(directory: Path, step: int, rollbacks: int) -> list[Path]:
+    """Delete the checkpoints after `step` that were saved before the model had gone back so often; returns them.
+
+    Training diverged from those, or on the way to them. Raises `RunDirectoryError` where one cannot be deleted.
+    """
+    files = [one for one in checkpoint_files(directory) if one.rollbacks < rollbacks]
+    deleted = [one.path for one in files if _step(one.path) > step]
+    for path in deleted:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise in_words(error, "delete", path) from error
+    return deleted
+
+
+def prune(directory: Path, keep: int, *, before: int = 0) -> list[Path]:
+    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted.
+
+    Those of a step below `before` are kept too.
+    """
+    deleted = [path for path in paths(directory)[keep:] if _step(path) >= before]
     deleted += [path for path in _files(directory) if _LEFTOVER.fullmatch(path.name) and path.is_file()]
     for path in deleted:
         path.unlink(missing_ok=True)

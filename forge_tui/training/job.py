@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from forge_tui.progress.rollback import Rollback
+
 _LOOK_SECONDS = 0.05
 # The runner answers within a millisecond or two.
 _ANSWER_SECONDS = 0.001
@@ -25,8 +27,9 @@ class Job:
     `directory` is the run directory, `settings` the run's settings as nested plain dicts
     (`settings.schema.to_plain`), with what a sweep made the model's own. A relative dataset path counts from
     `working_directory`. After each epoch of `rungs` the runner is asked whether the model goes on.
-    `learning_rate_factor` is below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the
-    run's history; those that a checkpoint has beyond them are reported again (None: none).
+    `learning_rate_factor` is below 1 for a model that diverged and went back, `rollbacks` times so far; `rollback` is
+    the last time if that is not over: checkpoints saved before it, of later steps, are discarded. `epochs_recorded`: so
+    many stand in the run's history; those that a checkpoint has beyond them are reported again (None: none).
     """
 
     run: str
@@ -41,16 +44,20 @@ class Job:
     device: str
     rungs: tuple[int, ...] = ()
     learning_rate_factor: float = 1.0
+    rollbacks: int = 0
+    rollback: Rollback | None = None
     epochs_recorded: int | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**record, "rollback": None if self.rollback is None else dataclasses.asdict(self.rollback)}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Job:
         """The job that `to_record` wrote."""
-        return cls(**{**record, "rungs": tuple(record["rungs"])})
+        rollback = None if record["rollback"] is None else Rollback(**record["rollback"])
+        return cls(**{**record, "rungs": tuple(record["rungs"]), "rollback": rollback})
 
 
 def in_words(jobs: Iterable[Job]) -> str:

@@ -138,8 +138,12 @@ class Trainer:
             state = GroupState(training, dataset, seeds, self._device, self._own, rates)
         for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
             progress.started = time.time()
-            state.set_learning_rate(number, member.training.learning_rate * member.job.learning_rate_factor)
+            self._set_learning_rate(state, number, member)
         return state
+
+    @staticmethod
+    def _set_learning_rate(state: TrainingState, number: int, member: Member) -> None:
+        state.set_learning_rate(number, member.training.learning_rate * member.learning_rate_factor)
 
     def _finished(self, state: TrainingState) -> list[int]:
         """The models that have had all their epochs, or whose patience has run out."""
@@ -229,6 +233,7 @@ class Trainer:
             validation_metric=validation.metric,
         )
         progress.history.append(record)
+        self._members[number].after_epoch(state.epoch, loss)
         self._members[number].report.epoch(
             record,
             epochs=self._settings.training.epochs,
@@ -265,6 +270,9 @@ class Trainer:
 
     def _resume(self, state: TrainingState) -> None:
         first = self._members[0]
+        for member in self._members:
+            if member.rollback is not None:
+                checkpoints.discard(member.checkpoints, member.rollback.step, member.rollbacks)
         found = checkpoints.newest_common(
             [member.checkpoints for member in self._members], lambda problem: first.report.warn("checkpoint", problem)
         )
@@ -278,6 +286,9 @@ class Trainer:
                     f"seed {job.seed}; start anew with --overwrite"
                 )
         state.restore(found)
+        for number, (member, checkpoint) in enumerate(zip(self._members, found, strict=True)):
+            member.take_rollbacks(checkpoint.record, checkpoint.epoch)
+            self._set_learning_rate(state, number, member)
         self._writer.resumed(state.step)
         going_on = set(range(len(found))) - set(self._finished(state))
         self._environment["group"] = len(going_on)
