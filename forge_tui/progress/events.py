@@ -12,6 +12,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from forge_tui.progress.rollback import Rollback
+
 VERSION = 1
 
 
@@ -144,12 +146,27 @@ class ModelFailed(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRetried(ModelEvent):
-    """`learning_rate_factor`: what the configured rate is multiplied with from here on, after a divergence."""
+    """`learning_rate_factor`: what the configured rate is multiplied with from here on, after a divergence.
+
+    After a divergence also: `rollbacks`, how often the model has gone back so far, and what `progress.rollback` says
+    of this time (`to_step`, `diverged_epoch`, `loss_to_beat`; `to_step` is None where that is over).
+    """
 
     event = "model_retried"
     from_epoch: int
     reason: str
     learning_rate_factor: float = 1.0
+    rollbacks: int | None = None
+    to_step: int | None = None
+    diverged_epoch: int | None = None
+    loss_to_beat: float | None = None
+
+    @property
+    def rollback(self) -> Rollback | None:
+        """The rollback that the model is in from here on."""
+        if self.to_step is None:
+            return None
+        return Rollback(step=self.to_step, diverged_epoch=self.diverged_epoch or 0, loss=self.loss_to_beat)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.rollback import Rollback
 
 if TYPE_CHECKING:
     from forge_tui.progress import events as happened
@@ -38,7 +39,8 @@ class Failure:
 class ModelState:
     """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set.
 
-    `combination`: what `[sweep]` made its own of the settings, by their short names. `seconds`: how long workers were
+    `combination`: what `[sweep]` made its own of the settings, by their short names. `rollbacks`: how often it went
+    back after a divergence; `rollback`: the last time, if it is not beyond that. `seconds`: how long workers were
     busy with it, up to `active_since` where one is: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured
     by the runner's monotonic clock, and None in runs that were recorded before they were.
     """
@@ -61,6 +63,8 @@ class ModelState:
     diverged: bool = False
     learning_rate: float | None = None
     learning_rate_factor: float = 1.0
+    rollbacks: int = 0
+    rollback: Rollback | None = None
     steps_per_second: float | None = None
     epoch_seconds: float | None = None
     eta_seconds: float | None = None
@@ -133,6 +137,7 @@ class ModelState:
         record["group"] = None if self.group is None else list(self.group)
         record["config"] = happened.finite(self.config)
         record["combination"] = happened.finite(self.combination)
+        record["rollback"] = None if self.rollback is None else happened.finite(dataclasses.asdict(self.rollback))
         record["trend"] = happened.finite(self.trend)
         record["failures"] = [happened.finite(dataclasses.asdict(failure)) for failure in self.failures]
         return record
@@ -145,6 +150,8 @@ class ModelState:
         values["phase"] = TrainingPhase(values["phase"])
         values["failures"] = tuple(Failure(**failure) for failure in values.get("failures", ()))
         values["trend"] = tuple(values.get("trend", ()))
+        if values.get("rollback") is not None:
+            values["rollback"] = Rollback(**values["rollback"])
         if values.get("group") is not None:
             values["group"] = tuple(values["group"])
         if alike is not None:
@@ -315,6 +322,7 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
                 validation_perplexity=event.validation_perplexity,
                 validation_metric=event.validation_metric,
                 diverged=diverged,
+                rollback=None if model.rollback and model.rollback.is_over(event.epoch, loss) else model.rollback,
                 learning_rate=event.learning_rate,
                 steps_per_second=event.steps_per_second,
                 epoch_seconds=event.seconds,
@@ -352,12 +360,25 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
             group = None if event.kind == "diverged" else model.group
             return replace(model, failures=(*model.failures, failure), worker=None, group=group)
         case happened.ModelRetried():
-            return replace(
+            retried = replace(
                 model,
                 attempt=event.attempt,
                 epoch=event.from_epoch,
                 diverged=False,
                 learning_rate_factor=event.learning_rate_factor,
+            )
+            if event.rollbacks is None:
+                return retried
+            rollback = event.rollback
+            if rollback is None:
+                return replace(retried, rollbacks=event.rollbacks, rollback=None)
+            # What was saved later is discarded.
+            return replace(
+                retried,
+                rollbacks=event.rollbacks,
+                rollback=rollback,
+                checkpoint_epoch=event.from_epoch,
+                checkpoint_step=rollback.step,
             )
     return model
 

@@ -28,12 +28,14 @@ def consequence(
     ending: bool,
     lowers_rate: bool,
     members: int = 1,
+    goes_further: bool = False,
 ) -> Consequence:
     """What follows from `failure`.
 
-    `earlier`: failures of the model since its newest checkpoint, this one not counted; `allowed`: how many are
-    ([run] max_retries); `beside`: workers that ran beside it; `ending`: the run is being ended; `lowers_rate`: what
-    the settings say of divergence; `members`: how many models its worker had.
+    `earlier`: failures of the model since its newest checkpoint, of divergences those since it was last beyond one,
+    this one not counted; `allowed`: how many are ([run] max_retries); `beside`: workers that ran beside it; `ending`:
+    the run is being ended; `lowers_rate`: what the settings say of divergence; `members`: how many models its worker
+    had; `goes_further`: after a divergence it would go back further than the last time.
     """
     has_allowance = earlier < allowed
     if failure.kind == "out_of_memory" and beside > 0:
@@ -42,8 +44,10 @@ def consequence(
     if failure.kind == "out_of_memory" and members > 1:
         return Consequence(retry=not ending, counts=False, split=True)
     if failure.kind == "diverged":
-        # Its steps are exactly repeatable: unchanged it would diverge again.
-        return Consequence(retry=lowers_rate and has_allowance and not ending, lower_rate=lowers_rate)
+        # Its steps are exactly repeatable: unchanged it would diverge again. To go back further is not to try the same
+        # again: that costs no retry, and ends at the start.
+        retry = lowers_rate and allowed > 0 and (goes_further or has_allowance) and not ending
+        return Consequence(retry=retry, counts=not (lowers_rate and goes_further), lower_rate=lowers_rate)
     if failure.kind == "changed":
         return Consequence(retry=False)  # the next attempt would find the same
     return Consequence(retry=has_allowance and not ending)

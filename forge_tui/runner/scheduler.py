@@ -18,6 +18,7 @@ from typing import Any
 from forge_tui.progress import events as happened
 from forge_tui.progress.fingerprint import recorded_data
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.progress.rollback import Saved
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
@@ -32,6 +33,7 @@ from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.models import Configs
 from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.rollbacks import goes_further, rolled_back
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory
@@ -94,6 +96,10 @@ class Scheduler:
             groups.queued(journal.models.values(), groups.width(settings), self._configs.likeness)
         )
         self._failures: Counter[int] = Counter()
+        self._divergences: Counter[int] = Counter()
+        """Of each model since it was last beyond one."""
+        self._saved: dict[int, list[Saved]] = {}
+        """The checkpoints that models had when they diverged."""
         self._ending: RunState | None = None
         self._waiting = False
         self._pausing = False
@@ -237,9 +243,11 @@ class Scheduler:
         """Queue a model again, with a fresh allowance of failures; one that was pruned is trained to its end."""
         if self._journal.models[index].pruned:
             self._halving.spare(index)
-        self._failures[index] = 0
+        self._failures[index] = self._divergences[index] = 0
+        model = self._journal.models[index]
+        diverged = model.phase is TrainingPhase.FAILED and model.failures[-1].kind == "diverged"
         self._journal.phase(index, TrainingPhase.QUEUED, reason)
-        self._retried(index, reason, self._journal.models[index].learning_rate_factor)
+        self._retried(index, reason, lower=diverged and self._lowers_rate)
         self._queue.append((index,))
 
     def set_workers(self, requested: int, reason: str) -> str | None:
@@ -391,6 +399,8 @@ class Scheduler:
             settings=self._configs.of(index),
             rungs=self._rungs,
             learning_rate_factor=model.learning_rate_factor,
+            rollbacks=model.rollbacks,
+            rollback=model.rollback,
             epochs_recorded=model.epoch,
             data=self._configs.data(index, self._data),
             exact=not self._journal.info.changes_accepted,
@@ -404,7 +414,10 @@ class Scheduler:
             return
         attempt.watchdog.sign_of_life(self._monotonic())
         if "event" in message:
-            self._take_event(attempt, happened.from_record(message))
+            event = happened.from_record(message)
+            if "checkpoints" in message and isinstance(event, happened.ModelFailed):
+                self._saved[event.index] = [Saved(step, epoch) for step, epoch in message["checkpoints"]]
+            self._take_event(attempt, event)
         elif "memory" in message:
             attempt.memory, attempt.gpu_memory = message["memory"], message.get("gpu_memory")
             attempt.shared = message["shared"]
@@ -440,10 +453,13 @@ class Scheduler:
             self._disk.checkpoint(event.bytes)
             if event.step > self._journal.models[event.index].checkpoint_step:
                 self._failures[event.index] = 0
+        before = self._journal.models[event.index].rollback if isinstance(event, happened.EpochFinished) else None
         self._journal.record(event)
         if isinstance(event, happened.EpochFinished):
             loss = event.loss if event.validation_loss is None else event.validation_loss
             self._halving.reported(event.index, event.epoch, loss)
+            if before is not None and self._journal.models[event.index].rollback is None:
+                self._divergences[event.index] = 0
             slower = self._speed.take(event)
             if slower is not None:
                 self._journal.record(slower)
@@ -544,44 +560,51 @@ class Scheduler:
         parts = groups.halves(tuple(again)) if split else [tuple(again)]
         self._queue.extendleft(part for part in reversed(parts) if part)
 
+    @property
+    def _lowers_rate(self) -> bool:
+        return self._settings.training.on_divergence == "lower"
+
     def _consequence(self, failure: happened.ModelFailed, *, beside: int, members: int = 1) -> Consequence:
+        index, diverged = failure.index, failure.kind == "diverged"
         return consequence(
             failure,
-            earlier=self._failures[failure.index],
+            earlier=self._divergences[index] if diverged else self._failures[index],
             allowed=self._settings.run.max_retries,
             beside=beside,
             ending=self._ending is not None,
-            lowers_rate=self._settings.training.on_divergence == "lower",
+            lowers_rate=self._lowers_rate,
             members=members,
+            goes_further=diverged and goes_further(self._journal.models[index], self._saved.get(index)),
         )
 
     def _failed(self, failure: happened.ModelFailed, follows: Consequence) -> bool:
         """Record a failed attempt at one model with what follows; returns whether the model is to be queued again."""
         index = failure.index
-        self._failures[index] += follows.counts
+        counter = self._divergences if failure.kind == "diverged" else self._failures
+        counter[index] += follows.counts
         self._journal.record(replace(failure, will_retry=follows.retry))
         if not follows.retry:
             self._journal.phase(index, TrainingPhase.FAILED, failure.message)
             return False
         self._journal.phase(index, TrainingPhase.QUEUED, f"attempt {failure.attempt} failed: {failure.message}")
-        factor = self._journal.models[index].learning_rate_factor
-        lower = self._settings.training.divergence_factor if follows.lower_rate else 1.0
-        self._retried(index, failure.message, factor * lower)
+        self._retried(index, failure.message, lower=follows.lower_rate)
         return True
 
-    def _retried(self, index: int, reason: str, factor: float) -> None:
+    def _retried(self, index: int, reason: str, *, lower: bool) -> None:
+        """A model begins another attempt: from its newest checkpoint, or further back with a lower learning rate."""
         model = self._journal.models[index]
-        self._journal.record(
-            happened.ModelRetried(
-                time=self._journal.clock(),
-                model=model.name,
-                index=index,
-                attempt=model.attempt + 1,
-                from_epoch=model.checkpoint_epoch,
-                reason=reason,
-                learning_rate_factor=factor,
-            )
+        retried = happened.ModelRetried(
+            time=self._journal.clock(),
+            model=model.name,
+            index=index,
+            attempt=model.attempt + 1,
+            from_epoch=model.checkpoint_epoch,
+            reason=reason,
+            learning_rate_factor=model.learning_rate_factor,
         )
+        if lower:
+            retried = rolled_back(retried, model, self._saved.get(index), self._settings.training.divergence_factor)
+        self._journal.record(retried)
 
     def _final_state(self) -> RunState:
         if all(model.is_done for model in self._journal.models.values()):

@@ -19,7 +19,7 @@ from pathlib import Path
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.printing import say, shell_word
-from forge_tui.progress.events import RunStarted
+from forge_tui.progress.events import ModelRetried, RunStarted
 from forge_tui.progress.fingerprint import RunData
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo
@@ -36,10 +36,12 @@ from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.output import Outputs
 from forge_tui.runner.prepare import Plan, allowed_workers
 from forge_tui.runner.request import Request
+from forge_tui.runner.rollbacks import rolled_back
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry, trust
 from forge_tui.runs.belongings import place_of
+from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import CODE, ROOMS
@@ -211,6 +213,8 @@ class Earlier:
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
+            if self._goes_back(model):
+                self._roll_back(journal, model)
         for kind, words in (*changes.accepted, *changes.notices):
             journal.warn(kind, words)
         _register(journal)
@@ -222,6 +226,25 @@ class Earlier:
         digest = self.info.settings_sha256 or settings_digest(self.directory.settings)
         is_ours = trust.doubt(self.directory, self.info) is None
         return replace(self.info, settings_sha256=digest, key=self.info.key if is_ours else "")
+
+    def _goes_back(self, model: ModelState) -> bool:
+        """Whether the model has failed by diverging: from its newest checkpoint, unchanged, it would diverge again."""
+        has_diverged = model.phase is TrainingPhase.FAILED and model.failures[-1].kind == "diverged"
+        return has_diverged and self.settings.training.on_divergence == "lower"
+
+    def _roll_back(self, journal: Journal, model: ModelState) -> None:
+        now = journal.models[model.index]
+        retried = ModelRetried(
+            time=journal.clock(),
+            model=now.name,
+            index=now.index,
+            attempt=now.attempt,
+            from_epoch=now.checkpoint_epoch,
+            reason=f"resumed after: {model.failures[-1].message}",
+            learning_rate_factor=now.learning_rate_factor,
+        )
+        saved = saved_in(self.directory.checkpoint_directory(model.name))
+        journal.record(rolled_back(retried, model, saved, self.settings.training.divergence_factor))
 
     def goes_on(self, model: ModelState) -> bool:
         """Whether a resume trains the model: none that is done, and cancelled ones only where nothing else is left."""

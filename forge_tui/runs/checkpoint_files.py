@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.rollback import Saved
 from forge_tui.runs.inside import open_inside
 from forge_tui.runs.names import STEP
 
@@ -19,13 +20,17 @@ _LARGEST_HEADER = 16 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFile:
-    """One file: size in bytes, time of writing in UNIX seconds. `epoch` and `step` are None with a `problem`."""
+    """One file: size in bytes, time of writing in UNIX seconds. `epoch` and `step` are None with a `problem`.
+
+    `rollbacks`: how often the model had gone back after a divergence when it was saved.
+    """
 
     path: Path
     bytes: int
     written: float
     step: int | None = None
     epoch: int | None = None
+    rollbacks: int = 0
     problem: str = ""
 
 
@@ -43,6 +48,15 @@ def checkpoint_files(directory: Path) -> list[CheckpointFile]:
     return [file for file in found if file is not None]
 
 
+def saved_in(directory: Path) -> list[Saved]:
+    """The checkpoints of a model that can be read, by their headers, the newest first."""
+    try:
+        files = checkpoint_files(directory)
+    except OSError:
+        return []  # what cannot be read now cannot be gone back to either
+    return [Saved(one.step, one.epoch) for one in files if one.step is not None and one.epoch is not None]
+
+
 def _look_at(path: Path) -> CheckpointFile | None:
     """The file at `path`; None if it was pruned meanwhile."""
     try:
@@ -54,7 +68,7 @@ def _look_at(path: Path) -> CheckpointFile | None:
                 raise ValueError("its header is cut off")
             header = json.loads(file.read(length))
         record = json.loads(header["__metadata__"][_METADATA_KEY])
-        epoch, step = int(record["epoch"]), int(record["step"])
+        epoch, step, rollbacks = int(record["epoch"]), int(record["step"]), int(record.get("rollbacks", 0))
     except FileNotFoundError:
         return None
     except RunDirectoryError:
@@ -63,4 +77,4 @@ def _look_at(path: Path) -> CheckpointFile | None:
         return CheckpointFile(path=path, bytes=0, written=0.0, problem=f"cannot be read: {error.strerror}")
     except (ValueError, KeyError, TypeError, RecursionError):
         return CheckpointFile(path=path, bytes=size, written=written, problem="damaged: its header cannot be read")
-    return CheckpointFile(path=path, bytes=size, written=written, step=step, epoch=epoch)
+    return CheckpointFile(path=path, bytes=size, written=written, step=step, epoch=epoch, rollbacks=rollbacks)

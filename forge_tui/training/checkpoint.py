@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from forge_tui.runs.checkpoint_files import checkpoint_files
 from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import IS_LINK, is_file, refuse_links
 from forge_tui.runs.names import STEP, original_of
@@ -120,12 +121,29 @@ def newest_common(directories: Sequence[Path], warn: Callable[[str], None] = lam
     return group
 
 
-def prune(directory: Path, keep: int) -> list[Path]:
+def discard(directory: Path, step: int, rollbacks: int) -> list[Path]:
+    """Delete the checkpoints after `step` that were saved before the model had gone back so often; returns them.
+
+    Training diverged from those, or on the way to them. Raises `RunDirectoryError` where one cannot be deleted.
+    """
+    _refuse_links(directory)
+    files = [one for one in checkpoint_files(directory) if one.rollbacks < rollbacks]
+    deleted = [one.path for one in files if _step(one.path) > step]
+    for path in deleted:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise in_words(error, "delete", path) from error
+    return deleted
+
+
+def prune(directory: Path, keep: int, *, before: int = 0) -> list[Path]:
     """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted.
 
-    Files of other names, links and directories stay. Raises `RunDirectoryError` where `directory` is a link.
+    Those of a step below `before` are kept too. Files of other names, links and directories stay. Raises
+    `RunDirectoryError` where `directory` is a link.
     """
-    deleted = [path for path in paths(directory)[keep:] if is_file(path)]
+    deleted = [path for path in paths(directory)[keep:] if _step(path) >= before and is_file(path)]
     leftovers = [name for name in _names(directory) if STEP.fullmatch(original_of(name) or "")]
     deleted += [path for path in (directory / name for name in leftovers) if is_file(path)]
     for path in deleted:

@@ -108,7 +108,9 @@ class CheckpointWriter:
     def _all_saved(self, members: Iterable[Member], step: int) -> None:
         # Pruned when all are saved: of a group one step has to be there for all.
         for member in members:
-            checkpoints.prune(member.checkpoints, self._keep)
+            # What is older may yet be gone back to.
+            before = member.rollback.step if member.rollback is not None else 0
+            checkpoints.prune(member.checkpoints, self._keep, before=before)
         self._saved_step = step
 
     def _snapshot(
@@ -119,6 +121,7 @@ class CheckpointWriter:
         keep: Callable[[dict[str, Tensor]], Mapping[str, Tensor | Block]] = lambda tensors: tensors,
     ) -> Snapshot:
         about = {"model": member.job.model, "seed": member.job.seed, "environment": dict(self._environment)}
+        about |= member.rollback_record()
         module = state.module_state(number)
         member.note_unkept(module, state.progress[number])
         record = {**state.record(number, module), **about}

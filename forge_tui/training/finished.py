@@ -54,7 +54,7 @@ def complete(
     def item(number: int) -> tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]:
         member, module = members[number], state.final_module(number)
         member.note_unkept(module, state.progress[number])
-        record = describe(member.job, member.training, state, number, dataset, group)
+        record = describe(member.job, member.training, state, number, dataset, group, member.learning_rate_factor)
         return member, state.final_weights(number), record, module
 
     items = (item(number) for number in finished if not members[number].report.is_done)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from forge_tui.progress.rollback import Rollback
+
 _LOOK_SECONDS = 0.05
 # The runner answers within a millisecond or two.
 _ANSWER_SECONDS = 0.001
@@ -25,12 +27,13 @@ class Job:
     `directory` is the run directory, `settings` the run's settings as nested plain dicts
     (`settings.schema.to_plain`), with what a sweep made the model's own. A relative dataset path counts from
     `working_directory`. After each epoch of `rungs` the runner is asked whether the model goes on.
-    `learning_rate_factor` is below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the
-    run's history; those that a checkpoint has beyond them are reported again (None: none). `code`, `code_roots` and
-    `code_modules` are the run's record of the custom code that it uses (`progress.snapshot.RunInfo`), whose copies lie
-    in `directory`/code. `data` is the fingerprint of the model's data (`progress.fingerprint`; of a job to inspect,
-    that of all the run's data); None: not known yet. `exact` is False where changes of them were accepted.
-    `place`: device and inode of the run directory, where nothing may be written into another one.
+    `learning_rate_factor` is below 1 for a model that diverged and went back, `rollbacks` times so far; `rollback` is
+    the last time if that is not over: checkpoints saved before it, of later steps, are discarded. `epochs_recorded`: so
+    many stand in the run's history; those that a checkpoint has beyond them are reported again (None: none). `code`,
+    `code_roots` and `code_modules` are the run's record of the custom code that it uses (`progress.snapshot.RunInfo`),
+    whose copies lie in `directory`/code. `data` is the fingerprint of the model's data (`progress.fingerprint`; of a
+    job to inspect, that of all the run's data); None: not known yet. `exact` is False where changes of them were
+    accepted. `place`: device and inode of the run directory, where nothing may be written into another one.
     """
 
     run: str
@@ -45,6 +48,8 @@ class Job:
     device: str
     rungs: tuple[int, ...] = ()
     learning_rate_factor: float = 1.0
+    rollbacks: int = 0
+    rollback: Rollback | None = None
     epochs_recorded: int | None = None
     code: dict[str, str] = dataclasses.field(default_factory=dict)
     code_roots: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -55,13 +60,15 @@ class Job:
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**record, "rollback": None if self.rollback is None else dataclasses.asdict(self.rollback)}
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Job:
         """The job that `to_record` wrote."""
-        place = record.get("place")
-        return cls(**{**record, "rungs": tuple(record["rungs"]), "place": None if place is None else tuple(place)})
+        rollback = None if record["rollback"] is None else Rollback(**record["rollback"])
+        place = None if record["place"] is None else tuple(record["place"])
+        return cls(**{**record, "rungs": tuple(record["rungs"]), "rollback": rollback, "place": place})
 
 
 def in_words(jobs: Iterable[Job]) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from forge_tui.progress.events import Event
+from forge_tui.progress.events import Event, finite
+from forge_tui.progress.rollback import Rollback
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.place import Identity
 from forge_tui.settings.schema import from_plain
@@ -23,6 +26,8 @@ class Member:
         self.job = job
         self.training = from_plain(job.settings).training
         self.report = Reporter(job, emit)
+        self.learning_rate_factor = job.learning_rate_factor
+        self.rollbacks, self.rollback = job.rollbacks, job.rollback
         self._place = None if job.place is None else Identity(*job.place)
         self._unkept: set[str] = set()
         self.move(Path(job.directory))
@@ -50,6 +55,37 @@ class Member:
         except OSError:
             self.require_place()
             raise
+
+    def after_epoch(self, epoch: int, loss: float) -> None:
+        """An epoch is done: the model may be beyond its last rollback."""
+        if self.rollback is not None and self.rollback.is_over(epoch, loss):
+            self.rollback = None
+
+    def rollback_record(self) -> dict[str, Any]:
+        """What a checkpoint tells of rollbacks, JSON-able; nothing where there were none."""
+        if not self.rollbacks:
+            return {}
+        rollback = None if self.rollback is None else finite(asdict(self.rollback))
+        return {
+            "rollbacks": self.rollbacks, "rollback": rollback, "learning_rate_factor": self.learning_rate_factor,
+        }  # fmt: skip
+
+    def take_rollbacks(self, record: Mapping[str, Any], epoch: int) -> None:
+        """Continue as the checkpoint says where its model has gone back more often than the run's record knows.
+
+        So it is where the runner was killed, or its disk took nothing, before that was written. It is reported again.
+        """
+        if record.get("rollbacks", 0) <= self.rollbacks:
+            return
+        self.rollbacks, self.learning_rate_factor = record["rollbacks"], record["learning_rate_factor"]
+        self.rollback = None if record["rollback"] is None else Rollback(**record["rollback"])
+        self.report.rolled_back(
+            epoch,
+            "its checkpoint was saved after it had diverged and gone back",
+            factor=self.learning_rate_factor,
+            rollbacks=self.rollbacks,
+            rollback=self.rollback,
+        )
 
     def note_unkept(self, module: ModuleState, progress: Progress) -> None:
         """What cannot be kept of a custom module makes the model inexact; each is reported once."""

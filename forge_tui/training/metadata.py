@@ -51,8 +51,12 @@ def describe(
     number: int,
     dataset: Dataset,
     group: list[str] | None,
+    factor: float = 1.0,
 ) -> dict[str, Any]:
-    """The metadata of model `number` (from 0) of `state`, without what its files add (format, name, SHA-256)."""
+    """The metadata of model `number` (from 0) of `state`, without what its files add (format, name, SHA-256).
+
+    `factor`: what its learning rate was multiplied with after divergences.
+    """
     progress = state.progress[number]
     told = _told_epoch(progress)
     finder = code_finder.installed()
@@ -93,7 +97,7 @@ def describe(
         "threads": job.threads,
         "group": group,
         "device": job.device,
-        "learning_rate_factor": job.learning_rate_factor,
+        "learning_rate_factor": factor,
         "exact": progress.exact,
         "code": dict(job.code) if finder is None else finder.recorded,
         "code_roots": dict(job.code_roots),

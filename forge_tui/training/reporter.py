@@ -13,11 +13,13 @@ from forge_tui.progress.events import (
     EpochFinished,
     Event,
     ModelCompleted,
+    ModelRetried,
     ModelStarted,
     PhaseChanged,
     ResourceWarned,
 )
 from forge_tui.progress.phases import TrainingPhase
+from forge_tui.progress.rollback import Rollback
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.job import Job
 from forge_tui.training.losses import Validation
@@ -138,6 +140,24 @@ class Reporter:
             )
         )
         self.enter(TrainingPhase.COMPLETED, reason)
+
+    def rolled_back(
+        self, from_epoch: int, reason: str, *, factor: float, rollbacks: int, rollback: Rollback | None
+    ) -> None:
+        """The model continues from where it went back to after a divergence that the run's record lacks."""
+        self._emit(
+            ModelRetried(
+                time=time.time(),
+                from_epoch=from_epoch,
+                reason=reason,
+                learning_rate_factor=factor,
+                rollbacks=rollbacks,
+                to_step=rollback.step if rollback else None,
+                diverged_epoch=rollback.diverged_epoch if rollback else None,
+                loss_to_beat=rollback.loss if rollback else None,
+                **self._about,
+            )
+        )
 
     def warn(self, kind: str, message: str) -> None:
         """Something to know that does not end the training."""

@@ -157,8 +157,12 @@ class Trainer:
             state = GroupState(training, dataset, seeds, self._device, self._own, rates)
         for number, (member, progress) in enumerate(zip(self._members, state.progress, strict=True)):
             progress.started, progress.exact = time.time(), member.job.exact
-            state.set_learning_rate(number, member.training.learning_rate * member.job.learning_rate_factor)
+            self._set_learning_rate(state, number, member)
         return state
+
+    @staticmethod
+    def _set_learning_rate(state: TrainingState, number: int, member: Member) -> None:
+        state.set_learning_rate(number, member.training.learning_rate * member.learning_rate_factor)
 
     def _finished(self, state: TrainingState) -> list[int]:
         """The models that have had all their epochs, or whose patience has run out."""
@@ -248,6 +252,7 @@ class Trainer:
             validation_metric=validation.metric,
         )
         progress.history.append(record)
+        self._members[number].after_epoch(state.epoch, loss)
         self._members[number].report.epoch(
             record,
             epochs=self._settings.training.epochs,
@@ -284,6 +289,9 @@ class Trainer:
 
     def _resume(self, state: TrainingState) -> None:
         first = self._members[0]
+        for member in self._members:
+            if member.rollback is not None:
+                checkpoints.discard(member.checkpoints, member.rollback.step, member.rollbacks)
         found = checkpoints.newest_common(
             [member.checkpoints for member in self._members], lambda problem: first.report.warn("checkpoint", problem)
         )
@@ -297,7 +305,10 @@ class Trainer:
                     f"seed {job.seed}; start anew with --overwrite"
                 )
         state.restore(found)
-        for member, progress in zip(self._members, state.progress, strict=True):
+        for number, (member, checkpoint) in enumerate(zip(self._members, found, strict=True)):
+            member.take_rollbacks(checkpoint.record, checkpoint.epoch)
+            self._set_learning_rate(state, number, member)
+            progress = state.progress[number]
             progress.exact = progress.exact and member.job.exact
         self._writer.resumed(state.step)
         going_on = set(range(len(found))) - set(self._finished(state))

@@ -3,10 +3,11 @@
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
 cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
 left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, `{"code":
-file}` where custom code imports a file that the run has no copy of, and at last `{"outcome": …}`. From the runner it
-takes `{"command": "stop"}`, `pause`, `continue`, `let_go` (with the `index` of a model of its group), `rung` (with
-`index`, `epoch`, `goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move`
-(with the `directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
+file}` where custom code imports a file that the run has no copy of, and at last `{"outcome": …}`. The record of a
+divergence also has `checkpoints`, the (step, epoch) of each that the model has. From the runner it takes `{"command":
+"stop"}`, `pause`, `continue`, `let_go` (with the `index` of a model of its group), `rung` (with `index`, `epoch`,
+`goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move` (with the
+`directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
 
 One that inspects answers `inspect` (with `combinations` of a sweep, and `together`) and `measure` (with the one of
 `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
@@ -27,11 +28,14 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from forge_tui.errors import ChangedError, ForgeError
 from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
+from forge_tui.runs.checkpoint_files import saved_in
+from forge_tui.runs.layout import RunDirectory
 from forge_tui.training.code_finder import not_copied
 from forge_tui.training.code_requests import CodeRequests
 from forge_tui.training.job import STOP_SIGNALS, Control, Job
@@ -141,13 +145,20 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
                 telling.append(threading.Thread(target=tell, args=(grown,), daemon=True))
                 telling[-1].start()
 
+    def failed(job: Job, error: BaseException) -> None:
+        record = to_record(failure(job, error), job.run)
+        if isinstance(error, Diverged):
+            directory = RunDirectory(Path(job.directory)).checkpoint_directory(job.model)
+            record["checkpoints"] = [list(one) for one in saved_in(directory)]
+        channel.send(record)
+
     def tell(grown: dict[str, int]) -> None:
         """Beside the training, which need not wait for the kernel's account."""
         channel.send(meter.with_copied(grown))
 
     def left(job: Job, why: Diverged | None) -> None:
         if why is not None:
-            emit(failure(job, why))
+            failed(job, why)
         remaining.remove(job)
         channel.send({"left": job.index})
 
@@ -159,7 +170,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
         outcome = Trainer(jobs, emit, control, left, at_rung).run()
     except BaseException as error:  # the boundary where any end of training becomes data
         for job in remaining:
-            emit(failure(job, error))
+            failed(job, error)
         traceback.print_exc()
         return 1
     finally:

@@ -148,10 +148,12 @@ def test_diverged_model_goes_back_to_its_checkpoint_with_a_lower_rate(lowered: D
 
 
 def test_divergence_at_every_rate_fails_after_the_retries(lowered: Done) -> None:
+    """The second one is from the start: to go back further costs no retry."""
     failed = lowered.of(2, "model_failed")
-    assert [(record["attempt"], record["will_retry"]) for record in failed] == [(1, True), (2, False)]
-    assert [record["learning_rate_factor"] for record in lowered.of(2, "model_retried")] == [0.25]
-    assert "(now 0.00025)" in failed[1]["message"]
+    assert [(record["attempt"], record["will_retry"]) for record in failed] == [(1, True), (2, True), (3, False)]
+    retried = lowered.of(2, "model_retried")
+    assert [(record["from_epoch"], record["learning_rate_factor"]) for record in retried] == [(3, 0.25), (0, 0.0625)]
+    assert "(now 6.25e-05)" in failed[2]["message"]
 
 
 def test_divergence_does_nothing_to_the_others(lowered: Done, undisturbed: Done) -> None:

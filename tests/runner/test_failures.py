@@ -61,3 +61,17 @@ def test_a_divergence_is_tried_again_only_with_a_lower_rate(earlier: int, lowers
         consequence(failed("diverged"), earlier=earlier, allowed=2, beside=3, ending=False, lowers_rate=lowers)
         == expected
     )
+
+
+@pytest.mark.parametrize(("earlier", "allowed", "retry"), [(0, 2, True), (2, 2, True), (9, 1, True), (0, 0, False)])
+def test_to_go_back_further_costs_no_retry(earlier: int, allowed: int, retry: bool) -> None:
+    follows = consequence(
+        failed("diverged"),
+        earlier=earlier,
+        allowed=allowed,
+        beside=3,
+        ending=False,
+        lowers_rate=True,
+        goes_further=True,
+    )
+    assert follows == Consequence(retry=retry, counts=False, lower_rate=True)

@@ -418,3 +418,53 @@ def test_a_kill_by_the_kernel_explains_one_worker_and_not_the_next_that_is_kille
     assert stage.phase(3) is M.QUEUED
     stage.turn(stage.actor(2).exits(-signal.SIGKILL))
     assert [failed["kind"] for failed in stage.events("model_failed")] == ["exception", "out_of_memory", "signal"]
+
+
+def test_each_divergence_goes_back_further_and_the_last_retries_are_from_the_start(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, training={"on_divergence": "lower"}, run={"max_retries": 2}) as stage:
+        saved, told = [(40, 2), (20, 1)], []
+        for _ in range(5):
+            actor = stage.actors[0]
+            (job,) = actor.worker.jobs
+            step = job.rollback.step if job.rollback else None
+            told.append((step, job.learning_rate_factor, job.rollbacks, job.epochs_recorded))
+            first = [*actor.trains(), *actor.trains()] if step is None else []
+            stage.turn(*actor.begins(), *first, *actor.saves(), *actor.diverged(saved))
+        assert told == [
+            (None, 1.0, 0, 0), (40, 0.5, 1, 2), (20, 0.25, 2, 1), (0, 0.125, 3, 0), (0, 0.0625, 4, 0),
+        ]  # fmt: skip
+        assert stage.state is RunState.FAILED
+        assert [failed["will_retry"] for failed in stage.events("model_failed")] == [True] * 4 + [False]
+
+
+def test_a_new_checkpoint_gives_no_new_retries_but_an_epoch_beyond_the_divergence_does(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, training={"on_divergence": "lower"}, run={"max_retries": 1}) as stage:
+        actor = stage.actors[0]  # the loss of epoch n is 1 / n
+        stage.turn(*actor.begins(), *actor.trains(), *actor.trains(), *actor.saves(), *actor.diverged([(40, 2)]))
+        actor = stage.actors[0]
+        assert actor.epoch == 2
+        stage.turn(*actor.begins(), *actor.trains())  # through the epoch in which it diverged, with a lower loss
+        assert stage.journal.models[1].rollback is None
+        stage.turn(*actor.saves(), *actor.diverged([(60, 3), (40, 2)]))
+        rollback = stage.journal.models[1].rollback
+        assert rollback is not None
+        assert (rollback.step, rollback.diverged_epoch, stage.journal.models[1].learning_rate_factor) == (60, 4, 0.25)
+        stage.turn(*stage.actors[0].begins(), *stage.actors[0].saves(), *stage.actors[0].diverged([(60, 3), (40, 2)]))
+        assert stage.actors[0].worker.jobs[0].rollback.step == 40  # further: that costs no retry
+        stage.turn(*stage.actors[0].begins(), *stage.actors[0].diverged([]))
+        assert stage.actors[0].worker.jobs[0].rollback.step == 0
+        stage.turn(*stage.actors[0].begins(), *stage.actors[0].diverged([]))
+        assert stage.state is RunState.FAILED
+
+
+def test_a_diverged_model_that_is_tried_again_goes_back_further(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=2, requested=2, training={"on_divergence": "lower"}, run={"max_retries": 0}) as stage:
+        actor = stage.actor(1)
+        stage.turn(
+            *actor.begins(), *actor.trains(), *actor.trains(), *actor.saves(), *actor.diverged([(40, 2), (20, 1)])
+        )
+        assert stage.phase(1) is M.FAILED
+        stage.command("retry", model="planner_1")
+        stage.turn()
+        job = stage.actor(1).worker.jobs[0]
+        assert (job.rollback.step, job.learning_rate_factor, job.epochs_recorded) == (40, 0.5, 2)

@@ -6,6 +6,7 @@ too, unless the test moves it.
 
 from __future__ import annotations
 
+import math
 import queue
 import selectors
 import signal
@@ -200,6 +201,18 @@ class Actor:
         """Training raises."""
         failed = [self.tells(happened.ModelFailed(kind=kind, message=message, **about)) for about in self._abouts()]
         return [*failed, self.exits(1)]
+
+    def diverged(self, checkpoints: list[tuple[int, int]]) -> list[Callable[[], None]]:
+        """Training has diverged in the next epoch, while there were these checkpoints: (step, epoch) of each."""
+        epoch = self.epoch + 1
+        about = self._about(self.jobs[0])
+        nothing = happened.EpochFinished(
+            epoch=epoch, epochs=self._stage.epochs, step=20 * epoch, loss=math.nan, seconds=0.5,
+            best_loss=1 / self.epoch if self.epoch else None, **about,
+        )  # fmt: skip
+        failed = happened.ModelFailed(kind="diverged", message=f"the loss of epoch {epoch} is nan", **about)
+        told = {**to_record(failed, "run"), "checkpoints": [list(one) for one in checkpoints]}
+        return [self.tells(nothing), self.says(**told), self.exits(1)]
 
     def exits(self, status: int) -> Callable[[], None]:
         """The process is gone (negative: by a signal)."""
