@@ -51,7 +51,7 @@ from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.files import in_words as disk_in_words
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
-from forge_tui.runs.place import Place
+from forge_tui.runs.place import Identity, Place
 from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import in_words, with_combination
@@ -103,9 +103,8 @@ def main(channel_fd: int) -> int:
         outputs.settle(_LOG_SECONDS)
         outputs.release()
         stack.close()  # the directory is free: the user's command may resume, report or delete
-        if opened.is_gone or opened.path != opened.directory.path:
-            where = None if opened.is_gone else str(opened.path)
-            _answer(channel, Farewell(state=state, reason=opened.journal.info.reason or "", directory=where))
+        where = None if opened.is_gone else str(opened.path)
+        _answer(channel, Farewell(state=state, reason=opened.journal.info.reason or "", directory=where))
         run = opened.settings.run
         problem = run_on_finish(
             run.on_finish, opened.path, state, Path(opened.journal.info.working_directory), run.log_bytes
@@ -140,7 +139,7 @@ def _prepare(
     _log_to(outputs, directory, undo, is_new=earlier is None)
     if not directory.database.exists():
         _list_start(directory, settings, undo)
-    undo.callback(_undo_nothing_elsewhere, place, undo)
+    undo.callback(_undo_nothing_elsewhere, place.identity, directory.path, undo)
 
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
@@ -153,7 +152,7 @@ def _prepare(
     plan = replace(plan, job=replace(plan.job, place=(place.identity.device, place.identity.inode)))
     opened = open_new(request, directory, settings, plan, outputs) if earlier is None else earlier.reopen(plan)
     opened.attach(launcher, selector)
-    opened.place = place
+    opened.place, opened.lock = place, lock
     undo.pop_all()
     return opened, outputs
 
@@ -212,6 +211,7 @@ def take_directory(request: Request, stack: contextlib.ExitStack) -> tuple[RunDi
     setproctitle(f"forge-tui: runner {directory.id}")
     lock_is_new = not directory.lock.exists()
     lock = _acquire(directory)
+    outside.callback(_undo_nothing_elsewhere, Identity.of(directory.path), directory.path, outside)
     stack.callback(lock.release)
     # Undone before the lock is let go: without it what is here may be another one's, who has begun meanwhile. Only the
     # directory itself goes afterwards, if nobody has put anything there.
@@ -447,9 +447,9 @@ def _forget(directory: RunDirectory) -> None:
         registry.forget(directory.path)
 
 
-def _undo_nothing_elsewhere(place: Place, undo: contextlib.ExitStack) -> None:
-    """What lies at the old path of a directory that was moved meanwhile is another one's."""
-    if not place.is_here():
+def _undo_nothing_elsewhere(directory: Identity, path: Path, undo: contextlib.ExitStack) -> None:
+    """What lies at the old path of a directory that was moved or deleted meanwhile is another one's."""
+    if not directory.is_at(path):
         undo.pop_all()
 
 

@@ -21,6 +21,7 @@ from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
+from forge_tui.runner.directory_watch import DirectoryWatch
 from forge_tui.runner.failures import Consequence, consequence
 from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.groups import Group
@@ -33,7 +34,8 @@ from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.place import Lost, Place
+from forge_tui.runs.lock import RunLock
+from forge_tui.runs.place import Place
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
@@ -60,8 +62,12 @@ class Scheduler:
         monotonic: Callable[[], float] = time.monotonic,
         reached: Iterable[Reached] = (),
         place: Place | None = None,
+        lock: RunLock | None = None,
     ) -> None:
-        """`reached`: the rungs that models came to before a resume, in that order. `place`: where the directory is."""
+        """`reached`: the rungs that models came to before a resume, in that order.
+
+        `place` and `lock` are those of the directory; None: nobody looks whether it stays where it is.
+        """
         self._directory = directory
         self._settings = settings
         self._base_job = base_job
@@ -74,7 +80,7 @@ class Scheduler:
         self._monotonic = monotonic
         self.steering = Steering(directory, journal, self)
         self._halving = Halving(settings.run.halving or 1, reached)
-        self._place = place
+        self._watch = None if place is None or lock is None else DirectoryWatch(place, lock, directory, journal)
         self._is_gone = False
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
@@ -145,12 +151,7 @@ class Scheduler:
 
         Where it was moved, the workers save their last steps there.
         """
-        if self._place is None or self._is_gone:
-            return
-        without_records = self._journal.is_gone  # asked first: a move looks so, too
-        lost = self._place.look()
-        if lost is None and without_records:
-            lost = Lost("its run.db was deleted or replaced while the run was live")
+        lost = None if self._watch is None or self._is_gone else self._watch.look()
         if lost is None:
             return
         if lost.path is None:
@@ -158,11 +159,12 @@ class Scheduler:
             self.steering.move(None)
             self.kill(lost.reason)
             return
-        self._directory = RunDirectory(lost.path)
-        self.steering.move(self._directory)
-        self._journal.move(self._directory)
-        for attempt in self._running.values():
-            attempt.worker.send({"command": "move", "directory": str(lost.path)})
+        if lost.path != self._directory.path:
+            self._directory = RunDirectory(lost.path)
+            self.steering.move(self._directory)
+            self._journal.move(self._directory)
+            for attempt in self._running.values():
+                attempt.worker.send({"command": "move", "directory": str(lost.path)})
         self.stop(lost.reason)
 
     @property

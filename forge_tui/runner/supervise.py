@@ -37,6 +37,7 @@ from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import RunLock
 from forge_tui.runs.place import Place
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
@@ -63,6 +64,7 @@ class Opened:
     is_resumed: bool = False
     reached: tuple[Reached, ...] = ()
     place: Place | None = None
+    lock: RunLock | None = None
     is_gone: bool = False
     """Whether the directory, or its database, was deleted or replaced."""
 
@@ -267,6 +269,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             selector,
             reached=opened.reached,
             place=opened.place,
+            lock=opened.lock,
         )
         opened.launcher.on_problem = partial(journal.warn, "log")
         _stop_on_signals(scheduler, selector, stop_signals)
