@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from forge_tui import session
-from forge_tui.errors import TrainingFailed, UsageError
+from forge_tui.errors import RunGone, TrainingFailed, UsageError
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import Snapshot
 from forge_tui.resources.manager import ResourceManager
@@ -123,6 +123,8 @@ class CognateCreator:
             follower.start()
             try:
                 snapshot = run.wait()
+            except RunGone:  # the run ends by itself
+                raise
             except BaseException:
                 # Interrupted: letting go of the run (leaving the block) stops it after a checkpoint.
                 _LOG.warning("interrupted: run %s stops after a checkpoint", run.id)

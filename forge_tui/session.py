@@ -324,6 +324,7 @@ class Run:
         self._clock, self._monotonic = clock or time.time, monotonic or time.monotonic
         self.directory = RunDirectory(path)
         self._identity = _identity_of(self.directory.path)
+        self._was_read = self._was_held = False
         self._channel = channel
         self._lock = threading.Lock()
         self._liveness = Liveness()
@@ -380,11 +381,15 @@ class Run:
                 raise
 
     def _require_place(self) -> None:
+        """Raise `RunGone` unless the directory is the one it was, and still has all that a run is seen by."""
         if self._identity is not None and not self._identity.is_at(self.directory.path):
             raise RunGone(f"run {self.id}: its directory {self.directory.path} was moved or deleted")
+        for path, was_there in ((self.directory.database, self._was_read), (self.directory.lock, self._was_held)):
+            if was_there and not os.path.lexists(path):
+                raise RunGone(f"run {self.id}: {path} was deleted")
 
     def farewell(self, timeout: float) -> Farewell | None:
-        """What the runner says of a run whose directory was moved or deleted, when that has ended.
+        """What the runner says when the run has ended: where it is, should its directory have been moved or deleted.
 
         None if it has said nothing within `timeout` seconds; see `has_runner`.
         """
@@ -427,9 +432,11 @@ class Run:
         from forge_tui.progress.snapshot import Snapshot
 
         info = self._reader.info()
+        self._was_read = True
         state = info.state
         now, monotonic = self._clock(), self._monotonic()
         if state.is_live and not self._is_alive(info, now, monotonic):
+            self._require_place()  # without its directory a live run looks as if it had died
             info = self._reader.info()  # it may have ended between the two looks
             state = RunState.DIED if info.state.is_live else info.state
         changed, revision = self._reader.models(self._revision)
@@ -460,8 +467,10 @@ class Run:
     def _is_alive(self, info: RunInfo, now: float, monotonic: float) -> bool:
         """Whether somebody trains here: by the lock, on another host by the heartbeat."""
         beat = self._reader.heartbeat()
+        locked = is_locked(self.directory.lock)
+        self._was_held = self._was_held or locked
         return self._liveness.is_live(
-            locked=is_locked(self.directory.lock),
+            locked=locked,
             host=info.host,
             here=socket.gethostname(),
             heartbeat=beat.count,

@@ -48,7 +48,7 @@ from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.names import ROOT
-from forge_tui.runs.place import Place
+from forge_tui.runs.place import Identity, Place
 from forge_tui.runs.starting import Start
 from forge_tui.settings.files import settings_text
 from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -104,9 +104,8 @@ def main(channel_fd: int) -> int:
         outputs.settle(_LOG_SECONDS)
         outputs.release()
         stack.close()  # the directory is free: the user's command may resume, report or delete
-        if opened.is_gone or opened.path != opened.directory.path:
-            where = None if opened.is_gone else str(opened.path)
-            _answer(channel, Farewell(state=state, reason=opened.journal.info.reason or "", directory=where))
+        where = None if opened.is_gone else str(opened.path)
+        _answer(channel, Farewell(state=state, reason=opened.journal.info.reason or "", directory=where))
         run = opened.settings.run
         problem = run_on_finish(
             run.on_finish, opened.path, state, Path(opened.journal.info.working_directory), run.log_bytes
@@ -141,7 +140,7 @@ def _prepare(
     _log_to(outputs, directory, undo, is_new=earlier is None)
     if not directory.database.exists():
         _list_start(directory, settings, undo)
-    undo.callback(_undo_nothing_elsewhere, place, undo)
+    undo.callback(_undo_nothing_elsewhere, place.identity, directory.path, undo)
 
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
@@ -164,7 +163,7 @@ def _prepare(
     else:
         opened = earlier.reopen(plan, code, changes)
     opened.attach(launcher, selector)
-    opened.place = place
+    opened.place, opened.lock = place, lock
     undo.pop_all()
     return opened, outputs
 
@@ -229,6 +228,7 @@ def take_directory(
     setproctitle(f"forge-tui: runner {directory.id}")
     refuse_foreign_lock(directory)
     lock = _acquire(directory)
+    outside.callback(_undo_nothing_elsewhere, Identity.of(directory.path), directory.path, outside)
     stack.callback(lock.release)
     # Undone before the lock is let go: without it what is here may be another one's, who has begun meanwhile. Only the
     # directory itself goes afterwards, if nobody has put anything there.
@@ -479,9 +479,9 @@ def _forget(directory: RunDirectory) -> None:
         registry.forget(directory.path)
 
 
-def _undo_nothing_elsewhere(place: Place, undo: contextlib.ExitStack) -> None:
-    """What lies at the old path of a directory that was moved meanwhile is another one's."""
-    if not place.is_here():
+def _undo_nothing_elsewhere(directory: Identity, path: Path, undo: contextlib.ExitStack) -> None:
+    """What lies at the old path of a directory that was moved or deleted meanwhile is another one's."""
+    if not directory.is_at(path):
         undo.pop_all()
 
 

@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Farewell:
-    """The end of a run whose directory is not where its caller looks: state, reason, where it is now (None: gone)."""
+    """The end of a run, for a caller who may not find its directory: state, reason, where it is (None: gone)."""
 
     state: str
     reason: str

@@ -24,6 +24,7 @@ from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.code_copy import Code, CodeWatch, keep_trusted
+from forge_tui.runner.directory_watch import DirectoryWatch
 from forge_tui.runner.failures import Consequence, consequence
 from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.groups import Group
@@ -37,7 +38,8 @@ from forge_tui.runner.rollbacks import goes_further, rolled_back
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.place import Lost, Place
+from forge_tui.runs.lock import RunLock
+from forge_tui.runs.place import Place
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
@@ -66,9 +68,12 @@ class Scheduler:
         code: Code | None = None,
         watch: CodeWatch | None = None,
         place: Place | None = None,
+        lock: RunLock | None = None,
     ) -> None:
         """`reached`: the rungs that models came to before a resume, in that order. `code`: custom code, where the run
-        has some, and who watches its originals. `place`: where the directory is.
+        has some, and who watches its originals.
+
+        `place` and `lock` are those of the directory; None: nobody looks whether it stays where it is.
         """
         self._directory = directory
         self._settings = settings
@@ -80,10 +85,12 @@ class Scheduler:
         self._neighbours = neighbours
         self._selector = selector
         self._monotonic = monotonic
-        self._code, self._watch = code or Code(), watch
+        self._code, self._code_watch = code or Code(), watch
         self.steering = Steering(directory, journal, self)
         self._halving = Halving(settings.run.halving or 1, reached, rungs_of(settings))
-        self._place = place
+        self._directory_watch = (
+            None if place is None or lock is None else DirectoryWatch(place, lock, directory, journal)
+        )
         self._is_gone = False
         self._speed = SpeedWatch()
         self._disk = DiskWatch(directory.path)
@@ -150,7 +157,7 @@ class Scheduler:
         self._launcher.tick()
         self._look_for_directory()
         self.steering.take()
-        for words in self._watch.news() if self._watch is not None else ():
+        for words in self._code_watch.news() if self._code_watch is not None else ():
             self._journal.warn("code", words)
         self._settle_pause()
         self._watch_workers()
@@ -161,12 +168,7 @@ class Scheduler:
 
         Where it was moved, the workers save their last steps there.
         """
-        if self._place is None or self._is_gone:
-            return
-        without_records = self._journal.is_gone  # asked first: a move looks so, too
-        lost = self._place.look()
-        if lost is None and without_records:
-            lost = Lost("its run.db was deleted or replaced while the run was live")
+        lost = None if self._directory_watch is None or self._is_gone else self._directory_watch.look()
         if lost is None:
             return
         if lost.path is None:
@@ -174,11 +176,12 @@ class Scheduler:
             self.steering.move(None)
             self.kill(lost.reason)
             return
-        self._directory = RunDirectory(lost.path)
-        self.steering.move(self._directory)
-        self._journal.move(self._directory)
-        for attempt in self._running.values():
-            attempt.worker.send({"command": "move", "directory": str(lost.path)})
+        if lost.path != self._directory.path:
+            self._directory = RunDirectory(lost.path)
+            self.steering.move(self._directory)
+            self._journal.move(self._directory)
+            for attempt in self._running.values():
+                attempt.worker.send({"command": "move", "directory": str(lost.path)})
         self.stop(lost.reason)
 
     @property

@@ -44,6 +44,7 @@ from forge_tui.runs.belongings import place_of
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import CODE, ROOMS
 from forge_tui.runs.place import Place
 from forge_tui.runs.reader import Heartbeat, RunReader
@@ -75,6 +76,7 @@ class Opened:
     is_resumed: bool = False
     reached: tuple[Reached, ...] = ()
     place: Place | None = None
+    lock: RunLock | None = None
     is_gone: bool = False
     """Whether the directory, or its database, was deleted or replaced."""
 
@@ -354,6 +356,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             code=opened.code,
             watch=watch,
             place=opened.place,
+            lock=opened.lock,
         )
         opened.launcher.on_problem = partial(journal.warn, "log")
         _stop_on_signals(scheduler, selector, stop_signals)

@@ -104,6 +104,10 @@ class RunLock:
         except OSError as error:
             raise in_words(error, "remove the lock", self.path) from error
 
+    def is_at(self, path: Path) -> bool:
+        """Whether the lock is the file at `path`, so that who looks there sees that it is held."""
+        return _same_file(self.fileno(), path)
+
     def release(self) -> None:
         """Close our end. Children that inherited the lock go on holding it: that is what it is for."""
         if self._descriptor is not None:
