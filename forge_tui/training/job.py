@@ -28,8 +28,8 @@ class Job:
     `learning_rate_factor` is below 1 for a model that diverged and went back. `epochs_recorded`: so many stand in the
     run's history; those that a checkpoint has beyond them are reported again (None: none). `code`, `code_roots`,
     `code_modules` and `data` are the run's record of the custom code and data that it uses
-    (`progress.snapshot.RunInfo`), whose copies lie in `directory`/code; None of data: not known yet. `exact` is False
-    where changes of them were accepted.
+    (`progress.snapshot.RunInfo`); the code, whose copy lies in `directory`/code, is given with the first job of a
+    worker, and None of data is: not known yet. `exact` is False where changes of them were accepted.
     """
 
     run: str

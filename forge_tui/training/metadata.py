@@ -32,6 +32,15 @@ def _told_epoch(progress: Progress) -> EpochRecord:
     return progress.history[(progress.best.epoch if progress.best.weights else 0) - 1]
 
 
+def _code() -> dict[str, Any]:
+    """What custom code the model was trained with: SHA-256 of each file, and by what the files are found again."""
+    finder = code_finder.installed()
+    if finder is None:
+        return {"code": {}}
+    record = finder.record
+    return {"code": record.files, "code_roots": record.roots, "code_modules": record.modules}
+
+
 def describe(
     job: Job,
     training: TrainingConfig,
@@ -43,7 +52,6 @@ def describe(
     """The metadata of model `number` (from 0) of `state`, without what its files add (format, name, SHA-256)."""
     progress = state.progress[number]
     told = _told_epoch(progress)
-    finder = code_finder.installed()
     return {
         "config": config_record(training),
         "settings": job.settings,
@@ -82,9 +90,7 @@ def describe(
         "device": job.device,
         "learning_rate_factor": job.learning_rate_factor,
         "exact": progress.exact,
-        "code": dict(job.code) if finder is None else finder.recorded,
-        "code_roots": dict(job.code_roots),
-        "code_modules": dict(job.code_modules),
+        **_code(),
         "versions": {
             "forge_tui": __version__,
             "torch": torch.__version__,
