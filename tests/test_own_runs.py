@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -210,23 +209,14 @@ def test_code_that_raises_while_it_trains_fails_its_models_with_the_place(place:
     assert 'net.py", line 28' in failed["traceback"]
 
 
-def test_a_run_of_anothers_is_not_imported(place: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: a file of another user")
-    from forge_tui import load_model
-    from forge_tui.errors import RunDirectoryError
-
-    forge(*QUICK, "--model-type", "net.py", "--models", "1", "--epochs", "1", "--output", "run", cwd=place)
-    os.chown(place / "run" / "cognate_net_1.json", 12_345, 12_345)
-    with pytest.raises(RunDirectoryError, match="belongs to another user and names code to import"):
-        load_model(place / "run" / "cognate_net_1")
-
-
 def test_viewing_imports_none_of_it(place: Path) -> None:
     forge(*QUICK, "--model-type", "net.py", "--models", "1", "--epochs", "1", "--output", "run", cwd=place)
-    (place / "net.py").write_text("raise SystemExit('imported')", encoding="utf-8")
-    for command in ("status", "report"):
-        assert "cognate_net_1" in forge(command, "run", cwd=place).stdout
+    for file in (place / "net.py", *(place / "run" / "code").rglob("net.py")):
+        file.write_text("raise SystemExit('imported')", encoding="utf-8")
+    for command in (("status",), ("report",), ("report", "--format", "csv"), ("best",)):
+        assert "cognate_net_1" in forge(command[0], "run", *command[1:], cwd=place).stdout
+    forge("logs", "run", cwd=place)
+    forge("runs", cwd=place)
     assert "training.model_type" in forge("config", "--settings", "run/settings.toml", cwd=place).stdout
 
 

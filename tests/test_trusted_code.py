@@ -413,6 +413,67 @@ def test_an_edited_description_of_a_model_never_runs_anything(place: Place, chan
     assert not place.has_run()
 
 
+# --- runs of version 0.1.0
+
+
+def _make_early(place: Place, state: Path, **registered: Any) -> None:
+    """What version 0.1.0 leaves: no key, no copy of the code, and a line in the list of known runs."""
+    place.rewrite(key="", version="0.1.0", code={}, code_roots={}, code_modules={}, path=str(place.run))
+    shutil.rmtree(place.run / "code")
+    path = place.stem.with_suffix(".json")
+    record = json.loads(path.read_bytes())
+    path.write_text(
+        json.dumps({name: record[name] for name in record if not name.startswith("code")}), encoding="utf-8"
+    )
+    line = {"v": 1, "time": 1.0, "event": "registered", "run": "run", "path": str(place.run), "created": 1.0}
+    state.mkdir()
+    (state / "runs.jsonl").write_text(json.dumps(line | registered) + "\n", encoding="utf-8")
+
+
+def test_an_early_run_that_is_known_is_ones_own_and_gets_a_copy_and_a_key(stranger: Place) -> None:
+    _make_early(stranger, state_directory())
+    assert loads(stranger) == ""
+    assert stranger.has_run()
+    out = forge("resume", stranger.run, "--no-ui", "--json", "--epochs", "3").stdout
+    (told,) = [line["message"] for line in map(json.loads, out.splitlines()) if line.get("kind") == "code"]
+    assert "kept no copy of its code: that is copied now" in told
+    assert stranger.has_run()
+    assert list((stranger.run / "code").rglob("net.py"))
+    stranger.run.rename(stranger.base / "moved")
+    stranger.run = stranger.base / "moved"
+    forge("resume", stranger.run, "--no-ui", "--epochs", "4")
+    assert loads(stranger) == ""
+    assert stranger.has_run()
+
+
+@pytest.mark.parametrize("registered", [{"path": "/elsewhere"}, {"run": "another"}, {"has_key": True}])
+def test_an_early_run_that_is_not_known_is_not_ones_own(stranger: Place, registered: dict[str, Any]) -> None:
+    _make_early(stranger, state_directory(), **registered)
+    assert "--trust-code" in forge("resume", stranger.run, "--no-ui", "--epochs", "3", status=2).stderr
+    with pytest.raises(UntrustedCode):
+        load_model(stranger.stem)
+    assert not stranger.has_run()
+    _alone(stranger, code=True)
+    with pytest.raises(UntrustedCode):
+        load_model(stranger.stem)
+    assert loads(stranger, "trust_code=True") == ""
+    assert stranger.has_run()
+
+
+def test_a_deleted_run_is_trusted_no_longer(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from forge_tui import session
+
+    monkeypatch.setenv("FORGE_TUI_STATE", str(tmp_path / "state"))
+    shutil.copytree(place.finished.parent / "state", tmp_path / "state")
+    kept = tmp_path / "state" / "trust"
+    before = set(kept.iterdir())
+    shutil.copytree(place.run, place.base / "copy")
+    session.delete(place.run)
+    assert len(before - set(kept.iterdir())) == 1
+    place.run = place.base / "copy"
+    assert "--trust-code" in forge("resume", place.run, "--no-ui", "--epochs", "3", status=2).stderr
+
+
 # --- a model outside its run
 
 

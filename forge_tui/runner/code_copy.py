@@ -6,10 +6,8 @@ import contextlib
 import hashlib
 import json
 import os
-import queue
 import shutil
 import tempfile
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -35,12 +33,12 @@ from forge_tui.runs.code import (
     sha256,
     write_copies,
 )
+from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
-LOOK_SECONDS = 5.0
 NONE = CodeRecord()
 _NOWHERE = Path()
 _NAMED = 5
@@ -105,10 +103,10 @@ class Code:
             return code
         if accept_changes and (changed := cls._changed(directory, record, settings)) is not None:
             code = cls._fresh(changed, _directories(settings), record, stack)
-            names = _listed(_differences(record, changed.files))
+            names = listed(_differences(record, changed.files)) or "the copy was damaged"
             code.changes_accepted = True
             code.told.append(
-                f"resumed with other code (--accept-changes): {names}; models that continue with it are no longer exact"
+                f"the run continues with other code ({names}), as --accept-changes asks: from here on no model is exact"
             )
             return code
         read_copies(directory.code, record.current().files)
@@ -120,7 +118,10 @@ class Code:
         if not directories:
             return cls(before)  # nothing is imported
         record = _recorded(found.files, directories, found.modules, before, ())
-        place = Path(tempfile.mkdtemp(prefix="forge-tui-code-"))
+        try:
+            place = Path(tempfile.mkdtemp(prefix="forge-tui-code-"))
+        except OSError as error:
+            raise in_words(error, "copy the run's code to", "a directory for temporary files (TMPDIR)") from error
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         write_copies(place / "code", _by_path(record, found.files))
         return cls(record, place, found.files, directories, before)
@@ -207,8 +208,10 @@ class Code:
         """Put a new copy where `settle` says. Raises `RunDirectoryError`."""
         if self._new is None:
             return
-        self.made = paths_of(self.record.current().files)
+        paths = paths_of(self.record.current().files)
+        self.made = [path for path in paths if not os.path.lexists(directory.path / path)]
         write_copies(directory.code, _by_path(self.record, self._new))
+        shutil.rmtree(self._place, ignore_errors=True)
         self._place, self._new = directory.path, None
 
     def take_back(self, directory: RunDirectory) -> None:
@@ -235,58 +238,6 @@ class Code:
             return None
         files = sorted((path.partition("/")[2], known) for path, known in current.files.items())
         return hashlib.sha256(json.dumps([files, sorted(current.modules.items())]).encode()).hexdigest()
-
-
-class CodeWatch:
-    """Notices that originals of a run's code were edited: a thread looks at them, and each is reported once."""
-
-    def __init__(self, code: Code) -> None:
-        self._code = code
-        self._marks: dict[str, tuple[int, int, int] | None] = {}
-        self._reported: set[str] = set()
-        self._found = queue.SimpleQueue[str]()
-        self._end = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Look now, and then every few seconds."""
-        if self._code.record.roots:
-            self.look()
-            self._thread = threading.Thread(target=self._watch, name="code watch", daemon=True)
-            self._thread.start()
-
-    def close(self) -> None:
-        """Look no more."""
-        self._end.set()
-
-    def news(self) -> list[str]:
-        """What was noticed since the last time, in words."""
-        found = []
-        with contextlib.suppress(queue.Empty):
-            while True:
-                found.append(self._found.get_nowait())
-        return found
-
-    def look(self) -> None:
-        """Compare those that were touched since the last look with the copy."""
-        record = self._code.record
-        for file, path in record.originals().items():
-            mark = _mark_of(file)
-            if file in self._reported or (file in self._marks and self._marks[file] == mark):
-                continue
-            self._marks[file] = mark
-            now = _digest_of(file)
-            if now != record.files[path]:
-                self._reported.add(file)
-                what = "is gone" if now is None else "was changed"
-                self._found.put(
-                    f"{file} {what} after the run was started: its models are trained with the copy in code/{path}, "
-                    "unchanged; `forge-tui resume RUN --accept-changes` takes the code as it is then"
-                )
-
-    def _watch(self) -> None:
-        while not self._end.wait(LOOK_SECONDS):
-            self.look()
 
 
 def keep_trusted(info: RunInfo) -> str:
@@ -345,25 +296,19 @@ def _differences(record: CodeRecord, files: Mapping[str, bytes]) -> list[str]:
     before = {file: record.files[path] for file, path in record.originals().items()}
     now = {file: sha256(content) for file, content in files.items()}
     for file in before.keys() - now.keys():
-        if (digest := _digest_of(file)) is not None:
+        if (digest := digest_of(file)) is not None:
             now[file] = digest
     return sorted(file for file in before.keys() | now.keys() if before.get(file) != now.get(file))
 
 
-def _listed(files: list[str]) -> str:
+def listed(files: Sequence[str]) -> str:
+    """A few files in words."""
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
-    return (", ".join(files[:_NAMED]) or "the copy was damaged") + more
+    return ", ".join(files[:_NAMED]) + more
 
 
-def _mark_of(file: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _digest_of(file: str) -> str | None:
+def digest_of(file: str) -> str | None:
+    """SHA-256 of a file of code; None where it cannot be read."""
     try:
         return sha256(read_file(file))
     except OSError:

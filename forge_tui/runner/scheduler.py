@@ -23,7 +23,8 @@ from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
-from forge_tui.runner.code_copy import Code, CodeWatch, keep_trusted
+from forge_tui.runner.code_copy import Code, keep_trusted
+from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runner.directory_watch import DirectoryWatch
 from forge_tui.runner.failures import Consequence, consequence
 from forge_tui.runner.governor import Governor, Load
@@ -378,6 +379,7 @@ class Scheduler:
     def _start(self, group: Group) -> None:
         self._held.clear()
         jobs = [self._job(index) for index in group]
+        jobs[0] = self._code.job(jobs[0])  # once for all of a worker
         log = jobs[0].model
         worker = self._launcher.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=self._is_ahead())
         self._running[worker.id] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
@@ -394,7 +396,7 @@ class Scheduler:
     def _job(self, index: int) -> Job:
         model = self._journal.models[index]
         return replace(
-            self._code.job(self._base_job),
+            self._base_job,
             model=model.name,
             index=index,
             attempt=model.attempt,

@@ -26,7 +26,8 @@ from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups, models
 from forge_tui.runner.changes import Changes
-from forge_tui.runner.code_copy import Code, CodeWatch
+from forge_tui.runner.code_copy import Code
+from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal

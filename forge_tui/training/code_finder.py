@@ -63,7 +63,7 @@ class CodeFinder(MetaPathFinder):
         `shows_copies`: tracebacks name the copies. `builtins`: those of the modules, in place of the usual ones.
         """
         self._shows_copies, self._builtins = shows_copies, builtins
-        self._roots = dict(record.roots)
+        self._roots, self._modules = dict(record.roots), dict(record.modules)
         self._ask = ask
         self._files: dict[str, Source] = {}
         self._directories: set[str] = set()
@@ -78,9 +78,9 @@ class CodeFinder(MetaPathFinder):
         return list(self._roots.values())
 
     @property
-    def recorded(self) -> dict[str, str]:
-        """SHA-256 by recorded path, those included that the runner has added meanwhile."""
-        return dict(self._recorded)
+    def record(self) -> CodeRecord:
+        """The code's record, with the files that the runner has added meanwhile."""
+        return CodeRecord(dict(self._recorded), dict(self._roots), self._modules)
 
     def source(self, file: str) -> Source | None:
         """The file of code at that place, given as the original or as the copy."""

@@ -44,6 +44,15 @@ def _normalisation(network: Network) -> dict[str, Any] | None:
     ).to_record()
 
 
+def _code() -> dict[str, Any]:
+    """What custom code the model was trained with: SHA-256 of each file, and by what the files are found again."""
+    finder = code_finder.installed()
+    if finder is None:
+        return {"code": {}}
+    record = finder.record
+    return {"code": record.files, "code_roots": record.roots, "code_modules": record.modules}
+
+
 def describe(
     job: Job,
     training: TrainingConfig,
@@ -59,7 +68,6 @@ def describe(
     """
     progress = state.progress[number]
     told = _told_epoch(progress)
-    finder = code_finder.installed()
     return {
         "config": config_record(training),
         "settings": job.settings,
@@ -99,9 +107,7 @@ def describe(
         "device": job.device,
         "learning_rate_factor": factor,
         "exact": progress.exact,
-        "code": dict(job.code) if finder is None else finder.recorded,
-        "code_roots": dict(job.code_roots),
-        "code_modules": dict(job.code_modules),
+        **_code(),
         "versions": {
             "forge_tui": __version__,
             "torch": torch.__version__,

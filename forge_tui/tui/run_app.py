@@ -327,6 +327,11 @@ class RunApp(TerminalApp):
 
         await ask_and_export(self, run.id, lambda: session.attach(run.path))
 
+    def tell_untrusted(self, what: list[str] | ForgeError) -> None:
+        """Say what code new settings would run that come from somebody else's run."""
+        if isinstance(what, list) and what:
+            self.tell(f"you have not started that run: Ctrl+R would run its {'; '.join(what)}", "warning")
+
     def action_new(self) -> None:
         """Configure, with the settings of the watched run for a new one."""
         run = self.run_watched
@@ -349,9 +354,7 @@ class RunApp(TerminalApp):
             self.draft.beside = str(run.path)
             self.draft.refusals.clear()
             self.go_to("configure")
-            if untrusted:
-                self.tell(f"you have not started that run: Ctrl+R would run its {'; '.join(untrusted)}", "warning")
-            else:
-                self.tell("new settings from those of the run; Ctrl+R starts a run with them")
+            self.tell("new settings from those of the run; Ctrl+R starts a run with them")
+            self.tell_untrusted(untrusted)
 
         self.call_in_thread(read, then=taken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,13 @@ def chosen(
     measuring: int | None = None,
     now: float = 1.7e9,
     quiet: bool = True,
+    code: str | None = None,
     problem: str | None = None,
     **machine: Any,
 ) -> Settled:
     limit = WorkerLimit(workers, workers, "dedicated", "", "none", None, threads_allowed)
     resources = SystemResources(**{"cpu_count": 2, **machine}, **_MACHINE)
-    remembered = Remembered(given, INSPECTION, resources, "cpu", quiet=quiet, state=state, clock=lambda: now)
+    remembered = Remembered(given, INSPECTION, resources, "cpu", quiet=quiet, code=code, state=state, clock=lambda: now)
     return settle(given, limit, measuring or workers, ask, remembered, problem)
 
 
@@ -226,6 +228,19 @@ def test_what_workers_without_a_whole_cpu_measured_is_not_remembered(tmp_path: P
     again = by_size(100.0, 180.0, 300.0, 400.0)
     assert chosen(settings(), again, tmp_path).fuse == 6
     assert again.asked
+
+
+def test_custom_code_is_known_again_by_what_it_is_made_of(tmp_path: Path) -> None:
+    own = settings(model_type="/there/net.py")
+    chosen(own, by_size(100.0, 180.0, 300.0, 200.0), tmp_path, code="one")
+    ask = Measuring({})
+    assert chosen(own, ask, tmp_path, code="one").fuse == 3
+    assert ask.asked == []
+    others = (settings(model_type="/there/net.py"), "two"), (settings(model_type="/there/other.py"), "one"), (own, None)
+    for given, code in (*others, (replace(own, model={"hidden": 3}), "one")):
+        ask = by_size(100.0, 180.0, 300.0, 400.0)
+        assert chosen(given, ask, tmp_path, code=code).fuse == 6
+        assert ask.asked
 
 
 @pytest.mark.parametrize("changed", [{"batch_size": 64}, {"optimizer": "sgd"}, {"model_type": "reasoner"}])

@@ -75,6 +75,8 @@ FILES = {
     "head.txt": "narrow\n",
 }
 CODE = sorted(name for name in FILES if name.endswith(".py"))
+EDITED = ("net.py", "parts.py", "bodies/inner/more.py", "heads/narrow.py")
+"""What `edit` changes."""
 NAMES = ("--model-type", "net.py", "--dataset", "net.py", "--loss", "net.py", "--metric", "net.py")
 RUN = (
     "--no-ui", *NAMES, "--policy", "dedicated", "--threads", "1", "--fuse", "1", "--set", "data.samples=100",
@@ -158,9 +160,9 @@ def records(run: Path, event: str, **fields: Any) -> list[dict[str, Any]]:
     return [record for record in found if all(record.get(name) == value for name, value in fields.items())]
 
 
-def described(run: Path, model: int) -> dict[str, Any]:
+def described(run: Path, model: int, kind: str = "net") -> dict[str, Any]:
     """NAME.json of a model."""
-    found: dict[str, Any] = json.loads((run / f"cognate_net_{model}.json").read_bytes())
+    found: dict[str, Any] = json.loads((run / f"cognate_{kind}_{model}.json").read_bytes())
     return found
 
 

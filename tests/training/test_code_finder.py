@@ -213,7 +213,7 @@ def test_a_file_that_is_not_recorded_is_asked_for_once(project: Project) -> None
     del sys.modules["new_x"]
     assert importlib.import_module("new_x").VALUE == "of the copy"
     assert asked == [str(project.root / "new_x.py")]
-    assert finder.recorded["project/new_x.py"] == sha256(b"VALUE = 'of the copy'")
+    assert finder.record.files["project/new_x.py"] == sha256(b"VALUE = 'of the copy'")
 
 
 def test_a_copy_that_is_not_what_was_recorded_is_refused(project: Project) -> None:

@@ -222,12 +222,17 @@ class ConfigureScreen(ForgeScreen):
         form = panel.form
         if form is None:
             return
-        self.draft.beside, self._run_shown = self._run_shown or self.draft.beside, None
+        shown = self._run_shown
+        self.draft.beside, self._run_shown = shown or self.draft.beside, None
         self.draft.form = form.for_a_new_run()
         self.draft.refusals.clear()
         panel.look_at_dataset()
         panel.show_draft()
         self.forge.tell("new settings from these; Ctrl+R starts a run with them")
+        if shown is not None:
+            from forge_tui import session
+
+            self.forge.call_in_thread(partial(session.untrusted_code, Path(shown)), then=self.forge.tell_untrusted)
 
     def action_show_command(self) -> None:
         """Show the command that starts the same run without the screen."""
