@@ -17,15 +17,8 @@ from forge_tui.training.fingerprint import fingerprint
 from forge_tui.training.losses import Validation, stacked_losses, validate_stacked
 from forge_tui.training.models.network import named_weights, set_weights
 from forge_tui.training.models.stack import Stack
-from forge_tui.training.module_state import (
-    NOTHING,
-    Built,
-    ModuleState,
-    check_alike,
-    hidden_buffers,
-    set_modes,
-    unpacked,
-)
+from forge_tui.training.module_parts import hidden_buffers, set_modes
+from forge_tui.training.module_state import NOTHING, Built, ModuleState, check_alike, unpacked
 from forge_tui.training.optimizers import Rates, gradients_of
 from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.packed import pack

@@ -133,6 +133,19 @@ def test_values_without_end_have_a_fingerprint() -> None:
     assert fingerprint(deep) == fingerprint(deep)
 
 
+class Raising:
+    __slots__ = ("_value",)
+
+    def __getattribute__(self, name: str) -> Any:
+        raise ValueError("not now")
+
+
+def test_a_value_that_does_not_let_itself_be_looked_into_counts_by_identity() -> None:
+    one, other = Raising(), Raising()
+    assert fingerprint(one) == fingerprint(one) != fingerprint(other)
+    assert fingerprint([one], by_identity=False) == fingerprint([other], by_identity=False)
+
+
 @pytest.mark.parametrize(
     ("made", "draw"),
     [
