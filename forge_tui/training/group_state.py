@@ -13,19 +13,11 @@ from forge_tui.training import random_state
 from forge_tui.training.acceleration import compiled
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.fingerprint import fingerprint
 from forge_tui.training.losses import Validation, stacked_losses, validate_stacked
 from forge_tui.training.models.network import named_weights, set_weights
 from forge_tui.training.models.stack import Stack
-from forge_tui.training.module_state import (
-    NOTHING,
-    Built,
-    ModuleState,
-    check_alike,
-    hidden_buffers,
-    set_modes,
-    unpacked,
-)
+from forge_tui.training.module_parts import hidden_buffers, set_modes
+from forge_tui.training.module_state import NOTHING, Built, ModuleState, check_alike, unpacked
 from forge_tui.training.optimizers import Rates, gradients_of
 from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.packed import pack
@@ -39,6 +31,7 @@ from forge_tui.training.state import (
     measured_in_units,
     new_network,
 )
+from forge_tui.training.value_marks import mark_of
 
 _BODY = "body."
 
@@ -126,7 +119,7 @@ class GroupState(TrainingState):
             return NOTHING
         now = self._stack.weights(model)
         before = self._hidden[model]
-        buffers = {name: now[name] for name in before if fingerprint(now[name]) != before[name]}
+        buffers = {name: now[name] for name in before if mark_of(now[name]) != before[name]}
         found: dict[str, Any] = {"buffers": buffers} if buffers else {}
         if for_training and (changed := self._built.changed_modes()):
             found["modes"] = changed

@@ -16,14 +16,29 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import SettingsError
-from forge_tui.training.fingerprint import fingerprint, generator_state, set_generator_state
 from forge_tui.training.models.network import fill
+from forge_tui.training.module_parts import (
+    attributes_of,
+    dtype_of,
+    hidden_buffers,
+    holds_parts,
+    joined,
+    known_parts,
+    modes,
+    not_persistent,
+    owner_of,
+    part_of,
+    set_modes,
+    shape_of,
+    trained,
+    with_extra_state,
+)
 from forge_tui.training.packed import CannotPack, pack, unpack
+from forge_tui.training.value_marks import generator_state, mark_of, set_generator_state
 
 # Tensors that are plain attributes: so much is a running statistic, more are activations that a layer remembers.
 _ATTRIBUTE_BYTES = 64 << 20
 _MUTABLE = (list, dict, Tensor, np.ndarray)
-_TORCHS_OWN = frozenset(vars(nn.Module())) | {"_is_torch_compile"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -52,13 +67,13 @@ class Built:
     def __init__(self, body: nn.Module) -> None:
         """To be made before the module is used."""
         self._body = body
-        known = _known(body)
+        known = known_parts(body)
         self._kinds = {path: type(part) for path, part in body.named_modules()}
         self._modes = modes(body)
-        self._frozen = frozen(body)
-        self._buffers = {name: _shape(buffer) for name, buffer in body.named_buffers()}
+        self._frozen = trained(body)
+        self._buffers = {name: shape_of(buffer) for name, buffer in body.named_buffers()}
         self._values = hidden_buffers(body)
-        self._attributes = {place: (value, fingerprint(value, known)) for place, value in _attributes(body)}
+        self._attributes = {place: (value, mark_of(value, known)) for place, value in attributes_of(body)}
 
     def state(self, *, for_training: bool = True) -> ModuleState:
         """What differs now. `for_training`: with modes and frozen parameters, which no finished model needs."""
@@ -88,10 +103,10 @@ class Built:
         problems = dict[str, str]()
         attributes, removed = self._changed_attributes(problems)
         return [
-            *(_joined(path, name) for path, part in attributes.items() for name in part),
-            *(_joined(path, name) for path, names in removed.items() for name in names),
+            *(joined(path, name) for path, part in attributes.items() for name in part),
+            *(joined(path, name) for path, names in removed.items() for name in names),
             *problems,
-            *(_joined(path, "get_extra_state()") for path, _ in _with_extra_state(self._body)),
+            *(joined(path, "get_extra_state()") for path, _ in with_extra_state(self._body)),
             *self._changed_frozen(),
         ]
 
@@ -100,42 +115,42 @@ class Built:
         return {path: mode for path, mode in modes(self._body).items() if self._modes.get(path) is not mode}
 
     def _changed_frozen(self) -> dict[str, bool]:
-        return {name: one for name, one in frozen(self._body).items() if self._frozen.get(name) is not one}
+        return {name: one for name, one in trained(self._body).items() if self._frozen.get(name) is not one}
 
     def _changed_buffers(self) -> Iterator[tuple[str, Tensor | None]]:
         """Buffers that no `state_dict` holds."""
-        now = _not_persistent(self._body)
+        now = not_persistent(self._body)
         for name in now:
             buffer = self._body.get_buffer(name)
-            if self._values.get(name) != fingerprint(buffer):
+            if self._values.get(name) != mark_of(buffer):
                 yield name, buffer.detach()
         for name in self._values.keys() - set(now):
             yield name, None
 
     def _changed_shapes(self) -> dict[str, Any]:
         """Persistent buffers that are new, of another shape or type, or gone: made to fit the weights first."""
-        hidden = set(_not_persistent(self._body))
-        now = {name: _shape(one) for name, one in self._body.named_buffers() if name not in hidden}
+        hidden = set(not_persistent(self._body))
+        now = {name: shape_of(one) for name, one in self._body.named_buffers() if name not in hidden}
         found: dict[str, Any] = {name: told for name, told in now.items() if self._buffers.get(name) != told}
         gone = self._buffers.keys() - self._values.keys() - now.keys() - hidden
         return found | dict.fromkeys(sorted(gone))
 
     def _changed_attributes(self, problems: dict[str, str]) -> tuple[dict[str, Any], dict[str, list[str]]]:
-        known = _known(self._body)
-        with_extra_state = {path for path, _ in _with_extra_state(self._body)}
+        known = known_parts(self._body)
+        extra = {path for path, _ in with_extra_state(self._body)}
         originals = {place: value for place, (value, _) in self._attributes.items()}
-        taken = {id(value): place for place, value in _attributes(self._body) if value is originals.get(place)}
+        taken = {id(value): place for place, value in attributes_of(self._body) if value is originals.get(place)}
         found: dict[str, Any] = {}
         removed: dict[str, list[str]] = {}
         room, places = _ATTRIBUTE_BYTES, set()
-        for place, value in _attributes(self._body):
+        for place, value in attributes_of(self._body):
             places.add(place)
             original, before = self._attributes.get(place, (None, None))
-            if before == fingerprint(value, known):
+            if before == mark_of(value, known):
                 continue
             path, name = place
             try:
-                where = _joined(path, name)
+                where = joined(path, name)
                 how = self._how(value, where, is_original=value is original, known=known, taken=taken)
                 _, tensors = pack(how[1], where)
                 size = sum(tensor.nbytes for tensor in tensors.values())
@@ -146,8 +161,8 @@ class Built:
                     )
             except CannotPack as error:
                 # What such a part has to keep it says itself.
-                if path not in with_extra_state:
-                    problems[_joined(path, name)] = str(error)
+                if path not in extra:
+                    problems[joined(path, name)] = str(error)
                 continue
             room -= size
             taken[id(value)] = place
@@ -165,7 +180,7 @@ class Built:
             return "part", known[id(value)]
         if not is_original and isinstance(value, _MUTABLE) and id(value) in taken:
             return "same", taken[id(value)]
-        if _holds(value, known):
+        if holds_parts(value, known):
             raise CannotPack(f"{where} is a {type(value).__qualname__} that holds parts of the model")
         if is_original and (state := generator_state(value)) is not None:
             return "generator", state
@@ -176,24 +191,24 @@ class Built:
 def prepare(body: nn.Module, state: Any) -> None:
     """Give a module as it was built the buffers that weights are then copied into. `state`: what `unpacked` gave."""
     for name, told in state.get("shapes", {}).items():
-        owner, key = _owner(body, name)
+        owner, key = owner_of(body, name)
         if told is None:
             owner._buffers[key] = None
             continue
         dtype, shape = told
         device = next((one.device for one in body.parameters()), torch.device("cpu"))
-        owner._buffers[key] = torch.zeros(shape, dtype=_dtype(dtype), device=device)
+        owner._buffers[key] = torch.zeros(shape, dtype=dtype_of(dtype), device=device)
 
 
 def restore(body: nn.Module, state: Any) -> None:
     """Make a module what it was when `state` was taken, but for its weights. Raises `ValueError`, `KeyError`,
     `AttributeError` or `TypeError` where it is of another module."""
     for name, value in state.get("buffers", {}).items():
-        owner, key = _owner(body, name)
+        owner, key = owner_of(body, name)
         there = owner._buffers.get(key)
         if key not in owner._buffers:
             owner.register_buffer(key, None, persistent=False)
-        if value is None or there is None or _shape(there) != _shape(value) or not fill(there, value):
+        if value is None or there is None or shape_of(there) != shape_of(value) or not fill(there, value):
             owner._buffers[key] = value
     for path, names in state.get("removed", {}).items():
         for name in names:
@@ -216,27 +231,6 @@ def unpacked(packed: Any, tensors: Mapping[str, Tensor], device: torch.device | 
     return found
 
 
-def modes(body: nn.Module) -> dict[str, bool]:
-    """Whether each part is in training mode."""
-    return {path: part.training for path, part in body.named_modules()}
-
-
-def set_modes(body: nn.Module, wanted: Mapping[str, bool]) -> None:
-    """Put parts into their modes; nothing else of them changes, whatever their `train` would do."""
-    for path, mode in wanted.items():
-        body.get_submodule(path).training = mode
-
-
-def frozen(body: nn.Module) -> dict[str, bool]:
-    """Whether each parameter is trained."""
-    return {name: one.requires_grad for name, one in body.named_parameters()}
-
-
-def hidden_buffers(body: nn.Module) -> dict[str, str]:
-    """The fingerprints of the buffers that are not persistent."""
-    return {name: fingerprint(body.get_buffer(name)) for name in _not_persistent(body)}
-
-
 def check_alike(bodies: Sequence[nn.Module]) -> None:
     """Raise `SettingsError` unless modules differ in weights and buffers only, as those of a group have to."""
     first = _likeness(bodies[0])
@@ -251,13 +245,13 @@ def check_alike(bodies: Sequence[nn.Module]) -> None:
 
 
 def _likeness(body: nn.Module) -> dict[str, str]:
-    known = _known(body)
+    known = known_parts(body)
     found = {
-        _joined(path, name): fingerprint(value, known, by_identity=False) for (path, name), value in _attributes(body)
+        joined(path, name): mark_of(value, known, by_identity=False) for (path, name), value in attributes_of(body)
     }
-    found.update((_joined(path, "training"), str(mode)) for path, mode in modes(body).items())
-    found.update((_joined(name, "requires_grad"), str(one)) for name, one in frozen(body).items())
-    found.update((_joined(path, "type"), fingerprint(type(part))) for path, part in body.named_modules())
+    found.update((joined(path, "training"), str(mode)) for path, mode in modes(body).items())
+    found.update((joined(name, "requires_grad"), str(one)) for name, one in trained(body).items())
+    found.update((joined(path, "type"), mark_of(type(part))) for path, part in body.named_modules())
     return found
 
 
@@ -273,7 +267,7 @@ def _set_attribute(body: nn.Module, path: str, name: str, how: str, value: Any) 
             elif isinstance(there, dict):
                 there.clear()
                 there.update(value)
-            elif _shape(there) != _shape(value) or not fill(there, value):
+            elif shape_of(there) != shape_of(value) or not fill(there, value):
                 attributes[name] = value
         case "generator":
             set_generator_state(attributes[name], value)
@@ -281,66 +275,15 @@ def _set_attribute(body: nn.Module, path: str, name: str, how: str, value: Any) 
             other_path, other_name = value
             attributes[name] = vars(body.get_submodule(other_path))[other_name]
         case "part":
-            attributes[name] = _part(body, value)
+            attributes[name] = part_of(body, value)
         case _:
-            raise ValueError(f"{_joined(path, name)} is kept in an unknown way, {how!r}")
-
-
-def _attributes(body: nn.Module) -> Iterator[tuple[tuple[str, str], Any]]:
-    """The plain attributes of every part, by path and name; not those that torch computes anew in every pass."""
-    for path, part in body.named_modules():
-        derived = {getattr(hook, "name", None) or getattr(hook, "_tensor_name", None) for hook in _hooks(part)}
-        for name, value in list(vars(part).items()):
-            if name not in _TORCHS_OWN and name not in derived:
-                yield (path, name), value
-
-
-def _hooks(part: nn.Module) -> list[Any]:
-    """Such as those of the older `weight_norm`, `spectral_norm` and of pruning, which put a weight in its place."""
-    return list(part._forward_pre_hooks.values())
-
-
-def _known(body: nn.Module) -> dict[int, str]:
-    """Parameters, buffers and parts by `id`."""
-    found: dict[int, str] = {}
-    for kind, items in (
-        ("part", body.named_modules()), ("parameter", body.named_parameters()), ("buffer", body.named_buffers()),
-    ):  # fmt: skip
-        for name, item in items:
-            found.setdefault(id(item), f"{kind} {name}")
-    return found
-
-
-def _part(body: nn.Module, named: str) -> Any:
-    kind, _, name = named.partition(" ")
-    match kind:
-        case "part":
-            return body.get_submodule(name)
-        case "parameter":
-            return body.get_parameter(name)
-        case "buffer":
-            return body.get_buffer(name)
-    raise ValueError(f"{named!r} names no part of a module")
-
-
-def _holds(value: Any, known: Mapping[int, str], depth: int = 0) -> bool:
-    """Whether a container holds parts of the model: copies of them would not be theirs any more."""
-    if depth > 20 or not isinstance(value, list | tuple | dict):
-        return False
-    items = value.values() if isinstance(value, dict) else value
-    return any(id(item) in known or _holds(item, known, depth + 1) for item in items)
-
-
-def _with_extra_state(body: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    for path, part in body.named_modules():
-        if type(part).get_extra_state is not nn.Module.get_extra_state:
-            yield path, part
+            raise ValueError(f"{joined(path, name)} is kept in an unknown way, {how!r}")
 
 
 def _extra_states(body: nn.Module, problems: dict[str, str]) -> dict[str, Any]:
     found = {}
-    for path, part in _with_extra_state(body):
-        place = _joined(path, "get_extra_state()")
+    for path, part in with_extra_state(body):
+        place = joined(path, "get_extra_state()")
         if type(part).set_extra_state is nn.Module.set_extra_state:
             problems[place] = f"{place} has no set_extra_state() that would take what it gives"
             continue
@@ -354,32 +297,3 @@ def _extra_states(body: nn.Module, problems: dict[str, str]) -> dict[str, Any]:
         else:
             found[path] = value
     return found
-
-
-def _not_persistent(body: nn.Module) -> list[str]:
-    return [
-        _joined(path, name)
-        for path, part in body.named_modules()
-        for name, buffer in part._buffers.items()
-        if buffer is not None and name in part._non_persistent_buffers_set
-    ]
-
-
-def _owner(body: nn.Module, name: str) -> tuple[nn.Module, str]:
-    path, _, key = name.rpartition(".")
-    return body.get_submodule(path), key
-
-
-def _shape(buffer: Tensor) -> tuple[str, list[int]]:
-    return str(buffer.dtype).removeprefix("torch."), list(buffer.shape)
-
-
-def _dtype(name: str) -> torch.dtype:
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
-        raise ValueError(f"{name!r} is no type of tensors")
-    return found
-
-
-def _joined(path: str, name: str) -> str:
-    return f"{path}.{name}" if path else name

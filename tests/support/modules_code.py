@@ -296,6 +296,17 @@ class Large(Base):
         return 0.0
 
 
+class Normed(Base):
+    """The older `weight_norm`: a weight that a hook computes anew in every pass, as a plain attribute."""
+
+    def __init__(self, inputs: Any) -> None:
+        super().__init__(inputs)
+        self.first = nn.utils.weight_norm(nn.Linear(inputs.features, inputs.features))
+
+    def shift(self, x: Tensor) -> Any:
+        return self.first(x)
+
+
 class Drawn(Base):
     """A plain attribute that the seed decides."""
 
@@ -411,6 +422,16 @@ def odd(inputs: Any) -> nn.Module:
 
 def large(inputs: Any) -> nn.Module:
     return Large(inputs)
+
+
+def normed(inputs: Any) -> nn.Module:
+    return Normed(inputs)
+
+
+def traced(inputs: Any) -> nn.Module:
+    """A module that torch.jit made."""
+    made: nn.Module = torch.jit.trace(Base(inputs), torch.zeros(2, inputs.features))
+    return made
 
 
 def drawn(inputs: Any) -> nn.Module:

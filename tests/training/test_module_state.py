@@ -118,10 +118,12 @@ def test_what_each_kind_keeps(make_job: Any) -> None:
     assert told == {"dict": [["buffers", {"dict": [["mean", {"tensor": "0"}]]}]]}
 
 
-@pytest.mark.parametrize("kind", ["base", "frozen", "turns_itself"])
+@pytest.mark.parametrize("kind", ["base", "frozen", "turns_itself", "normed", "traced"])
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
 def test_files_without_such_state_are_as_before(make_job: Any, kind: str) -> None:
     (job,) = jobs_for(make_job, "run", kind)
-    run([job])
+    _, events = run([job])
+    assert warnings_of(events) == []
     assert "module_state" not in record_of(job)
     stored, _ = read_tensors(Path(job.directory) / f"{job.model}.safetensors")
     assert not [name for name in stored if name.startswith("module_state")]

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from forge_tui.training.fingerprint import fingerprint, generator_state, set_generator_state
+from forge_tui.training.value_marks import generator_state, mark_of, set_generator_state
 
 
 class Plain:
@@ -79,58 +79,71 @@ CHANGES: dict[str, tuple[Any, Callable[[Any], Any]]] = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_a_change_is_seen_and_no_change_is_not(name: str) -> None:
     value, change = CHANGES[name]
-    before = fingerprint(value)
+    before = mark_of(value)
     if name != "iterator":  # nobody can tell its place
-        assert fingerprint(value) == before
+        assert mark_of(value) == before
     change(value)
-    assert fingerprint(value) != before
+    assert mark_of(value) != before
 
 
 @pytest.mark.parametrize(
     ("one", "other"), [(1, 1.0), (1, True), ("1", 1), ([1], (1,)), (0.0, -0.0), ({}, set()), ("", b"")]
 )
 def test_types_are_told_apart(one: Any, other: Any) -> None:
-    assert fingerprint(one) != fingerprint(other)
+    assert mark_of(one) != mark_of(other)
 
 
 def test_what_cannot_be_looked_into_counts_by_identity_or_type() -> None:
     one, other = threading.Lock(), threading.Lock()
-    assert fingerprint(one) == fingerprint(one) != fingerprint(other)
-    assert fingerprint(one, by_identity=False) == fingerprint(other, by_identity=False)
+    assert mark_of(one) == mark_of(one) != mark_of(other)
+    assert mark_of(one, by_identity=False) == mark_of(other, by_identity=False)
     with open(__file__, encoding="utf-8") as file:
-        before = fingerprint(file)
+        before = mark_of(file)
         file.readline()
-        assert fingerprint(file) == before
+        assert mark_of(file) == before
 
 
 def test_functions_that_look_the_same_are_the_same_if_their_values_are() -> None:
     def scaled(factor: float) -> Callable[[float], float]:
         return lambda value: value * factor
 
-    assert fingerprint(scaled(2.0), by_identity=False) == fingerprint(scaled(2.0), by_identity=False)
-    assert fingerprint(scaled(2.0), by_identity=False) != fingerprint(scaled(3.0), by_identity=False)
+    assert mark_of(scaled(2.0), by_identity=False) == mark_of(scaled(2.0), by_identity=False)
+    assert mark_of(scaled(2.0), by_identity=False) != mark_of(scaled(3.0), by_identity=False)
 
 
 def test_parts_of_the_model_count_by_name() -> None:
     weight = nn.Parameter(torch.zeros(2))
     value = {"tied": [weight]}
-    before = fingerprint(value, {id(weight): "first.weight"})
+    before = mark_of(value, {id(weight): "first.weight"})
     weight.data.add_(1)
-    assert fingerprint(value, {id(weight): "first.weight"}) == before
-    assert fingerprint(value, {id(weight): "second.weight"}) != before
+    assert mark_of(value, {id(weight): "first.weight"}) == before
+    assert mark_of(value, {id(weight): "second.weight"}) != before
 
 
 def test_values_without_end_have_a_fingerprint() -> None:
     holds_itself: list[Any] = [1]
     holds_itself.append(holds_itself)
-    before = fingerprint(holds_itself)
-    assert fingerprint(holds_itself) == before
+    before = mark_of(holds_itself)
+    assert mark_of(holds_itself) == before
     holds_itself.append(2)
-    assert fingerprint(holds_itself) != before
+    assert mark_of(holds_itself) != before
     deep: list[Any] = []
     for _ in range(5_000):
         deep = [deep]
-    assert fingerprint(deep) == fingerprint(deep)
+    assert mark_of(deep) == mark_of(deep)
+
+
+class Raising:
+    __slots__ = ("_value",)
+
+    def __getattribute__(self, name: str) -> Any:
+        raise ValueError("not now")
+
+
+def test_a_value_that_does_not_let_itself_be_looked_into_counts_by_identity() -> None:
+    one, other = Raising(), Raising()
+    assert mark_of(one) == mark_of(one) != mark_of(other)
+    assert mark_of([one], by_identity=False) == mark_of([other], by_identity=False)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ _BASES = (int, float, complex, str, bytes)
 _FUNCTIONS = (types.BuiltinFunctionType, types.ModuleType, type)
 
 
-def fingerprint(value: Any, known: Mapping[int, str] | None = None, *, by_identity: bool = True) -> str:
+def mark_of(value: Any, known: Mapping[int, str] | None = None, *, by_identity: bool = True) -> str:
     """Equal as long as `value` is; for another one too if `by_identity` is False and both look the same.
 
     `known`: parts of the model, by `id`, that count by their names and are not looked into. What cannot be looked into
@@ -38,6 +38,8 @@ def fingerprint(value: Any, known: Mapping[int, str] | None = None, *, by_identi
         return walk.of(value, 0).hex()
     except (_TooLarge, RecursionError):
         return f"{_name(type(value))} {id(value) if by_identity else ''} too large to be looked into"
+    except Exception as error:  # the value's own code, which is the user's, was asked for its parts
+        return f"{_name(type(value))} {id(value) if by_identity else ''} raises {type(error).__name__}"
 
 
 def generator_state(value: Any) -> Any:
