@@ -78,7 +78,7 @@ def test_the_module_comes_back_as_it_was_measured_last(make_job: Any, kind: str)
     run([job])
     stem = Path(job.directory) / job.model
     before = torch.get_rng_state()
-    module = load_model(stem)
+    module = load_model(stem, trust_code=True)
     assert torch.equal(torch.get_rng_state(), before)
     assert not any(part.training for part in module.modules())
     assert not any(item.requires_grad for item in module.parameters())
@@ -90,11 +90,13 @@ def test_the_module_comes_back_as_it_was_measured_last(make_job: Any, kind: str)
 def test_each_members_buffers_come_back(make_job: Any) -> None:
     jobs = jobs_for(make_job, "run", "hidden", 3)
     run(jobs)
-    found = [load_model(Path(job.directory) / job.model).body.mean for job in jobs]
+    found = [load_model(Path(job.directory) / job.model, trust_code=True).body.mean for job in jobs]
     alone = jobs_for(make_job, "alone", "hidden", 3)
     for job, mean in zip(alone, found, strict=True):
         run([job])
-        torch.testing.assert_close(load_model(Path(job.directory) / job.model).body.mean, mean, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            load_model(Path(job.directory) / job.model, trust_code=True).body.mean, mean, rtol=1e-4, atol=1e-6
+        )
     assert len({float(mean[0]) for mean in found}) == 3
 
 
@@ -163,7 +165,7 @@ def test_a_frozen_part_stays_frozen(make_job: Any, grouped: bool) -> None:
     for group in [jobs] if grouped else [[job] for job in jobs]:
         run(group)
     for job in jobs:
-        norm = load_model(Path(job.directory) / job.model).body.first[0]
+        norm = load_model(Path(job.directory) / job.model, trust_code=True).body.first[0]
         assert norm.running_mean.tolist() == [0.0] * modules_code.FEATURES
         assert norm.num_batches_tracked.item() == 0
 
@@ -175,7 +177,7 @@ def test_weight_decay_leaves_frozen_parameters_alone(make_job: Any, optimizer: s
     for group in [jobs] if grouped else [[job] for job in jobs]:
         run(group)
     for job in jobs:
-        body = load_model(Path(job.directory) / job.model).body
+        body = load_model(Path(job.directory) / job.model, trust_code=True).body
         assert body.first.weight.tolist() == torch.eye(modules_code.FEATURES).tolist()
         assert body.last.weight.abs().sum() > 0
 
@@ -187,7 +189,7 @@ def test_a_part_that_is_frozen_while_it_moves_stands_still_at_once(make_job: Any
     for epochs in (2, 4):  # it is frozen in step 7
         (job,) = jobs_for(make_job, f"to {epochs}", "freezes_later", optimizer=optimizer, momentum=0.9, epochs=epochs)
         run([job])
-        found.append(load_model(Path(job.directory) / job.model).body)
+        found.append(load_model(Path(job.directory) / job.model, trust_code=True).body)
     assert found[0].norm.weight.tolist() == found[1].norm.weight.tolist() != [1.0] * modules_code.FEATURES
     assert found[0].first.weight.tolist() != found[1].first.weight.tolist()
 
@@ -210,7 +212,8 @@ def test_a_frozen_part_stays_frozen_in_a_compiled_model(
     _, events = run(jobs)
     run(plain)
     assert warnings_of(events) == []
-    assert load_model(Path(jobs[0].directory) / jobs[0].model).body.first[0].num_batches_tracked.item() == 0
+    compiled = load_model(Path(jobs[0].directory) / jobs[0].model, trust_code=True)
+    assert compiled.body.first[0].num_batches_tracked.item() == 0
     for epoch, expected in zip(record_of(jobs[0])["history"], record_of(plain[0])["history"], strict=True):
         assert epoch["loss"] == pytest.approx(expected["loss"], rel=1e-3)
     assert "module_state" not in record_of(jobs[0])
@@ -255,7 +258,7 @@ def test_what_cannot_be_kept_is_named_and_the_model_is_not_exact(make_job: Any, 
     assert warning.startswith(f"{job.model}: {words}")
     assert [event.kind for event in events if isinstance(event, ResourceWarned)] == ["exactness"]
     assert record_of(job)["exact"] is False
-    load_model(Path(job.directory) / job.model)
+    load_model(Path(job.directory) / job.model, trust_code=True)
 
 
 @pytest.mark.parametrize(
@@ -318,10 +321,10 @@ def test_a_changed_state_is_not_taken(make_job: Any) -> None:
     record["module_state"]["state"]["dict"][0][1]["dict"][0][1]["dict"][0][1] = {"tuple": ["set", 7]}
     stem.with_name(f"{stem.name}.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(RunDirectoryError, match="the SHA-256 of module_state is not the recorded one"):
-        load_model(stem)
+        load_model(stem, trust_code=True)
     del record["module_state"]
     stem.with_name(f"{stem.name}.json").write_text(json.dumps(record), encoding="utf-8")
-    load_model(stem)  # one of an early version, which had none
+    load_model(stem, trust_code=True)  # one of an early version, which had none
 
 
 def test_a_model_and_a_checkpoint_of_an_early_version_are_taken(make_job: Any) -> None:
