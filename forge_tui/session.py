@@ -29,7 +29,7 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.place import Identity
-from forge_tui.runs.starting import state_of_start
+from forge_tui.runs.starting import start_in_words, state_of_start
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -92,6 +92,9 @@ def resume(run: str | os.PathLike[str], *, epochs: int | None = None, detach: bo
     from forge_tui.runner.request import Request
 
     path = registry.resolve(os.fspath(run))
+    start = start_in_words(path)
+    if start is not None:
+        raise RunDirectoryError(start)
     request = Request(
         action="resume",
         directory=str(path),
