@@ -37,7 +37,7 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.place import Identity
-from forge_tui.runs.unfinished_start import state_of_start
+from forge_tui.runs.unfinished_start import start_in_words, state_of_start
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -118,6 +118,9 @@ def resume(
     from forge_tui.runner.request import Request
 
     path = registry.resolve(os.fspath(run))
+    start = start_in_words(path)
+    if start is not None:
+        raise RunDirectoryError(start)
     request = Request(
         action="resume",
         directory=str(path),
