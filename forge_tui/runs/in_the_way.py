@@ -108,7 +108,7 @@ def _taken_names(path: Path, needed: Place, own: Sequence[Place]) -> Iterator[st
             if is_directory and inner is not None and name in SHARED:
                 yield from (f"{name}/{one}" for one in _taken_below(path / name, inner, theirs))
             elif is_directory and theirs:
-                if name in (CODE, COMMANDS):  # what is in them is used, whoever has put it there
+                if name == COMMANDS:  # what is in it is used, whoever has put it there
                     foreign = set.intersection(*(set(survey(path / name, one).others()) for one in theirs))
                     yield from (f"{name}/{one}" for one in foreign)
             else:

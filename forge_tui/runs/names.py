@@ -16,7 +16,7 @@ MOVING = ".previous.moving"
 LOCK = "lock"
 STARTING_FILE, STARTING_LOG = "starting.json", "starting.log"
 CHECKPOINTS, COMMANDS, LOGS, CODE = "checkpoints", "commands", "logs", "code"
-SHARED = (CHECKPOINTS, LOGS)
+SHARED = (CHECKPOINTS, LOGS, CODE)
 """Directories that somebody else may have made: the run's files lie in them beside others."""
 ROOMS = (CHECKPOINTS, COMMANDS, LOGS)
 FILES = ("settings.toml", DATABASE, LOCK, STARTING_FILE, STARTING_LOG, f"{LOGS}/runner.log")

@@ -30,7 +30,7 @@ class OwnPath:
 class Record:
     """What is recorded of a run's paths. `code`: its files below `code/`; `is_older`: of a format without paths.
 
-    What damaged rows recorded counts as somebody else's.
+    Models of damaged rows count as somebody else's.
     """
 
     models: frozenset[str] = frozenset()
@@ -83,14 +83,18 @@ def _models(reader: RunReader) -> frozenset[str]:
 
 
 def _paths(reader: RunReader) -> list[OwnPath]:
-    """The rows of `paths`, without those that are damaged."""
+    """The rows of `paths`. Raises `RunDirectoryError` where one is damaged: what it recorded would stay for ever."""
     found = []
     for path, is_directory, crc in reader.rows("SELECT path, directory, crc FROM paths"):
         try:
-            if schema.path_crc(path, is_directory) == crc:
-                found.append(OwnPath(path.decode(), bool(is_directory)))
+            is_whole = schema.path_crc(path, is_directory) == crc
+            found.append(OwnPath(path.decode(), bool(is_directory)))
         except _ROW_ERRORS:
-            continue
+            is_whole = False
+        if not is_whole:
+            raise RunDirectoryError(
+                f"{reader.path} is damaged: which files are the run's cannot be read any more; restore a copy of it"
+            )
     return found
 
 

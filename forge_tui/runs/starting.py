@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -88,6 +88,7 @@ class Start:
         `RunDirectoryError`.
         """
         parents = {str(parent) for file in files for parent in Path(file).parents} - {ROOT}
+        parents = {parent for parent in parents if not os.path.lexists(self._directory.path / parent)}
         self._intent = replace(
             self._intent,
             files={**self._intent.files, **files},
@@ -251,10 +252,11 @@ def _remove_half_written(path: Path) -> None:
             head = _HEADS.get(original_of(entry.name) or "")
             if head is None or not entry.is_file(follow_symlinks=False):
                 continue
-            with open(entry.path, "rb") as file:
-                content = file.read(len(head))
-            if head.startswith(content):
-                os.unlink(entry.path)
+            with suppress(FileNotFoundError):  # another one is taking the lock just now
+                with open(entry.path, "rb") as file:
+                    content = file.read(len(head))
+                if head.startswith(content):
+                    os.unlink(entry.path)
 
 
 def _last_previous(path: Path) -> int:

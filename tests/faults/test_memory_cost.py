@@ -105,7 +105,8 @@ def test_measured_cost_is_right_and_the_estimate_within_reason(
         for index in range(1, fuse + 1)
     ]  # fmt: skip
     question = {"command": "inspect", "combinations": [{}], "together": fuse}
-    (found,), _own = workers.run("inspect", jobs[:1], question, {"command": "stop"})
+    messages, _own = workers.run("inspect", jobs[:1], question, {"command": "stop"})
+    (found,) = [message for message in messages if "result" in message]
     estimated = found["result"]["inspections"][0]["worker_bytes"]
     messages, own = workers.run("train", jobs)
     told = max(message["memory"] for message in messages if "memory" in message)

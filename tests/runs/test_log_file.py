@@ -244,7 +244,7 @@ def test_a_disk_that_others_have_filled_is_told_of_and_short_logs_are_written_to
 
 
 def test_a_reader_follows_a_log_through_all_its_changes(log: LogFile, tmp_path: Path) -> None:
-    reader, seen = LogReader(tmp_path / "logs" / "a.log"), b""
+    reader, seen = LogReader(tmp_path / "logs" / "a.log", tmp_path), b""
     assert list(reader.read()) == []
     for number in range(0, 20_000, 77):
         write(log, lines(number, 77))
@@ -254,7 +254,7 @@ def test_a_reader_follows_a_log_through_all_its_changes(log: LogFile, tmp_path: 
 
 
 def test_a_reader_that_comes_too_late_is_told_what_it_missed(log: LogFile, tmp_path: Path) -> None:
-    reader = LogReader(tmp_path / "logs" / "a.log")
+    reader = LogReader(tmp_path / "logs" / "a.log", tmp_path)
     write(log, lines(0, 1_000))
     assert b"".join(reader.read()) == lines(0, 1_000)
     for number in range(1_000, 20_000, 50):
@@ -277,7 +277,7 @@ def test_a_reader_that_begins_late_reads_the_file_as_it_is(log: LogFile, tmp_pat
     write(log, lines(0, 10_000))
     write(log, lines(10_000, 10_000))
     path = tmp_path / "logs" / "a.log"
-    reader = LogReader(path)
+    reader = LogReader(path, path.parent)
     assert b"".join(reader.read()) == path.read_bytes()
     for number in range(20_000, 30_000, 50):
         write(log, lines(number, 50))
@@ -287,7 +287,7 @@ def test_a_reader_that_begins_late_reads_the_file_as_it_is(log: LogFile, tmp_pat
 
 def test_a_reader_begins_anew_in_another_log_and_in_one_that_was_emptied(log: LogFile, tmp_path: Path) -> None:
     path = tmp_path / "logs" / "a.log"
-    reader = LogReader(path)
+    reader = LogReader(path, path.parent)
     write(log, lines(0, 100))
     assert b"".join(reader.read()) == lines(0, 100)
     os.truncate(path, 0)

@@ -266,7 +266,7 @@ def test_files_of_a_finished_group_are_written_at_once(make_job: Any, monkeypatc
     found: list[list[int]] = []
     prune = checkpoints.prune
     monkeypatch.setattr(
-        checkpoints, "prune", lambda *what: (found.extend(steps_of(job) for job in jobs), prune(*what))[1]
+        checkpoints, "prune", lambda *what, **how: (found.extend(steps_of(job) for job in jobs), prune(*what, **how))[1]
     )
     assert Trainer(jobs, lambda event: None, Control()).run() is Outcome.COMPLETED
     assert disk.most == 3

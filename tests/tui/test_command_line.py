@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shlex
+import subprocess
 from typing import Any
 
 import pytest
@@ -17,7 +17,8 @@ from forge_tui.tui.form_source import FormSource, fill
 
 def settings_of(line: str) -> Settings:
     """What the command line makes of the command."""
-    program, *arguments = shlex.split(line)
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True).stdout
+    program, *arguments = words.split("\0")[:-1]
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--no-ui", action="store_true")
     add_source_flags(parser)

@@ -35,8 +35,8 @@ def is_clean(text: str) -> bool:
 @pytest.fixture
 def path(maker: RunMaker) -> Path:
     models = [
-        maker.model(1, TrainingPhase.TRAINING, epoch=5, name=f"m{NAME}", reason=NAME, device=NAME),
-        maker.failed(2, name=f"f{NAME}", config={NAME: NAME}),
+        maker.model(1, TrainingPhase.TRAINING, epoch=5, reason=NAME, device=NAME),
+        maker.failed(2, name="failed", config={NAME: NAME}),
     ]
     return maker.make(NAME, RunState.RUNNING, models, reason=NAME, limit_reason=NAME, model_type=NAME)
 
@@ -44,9 +44,9 @@ def path(maker: RunMaker) -> Path:
 async def test_watch_model_and_runs_show_hostile_names_as_text(path: Path) -> None:
     app = Host(WatchScreen, run=Run(path))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and "mrun ]0" in written(app))
+        await until(pilot, lambda: app.snapshot is not None and "[/b]" in written(app))
         assert is_clean(written(app))
-        app.open_model(f"f{NAME}")
+        app.open_model("failed")
         await until(pilot, lambda: isinstance(app.screen, ModelScreen) and "ATTEMPTS" in written(app))
         assert is_clean(written(app))
         app.go_to("runs")
