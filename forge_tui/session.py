@@ -188,11 +188,10 @@ def delete(path: Path) -> tuple[Path, ...]:
     directory = RunDirectory(Path(os.path.realpath(given)))
     key = _key_of(directory)
     stayed = removal.delete(directory)
-    registry.forget(directory.path)
-    if given.is_symlink():
-        registry.forget(given)
-        if not os.path.lexists(directory.path):
-            given.unlink()
+    if given.is_symlink() and not os.path.lexists(directory.path):
+        given.unlink()
+    for one in {given, directory.path}:
+        registry.forget(one)
     if key:
         trust.forget(key)
     return stayed

@@ -97,5 +97,5 @@ def _removed(path: Path, stayed: Sequence[Path]) -> str:
         more = f" and {len(stayed) - _NAMED} more" if len(stayed) > _NAMED else ""
         return f"{path}: the run is deleted; what no run has made stays: {', '.join(names)}{more}"
     if path.is_dir():
-        return f"{path}: the run is deleted; the directory, which was there before, stays"
+        return f"{path}: the run is deleted; the directory stays, it was there before or may not be removed"
     return f"{path} deleted"

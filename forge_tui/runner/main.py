@@ -85,15 +85,13 @@ def main(channel_fd: int) -> int:
         try:
             opened, outputs = _prepare(request, channel, stack, last)
         except ForgeError as error:
-            stack.close()  # first everything is as it was, then the caller hears of it
-            _answer(
-                channel,
-                Reply(status="refused", message=str(error), exit_status=error.exit_status, error=type(error).__name__),
-            )
+            message = f"{error}{_undone(stack)}"  # first everything is as it was, then the caller hears of it
+            name = type(error).__name__
+            _answer(channel, Reply(status="refused", message=message, exit_status=error.exit_status, error=name))
             return error.exit_status
         except Exception:  # told to the caller: nobody reads this process's log yet
             message = f"the runner failed before the run began:\n{traceback.format_exc()}"
-            stack.close()
+            message += _undone(stack)
             _answer(channel, Reply(status="refused", message=message, exit_status=1))
             return 1
         if opened is None or outputs is None:
@@ -113,6 +111,15 @@ def main(channel_fd: int) -> int:
         if problem is not None:
             say(problem)
         return 0 if state is RunState.COMPLETED else 1
+
+
+def _undone(stack: contextlib.ExitStack) -> str:
+    """Give back all that a start had, and undo what it did; what could not be, to go on a message with."""
+    try:
+        stack.close()
+    except RunDirectoryError as error:
+        return f"; {error}"
+    return ""
 
 
 def _prepare(

@@ -61,7 +61,8 @@ def read_record(database: Path) -> Record:
             )
     return Record(
         models=models,
-        files=frozenset(one.path for one in paths if not one.is_directory),
+        # Whoever has changed the database cannot have other files deleted than a run makes.
+        files=frozenset(one.path for one in paths if not one.is_directory).intersection(FILES),
         directories=frozenset(one.path for one in paths if one.is_directory),
         code=frozenset(code),
         is_older=is_older,

@@ -7,7 +7,6 @@ is left to do, to whoever comes next.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 from pathlib import Path
 
@@ -91,10 +90,7 @@ def _remove_root(lock: RunLock, *, is_own: bool) -> None:
     if lock.is_new or RunLock.is_own(lock.path):
         lock.remove()
     if is_own:
-        try:
-            _remove_if_empty(path)
-        except OSError as error:
-            raise in_words(error, "remove", path) from error
+        _remove_if_empty(path)
 
 
 def finish(directory: RunDirectory) -> bool:
@@ -135,8 +131,6 @@ def _rename(path: Path) -> None:
 
 
 def _remove_if_empty(path: Path) -> None:
-    try:
+    """The directory itself stays where somebody has put something into it, or where it may not be removed."""
+    with contextlib.suppress(OSError):
         path.rmdir()
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
-            raise

@@ -78,7 +78,11 @@ class Start:
         to = None if earlier is None else f"previous-{_last_previous(path) + 1}"
         start = cls(directory, Intent(files, frozenset(rooms | root), to), earlier)
         start._intent.write(path)
-        start._make_rooms()
+        try:
+            start._make_rooms()
+        except BaseException:
+            start.undo()
+            raise
         return start
 
     def announce(self, files: Mapping[str, str]) -> None:
@@ -238,7 +242,10 @@ def _undo_older_move(path: Path) -> None:
     database = next((one / DATABASE for one in (path, moving) if is_file(one / DATABASE)), None)
     if database is None:
         return
-    record = read_record(database)
+    try:
+        record = read_record(database)
+    except RunDirectoryError:
+        return  # whoever needs the run says so
     inside = replace(record, directories=frozenset((ROOT, *ROOMS)))
     move(survey(moving, place_of(moving, inside)), moving, path)
     if not any(os.scandir(moving)):

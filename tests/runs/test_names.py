@@ -169,6 +169,15 @@ def test_a_recorded_path_outside_the_run_is_refused(run: Path, path: str) -> Non
     assert left(run) == before
 
 
+def test_files_that_no_run_makes_stay_though_they_are_recorded(run: Path) -> None:
+    (run / "thesis.tex").write_text("mine")
+    (run / "src").mkdir()
+    record_path(run, "thesis.tex")
+    record_path(run, "src", directory=True)
+    assert {path.name for path in delete(run)} == {"thesis.tex", "src"}
+    assert (run / "thesis.tex").read_text() == "mine"
+
+
 @pytest.mark.parametrize("code", [{"../../outside.json": "0"}, {"/etc/passwd": "0"}])
 def test_recorded_code_outside_the_run_is_refused(run: Path, code: object) -> None:
     record_code(run, code)

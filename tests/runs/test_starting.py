@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -206,6 +207,18 @@ def test_a_start_that_fails_puts_everything_back(project: Path) -> None:
         begun.undo()
         begun.undo()
     assert contents(project) == whole
+
+
+def test_a_start_whose_directories_cannot_be_made_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def makedirs(path: Path, **_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "makedirs", makedirs)
+    with pytest.raises(RunDirectoryError, match=r"create the directory .*checkpoints: No space left"):
+        Start.begin(RunDirectory(tmp_path), NAMES, b"", "move", made_root=False)
+    assert contents(tmp_path) == {}
 
 
 def test_what_a_start_would_undo_is_its_own(project: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from forge_tui.errors import RunDirectoryError
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.tensor_file import DamagedFile
 
@@ -98,3 +99,53 @@ def test_a_newer_format_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.undo()
     with pytest.raises(DamagedFile, match="format 2"):
         checkpoints.load(path)
+
+
+def test_pruning_touches_files_of_its_own_names_only(tmp_path: Path) -> None:
+    directory, outside = tmp_path / "checkpoints" / "m", tmp_path / "outside"
+    for step in (5, 6, 7, 8):
+        save(directory, step)
+    outside.mkdir()
+    (outside / "mine").write_text("mine")
+    others = {".step-mine.tmp", ".mine.0123abcd.tmp", "step-1.safetensors", "step-000000000001.safetensors.bak"}
+    for name in others:
+        (directory / name).write_text("mine")
+    (directory / "step-000000000002.safetensors").mkdir()
+    (directory / "step-000000000003.safetensors").symlink_to(outside / "mine")
+    deleted = checkpoints.prune(directory, 2)
+    assert sorted(path.name for path in deleted) == ["step-000000000005.safetensors", "step-000000000006.safetensors"]
+    assert {path.name for path in directory.iterdir()} >= others | {"step-000000000002.safetensors"}
+    assert (directory / "step-000000000003.safetensors").is_symlink()
+    assert (outside / "mine").read_text() == "mine"
+
+
+@pytest.mark.parametrize("linked", ["checkpoints", "checkpoints/m"])
+def test_checkpoints_are_neither_written_read_nor_pruned_out_of_the_run(linked: str, tmp_path: Path) -> None:
+    outside, directory = tmp_path / "outside", tmp_path / "run" / "checkpoints" / "m"
+    for step in (1, 2, 3):
+        save(outside / "checkpoints" / "m", step)
+    link = tmp_path / "run" / linked
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside / linked)
+    before = {path: path.read_bytes() for path in outside.rglob("*.safetensors")}
+    for use in (
+        lambda: save(directory, 4),
+        lambda: checkpoints.newest_valid(directory),
+        lambda: checkpoints.newest_common([directory, directory]),
+        lambda: checkpoints.prune(directory, 1),
+    ):
+        with pytest.raises(RunDirectoryError, match=f"{link} is a symbolic link"):
+            use()
+    assert {path: path.read_bytes() for path in outside.rglob("*.safetensors")} == before
+
+
+def test_a_checkpoint_that_is_a_link_is_passed_over(tmp_path: Path) -> None:
+    elsewhere = save(tmp_path / "outside", 9)
+    save(tmp_path / "m", 5)
+    (tmp_path / "m" / elsewhere.name).symlink_to(elsewhere)
+    told: list[str] = []
+    found = checkpoints.newest_valid(tmp_path / "m", told.append)
+    assert found is not None
+    assert found.step == 5
+    (warning,) = told
+    assert "is a symbolic link" in warning
