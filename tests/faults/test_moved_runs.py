@@ -107,11 +107,9 @@ def test_a_moved_run_stops_after_a_checkpoint_and_is_resumed_where_it_is(
     # Whoever has watched it is told, and waits no longer.
     with pytest.raises(RunGone, match="was moved or deleted"):
         watching.wait()
-    seen = []
+    assert (before.state, next(following).state) == (RunState.RUNNING, RunState.DIED)
     with pytest.raises(RunGone, match="was moved or deleted"):
-        for snapshot in following:
-            seen.append(snapshot.state)
-    assert (before.state, seen[-1]) == (RunState.RUNNING, RunState.DIED)
+        next(following)
     watching.close()
 
     with environment(live.base):
