@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -140,15 +141,16 @@ class CognateCreator:
         return stems
 
     def _follow(self, run: session.Run) -> None:
-        for snapshot in run.follow(_FOLLOW_SECONDS):
-            with self._lock:
-                self._snapshot = snapshot
-            callback = self._callback
-            if callback is not None:
-                try:
-                    callback(self.get_training_progress())
-                except Exception:  # the caller's code: its mistake must not cost the run
-                    _LOG.exception("the progress callback raised; training goes on")
+        with contextlib.suppress(RunGone):  # `wait` raises it, too
+            for snapshot in run.follow(_FOLLOW_SECONDS):
+                with self._lock:
+                    self._snapshot = snapshot
+                callback = self._callback
+                if callback is not None:
+                    try:
+                        callback(self.get_training_progress())
+                    except Exception:  # the caller's code: its mistake must not cost the run
+                        _LOG.exception("the progress callback raised; training goes on")
 
 
 def _why(snapshot: Snapshot) -> str:

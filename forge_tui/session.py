@@ -37,7 +37,7 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.place import Identity
-from forge_tui.runs.unfinished_start import start_in_words, state_of_start
+from forge_tui.runs.unfinished_start import state_of_start
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -118,9 +118,6 @@ def resume(
     from forge_tui.runner.request import Request
 
     path = registry.resolve(os.fspath(run))
-    start = start_in_words(path)
-    if start is not None:
-        raise RunDirectoryError(start)
     request = Request(
         action="resume",
         directory=str(path),
@@ -486,7 +483,7 @@ class Run:
 
         That the runner gives no sign of life is such a change, every five seconds of it.
         Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set. Where the
-        directory was moved or deleted that is the last one there was, with the state `died` and the reason.
+        directory is moved or deleted, the last snapshot comes again as `died`, and `RunGone` is raised.
         """
         end = cancelled or threading.Event()
         wait = functools.partial(self.pass_time, interval, end.is_set)
@@ -522,12 +519,10 @@ class Run:
         while not cancelled.is_set():
             try:
                 snapshot, found = look()
-            except RunGone as gone:
-                if snapshot is None:
-                    raise
-                run = dataclasses.replace(snapshot.run, reason=str(gone))
-                yield dataclasses.replace(snapshot, run=run, state=RunState.DIED), nothing
-                return
+            except RunGone:
+                if snapshot is not None:
+                    yield dataclasses.replace(snapshot, state=RunState.DIED), nothing
+                raise
             mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS))
             if mark != last or found:
                 last = mark

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,8 @@ import pytest
 from run_directories import RunMaker
 
 from forge_tui import headless, session
+from forge_tui.cli import main
+from forge_tui.errors import RunGone
 from forge_tui.progress.events import ResourceWarned
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import Snapshot
@@ -192,3 +196,73 @@ def test_what_nobody_holds_is_waited_for_as_long_as_asked(maker: RunMaker, monke
         monkeypatch.setattr(session.time, "sleep", sleep)
         run.pass_time(0.5)
     assert now == pytest.approx(0.5)
+
+
+# --- the directory goes away
+
+
+def go_away(what: str, directory: Path) -> None:
+    if what == "deleted":
+        shutil.rmtree(directory)
+        return
+    os.rename(directory, directory.with_name("elsewhere"))
+    if what == "another run":
+        shutil.copytree(directory.with_name("elsewhere"), directory)
+    elif what == "another directory":
+        directory.mkdir()
+
+
+@pytest.mark.parametrize("what", ["moved", "deleted", "another directory", "another run"])
+@pytest.mark.parametrize("viewer", ["wait", "logs", "batch mode"])
+def test_viewers_of_a_live_run_end_with_words_when_its_directory_goes_away(
+    viewer: str, what: str, maker: RunMaker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = maker.make("live", RunState.RUNNING)
+    looks = 0
+
+    def pass_time(*_: object) -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            go_away(what, directory)
+
+    monkeypatch.setattr(session.Run, "pass_time", pass_time)
+    monkeypatch.setattr("forge_tui.cli.look.time", SimpleNamespace(sleep=pass_time))
+    if viewer == "batch mode":
+        with session.Run(directory) as run:
+            status = headless.watch(run, json_lines=False)
+    else:
+        status = main([viewer, str(directory), *(["--follow"] if viewer == "logs" else [])])
+    assert status == 1
+    assert looks == 2
+    assert f"run live: its directory {directory} was moved or deleted" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["run.db", "lock"])
+def test_a_directory_that_is_being_deleted_is_no_run_that_has_died(name: str, maker: RunMaker) -> None:
+    directory = maker.make("live", RunState.RUNNING)
+    with session.Run(directory) as run:
+        assert run.snapshot().state is RunState.RUNNING
+        (directory / name).unlink()
+        with pytest.raises(RunGone, match=f"run live: {directory / name} was deleted"):
+            run.snapshot()
+
+
+def test_who_follows_gets_a_last_snapshot_that_is_not_live_and_then_the_reason(maker: RunMaker) -> None:
+    directory = maker.make("live", RunState.RUNNING)
+    with session.Run(directory) as run:
+        following = run.follow(0.01)
+        assert next(following).state is RunState.RUNNING
+        go_away("moved", directory)
+        last = next(following)
+        assert (last.state, len(last.models)) == (RunState.DIED, 3)
+        with pytest.raises(RunGone):
+            next(following)
+
+
+def test_a_run_that_has_died_and_was_copied_without_its_lock_is_shown_as_died(maker: RunMaker) -> None:
+    directory = maker.make("dead", RunState.DIED)
+    (directory / "lock").unlink(missing_ok=True)
+    with session.Run(directory) as run:
+        assert run.snapshot().state is RunState.DIED
+        assert run.wait().state is RunState.DIED

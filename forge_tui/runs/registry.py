@@ -118,7 +118,7 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
         newest = next((one for one in known(state) if state_of_start(one.path) != "starting"), None)
         if newest is None:
             raise UsageError("no run is known; start one with `forge-tui --no-ui`, or name a run directory")
-        return newest.path
+        return _begun(newest.path)
     if not run:
         raise UsageError("the name of the run is empty; leave it out for the newest, or see `forge-tui runs`")
     directory = RunDirectory(Path(run))
@@ -128,15 +128,12 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     exact = [one for one in runs if one.run == run]
     fitting = exact or [one for one in runs if one.run.startswith(run)]
     if len(fitting) == 1:
-        return fitting[0].path
+        return _begun(fitting[0].path)
     if fitting:
         some = ", ".join(str(one.path) if exact else one.run for one in fitting[:_NEAR])
         more = f" and {len(fitting) - _NEAR} more" if len(fitting) > _NEAR else ""
         raise UsageError(f"{run!r} fits {len(fitting)} runs: {some}{more}; name one in full")
-    start = start_in_words(directory.path)
-    if start is not None:
-        raise RunDirectoryError(start)
-    if os.path.isdir(directory.path):
+    if os.path.isdir(_begun(directory.path)):
         raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
     names = [one.run for one in runs]
     near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4)
@@ -144,6 +141,14 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     if names and not near:
         told = f"the newest are {', '.join(names[:_NEAR])}"
     raise UsageError(f"no run {run!r}; {told}; `forge-tui runs` lists them all")
+
+
+def _begun(path: Path) -> Path:
+    """`path`. Raises `RunDirectoryError` where a run is being started there, or was killed before it began."""
+    start = start_in_words(path)
+    if start is not None:
+        raise RunDirectoryError(start)
+    return path
 
 
 def _is_there(directory: RunDirectory) -> bool:

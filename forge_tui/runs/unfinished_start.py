@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.intent import read_intent
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.names import STARTING_FILE, STARTING_LOG
@@ -32,6 +33,12 @@ def start_in_words(path: Path) -> str | None:
         return None
     if state == "starting":
         return f"a run is being started in {path}: data and model are being read; look again in a moment"
+    intent = read_intent(path)
+    if intent is not None and intent.previous is not None:
+        return (
+            f"a start in {path} was killed while it moved an earlier run away: give the command again, or continue "
+            f"the earlier run with `forge-tui resume {path}`; both put it back first"
+        )
     return (
         f"a start in {path} was killed before its run began, and nothing was trained: give the same command again, or "
         f"remove what is left with `forge-tui rm {path}`; starting.log has what was printed"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -55,6 +56,21 @@ def test_what_went_wrong_is_told(tmp_path: Path, command: list[str], words: str)
     assert told is not None
     assert told.startswith("[run] on_finish: ")
     assert words in told
+
+
+FLOOD = "import os\nwhile True: os.write(1, b'x' * 65536)"
+
+
+def test_a_command_that_prints_without_end_is_ended_before_it_has_filled_the_disk(tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from forge_tui.runner.finishing import run_on_finish; "
+        "from forge_tui.progress.phases import RunState; "
+        f"sys.stderr.write(run_on_finish([sys.executable, '-c', {FLOOD!r}], pathlib.Path('.'), RunState.FAILED, "
+        f"pathlib.Path('.'), {MOST}))"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        done = subprocess.run([sys.executable, "-c", code], stdout=log, stderr=subprocess.PIPE, text=True, check=True)
+    assert done.stderr.endswith("was ended because it printed more than run.log_bytes")
 
 
 def test_a_command_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -90,6 +91,16 @@ async def test_top_lines_and_table_tell_how_the_run_stands(live: Path, tmp_path:
         overall = hand.watch.query_one("#overall", Line).text.plain
         assert overall.endswith("2 training 1 queued 1 failed")
         assert hand.watch.table.shown_names[0] == "cognate_planner_1"
+
+
+async def test_a_run_whose_directory_is_moved_is_live_no_longer_and_the_reason_stands_below(
+    live: Path, tmp_path: Path
+) -> None:
+    async with at(live, tmp_path / "ui.json", size=(200, 24)) as hand:
+        os.rename(live, live.with_name("elsewhere"))
+        await hand.until(lambda: hand.app.has_ended and "moved or deleted" in hand.status())
+        assert hand.status() == f"! run 1123-planner: its directory {live} was moved or deleted"
+        assert "died" in hand.watch.query_one("#header", Line).text.plain
 
 
 async def test_moving_marking_filtering_and_sorting(live: Path, tmp_path: Path) -> None:
