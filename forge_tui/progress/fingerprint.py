@@ -1,7 +1,8 @@
-"""What tells the data of a run from other data: recorded at its start, compared by every worker and resume. Pure."""
+"""The fingerprint of a run's data: recorded at its start, compared by every worker and resume. Pure."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ _TABLES = ("data.", "model.")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceFile:
-    """A file as it was when it was hashed. `mtime_ns` is None where a later write could not be told by it."""
+    """A file as it was when it was hashed. `mtime_ns` is None where a later write might not change it."""
 
     path: str
     size: int
@@ -97,12 +98,12 @@ class RunData:
     def of(cls, found: Iterable[tuple[Mapping[str, Any], Fingerprint]]) -> RunData:
         """From the fingerprint found with each combination of a sweep, the first model's first."""
         (_, first), *more = found
-        others: list[tuple[dict[str, Any], Fingerprint]] = []
+        others: dict[str, tuple[dict[str, Any], Fingerprint]] = {}
         for combination, fingerprint in more:
             part = data_part(combination)
-            if fingerprint != first and all(part != known for known, _ in others):
-                others.append((part, fingerprint))
-        return cls(first, tuple(others))
+            if fingerprint != first:
+                others.setdefault(json.dumps(part), (part, fingerprint))
+        return cls(first, tuple(others.values()))
 
     def of_model(self, combination: Mapping[str, Any]) -> Fingerprint:
         """The fingerprint of the data of a model with this combination."""

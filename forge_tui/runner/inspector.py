@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import selectors
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,11 +10,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
-from forge_tui.progress.fingerprint import Fingerprint, RunData
+from forge_tui.progress.fingerprint import Fingerprint, RunData, data_part
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.planner import Asked
 from forge_tui.runner.prepare import ending
+from forge_tui.settings.own_names import named_function
 from forge_tui.settings.sweep import Combination
 from forge_tui.training.job import Job
 
@@ -49,12 +51,31 @@ class Inspector:
 
         `together`: how many such models a worker will train as one group. `data` then has their data, apart from these.
         """
-        question = {"command": "inspect", "combinations": [dict(one) for one in combinations], "together": together}
-        found: list[dict[str, Any]] = self._ask(question, 1)[0]["inspections"]
+        answers: dict[int, dict[str, Any]] = {}
+        for number, places in enumerate(self._apart(combinations)):
+            if number:
+                self.close()
+            asked = [dict(combinations[place]) for place in places]
+            question = {"command": "inspect", "combinations": asked, "together": together}
+            answers |= zip(places, self._ask(question, 1)[0]["inspections"], strict=True)
+        found = [answers[place] for place in range(len(combinations))]
         fingerprints = [Fingerprint.from_record(one.pop("data")) for one in found]
         self.data = RunData.of(zip(combinations, fingerprints, strict=True))
         self._job = replace(self._job, data=self.data.to_record())  # workers that measure need not hash a file again
         return found
+
+    def _apart(self, combinations: Sequence[Combination]) -> list[list[int]]:
+        """The places of the combinations that one worker is asked about, for each worker.
+
+        A dataset function is called once in a worker, as it is where models are trained: a second call may give other
+        data, as a generator of its module has gone on.
+        """
+        named = self._job.settings["training"]["dataset"]
+        found: dict[str, list[int]] = {}
+        for place, combination in enumerate(combinations):
+            is_function = named_function(combination.get("training.dataset", named)) is not None
+            found.setdefault(json.dumps(data_part(combination)) if is_function else "", []).append(place)
+        return list(found.values())
 
     def measure(
         self,

@@ -2,7 +2,7 @@
 
 Content is the bytes of a file, the settings that a made dataset follows from, or the tensors that a dataset function
 gave: shape, type and values, and the names of classes and tokens. Such a dataset may be split already. Its content is
-then hashed without regard to order, and the split is its parts in order, so that another split is told from other data.
+then hashed without regard to order, and the split is its parts in order: another split is no other content.
 """
 
 from __future__ import annotations
