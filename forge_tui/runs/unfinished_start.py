@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.intent import read_intent
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.names import STARTING_FILE, STARTING_LOG
@@ -33,6 +32,8 @@ def start_in_words(path: Path) -> str | None:
         return None
     if state == "starting":
         return f"a run is being started in {path}: data and model are being read; look again in a moment"
+    from forge_tui.runs.intent import read_intent  # here: it reads records, by what asks this
+
     intent = read_intent(path)
     if intent is not None and intent.previous is not None:
         return (
