@@ -65,7 +65,7 @@ class Code:
         self._place = place
         self._new = None if new is None else dict(new)
         self._directories, self._before = directories, before
-        self.told: list[str] = []
+        self.notices: list[str] = []
         """What is to be said of it when the run begins."""
         self.changes_accepted = False
         self.made: list[str] = []
@@ -96,7 +96,7 @@ class Code:
             return cls(record, directory.path)
         if not record.roots:
             code = cls.of_new(settings, stack)
-            code.told.append(
+            code.notices.append(
                 f"the run was started by version {info.version or '0.1.0'}, which kept no copy of its code: that is "
                 f"copied now, as it is now ({len(code.record.files)} files)"
             )
@@ -105,7 +105,7 @@ class Code:
             code = cls._fresh(changed, _directories(settings), record, stack)
             names = listed(_differences(record, changed.files)) or "the copy was damaged"
             code.changes_accepted = True
-            code.told.append(
+            code.notices.append(
                 f"the run continues with other code ({names}), as --accept-changes asks: from here on no model is exact"
             )
             return code
@@ -185,7 +185,7 @@ class Code:
 
     def not_copied(self, files: Iterable[str]) -> None:
         """Take note of files that a worker has loaded from where they are."""
-        self.told += [
+        self.notices += [
             f"{file} is loaded from where it is, not from a copy (it is compiled, or loaded by its path): a change of "
             "it reaches the models that begin afterwards"
             for file in files

@@ -149,7 +149,7 @@ def open_new(
         )
     )
     _register(journal)
-    _tell_of_code(journal, code, untrusted)
+    _report_code(journal, code, untrusted)
     _warn_of_others(journal)
     return Opened(directory, groups.settled(settings, plan.fuse), plan, store, journal, code)
 
@@ -221,7 +221,7 @@ class Earlier:
         for kind, words in (*changes.accepted, *changes.notices):
             journal.warn(kind, words)
         _register(journal)
-        _tell_of_code(journal, code, untrusted)
+        _report_code(journal, code, untrusted)
         return Opened(self.directory, self.settings, plan, store, journal, code, is_resumed=True, reached=self.reached)
 
     def _ours(self) -> RunInfo:
@@ -446,8 +446,8 @@ def _distrust(info: RunInfo) -> None:
         trust.forget(info.key)
 
 
-def _tell_of_code(journal: Journal, code: Code, untrusted: str | None) -> None:
-    for words in code.told:
+def _report_code(journal: Journal, code: Code, untrusted: str | None) -> None:
+    for words in code.notices:
         journal.warn("code", words)
     if untrusted is not None:
         journal.warn("trust", untrusted)

@@ -11,7 +11,6 @@ import hashlib
 import os
 import re
 import sys
-import sysconfig
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -185,6 +184,8 @@ def is_installed(path: str) -> bool:
 
 @cache
 def _installed() -> frozenset[str]:
+    import sysconfig  # here: a viewer asks for none of it
+
     named = ("stdlib", "platstdlib", "purelib", "platlib")
     standard = {os.path.join(base, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}") for base in _BASES}
     return frozenset({_FORGE_TUI, *standard, *(sysconfig.get_path(name) for name in named)})

@@ -89,7 +89,7 @@ def test_accepted_changes_lie_beside_what_was_there_before(place: Place) -> None
         code = place.resume(accept=True)
         assert code.changes_accepted
         assert code.record.current().files.keys() == {f"project-{number}/net.py", f"project-{number}/parts.py"}
-        assert str(place.root / "parts.py") in code.told[0]
+        assert str(place.root / "parts.py") in code.notices[0]
     values = {name: text for name, text in place.copies().items() if "parts" in name}
     assert values == {
         "project/parts.py": "VALUE = 1", "project-2/parts.py": "VALUE = 2", "project-3/parts.py": "VALUE = 3",
@@ -105,8 +105,8 @@ def test_a_new_file_that_is_imported_is_a_change_too(place: Place) -> None:
     place.write("parts.py", "import more")
     code = place.resume(accept=True)
     assert "project-2/more.py" in code.record.files
-    assert "parts.py" in code.told[0]
-    assert "more.py" in code.told[0]
+    assert "parts.py" in code.notices[0]
+    assert "more.py" in code.notices[0]
 
 
 def test_a_missing_copy_is_said_and_may_be_replaced(place: Place) -> None:
@@ -116,7 +116,7 @@ def test_a_missing_copy_is_said_and_may_be_replaced(place: Place) -> None:
         place.resume()
     code = place.resume(accept=True)
     assert code.changes_accepted
-    assert "the copy was damaged" in code.told[0]
+    assert "the copy was damaged" in code.notices[0]
 
 
 def test_without_the_original_there_is_nothing_to_accept(place: Place) -> None:
@@ -137,7 +137,7 @@ def test_a_file_that_is_imported_for_the_first_time_is_copied_once(place: Place)
     assert place.copies()["project/late.py"] == "VALUE = 1"
     place.info = code.in_record(place.info)
     place.resume()
-    assert "late.py" in place.resume(accept=True).told[0]
+    assert "late.py" in place.resume(accept=True).notices[0]
 
 
 @pytest.mark.parametrize("file", ["/etc/passwd", "{root}/../outside.py", "{root}/notes.txt", "{root}/nothing.py"])
