@@ -12,16 +12,10 @@ from storm_tally import ENDS
 from storms import Storm
 
 KILLS = 3
-# What a checkpoint does not keep yet.
-LOST = {"stateful": "extra state, hidden buffers and attributes are not in a checkpoint"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what runs is read from /proc")
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.xfail(reason=LOST[name], strict=True)] if name in LOST else [])
-     for name in SCENARIOS],
-)  # fmt: skip
+@pytest.mark.parametrize("name", SCENARIOS)
 def test_killed_at_random_instants_nothing_is_lost(tmp_path: Path, name: str) -> None:
     scenario = SCENARIOS[name].smaller()
     tally = Storm(tmp_path, scenario, random.Random(f"{name}/7")).rage(KILLS)
