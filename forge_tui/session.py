@@ -37,7 +37,7 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.place import Identity
-from forge_tui.runs.unfinished_start import state_of_start
+from forge_tui.runs.unfinished_start import refuse_unless_a_run_comes_back, start_in_words, state_of_start
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
@@ -118,6 +118,7 @@ def resume(
     from forge_tui.runner.request import Request
 
     path = registry.resolve(os.fspath(run))
+    refuse_unless_a_run_comes_back(path)
     request = Request(
         action="resume",
         directory=str(path),
@@ -133,7 +134,11 @@ def resume(
 
 def attach(run: str | os.PathLike[str] | None = None) -> Run:
     """Look at a run that is there, live or finished: a directory, a run id, or the newest."""
-    return Run(registry.resolve(None if run is None else os.fspath(run)))
+    path = registry.resolve(None if run is None else os.fspath(run))
+    words = start_in_words(path)
+    if words is not None:
+        raise RunDirectoryError(words)
+    return Run(path)
 
 
 def find(run: str | None) -> Path:

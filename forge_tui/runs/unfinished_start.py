@@ -25,6 +25,16 @@ def state_of_start(path: Path) -> Literal["starting", "killed"] | None:
         return "starting"  # what may not be looked at is nothing to be taken for dead
 
 
+def refuse_unless_a_run_comes_back(path: Path) -> None:
+    """Raise `RunDirectoryError` where there is nothing but such a start, which moved no earlier run away."""
+    from forge_tui.runs.intent import read_intent  # here: it reads records, by what asks this
+
+    words = start_in_words(path)
+    intent = read_intent(path)
+    if words is not None and (intent is None or intent.previous is None):
+        raise RunDirectoryError(words)
+
+
 def start_in_words(path: Path) -> str | None:
     """The same with what to do, in words."""
     state = state_of_start(path)

@@ -32,7 +32,7 @@ KINDS = {
     "halving": ("--models", "6", "--halving", "2", "--halving-first", "4"),
 }
 # When it is killed: a model, and its epoch.
-MIDDLE = {"series": (2, 12), "groups": (1, 12), "patience": (3, 4), "halving": (4, 3)}
+MIDDLE = {"series": (2, 12), "groups": (1, 12), "patience": (2, 4), "halving": (4, 3)}
 # What part of the transactions in the WAL is left, and how many bytes of the next one.
 LEFT = ((0.0, 0), (0.3, 700), (0.6, 0), (0.97, 700))
 
@@ -73,7 +73,7 @@ def commits(wal: bytes) -> list[int]:
 def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     base = tmp_path_factory.mktemp(request.param)
     arguments = (*ALWAYS, *KINDS[request.param])
-    pace = {index: {"do": "pace", "seconds": 0.03, "epoch": 1} for index in range(1, 7)}
+    pace = {index: {"do": "pace", "seconds": 0.06, "epoch": 1} for index in range(1, 7)}
     made = Killed(base / "run", base / "copy", base / "undisturbed")
     with environment(base):
         forge(*arguments, "--output", made.undisturbed)

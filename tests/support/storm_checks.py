@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Losses = dict[int, list[float | None]]
 """Of each model (1…N) the loss of each epoch."""
 
+INSPECTS = "inspect"
+
 
 def told(*arguments: str | Path) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of `forge-tui ARGUMENTS`, run in this process."""
@@ -65,8 +67,11 @@ def is_free(directory: Path) -> bool:
 
 def two_trainers(found: list[Holder]) -> list[str]:
     """Models that more than one live process trains."""
-    # A spare worker that was just given a model has its title still; the next one may be there already.
-    counts = Counter(holder.model for holder in found if holder.role is Role.WORKER and holder.model != SPARE)
+    # A spare worker that was just given a model has its title still; the next one may be there already. Workers that
+    # inspect measure side by side, and train nothing that is kept.
+    counts = Counter(
+        holder.model for holder in found if holder.role is Role.WORKER and holder.model not in (SPARE, INSPECTS)
+    )
     twice = [model for model, count in counts.items() if count > 1]
     # /proc is read one process after another: only those that live now, all of them, do so at one moment.
     at_once = [[holder for holder in found if holder.model == model and is_alive(holder)] for model in twice]

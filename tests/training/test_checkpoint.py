@@ -122,6 +122,7 @@ def test_pruning_touches_files_of_its_own_names_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("linked", ["checkpoints", "checkpoints/m"])
 def test_checkpoints_are_neither_written_read_nor_pruned_out_of_the_run(linked: str, tmp_path: Path) -> None:
     outside, directory = tmp_path / "outside", tmp_path / "run" / "checkpoints" / "m"
+    outside.mkdir()
     for step in (1, 2, 3):
         save(outside / "checkpoints" / "m", step)
     link = tmp_path / "run" / linked
