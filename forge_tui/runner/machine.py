@@ -42,13 +42,22 @@ class Look:
 
 
 class Machine:
-    """Takes a look every two seconds; `latest` is the newest. Close it."""
+    """Takes a look every two seconds, once it is told to `watch`; `latest` is the newest. Close it."""
 
     def __init__(self, first: SystemResources, settings: Thresholds, probe: SystemProbe | None = None) -> None:
         self._probe = probe or SystemProbe()
         self._settings = settings
         self.latest = Look(0, first)
-        self._monitor = Monitor(self._probe, settings, SAMPLE_SECONDS, self._receive)
+        self._monitor: Monitor | None = None
+
+    def watch(self) -> None:
+        """Begin to look: a run that waits for another one need not."""
+        if self._monitor is None:
+            self._monitor = Monitor(self._probe, self._settings, SAMPLE_SECONDS, self._receive)
+
+    def look_anew(self) -> None:
+        """Look now, and wait for it (100 ms): what was seen last is of long ago."""
+        self.latest = Look(self.latest.number, detect(self._probe, self._settings))
 
     def now(self) -> SystemResources:
         """The memory that is available at this moment, the rest as last seen: for admitting a worker (1 ms)."""
@@ -60,7 +69,8 @@ class Machine:
 
     def close(self) -> None:
         """Look no more."""
-        self._monitor.stop()
+        if self._monitor is not None:
+            self._monitor.stop()
 
     def _receive(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread; replacing one attribute needs no lock."""

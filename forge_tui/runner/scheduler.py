@@ -1,7 +1,8 @@
 """Which model runs when: the queue, the worker slots, and what becomes of every attempt.
 
 Event-driven: one thread waits on the workers' sockets, the fork server, signals and the caller's channel, and looks
-every 100 ms for commands, hanging workers and what the machine says. Nothing in it waits for a disk.
+every 100 ms for commands, hanging workers and what the machine says; less often while the run waits for another one.
+Nothing in it waits for a disk.
 """
 
 from __future__ import annotations
@@ -45,6 +46,9 @@ from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job
 
 TICK_SECONDS = 0.1
+# A run that waits for another one looks less and less often whether that has ended, and for commands.
+LONGEST_TICK_SECONDS = 1.0
+_PART_OF_WAIT = 0.05
 # A cancelled model has this long for its checkpoint; nobody waits for it, so a worker that hangs is ended soon.
 _CANCEL_SECONDS = 10.0
 _FIGURE = re.compile(r"[\d.]+")
@@ -138,22 +142,26 @@ class Scheduler:
         return status
 
     def _wait_for_turn(self, waits: Callable[[], str | None]) -> None:
-        told = None
+        told, begun = None, self._monotonic()
         while self._ending is None and (reason := waits()) is not None:
             if reason != told:
                 told = reason
                 self._waiting = True
                 self._journal.run_state(RunState.QUEUED, reason)
-            self._tick()
+            waited = self._monotonic() - begun
+            self._tick(min(LONGEST_TICK_SECONDS, max(TICK_SECONDS, _PART_OF_WAIT * waited)))
         self._waiting = False
+        if told is not None and self._ending is None:
+            self._machine.look_anew()
+        self._machine.watch()
         if told is None:
             self._neighbours.decide(lambda _: None, self._wanted)
         elif self._ending is None:
             # What there was before was shared with the run that has ended.
             self._journal.limit(self._request(self._governor.requested))
 
-    def _tick(self) -> None:
-        for key, _ in self._selector.select(TICK_SECONDS):
+    def _tick(self, seconds: float = TICK_SECONDS) -> None:
+        for key, _ in self._selector.select(seconds):
             key.data()
         self._launcher.tick()
         self._look_for_directory()

@@ -208,9 +208,7 @@ class Earlier:
                 changes_accepted=self.info.changes_accepted + bool(changes.accepted or code.changes_accepted),
             )
         )
-        for model in self.models:
-            if not self.goes_on(model):
-                continue
+        for model in self._unfinished():
             attempt = model.attempt + (model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED))
             journal.models[model.index] = replace(
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
@@ -249,12 +247,11 @@ class Earlier:
         saved = saved_in(self.directory.checkpoint_directory(model.name))
         journal.record(rolled_back(retried, model, saved, self.settings.training.divergence_factor))
 
-    def goes_on(self, model: ModelState) -> bool:
-        """Whether a resume trains the model: none that is done, and cancelled ones only where nothing else is left."""
+    def _unfinished(self) -> list[ModelState]:
+        """The models that a resume trains: none that is done, and cancelled ones only where nothing else is left."""
         epochs = self.settings.training.epochs
-        unfinished = [one for one in self.models if not _is_done(one, epochs)]
-        others = [one for one in unfinished if one.phase is not TrainingPhase.CANCELLED]
-        return model in (others or unfinished)
+        unfinished = [model for model in self.models if not _is_done(model, epochs)]
+        return [model for model in unfinished if model.phase is not TrainingPhase.CANCELLED] or unfinished
 
 
 def _is_done(model: ModelState, epochs: int) -> bool:

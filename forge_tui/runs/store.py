@@ -64,7 +64,10 @@ class RunStore:
         self._flush_wanted = 0
         self._flushed = threading.Condition(self._lock)
         self._flush_done = 0
+        self._has_news = threading.Event()
+        """Set with the first thing to write since the last transaction."""
         self._wake = threading.Event()
+        """Set when nothing more is to be waited for."""
         self._thread = threading.Thread(target=self._write_until_closed, name="run-store", daemon=True)
         self._thread.start()
 
@@ -168,16 +171,19 @@ class RunStore:
         """Record that something happened."""
         with self._lock:
             self._events.append(event)
+            self._something_to_write()
 
     def put_model(self, model: ModelState) -> None:
         """Make this the model's newest state; of several before a transaction only the last is written."""
         with self._lock:
             self._models[model.index] = model
+            self._something_to_write()
 
     def put_run(self, info: RunInfo) -> None:
         """Make this the run's newest record."""
         with self._lock:
             self._run = info
+            self._something_to_write()
 
     def add_resources(self, sample: Mapping[str, Any]) -> None:
         """Record a resource sample: JSON-able values by name; `time` (UNIX seconds) is when it was taken.
@@ -187,6 +193,12 @@ class RunStore:
         float(sample["time"])
         with self._lock:
             self._samples.append(sample)
+            self._something_to_write()
+
+    def _something_to_write(self) -> None:
+        """Wake the thread that writes, if it sleeps. Called with the lock held."""
+        if not self._has_news.is_set():
+            self._has_news.set()
 
     @property
     def problem(self) -> str | None:
@@ -210,14 +222,14 @@ class RunStore:
             self.path = path
             self._gone = False
             self._is_moved = True
-        self._wake.set()
+        self._hurry()
 
     def flush(self, timeout: float = 10.0) -> bool:
         """Wait until all that was handed over so far is in the database; False if it is not after `timeout` seconds."""
         with self._flushed:
             self._flush_wanted += 1
             wanted = self._flush_wanted
-            self._wake.set()
+            self._hurry()
             self._flushed.wait_for(lambda: self._flush_done >= wanted or self._gone, timeout)
             return self._flush_done >= wanted
 
@@ -229,7 +241,7 @@ class RunStore:
         if self._thread.is_alive():
             self._complete = self.flush(timeout)
             self._closing = True
-            self._wake.set()
+            self._hurry()
             self._thread.join(timeout)
         if self._thread.is_alive():
             return False
@@ -252,12 +264,20 @@ class RunStore:
             connection.close()
         return self._complete
 
+    def _hurry(self) -> None:
+        """Write at once what there is."""
+        self._wake.set()
+        self._has_news.set()
+
     def _write_until_closed(self) -> None:
         last_beat = time.monotonic()
         pending: Batch | None = None
         ticket = 0
         while True:
-            self._wake.wait(_RETRY_SECONDS if pending is not None else TRANSACTION_SECONDS)
+            if pending is not None:
+                self._wake.wait(_RETRY_SECONDS)
+            elif self._has_news.wait(max(0.0, last_beat + HEARTBEAT_SECONDS - time.monotonic())):
+                self._wake.wait(TRANSACTION_SECONDS)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
             closing = self._closing
             while True:
@@ -282,6 +302,7 @@ class RunStore:
     def _take(self) -> tuple[Batch, int]:
         """What there is to write, and the newest flush that was asked for before."""
         with self._lock:
+            self._has_news.clear()
             many = len(self._events) > LARGEST_BATCH
             events = [self._events.popleft() for _ in range(LARGEST_BATCH)] if many else list(self._events)
             samples, models, run = list(self._samples), list(self._models.values()), self._run

@@ -11,6 +11,7 @@ from stage import M, Stage, machine_state
 
 from forge_tui.progress.phases import RunState
 from forge_tui.resources.pressure import Pressure
+from forge_tui.runner.scheduler import LONGEST_TICK_SECONDS, TICK_SECONDS
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 
@@ -403,6 +404,22 @@ def test_a_run_that_waits_its_turn_claims_nothing_and_then_gets_what_is_there(tm
         assert stage.launcher.started == [1, 2, 3]
         stage.look()
         assert sum(claim.workers for claim in before.others()) == 3
+
+
+def test_a_run_that_waits_its_turn_looks_ever_more_seldom_and_at_the_machine_not_at_all(tmp_path: Path) -> None:
+    waiting: list[str | None] = ["waits until before has ended (--after)"]
+    with Stage(tmp_path, waits=lambda: waiting[0]) as stage:
+        assert stage.selector.timeouts == [TICK_SECONDS]
+        for seconds in (10.0, 1_000.0):
+            stage.now += seconds
+            stage.turn()
+        assert stage.selector.timeouts == [TICK_SECONDS, 0.5, LONGEST_TICK_SECONDS]
+        assert not stage.machine.is_watched
+        waiting[0] = None
+        stage.turn()
+        assert stage.machine.is_watched
+        assert stage.machine.anew == 1  # what it knew was of the time before it waited
+        assert stage.selector.timeouts[-1] == TICK_SECONDS
 
 
 def test_a_kill_by_the_kernel_explains_one_worker_and_not_the_next_that_is_killed_by_hand(

@@ -268,11 +268,11 @@ class Stage:
         limit = allowed_workers(self.settings, self.machine.latest.resources, OtherRuns(), 1)
         self.journal.limit(limit)
         self.governor = Governor(self.settings.resources, limit, mode=info.mode, threads=1, estimate=GIB // 10)
-        self._selector = _Turns()
+        self.selector = _Turns()
         self.base_job = _job(self)
         self.scheduler = Scheduler(
             self.directory, self.settings, self.base_job, self.journal, self.launcher, self.governor, self.machine,
-            Neighbours(self.claims, 1), self._selector, lambda: self.now,
+            Neighbours(self.claims, 1), self.selector, lambda: self.now,
         )  # fmt: skip
         self._waits = waits
         self.state: RunState | None = None
@@ -281,7 +281,7 @@ class Stage:
 
     def __enter__(self) -> Stage:
         self._thread.start()
-        self._selector.wait()
+        self.selector.wait()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -308,8 +308,8 @@ class Stage:
 
     def turn(self, *actions: Callable[[], None]) -> None:
         """Let `actions` happen, and the scheduler look round until it waits again, or has ended."""
-        self._selector.give(list(actions))
-        self._selector.wait()
+        self.selector.give(list(actions))
+        self.selector.wait()
         if self._failure is not None:
             raise self._failure
 
@@ -350,7 +350,7 @@ class Stage:
         except BaseException as error:  # raised again in the test's thread
             self._failure = error
         finally:
-            self._selector.end()
+            self.selector.end()
 
 
 class _StageLauncher:
@@ -412,6 +412,17 @@ class _StageMachine:
     def __init__(self, stage: Stage, first: SystemResources) -> None:
         self._stage = stage
         self.latest = Look(0, first)
+        self.is_watched = False
+        self.anew = 0
+        """How often a look was asked for that waits for none."""
+
+    def watch(self) -> None:
+        """From now on somebody looks."""
+        self.is_watched = True
+
+    def look_anew(self) -> None:
+        """As it is."""
+        self.anew += 1
 
     def now(self) -> SystemResources:
         """As last seen."""
@@ -434,6 +445,8 @@ class _Turns(selectors.BaseSelector):
     """A selector that waits for the test instead of for files."""
 
     def __init__(self) -> None:
+        self.timeouts: list[float | None] = []
+        """How long it was to wait, each time."""
         self._given: queue.Queue[list[Callable[[], None]]] = queue.Queue()
         self._standing: queue.Queue[None] = queue.Queue()
 
@@ -450,6 +463,7 @@ class _Turns(selectors.BaseSelector):
         self._standing.put(None)
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.timeouts.append(timeout)
         self._standing.put(None)
         return [(selectors.SelectorKey(0, 0, 0, action), 0) for action in self._given.get()]
 
