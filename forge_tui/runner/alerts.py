@@ -1,4 +1,4 @@
-"""What to warn of while a run goes on: a model that has become slow, a disk that fills."""
+"""What to warn of while a run goes on: a model that has become slow, a disk that fills or fails."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forge_tui.printing import say
 from forge_tui.progress import events as happened
 from forge_tui.text import memory
 
@@ -107,6 +108,19 @@ class DiskWatch:
             value=float(free),
             threshold=float(needed),
         )
+
+
+class HistoryWatch:
+    """Says in this process's log that nothing is being recorded: once for each time that this begins."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def look(self, problem: str | None) -> None:
+        """`problem`: why nothing can be written just now, None while it can."""
+        if problem is not None and not self._told:
+            say(problem)
+        self._told = problem is not None
 
 
 def _free_bytes(directory: Path) -> int:

@@ -22,7 +22,7 @@ from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.rollback import Saved
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
-from forge_tui.runner.alerts import DiskWatch, SpeedWatch
+from forge_tui.runner.alerts import DiskWatch, HistoryWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.code_copy import Code, keep_trusted
 from forge_tui.runner.code_watch import CodeWatch
@@ -98,6 +98,7 @@ class Scheduler:
         )
         self._is_gone = False
         self._speed = SpeedWatch()
+        self._history = HistoryWatch()
         self._disk = DiskWatch(directory.path)
         self._running: dict[int, Attempt] = {}
         """By the worker's own number, the newest last."""
@@ -164,6 +165,7 @@ class Scheduler:
         for key, _ in self._selector.select(seconds):
             key.data()
         self._launcher.tick()
+        self._history.look(self._journal.store_problem)
         self._look_for_directory()
         self.steering.take()
         for words in self._code_watch.news() if self._code_watch is not None else ():

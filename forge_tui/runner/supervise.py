@@ -44,6 +44,7 @@ from forge_tui.runs import registry, trust
 from forge_tui.runs.belongings import place_of
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
+from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import CODE, ROOMS
@@ -53,7 +54,7 @@ from forge_tui.runs.record import read_record
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
 from forge_tui.runs.survey import refuse_links_in, tidy
-from forge_tui.settings.files import read_settings, settings_digest, write_settings
+from forge_tui.settings.files import read_settings, settings_digest, settings_text
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 
 # At the end a full disk is waited for so long: a run whose end is not recorded looks as if it had died.
@@ -103,7 +104,7 @@ def open_new(
 ) -> Opened:
     """Move an earlier run away if there is one, then write settings, code, database and registry entry of a new one."""
     start.move_earlier()
-    write_settings(settings, directory.settings)
+    write_atomically(directory.settings, settings_text(settings).encode())
     training = settings.training
     info = RunInfo(
         run=directory.id,
@@ -134,9 +135,16 @@ def open_new(
     except BaseException:
         _distrust(info)
         raise
-    # After the database: until there is one, this log says that a start, if it was killed, has left nothing to keep.
-    outputs.move_own(RUNNER_LOG)
-    start.commit()
+    try:
+        # After the database: until there is one, this log says that a start, if it was killed, has left nothing.
+        outputs.move_own(RUNNER_LOG)
+        start.commit()
+    except OSError as error:
+        store.close()
+        what = error if isinstance(error, RunDirectoryError) else in_words(error, "write", directory.log("runner"))
+        raise RunDirectoryError(
+            f"{what}; nothing is trained yet, `forge-tui resume {directory.path}` begins it"
+        ) from error
     journal = Journal(store, info, states)
     journal.record(
         RunStarted(
@@ -366,8 +374,12 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     opened.is_gone = scheduler.is_gone
     if not opened.store.close(_DISK_SECONDS):
         say(f"the end of the run is not recorded: {opened.store.problem}")
-    with contextlib.suppress(RunDirectoryError):  # the list is a convenience; the run itself is recorded
+    elif (problem := opened.store.problem) is not None:
+        say(f"{problem}; the run and its end are recorded")
+    try:
         _list_as_ended(opened, state)
+    except RunDirectoryError as error:
+        say(f"{error}; the run itself is recorded, its end is not in the list of runs")
     opened.launcher.close()
     return state
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
@@ -52,6 +53,22 @@ def temporary_name(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
+@contextmanager
+def half_written(path: Path, *endings: str) -> Iterator[Path]:
+    """A temporary name for what is to become `path`; what lies there is removed if that fails, and why it fails counts.
+
+    `endings`: of files that may lie beside it. What cannot be removed is left for whoever tidies up after a kill.
+    """
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+    except BaseException:
+        for ending in ("", *endings):
+            with suppress(OSError):
+                os.unlink(f"{temporary}{ending}")
+        raise
+
+
 def sync_directory(directory: Path) -> None:
     """Make the names in `directory` durable. Raises `OSError`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -77,26 +94,24 @@ def sync_file(path: Path) -> None:
 def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     """Write `path` so that a kill at any instant leaves the old content or the new, never a part.
 
-    Raises `RunDirectoryError`; the old content is then still there.
+    Raises `RunDirectoryError`; the old content is then still there, or the new one is and a power loss may undo it.
     """
     write_parts_atomically(path, (data,), mode)
 
 
 def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:
     """As `write_atomically`, of content that lies in parts: nothing large is copied."""
-    temporary = temporary_name(path)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(temporary, flags, mode)
-        try:
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.writelines(parts)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
+        with half_written(path) as temporary:
+            descriptor = os.open(temporary, flags, mode)
+            try:
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    file.writelines(parts)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
         raise in_words(error, "write", path) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, temporary_name, write_atomically
+from forge_tui.runs.files import half_written, in_words, write_atomically
 from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
 
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
@@ -186,18 +186,16 @@ class RunDirectory:
     def check_writable(self) -> None:
         """Raise `RunDirectoryError` unless files can be made and renamed here."""
         self.check_owner()
-        probe = temporary_name(self.path / "probe")
         try:
-            descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            try:
-                os.write(descriptor, b"\0" * 4096)
-            finally:
-                os.close(descriptor)
+            with half_written(self.path / "probe") as probe:
+                descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                try:
+                    os.write(descriptor, b"\0" * 4096)
+                finally:
+                    os.close(descriptor)
+                os.unlink(probe)
         except OSError as error:
             raise in_words(error, "write in", self.path) from error
-        finally:
-            if os.path.lexists(probe):
-                os.unlink(probe)
 
 
 def _make_parents(path: Path) -> None:

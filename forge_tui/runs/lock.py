@@ -10,6 +10,7 @@ import fcntl
 import os
 import stat
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -129,11 +130,7 @@ def _make(path: Path) -> bool:
         return False
     temporary = temporary_name(path)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, MARK)
-        finally:
-            os.close(descriptor)
+        _write_mark(temporary)
         try:
             os.link(temporary, path)
         except FileExistsError:
@@ -144,19 +141,24 @@ def _make(path: Path) -> bool:
             return _make_in_place(path)
         return True
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what is left is removed by whoever begins here next
+            temporary.unlink(missing_ok=True)
+
+
+def _write_mark(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, MARK)
+    finally:
+        os.close(descriptor)
 
 
 def _make_in_place(path: Path) -> bool:
     """As `_make`, where a file has one name only."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        _write_mark(path)
     except FileExistsError:
         return False
-    try:
-        os.write(descriptor, MARK)
-    finally:
-        os.close(descriptor)
     return True
 
 

@@ -7,6 +7,7 @@ is left to do, to whoever comes next.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from forge_tui.runs.reader import RunReader
 from forge_tui.runs.record import Record, read_record
 from forge_tui.runs.survey import Folder, survey
 from forge_tui.runs.survey import delete as delete_found
+
+_STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS, errno.ENOENT)
 
 
 def delete(directory: RunDirectory) -> tuple[Path, ...]:
@@ -131,6 +134,14 @@ def _rename(path: Path) -> None:
 
 
 def _remove_if_empty(path: Path) -> None:
-    """The directory itself stays where somebody has put something into it, or where it may not be removed."""
-    with contextlib.suppress(OSError):
+    """The directory itself stays where somebody has put something into it, or where it may not be removed.
+
+    Raises `RunDirectoryError` where the disk fails.
+    """
+    try:
         path.rmdir()
+    except OSError as error:
+        if error.errno not in _STAYS:
+            raise RunDirectoryError(
+                f"the run in {path} is deleted, and its empty directory cannot be: {error.strerror}; delete it yourself"
+            ) from error

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from forge_tui.runs.files import in_words, sync_directory, sync_file, temporary_name
+from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
 
 
 def replace_by_copy(connection: sqlite3.Connection, path: Path) -> None:
@@ -16,15 +16,13 @@ def replace_by_copy(connection: sqlite3.Connection, path: Path) -> None:
     Only who holds the run's lock may do this: nobody else writes the database then. Raises `RunDirectoryError`, and
     `sqlite3.Error` where it cannot be read.
     """
-    temporary = temporary_name(path)
     try:
-        os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        with contextlib.closing(sqlite3.connect(temporary)) as copy:
-            connection.backup(copy)
-        sync_file(temporary)
-        os.replace(temporary, path)
+        with half_written(path) as temporary:
+            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            with contextlib.closing(sqlite3.connect(temporary)) as copy:
+                connection.backup(copy)
+            sync_file(temporary)
+            os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
         raise in_words(error, "copy the database to", path) from error
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -77,8 +77,8 @@ class Start:
         files = {SETTINGS: hashlib.sha256(settings).hexdigest(), STARTING_LOG: None}
         to = None if earlier is None else f"previous-{_last_previous(path) + 1}"
         start = cls(directory, Intent(files, frozenset(rooms | root), to), earlier)
-        start._intent.write(path)
         try:
+            start._intent.write(path)
             start._make_rooms()
         except BaseException:
             start.undo()

@@ -8,16 +8,17 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Event
+from forge_tui.progress.events import Event, ResourceWarned
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema
 from forge_tui.runs.batch import Batch, Position, put_paths, read_position, write_batch
 from forge_tui.runs.connection import RESTORE_ADVICE
-from forge_tui.runs.files import in_words, sync_directory, sync_file, temporary_name
+from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.place import Identity
@@ -33,6 +34,9 @@ LARGEST_BATCH = 20_000
 _RETRY_SECONDS = 0.5
 _BUSY_SECONDS = 2.0
 _READERS_SECONDS = 1.0
+# A disk that fails and recovers all the time is reported so often.
+_TROUBLE_SECONDS = 60.0
+_WAITS = "; training goes on, the history waits in memory"
 
 
 class RunStore:
@@ -56,6 +60,8 @@ class RunStore:
         self._run: RunInfo | None = None
         self._seconds: Callable[[], float] | None = None
         self._failure: str | None = None
+        self._failed_at = 0.0
+        self._told_at = float("-inf")
         self._waiting_since: float | None = None
         self._closing = False
         self._complete = False
@@ -86,29 +92,26 @@ class RunStore:
         `directories`: those that the run has made, by their paths relative to its own (`.`). Raises
         `RunDirectoryError` where one is there already or none can be made.
         """
-        temporary = temporary_name(path)
         try:
             if os.path.lexists(path):
                 raise RunDirectoryError(
                     f"{path} is there already: go on with that run (`forge-tui resume {path.parent}`), "
                     "or move it away with --overwrite"
                 )
-            os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-            connection = _connect(temporary)
-            try:
-                connection.executescript(
-                    "PRAGMA synchronous=OFF; BEGIN; "
-                    f"PRAGMA application_id={schema.APPLICATION_ID}; {schema.TABLES} {schema.PATHS_TABLE} COMMIT;"
-                )
-                put_paths(connection, own_paths(directories))
-                batch = Batch(events=(), models=tuple(models), run=info, samples=())
-                write_batch(connection, batch, Position(run=b""), clock())
-                # Last: a database without its version was never finished.
-                connection.execute(f"PRAGMA user_version={schema.VERSION}")
-            finally:
-                connection.close()
-            sync_file(temporary)
-            os.replace(temporary, path)
+            with half_written(path, "-journal") as temporary:
+                os.close(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+                with closing(_connect(temporary)) as connection:
+                    connection.executescript(
+                        "PRAGMA synchronous=OFF; BEGIN; "
+                        f"PRAGMA application_id={schema.APPLICATION_ID}; {schema.TABLES} {schema.PATHS_TABLE} COMMIT;"
+                    )
+                    put_paths(connection, own_paths(directories))
+                    batch = Batch(events=(), models=tuple(models), run=info, samples=())
+                    write_batch(connection, batch, Position(run=b""), clock())
+                    # Last: a database without its version was never finished.
+                    connection.execute(f"PRAGMA user_version={schema.VERSION}")
+                sync_file(temporary)
+                os.replace(temporary, path)
             sync_directory(path.parent)
         except OSError as error:
             if isinstance(error, RunDirectoryError):
@@ -116,8 +119,6 @@ class RunStore:
             raise in_words(error, "create", path) from error
         except sqlite3.Error as error:
             raise RunDirectoryError(f"cannot create {path}: {error}; see that its disk has space and works") from error
-        finally:
-            temporary.unlink(missing_ok=True)
         return cls.open(path, clock=clock)
 
     @classmethod
@@ -252,22 +253,30 @@ class RunStore:
             # SQLite would tidy up by name: what lies there now is another one's.
             connection.close()
             return False
-        try:
-            connection.execute(f"PRAGMA busy_timeout={_READERS_SECONDS * 1000:.0f}")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            _leave_wal(connection)
-        except sqlite3.Error as error:
-            # All rows are committed; only the tidying failed.
-            if not _is_busy(error):
-                self._failure = f"{self.path}: {error}"
-        finally:
-            connection.close()
+        if not self._tidy(connection):
+            self._tidy(None)
         return self._complete
 
     def _hurry(self) -> None:
         """Write at once what there is."""
         self._wake.set()
         self._has_news.set()
+
+    def _tidy(self, connection: sqlite3.Connection | None) -> bool:
+        """Leave one plain file, by a new connection if need be; False where the disk failed, and `problem` says so.
+
+        All rows are committed, and stay in the WAL until they are in the file.
+        """
+        try:
+            with closing(connection or _connect(self.path)) as connection:
+                connection.execute(f"PRAGMA busy_timeout={_READERS_SECONDS * 1000:.0f}")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                _leave_wal(connection)
+        except sqlite3.Error as error:
+            if not _is_busy(error):
+                self._failure = f"{self.path}: {error} when it was closed; see that its disk works"
+                return False
+        return True
 
     def _write_until_closed(self) -> None:
         last_beat = time.monotonic()
@@ -276,7 +285,7 @@ class RunStore:
         while True:
             if pending is not None:
                 self._wake.wait(_RETRY_SECONDS)
-            elif self._has_news.wait(max(0.0, last_beat + HEARTBEAT_SECONDS - time.monotonic())):
+            elif not self._wake.is_set() and self._has_news.wait(_until(last_beat + HEARTBEAT_SECONDS)):
                 self._wake.wait(TRANSACTION_SECONDS)  # what comes meanwhile goes into the same transaction
             self._wake.clear()
             closing = self._closing
@@ -324,14 +333,30 @@ class RunStore:
             else:
                 seconds = None if self._seconds is None else self._seconds()
                 self._position = write_batch(self._connection, batch, self._position, self._clock(), seconds)
-            self._failure = None
+            self._recovered()
             return True
         except Exception as error:
             # The boundary of this thread: whatever it was, the batch is kept, told about, and tried again.
-            self._failure = f"{self.path}: {error}; training goes on, the history waits in memory"
+            if self._failure is None:
+                self._failed_at = time.monotonic()
+            self._failure = f"{self.path}: {error}{_WAITS}"
             return False
         finally:
             self._waiting_since = None
+
+    def _recovered(self) -> None:
+        """Record that writing had failed: the disk may be about to.
+
+        Of one that fails on and on this comes now and then.
+        """
+        failure, self._failure = self._failure, None
+        now = time.monotonic()
+        if failure is None or now - self._told_at < _TROUBLE_SECONDS:
+            return
+        self._told_at = now
+        cause = failure.removesuffix(_WAITS)
+        words = f"{cause}; nothing could be written for {now - self._failed_at:.1f} s, and then all of it was"
+        self.append(ResourceWarned(time=self._clock(), kind="disk", message=words))
 
     def _reconnect(self) -> None:
         """After a failure start from a fresh connection; see that the file is still the one in the run directory."""
@@ -350,6 +375,11 @@ class RunStore:
             self._is_moved = False
             self._connection = _connect(path)
             _set_journal(self._connection, path)
+
+
+def _until(moment: float) -> float:
+    """How many seconds are left until a moment of the monotonic clock; none after it."""
+    return max(0.0, moment - time.monotonic())
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:

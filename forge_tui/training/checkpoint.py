@@ -137,17 +137,22 @@ def discard(directory: Path, step: int, rollbacks: int) -> list[Path]:
     return deleted
 
 
-def prune(directory: Path, keep: int, *, before: int = 0) -> list[Path]:
-    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was deleted.
+def prune(
+    directory: Path, keep: int, *, before: int = 0, warn: Callable[[str], None] = lambda message: None
+) -> list[Path]:
+    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was to go.
 
-    Those of a step below `before` are kept too. Files of other names, links and directories stay. Raises
-    `RunDirectoryError` where `directory` is a link.
+    Those of a step below `before` are kept too. Files of other names, links and directories stay. `warn` is told in
+    words of what cannot be deleted. Raises `RunDirectoryError` where `directory` is a link, or cannot be listed.
     """
     deleted = [path for path in paths(directory)[keep:] if _step(path) >= before and is_file(path)]
     leftovers = [name for name in _names(directory) if STEP.fullmatch(original_of(name) or "")]
     deleted += [path for path in (directory / name for name in leftovers) if is_file(path)]
     for path in deleted:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            warn(f"{in_words(error, 'delete', path)}; it only takes room, and is tried again with the next checkpoint")
     return deleted
 
 
@@ -157,6 +162,8 @@ def _names(directory: Path) -> list[str]:
         return os.listdir(directory)
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise in_words(error, "look for checkpoints in", directory) from error
 
 
 def _refuse_links(directory: Path) -> None:

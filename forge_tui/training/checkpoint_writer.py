@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from torch import Tensor
@@ -106,12 +107,12 @@ class CheckpointWriter:
             done(None)
 
     def _all_saved(self, members: Iterable[Member], step: int) -> None:
+        self._saved_step = step
         # Pruned when all are saved: of a group one step has to be there for all.
         for member in members:
             # What is older may yet be gone back to.
             before = member.rollback.step if member.rollback is not None else 0
-            checkpoints.prune(member.checkpoints, self._keep, before=before)
-        self._saved_step = step
+            prune(member, self._keep, before=before)
 
     def _snapshot(
         self,
@@ -133,6 +134,15 @@ class CheckpointWriter:
             path = checkpoints.save(member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record)
             seconds = time.perf_counter() - begun
             member.report.checkpoint(path, epoch=snapshot.record["epoch"], step=snapshot.step, seconds=seconds)
+
+
+def prune(member: Member, keep: int, *, before: int = 0) -> None:
+    """As `checkpoint.prune`; what cannot be deleted is reported, and fails nothing: what was saved is saved."""
+    warn = partial(member.warn_once, "disk")
+    try:
+        checkpoints.prune(member.checkpoints, keep, before=before, warn=warn)
+    except RunDirectoryError as error:
+        warn(str(error))
 
 
 def is_copied(state: TrainingState) -> bool:

@@ -9,9 +9,8 @@ from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.inside import refuse_links
-from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import model_file
-from forge_tui.training.checkpoint_writer import is_copied, write_all
+from forge_tui.training.checkpoint_writer import is_copied, prune, write_all
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.early_stopping import in_words
 from forge_tui.training.history import EpochRecord
@@ -65,7 +64,7 @@ def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState
     member, weights, record, module = item
     with member.in_place():
         model_file.write_model(member.stem, weights, record, module)
-        checkpoints.prune(member.checkpoints, 1)
+        prune(member, 1)
     _report_completed(member, record)
 
 

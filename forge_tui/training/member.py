@@ -30,6 +30,7 @@ class Member:
         self.rollbacks, self.rollback = job.rollbacks, job.rollback
         self._place = None if job.place is None else Identity(*job.place)
         self._unkept: set[str] = set()
+        self._told: set[str] = set()
         self.move(Path(job.directory))
 
     def move(self, path: Path) -> None:
@@ -86,6 +87,12 @@ class Member:
             rollbacks=self.rollbacks,
             rollback=self.rollback,
         )
+
+    def warn_once(self, kind: str, words: str) -> None:
+        """Report a warning, unless it was reported before."""
+        if words not in self._told:
+            self._told.add(words)
+            self.report.warn(kind, words)
 
     def note_unkept(self, module: ModuleState, progress: Progress) -> None:
         """What cannot be kept of a custom module makes the model inexact; each is reported once."""

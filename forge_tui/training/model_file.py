@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import finite
-from forge_tui.runs.files import write_atomically
+from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.names import checked_name, original_of
 from forge_tui.training.module_state import NOTHING, ModuleState
 from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
@@ -48,9 +48,17 @@ def write_model(
     write_tensors(weights_path, tensors)
     write_atomically(metadata_path, _in_lines(full).encode())
     if record["attempts"] > 1:  # else nobody has begun to write it, and looking through all the run's files takes long
-        for name in os.listdir(stem.parent):  # of an attempt that was killed while it wrote
-            if original_of(name) in (metadata_path.name, weights_path.name):
+        _remove_half_written(stem)  # of an attempt that was killed while it wrote
+
+
+def _remove_half_written(stem: Path) -> None:
+    names = [path.name for path in paths_of(stem)]
+    try:
+        for name in os.listdir(stem.parent):
+            if original_of(name) in names:
                 (stem.parent / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise in_words(error, "tidy up in", stem.parent) from error
 
 
 def _in_lines(record: Mapping[str, Any]) -> str:

@@ -1,388 +1,398 @@
-"""I/O errors at chosen system calls of one kind of process of a run, injected by strace (Linux).
+"""One error at a time in the calls of a run's processes to the disk, and what became of the run (Linux, strace).
 
-A try runs a command of `forge-tui` (its stage) with EIO at the n-th call of a kind in a thread of the front end, of the
-runner, or of the worker. Which n there are is found out by running the stage once without.
+A try runs a command of `forge-tui` (its stage) with an error at the n-th call of a name for one file, in a thread of
+the command, of the runner, or of the worker. Which calls and files there are is found out by running the stage once
+without; then n goes up until no error is injected any more.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import shlex
 import shutil
-import signal
-import subprocess
 import sys
-import threading
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 import pytest
-from running import SMALL, kill_all, processes_of, wait_until, weights
+from faulty import environment
+from running import SMALL, epochs_of, kill_all, processes_of, wait_until, weights
 from storm_checks import history_problems, told
+from traced import CALLS, Call, Injection, Place, Role, Tracer, calls, run
 
-FAULTS = Path(__file__).resolve().parent / "faults"
-CALLS = {
-    "fsync": ("fsync", "fdatasync"),
-    "rename": ("rename", "renameat", "renameat2"),
-    "write": ("write", "pwrite64"),
-    "unlink": ("unlink", "unlinkat", "rmdir"),
-}
-"""The kinds of calls, and the system calls of each."""
+from forge_tui.runs.names import DATABASE, REMOVED
+from forge_tui.session import Run
+
 SETTINGS = (
     *SMALL, "--models", "1", "--epochs", "4", "--checkpoint-interval", "2", "--samples", "100", "--features", "4",
     "--classes", "3",
 )  # fmt: skip
-_CALL = re.compile(r"(?P<pid>\d+) +(?P<name>\w+)\((?P<arguments>.*)")
-_DESCRIPTOR = re.compile(r"\d+<(?P<path>[^<>]*)>")
-_NAME = re.compile(r"\"([^\"]*)\"")
-_WORDS = re.compile(r"Input/output error|disk I/O error")
-_OPTIONS = ("-I", "1", "-f", "-b", "execve")
-_SECONDS = 90.0
-
-
-class Role(StrEnum):
-    """Whose calls fail. Of the worker those from its first epoch on."""
-
-    FRONT = "front end"
-    RUNNER = "runner"
-    WORKER = "worker"
+_EARLIER = (*SETTINGS, "--seed", "5")
+_PACE = {1: {"do": "pace", "seconds": 0.4, "epoch": 1}}
+_WORDS = {
+    "EIO": re.compile(r"Input/output error|disk I/O error|unable to open database file"),
+    "ENOSPC": re.compile(r"No space left on device|database or disk is full|unable to open database file"),
+}
+# A name that has something drawn in it, as no other run has.
+_DRAWN = re.compile(
+    r"(?<=/\.settings\.toml\.)[a-z0-9_]{8}$|\d{20}-[0-9a-f]{12}(?=\.json)|(?<=-)[0-9a-f]{16}(?=\.(?:tmp|json)$)"
+)
+# A new database is made in the same way at every start.
+_DATABASE_FILE = re.compile(r"/run\.db(?:-wal|-shm|-journal)?$|/\.run\.db\.[0-9a-f]{8}\.tmp")
+_FAILURES = re.compile(r"^(?:\w+\.)*\w*Error\b(?!: CUDA)", re.MULTILINE)
+_MOST = 400
 
 
 class Stage(StrEnum):
     """What is done meanwhile."""
 
-    START = "start to end"
-    RESUME = "resume"
+    START = "start"
+    OVERWRITE = "start --overwrite"
+    RECOVER = "start after a killed --overwrite"
+    FINISH = "start after a killed rm"
+    RESUME = "resume after a kill"
     STOP = "stop"
     REMOVE = "rm"
 
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Whose calls fail meanwhile: of all that write, those that no other stage has already."""
+        match self:
+            case Stage.START | Stage.RESUME:
+                return (Role.FRONT, Role.RUNNER, Role.WORKER)
+            case Stage.STOP:
+                return (Role.FRONT, Role.RUNNER, Role.WORKER)
+            case Stage.REMOVE:
+                return (Role.FRONT,)
+            case _:
+                return (Role.RUNNER,)
+
+
+_AGAIN = (Stage.OVERWRITE, Stage.RECOVER, Stage.FINISH)
+
 
 @dataclass(frozen=True, slots=True)
-class Try:
-    """EIO at the `number`-th of the `calls` (a system call) of each thread of a role."""
+class Walk:
+    """All calls of a name for one file, in one role and stage. `numbers`: those that are known to be there.
+
+    `idle`: those that have nothing to do, and end by an error in an undisturbed run, too.
+    """
 
     stage: Stage
     role: Role
-    call: str
-    number: int
+    name: str
+    place: Place | None
+    file: str
+    numbers: tuple[int, ...]
+    idle: frozenset[int] = frozenset()
+
+    @property
+    def kind(self) -> str:
+        """The kind of call."""
+        return next(kind for kind, names in CALLS.items() if self.name in names)
 
     def __str__(self) -> str:
-        return f"{self.stage}, {self.role}, {self.call} {self.number}"
+        return f"{self.stage}, {self.role}, {self.name} {self.file}"
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What came of a try. `hit`: the files at whose calls an error was injected; none: the try does not count.
+    """What came of a try. `hit`: whether the error was injected; if not, the try does not count.
 
-    `told`: where the error was reported, on the `screen` or in the run's `records`, or nowhere.
+    `told`: where the error was reported, on the `screen` or in the run's `records`, or nowhere. `became`: the run's
+    state then, or `refused`. `excuse`: why it need not be reported.
     """
 
-    what: Try
-    hit: list[str] = field(default_factory=list)
+    walk: Walk
+    error: str
+    number: int
+    hit: bool = False
     status: int = 0
     told: str = "nowhere"
+    excuse: str | None = None
+    became: str = ""
     problems: list[str] = field(default_factory=list)
 
 
-def missing() -> str | None:
-    """Why nothing can be injected here, or None."""
-    if sys.platform != "linux":
-        return "strace is there on Linux only"
-    if shutil.which("strace") is None:
-        return "strace is not installed (Debian: apt-get install strace)"
-    done = subprocess.run(["strace", *_OPTIONS, "-D", "-o", os.devnull, "true"], capture_output=True, text=True)
-    return None if done.returncode == 0 else f"strace cannot be used here: {done.stderr.strip().splitlines()[-1]}"
+def excuse(walk: Walk, number: int) -> str | None:
+    """Why nobody need hear of an error there: nothing can be lost by it."""
+    if number in walk.idle:
+        return "it has nothing to do: what it makes is there, or what it removes is not"
+    if walk.name == "fdatasync" and "." not in walk.file:
+        return "SQLite does not look at what syncing a directory comes to"
+    if walk.kind == "unlink" and walk.file.endswith(("run.db-wal", "run.db-shm")):
+        return "SQLite leaves what is empty by then, and takes it up again"
+    if walk.kind == "unlink" and ".lock." in walk.file:
+        return "a second name of the lock, which the next start removes"
+    if walk.file.startswith("state/forge-tui/claims/"):
+        return "it is read by other runs only, and counts for nothing when this one has ended"
+    if walk.role is Role.FRONT and walk.name == "openat" and walk.stage is not Stage.REMOVE:
+        return "who looks at a run looks again a moment later"
+    return None
 
 
 class Injector:
-    """Tries in directories of their own below `base`."""
+    """Tries in one directory below `base`: every one finds the same there, at the same path."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
-        self._count = 0
-        with _environment(base):
-            _forge("--no-ui", *SETTINGS, "--output", base / "undisturbed")
-        self.undisturbed = weights(base / "undisturbed")
+        self.place = base / "try"
+        self.directory = self.place / "run"
+        self._kept = 0
+        for name, arguments in (("undisturbed", SETTINGS), ("earlier", _EARLIER)):
+            self._clear()
+            with environment(self.place):
+                _forge("--no-ui", *arguments, "--output", self.directory)
+            setattr(self, name, weights(self.directory))
+            self._keep_as(name)
 
-    def tries(self, stage: Stage, role: Role) -> list[Try]:
-        """All that there are: one for each place of a call on a file of the run, counted without an error."""
-        place = self._place()
-        trace = self._carry_out(place, stage, role, None)[1]
-        kinds = ("fsync", "rename", "write", *(("unlink",) if stage is Stage.REMOVE else ()))
-        names = {name for kind in kinds for name in CALLS[kind]}
-        found: dict[bool, set[tuple[str, int]]] = {True: set(), False: set()}
-        for call in calls(trace):
-            if call.name in names:
-                found[call.is_below(place)].add((call.name, call.number))
-        shutil.rmtree(place)
-        # A call that has the same number in another thread would fail, too: none of a terminal, a pipe, or /proc.
-        return [Try(stage, role, name, number) for name, number in sorted(found[True] - found[False])]
+    undisturbed: dict[str, bytes]
+    earlier: dict[str, bytes]
 
-    def attempt(self, what: Try) -> Outcome:
+    def walks(self, stage: Stage, role: Role) -> list[Walk]:
+        """What there is to walk through, found out without an error."""
+        self._lay_out(stage)
+        with environment(self.place):
+            Tracer(role, self._trace, None, stage is Stage.STOP).run(_command(stage, self.directory), self.directory)
+        found: dict[tuple[str, Place], list[Call]] = {}
+        made = list(calls(self._trace_text()))
+        for call in made:
+            if self._is_ours(call):
+                found.setdefault((call.name, call.place), []).append(call)
+        theirs = {(call.name, call.number) for call in made if not self._is_ours(call)}
+        return list(self._walks(stage, role, found, theirs))
+
+    def _walks(
+        self, stage: Stage, role: Role, found: dict[tuple[str, Place], list[Call]], theirs: set[tuple[str, int]]
+    ) -> Iterator[Walk]:
+        for (name, place), made in sorted(found.items(), key=lambda item: (item[0][0], item[0][1].path)):
+            if name == "openat" and not any(call.creates for call in made):
+                continue
+            file = place.path.removeprefix(f"{self.place}/")
+            if stage in _AGAIN and name not in CALLS["rename"] + CALLS["unlink"] and _DATABASE_FILE.search(place.path):
+                continue
+            if stage in _AGAIN and name == "unlink" and ".tmp-journal" in file:
+                continue
+            if _DRAWN.search(file) or _DRAWN.search(place.said):
+                # No two runs have that name: the calls are told by their numbers among all of the thread.
+                alone = tuple(sorted({call.number for call in made if (name, call.number) not in theirs}))
+                idle = frozenset(call.number for call in made if call.failed)
+                if alone:
+                    yield Walk(stage, role, name, None, _DRAWN.sub("…", file), alone, idle)
+                continue
+            idle = frozenset(call.here for call in made if call.failed)
+            yield Walk(stage, role, name, place, file, tuple(range(1, max(call.here for call in made) + 1)), idle)
+
+    def follow(self, walk: Walk, error: str, most: int | None = None) -> Iterator[Outcome]:
+        """Carry a walk out: one try for each number, until none is hit. `most`: only so many, first and last."""
+        known = walk.numbers
+        if most is not None and len(known) > most:
+            known = (*known[: most // 2], *known[len(known) - (most - most // 2) :])
+        for number in known:
+            outcome = self.attempt(walk, error, number)
+            yield outcome
+            if not outcome.hit and walk.place is not None and most is None:
+                return
+        if walk.place is None or most is not None:
+            return
+        for number in range(known[-1] + 1, _MOST):
+            outcome = self.attempt(walk, error, number)
+            yield outcome
+            if not outcome.hit:
+                return
+
+    def attempt(self, walk: Walk, error: str, number: int) -> Outcome:
         """Carry out a stage with one error, and look at what is left."""
-        place = self._place()
-        done, trace = self._carry_out(place, what.stage, what.role, what)
-        outcome = Outcome(what, status=done.returncode)
-        outcome.hit = [call.path for call in calls(trace) if call.injected and call.is_below(place)]
-        directory = place / "run"
-        with _environment(place):
-            self._judge(outcome, done, directory)
-            if what.stage is Stage.REMOVE:
-                self._remove_again(outcome, directory)
+        self._lay_out(walk.stage)
+        outcome = Outcome(walk, error, number)
+        injection = Injection(walk.name, number, error, walk.place)
+        with environment(self.place):
+            tracer = Tracer(walk.role, self._trace, injection, walk.stage is Stage.STOP)
+            done = tracer.run(_command(walk.stage, self.directory), self.directory)
+            struck = [call for call in calls(self._trace_text()) if call.injected]
+            outcome.hit = any(self._is_ours(call) for call in struck)
+            outcome.status = done.returncode
+            if struck and not outcome.hit:
+                return outcome  # something else was struck, that is no file of the run
+            self._judge(outcome, done.stdout + done.stderr, done.stderr)
+            if walk.stage is Stage.REMOVE:
+                self._remove_again(outcome)
             else:
-                self._go_on(outcome, directory)
-        if not outcome.problems:
-            shutil.rmtree(place)
+                self._go_on(outcome)
+        if outcome.problems:
+            self._kept += 1
+            shutil.copytree(self.place, self.base / f"kept-{self._kept}", symlinks=True)
         return outcome
 
-    # --- a stage
+    # --- what a try finds
 
-    def _place(self) -> Path:
-        self._count += 1
-        place = self.base / f"try-{self._count}"
-        place.mkdir()
-        return place
+    @property
+    def _trace(self) -> Path:
+        return self.place / "trace"
 
-    def _carry_out(
-        self, place: Path, stage: Stage, role: Role, what: Try | None
-    ) -> tuple[subprocess.CompletedProcess[str], str]:
-        """The stage's command with its end, and what strace wrote."""
-        directory = place / "run"
-        with _environment(place):
-            if stage is Stage.REMOVE:
-                _forge("--no-ui", *SETTINGS, "--output", directory)
-            elif stage is Stage.RESUME:
-                with _faults({"do": "pace", "seconds": 0.2, "epoch": 3}):
-                    _forge("--no-ui", *SETTINGS, "--detach", "--output", directory)
-                wait_until(lambda: list(directory.glob("checkpoints/*/step-*")), "a checkpoint")
-                _forge("stop", directory)
-            elif stage is Stage.STOP:
-                with _faults({"do": "pace", "seconds": 0.5, "epoch": 1}):
-                    _forge("--no-ui", *SETTINGS, "--detach", "--output", directory)
-            done = _Tracer(role, place / "trace", what).run(_command(stage, directory), directory)
-            if stage is Stage.STOP:  # whatever it came to, the run ends
-                wait_until(lambda: not processes_of(directory), "the end of the run", _SECONDS)
-        return done, "".join(path.read_text(errors="replace") for path in place.glob("trace*"))
+    def _trace_text(self) -> str:
+        return self._trace.read_text(errors="replace") if self._trace.exists() else ""
+
+    def _is_ours(self, call: Call) -> bool:
+        path = call.place.path
+        return path.startswith(f"{self.place}/") and path not in (str(self._trace), str(self.place / "python"))
+
+    def _clear(self) -> None:
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.place.mkdir()
+
+    def _keep_as(self, name: str) -> None:
+        shutil.copytree(self.place, self.base / "made" / name, symlinks=True)
+
+    def _lay_out(self, stage: Stage) -> None:
+        name = {Stage.REMOVE: "undisturbed", Stage.OVERWRITE: "earlier"}.get(stage, stage.name)
+        made = self.base / "made" / name
+        if not made.exists() and stage not in (Stage.START, Stage.STOP):
+            with environment(self.place):
+                self._make(stage)
+            self._keep_as(name)
+        shutil.rmtree(self.place)
+        if made.exists():
+            shutil.copytree(made, self.place, symlinks=True)
+            return
+        self.place.mkdir()
+        if stage is Stage.STOP:
+            with environment(self.place, {1: {"do": "pace", "seconds": 2.5, "epoch": 2}}):
+                _forge("--no-ui", *SETTINGS, "--detach", "--output", self.directory)
+                wait_until(lambda: epochs_of(self.directory) == 1, "an epoch")
+
+    def _make(self, stage: Stage) -> None:
+        """What a stage begins with, from a run of other weights that has ended, or from nothing."""
+        if stage is Stage.RESUME:
+            self._clear()
+            with environment(self.place, _PACE):
+                _forge("--no-ui", *SETTINGS, "--detach", "--output", self.directory)
+                wait_until(lambda: epochs_of(self.directory) >= 2, "two epochs")
+                wait_until(lambda: list(self.directory.glob("checkpoints/*/step-*.safetensors")), "a checkpoint")
+            there = processes_of(self.directory)
+            for process in there:
+                process.suspend()
+            kill_all(there)
+            wait_until(lambda: not processes_of(self.directory), "the end of all processes")
+            for half in (".settings.toml.00000000.tmp", "logs/.runner.log.00000000.tmp"):
+                (self.directory / half).write_bytes(b"half")
+            return
+        shutil.rmtree(self.place)
+        shutil.copytree(self.base / "made" / "earlier", self.place, symlinks=True)
+        if stage is Stage.FINISH:
+            os.rename(self.directory / DATABASE, self.directory / REMOVED)
+            return
+        ends = {**os.environ, "PYTHONPATH": str(Path(__file__).parent / "faults"), "KILL_AT_RENAME": f"/{DATABASE}"}
+        done = run([sys.executable, "-m", "forge_tui", *_command(Stage.OVERWRITE, self.directory)], ends)
+        assert done.returncode == 1, done.stderr
+        assert (self.directory / "previous-1").is_dir()
+        wait_until(lambda: not processes_of(self.directory), "the end of all processes")
 
     # --- what must hold
 
-    def _judge(self, outcome: Outcome, done: subprocess.CompletedProcess[str], directory: Path) -> None:
-        said = done.stdout + done.stderr
-        if "Traceback" in said or "Error:" in done.stderr.replace("OutOfMemoryError:", ""):
-            outcome.problems.append(f"a traceback, or an exception's name: {done.stderr[-1500:]}")
-        if done.returncode not in (0, 1, 2, 3, 4):
-            outcome.problems.append(f"exit status {done.returncode}: {done.stderr[-500:]}")
+    def _judge(self, outcome: Outcome, said: str, err: str) -> None:
+        if "Traceback" in said or _FAILURES.search(err):
+            outcome.problems.append(f"a traceback, or an exception's name: {err[-1500:]}")
+        if outcome.status not in (0, 1, 2, 3, 4):
+            outcome.problems.append(f"exit status {outcome.status}: {err[-500:]}")
         try:
-            wait_until(lambda: not processes_of(directory), "the end of all processes", 20.0)
+            wait_until(lambda: not processes_of(self.directory), "the end of all processes", 20.0)
         except pytest.fail.Exception:
-            outcome.problems.append(f"left behind: {processes_of(directory)}")
-            kill_all(processes_of(directory))
-        if _WORDS.search(said):
+            outcome.problems.append(f"left behind: {processes_of(self.directory)}")
+            kill_all(processes_of(self.directory))
+        words = _WORDS[outcome.error]
+        if words.search(said):
             outcome.told = "screen"
-        elif any(_WORDS.search(text) for text in _records(directory)):
+        elif any(words.search(text) for text in self._records()):
             outcome.told = "records"
-        if outcome.hit and outcome.told == "nowhere" and done.returncode != 0:
-            outcome.problems.append(f"fails without saying why: {done.stderr[-1000:]}")
+        outcome.excuse = excuse(outcome.walk, outcome.number) if outcome.told == "nowhere" else None
+        if outcome.hit and outcome.told == "nowhere" and outcome.excuse is None:
+            outcome.problems.append(f"silent: nothing says that the disk failed: {said[-1000:]}")
+        for log in self.directory.glob("**/*.log"):
+            if "Traceback" in (text := log.read_text(errors="replace")):
+                outcome.problems.append(f"a traceback in {log.name}: {text[-1500:]}")
 
-    def _go_on(self, outcome: Outcome, directory: Path) -> None:
+    def _records(self) -> Iterator[str]:
+        """What the run itself says: its events, and its logs."""
+        if (self.directory / DATABASE).exists():
+            yield told("report", self.directory, "--json")[1]
+            with Run(self.directory) as run:
+                yield json.dumps([record for _, record in run.events()])
+        for log in self.directory.glob("**/*.log"):
+            yield log.read_text(errors="replace")
+
+    def _go_on(self, outcome: Outcome) -> None:
         """The run is readable and can be continued; where none has begun, it can be started."""
-        if (directory / "run.db").exists():
-            status, out, err = told("status", directory, "--json")
+        stage, again = outcome.walk.stage, None
+        if (self.directory / DATABASE).exists():
+            status, out, err = told("status", self.directory, "--json")
             if status != 0:
                 outcome.problems.append(f"status exits {status}: {err}")
                 return
-            state = json.loads(out)["state"]
-            if outcome.status == 0 and outcome.what.stage is not Stage.STOP and state != "completed":
-                outcome.problems.append(f"exit status 0, and the run is {state}")
-            if outcome.status != 0 and outcome.what.stage is not Stage.STOP and state == "completed":
+            outcome.became = json.loads(out)["state"]
+            ended = outcome.became == "completed"
+            replaces = stage in (Stage.OVERWRITE, Stage.RECOVER, Stage.FINISH)
+            if replaces and ended and weights(self.directory) == self.earlier:
+                outcome.became, ended = "refused", False
+                again = _command(stage, self.directory)
+            if outcome.status == 0 and stage is not Stage.STOP and not ended:
+                outcome.problems.append(f"exit status 0, and the run is {outcome.became}")
+            if outcome.status != 0 and stage is not Stage.STOP and ended:
                 outcome.problems.append(f"exit status {outcome.status}, though the run is completed")
-            again = () if state == "completed" else ("resume", directory)
+            again = again or (() if ended else ("resume", str(self.directory)))
         else:
+            outcome.became = "refused"
             if outcome.status == 0:
                 outcome.problems.append("exit status 0, and there is no run")
-            if left := sorted(path.name for path in directory.rglob("*")):
+            left = sorted(path.name for path in self.directory.rglob("*"))
+            if left and stage is Stage.START:
                 outcome.problems.append(f"no run has begun, and {left} are left")
-            again = ("--no-ui", *SETTINGS, "--output", directory)
+            again = _command(Stage.OVERWRITE if stage is Stage.RECOVER else stage, self.directory)
         if again:
-            done = _run([sys.executable, "-m", "forge_tui", *map(str, again)])
+            done = run([sys.executable, "-m", "forge_tui", *again])
             if done.returncode != 0:
                 outcome.problems.append(f"{again[0]} afterwards exits {done.returncode}: {done.stderr[-1500:]}")
                 return
-        if weights(directory) != self.undisturbed:
+        self._compare(outcome)
+
+    def _compare(self, outcome: Outcome) -> None:
+        if weights(self.directory) != self.undisturbed:
             outcome.problems.append("the weights are not those of an undisturbed run")
-        outcome.problems += history_problems(directory)
-        outcome.problems += [f"{path.name} is left" for path in directory.rglob("*.tmp")]
+        if outcome.walk.stage in (Stage.OVERWRITE, Stage.RECOVER):
+            kept = [weights(path) for path in sorted(self.directory.glob("previous-*"))]
+            if kept != [self.earlier]:
+                outcome.problems.append(f"the earlier run is not in previous-1/: {[sorted(one) for one in kept]}")
+        outcome.problems += history_problems(self.directory)
+        outcome.problems += [f"{path.name} is left" for path in self.directory.rglob("*.tmp")]
 
-    @staticmethod
-    def _remove_again(outcome: Outcome, directory: Path) -> None:
-        if outcome.status == 0 and directory.exists():
-            left = sorted(path.name for path in directory.rglob("*"))
+    def _remove_again(self, outcome: Outcome) -> None:
+        outcome.became = "removed" if outcome.status == 0 else "refused"
+        if outcome.status == 0 and self.directory.exists():
+            left = sorted(path.name for path in self.directory.rglob("*"))
             outcome.problems.append(f"rm exits 0 and leaves {left}")
-        if directory.exists():
-            status, _out, err = told("rm", "--yes", directory)
-            if status != 0 or directory.exists():
+        if self.directory.exists() and not (outcome.status == 4 and not any(self.directory.iterdir())):
+            status, _out, err = told("rm", "--yes", self.directory)
+            if status != 0 or self.directory.exists():
                 outcome.problems.append(f"rm afterwards exits {status}: {err}")
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A traced call: the how-manieth of its name in its thread, and the file it is about (the last one named)."""
-
-    name: str
-    number: int
-    path: str
-    injected: bool
-
-    def is_below(self, place: Path) -> bool:
-        """Whether it is about a file of the run or of the user's state, and not about a terminal or a pipe."""
-        return self.path.startswith(f"{place}/") and not self.path.startswith(f"{place}/trace")
-
-
-def calls(trace: str) -> Iterator[Call]:
-    """The calls of a trace in their order."""
-    counts: Counter[tuple[str, str]] = Counter()
-    for line in trace.splitlines():
-        found = _CALL.match(line)
-        if found is None:
-            continue
-        pid, name = found["pid"], found["name"]
-        counts[pid, name] += 1
-        descriptor = _DESCRIPTOR.match(found["arguments"])
-        named = _NAME.findall(found["arguments"])
-        path = descriptor["path"] if descriptor is not None else named[-1] if named else ""
-        yield Call(name, counts[pid, name], path, "(INJECTED)" in line)
 
 
 def _command(stage: Stage, directory: Path) -> tuple[str, ...]:
     match stage:
-        case Stage.START:
+        case Stage.START | Stage.FINISH:
             return ("--no-ui", *SETTINGS, "--output", str(directory))
+        case Stage.OVERWRITE | Stage.RECOVER:
+            return ("--no-ui", *SETTINGS, "--overwrite", "--output", str(directory))
         case Stage.REMOVE:
             return ("rm", "--yes", str(directory))
-        case _:
-            return (str(stage), str(directory))
-
-
-@dataclass(frozen=True, slots=True)
-class _Tracer:
-    """strace for the processes of one role, until it has injected an error.
-
-    strace counts the calls of each thread for itself, and checkpoints are written by new threads: without an end to it
-    the error would come again and again. Children that are another program are not followed.
-    """
-
-    role: Role
-    trace: Path
-    what: Try | None
-
-    @property
-    def words(self) -> list[str]:
-        """The command, without what it traces. -I 1: it can be ended, and lets them all continue then."""
-        names = ",".join(name for kind in CALLS.values() for name in kind)
-        what = self.what
-        inject = [] if what is None else ["-e", f"inject={what.call}:error=EIO:when={what.number}"]
-        return ["strace", *_OPTIONS, "-y", "-qq", "-o", str(self.trace), "-e", f"trace={names}", *inject]
-
-    def run(self, command: tuple[str, ...], directory: Path) -> subprocess.CompletedProcess[str]:
-        """Run `forge-tui COMMAND` to its end."""
-        program = [sys.executable, "-m", "forge_tui", *command]
-        environment, ended = dict(os.environ), threading.Event()
-        if self.role is Role.FRONT:
-            program = [*self.words, "-D", *program]  # -D: the traced process is our child, and not the tracer's
-        elif self.role is Role.RUNNER:
-            shim = self.trace.with_name("python")
-            shim.write_text(f'#!/bin/sh\nexec {shlex.join([*self.words, "-D", sys.executable])} "$@"\n')
-            shim.chmod(0o700)
-            environment |= {"PYTHONPATH": str(FAULTS), "TRACED_RUNNER": str(shim)}
-        else:
-            slow = {"cognate_planner_1": {"do": "pace", "seconds": 0.4, "epoch": 1}}
-            environment |= {"PYTHONPATH": str(FAULTS), "WORKER_FAULTS": json.dumps(slow)}
-        watcher = threading.Thread(target=self._watch, args=(directory, ended))
-        watcher.start()
-        try:
-            return _run(program, environment)
-        finally:
-            ended.set()
-            watcher.join()
-
-    def _watch(self, directory: Path, ended: threading.Event) -> None:
-        """Trace the worker once there is one, and end the tracer when an error was injected."""
-        attached = None
-        try:
-            while not ended.wait(0.01):
-                if self.role is Role.WORKER and attached is None and (found := processes_of(directory, "cognate")):
-                    attached = subprocess.Popen([*self.words, "-p", str(found[0].pid)], stderr=subprocess.DEVNULL)
-                if self.has_injected():
-                    for pid in self._tracers():
-                        os.kill(pid, signal.SIGTERM)
-                    return
-        finally:
-            if attached is not None:
-                attached.wait()
-
-    def has_injected(self) -> bool:
-        """Whether a call for a file of the run has failed."""
-        if not self.trace.exists():
-            return False
-        found = calls(self.trace.read_text(errors="replace"))
-        return any(call.injected and call.is_below(self.trace.parent) for call in found)
-
-    def _tracers(self) -> Iterator[int]:
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-                if words[0] == b"strace" and str(self.trace).encode() in words:
-                    yield int(pid)
-
-
-def _run(command: list[str], environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    try:
-        return subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
-            timeout=_SECONDS,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        out, err = (part.decode() if isinstance(part, bytes) else part or "" for part in (error.stdout, error.stderr))
-        return subprocess.CompletedProcess(command, -99, out, f"{err}\n(ended after {_SECONDS:g} s)")
+        case Stage.RESUME:
+            return ("resume", str(directory))
+        case Stage.STOP:
+            return ("stop", str(directory))
 
 
 def _forge(*arguments: str | Path) -> None:
-    done = _run([sys.executable, "-m", "forge_tui", *map(str, arguments)])
+    done = run([sys.executable, "-m", "forge_tui", *map(str, arguments)])
     assert done.returncode == 0, done.stderr
-
-
-def _records(directory: Path) -> Iterator[str]:
-    """What the run itself says: its events, and its logs."""
-    if (directory / "run.db").exists():
-        yield told("report", directory, "--json")[1]
-        from forge_tui.session import Run
-
-        with Run(directory) as run:
-            yield json.dumps([record for _, record in run.events()])
-    for log in directory.glob("**/*.log"):
-        yield log.read_text(errors="replace")
-
-
-@contextmanager
-def _environment(place: Path) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(place / "state"))
-        patch.setenv("XDG_CONFIG_HOME", str(place / "config"))
-        for name in [name for name in os.environ if name.startswith("FORGE_TUI_")]:
-            patch.delenv(name)
-        yield
-
-
-@contextmanager
-def _faults(fault: dict[str, object]) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(FAULTS))
-        patch.setenv("WORKER_FAULTS", json.dumps({"cognate_planner_1": fault}))
-        yield

@@ -13,7 +13,8 @@ leave the monotonic clock alone, it has every `time.sleep` of Python 3.11 fail w
 times as long.
 
 `KILL_AT_RENAME`: the runner ends, as by SIGKILL, before it renames a file or directory to a path that ends so.
-`TRACED_RUNNER`: a program by which front ends start the runner.
+`TRACED_RUNNER`: a program by which front ends start the runner. `PLAIN_NAMES`: temporary names are counted, not drawn,
+so that they are the same in every run.
 
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
 """
@@ -21,6 +22,7 @@ times as long.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import json
 import os
 import signal
@@ -227,6 +229,15 @@ def _die_at_rename(end: str) -> None:
     os.rename, os.replace = dying(os.rename), dying(os.replace)
 
 
+def _count_names() -> None:
+    real, numbers = os.urandom, itertools.count(1)
+
+    def counted(size: int) -> bytes:
+        return next(numbers).to_bytes(size, "big") if size in (4, 8) else real(size)
+
+    os.urandom = counted
+
+
 def _yield_to_nobody() -> None:
     from forge_tui.resources import priority
 
@@ -246,6 +257,8 @@ def _set_clock(file: str) -> None:
 
 if "TRACED_RUNNER" in os.environ and not {"forge_tui.runner", "forge_tui.training.forkserver"} & {*sys.orig_argv}:
     sys.executable = os.environ["TRACED_RUNNER"]
+if "PLAIN_NAMES" in os.environ:
+    _count_names()
 if "CLOCK_FILE" in os.environ:
     _set_clock(os.environ["CLOCK_FILE"])
 if "SAME_PRIORITY" in os.environ and "forge_tui.runner" in sys.orig_argv:
