@@ -44,7 +44,7 @@ from forge_tui.runs import registry, trust
 from forge_tui.runs.belongings import place_of
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.files import in_words, write_atomically
+from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import CODE, ROOMS
@@ -54,7 +54,7 @@ from forge_tui.runs.record import read_record
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
 from forge_tui.runs.survey import refuse_links_in, tidy
-from forge_tui.settings.files import read_settings, settings_digest, settings_text
+from forge_tui.settings.files import read_settings, settings_digest, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 
 # At the end a full disk is waited for so long: a run whose end is not recorded looks as if it had died.
@@ -104,7 +104,7 @@ def open_new(
 ) -> Opened:
     """Move an earlier run away if there is one, then write settings, code, database and registry entry of a new one."""
     start.move_earlier()
-    write_atomically(directory.settings, settings_text(settings).encode())
+    write_settings(settings, directory.settings)
     training = settings.training
     info = RunInfo(
         run=directory.id,
@@ -132,19 +132,14 @@ def open_new(
     try:
         info, untrusted = _trusted(code.in_record(info), settings)
         store = RunStore.create(directory.database, info, states, start.directories())
-    except BaseException:
-        _distrust(info)
+        _take_over(store, directory, start, outputs)
+    except BaseException as error:
+        if not os.path.lexists(directory.database):
+            _distrust(info)
+        elif isinstance(error, RunDirectoryError):
+            then = f"nothing is trained yet, `forge-tui resume {shell_word(str(directory.path))}` begins it"
+            raise RunDirectoryError(f"{error}; {then}") from error
         raise
-    try:
-        # After the database: until there is one, this log says that a start, if it was killed, has left nothing.
-        outputs.move_own(RUNNER_LOG)
-        start.commit()
-    except OSError as error:
-        store.close()
-        what = error if isinstance(error, RunDirectoryError) else in_words(error, "write", directory.log("runner"))
-        raise RunDirectoryError(
-            f"{what}; nothing is trained yet, `forge-tui resume {directory.path}` begins it"
-        ) from error
     journal = Journal(store, info, states)
     journal.record(
         RunStarted(
@@ -160,6 +155,19 @@ def open_new(
     _report_code(journal, code, untrusted)
     _warn_of_others(journal)
     return Opened(directory, groups.settled(settings, plan.fuse), plan, store, journal, code)
+
+
+def _take_over(store: RunStore, directory: RunDirectory, start: Start, outputs: Outputs) -> None:
+    """The database is in its place: the start becomes a run. Raises `RunDirectoryError`."""
+    try:
+        # Not before: until there is a database, this log says that a start which was killed has left nothing to keep.
+        outputs.move_own(RUNNER_LOG)
+        start.commit()
+    except OSError as error:
+        store.close()
+        if isinstance(error, RunDirectoryError):
+            raise
+        raise in_words(error, "write", directory.path / RUNNER_LOG) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,8 +58,8 @@ def is_inside(path: object) -> bool:
 def original_of(temporary: str) -> str | None:
     """The name of the file that is written under a temporary name of ours; None for any other name.
 
-    The names are those of `files.temporary_name`, of `settings.files.write_settings`, and of logs that are made
-    shorter; SQLite adds its own endings.
+    The names are those of `files.temporary_name`; SQLite adds its own endings. Earlier versions had others for
+    settings.toml and for logs that were made shorter.
     """
     if not temporary.startswith("."):
         return None

@@ -6,14 +6,14 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forge_tui.errors import SettingsError
+from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.printing import escaped
 from forge_tui.settings.keys import Key
 from forge_tui.settings.lines import key_lines
@@ -114,20 +114,22 @@ def settings_text(settings: Settings) -> str:
 def write_settings(settings: Settings, path: Path | str) -> None:
     """Write the settings as TOML, readable by this user only; a kill leaves the old file or the new one.
 
-    Raises `SettingsError` if the file cannot be written.
+    Raises `RunDirectoryError` if the file cannot be written.
     """
     target = Path(path)
     content = settings_text(settings).encode()
+    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}.tmp")
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:
-            os.unlink(temporary)
+            with suppress(OSError):  # why it failed counts; what is left is tidied up as after a kill
+                os.unlink(temporary)
             raise
         directory = os.open(target.parent, os.O_RDONLY)
         try:
@@ -135,7 +137,7 @@ def write_settings(settings: Settings, path: Path | str) -> None:
         finally:
             os.close(directory)
     except OSError as error:
-        raise SettingsError(f"{_name(target)}: cannot be written: {error.strerror or error}") from None
+        raise RunDirectoryError(f"{_name(target)}: cannot be written: {error.strerror or error}") from None
 
 
 def _read_text(path: Path) -> str:

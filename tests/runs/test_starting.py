@@ -10,11 +10,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from erring import each_error, error_at
 from killed import each_kill
 from run_directories import write_checkpoint
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.runs import files as runs_files
 from forge_tui.runs import removal, starting
 from forge_tui.runs.files import write_atomically
 from forge_tui.runs.layout import RunDirectory
@@ -184,7 +186,81 @@ def test_a_first_start_that_is_killed_anywhere_leaves_nothing_in_the_way(tmp_pat
             undone += 1
         removal.delete(RunDirectory(path))
         assert contents(path) == contents(original)
-    assert undone > 15
+    assert undone > 12
+
+
+@pytest.mark.parametrize("which", ["fresh", "project"])
+def test_an_error_of_the_disk_at_any_step_of_a_start_is_raised_in_words_and_loses_nothing(
+    which: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    original: Path = request.getfixturevalue(which)
+    before, raised = files(original), 0
+    for what, path, error in each_error(original, tmp_path / "failed", start):
+        if error is not None:
+            raised += 1
+            assert isinstance(error, RunDirectoryError) or what.endswith(("/starting.log", "/code")), what  # `start`'s
+            assert "Input/output error" in str(error), what
+        if error is None or created_where(path) == NEW:
+            check_moved(finished(path), before)
+            continue
+        start(path)
+        check_moved(path, before)
+    assert raised > 30
+
+
+def test_a_start_whose_announcement_is_not_sure_to_stay_is_undone(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is there when syncing its directory fails."""
+    before, directory = contents(project), RunDirectory(project)
+    with RunLock.acquire(directory.lock):
+        with monkeypatch.context() as patch:
+            patch.setattr(runs_files, "sync_directory", lambda _: os.fsync(1 << 30))
+            with pytest.raises(RunDirectoryError, match=r"cannot write .*starting\.json: Bad file descriptor"):
+                Start.begin(directory, NAMES, b"", "move", made_root=False)
+        assert contents(project) == before
+
+
+def test_an_error_of_the_disk_at_any_step_of_a_removal_is_raised_in_words_and_the_next_removes_the_rest(
+    project: Path, tmp_path: Path
+) -> None:
+    start(project)
+    train(project)
+    raised = 0
+
+    for what, path, error in each_error(project, tmp_path / "failed", delete):
+        if error is not None:
+            raised += 1
+            assert isinstance(error, RunDirectoryError), what
+            assert "Input/output error" in str(error), what
+        if RunDirectory(path).may_hold_run():
+            assert error is not None, what
+            delete(path)
+        assert files(path) == FOREIGN, what
+    assert raised > 30
+
+
+def test_a_run_is_removed_but_for_its_empty_directory_where_the_disk_fails_at_that(fresh: Path) -> None:
+    steps = len(list(each_error(fresh, fresh.parent.parent / "all", delete)))
+    with error_at(steps), pytest.raises(RunDirectoryError, match="its empty directory cannot be: Input/output error"):
+        delete(fresh)
+    assert list(fresh.iterdir()) == []
+
+
+def delete(path: Path) -> None:
+    removal.delete(RunDirectory(path))
+
+
+def created_where(path: Path) -> float:
+    return created(path) if (path / "run.db").exists() else OLD
+
+
+def finished(path: Path) -> Path:
+    """What the next to hold the lock does first."""
+    directory = RunDirectory(path)
+    with RunLock.acquire(directory.lock):
+        starting.recover(directory)
+    return path
 
 
 def test_a_directory_made_by_a_start_that_was_killed_goes_with_the_run(tmp_path: Path) -> None:

@@ -226,10 +226,31 @@ def test_a_commit_that_failed_after_reaching_the_disk_is_not_repeated(
     monkeypatch.setattr(store, "write_batch", failing)
     made.append(runs.epoch(1, 1))
     assert made.flush(20)
-    assert [record["event"] for _, record in RunReader(made.path).events()][:1] == ["epoch_finished"]
-    made.close()
-    events = [record["event"] for _, record in RunReader(made.path).events()]
-    assert events == ["epoch_finished", "resource_warning"]  # the second tells that the disk has failed
+    (_, epoch), (_, warning) = RunReader(made.path).events()
+    assert epoch["event"] == "epoch_finished"
+    assert f"{made.path}: disk I/O error; nothing could be written for" in warning["message"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_an_error_while_the_database_is_made_one_plain_file_is_told_and_loses_nothing(
+    times: int, runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    leave, left = store._leave_wal, [sqlite3.OperationalError("disk I/O error")] * times
+
+    def failing(connection: sqlite3.Connection) -> None:
+        if left:
+            raise left.pop()
+        leave(connection)
+
+    monkeypatch.setattr(store, "_leave_wal", failing)
+    assert made.close()
+    assert made.problem == f"{made.path}: disk I/O error when it was closed; see that its disk works"
+    if times == 1:  # the second try did it
+        assert files(made.path) == ["run.db"]
+    assert [record.epoch for record in RunReader(made.path).epochs(1)] == [1]
 
 
 def test_a_disk_that_does_not_answer_holds_up_nobody_and_is_told(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:

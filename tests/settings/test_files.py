@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from forge_tui.errors import SettingsError
+from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.settings.files import read_settings, settings_digest, settings_text, write_settings
 from forge_tui.settings.lines import key_lines
 from forge_tui.settings.schema import Settings, TrainingConfig, from_plain, to_plain
@@ -187,7 +187,7 @@ def test_a_written_file_is_private_and_replaces_the_old_one_whole(here: Path) ->
 def test_a_file_that_cannot_be_written_is_an_error_that_names_it(here: Path) -> None:
     Path("taken").mkdir()
     for name, reason in (("none/settings.toml", "No such file or directory"), ("taken", "Is a directory")):
-        with pytest.raises(SettingsError) as caught:
+        with pytest.raises(RunDirectoryError) as caught:
             write_settings(Settings(), name)
         assert str(caught.value) == f"{name}: cannot be written: {reason}"
     assert os.listdir() == ["taken"]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from erring import error_at
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.training import checkpoint as checkpoints
@@ -49,6 +50,24 @@ def test_prune_keeps_the_newest_and_removes_leftovers(tmp_path: Path) -> None:
         "step-000000000004.safetensors",
         "step-000000000005.safetensors",
     ]
+
+
+def test_checkpoints_that_cannot_be_deleted_are_told_and_hold_up_nothing(tmp_path: Path) -> None:
+    for step in range(1, 5):
+        save(tmp_path, step)
+    told: list[str] = []
+    with error_at(1):
+        checkpoints.prune(tmp_path, 2, warn=told.append)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"step-{step:012d}.safetensors" for step in (2, 3, 4)
+    ]  # fmt: skip
+    assert told == [
+        f"cannot delete {checkpoints.checkpoint_path(tmp_path, 2)}: Input/output error; it only takes room, and is "
+        "tried again with the next checkpoint"
+    ]
+    checkpoints.prune(tmp_path, 2, warn=told.append)
+    assert len(told) == 1
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:

@@ -237,6 +237,21 @@ def test_checkpoint_that_cannot_be_written_is_told_and_the_group_keeps_a_common_
     assert {tuple(steps_of(job)) for job in jobs} == {(24,)}
 
 
+def test_checkpoints_that_cannot_be_deleted_are_told_once_and_fail_nothing(
+    make_job: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    job, told = make_job(training={"epochs": 10, "checkpoint_interval": 2}), Told()
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert Trainer([job], told, Control()).run() is Outcome.COMPLETED
+    words = [warning.message for warning in told.of(ResourceWarned)]
+    assert len(words) == len(set(words)) == 4
+    assert all(": Input/output error; it only takes room" in one for one in words)
+    assert steps_of(job) == [40, 32, 24, 16, 8]
+
+
 def test_stop_writes_again_what_could_not_be_written_beside(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class StopsThere(Control):
         def goes_on(self) -> bool:
