@@ -39,6 +39,8 @@ class Storm:
         self._undisturbed = Undisturbed(base, scenario, self._arguments)
         self._random = chosen
         self._killed: set[int] = set()
+        # Moments that chance might leave out of a short storm: each comes once at the first occasion.
+        self._due = [Moment.FIRST, Moment.START, Moment.RESUME, Moment.RESUME]
         self._start_seconds = 4.0
         self._resume_seconds = 4.0
 
@@ -87,12 +89,13 @@ class Storm:
         while True:
             run.start()
             begun = time.monotonic()
-            if self._random.random() < 0.5:
-                moment = self._random.choice((Moment.FIRST, Moment.START))
+            moment = self._random.choice((Moment.FIRST, Moment.START))
+            moment = next((due for due in self._due if due is not Moment.RESUME), moment)
+            if moment in self._due or self._random.random() < 0.5:
                 longest = _FIRST_SECONDS if moment is Moment.FIRST else 1.1 * self._start_seconds
                 self._let_pass(self._random.uniform(0.0, longest), run)
-                if not run.has_database:
-                    self._kill(run, _BEGINNING, moment)
+                if not run.has_database and self._kill(run, _BEGINNING, moment):
+                    self._done(moment)
             self._wait_until_begun(run)
             if run.has_database:
                 self._start_seconds = 0.5 * self._start_seconds + 0.5 * (time.monotonic() - begun)
@@ -110,10 +113,11 @@ class Storm:
             run.wait_until_free()
         run.resume()
         begun = time.monotonic()
-        if self._random.random() < 0.4:
+        if Moment.RESUME in self._due or self._random.random() < 0.4:
             longest = self._random.choice((_FIRST_SECONDS, 1.1 * self._resume_seconds))
             self._let_pass(self._random.uniform(0.0, longest), None)
-            self._kill(run, _BEGINNING, Moment.RESUME)
+            if self._kill(run, _BEGINNING, Moment.RESUME):
+                self._done(Moment.RESUME)
         self._wait_until_begun(run)
         self._resume_seconds = 0.5 * self._resume_seconds + 0.5 * (time.monotonic() - begun)
         self.tally.counts[RESUMES] += 1
@@ -159,6 +163,10 @@ class Storm:
         )
 
     # --- kills
+
+    def _done(self, moment: Moment) -> None:
+        if moment in self._due:
+            self._due.remove(moment)
 
     def _kill(self, run: StormRun, roles: tuple[Role, ...], moment: Moment) -> int:
         """Kill a process of each of the roles that are there (before a run has begun: of one or more of them)."""
