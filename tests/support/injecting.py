@@ -219,8 +219,9 @@ class Injector:
             struck = [call for call in calls(self._trace_text()) if call.injected]
             outcome.hit = any(self._is_ours(call) for call in struck)
             outcome.status = done.returncode
-            if struck and not outcome.hit:
-                return outcome  # something else was struck, that is no file of the run
+            if not outcome.hit:
+                wait_until(lambda: not processes_of(self.directory), "the end of all processes", 60.0)
+                return outcome  # nothing was struck, or something that is no file of the run
             self._judge(outcome, done.stdout + done.stderr, done.stderr)
             if walk.stage is Stage.REMOVE:
                 self._remove_again(outcome)
