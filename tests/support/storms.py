@@ -22,6 +22,7 @@ _WEIGHTS = {Role.WORKER: 60, Role.FORK_SERVER: 6, Role.RUNNER: 10, Role.FRONT_EN
 _BEGINNING = (Role.FRONT_END, Role.RUNNER, Role.FORK_SERVER)
 # Then it is left alone to its end: the models of a run that is killed on and on would hardly ever be finished.
 _KILLS_A_RUN = 12
+_DUE = (Moment.FIRST, Moment.START, Moment.RESUME, Moment.RESUME)
 _HUNT_SECONDS = {Moment.CHECKPOINT: 0.6, Moment.FINAL: 2.0}
 # Lies in the run directory, though no run made it.
 _FOREIGN = "notes.txt"
@@ -39,13 +40,14 @@ class Storm:
         self._undisturbed = Undisturbed(base, scenario, self._arguments)
         self._random = chosen
         self._killed: set[int] = set()
-        # Moments that chance might leave out of a short storm: each comes once at the first occasion.
-        self._due = [Moment.FIRST, Moment.START, Moment.RESUME, Moment.RESUME]
+        self._due: list[Moment] = []
+        """Moments that chance might leave out: each comes at the first occasion."""
         self._start_seconds = 4.0
         self._resume_seconds = 4.0
 
     def rage(self, kills: int) -> Tally:
         """Go on until so many processes have been killed, and until the last run has come to its end."""
+        self._due = [*_DUE] if kills >= _KILLS_A_RUN else []
         number = 0
         while self.tally.killed < kills:
             number += 1
