@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import fcntl
 import json
 import logging
@@ -217,7 +218,8 @@ def _append(record: dict[str, Any], state: Path | None) -> None:
             start = b"\n" if old and not old.endswith(b"\n") else b""
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                os.write(descriptor, start + line)
+                if os.write(descriptor, start + line) < len(start + line):  # the disk became full within it
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
                 os.close(descriptor)
     except RunDirectoryError:

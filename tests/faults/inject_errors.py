@@ -1,7 +1,7 @@
 """I/O errors at each fsync, rename and write of a run, one at a time: prints what was tried and what came of it.
 
 python tests/faults/inject_errors.py [--stage NAME …] [--role NAME …] [--call NAME …] [--error EIO ENOSPC] [--most N]
-                                     [--keep DIRECTORY]
+                                     [--file PATTERN] [--keep DIRECTORY]
 
 In every try strace injects an error at one place: the n-th call of a name for one file, n = 1, 2, 3, … until strace
 shows no INJECTED any more; in the command, in the runner or in the worker, over a whole start, `--overwrite`, what
@@ -13,6 +13,7 @@ status is 0 if all of that held. Linux, with strace.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import tempfile
 import time
@@ -33,7 +34,7 @@ def main() -> int:
     parser.add_argument("--call", nargs="+", choices=list(CALLS), default=list(CALLS), metavar="NAME")
     parser.add_argument("--error", nargs="+", choices=("EIO", "ENOSPC"), default=["EIO"], metavar="NAME")
     parser.add_argument("--most", type=int, metavar="N", help="of each call and file no more than N places")
-    parser.add_argument("--file", default="", help="only files with this in their path")
+    parser.add_argument("--file", type=re.compile, default="", help="only files whose path has this pattern")
     parser.add_argument("--keep", type=Path, help="leave what went wrong in this directory")
     given = parser.parse_args()
     if (reason := missing()) is not None:
@@ -47,7 +48,7 @@ def main() -> int:
         for stage in given.stage:
             for role in [role for role in stage.roles if role in given.role]:
                 for walk in injector.walks(stage, role):
-                    if walk.kind not in given.call or given.file not in walk.file:
+                    if walk.kind not in given.call or not re.search(given.file, walk.file):
                         continue
                     for error in given.error:
                         for outcome in injector.follow(walk, error, given.most):

@@ -20,30 +20,56 @@ from typing import Any
 
 import pytest
 from faulty import environment
+from make_runs import table as data_table
 from running import SMALL, begin, epochs_of, forge, kill_all, processes_of, wait_until, weights
 from storm_checks import history_problems, told
 
+from forge_tui.runs.checkpoint_files import checkpoint_files
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.session import Run
+
 EPOCHS = 24
 ALWAYS = ("--no-ui", *SMALL, "--epochs", str(EPOCHS), "--checkpoint-interval", "2", "--set", "data.samples=200")
+DIVERGES = (
+    "--dataset", "data.csv", "--optimizer", "sgd", "--momentum", "0.9", "--learning-rate", "0.5", "--schedule",
+    "one_cycle", "--on-divergence", "lower", "--max-retries", "100",
+)  # fmt: skip
+"""Each model goes back twice before its eighth epoch."""
 KINDS = {
     "series": ("--models", "3"),
     "groups": ("--models", "4", "--mode", "parallel", "--workers", "2", "--fuse", "2"),
     "patience": ("--models", "3", "--patience", "4", "--learning-rate", "0.02"),
     "halving": ("--models", "6", "--halving", "2", "--halving-first", "4"),
+    "retried": ("--models", "2"),
+    "diverged": ("--models", "1", *DIVERGES),
 }
 # When it is killed: a model, and its epoch.
-MIDDLE = {"series": (2, 12), "groups": (1, 12), "patience": (2, 4), "halving": (4, 3)}
+MIDDLE = {
+    "series": (2, 12),
+    "groups": (1, 12),
+    "patience": (2, 4),
+    "halving": (4, 3),
+    "retried": (1, 14),
+    "diverged": (1, 13),
+}
+PACE = {"do": "pace", "seconds": 0.06, "epoch": 1}
+RETRIED = {"do": "raise", "epoch": 7, "attempts": 1, "then": PACE}
 # What part of the transactions in the WAL is left, and how many bytes of the next one.
 LEFT = ((0.0, 0), (0.3, 700), (0.6, 0), (0.97, 700))
 
 
 @dataclass(frozen=True)
 class Killed:
-    """A run all of whose processes were killed at once: its directory, a copy of it, and an undisturbed run."""
+    """A run all of whose processes were killed at once: its directory, a copy of it, and an undisturbed run.
+
+    `goes_back`: its models return to earlier epochs by themselves.
+    """
 
     directory: Path
     copy: Path
     undisturbed: Path
+    kind: str = ""
+    goes_back: bool = False
 
     def again(self) -> list[int]:
         """Lay it out as it was killed; the lengths of its WAL after each of its transactions."""
@@ -73,13 +99,14 @@ def commits(wal: bytes) -> list[int]:
 def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     base = tmp_path_factory.mktemp(request.param)
     arguments = (*ALWAYS, *KINDS[request.param])
-    pace = {index: {"do": "pace", "seconds": 0.06, "epoch": 1} for index in range(1, 7)}
-    made = Killed(base / "run", base / "copy", base / "undisturbed")
+    pace = dict.fromkeys(range(1, 7), RETRIED if request.param == "retried" else PACE)
+    made = Killed(base / "run", base / "copy", base / "undisturbed", request.param, request.param == "diverged")
+    (base / "data.csv").write_text(data_table(320), encoding="utf-8")
     with environment(base):
-        forge(*arguments, "--output", made.undisturbed)
+        forge(*arguments, "--output", made.undisturbed, cwd=base)
     model, epoch = MIDDLE[request.param]
     with environment(base, pace):
-        front = begin(*arguments, "--output", made.directory)
+        front = begin(*arguments, "--output", made.directory, cwd=base)
         wait_until(lambda: epochs_of(made.directory, model) >= epoch, "the middle of the run")
     stop_and_kill(made.directory)
     front.communicate()
@@ -97,9 +124,10 @@ def stop_and_kill(directory: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def nobody_left(killed: Killed) -> Any:
+def nobody_left(request: pytest.FixtureRequest) -> Any:
     yield
-    assert not processes_of(killed.directory)
+    if "killed" in request.fixturenames:
+        assert not processes_of(request.getfixturevalue("killed").directory)
 
 
 def table(directory: Path) -> list[tuple[str, ...]]:
@@ -112,10 +140,13 @@ def table(directory: Path) -> list[tuple[str, ...]]:
 
 
 def assert_as_undisturbed(killed: Killed, *, goes_back: bool = False) -> None:
-    """The same bytes, the same metadata, and each epoch once, with the same numbers."""
+    """The same bytes, the same metadata, and each epoch once, with the same numbers.
+
+    `goes_back`: an epoch may be trained again though there was a checkpoint of it once.
+    """
     assert weights(killed.directory) == weights(killed.undisturbed)
     assert table(killed.directory) == table(killed.undisturbed)
-    assert history_problems(killed.directory, goes_back=goes_back) == []
+    assert history_problems(killed.directory, goes_back=goes_back or killed.goes_back) == []
     for path in killed.undisturbed.glob("cognate_*.json"):
         theirs, ours = json.loads(path.read_bytes()), json.loads((killed.directory / path.name).read_bytes())
         for key in ("sha256", "exact", "epochs_completed", "best_epoch", "loss", "best_loss", "validation"):
@@ -136,6 +167,21 @@ def test_an_older_database_with_newer_checkpoints(killed: Killed, left: float, t
     killed.cut(end + torn)
     assert told("status", killed.directory)[0] == 0
     assert recorded_epochs(killed.directory) < before
+    forge("resume", killed.directory)
+    assert_as_undisturbed(killed)
+
+
+def test_a_database_without_its_log_as_it_was_before_any_model_began(killed: Killed) -> None:
+    """All the epochs, retries and rollbacks there were are in checkpoints and finished models only."""
+    killed.again()
+    (killed.directory / "run.db-wal").unlink()
+    assert recorded_epochs(killed.directory) == 0
+    model, epoch = MIDDLE[killed.kind]
+    saved = checkpoint_files(RunDirectory(killed.directory).checkpoint_directory(f"cognate_planner_{model}"))
+    assert saved
+    assert max(one.epoch for one in saved) >= min(epoch - 2, 2)
+    with Run(killed.directory) as run:
+        assert {(one.attempt, one.phase) for one in run.snapshot().models} == {(1, "queued")}
     forge("resume", killed.directory)
     assert_as_undisturbed(killed)
 
@@ -171,3 +217,33 @@ def test_a_newer_database_without_any_checkpoint(killed: Killed) -> None:
     shutil.rmtree(killed.directory / "checkpoints")
     forge("resume", killed.directory)
     assert_as_undisturbed(killed, goes_back=True)
+
+
+def test_checkpoints_newer_than_what_is_recorded_as_finished(tmp_path: Path) -> None:
+    """A completed run is trained further when the power is lost: run.db and the models' files are as before."""
+    arguments = (*ALWAYS, "--models", "2")
+    directory, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
+    with environment(tmp_path):
+        forge(*arguments, "--output", undisturbed)
+        forge(*arguments, "--epochs", "8", "--output", directory)
+    completed = (directory / "run.db").read_bytes()
+    with environment(tmp_path, {1: PACE, 2: {"do": "pace", "seconds": 5.0, "epoch": 20}}):
+        front = begin("resume", directory, "--epochs", str(EPOCHS))
+        wait_until(
+            lambda: len(list(directory.glob("checkpoints/cognate_planner_2/step-*"))) and epochs_of(directory, 2) >= 18,
+            "the second model",
+        )
+    stop_and_kill(directory)
+    front.communicate()
+    for path in directory.glob("run.db*"):
+        path.unlink()
+    (directory / "run.db").write_bytes(completed)
+    saved = checkpoint_files(RunDirectory(directory).checkpoint_directory("cognate_planner_2"))
+    assert saved[0].epoch is not None
+    assert saved[0].epoch >= 16
+    assert json.loads((directory / "cognate_planner_2.json").read_bytes())["epochs_completed"] == 8
+    with environment(tmp_path):
+        assert json.loads(forge("status", directory, "--json").stdout)["state"] == "completed"
+        assert "there is nothing to resume" in forge("resume", directory, status=2).stderr
+        forge("resume", directory, "--epochs", str(EPOCHS))
+    assert_as_undisturbed(Killed(directory, directory, undisturbed))

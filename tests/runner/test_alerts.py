@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_tui.progress.events import EpochFinished
-from forge_tui.runner.alerts import HISTORY_BYTES, DiskWatch, SpeedWatch
+from forge_tui.runner.alerts import HISTORY_BYTES, DiskWatch, HistoryWatch, SpeedWatch
 
 
 def epoch(rate: float | None, seconds: float | None = 5.0, index: int = 1) -> EpochFinished:
@@ -90,3 +91,10 @@ def test_a_disk_that_cannot_be_asked_and_one_without_models_at_work(tmp_path: Pa
     watch = DiskWatch(tmp_path, lambda _: 1_999 + HISTORY_BYTES)
     watch.checkpoint(1_000)
     assert watch.look(1.0, 0) is not None
+
+
+def test_what_is_not_being_recorded_is_said_once_for_each_time(capsys: pytest.CaptureFixture[str]) -> None:
+    watch = HistoryWatch()
+    for problem in (None, "run.db: disk I/O error", "run.db: disk I/O error, 2 s", None, "run.db: it is full", None):
+        watch.look(problem)
+    assert capsys.readouterr().err.splitlines() == ["run.db: disk I/O error", "run.db: it is full"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 from pathlib import Path
@@ -128,6 +129,19 @@ def test_an_unusable_state_directory_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirectoryError, match="cannot write the list of runs"):
         forget(tmp_path, tmp_path / "file" / "state")
+
+
+def test_a_line_that_is_cut_off_by_a_full_disk_is_told_and_swallows_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = made(tmp_path, "first", 1.0, tmp_path / "state")
+    write = os.write
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:20]))
+        with pytest.raises(RunDirectoryError, match=r"cannot write the list of runs .*: No space left on device"):
+            finished(first, "completed", 2.0, tmp_path / "state")
+    made(tmp_path, "second", 3.0, tmp_path / "state")
+    assert [run.run for run in known(tmp_path / "state")] == ["second", "first"]
 
 
 def test_the_platforms_directory_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

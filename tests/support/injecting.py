@@ -32,9 +32,11 @@ SETTINGS = (
 )  # fmt: skip
 _EARLIER = (*SETTINGS, "--seed", "5")
 _PACE = {1: {"do": "pace", "seconds": 0.4, "epoch": 1}}
+# What SQLite says of a file that it could not open, or not for writing.
+_NOT_OPENED = "unable to open database file|attempt to write a readonly database"
 _WORDS = {
-    "EIO": re.compile(r"Input/output error|disk I/O error|unable to open database file"),
-    "ENOSPC": re.compile(r"No space left on device|database or disk is full|unable to open database file"),
+    "EIO": re.compile(rf"Input/output error|disk I/O error|{_NOT_OPENED}"),
+    "ENOSPC": re.compile(rf"No space left on device|database or disk is full|disk I/O error|{_NOT_OPENED}"),
 }
 # A name that has something drawn in it, as no other run has.
 _DRAWN = re.compile(
@@ -125,6 +127,8 @@ def excuse(walk: Walk, number: int) -> str | None:
         return "SQLite does not look at what syncing a directory comes to"
     if walk.kind == "unlink" and walk.file.endswith(("run.db-wal", "run.db-shm")):
         return "SQLite leaves what is empty by then, and takes it up again"
+    if walk.kind == "mkdir" and walk.file in ("state", "state/forge-tui"):
+        return "it is made again a moment later, for the list of runs"
     if walk.kind == "unlink" and ".lock." in walk.file:
         return "a second name of the lock, which the next start removes"
     if walk.file.startswith("state/forge-tui/claims/"):
@@ -215,8 +219,9 @@ class Injector:
             struck = [call for call in calls(self._trace_text()) if call.injected]
             outcome.hit = any(self._is_ours(call) for call in struck)
             outcome.status = done.returncode
-            if struck and not outcome.hit:
-                return outcome  # something else was struck, that is no file of the run
+            if not outcome.hit:
+                wait_until(lambda: not processes_of(self.directory), "the end of all processes", 60.0)
+                return outcome  # nothing was struck, or something that is no file of the run
             self._judge(outcome, done.stdout + done.stderr, done.stderr)
             if walk.stage is Stage.REMOVE:
                 self._remove_again(outcome)
@@ -369,7 +374,7 @@ class Injector:
         outcome.problems += [f"{path.name} is left" for path in self.directory.rglob("*.tmp")]
 
     def _remove_again(self, outcome: Outcome) -> None:
-        outcome.became = "removed" if outcome.status == 0 else "refused"
+        outcome.became = "refused" if self.directory.exists() else "removed"
         if outcome.status == 0 and self.directory.exists():
             left = sorted(path.name for path in self.directory.rglob("*"))
             outcome.problems.append(f"rm exits 0 and leaves {left}")

@@ -59,11 +59,17 @@ class Tally:
             at[moment] += count
         moments = (at[moment] for moment in Moment)
         counted = (self.counts[what] for what in (LOOKS, RESUMES, ENDS))
-        return (name, *map(str, moments), *map(str, (self.killed, *counted)), str(len(self.problems) or "nothing"))
+        other_bytes = self._told_of("byte-identical", "not as undisturbed", "has another")
+        left = self._told_of("left behind", "the end of", "leaves")
+        numbers = (self.killed, *counted, other_bytes, left)
+        return (name, *map(str, moments), *map(str, numbers), str(len(self.problems) or "nothing"))
+
+    def _told_of(self, *words: str) -> int:
+        return sum(any(word in problem for word in words) for problem in self.problems)
 
 
 LOOKS, RESUMES, ENDS = "looks", "resumes", "runs that came to their end"
-HEAD = ("scenario", *Moment, "kills", "looks", "resumes", "ends", "lost")
+HEAD = ("scenario", *Moment, "kills", "looks", "resumes", "ends", "other bytes", "left behind", "lost")
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:

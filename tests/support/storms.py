@@ -22,6 +22,7 @@ _WEIGHTS = {Role.WORKER: 60, Role.FORK_SERVER: 6, Role.RUNNER: 10, Role.FRONT_EN
 _BEGINNING = (Role.FRONT_END, Role.RUNNER, Role.FORK_SERVER)
 # Then it is left alone to its end: the models of a run that is killed on and on would hardly ever be finished.
 _KILLS_A_RUN = 12
+_DUE = (Moment.FIRST, Moment.START, Moment.RESUME, Moment.RESUME)
 _HUNT_SECONDS = {Moment.CHECKPOINT: 0.6, Moment.FINAL: 2.0}
 # Lies in the run directory, though no run made it.
 _FOREIGN = "notes.txt"
@@ -39,11 +40,14 @@ class Storm:
         self._undisturbed = Undisturbed(base, scenario, self._arguments)
         self._random = chosen
         self._killed: set[int] = set()
+        self._due: list[Moment] = []
+        """Moments that chance might leave out: each comes at the first occasion."""
         self._start_seconds = 4.0
         self._resume_seconds = 4.0
 
     def rage(self, kills: int) -> Tally:
         """Go on until so many processes have been killed, and until the last run has come to its end."""
+        self._due = [*_DUE] if kills >= _KILLS_A_RUN else []
         number = 0
         while self.tally.killed < kills:
             number += 1
@@ -87,12 +91,13 @@ class Storm:
         while True:
             run.start()
             begun = time.monotonic()
-            if self._random.random() < 0.5:
-                moment = self._random.choice((Moment.FIRST, Moment.START))
+            moment = self._random.choice((Moment.FIRST, Moment.START))
+            moment = next((due for due in self._due if due is not Moment.RESUME), moment)
+            if moment in self._due or self._random.random() < 0.5:
                 longest = _FIRST_SECONDS if moment is Moment.FIRST else 1.1 * self._start_seconds
                 self._let_pass(self._random.uniform(0.0, longest), run)
-                if not run.has_database:
-                    self._kill(run, _BEGINNING, moment)
+                if not run.has_database and self._kill(run, _BEGINNING, moment):
+                    self._done(moment)
             self._wait_until_begun(run)
             if run.has_database:
                 self._start_seconds = 0.5 * self._start_seconds + 0.5 * (time.monotonic() - begun)
@@ -110,10 +115,11 @@ class Storm:
             run.wait_until_free()
         run.resume()
         begun = time.monotonic()
-        if self._random.random() < 0.4:
+        if Moment.RESUME in self._due or self._random.random() < 0.4:
             longest = self._random.choice((_FIRST_SECONDS, 1.1 * self._resume_seconds))
             self._let_pass(self._random.uniform(0.0, longest), None)
-            self._kill(run, _BEGINNING, Moment.RESUME)
+            if self._kill(run, _BEGINNING, Moment.RESUME):
+                self._done(Moment.RESUME)
         self._wait_until_begun(run)
         self._resume_seconds = 0.5 * self._resume_seconds + 0.5 * (time.monotonic() - begun)
         self.tally.counts[RESUMES] += 1
@@ -159,6 +165,10 @@ class Storm:
         )
 
     # --- kills
+
+    def _done(self, moment: Moment) -> None:
+        if moment in self._due:
+            self._due.remove(moment)
 
     def _kill(self, run: StormRun, roles: tuple[Role, ...], moment: Moment) -> int:
         """Kill a process of each of the roles that are there (before a run has begun: of one or more of them)."""

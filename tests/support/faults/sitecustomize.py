@@ -1,9 +1,10 @@
 """Faults inside a worker, as a user's own training code may have them. For tests: put this directory on PYTHONPATH.
 
 `WORKER_FAULTS` is a JSON object: NAME of a model → `{"do": FAULT, "epoch": n, "attempts": k}`. The fault comes about at
-the start of epoch n (slowness: from it on) of the model's attempts 1…k (default: all). Only the fork server, and so
-its workers, are changed; without the variable nothing is. With `"tell": PATH` every phase is written there, too, with
-its reason, and `checkpoint` for every one that is begun: of a run whose own disk takes nothing.
+the start of epoch n (slowness: from it on) of the model's attempts 1…k (default: all); `then`: the fault of later ones.
+Only the fork server, and so its workers, are changed; without the variable nothing is. With `"tell": PATH` every phase
+is written there, too, with its reason, and `checkpoint` for every one that is begun: of a run whose own disk takes
+nothing.
 
 `CLOCK_FILE`: every process takes the time of day to be so many seconds from the real one as the file says. The
 monotonic clock goes on, as it does when somebody sets a machine's clock; libfaketime 0.9.10 cannot do that (told to
@@ -160,7 +161,9 @@ def _install(plan: dict[str, dict]) -> None:
     def with_faults(self, state, data):
         job = self._members[0].job
         fault = plan.get(job.model)
-        if fault is None or job.attempt > fault.get("attempts", 1 << 30) or state.epoch + 1 < fault["epoch"]:
+        while fault is not None and job.attempt > fault.get("attempts", 1 << 30):
+            fault = fault.get("then")
+        if fault is None or state.epoch + 1 < fault["epoch"]:
             return train_epoch(self, state, data)
         if fault["do"] == "slow":
             began = time.perf_counter()
