@@ -265,10 +265,17 @@ def test_built_in_models_copy_nothing(tmp_path: Path) -> None:
 LISTED = """
 import json, sys
 import forge_tui
+from forge_tui.training.code_finder import CopyLoader
+
+executed, execute = set(), CopyLoader.exec_module
+
+def noted(self, module):
+    executed.add(self.source.path)
+    execute(self, module)
+
+CopyLoader.exec_module = noted
 forge_tui.load_model(sys.argv[1], trust_code=True)
-specs = [getattr(module, "__spec__", None) for module in sys.modules.values()]
-sources = [getattr(getattr(spec, "loader", None), "source", None) for spec in specs]
-print(json.dumps(sorted(source.path for source in sources if source is not None)))
+print(json.dumps(sorted(executed)))
 """
 
 
