@@ -145,6 +145,7 @@ _BY_TYPE: dict[str, Check] = {
     "TrainingPhase": _is_text,
     "RunState": _is_text,
     "Rollback": _is_table,
+    "Path": _is_text,
 }
 _BY_NAME: dict[str, Check] = {
     **dict.fromkeys(_MOMENTS, _is_moment),
