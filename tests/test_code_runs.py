@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from custom_code import CODE, EDITED, RUN, Held, change, described, edit, outputs, records, write_project
 from running import events, forge, weights
 
+from forge_tui import load_model
+from forge_tui.errors import ChangedError
 from forge_tui.session import Run
 
 
@@ -252,3 +257,71 @@ def test_built_in_models_copy_nothing(tmp_path: Path) -> None:
     run = tmp_path / "run"
     forge("--no-ui", "--models", "1", "--epochs", "1", "--model-size", "1500", "--output", run)
     assert not (run / "code").exists()
+
+
+# --- every file of the copy counts
+
+
+LISTED = """
+import json, sys
+import forge_tui
+from forge_tui.training.code_finder import CopyLoader
+
+executed, execute = set(), CopyLoader.exec_module
+
+def noted(self, module):
+    executed.add(self.source.path)
+    execute(self, module)
+
+CopyLoader.exec_module = noted
+forge_tui.load_model(sys.argv[1], trust_code=True)
+print(json.dumps(sorted(executed)))
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of one model; all its originals were edited so that they cannot be imported any more."""
+    project = write_project(tmp_path_factory.mktemp("finished") / "project")
+    forge(*RUN, "--models", "1", "--epochs", "1", "--output", "run", cwd=project)
+    for name in CODE:
+        (project / name).write_text("raise SystemExit('the original was imported')", encoding="utf-8")
+    return project / "run"
+
+
+def test_a_model_is_loaded_with_every_file_of_the_copy(finished: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LISTED, str(finished / "cognate_net_1")], cwd="/", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found = {path.removeprefix("project/") for path in json.loads(done.stdout)}
+    assert found == set(CODE)
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_a_model_is_not_loaded_with_an_edited_copy_of_any_file(finished: Path, name: str) -> None:
+    copy = finished / "code" / "project" / name
+    before = copy.read_bytes()
+    copy.write_bytes(before + b"\n# harmless\n")
+    try:
+        with pytest.raises(ChangedError, match="not what the run was started with") as caught:
+            load_model(finished / "cognate_net_1", trust_code=True)
+        assert str(copy) in str(caught.value)
+        copy.unlink()
+        with pytest.raises(ChangedError, match="is missing"):
+            load_model(finished / "cognate_net_1", trust_code=True)
+    finally:
+        copy.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", ["net.py", "bodies/constants.py"])
+def test_later_models_of_a_live_run_refuse_an_edited_copy(project: Path, name: str) -> None:
+    run = project / "run"
+    with Held(project, *RUN, "--output", "run") as held:
+        copy = run / "code" / "project" / name
+        copy.write_bytes(copy.read_bytes() + b"\n# edited while the first model trains\n")
+        held.release(status=1)
+    (failed,) = records(run, "model_failed")
+    assert (failed["model"], failed["kind"], failed["will_retry"]) == ("cognate_net_2", "changed", False)
+    assert str(copy) in failed["message"]
+    assert weights(run).keys() == {"cognate_net_1.safetensors"}

@@ -12,13 +12,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from forge_tui.progress.fields import check
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.rollback import Rollback
 
 if TYPE_CHECKING:
     from forge_tui.progress import events as happened
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,14 +147,18 @@ class ModelState:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], alike: Alike | None = None) -> ModelState:
-        """The state that `to_record` wrote; keys of a newer writer are left out. `alike`: see there."""
+        """The state that `to_record` wrote; keys of a newer writer are left out. `alike`: see there.
+
+        Raises `ValueError` where a value is none that is ever written, `TypeError` and `KeyError` where one is missing.
+        """
+        check(record, cls)
         known = record.keys() <= _MODEL_FIELDS
         values = dict(record) if known else {key: value for key, value in record.items() if key in _MODEL_FIELDS}
         values["phase"] = TrainingPhase(values["phase"])
-        values["failures"] = tuple(Failure(**failure) for failure in values.get("failures", ()))
+        values["failures"] = tuple(_checked(Failure, failure) for failure in values.get("failures", ()))
         values["trend"] = tuple(values.get("trend", ()))
         if values.get("rollback") is not None:
-            values["rollback"] = Rollback(**values["rollback"])
+            values["rollback"] = _checked(Rollback, values["rollback"])
         if values.get("group") is not None:
             values["group"] = tuple(values["group"])
         if alike is not None:
@@ -159,6 +166,11 @@ class ModelState:
             values["config"] = alike.config(values.get("config", {}))
             values["combination"] = alike.combination(values.get("combination", {}))
         return cls(**values)
+
+
+def _checked(of: type[_Part], record: dict[str, Any]) -> _Part:
+    check(record, of)
+    return of(**record)
 
 
 class Alike:
@@ -259,7 +271,8 @@ class RunInfo:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunInfo:
-        """The record that `to_record` wrote; keys of a newer writer are left out."""
+        """The record that `to_record` wrote; a newer writer's keys are left out. Raises as `ModelState.from_record`."""
+        check(record, cls)
         values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
         values["state"] = RunState(values["state"])
         return cls(**values)

@@ -19,16 +19,19 @@ from typing import Any
 
 from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
+from forge_tui.plain_files import read_file
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.runner.planner import Found, Way
 from forge_tui.runs.files import make_private, write_atomically
 from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, to_plain
 from forge_tui.settings.user_file import state_directory
+from forge_tui.strict_json import Limits, parse_object
 
 FORMAT = 2
 _MOST_SECONDS = 30 * 86_400.0
 _MOST_FILES = 200
+_LIMITS = Limits(size=16 << 20)
 # Workers that measured with less of a CPU each were not alone, whatever was seen of the machine before.
 _QUIET_SHARE = 0.9
 # What changes neither the work of a step nor what is kept in memory.
@@ -107,7 +110,7 @@ class Remembered:
 
     def _read(self) -> dict[Way, dict[str, Any]]:
         try:
-            record = json.loads(self._path.read_text(encoding="utf-8"))
+            record = parse_object(read_file(self._path, _LIMITS.size), _LIMITS)
             if record["v"] != FORMAT or record["about"] != json.loads(json.dumps(self._about)):
                 return {}
             known = {Way.from_record(one): _checked(one) for one in record["ways"]}

@@ -49,6 +49,7 @@ def read_position(connection: sqlite3.Connection) -> Position:
     record = row[0].encode() if isinstance(row[0], str) else row[0]
     if schema.run_crc(record, *row[1:5]) != row[5]:
         raise ValueError("the row of the run is damaged")
+    schema.check_run(*row[1:5])
     _, revision, heartbeat, _, last_seq, _ = row
     newest = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM epochs), 0))"
     last_sample = connection.execute("SELECT coalesce(max(seq), 0) FROM resources").fetchone()[0]

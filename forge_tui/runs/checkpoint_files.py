@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import errno
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.fields import is_whole
 from forge_tui.progress.rollback import Saved
 from forge_tui.runs.inside import open_inside
 from forge_tui.runs.names import STEP
+from forge_tui.strict_json import Limits, parse_object
 
 _METADATA_KEY = "forge_tui"
 # A safetensors file begins with the length of its header (8 bytes, little-endian), a JSON table.
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 16 << 20
+# A module's own state, with numbers of any size, stands in it too.
+_HEADER = Limits(size=_LARGEST_HEADER, depth=500, text=_LARGEST_HEADER, integer=1 << 10_001, unique=False)
+_NUMBERS: tuple[tuple[str, Any], ...] = (("epoch", None), ("step", None), ("rollbacks", 0))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,13 +69,17 @@ def _look_at(path: Path) -> CheckpointFile | None:
     try:
         with os.fdopen(open_inside(path, path.parent, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise OSError(errno.EINVAL, "it is no file but a pipe, a socket or a device")
             size, written = status.st_size, status.st_mtime
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
             if not 2 <= length <= min(_LARGEST_HEADER, size - _LENGTH_BYTES):
                 raise ValueError("its header is cut off")
-            header = json.loads(file.read(length))
-        record = json.loads(header["__metadata__"][_METADATA_KEY])
-        epoch, step, rollbacks = int(record["epoch"]), int(record["step"]), int(record.get("rollbacks", 0))
+            header = parse_object(file.read(length), _HEADER)
+        record = parse_object(header["__metadata__"][_METADATA_KEY], _HEADER)
+        epoch, step, rollbacks = (record.get(name, default) for name, default in _NUMBERS)
+        if not (is_whole(epoch) and is_whole(step) and is_whole(rollbacks)):
+            raise ValueError("its numbers are never written")
     except FileNotFoundError:
         return None
     except RunDirectoryError:

@@ -27,6 +27,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.files import in_words, make_private
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.user_file import state_directory
+from forge_tui.strict_json import STATE, parse_object
 
 VERSION = 1
 LOCK_SECONDS = 2.0
@@ -246,9 +247,7 @@ def _is_same(descriptor: int, path: Path) -> bool:
 
 def _claim(data: bytes) -> Claim:
     """Raises `ValueError` for anything that is not what `_write` writes."""
-    record = json.loads(data)
-    if not isinstance(record, dict):
-        raise ValueError("it is no JSON object")
+    record = parse_object(data, STATE)
     return Claim(_word(record, "run"), _word(record, "path"), _number(record, "workers"), _number(record, "threads"))
 
 

@@ -15,6 +15,7 @@ from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import is_name
+from forge_tui.strict_json import STATE, parse_object
 
 VERSION = 1
 LARGEST = 65_536
@@ -98,9 +99,7 @@ def _read(path: Path) -> Command:
     identity = path.stem.rpartition("-")[2]
     try:
         data = _content(path)
-        record = json.loads(data)
-        if not isinstance(record, dict):
-            raise ValueError("it is no JSON object")
+        record = parse_object(data, STATE)
         identity = _typed(record, "id", str)
         if _typed(record, "v", int) > VERSION:
             raise ValueError("it comes from a newer forge-tui; use the version that runs here")

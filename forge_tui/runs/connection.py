@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import schema
+from forge_tui.runs import schema, shape
 from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, REMOVED
@@ -120,8 +120,7 @@ class Source:
         )
         try:
             connection.text_factory = bytes
-            connection.execute("PRAGMA trusted_schema=OFF")
-            connection.execute("PRAGMA cell_size_check=ON")
+            shape.harden(connection)
             if not self._checked or self.version != schema.VERSION:  # then it may have been brought up to date
                 self._check_kind(connection)
             # The first look at the file: here it shows whether it can be read this way.
@@ -145,11 +144,11 @@ class Source:
                 f"{self.path} was written by a newer forge-tui (format {version}, this one knows {schema.VERSION}); "
                 "update forge-tui"
             )
-        kinds = dict(connection.execute("SELECT name, type FROM sqlite_schema WHERE type IN ('table', 'view')"))
-        if version not in schema.KNOWN or any(
-            kinds.get(name.encode()) != b"table" for name in schema.table_names(version)
-        ):
-            raise RunDirectoryError(f"{self.path} is damaged: tables are missing; {RESTORE_ADVICE}")
+        if version not in schema.KNOWN:
+            raise RunDirectoryError(f"{self.path} is damaged: its format is {version}; {RESTORE_ADVICE}")
+        wrong = shape.problem(connection, version)
+        if wrong is not None:
+            raise RunDirectoryError(f"{self.path} is damaged: {wrong}; {RESTORE_ADVICE}")
         self.version = version
         self._checked = True
 

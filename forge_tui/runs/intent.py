@@ -13,10 +13,12 @@ from forge_tui.runs.files import write_atomically
 from forge_tui.runs.inside import open_inside
 from forge_tui.runs.names import CODE, PREVIOUS, ROOMS, ROOT, STARTING_FILE, STARTING_LOG, is_inside
 from forge_tui.runs.record import Record
+from forge_tui.strict_json import Limits, parse_object
 
 HEAD = '{"forge_tui": "start"'
 SETTINGS = "settings.toml"
 _LARGEST = 16 << 20
+_RECORD = Limits(size=_LARGEST, unique=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def read_intent(path: Path) -> Intent | None:
             return None
         content = file.read()
     try:
-        record = json.loads(content)
+        record = parse_object(content, _RECORD)
         is_ours = record["forge_tui"] == "start" and record["v"] == 1
         intent = Intent(dict(record["files"]), frozenset(record["directories"]), record["previous"])
     except (ValueError, TypeError, KeyError, RecursionError):

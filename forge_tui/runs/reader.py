@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import struct
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,15 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
-from forge_tui.runs import schema
+from forge_tui.runs import rows, schema
 from forge_tui.runs.connection import Source, is_busy
 from forge_tui.runs.damage import Damage
-from forge_tui.runs.names import checked_name
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
 
-_ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
 _EPOCH, _LOSS, _VALIDATION = (schema.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
 _LOCKED = "is locked by another program; try again, or see what holds it"
@@ -54,13 +51,6 @@ class Losses(NamedTuple):
     may_be_more: bool
 
 
-class _RunRow(NamedTuple):
-    info: RunInfo
-    heartbeat: Heartbeat
-    revision: int
-    last_seq: int
-
-
 class RunReader:
     """A run's database for looking at.
 
@@ -75,7 +65,7 @@ class RunReader:
         self._source = Source(path / "run.db" if os.path.isdir(path) else path)
         self._damage = Damage(self._source.path)
         self._open: sqlite3.Connection | None = None
-        self._row: _RunRow | None = None
+        self._row: rows.RunRow | None = None
         self._row_is_of_now = False
         self._alike = Alike()
         self._checked: dict[int, int] = {}
@@ -133,23 +123,19 @@ class RunReader:
                 return unknown
             raise self._source.in_words(error) from error
 
-    def _run_row(self) -> _RunRow:
-        def read(connection: sqlite3.Connection) -> _RunRow | None:
+    def _run_row(self) -> rows.RunRow:
+        def read(connection: sqlite3.Connection) -> rows.RunRow | None:
             found = connection.execute("SELECT record, revision, heartbeat, written, last_seq, crc FROM run").fetchone()
             if found is None:
                 raise RunDirectoryError(f"{self.path} is damaged: the record of the run is missing; restore a copy")
             try:
-                record, *numbers, crc = found
-                if schema.run_crc(record, *numbers) != crc:
-                    raise ValueError("checksum")
-                revision, heartbeat, written, last_seq = numbers
-                about, seconds = schema.without_seconds(schema.from_json(record))
-                info = RunInfo.from_record(about)
-            except _ROW_ERRORS:
+                return rows.run_of(found)
+            except rows.ERRORS as error:
+                why = rows.why(error)
+                told = "does not match its checksum" if why == rows.WRONG_CHECKSUM else f"cannot be right ({why})"
                 raise RunDirectoryError(
-                    f"{self.path} is damaged: the record of the run does not match its checksum; restore a copy"
+                    f"{self.path} is damaged: the record of the run {told}; restore a copy"
                 ) from None
-            return _RunRow(info, Heartbeat(heartbeat, written, seconds), revision, last_seq)
 
         if self._row is not None and self._row_is_of_now:
             return self._row  # one reading sees one moment
@@ -165,7 +151,8 @@ class RunReader:
 
     def heartbeat(self) -> Heartbeat:
         """The sign of life that the runner leaves about every second."""
-        return self._run_row().heartbeat
+        row = self._run_row()
+        return Heartbeat(row.heartbeat, row.written, row.seconds)
 
     def models(self, since_revision: int = 0) -> tuple[list[ModelState], int]:
         """The models that changed after `since_revision`, by index, and the revision to ask with next time."""
@@ -173,22 +160,16 @@ class RunReader:
 
         def read(connection: sqlite3.Connection) -> int:
             newest = self._run_row()
-            rows = connection.execute(
+            changed = connection.execute(
                 "SELECT model_index, revision, record, crc FROM models WHERE revision > ? ORDER BY model_index",
                 (since_revision,),
             )
-            for index, revision, record, crc in rows:
+            for row in changed:
                 try:
-                    if schema.model_crc(index, revision, record) != crc:
-                        raise ValueError("checksum")
-                    model = ModelState.from_record(schema.from_json(record), self._alike)
-                    found.append(model)
-                    self._damage.mend("models", index)
-                except _ROW_ERRORS:
-                    self._damage.bad_row("models", index)
-                    continue
-                for name in {model.name, model.log_name}:  # what becomes part of a path
-                    checked_name(name, f"model {index} in {self.path}")
+                    found.append(rows.model_of(row, self._alike, self.path))
+                    self._damage.mend("models", row[0])
+                except rows.ERRORS as error:
+                    self._left_out("models", row[0], error)
             if since_revision == 0 and len(found) < newest.info.models:
                 self._damage.missing("models", newest.info.models - len(found) - self._damage.count("models"))
             return newest.revision
@@ -217,6 +198,7 @@ class RunReader:
             found: list[tuple[int, dict[str, Any]]] = []
             # Once more where all rows of a page are bad: an empty answer means that there is no more.
             while not found and position < last_seq:
+                position = self._past_gap(connection, position, last_seq)
                 end = min(last_seq, position + limit)
                 present = self._page(connection, position, end, run, found)
                 self._damage.missing_seqs(position, end, present)
@@ -239,18 +221,20 @@ class RunReader:
         self, after: int, words: Sequence[bytes], found: list[dict[str, Any]], connection: sqlite3.Connection
     ) -> int:
         """Adds the good events after number `after` that hold one of `words` to `found`; returns how far it looked."""
-        end = min(self._run_row().last_seq, after + _PAGE)
+        last_seq = self._run_row().last_seq
+        after = self._past_gap(connection, after, last_seq)
+        end = min(last_seq, after + _PAGE)
         span, present = (after, end), set()
         events = connection.execute("SELECT seq, record, crc FROM events WHERE seq > ? AND seq <= ? ORDER BY seq", span)
-        for seq, record, crc in events:
-            present.add(seq)
+        for row in events:
+            present.add(row[0])
             try:
-                if schema.event_crc(seq, record) != crc:
-                    raise ValueError("checksum")
-                if any(word in record for word in words):
-                    found.append(schema.from_json(record))
-            except _ROW_ERRORS:
-                self._damage.bad_row("events", seq)
+                if any(word in row[1] for word in words):
+                    found.append(rows.event_of(row))
+                else:
+                    rows.is_event(row)
+            except rows.ERRORS as error:
+                self._left_out("events", row[0], error)
         for row in connection.execute(f"{self._epoch_select} WHERE seq > ? AND seq <= ?", span):
             present.add(row[0])
             self._is_good_epoch(row)
@@ -262,22 +246,38 @@ class RunReader:
 
         def read(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], int]:
             last_seq = self._run_row().last_seq
-            rows = connection.execute(
+            newest = connection.execute(
                 "SELECT seq, record, crc FROM events WHERE seq > ? AND seq <= ? ORDER BY seq DESC LIMIT ?",
                 (since_seq, last_seq, limit),
             ).fetchall()
             found = []
-            for seq, record, crc in reversed(rows):
+            for row in reversed(newest):
                 try:
-                    if schema.event_crc(seq, record) != crc:
-                        raise ValueError("checksum")
-                    found.append(schema.from_json(record))
-                except _ROW_ERRORS:
-                    self._damage.bad_row("events", seq)
+                    found.append(rows.event_of(row))
+                except rows.ERRORS as error:
+                    self._left_out("events", row[0], error)
             return found, last_seq
 
         nothing: tuple[list[dict[str, Any]], int] = ([], since_seq)
         return self._read(read, nothing)
+
+    def _past_gap(self, connection: sqlite3.Connection, after: int, last_seq: int) -> int:
+        """Where to look from on: `after`, or what comes before the next row there is, if that is more than a page on.
+
+        The row of the run may say any number of events: each page of numbers would be looked for.
+        """
+        if after >= last_seq:
+            return after
+        nexts = (
+            connection.execute(f"SELECT min(seq) FROM {table} WHERE seq > ?", (after,)).fetchone()[0]
+            for table in ("events", "epochs")
+        )
+        following = min((seq for seq in nexts if seq is not None), default=last_seq + 1)
+        end = min(following - 1, last_seq)
+        if end - after <= _PAGE:
+            return after
+        self._damage.missing_seqs(after, end, set())
+        return end
 
     def _page(
         self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]
@@ -288,16 +288,12 @@ class RunReader:
         good: dict[int, dict[str, Any]] = {}
         present: set[int] = set()
         span = (after, end)
-        for seq, record, crc in connection.execute(
-            "SELECT seq, record, crc FROM events WHERE seq > ? AND seq <= ?", span
-        ):
-            present.add(seq)
+        for row in connection.execute("SELECT seq, record, crc FROM events WHERE seq > ? AND seq <= ?", span):
+            present.add(row[0])
             try:
-                if schema.event_crc(seq, record) != crc:
-                    raise ValueError("checksum")
-                good[seq] = schema.from_json(record)
-            except _ROW_ERRORS:
-                self._damage.bad_row("events", seq)
+                good[row[0]] = rows.event_of(row)
+            except rows.ERRORS as error:
+                self._left_out("events", row[0], error)
         for row in connection.execute(f"{self._epoch_select} WHERE seq > ? AND seq <= ?", span):
             present.add(row[0])
             event = self._epoch(row)
@@ -309,14 +305,16 @@ class RunReader:
         found.extend((seq, good[seq]) for seq in sorted(good))
         return present
 
+    def _left_out(self, table: str, key: Any, error: Exception) -> None:
+        self._damage.bad_row(table, key, rows.why(error))
+
     def _is_good_epoch(self, row: tuple[Any, ...]) -> bool:
         try:
-            good = bool(schema.epoch_crc(row[:-1]) == row[-1])
-        except _ROW_ERRORS:
-            good = False
-        if not good:
-            self._damage.bad_row("epochs", row[0])
-        return good
+            rows.check_epoch(row)
+        except rows.ERRORS as error:
+            self._left_out("epochs", row[0], error)
+            return False
+        return True
 
     def _epoch(self, row: tuple[Any, ...]) -> tuple[EpochFinished, bool] | None:
         return schema.epoch_of(row[:-1]) if self._is_good_epoch(row) else None
@@ -357,7 +355,7 @@ class RunReader:
             self._check_epochs(connection, index)
             bad = ",".join(str(seq) for seq in sorted(self._bad_epochs.get(index, ())))
             # An epoch counts if no later row does it, or an earlier epoch, again.
-            rows = connection.execute(
+            curve = connection.execute(
                 f"""
                 WITH ordered AS (
                     SELECT epoch, {column} AS value, min(epoch) OVER (
@@ -370,7 +368,7 @@ class RunReader:
                 """,
                 {"index": index, "buckets": buckets},
             )
-            return rows.fetchall()
+            return curve.fetchall()
 
         return self._read(read, [])
 
@@ -378,12 +376,12 @@ class RunReader:
         """Up to `limit` of a model's epochs after `since_seq`, in the order in which they were trained."""
 
         def read(connection: sqlite3.Connection) -> Losses:
-            rows = connection.execute(
+            page = connection.execute(
                 f"{self._epoch_select} WHERE model_index = ? AND seq > ? ORDER BY seq LIMIT ?",
                 (index, since_seq, limit),
             ).fetchall()
-            found = tuple((row[_EPOCH], row[_LOSS], row[_VALIDATION]) for row in rows if self._is_good_epoch(row))
-            return Losses(found, rows[-1][0] if rows else since_seq, len(rows) == limit)
+            found = tuple((row[_EPOCH], row[_LOSS], row[_VALIDATION]) for row in page if self._is_good_epoch(row))
+            return Losses(found, page[-1][0] if page else since_seq, len(page) == limit)
 
         return self._read(read, Losses((), since_seq, False))
 
@@ -393,11 +391,11 @@ class RunReader:
         cursor = connection.execute(
             f"{self._epoch_select} WHERE model_index = ? AND seq > ? ORDER BY seq", (index, checked)
         )
-        while rows := cursor.fetchmany(_PAGE):
-            for row in rows:
+        while page := cursor.fetchmany(_PAGE):
+            for row in page:
                 if not self._is_good_epoch(row):
                     self._bad_epochs.setdefault(index, set()).add(row[0])
-            checked = rows[-1][0]
+            checked = page[-1][0]
         self._checked[index] = checked
 
     def resources(self, since_seq: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
@@ -405,15 +403,13 @@ class RunReader:
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, dict[str, Any]]]:
             found = []
-            for seq, time, record, crc in connection.execute(
+            for row in connection.execute(
                 "SELECT seq, time, record, crc FROM resources WHERE seq > ? ORDER BY seq LIMIT ?", (since_seq, limit)
             ):
                 try:
-                    if schema.resource_crc(seq, time, record) != crc:
-                        raise ValueError("checksum")
-                    found.append((seq, schema.from_json(record)))
-                except _ROW_ERRORS:
-                    self._damage.bad_row("resources", seq)
+                    found.append((row[0], rows.sample_of(row)))
+                except rows.ERRORS as error:
+                    self._left_out("resources", row[0], error)
             return found
 
         return self._read(read, [])

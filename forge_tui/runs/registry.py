@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
+from forge_tui.plain_files import read_file
+from forge_tui.progress.fields import check
 from forge_tui.runs.files import in_words, make_private, write_atomically
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import DATABASE
 from forge_tui.runs.unfinished_start import start_in_words, state_of_start
 from forge_tui.settings.user_file import state_directory
+from forge_tui.strict_json import STATE, parse_object
 
 if TYPE_CHECKING:
     from forge_tui.progress.snapshot import RunInfo
@@ -31,6 +34,7 @@ _FILE = "runs.jsonl"
 # Beyond this many lines that say nothing any more, the file is written anew.
 _SUPERSEDED = 2_000
 _NEAR = 5
+_LARGEST_FILE = 256 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,7 @@ def known(state: Path | None = None) -> list[KnownRun]:
     """The runs whose directories are still there, the newest first. Raises `RunDirectoryError` if unreadable."""
     file = (state or state_directory()) / _FILE
     try:
-        data = file.read_bytes()
+        data = read_file(file, _LARGEST_FILE)
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -172,7 +176,7 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
         if not line:
             continue
         try:
-            record = json.loads(line)
+            record = parse_object(line, STATE)
             path = str(record["path"])
             match record["event"]:
                 case "registered":
@@ -180,24 +184,25 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
                     runs.pop(path, None)
                     runs[path] = _run_of(record)
                 case "finished" if path in runs:
-                    runs[path] = replace(runs[path], status=str(record["status"]), finished=float(record["finished"]))
+                    ended = {name: record[name] for name in ("status", "finished")}
+                    check(ended, KnownRun)
+                    runs[path] = replace(runs[path], **ended)
                 case "forgotten":
                     runs.pop(path, None)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             _LOG.debug("line %d of the list of runs is left out: %s", number, error)
     return runs
 
 
 def _run_of(record: dict[str, Any]) -> KnownRun:
+    check(record, KnownRun)
+    told = {name: record[name] for name in ("mode", "model_type", "models", "host") if name in record}
     return KnownRun(
-        run=str(record["run"]),
+        run=record["run"],
         path=Path(record["path"]),
         created=float(record["created"]),
-        mode=str(record.get("mode", "")),
-        model_type=str(record.get("model_type", "")),
-        models=int(record.get("models", 0)),
-        host=str(record.get("host", "")),
         has_key=record.get("has_key") is True,
+        **told,
     )
 
 
@@ -207,7 +212,7 @@ def _append(record: dict[str, Any], state: Path | None) -> None:
     try:
         make_private(directory)
         with _locked(directory):
-            old = file.read_bytes() if file.exists() else b""
+            old = read_file(file, _LARGEST_FILE) if file.exists() else b""
             line = json.dumps({"v": 1, "time": time.time(), **record}).encode() + b"\n"
             # The runs are counted (8 ms for a thousand of them) only where there are lines enough.
             lines = old.count(b"\n")

@@ -12,6 +12,9 @@ import struct
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from forge_tui.progress.fields import LATEST_MOMENT, MOST_MODELS, BadField, is_whole
+from forge_tui.strict_json import LARGEST_INTEGER, Limits, parse_object
+
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished
 
@@ -46,7 +49,8 @@ PATHS_TABLE = """
 CREATE TABLE paths (path TEXT PRIMARY KEY, directory INTEGER NOT NULL, crc INTEGER NOT NULL);
 """
 """What the run has created, relative to its directory (`runs.belongings`); since format 3."""
-_TABLE_NAMES = ("run", "models", "epochs", "events", "resources")
+INDEXES = (("models_by_revision", "models"), ("epochs_by_model", "epochs"))
+"""Each index and its table."""
 
 EPOCH_NUMBERS = (
     "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
@@ -59,6 +63,9 @@ EPOCH_COLUMNS = (
 ADDED_IN_2 = "validation_metric"
 """What format 1 lacks of the numbers of `epochs`; its checksums are those of rows without it."""
 
+LARGEST_COUNTER = 2**53
+"""Of numbers that count transactions and rows: more than a thousand a second for a thousand years."""
+
 WITH_PATHS = 3
 """The first format that has the table `paths`."""
 
@@ -70,12 +77,24 @@ _RUN = struct.Struct("<qqdq")
 _TWO = struct.Struct("<qq")
 _SAMPLE = struct.Struct("<qd")
 _NAN = math.nan
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
+
+RECORD = Limits(size=64 << 20, values=4_000_000, depth=100, text=1 << 20, unique=False)
+"""How much JSON a row may hold. A key that is given twice is not looked for: there are thousands of rows at a look."""
+_CUT = " … (shortened)"
+_DEEPEST_PLAIN = 8
 
 
-def table_names(version: int) -> tuple[str, ...]:
-    """The tables of a database of a format."""
-    return _TABLE_NAMES if version < WITH_PATHS else (*_TABLE_NAMES, "paths")
+def columns(version: int) -> dict[str, tuple[str, ...]]:
+    """The columns of each table of a database of a format."""
+    found = {
+        "run": ("id", "record", "revision", "heartbeat", "written", "last_seq", "crc"),
+        "models": ("model_index", "revision", "record", "crc"),
+        "epochs": tuple(name for name in EPOCH_COLUMNS if version > 1 or name != ADDED_IN_2),
+        "events": ("seq", "record", "crc"),
+        "resources": ("seq", "time", "record", "crc"),
+    }
+    return found if version < WITH_PATHS else {**found, "paths": ("path", "directory", "crc")}
 
 
 def epoch_select(version: int) -> str:
@@ -85,25 +104,44 @@ def epoch_select(version: int) -> str:
 
 
 def to_json(record: dict[str, Any]) -> bytes:
-    """`record`, free of NaN, as compact JSON in UTF-8; values that JSON does not know are written as their text."""
+    """`record` as compact JSON in UTF-8; values that JSON does not know are written as their text, NaN as null.
+
+    Texts longer than those that `from_json` reads are shortened.
+    """
     try:
         text = _ENCODER.encode(record)
-    except (TypeError, ValueError):  # keys of another type, or a value that holds itself
-        text = _ENCODER.encode({str(key): _plain(value) for key, value in record.items()})
+    except (TypeError, ValueError):  # keys of another type, NaN, or a value that holds itself
+        text = _ENCODER.encode(_plain(record))
+    if len(text) > RECORD.text:
+        text = _ENCODER.encode(_short(json.loads(text)))
     # Output of a process may hold bytes that were no UTF-8 (lone surrogates): they become "?".
     return text.encode("utf-8", "replace")
 
 
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, str | int | float | None) else str(value)
+def _plain(value: Any, depth: int = 0) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if depth < _DEEPEST_PLAIN:
+        if isinstance(value, dict):
+            return {str(key): _plain(item, depth + 1) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return [_plain(item, depth + 1) for item in value]
+    return str(value)
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= RECORD.text else value[: RECORD.text - len(_CUT)] + _CUT
+    if isinstance(value, dict):
+        return {key[: RECORD.text]: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list) else value
 
 
 def from_json(record: bytes) -> dict[str, Any]:
     """The dict that `to_json` wrote. Raises `ValueError` for anything else."""
-    value = json.loads(record)
-    if not isinstance(value, dict):
-        raise ValueError("a record that is no JSON object")
-    return value
+    return parse_object(record, RECORD)
 
 
 def with_seconds(run: bytes, seconds: float | None) -> bytes:
@@ -151,6 +189,35 @@ def epoch_crc(row: tuple[Any, ...]) -> int:
     *numbers, metric = (_NAN if value is None else value for value in row[7:-1])
     crc = crc32(row[-1], crc32(_EPOCH.pack(*row[:7], *numbers)))
     return crc if row[-2] is None else crc32(_METRIC.pack(metric), crc)
+
+
+def check_run(revision: Any, heartbeat: Any, written: Any, last_seq: Any) -> None:
+    """Raise `BadField` where the numbers of the row of `run` cannot be what a runner wrote."""
+    numbers = (("revision", revision), ("heartbeat", heartbeat), ("last_seq", last_seq))
+    for name, value in numbers:
+        if not is_whole(value, LARGEST_COUNTER):
+            raise BadField(f"{name} = {value!r:.60} is never written")
+    if type(written) not in (int, float) or not 0 <= written <= LATEST_MOMENT:
+        raise BadField(f"written = {written!r:.60} is never written")
+
+
+def check_epoch(row: tuple[Any, ...]) -> None:
+    """Raise `BadField` where a row of `epochs` (as of `epoch_select`) holds what is never written."""
+    seq, index, attempt, epoch, epochs, step, diverged, time, *numbers, model, _crc = row
+    for name, value, most in (
+        ("seq", seq, LARGEST_COUNTER), ("model_index", index, MOST_MODELS), ("attempt", attempt, LARGEST_INTEGER),
+        ("epoch", epoch, LARGEST_INTEGER), ("epochs", epochs, LARGEST_INTEGER), ("step", step, LARGEST_INTEGER),
+        ("diverged", diverged, 1),
+    ):  # fmt: skip
+        if not is_whole(value, most):
+            raise BadField(f"{name} = {value!r:.60} is never written")
+    if type(time) is not float or not 0 <= time <= LATEST_MOMENT:
+        raise BadField(f"time = {time!r:.60} is never written")
+    for name, value in zip(EPOCH_NUMBERS, numbers, strict=True):
+        if value is not None and (type(value) is not float or value - value != 0.0):
+            raise BadField(f"{name} = {value!r:.60} is never written")
+    if type(model) is not bytes or len(model) > RECORD.text:
+        raise BadField("model is no text, or a very long one")
 
 
 def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:

@@ -15,7 +15,7 @@ from typing import Any
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import Event, ResourceWarned
 from forge_tui.progress.snapshot import ModelState, RunInfo
-from forge_tui.runs import schema
+from forge_tui.runs import schema, shape
 from forge_tui.runs.batch import Batch, Position, put_paths, read_position, write_batch
 from forge_tui.runs.connection import RESTORE_ADVICE
 from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
@@ -134,6 +134,7 @@ class RunStore:
         try:
             connection = _connect(path)
             try:
+                shape.harden(connection)
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 if version > schema.VERSION:
                     raise RunDirectoryError(
@@ -143,6 +144,8 @@ class RunStore:
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if version not in schema.KNOWN or verdict != "ok":
                     raise RunDirectoryError(f"{path} is damaged ({verdict}); {RESTORE_ADVICE}")
+                if (wrong := shape.problem(connection, version)) is not None:
+                    raise RunDirectoryError(f"{path} is damaged: {wrong}; {RESTORE_ADVICE}")
                 try:
                     _set_journal(connection, path)
                     _bring_up_to_date(connection, version, path.parent, directories)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError, SettingsError, UntrustedCode
+from forge_tui.plain_files import read_file
 from forge_tui.printing import escaped
 from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import registry
@@ -27,12 +28,12 @@ from forge_tui.settings.files import settings_digest
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.user_file import state_directory
+from forge_tui.strict_json import STATE, parse_object
 
 _DIRECTORY = "trust"
 _VERSION = 1
 # A run's record and this file are written one after the other: between the two, the one before holds too.
 _KEPT = 64
-_LARGEST_FILE = 1 << 16
 
 
 def new_key() -> str:
@@ -151,9 +152,7 @@ def _path(directory: Path, key: str) -> Path:
 
 def _read(path: Path) -> _Kept | None:
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            content = json.loads(file.read(_LARGEST_FILE))
+        content = parse_object(read_file(path, STATE.size, follow=False), STATE)
         if content["v"] != _VERSION:
             return None
         return _Kept(str(content["settings_sha256"]), tuple(str(mark) for mark in content["marks"]))

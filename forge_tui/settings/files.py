@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError, SettingsError
+from forge_tui.plain_files import open_file
 from forge_tui.printing import escaped
 from forge_tui.settings.keys import Key
 from forge_tui.settings.lines import key_lines
@@ -48,12 +49,12 @@ class FileValue:
     line: int | None
 
 
-def read_values(path: Path) -> list[FileValue]:
-    """The values of a settings file, in its order.
+def read_values(path: Path, *, pipe: bool = False) -> list[FileValue]:
+    """The values of a settings file, in its order. `pipe`: it may be one, as a shell gives for `<(…)`.
 
     Raises `SettingsError` naming file, line, key, value and what is allowed, one line for every problem.
     """
-    text = _read_text(path)
+    text = _read_text(path, pipe)
     document, lines = _parse(path, text)
     values: list[FileValue] = []
     problems: list[str] = []
@@ -140,9 +141,9 @@ def write_settings(settings: Settings, path: Path | str) -> None:
         raise RunDirectoryError(f"{_name(target)}: cannot be written: {error.strerror or error}") from None
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Path, pipe: bool = False) -> str:
     try:
-        with path.open("rb") as file:
+        with path.open("rb") if pipe else os.fdopen(open_file(path), "rb") as file:
             content = file.read(_LARGEST_FILE + 1)
     except FileNotFoundError:
         raise SettingsError(f"{_name(path)}: there is no such file; give the path of a TOML file") from None

@@ -156,7 +156,7 @@ def _user_layer(user_file: Path | str | None) -> list[_Value]:
 
 
 def _file_layer(path: Path, layer: Layer, name: str | None = None) -> list[_Value]:
-    return [_Value(one.key, one.value, Source(layer, path, one.line, name)) for one in read_values(path)]
+    return [_Value(one.key, one.value, Source(layer, path, one.line, name)) for one in read_values(path, pipe=True)]
 
 
 def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:

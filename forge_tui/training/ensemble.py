@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -83,7 +83,16 @@ def load_members(stems: Sequence[Path], trust_code: bool = False) -> Ensemble:
         for what in ("task", "features", "classes", "vocabulary", "outputs"):
             if record.get(what) != records[0].get(what):
                 raise UsageError(f"{stem.name} and {stems[0].name} differ in {what}: no mean can be taken of the two")
-    return Ensemble([load_model(stem, trust_code) for stem in stems], Task(records[0]["task"])).eval()
+    members = [load_model(stem, trust_code) for stem in stems]
+    return Ensemble(members, _task_of(stems[0], records[0])).eval()
+
+
+def _task_of(stem: Path, record: Mapping[str, Any]) -> Task:
+    """Raises `RunDirectoryError` where NAME.json names no task."""
+    try:
+        return Task(record["task"])
+    except (KeyError, ValueError):
+        raise RunDirectoryError(f"{stem}.json is damaged: it names no task; train the model again") from None
 
 
 def measure(
@@ -98,12 +107,12 @@ def measure(
     records = [read_record(stem) for stem in stems]
     for stem, record in zip(stems, records, strict=True):
         for what in ("split", "normalisation"):
-            if record[what] != records[0][what]:
+            if record.get(what) != records[0].get(what):
                 raise UsageError(
                     f"{stem.name} and {stems[0].name} differ in {what}: no validation part is that of both"
                 )
     networks = [cast(Network, member) for member in ensemble.members]
-    settings = from_plain(records[0]["settings"])
+    settings = from_plain(records[0].get("settings", {}))
     named = tuple(own_functions(settings.training))
     code = code_of(stems[0], records[0], named, trust_code=trust_code) if named else nullcontext(settings)
     with code as settings, random_state.kept():

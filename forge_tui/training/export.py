@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     try:
         inputs = _inputs(record)
         weights, kept = parts_of(path, record, read_weights(path, record["sha256"]))
+        _check_size(record, sum(weight.numel() for weight in weights.values()))
         # As training began with it: what a custom module draws of random numbers is drawn again.
         with random_state.seeded(int(record["seed"])):
             body = _body(path, record, inputs, trust_code)
@@ -52,7 +55,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         restore(body, module)
     except ForgeError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise RunDirectoryError(f"{path}.json does not describe {path}.safetensors: {error}; train it again") from error
     return network.requires_grad_(False).eval()
 
@@ -67,6 +70,26 @@ def _body(path: Path, record: dict[str, Any], inputs: InputSpec, trust_code: boo
         return build_model(model_type, model_size, inputs, in_eights=False)  # an early version's
     with code_of(path, record, ("--model-type",), trust_code=trust_code) as settings:
         return own_model(model_type, model_size, settings.run.python_path, settings.model)(inputs)
+
+
+def _check_size(record: Mapping[str, Any], numbers: int) -> None:
+    """Raise `ValueError` where a built-in model would be made that is far larger than the `numbers` of its weights.
+
+    A custom model is made of what its own code says, and is given shapes only.
+    """
+    if named_function(record["config"]["model_type"]) is not None:
+        return
+    # Built-in models have the size that is asked for, to 5 %, and a weight at least for each input and output.
+    sizes = {
+        "model_size": record["config"]["model_size"] // 2,
+        "outputs": record["outputs"],
+        "vocabulary": len(record["vocabulary"] or ()),
+        "features": len(record["features"] or ()),
+        "input_shape": math.prod(record.get("input_shape") or (1,)),
+    }
+    for name, size in sizes.items():
+        if type(size) is not int or size > numbers:
+            raise ValueError(f"its {name} cannot be that of {numbers:,} weights")
 
 
 def _inputs(record: dict[str, Any]) -> InputSpec:

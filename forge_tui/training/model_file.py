@@ -11,13 +11,19 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.plain_files import read_file
 from forge_tui.progress.events import finite
 from forge_tui.runs.files import in_words, write_atomically
-from forge_tui.runs.names import checked_name, original_of
+from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.names import DATABASE, checked_name, original_of
+from forge_tui.strict_json import Limits, parse
+from forge_tui.training.model_fields import check_fields
 from forge_tui.training.module_state import NOTHING, ModuleState
 from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
 
 FORMAT = 1
+# A million epochs of history; a module's own state, as in checkpoints.
+_RECORD = Limits(size=512 << 20, values=20_000_000, depth=500, text=64 << 20, integer=1 << 10_001)
 _MODULE = "module_state/"
 
 
@@ -76,9 +82,12 @@ def read_record(stem: Path) -> dict[str, Any]:
     """NAME.json. Raises `RunDirectoryError` if it is missing, damaged, newer than this version, or no model's."""
     path, _ = paths_of(stem)
     try:
-        record = json.loads(path.read_bytes())
+        _refuse_link_in_run(path)
+        record = parse(read_file(path, _RECORD.size), _RECORD)
     except FileNotFoundError:
         raise RunDirectoryError(f"there is no model at {stem}: {path} is missing; is its run complete?") from None
+    except RunDirectoryError:
+        raise
     except OSError as error:
         raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
     except ValueError as error:
@@ -89,6 +98,7 @@ def read_record(stem: Path) -> dict[str, Any]:
         raise RunDirectoryError(f"{path} has format {record['format']}, made by a newer forge-tui: update this one")
     if "name" in record:
         checked_name(record["name"], path)
+    check_fields(record, path)
     return record
 
 
@@ -96,9 +106,12 @@ def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
     """The tensors of NAME.safetensors. Raises `RunDirectoryError` if they are missing or not those of `sha256`."""
     _, path = paths_of(stem)
     try:
+        _refuse_link_in_run(path)
         weights, _ = read_tensors(path)
     except FileNotFoundError:
         raise RunDirectoryError(f"{path} is missing; train the model again") from None
+    except RunDirectoryError:
+        raise
     except OSError as error:
         raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
     except DamagedFile as error:
@@ -106,6 +119,12 @@ def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
     if digest(weights) != sha256:
         raise RunDirectoryError(f"{path} is damaged: its SHA-256 is not the recorded one; resume its run to mend it")
     return weights
+
+
+def _refuse_link_in_run(path: Path) -> None:
+    """Whoever links to a model from elsewhere may; in a run's own directory no link is followed."""
+    if os.path.lexists(path.parent / DATABASE):
+        refuse_links(path, path.parent)
 
 
 def parts_of(

@@ -11,7 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from forge_tui.errors import UsageError
+from forge_tui.errors import RunDirectoryError, UsageError
+from forge_tui.progress.fields import is_whole
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.export import load_model
 from forge_tui.training.model_file import read_record
@@ -43,7 +44,11 @@ def sample_text(
             f"{Path(stem).name} is a model for {record.get('task')}, no language model; "
             "text comes from models that were trained on a .txt file"
         )
-    vocabulary: list[str] = record["vocabulary"]
+    vocabulary: list[str] = record.get("vocabulary") or []
+    # Models of earlier versions, which have no such key, were trained on texts only.
+    window = record.get("sequence_length") or record.get("split", {}).get("window")
+    if not vocabulary or not is_whole(window):
+        raise RunDirectoryError(f"{stem}.json is damaged: it has no vocabulary or no window; train the model again")
     random = torch.Generator().manual_seed(seed)
     tokens = _tokens(prompt, vocabulary, Path(stem).name)
     shown = prompt
@@ -53,13 +58,14 @@ def sample_text(
         tokens = [int(torch.randint(len(vocabulary), (), generator=random))]
         shown, length = vocabulary[tokens[0]], length - 1
     model = load_model(stem, trust_code)
-    # Models of earlier versions, which have no such key, were trained on texts only.
-    window = int(record.get("sequence_length") or record["split"]["window"])
 
     def text() -> Iterator[str]:
         yield shown
         for _ in range(length):
-            tokens.append(_next(model, tokens[-window:], temperature, top_k, random))
+            try:
+                tokens.append(_next(model, tokens[-window:], temperature, top_k, random))
+            except (RuntimeError, IndexError) as error:
+                raise RunDirectoryError(f"{stem}.json does not describe its model: {error}") from error
             yield vocabulary[tokens[-1]]
 
     return text()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,13 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from forge_tui.plain_files import open_file
 from forge_tui.runs.files import write_parts_atomically
+from forge_tui.strict_json import Limits, parse
 
 _METADATA_KEY = "forge_tui"
+# safetensors itself reads headers of 100 MB. A module's own state may have any depth and numbers that `packed` keeps.
+_RECORD = Limits(size=100 << 20, values=8_000_000, depth=500, text=64 << 20, integer=1 << 10_001)
 _PIECE_BYTES = 1 << 20
 _ALIGNED = 8
 # The types of the format, in its own order.
@@ -146,14 +151,14 @@ def _pieces(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors (in memory of their own) and the record of a file. Raises `DamagedFile`; `OSError` if unreadable."""
-    with path.open("rb"):
-        pass  # safetensors reports a missing or forbidden file without saying which
+    # safetensors reports a missing or forbidden file without saying which, and waits for ever at a pipe.
+    os.close(open_file(path))
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
             # Cloned: the file is mapped, and what torch allocates itself is aligned as it was before the resume.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        record = json.loads(metadata.get(_METADATA_KEY, "{}"))
+        record = parse(metadata.get(_METADATA_KEY, "{}"), _RECORD)
     except (SafetensorError, ValueError, UnicodeDecodeError) as error:
         raise DamagedFile(f"{path} is damaged: {error}") from None
     if not isinstance(record, dict):

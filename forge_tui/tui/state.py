@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.plain_files import read_file
 from forge_tui.runs.files import make_private, write_atomically
 from forge_tui.settings.user_file import state_directory
+from forge_tui.strict_json import Limits, parse_object
 
 _LOG = logging.getLogger("forge_tui")
-_LARGEST = 1 << 20
+_LIMITS = Limits()
 
 
 class UiChoices:
@@ -24,12 +26,9 @@ class UiChoices:
 
     def _read(self) -> dict[str, Any]:
         try:
-            if self._path.stat().st_size > _LARGEST:
-                return {}
-            values = json.loads(self._path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            return parse_object(read_file(self._path, _LIMITS.size), _LIMITS)
+        except (OSError, ValueError):
             return {}
-        return values if isinstance(values, dict) else {}
 
     def get(self, name: str, default: Any = None) -> Any:
         """The value of `name`, or `default` where there is none or one of another type."""

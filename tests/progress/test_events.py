@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_tui.progress import events
+from forge_tui.progress.fields import _OF_EACH_EVENT, LATEST_MOMENT, MOST_MODELS, check_event
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import TREND_LENGTH, ModelState, RunInfo, apply, apply_to_run
 
@@ -27,6 +28,15 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 }  # fmt: skip
 
 
+# What a run can measure and count.
+COUNT = st.integers(0, MOST_MODELS)
+BY_NAME: dict[str, st.SearchStrategy[Any]] = {
+    "time": st.floats(0, LATEST_MOMENT), "validation_accuracy": st.none() | st.floats(0, 1),
+    **dict.fromkeys(("index", "models", "threads", "workers"), COUNT),
+    "group": st.none() | st.lists(TEXT, min_size=1, max_size=3),
+}  # fmt: skip
+
+
 def value_of(kind: Any) -> st.SearchStrategy[Any]:
     if kind in BY_TYPE:
         return BY_TYPE[kind]
@@ -36,7 +46,14 @@ def value_of(kind: Any) -> st.SearchStrategy[Any]:
 @st.composite
 def an_event(draw: st.DrawFn) -> events.Event:
     kind = draw(st.sampled_from(list(events.KINDS.values())))
-    values = {name: draw(value_of(hint)) for name, hint in typing.get_type_hints(kind).items() if name != "event"}
+    hints = typing.get_type_hints(kind)
+    values = {
+        name: draw(BY_NAME[name] if name in BY_NAME else value_of(hint))
+        for name, hint in hints.items()
+        if name != "event"
+    }
+    if kind is events.RunFinished:
+        values["models"] = draw(value_of(hints["models"]))
     if kind is events.PhaseChanged:
         values["phase"] = draw(st.sampled_from(list(TrainingPhase))).value
     if kind is events.RunStateChanged:
@@ -63,6 +80,7 @@ def test_an_event_survives_json(event: events.Event, run: str) -> None:
     record = json.loads(line, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))
     assert list(record)[:4] == ["v", "event", "time", "run"]
     assert (record["v"], record["event"], record["run"]) == (1, event.event, run)
+    check_event(record)
     back = events.from_record(record)
     assert type(back) is type(event)
     for field in dataclasses.fields(event):
@@ -89,6 +107,16 @@ def test_the_events_alone_give_the_snapshot(happened: list[events.Event]) -> Non
     assert ModelState.from_record(json.loads(json.dumps(model.to_record(), allow_nan=False))) == model
     assert RunInfo.from_record(json.loads(json.dumps(run.to_record(), allow_nan=False))) == run
     assert len(model.trend) <= TREND_LENGTH
+
+
+def test_what_readers_ask_of_an_event_is_what_it_has() -> None:
+    def needed(kind: type[events.Event]) -> set[str]:
+        fields = [field for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+        return {"from" if field.name == "sender" else field.name for field in fields} - {"time"}
+
+    assert {name: set(fields) for name, fields in _OF_EACH_EVENT.items()} == {
+        name: needed(kind) for name, kind in events.KINDS.items()
+    }
 
 
 def test_a_diverged_epoch_is_null_and_says_so() -> None:

@@ -185,9 +185,11 @@ def test_recorded_code_outside_the_run_is_refused(run: Path, code: object) -> No
         delete(run)
 
 
-def test_recorded_code_that_is_no_table_is_nothing(run: Path) -> None:
+def test_recorded_code_that_is_no_table_is_refused(run: Path) -> None:
     record_code(run, ["../../outside.json"])
-    assert delete(run) == ()
+    with pytest.raises(RunDirectoryError, match="the record of the run cannot be right"):
+        delete(run)
+    assert (run / "run.db").exists()
 
 
 def test_a_model_file_of_another_name_is_refused(tmp_path: Path) -> None:

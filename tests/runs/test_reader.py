@@ -63,7 +63,7 @@ def test_a_view_in_place_of_a_table_is_refused(runs: Any) -> None:
     path = written(runs)
     change(path, "DROP TABLE events")
     change(path, "CREATE VIEW events AS SELECT 1 AS seq, '{}' AS record, 0 AS crc")
-    with pytest.raises(RunDirectoryError, match="tables are missing"):
+    with pytest.raises(RunDirectoryError, match="has the view events"):
         RunReader(path)
 
 

@@ -296,9 +296,12 @@ def test_what_does_not_fit_the_columns_is_kept_and_stops_nothing(runs: Any) -> N
     )  # fmt: skip
     made.append(runs.epoch(1, 2))
     assert made.flush()
-    events = RunReader(made.path).events()
-    assert [record["event"] for _, record in events] == ["epoch_finished", "model_started", "epoch_finished"]
-    assert events[0][1]["step"] == 2**70
+    reader = RunReader(made.path)
+    events = reader.events()
+    assert [(seq, record["event"]) for seq, record in events] == [(2, "model_started"), (3, "epoch_finished")]
+    assert events[0][1]["config"] == {"('a',)": "<class 'object'>", "bytes": "?"}
+    (told,) = reader.problems  # it is kept, and shown to nobody: no such step can be reached
+    assert "a whole number has 22 digits" in told
 
 
 def test_a_sample_without_time_is_the_callers_error(runs: Any) -> None:

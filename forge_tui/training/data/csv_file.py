@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.declared import require_memory, require_plain
 from forge_tui.training.data.table import listed, table_dataset, target_column
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def csv_dataset(path: Path, settings: Settings) -> Dataset:
 
     Raises `DataError` with file, column and row (1 is the first below the header).
     """
+    require_plain(path)
+    require_memory(path.stat().st_size, f"{path} as a table", "free some, or save it as .npy, which stays on disk")
     names = _header(path)
     target = target_column(path, names, settings.data.target)
     return table_dataset(path, _read(path, names), names, target, settings)

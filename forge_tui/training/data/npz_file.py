@@ -13,6 +13,7 @@ import torch
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
+from forge_tui.training.data.declared import check_member
 from forge_tui.training.data.table import listed
 from forge_tui.training.data.targets import make_target
 
@@ -21,7 +22,7 @@ TARGETS = "targets"
 # What reading raises where an archive, or the header of an array in it, is not as it should be. RuntimeError: it is
 # encrypted, or packed in a way that is not known.
 _DAMAGE = (
-    ValueError, TypeError, OverflowError, EOFError, KeyError, RuntimeError, SyntaxError, TokenError,
+    ValueError, TypeError, OverflowError, EOFError, KeyError, RuntimeError, SyntaxError, TokenError, MemoryError,
     zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
@@ -86,6 +87,11 @@ def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
                     raise DataError(f"{path} has no array {name!r}{why}; there are {listed(file.files) or 'none'}")
             if wanted == FEATURES:
                 raise DataError(f"{path}: --target {wanted} names the features; name the array to predict")
+            assert file.zip is not None
+            members = set(file.zip.namelist())
+            for name in (FEATURES, wanted):
+                # numpy takes the memory that a header asks for before it reads what follows.
+                check_member(file.zip, f"{name}.npy" if f"{name}.npy" in members else name, path)
             return {name: file[name] for name in (FEATURES, wanted)}
     except _DAMAGE as error:
         if isinstance(error, DataError):

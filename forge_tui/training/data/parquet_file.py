@@ -7,7 +7,12 @@ from pathlib import Path
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.declared import require_memory
+from forge_tui.training.data.parquet_footer import Declared, read_declared
 from forge_tui.training.data.table import table_dataset, target_column
+
+# What is made of each value: a 32-bit float.
+_BYTES = 4
 
 
 def parquet_dataset(path: Path, settings: Settings) -> Dataset:
@@ -22,9 +27,21 @@ def parquet_dataset(path: Path, settings: Settings) -> Dataset:
             # The columns first: a wrong target is told before a large file is read.
             names = list(polars.read_parquet_schema(file))
             target = target_column(path, names, settings.data.target)
+            _check_size(path, read_declared(file), len(names))
             file.seek(0)
             frame = polars.read_parquet(file)
-        except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+        except (polars.exceptions.PolarsError, polars.exceptions.PanicException, ValueError) as error:
+            if isinstance(error, DataError):
+                raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise DataError(f"{path} is no readable Parquet file: {reason}; write it again") from None
     return table_dataset(path, frame, names, target, settings)
+
+
+def _check_size(path: Path, declared: Declared, columns: int) -> None:
+    """Raise `DataError` where the file takes more memory than there is: equal values in a row take none in the file."""
+    require_memory(
+        max(declared.uncompressed, _BYTES * declared.rows * columns),
+        f"{path}: its table of {declared.rows:,} rows and {columns:,} columns, unpacked,",
+        "free some, take fewer rows, or save it as .npy, which stays on disk",
+    )

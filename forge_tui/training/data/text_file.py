@@ -11,9 +11,11 @@ from torch import Tensor
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset, Task
+from forge_tui.training.data.declared import require_memory
 from forge_tui.training.data.fingerprint import split_digest
 
 WINDOW = 64
+_BYTES_A_CHARACTER = 16
 
 
 def text_dataset(path: Path, settings: Settings) -> Dataset:
@@ -22,6 +24,9 @@ def text_dataset(path: Path, settings: Settings) -> Dataset:
     The vocabulary is every character of the file, sorted. The text's last part is held back for validation, not
     random windows: neighbours of what is trained on would flatter the result. Raises `DataError`.
     """
+    # Of each character its code and its number, beside the text.
+    size = path.stat().st_size
+    require_memory(_BYTES_A_CHARACTER * size, f"{path} as tokens", "free some, or take a part of the text")
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:

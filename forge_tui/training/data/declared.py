@@ -1,0 +1,84 @@
+"""What a file says that it takes in memory, looked at before it is unpacked: a few kilobytes may become terabytes."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from forge_tui.errors import DataError
+from forge_tui.resources.cgroups import read_limits
+from forge_tui.resources.monitor import memory_room
+from forge_tui.resources.probe import SystemProbe
+from forge_tui.text import memory
+
+# What polars unpacks unasked when it reads a CSV file. No text in UTF-8 begins with one of these.
+_COMPRESSED = {
+    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"x\x01": "zlib", b"x\x9c": "zlib", b"x\xda": "zlib",
+}  # fmt: skip
+
+
+def available() -> int:
+    """How much memory may be taken now (bytes), under the limits that hold for this process."""
+    probe = SystemProbe()
+    free, _limit = memory_room(probe, read_limits(probe.read))
+    return int(free)
+
+
+def require_memory(size: int, what: str, advice: str) -> None:
+    """Raise `DataError` where `what` would take `size` bytes, and more than that is not available."""
+    room = available()
+    if size > room:
+        raise DataError(f"{what} takes {memory(size)}, and {memory(room)} of memory are available; {advice}")
+
+
+def require_plain(path: Path) -> None:
+    """Raise `DataError` for a CSV file that is compressed. Raises `OSError`."""
+    with path.open("rb") as file:
+        beginning = file.read(8)
+    for mark, kind in _COMPRESSED.items():
+        if beginning.startswith(mark):
+            raise DataError(f"{path} is compressed ({kind}), and how large it is is not known; unpack it first")
+
+
+def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
+    """Raise `DataError` unless an array of an .npz archive has the size that its header says, and fits into memory.
+
+    Raises `ValueError` where the header is damaged, and what `zipfile` raises.
+    """
+    declared = archive.getinfo(member).file_size
+    name = member.removesuffix(".npy")
+    with archive.open(member) as file:
+        found = _shape_of(file)
+        begin = file.tell()
+    if found is not None:
+        shape, dtype = found
+        size = math.prod(shape) * dtype.itemsize
+        # Objects have no size of their own; they are refused by who reads them.
+        if not dtype.hasobject and begin + size != declared:
+            raise DataError(
+                f"{path}: array {name!r} says that it has the shape {shape} of {dtype}, which is {memory(size)}, and "
+                f"unpacked it has {memory(declared - begin)}; write the file again"
+            )
+    require_memory(
+        declared,
+        f"{path}: array {name!r} unpacked",
+        "free some, take fewer rows, or save it as .npy, which stays on disk",
+    )
+
+
+def _shape_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
+    """Shape and type that the header of an array says; None of a version that only arrays of records have."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        return None
+    if any(length < 0 for length in shape):
+        raise ValueError(f"its shape is {shape}")
+    return shape, dtype
