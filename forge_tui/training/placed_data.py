@@ -28,7 +28,8 @@ class PlacedData:
                 return network.scale_features(inputs.to(device)), wanted
 
         self.task = dataset.task
-        self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size)
+        samples = dataset.epoch_samples(batch_size)
+        self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size, samples)
         self.validation: tuple[Tensor | StoredRows, Tensor] | None = None
         if dataset.validation_inputs is not None and dataset.validation_targets is not None:
             self.validation = place(dataset.validation_inputs, dataset.validation_targets)

@@ -208,7 +208,7 @@ class Probe:
         ]
         return Measurement(
             ways=measured,
-            epoch_steps=-(-self._dataset.train_samples // training.batch_size),
+            epoch_steps=-(-self._dataset.epoch_samples(training.batch_size) // training.batch_size),
             load_seconds=self._load_seconds,
             save_seconds=saving,
         )

@@ -304,7 +304,12 @@ class SingleState(TrainingState):
         self._built = None if own.model is None else Built(network.body)
         rates = [Rates(training.learning_rate, training.weight_decay)]
         super().__init__(
-            network, list(network.parameters()), training, rates, dataset.train_samples, custom=own.model is not None
+            network,
+            list(network.parameters()),
+            training,
+            rates,
+            dataset.epoch_samples(training.batch_size),
+            custom=own.model is not None,
         )
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._own = measured_in_units(own, network, dataset)
