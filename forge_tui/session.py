@@ -108,11 +108,16 @@ def resume(
     detach: bool = False,
     accept_changes: bool = False,
     trust_code: bool = False,
+    dataset: str | os.PathLike[str] | None = None,
+    python_path: Sequence[str | os.PathLike[str]] = (),
 ) -> Run:
     """Continue a run that was stopped, has failed or has died; `epochs` trains a finished one further.
 
     `accept_changes`: with the data and code as they are now, though they differ from those of the start; its models are
-    no longer `exact`. `trust_code`: run custom code though this user has not started the run here. Raises
+    no longer `exact`. `trust_code`: run custom code though this user has not started the run here.
+
+    Of a project that was moved, what lies in it is found from the run directory and from the working directory; else
+    `dataset` is the file now, and `python_path` has the directories of its code. Raises
     `ChangedError` and `UntrustedCode` without them.
     """
     from forge_tui.runner.request import Request
@@ -127,6 +132,8 @@ def resume(
         leash=not detach,
         accept_changes=accept_changes,
         trust_code=trust_code,
+        dataset=None if dataset is None else os.fspath(dataset),
+        python_path=tuple(os.path.abspath(Path(place).expanduser()) for place in python_path),
     )
     _reply, channel = _launch(request)
     return Run(path, channel)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -198,6 +199,23 @@ class RunDirectory:
         finally:
             if os.path.lexists(probe):
                 os.unlink(probe)
+
+    def check_makeable(self) -> None:
+        """Raise `RunDirectoryError` unless the directory, which is not there, can be made and written in.
+
+        It is made for that, with those above it, and everything that was made is removed again.
+        """
+        missing = [place for place in (self.path, *self.path.parents) if not os.path.isdir(place)]
+        made: list[Path] = []
+        try:
+            for place in reversed(missing):
+                if _make_directory(place):
+                    made.append(place)
+            self.check_writable()
+        finally:
+            for place in reversed(made):
+                with contextlib.suppress(OSError):  # somebody has put something there meanwhile
+                    place.rmdir()
 
 
 def _make_parents(path: Path) -> None:

@@ -104,3 +104,19 @@ def test_write_atomically_replaces_or_leaves_the_old(tmp_path: Path, monkeypatch
     assert e.value.errno == 28
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_whether_a_directory_can_be_made_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
+    RunDirectory(tmp_path / "a" / "b" / "c").check_makeable()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(RunDirectoryError, match=r"file is there and is no directory; choose another with --output"):
+        RunDirectory(tmp_path / "file" / "b").check_makeable()
+    with pytest.raises(RunDirectoryError, match=r"cannot create the directory .*x{20}: .*choose a shorter name"):
+        RunDirectory(tmp_path / "a" / ("x" * 300)).check_makeable()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_the_kernel_lets_nobody_make_one_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"cannot create the directory /proc/nothing-here"):
+        RunDirectory(Path("/proc/nothing-here/run")).check_makeable()
