@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from forge_tui.descriptors import reserved
 from forge_tui.errors import (
     ChangedError,
     ForgeError,
@@ -277,8 +278,11 @@ def _launch(request: Request) -> tuple[Reply, socket.socket]:
     from forge_tui.runner.request import Reply
     from forge_tui.training.wire import receive_message, send_message
 
-    ours, theirs = socket.socketpair()
-    with theirs, tempfile.TemporaryFile() as output:
+    with contextlib.ExitStack() as stack:
+        with reserved():
+            ours, theirs = socket.socketpair()
+            stack.enter_context(theirs)
+            output = stack.enter_context(tempfile.TemporaryFile())
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "forge_tui.runner", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
+from forge_tui.descriptors import open_closed
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
 from forge_tui.printing import say
 from forge_tui.progress.fingerprint import RunData, recorded_data
@@ -73,6 +74,7 @@ class _Interrupted(ForgeError):
 
 def main(channel_fd: int) -> int:
     """Serve the one request that comes over the channel; return the exit status."""
+    open_closed()
     channel = socket.socket(fileno=channel_fd)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in STOP_SIGNALS:
