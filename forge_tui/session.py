@@ -228,9 +228,8 @@ def _request(
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.schema import Settings, from_plain, to_plain
 
-    settings = settings or Settings()
-    if settings.sweep:
-        settings = from_plain(to_plain(settings))  # by full names
+    # Checked again: values may have been changed since; the keys of a sweep get their full names.
+    settings = from_plain(to_plain(settings or Settings()))
     plain = to_plain(settings)
     output = settings.run.output
     directory = None if output is None else str(Path(output).expanduser().absolute())
