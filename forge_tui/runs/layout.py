@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, temporary_name, write_atomically
+from forge_tui.runs.files import LONGEST_DATABASE, in_words, path_bytes, temporary_name, write_atomically
 from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
 
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
@@ -130,6 +130,7 @@ class RunDirectory:
         """Create a directory under the default name; two starts in the same second get different ones."""
         while True:
             directory = cls(default_run_path(model_type, now, base))
+            directory.check_length()
             _make_parents(directory.path)
             try:
                 os.mkdir(directory.path, 0o700)
@@ -150,10 +151,20 @@ class RunDirectory:
 
     def make(self) -> bool:
         """Create only the directory itself; returns whether it was. Raises `RunDirectoryError` as `create` does."""
+        self.check_length()
         _make_parents(self.path)
         is_new = _make_directory(self.path)
         self.check_owner()
         return is_new
+
+    def check_length(self) -> None:
+        """Raise `RunDirectoryError` where the path is too long for the database in it."""
+        length, most = path_bytes(self.path), LONGEST_DATABASE - len(f"/.{DATABASE}.01234567.tmp")
+        if length > most:
+            raise RunDirectoryError(
+                f"{self.path} has {length} bytes, and SQLite, which keeps a run's record, takes at most {most} here; "
+                "choose a shorter path with --output"
+            )
 
     def may_hold_run(self) -> bool:
         """Whether a run is here, or what a start or a removal that was killed has left of one."""
@@ -205,6 +216,7 @@ class RunDirectory:
 
         It is made for that, with those above it, and everything that was made is removed again.
         """
+        self.check_length()
         missing = [place for place in (self.path, *self.path.parents) if not os.path.isdir(place)]
         made: list[Path] = []
         try:
