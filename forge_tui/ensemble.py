@@ -13,6 +13,8 @@ from forge_tui import session
 from forge_tui.progress.events import finite
 from forge_tui.progress.fingerprint import recorded_data
 from forge_tui.progress.ranking import require_completed
+from forge_tui.runs.moved import found_again
+from forge_tui.settings.files import read_settings
 from forge_tui.text import number, table
 
 if TYPE_CHECKING:
@@ -100,7 +102,8 @@ def measure_ensemble(run: Run, trust_code: bool = False) -> EnsembleReport:
     stems = [run.directory.stem(model.name) for model in models]
     recorded = recorded_data(snapshot.run)
     known = () if recorded is None else recorded.all()
-    found = measure(stems, Path(snapshot.run.working_directory), known, trust_code=trust_code)
+    now = found_again(snapshot.run, read_settings(run.directory.settings), run.path, Path.cwd())
+    found = measure(stems, Path(now.working_directory), known, trust_code=trust_code, moved=now.moved)
     return EnsembleReport(run=run.id, models=models, measured=found)
 
 

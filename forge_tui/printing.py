@@ -14,6 +14,8 @@ from typing import IO, Protocol
 
 _HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _LINES = "\n\t"
+LONGEST_MESSAGE = 2_000
+"""Characters of an exception's own words: it may carry a whole tensor as text, and what is told of it repeats that."""
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -33,6 +35,13 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(f"\\u{ord(one):04x}" if _is_harmful(one) else one for one in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """`text` with its middle left out where it has more than `most` characters."""
+    if len(text) <= most:
+        return text
+    return f"{text[: most // 2]} … ({len(text) - most} characters are left out) … {text[-(most // 2) :]}"
 
 
 def shell_word(text: str) -> str:

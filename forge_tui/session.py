@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from forge_tui.descriptors import reserved
 from forge_tui.errors import (
     ChangedError,
     ForgeError,
@@ -108,11 +109,16 @@ def resume(
     detach: bool = False,
     accept_changes: bool = False,
     trust_code: bool = False,
+    dataset: str | os.PathLike[str] | None = None,
+    python_path: Sequence[str | os.PathLike[str]] = (),
 ) -> Run:
     """Continue a run that was stopped, has failed or has died; `epochs` trains a finished one further.
 
     `accept_changes`: with the data and code as they are now, though they differ from those of the start; its models are
-    no longer `exact`. `trust_code`: run custom code though this user has not started the run here. Raises
+    no longer `exact`. `trust_code`: run custom code though this user has not started the run here.
+
+    Of a project that was moved, what lies in it is found from the run directory and from the working directory; else
+    `dataset` is the file now, and `python_path` has the directories of its code. Raises
     `ChangedError` and `UntrustedCode` without them.
     """
     from forge_tui.runner.request import Request
@@ -127,6 +133,8 @@ def resume(
         leash=not detach,
         accept_changes=accept_changes,
         trust_code=trust_code,
+        dataset=None if dataset is None else os.fspath(dataset),
+        python_path=tuple(os.path.abspath(Path(place).expanduser()) for place in python_path),
     )
     _reply, channel = _launch(request)
     return Run(path, channel)
@@ -220,9 +228,8 @@ def _request(
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.schema import Settings, from_plain, to_plain
 
-    settings = settings or Settings()
-    if settings.sweep:
-        settings = from_plain(to_plain(settings))  # by full names
+    # Checked again: values may have been changed since; the keys of a sweep get their full names.
+    settings = from_plain(to_plain(settings or Settings()))
     plain = to_plain(settings)
     output = settings.run.output
     directory = None if output is None else str(Path(output).expanduser().absolute())
@@ -270,8 +277,11 @@ def _launch(request: Request) -> tuple[Reply, socket.socket]:
     from forge_tui.runner.request import Reply
     from forge_tui.training.wire import receive_message, send_message
 
-    ours, theirs = socket.socketpair()
-    with theirs, tempfile.TemporaryFile() as output:
+    with contextlib.ExitStack() as stack:
+        with reserved():
+            ours, theirs = socket.socketpair()
+            stack.enter_context(theirs)
+            output = stack.enter_context(tempfile.TemporaryFile())
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "forge_tui.runner", str(theirs.fileno())],
             stdin=subprocess.DEVNULL,

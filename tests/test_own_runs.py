@@ -39,9 +39,12 @@ def raises(inputs):
 
 class Fails(nn.Linear):
     def forward(self, x):
-        if self.training and len(x) == 7:
-            raise RuntimeError("seven are too many")
+        if self.steps == 3:
+            raise RuntimeError("three are enough")
+        self.steps += self.training
         return super().forward(x)
+
+    steps = 0
 
 
 def fails(inputs):
@@ -57,6 +60,29 @@ class Locked(nn.Linear):
 
 def locked(inputs):
     return Locked(inputs.features, inputs.outputs)
+
+
+def norm(inputs):
+    return nn.Sequential(nn.Linear(inputs.features, inputs.outputs), nn.BatchNorm1d(inputs.outputs))
+
+
+class Pair(nn.Linear):
+    def forward(self, x):
+        out = super().forward(x)
+        return {"logits": out, "sizes": (out.square().sum(dim=1),)}
+
+
+def pair(inputs):
+    return Pair(inputs.features, inputs.outputs)
+
+
+def pair_loss(outputs, targets):
+    return nn.functional.cross_entropy(outputs["logits"], targets) + 0.1 * outputs["sizes"][0].mean()
+
+
+def pair_metric(outputs, targets):
+    assert outputs["sizes"][0].shape == targets.shape
+    return (outputs["logits"].argmax(dim=1) == targets).float().mean()
 """
 QUICK = ("--no-ui", "--dataset", "net.py", "--policy", "dedicated", "--threads", "1", "--set", "data.samples=100")
 
@@ -197,14 +223,61 @@ def test_what_is_wrong_is_told_before_anything_is_made(place: Path, arguments: t
     assert not (place / "run").exists()
 
 
+@pytest.mark.parametrize("check", [("--check",), ("--output", "run")], ids=["check", "start"])
+def test_a_batch_of_one_that_a_model_cannot_take_ends_check_and_start(place: Path, check: tuple[str, ...]) -> None:
+    """The data is split 90 : 10; in batches of 89 the last one has one sample."""
+    run = (*QUICK, "--model-type", "net.py:norm", "--models", "2", "--epochs", "2", "--batch-size", "89")
+    said = forge(*run, *check, cwd=place, status=2).stderr
+    assert f"--model-type {place}/net.py:norm fails for a batch of 1 sample, the last of each epoch" in said
+    assert "ValueError: Expected more than 1 value per channel" in said
+    assert "--drop-last leaves that batch out" in said
+    assert not (place / "run").exists()
+    assert not (place / "runs").exists()
+    forge(*run, *check, "--drop-last", cwd=place)
+
+
+def test_what_fails_with_one_config_of_a_sweep_is_told_with_it(place: Path) -> None:
+    run = (*QUICK, "--model-type", "net.py:norm", "--check")
+    said = forge(*run, "--sweep", "batch_size=30,89", cwd=place, status=2).stderr
+    assert "with batch_size 89: the forward pass of" in said
+    forge(*run, "--sweep", "batch_size=30,45", cwd=place)
+
+
+def test_models_with_several_outputs_train_together_and_come_back(place: Path) -> None:
+    code = ("--model-type", "net.py:pair", "--loss", "net.py:pair_loss", "--metric", "net.py:pair_metric")
+    run = (*QUICK, "--json", "--mode", "parallel", *code, "--epochs", "3", "--models", "3")
+    alone = forge(*run, "--fuse", "1", "--output", "alone", cwd=place).stdout
+    together = forge(*run, "--fuse", "3", "--output", "together", cwd=place).stdout
+
+    def measured(output: str) -> dict[tuple[str, int, str], Any]:
+        ended = [line for line in events(output) if line["event"] == "epoch_finished"]
+        assert all(line["validation_accuracy"] is None for line in ended)
+        names = ("loss", "validation_loss", "validation_metric")
+        return {(line["model"], line["epoch"], name): line[name] for line in ended for name in names}
+
+    assert len(measured(together)) == 27
+    assert measured(together) == pytest.approx(measured(alone), rel=1e-4)
+    code_of_user = (
+        "import sys, torch, forge_tui; given = forge_tui.load_model(sys.argv[1])(torch.ones(2, 4)); "
+        "print(sorted(given), tuple(given['sizes'][0].shape))"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", code_of_user, str(place / "together" / "cognate_pair_1")],
+        cwd="/", capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert shown == "['logits', 'sizes'] (2,)\n"
+    said = forge("ensemble", "together", cwd=place, status=2).stderr
+    assert "the models give a dict: a mean is taken only of models that give one tensor" in said
+
+
 def test_code_that_raises_while_it_trains_fails_its_models_with_the_place(place: Path) -> None:
-    """The data is split 90 : 10, and a batch of 83 leaves one of 7."""
+    """In the second epoch, which no check comes to."""
     run = (*QUICK, "--json", "--model-type", "net.py:fails", "--models", "1", "--batch-size", "83", "--epochs", "2")
     done = forge(*run, "--max-retries", "0", "--output", "run", cwd=place, status=1)
     assert f"forge-tui logs {place / 'run'} 1" in done.stderr
     said = done.stdout
     (failed,) = [line for line in events(said) if line["event"] == "model_failed"]
-    told = f"RuntimeError: seven are too many ({place / 'net.py'}, line 28)"
+    told = f"RuntimeError: three are enough ({place / 'net.py'}, line 28)"
     assert (failed["kind"], failed["message"]) == ("exception", told)
     assert 'net.py", line 28' in failed["traceback"]
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from forge_tui.descriptors import open_closed
 from forge_tui.errors import ForgeError
 from forge_tui.printing import say
 
@@ -56,6 +57,7 @@ _START = Command("", "start a run", "start")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
+    open_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding lacks ends no command

@@ -27,6 +27,14 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--trust-code", action="store_true", help="run custom code of a run that you have not started"
         )
+        parser.add_argument("--dataset", metavar="FILE", help="where the run's dataset is now, if it was moved")
+        parser.add_argument(
+            "--python-path",
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="where the run's code is now, if it was moved",
+        )
         return
     from forge_tui.settings.flags import add_flags, add_source_flags
 
@@ -54,6 +62,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
             detach=True,
             accept_changes=arguments.accept_changes,
             trust_code=arguments.trust_code,
+            dataset=arguments.dataset,
+            python_path=arguments.python_path,
         )
         if not batch:
             return ui.open_ui(run=started)

@@ -215,7 +215,8 @@ class RunInfo:
     custom code by its path under `code/`, `code_roots` the directories that those paths stand for, and `code_modules`
     the versions of installed modules that the settings name (`runs.code`); `data` the fingerprint of the data
     (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
-    `changes_accepted`: how often a resume went on with other data or code.
+    `changes_accepted`: how often a resume went on with other data or code. `moved`: where paths of the settings are by
+    now, of a project that was moved (`runs.moved`).
     `seconds`: how long one that has ended went on in all, by its runner's monotonic clock.
     """
 
@@ -254,6 +255,7 @@ class RunInfo:
     code_modules: dict[str, str] = field(default_factory=dict)
     data: dict[str, Any] | None = None
     changes_accepted: int = 0
+    moved: dict[str, str] = field(default_factory=dict)
 
     def seconds_until(self, moment: float) -> float:
         """How long it had gone on at `moment` (UNIX seconds), or when it finished, by the wall clock.

@@ -41,13 +41,13 @@ def _machine(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "host", f"{system['host']}, {system['platform']}, Python {system['python']}"
     yield "CPUs", _of(system["cpu_count"], system["cpu_total"], "", system["cpu_limit_source"])
     memory, total = f"{system['memory_gb']:.1f}", f"{system['memory_total_gb']:.1f}"
-    yield "memory", _of(memory, total, " GB", system["memory_limit_source"])
+    yield "memory", _of(memory, total, " GiB", system["memory_limit_source"])
     if not system["gpus"]:
         yield "GPUs", "none found"
     for gpu in system["gpus"]:
         used, whole = gpu["memory_used"] / _GIB, gpu["memory_total"] / _GIB
         busy = "" if gpu["utilization_percent"] is None else f", {gpu['utilization_percent']:.0f} % busy"
-        yield f"GPU {gpu['index']}", f"{gpu['name']}, {used:.1f} of {whole:.1f} GB in use{busy}"
+        yield f"GPU {gpu['index']}", f"{gpu['name']}, {used:.1f} of {whole:.1f} GiB in use{busy}"
 
 
 def _of(usable: object, total: object, unit: str, source: str | None) -> str:
@@ -64,7 +64,7 @@ def _usage(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     else:
         yield "CPU", f"{usage['cpu_percent']:.0f} % busy, {others:.0f} % with work that is not of your runs"
     percent = "" if usage["memory_percent"] is None else f"{usage['memory_percent']:.0f} % in use, "
-    yield "memory", f"{percent}{usage['available_memory_gb']:.1f} GB available (reclaimable cache counts as available)"
+    yield "memory", f"{percent}{usage['available_memory_gb']:.1f} GiB available (reclaimable cache counts as available)"
     if usage["load_average"]:
         yield "load", " ".join(f"{load:.2f}" for load in usage["load_average"]) + " (1, 5, 15 minutes)"
     if not usage["pressure"]:
@@ -80,7 +80,7 @@ def _limits(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if not limits:
         yield "none", "no CPU affinity, control group or Slurm limit on this process"
     for limit in limits:
-        value = f"{limit['value']:.3g} CPUs" if limit["resource"] == "cpu" else f"{limit['value']:.2f} GB"
+        value = f"{limit['value']:.3g} CPUs" if limit["resource"] == "cpu" else f"{limit['value']:.2f} GiB"
         yield limit["resource"], f"{value}: {limit['source']}"
 
 

@@ -221,7 +221,7 @@ def _log_detection(resources: SystemResources) -> None:
         "CPUs: %d of %d (%s)", resources.cpu_count, resources.cpu_total, resources.cpu_limit_source or "no limit"
     )
     _log.debug(
-        "memory: %.2f GB of %.2f GB (%s), %.2f GB available",
+        "memory: %.2f GiB of %.2f GiB (%s), %.2f GiB available",
         resources.memory_gb,
         resources.memory_total_gb,
         resources.memory_limit_source or "no limit",

@@ -77,7 +77,9 @@ def _alerts(usage: CpuUsage, available: int, pressure: tuple[Pressure, ...], set
             f"CPU: {usage.others_percent:.0f} % busy with others' work, more than {settings.high_cpu_threshold:g} %"
         )
     if available < settings.min_available_memory_gb * GIB:
-        alerts.append(f"Memory: {available / GIB:.1f} GB available, less than {settings.min_available_memory_gb:g} GB")
+        alerts.append(
+            f"Memory: {available / GIB:.1f} GiB available, less than {settings.min_available_memory_gb:g} GiB"
+        )
     for entry in pressure:
         if entry.resource == "memory" and entry.some_percent > settings.memory_pressure_threshold:
             alerts.append(f"Memory pressure: work waited {entry.some_percent:.0f} % of the last 10 s ({entry.source})")

@@ -214,7 +214,7 @@ def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> No
         return
     source = f" ({resources.memory_limit_source})" if resources.memory_limit_source else ""
     raise ResourceError(
-        f"one model needs about {estimated_bytes / GIB:.1f} GB, but {resources.memory_gb:.1f} GB is all that this "
+        f"one model needs about {estimated_bytes / GIB:.1f} GiB, but {resources.memory_gb:.1f} GiB is all that this "
         f"process may use{source}: train with a smaller --model-size or --batch-size, or raise that limit"
     )
 
@@ -271,7 +271,7 @@ def _memory_caps(
         each = float(settings.memory_per_worker_gb)
         needs = "1 worker needs" if requested == 1 else f"{requested} workers need"
         shortfall = f"{needs} {requested * each:g}GB, but only {resources.memory_gb:.1f}GB available{where}"
-        reason = f"memory limit: {each:g} GB a worker of {resources.memory_gb:.1f} GB{where}"
+        reason = f"memory limit: {each:g} GiB a worker of {resources.memory_gb:.1f} GiB{where}"
         return [_Cap(fixed, "memory", reason, "--policy dedicated", shortfall)]
     if worker_bytes is None or worker_bytes <= 0:
         return []
@@ -310,8 +310,8 @@ def standing_warnings(resources: SystemResources, settings: Thresholds) -> tuple
 
 def _low_memory_words(resources: SystemResources, settings: Thresholds) -> str:
     return (
-        f"only {resources.available_memory_gb:.1f} GB of memory is available, less than the "
-        f"{settings.min_available_memory_gb:g} GB that must be free{_because(resources.memory_limit_source)}"
+        f"only {resources.available_memory_gb:.1f} GiB of memory is available, less than the "
+        f"{settings.min_available_memory_gb:g} GiB that must be free{_because(resources.memory_limit_source)}"
     )
 
 
@@ -335,4 +335,4 @@ def _cpus(cpus: int) -> str:
 
 
 def _size(size: float) -> str:
-    return f"{size / GIB:.1f} GB" if size >= 0.95 * GIB else f"{size / 2**20:.0f} MB"
+    return f"{size / GIB:.1f} GiB" if size >= 0.95 * GIB else f"{size / 2**20:.0f} MiB"

@@ -9,6 +9,7 @@ from pathlib import Path
 from forge_tui.errors import ChangedError
 from forge_tui.progress.fingerprint import Fingerprint, RunData, difference, recorded_data
 from forge_tui.progress.snapshot import RunInfo
+from forge_tui.runs.moved import relocated_data
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.sweep import combination_at
 
@@ -34,6 +35,7 @@ def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunDat
     Raises `ChangedError` for other data, unless it is accepted, and `RunDirectoryError` for a record that is damaged.
     """
     before = recorded_data(info)
+    before = None if before is None else relocated_data(before, info.moved)
     if before is None:
         by = f"forge-tui {info.version}" if info.version else "an early version"
         what = f"{by} did not record which data the run was started with: from here on it is the data of this resume"

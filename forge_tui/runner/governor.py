@@ -203,8 +203,8 @@ class Governor:
         if resources.available_memory_gb < reserve:
             where = f" ({resources.memory_limit_source})" if resources.memory_limit_source else ""
             return (
-                f"{resources.available_memory_gb:.2f} GB of memory are left, less than the {reserve:.2f} GB to be kept "
-                f"free ([resources] memory_reserve){where}"
+                f"{resources.available_memory_gb:.2f} GiB of memory are left, less than the {reserve:.2f} GiB to be "
+                f"kept free ([resources] memory_reserve){where}"
             )
         for entry in resources.pressure:
             if entry.resource == "memory" and entry.some_percent > settings.memory_pressure_threshold:
@@ -216,7 +216,7 @@ class Governor:
             gpu = resources.gpus[0]
             free = gpu.memory_total - gpu.memory_used
             if free < settings.memory_reserve * gpu.memory_total / 2:
-                return f"{free / GIB:.2f} GB of the memory of GPU {gpu.index} are left"
+                return f"{free / GIB:.2f} GiB of the memory of GPU {gpu.index} are left"
         return None
 
     def _requeue(self, load: Sequence[Load], now: float) -> str | None:
@@ -294,6 +294,6 @@ class _Cost:
             return None
         source = "estimated" if self._is_estimate else "measured"
         return (
-            f"{len(held)} at once: a further worker needs {needed / GIB:.2f} GB ({source}, with a margin), "
-            f"and {left / GIB:.2f} GB of {what} are left for it"
+            f"{len(held)} at once: a further worker needs {needed / GIB:.2f} GiB ({source}, with a margin), "
+            f"and {left / GIB:.2f} GiB of {what} are left for it"
         )

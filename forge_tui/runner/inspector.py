@@ -46,17 +46,20 @@ class Inspector:
         if error is None:  # else the launcher ends them, with everything
             self.close()
 
-    def inspect(self, combinations: Sequence[Combination], together: int) -> list[dict[str, Any]]:
+    def inspect(
+        self, combinations: Sequence[Combination], together: int, rehearsal: float | None
+    ) -> list[dict[str, Any]]:
         """The `training.probe.Inspection` of data and model with each of these combinations of a sweep.
 
-        `together`: how many such models a worker will train as one group. `data` then has their data, apart from these.
+        `together`: how many such models a worker will train as one group. `rehearsal`: the bytes in which custom code
+        is tried with each of them (None: it is not). `data` then has their data, apart from these.
         """
         answers: dict[int, dict[str, Any]] = {}
         for number, places in enumerate(self._apart(combinations)):
             if number:
                 self.close()
             asked = [dict(combinations[place]) for place in places]
-            question = {"command": "inspect", "combinations": asked, "together": together}
+            question = {"command": "inspect", "combinations": asked, "together": together, "rehearsal": rehearsal}
             answers |= zip(places, self._ask(question, 1)[0]["inspections"], strict=True)
         found = [answers[place] for place in range(len(combinations))]
         fingerprints = [Fingerprint.from_record(one.pop("data")) for one in found]

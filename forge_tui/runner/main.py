@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
+from forge_tui.descriptors import open_closed
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
 from forge_tui.printing import say
 from forge_tui.progress.fingerprint import RunData, recorded_data
@@ -45,8 +46,9 @@ from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.files import in_words as disk_in_words
 from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the_way
-from forge_tui.runs.layout import RunDirectory, model_name
+from forge_tui.runs.layout import RunDirectory, default_run_path, model_name
 from forge_tui.runs.lock import RunLock, is_locked
+from forge_tui.runs.moved import relocated_data
 from forge_tui.runs.names import ROOT
 from forge_tui.runs.place import Identity, Place
 from forge_tui.runs.starting import Start
@@ -72,6 +74,7 @@ class _Interrupted(ForgeError):
 
 def main(channel_fd: int) -> int:
     """Serve the one request that comes over the channel; return the exit status."""
+    open_closed()
     channel = socket.socket(fileno=channel_fd)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in STOP_SIGNALS:
@@ -176,10 +179,14 @@ def _prepare(
 
 
 def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
-    """Try everything a start would but measuring, and touch nothing."""
+    """Try everything a start would but measuring, and leave nothing behind."""
     settings = _settings(request)
-    directory = RunDirectory(Path(request.directory or request.working_directory))
-    if request.directory is not None and os.path.lexists(directory.path):
+    base = Path(request.working_directory) / "runs"
+    new = default_run_path(models.type_words(settings), time.time(), base)
+    directory = RunDirectory(new if request.directory is None else Path(request.directory))
+    if not os.path.lexists(directory.path):
+        directory.check_makeable()
+    else:
         directory.check_writable()
         refuse_foreign_lock(directory)
         if is_locked(directory.lock):
@@ -342,7 +349,10 @@ def _look(
     earlier: Earlier | None,
     code: Code,
 ) -> Iterator[_Look]:
-    """Look at the machine, the data and the model. Raises what a start is refused with."""
+    """Look at the machine, the data and the model, and try custom code, unless a resume goes on with what was tried.
+
+    Raises what a start is refused with.
+    """
     launcher.start()  # imports torch while the resources are looked at
     resources = detect(settings=settings.resources)
     others = Neighbours(Claims(directory), 1).taken()
@@ -354,11 +364,14 @@ def _look(
         info = earlier.info
         job = _job(info.working_directory, directory, settings, info.threads, info.device)
         recorded = recorded_data(info)
-        job = replace(job, data=None if recorded is None else recorded.to_record())
+        known = None if recorded is None else relocated_data(recorded, info.moved)
+        job = replace(job, data=None if known is None else known.to_record())
     with Inspector(launcher, selector, job, code) as inspector:
         combinations = models.inspected(settings)
         together = min(groups.width(settings), models.of_a_kind(settings))
-        inspections = inspector.inspect(combinations, together)
+        is_tried = earlier is not None and not code.changes_accepted
+        room = None if is_tried else resources.available_memory_gb * GIB
+        inspections = inspector.inspect(combinations, together, room)
         assert inspector.data is not None
         found, combination = max(
             zip(inspections, combinations, strict=True), key=lambda pair: int(pair[0]["estimated_bytes"])

@@ -14,7 +14,8 @@ class Request:
     Without `directory` a new one is made under `runs/` in the working directory, named by date, time and model type.
     `settings` are nested plain dicts; a resume takes those of the run directory instead and may raise `epochs`.
     `accept_changes`: a resume continues with data or code that has changed; `trust_code`: it may run custom code of a
-    run that this user has not started. With `leash` the run stops after a checkpoint when the caller's side of the
+    run that this user has not started. `dataset` and `python_path`: where a resume finds the data and the code of a
+    project that was moved. With `leash` the run stops after a checkpoint when the caller's side of the
     channel closes.
     """
 
@@ -27,6 +28,8 @@ class Request:
     leash: bool = False
     accept_changes: bool = False
     trust_code: bool = False
+    dataset: str | None = None
+    python_path: tuple[str, ...] = ()
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the request."""
@@ -35,7 +38,7 @@ class Request:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Request:
         """The request that `to_record` wrote."""
-        return cls(**record)
+        return cls(**{**record, "python_path": tuple(record["python_path"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,6 +47,7 @@ from forge_tui.runs.claims import Claims
 from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
+from forge_tui.runs.moved import Given, found_again, relocated, require_data
 from forge_tui.runs.names import CODE, ROOMS
 from forge_tui.runs.place import Place
 from forge_tui.runs.reader import Heartbeat, RunReader
@@ -183,6 +184,8 @@ class Earlier:
     reached: tuple[Reached, ...] = ()
     made: tuple[str, ...] = ()
     """The directories that are made anew."""
+    recorded: RunInfo | None = None
+    """Its record as it was found; `info` has the paths of a project that was moved (None: it was not)."""
 
     def code(self, request: Request, stack: contextlib.ExitStack) -> Code:
         """The code that it continues with; nothing of it was imported before.
@@ -191,7 +194,7 @@ class Earlier:
         """
         if not request.trust_code:
             allow = f"`forge-tui resume {self.directory.path} --trust-code`"
-            trust.require(self.directory, self.info, trust.what_runs(self.settings), allow)
+            trust.require(self.directory, self.recorded or self.info, trust.what_runs(self.settings), allow)
         accept = request.accept_changes
         return Code.of_earlier(self.directory, self.info, self.settings, stack, accept_changes=accept)
 
@@ -241,7 +244,7 @@ class Earlier:
     def _ours(self) -> RunInfo:
         """Its record from now on: a run that this user has started; somebody else knows the key of one that was not."""
         digest = self.info.settings_sha256 or settings_digest(self.directory.settings)
-        is_ours = trust.doubt(self.directory, self.info) is None
+        is_ours = trust.doubt(self.directory, self.recorded or self.info) is None
         return replace(self.info, settings_sha256=digest, key=self.info.key if is_ours else "")
 
     def _goes_back(self, model: ModelState) -> bool:
@@ -283,9 +286,12 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     place = place_of(directory.path, record)
     refuse_links_in(directory.path, place)
     tidy(directory.path, place)
-    plain = to_plain(read_settings(directory.settings))
+    written = read_settings(directory.settings)
     with contextlib.closing(RunReader(directory.database)) as reader:
-        info = reader.info()
+        recorded = reader.info()
+        given = Given(dataset=request.dataset, python_path=request.python_path, accept_changes=request.accept_changes)
+        info = found_again(recorded, written, directory.path, Path(request.working_directory), given)
+        plain = to_plain(relocated(written, info.moved))
         plain["training"]["epochs"] = request.epochs if request.epochs is not None else info.epochs
         settings = from_plain(plain)
         seconds = _seconds_so_far(info, reader.heartbeat())
@@ -305,8 +311,10 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         if all(model.stopped_early or model.pruned for model in states):
             further = "all of its models stopped early, and would with more epochs (training.patience, run.halving)"
         raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")
+    require_data(settings, directory.path)
     made = tuple(room for room in ROOMS if not os.path.lexists(directory.path / room))
-    return Earlier(directory, groups.settled(settings, info.fuse), info, tuple(states), seconds, reached, made)
+    chosen = groups.settled(settings, info.fuse)
+    return Earlier(directory, chosen, info, tuple(states), seconds, reached, made, recorded)
 
 
 def _seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:

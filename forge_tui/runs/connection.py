@@ -13,7 +13,7 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import schema, shape
-from forge_tui.runs.files import in_words
+from forge_tui.runs.files import LONGEST_DATABASE, in_words, path_bytes
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, REMOVED
 from forge_tui.runs.unfinished_start import start_in_words
@@ -66,6 +66,11 @@ class Source:
         except OSError as error:
             raise in_words(error, "read", self.path) from error
         refuse_links(self.path, self.path.parent)
+        if (length := path_bytes(self.path)) > LONGEST_DATABASE:
+            raise RunDirectoryError(
+                f"{self.path} has {length} bytes, and SQLite opens no path of more than {LONGEST_DATABASE}; move the "
+                "run to a shorter one"
+            )
         if not stat.S_ISREG(status.st_mode):
             raise RunDirectoryError(f"{self.path} is not a file; name the directory of a run")
         if status.st_size == 0:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 
+LONGEST_DATABASE = 504
+"""Bytes of the path of a database that SQLite opens: of 512 its journal's name takes 8 more."""
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk",
     errno.EDQUOT: "your quota on that disk is used up: free some space there",
@@ -46,6 +48,11 @@ def make_private(path: Path) -> None:
             continue  # another process has made it meanwhile
         if os.stat(directory).st_mode & 0o777 != 0o700:  # the umask takes from our own rights, too
             os.chmod(directory, 0o700)
+
+
+def path_bytes(path: Path) -> int:
+    """How long a path is, links on the way followed, as SQLite does."""
+    return len(os.fsencode(os.path.realpath(path)))
 
 
 def temporary_name(path: Path) -> Path:

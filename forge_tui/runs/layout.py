@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import half_written, in_words, write_atomically
+from forge_tui.runs.files import LONGEST_DATABASE, half_written, in_words, path_bytes, write_atomically
 from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
 
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
@@ -129,6 +130,7 @@ class RunDirectory:
         """Create a directory under the default name; two starts in the same second get different ones."""
         while True:
             directory = cls(default_run_path(model_type, now, base))
+            directory.check_length()
             _make_parents(directory.path)
             try:
                 os.mkdir(directory.path, 0o700)
@@ -149,10 +151,20 @@ class RunDirectory:
 
     def make(self) -> bool:
         """Create only the directory itself; returns whether it was. Raises `RunDirectoryError` as `create` does."""
+        self.check_length()
         _make_parents(self.path)
         is_new = _make_directory(self.path)
         self.check_owner()
         return is_new
+
+    def check_length(self) -> None:
+        """Raise `RunDirectoryError` where the path is too long for the database in it."""
+        length, most = path_bytes(self.path), LONGEST_DATABASE - len(f"/.{DATABASE}.01234567.tmp")
+        if length > most:
+            raise RunDirectoryError(
+                f"{self.path} has {length} bytes, and SQLite, which keeps a run's record, takes at most {most} here; "
+                "choose a shorter path with --output"
+            )
 
     def may_hold_run(self) -> bool:
         """Whether a run is here, or what a start or a removal that was killed has left of one."""
@@ -196,6 +208,24 @@ class RunDirectory:
                 os.unlink(probe)
         except OSError as error:
             raise in_words(error, "write in", self.path) from error
+
+    def check_makeable(self) -> None:
+        """Raise `RunDirectoryError` unless the directory, which is not there, can be made and written in.
+
+        It is made for that, with those above it, and everything that was made is removed again.
+        """
+        self.check_length()
+        missing = [place for place in (self.path, *self.path.parents) if not os.path.isdir(place)]
+        made: list[Path] = []
+        try:
+            for place in reversed(missing):
+                if _make_directory(place):
+                    made.append(place)
+            self.check_writable()
+        finally:
+            for place in reversed(made):
+                with contextlib.suppress(OSError):  # somebody has put something there meanwhile
+                    place.rmdir()
 
 
 def _make_parents(path: Path) -> None:

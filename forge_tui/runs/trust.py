@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forge_tui.errors import RunDirectoryError, SettingsError, UntrustedCode
 from forge_tui.plain_files import read_file
@@ -136,7 +137,9 @@ class _Kept:
 def _mark(info: RunInfo) -> str:
     """SHA-256 of all that decides what code runs, and where."""
     roots = [list(pair) for pair in info.code_roots.items()]  # the last of several for one directory holds
-    what = [info.settings_sha256, info.code, roots, info.code_modules, info.working_directory]
+    what: list[Any] = [info.settings_sha256, info.code, roots, info.code_modules, info.working_directory]
+    if info.moved:
+        what.append(info.moved)
     text = json.dumps(what, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()  # as the record is written
 

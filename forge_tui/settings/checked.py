@@ -144,15 +144,14 @@ def _schema_within(annotation: Any, bounds: Mapping[str, float]) -> Any:
         return {"type": "nullable", "schema": schema} if types.NoneType in several else schema
     if get_origin(annotation) is Literal:
         return {"type": "literal", "expected": list(get_args(annotation))}
-    if get_origin(annotation) is dict:
-        return {"type": "dict"}
     if get_origin(annotation) is tuple:
         return _tuple(get_args(annotation))
     if dataclasses.is_dataclass(annotation):
         return vars(annotation)["__schema__"]
     if get_origin(annotation) is dict:
-        checked = {"type": "function-plain", "function": {"type": "no-info", "function": _free_value}}
-        return {"type": "dict", "keys_schema": {"type": "str"}, "values_schema": checked}
+        check = _free_value if get_args(annotation)[1] is Any else _list_of_values
+        values = {"type": "function-plain", "function": {"type": "no-info", "function": check}}
+        return {"type": "dict", "keys_schema": {"type": "str"}, "values_schema": values}
     return {"type": _PLAIN[annotation], **bounds}
 
 
@@ -190,6 +189,16 @@ def _free_value(value: Any) -> Any:
     problem = free_value_problem(value)
     if problem is not None:
         raise PydanticCustomError("free_value", problem)
+    return value
+
+
+def _list_of_values(value: Any) -> Any:
+    """Values of a sweep; what each key allows is checked where the keys are known (`schema.from_plain`)."""
+    if not isinstance(value, list | tuple):
+        raise PydanticCustomError("values", "must be a list of values")
+    for one in value:
+        if one is not None:
+            _free_value(one)
     return value
 
 

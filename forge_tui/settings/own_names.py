@@ -27,12 +27,19 @@ def named_function(text: str) -> tuple[str, str | None] | None:
 
 def free_value_problem(value: Any) -> str | None:
     """What is wrong with a value that a function of the user's own gets, in words, or None if it may stand."""
+    try:
+        return _free_value_problem(value)
+    except RecursionError:
+        return "is nested too deeply, or holds itself"
+
+
+def _free_value_problem(value: Any) -> str | None:
     if isinstance(value, bool | str) or (isinstance(value, int) and abs(value) < 2**63):
         return None
     if isinstance(value, float) and math.isfinite(value):
         return None
     if isinstance(value, list | tuple):
-        return next((problem for item in value if (problem := free_value_problem(item))), None)
+        return next((problem for item in value if (problem := _free_value_problem(item))), None)
     return "must be text, a finite number, true or false, or a list of them"
 
 

@@ -78,10 +78,21 @@ def describe(
                 sentence = f"{place}: is given twice, by position and by name"
             case _:
                 name = fields[place] if isinstance(place, int) else place
+                if isinstance(values.get(place), Mapping) and len(of_one[0]["loc"]) > 1:
+                    sentences += [_of_key(name, values[place], one) for one in of_one]
+                    continue
                 sentence = f"{name} = {shown(values.get(place))}: {explain(of_one)}"
         if sentence not in sentences:
             sentences.append(sentence)
     return "; ".join(sentences)
+
+
+def _of_key(table: str, values: Mapping[Any, Any], problem: Mapping[str, Any]) -> str:
+    """What is wrong with one key of a table that has free ones, or with its value."""
+    _, key, *rest = problem["loc"]
+    if "[key]" in rest:
+        return f"{table}: the name of a key {allowed(problem)}, and {shown(problem['input'])} is none"
+    return f"{table}.{escaped(str(key))} = {shown(values.get(key))}: {allowed(problem)}"
 
 
 def nearest(word: str, meanings: Mapping[str, str]) -> str | None:
@@ -99,6 +110,14 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """A value as TOML writes it, on one line, without control characters, and shortened if it is long."""
+    try:
+        text = _toml_of(value)
+    except RecursionError:  # a list that holds itself
+        text = f"a nested {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+
+
+def _toml_of(value: Any) -> str:
     match value:
         case None:
             text = "none"
@@ -110,12 +129,19 @@ def shown(value: Any) -> str:
             # Python refuses to write integers of more than 4,300 digits in decimal.
             text = str(value) if value.bit_length() < 1_000 else hex(value)
         case list() | tuple():
-            text = "[" + ", ".join(shown(item) for item in value[:_LONGEST_SHOWN]) + "]"
+            text = "[" + ", ".join(_toml_of(item) for item in value[:_LONGEST_SHOWN]) + "]"
         case Mapping():
             text = "a table" if value else "an empty table"
         case _:
-            text = escaped(str(value))
-    return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
+            text = escaped(_words_of(value))
+    return text
+
+
+def _words_of(value: Any) -> str:
+    try:
+        return str(value)
+    except Exception:  # an object of the user's own may fail even at that
+        return f"a {type(value).__name__}"
 
 
 def number(value: Any) -> str:

@@ -231,6 +231,9 @@ class DataSettings:
         Literal["none", "balanced"],
         Rule(description="classes: balanced lets each weigh the same in the training loss, however rare it is"),
     ] = "none"
+    drop_last: Annotated[
+        bool, Rule(description="leave out the last batch of an epoch where it is smaller than the others")
+    ] = False
     samples: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of samples")] = 1_000
     features: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="synthetic: number of features")] = 64
     classes: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of classes")] = 10

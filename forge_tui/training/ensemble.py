@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from forge_tui.errors import DataError, RunDirectoryError, UsageError
 from forge_tui.progress.fingerprint import Fingerprint, difference
-from forge_tui.settings.own_names import own_functions
+from forge_tui.runs.moved import relocated
+from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Task
@@ -24,6 +25,7 @@ from forge_tui.training.losses import Validation, validate
 from forge_tui.training.model_code import code_of
 from forge_tui.training.model_file import read_record
 from forge_tui.training.models.network import Network
+from forge_tui.training.outputs import kind
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
 
@@ -50,7 +52,10 @@ class Ensemble(nn.Module):
         is_regression = self.task is Task.REGRESSION
         total: Tensor | None = None
         for member in self.members:
-            out = member(inputs) if is_regression else member(inputs).log_softmax(dim=-1)
+            given = member(inputs)
+            if not isinstance(given, Tensor):
+                raise UsageError(f"the models give {kind(given)}: a mean is taken only of models that give one tensor")
+            out = given if is_regression else given.log_softmax(dim=-1)
             if total is None:
                 total = out
             else:
@@ -96,11 +101,17 @@ def _task_of(stem: Path, record: Mapping[str, Any]) -> Task:
 
 
 def measure(
-    stems: Sequence[Path], working_directory: Path, known: Sequence[Fingerprint] = (), *, trust_code: bool = False
+    stems: Sequence[Path],
+    working_directory: Path,
+    known: Sequence[Fingerprint] = (),
+    *,
+    trust_code: bool = False,
+    moved: Mapping[str, str] | None = None,
 ) -> Measured:
     """Measure the models of one run, and the ensemble of them, on the validation part that they were trained beside.
 
-    A relative dataset path counts from `working_directory`; `known` are fingerprints of the run's data. Raises
+    A relative dataset path counts from `working_directory`; `known` are fingerprints of the run's data, `moved` is of
+    its record (`runs.moved`). Raises
     `DataError` where the data cannot be read or has no validation part, and as `load_members`.
     """
     ensemble = load_members(stems, trust_code)
@@ -116,6 +127,9 @@ def measure(
     named = tuple(own_functions(settings.training))
     code = code_of(stems[0], records[0], named, trust_code=trust_code) if named else nullcontext(settings)
     with code as settings, random_state.kept():
+        if named_function(settings.training.dataset) is None:
+            dataset_now = relocated(settings, moved or {}).training.dataset
+            settings = replace(settings, training=replace(settings.training, dataset=dataset_now))
         own = replace(load_own_code(settings), metric=None)  # the task's own metrics are compared
         dataset = load_dataset(settings, working_directory, own.dataset, known)
     data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)

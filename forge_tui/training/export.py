@@ -45,10 +45,16 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         inputs = _inputs(record)
         weights, kept = parts_of(path, record, read_weights(path, record["sha256"]))
         _check_size(record, sum(weight.numel() for weight in weights.values()))
+        normalisation = _normalisation(record)
+    except ForgeError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
+        raise RunDirectoryError(f"{path}.json is damaged ({type(error).__name__}: {error}); restore a copy") from error
+    try:
         # As training began with it: what a custom module draws of random numbers is drawn again.
         with random_state.seeded(int(record["seed"])):
             body = _body(path, record, inputs, trust_code)
-        network = Network(body, _normalisation(record))
+        network = Network(body, normalisation)
         module = unpacked(kept.packed, kept.tensors)
         prepare(body, module)
         set_weights(network, weights)
@@ -56,8 +62,20 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     except ForgeError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
-        raise RunDirectoryError(f"{path}.json does not describe {path}.safetensors: {error}; train it again") from error
+        raise RunDirectoryError(_no_fit(path, record, error)) from error
     return network.requires_grad_(False).eval()
+
+
+def _no_fit(path: Path, record: dict[str, Any], error: Exception) -> str:
+    """Why the weights, which are whole, do not fit what is made for them, and what to do."""
+    config, versions = record.get("config"), record.get("versions")
+    named = str(config.get("model_type", "")) if isinstance(config, dict) else ""
+    if named_function(named) is not None:
+        advice = f"--model-type {named} makes another model here than in training: let it make what it made then"
+    else:
+        by = versions.get("forge_tui") if isinstance(versions, dict) else None
+        advice = f"NAME.json may have been changed; else load it with the version that made it ({by or 'not recorded'})"
+    return f"{path}.safetensors is whole, and does not fit the model that {path}.json describes ({error}); {advice}"
 
 
 def _body(path: Path, record: dict[str, Any], inputs: InputSpec, trust_code: bool) -> nn.Module:
@@ -69,7 +87,8 @@ def _body(path: Path, record: dict[str, Any], inputs: InputSpec, trust_code: boo
             return body
         return build_model(model_type, model_size, inputs, in_eights=False)  # an early version's
     with code_of(path, record, ("--model-type",), trust_code=trust_code) as settings:
-        return own_model(model_type, model_size, settings.run.python_path, settings.model)(inputs)
+        named = settings.training.model_type  # where its code is by now
+        return own_model(named, model_size, settings.run.python_path, settings.model)(inputs)
 
 
 def _check_size(record: Mapping[str, Any], numbers: int) -> None:

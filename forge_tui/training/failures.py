@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from forge_tui.errors import ForgeError
 
 
@@ -14,3 +16,14 @@ class Diverged(ForgeError):
             f"lower --learning-rate (now {learning_rate:g}) or look for extreme values in the data"
         )
         self.epoch = epoch
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, of the CPU or of a GPU; torch says so in a `RuntimeError` too."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    try:
+        words = str(error)
+    except Exception:  # a user's own class may fail even at that
+        return False
+    return isinstance(error, RuntimeError) and "alloc" in words and "memory" in words

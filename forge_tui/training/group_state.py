@@ -63,9 +63,8 @@ class GroupState(TrainingState):
         self._built = Built(self._stack.runs) if own.model is not None else None
         self._forward = compiled(self._stack.body) if training.compile else self._stack.body
         each = list(rates or [Rates(training.learning_rate, training.weight_decay)] * len(seeds))
-        super().__init__(
-            networks[0], self._stack.parameters, training, each, dataset.train_samples, custom=own.model is not None
-        )
+        samples = dataset.epoch_samples(training.batch_size)
+        super().__init__(networks[0], self._stack.parameters, training, each, samples, custom=own.model is not None)
         self._shared = {name: part for name, part in named_weights(networks[0]).items() if not name.startswith(_BODY)}
         self._order = list(named_weights(networks[0]))
         self._class_weights = class_weights(dataset, device)

@@ -14,7 +14,7 @@ from forge_tui.training import random_state
 from forge_tui.training.acceleration import autocast
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.losses import loss_of
+from forge_tui.training.losses import loss_in_use
 from forge_tui.training.models.modes import evaluating
 from forge_tui.training.models.network import named_weights
 from forge_tui.training.module_state import Built
@@ -80,9 +80,8 @@ class _Trial:
         data = PlacedData(self._dataset, network, self._rows, self._device)
         body, built = network.body, Built(network.body)
         inputs, targets = next(iter(data.batches.epoch(seed, 1)))
-        loss_function = self._own.loss or loss_of(
-            data.task, self._training.label_smoothing, class_weights=class_weights(self._dataset, self._device)
-        )
+        of_classes = class_weights(self._dataset, self._device)
+        loss_function = loss_in_use(self._own, data.task, self._training.label_smoothing, class_weights=of_classes)
         drawn = random_state.capture(self._device)
         with autocast(self._training.precision, self._device):
             loss = loss_function(body(inputs.clone()), targets)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -14,13 +15,15 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.nn import functional
 
+from forge_tui.errors import SettingsError
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.models.modes import evaluating
+from forge_tui.training.outputs import copied, joined, kind, mapped
 from forge_tui.training.own_code import NONE, OwnCode
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-Metric = Callable[[Tensor, Tensor], float]
+Loss = Callable[[Any, Tensor], Tensor]
+Metric = Callable[[Any, Tensor], float]
 
 NAMES = {
     Task.CLASSIFICATION: "cross entropy",
@@ -55,9 +58,31 @@ def loss_of(task: Task, label_smoothing: float = 0.0, *, class_weights: Tensor |
     return partial(loss, label_smoothing=label_smoothing, weight=class_weights)
 
 
+def loss_in_use(own: OwnCode, task: Task, label_smoothing: float = 0.0, *, class_weights: Tensor | None = None) -> Loss:
+    """The user's own loss, which gets what a model gives whole, or that of the task, as `loss_of`.
+
+    That one raises `SettingsError` where a custom model gives anything else than one tensor.
+    """
+    if own.loss is not None:
+        return own.loss
+    built_in = loss_of(task, label_smoothing, class_weights=class_weights)
+    if own.model is None:
+        return built_in
+
+    def loss(out: Any, targets: Tensor) -> Tensor:
+        if not isinstance(out, Tensor):
+            raise SettingsError(
+                f"the model gives {kind(out)}, and the built-in loss ({NAMES[task]}) takes one tensor: give a loss of "
+                "your own (--loss file.py:function), which gets what the model gives whole, or return one tensor"
+            )
+        return built_in(out, targets)
+
+    return loss
+
+
 def stacked_losses(
     task: Task,
-    out: Tensor,
+    out: Any,
     targets: Tensor,
     label_smoothing: float = 0.0,
     *,
@@ -89,7 +114,7 @@ def stacked_losses(
 class Validation:
     """Mean loss over the validation part; accuracy 0–1 for classes, perplexity for tokens, else None.
 
-    `metric` is that of the user's own, None where there is none.
+    A model that gives more than one tensor has no accuracy. `metric` is that of the user's own; None: there is none.
     """
 
     loss: float | None = None
@@ -106,23 +131,27 @@ def validate(
     `own.loss` is taken instead of the task's, `own.metric` measured of all outputs together. Custom code gets copies:
     it may change in place what it is given, as it may the batches of a DataLoader.
     """
-    loss_function = own.loss or loss_of(task)
+    loss_function = loss_in_use(own, task)
     copy = _copying(own)
     rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
     correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
-    kept: list[Tensor] = []
+    kept: list[Any] = []
+    counts: list[int] = []
+    out: Any = None
     with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
             batch, wanted = copy(inputs[start : start + rows]), targets[start : start + rows]
             out = body(batch)
-            if task is Task.CLASSIFICATION:
+            if task is Task.CLASSIFICATION and isinstance(out, Tensor):
                 correct += (out.argmax(dim=-1) == wanted).sum()
             if own.metric is not None:
-                kept.append(copy(out))
+                kept.append(copied(out))
+                counts.append(len(batch))
             total.add_(loss_function(out, copy(wanted)), alpha=len(batch))
-        measured = None if own.metric is None else own.metric(torch.cat(kept), targets.clone())
-    return _validation(task, total.item(), int(correct.item()), len(inputs), measured)
+        measured = None if own.metric is None else own.metric(joined(kept, counts), targets.clone())
+    right = int(correct.item()) if isinstance(out, Tensor) else None
+    return _validation(task, total.item(), right, len(inputs), measured)
 
 
 def validate_stacked(
@@ -140,22 +169,27 @@ def validate_stacked(
     rows = max(1, _rows(inputs, widest) // models)
     total = torch.zeros(models, dtype=torch.float64, device=inputs.device)
     correct = torch.zeros(models, dtype=torch.int64, device=inputs.device)
-    kept: list[Tensor] = []
+    kept: list[Any] = []
+    counts: list[int] = []
+    out: Any = None
     with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
             batch, wanted = inputs[start : start + rows], targets[start : start + rows]
             samples, wanted = len(batch), wanted.expand(models, *wanted.shape)
             # The copy of an expanded tensor has rows of its own for each model.
             out = body(copy(batch.expand(models, *batch.shape)))
-            if task is Task.CLASSIFICATION:
+            if task is Task.CLASSIFICATION and isinstance(out, Tensor):
                 correct += (out.argmax(dim=-1) == wanted).sum(dim=1)
             if own.metric is not None:
-                kept.append(copy(out))
+                kept.append(copied(out))
+                counts.append(samples)
             total.add_(stacked_losses(task, out, copy(wanted), own=own.loss), alpha=samples)
         measured: list[float | None] = [None] * models
         if own.metric is not None:
-            measured = [own.metric(out, targets.clone()) for out in torch.cat(kept, dim=1)]
-    sums = zip(total.tolist(), correct.tolist(), measured, strict=True)
+            together = joined(kept, counts, axis=1)
+            measured = [own.metric(mapped(itemgetter(model), together), targets.clone()) for model in range(models)]
+    right: list[int] | list[None] = correct.tolist() if isinstance(out, Tensor) else [None] * models
+    sums = zip(total.tolist(), right, measured, strict=True)
     return [_validation(task, loss_sum, right, len(inputs), metric) for loss_sum, right, metric in sums]
 
 
@@ -171,10 +205,10 @@ def _measuring(own: OwnCode) -> Iterator[None]:
         yield
 
 
-def _validation(task: Task, loss_sum: float, correct: int, samples: int, metric: float | None) -> Validation:
+def _validation(task: Task, loss_sum: float, correct: int | None, samples: int, metric: float | None) -> Validation:
     loss = loss_sum / samples
     if task is Task.CLASSIFICATION:
-        return Validation(loss=loss, accuracy=correct / samples, metric=metric)
+        return Validation(loss=loss, accuracy=None if correct is None else correct / samples, metric=metric)
     if task is Task.NEXT_TOKEN:
         return Validation(loss=loss, perplexity=math.exp(loss) if loss < 700 else math.inf, metric=metric)
     return Validation(loss=loss, metric=metric)

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.checkpoint_writer import COPIED_BYTES
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.losses import Loss, loss_of, stacked_losses, validation_rows
+from forge_tui.training.losses import loss_in_use, stacked_losses, validation_rows
 from forge_tui.training.models.network import Network
 from forge_tui.training.models.stack import Stack
+from forge_tui.training.own_code import NONE, OwnCode
 
 # What torch, its allocator and its thread pool take in a worker beside tensors; measured 40–90 MB.
 _BASE_BYTES = 64 << 20
@@ -29,12 +30,12 @@ def estimate(
     held: int,
     peak: int,
     members: int = 1,
-    loss: Loss | None = None,
+    own: OwnCode = NONE,
 ) -> int:
     """Bytes that a worker will cost (`memory_meter`).
 
     `held`, `peak`: what loading the data took in the end and in between; `members`: models that it trains together, on
-    the same data; `loss`: one of the user's own. Runs a step on two samples and leaves no gradients.
+    the same data; `own`: the user's own code. Runs a step on two samples and leaves no gradients.
     """
     parameters = list(network.body.parameters())
     weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)
@@ -45,7 +46,7 @@ def estimate(
         )
         if isinstance(tensor, Tensor)  # what stays on disk takes no memory
     )  # fmt: skip
-    saved, widest = _activations(network, dataset, training.label_smoothing, loss, grouped=members > 1)
+    saved, widest = _activations(network, dataset, training.label_smoothing, own, grouped=members > 1)
     batch = min(training.batch_size, dataset.train_samples)
     step = batch * (saved + _ALIVE * widest)
     validating = 0
@@ -73,7 +74,7 @@ def _remembered(training: TrainingConfig) -> int:
 
 
 def _activations(
-    network: Network, dataset: Dataset, label_smoothing: float, own: Loss | None, *, grouped: bool
+    network: Network, dataset: Dataset, label_smoothing: float, own: OwnCode, *, grouped: bool
 ) -> tuple[int, int]:
     """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor.
 
@@ -100,9 +101,9 @@ def _activations(
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         if grouped:
             inputs, targets = torch.stack([inputs] * models), torch.stack([targets] * models)
-            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing, own=own).sum()
+            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing, own=own.loss).sum()
         else:
-            loss = (own or loss_of(dataset.task, label_smoothing))(body(inputs), targets)
+            loss = loss_in_use(own, dataset.task, label_smoothing)(body(inputs), targets)
     del loss
     return sum(kept.values()) // samples, max(kept.values(), default=0) // samples
 

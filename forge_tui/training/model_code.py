@@ -16,6 +16,7 @@ from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import trust
 from forge_tui.runs.code import SUFFIX, CodeRecord, check_path, label_of, read_file, recorded_code, sha256
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.moved import found_again, relocated
 from forge_tui.runs.reader import RunReader
 from forge_tui.settings.files import read_settings
 from forge_tui.settings.own_names import named_function, own_functions
@@ -44,6 +45,9 @@ def code_of(stem: Path, record: Mapping[str, Any], flags: Sequence[str], *, trus
         run = _run_settings(directory)
         if not trust_code:
             trust.require(directory, info, what, _ALLOW)
+        info = found_again(info, run, directory.path, Path.cwd())
+        settings, run = relocated(settings, info.moved), relocated(run, info.moved)
+        named = {flag: text for flag, text in own_functions(settings.training).items() if flag in flags}
         _check_named(stem, settings, run, named)
         space = _space_in_run(stem, directory, info, record, run)
     else:

@@ -23,13 +23,18 @@ def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
 
 
 class Batches:
-    """Samples on the device (or on disk), dealt out in batches; the last one of an epoch may be short."""
+    """Samples on the device (or on disk), dealt out in batches; the last one of an epoch may be short.
 
-    def __init__(self, inputs: Tensor | StoredRows, targets: Tensor, batch_size: int) -> None:
+    `samples` of them make an epoch: the first ones of its order, all unless a short last batch is left out.
+    """
+
+    def __init__(
+        self, inputs: Tensor | StoredRows, targets: Tensor, batch_size: int, samples: int | None = None
+    ) -> None:
         self._inputs = inputs
         self._targets = targets
         self._batch_size = batch_size
-        self.samples = len(inputs)
+        self.samples = len(inputs) if samples is None else samples
         # What stays on disk has more than the memory is to hold.
         is_stored = isinstance(inputs, StoredRows)
         self._bytes = math.inf if is_stored else inputs.dtype.itemsize * math.prod(inputs.shape)
@@ -41,7 +46,7 @@ class Batches:
 
     def epochs(self, seeds: Sequence[int], epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch` for several models at once, (M, N, …), each in the order that its seed gives."""
-        orders = torch.stack([epoch_order(self.samples, seed, epoch) for seed in seeds]).to(self._inputs.device)
+        orders = torch.stack([self._order(seed, epoch) for seed in seeds])
         size = self._batch_size
         if self._bytes * len(seeds) <= _GATHER_BYTES:
             inputs, targets = _gather(self._inputs, orders), _gather(self._targets, orders)
@@ -54,7 +59,7 @@ class Batches:
 
     def epoch(self, seed: int, epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of `epoch`, without the first `skip`."""
-        order = epoch_order(self.samples, seed, epoch).to(self._inputs.device)
+        order = self._order(seed, epoch)
         size = self._batch_size
         if self._bytes <= _GATHER_BYTES:
             inputs, targets = self._inputs[order], self._targets[order]
@@ -64,6 +69,9 @@ class Batches:
             for start in range(skip * size, self.samples, size):
                 rows = order[start : start + size]
                 yield self._inputs[rows], self._targets[rows]
+
+    def _order(self, seed: int, epoch: int) -> Tensor:
+        return epoch_order(len(self._inputs), seed, epoch)[: self.samples].to(self._inputs.device)
 
 
 def _gather(samples: Tensor | StoredRows, rows: Tensor) -> Tensor:

@@ -22,12 +22,13 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import ChangedError, SettingsError
-from forge_tui.printing import escaped
+from forge_tui.printing import LONGEST_MESSAGE, escaped, shortened
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.problems import did_you_mean, shown
 from forge_tui.settings.schema import Settings
 from forge_tui.training import code_finder, random_state
 from forge_tui.training.models.inputs import InputSpec
+from forge_tui.training.outputs import kind
 
 _HERE = str(Path(__file__).resolve().parents[1])
 _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
@@ -35,12 +36,15 @@ _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCode:
-    """What stands in place of the built-in parts; None where the built-in one is used."""
+    """What stands in place of the built-in parts; None where the built-in one is used.
+
+    `loss` and `metric` get a model's outputs whole: a tensor, or whatever holds several of them (`training.outputs`).
+    """
 
     model: Callable[[InputSpec], nn.Module] | None = None
     dataset: Callable[[], Any] | None = None
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None
-    metric: Callable[[Tensor, Tensor], float] | None = None
+    loss: Callable[[Any, Tensor], Tensor] | None = None
+    metric: Callable[[Any, Tensor], float] | None = None
 
     @property
     def takes_part(self) -> bool:
@@ -100,7 +104,7 @@ class _Model:
         """A new module for such inputs. Raises `SettingsError` where the function gives none."""
         module = self._function.call(self._values, inputs=inputs, model_size=self._model_size)
         if not isinstance(module, nn.Module):
-            raise SettingsError(f"{self._function} gives {_kind(module)}; it must give a torch.nn.Module")
+            raise SettingsError(f"{self._function} gives {kind(module)}; it must give a torch.nn.Module")
         if not any(True for _ in module.parameters()):
             raise SettingsError(f"{self._function} gives a module without parameters: there is nothing to train")
         return module
@@ -123,27 +127,27 @@ def _fresh(arguments: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     return lambda: arguments
 
 
-def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], Tensor]:
+def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Tensor], Tensor]:
     fresh = _fresh(_of_outputs(function, values))
 
-    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    def loss(outputs: Any, targets: Tensor) -> Tensor:
         found = function.function(outputs=outputs, targets=targets, **fresh())
         if not isinstance(found, Tensor) or found.dim() != 0:
-            raise SettingsError(f"{function} gives {_kind(found)}; it must give the mean loss, a tensor of shape ()")
+            raise SettingsError(f"{function} gives {kind(found)}; it must give the mean loss, a tensor of shape ()")
         return found
 
     return loss
 
 
-def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Tensor, Tensor], float]:
+def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Tensor], float]:
     fresh = _fresh(_of_outputs(function, values))
 
-    def metric(outputs: Tensor, targets: Tensor) -> float:
+    def metric(outputs: Any, targets: Tensor) -> float:
         found = function.function(outputs=outputs, targets=targets, **fresh())
         try:
             return float(found)
         except (TypeError, ValueError, RuntimeError):
-            raise SettingsError(f"{function} gives {_kind(found)}; it must give a number") from None
+            raise SettingsError(f"{function} gives {kind(found)}; it must give a number") from None
 
     return metric
 
@@ -286,7 +290,7 @@ def told(error: BaseException) -> str:
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     try:
-        words = str(error)
+        words = shortened(str(error), LONGEST_MESSAGE)
     except Exception as another:
         words = f"(it cannot be put in words: {type(another).__name__})"
     name, where = type(error).__name__, place_of(error)
@@ -319,12 +323,6 @@ def _fits(value: Any, wanted: Any) -> bool:
     if wanted is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     return type(value) is wanted
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, Tensor):
-        return f"a tensor of shape {tuple(value.shape)}"
-    return f"a {type(value).__name__}" if value is not None else "None"
 
 
 def _listed(places: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -28,7 +30,8 @@ class PlacedData:
                 return network.scale_features(inputs.to(device)), wanted
 
         self.task = dataset.task
-        self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size)
+        samples = dataset.epoch_samples(batch_size)
+        self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size, samples)
         self.validation: tuple[Tensor | StoredRows, Tensor] | None = None
         if dataset.validation_inputs is not None and dataset.validation_targets is not None:
             self.validation = place(dataset.validation_inputs, dataset.validation_targets)
@@ -37,12 +40,15 @@ class PlacedData:
 def metric_in_units(metric: Metric | None, network: Network, targets: Tensor | None) -> Metric | None:
     """A custom metric that gets outputs and targets in the units of the data where `network` predicts scaled ones.
 
-    `targets` are the validation part's own. It is called with what `network.body` predicts for all of them.
+    `targets` are the validation part's own. It is called with what `network.body` predicts for all of them. Where that
+    is more than one tensor, nobody knows which are predictions: it gets them, and the targets, as the loss gets them.
     """
     if metric is None or targets is None or network.target_scale is None:
         return metric
 
-    def measured(outputs: Tensor, scaled: Tensor) -> float:
+    def measured(outputs: Any, scaled: Tensor) -> float:
+        if not isinstance(outputs, Tensor):
+            return metric(outputs, scaled)
         # The targets as they were read: scaled and back again they would be off by a rounding error.
         return metric(network.unscale_targets(outputs), targets.to(scaled.device, copy=True))
 

@@ -23,6 +23,7 @@ from forge_tui.training.acceleration import missing_compiler
 from forge_tui.training.checkpoint_writer import copied, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
+from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.group_trial import grouping_problem
 from forge_tui.training.job import Job
@@ -30,9 +31,10 @@ from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
-from forge_tui.training.own_code import OwnCode, load_own_code
+from forge_tui.training.own_code import OwnCode, load_own_code, told
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
+from forge_tui.training.rehearsal import rehearse
 from forge_tui.training.state import SingleState, TrainingState
 
 _TURNS = 6
@@ -108,8 +110,9 @@ class Probe:
         self._plain, self._where = job.settings, Path(job.working_directory)
         self._known = [] if job.data is None else RunData.from_record(job.data).all()
         self._seed, self._device = job.seed, torch.device(job.device)
-        self._settings = self._with(combination or {})
-        with _named(combination or {}):
+        self._combination = combination or {}
+        self._settings = self._with(self._combination)
+        with _named(self._combination):
             self._own = load_own_code(self._settings)
             self._load()
             self._build()
@@ -117,7 +120,7 @@ class Probe:
     def take(self, combination: Combination) -> None:
         """Look at a model with this combination from now on."""
         before, now = self._settings, self._with(combination)
-        self._settings = now
+        self._settings, self._combination = now, combination
         with _named(combination):
             self._own = load_own_code(now)
             if (now.training.dataset, now.data, now.model) != (before.training.dataset, before.data, before.model):
@@ -141,11 +144,26 @@ class Probe:
         training = self._settings.training
         if training.compile and (missing := missing_compiler(self._device)):
             raise SettingsError(f"--compile needs {missing}")
-        self._single = SingleState(training, self._dataset, self._seed, self._device, self._own)
+        try:
+            self._single = SingleState(training, self._dataset, self._seed, self._device, self._own)
+        except Exception as error:
+            if self._own.model is None or isinstance(error, ForgeError) or is_out_of_memory(error):
+                raise
+            raise SettingsError(f"--model-type {training.model_type} cannot be trained: {told(error)}") from error
 
-    def inspect(self, together: int = 1) -> Inspection:
-        """What data and model look like, and what a worker will take that trains so many together."""
+    def inspect(self, together: int = 1, rehearsal: float | None = None) -> Inspection:
+        """What data and model look like, and what a worker will take that trains so many together.
+
+        `rehearsal`: the bytes in which custom code is tried (`training.rehearsal`), which is not done where a model
+        would take more; None: it is not tried. Raises `SettingsError` where it fails.
+        """
+        with _named(self._combination):
+            return self._inspect(together, rehearsal)
+
+    def _inspect(self, together: int, rehearsal: float | None) -> Inspection:
         dataset = self._dataset
+        if rehearsal is not None and self._fits(rehearsal):
+            rehearse(self._settings.training, dataset, self._seed, self._device, self._own)
         known = dataset.vocabulary if dataset.classes is None else dataset.classes
         problem = grouping_problem(self._settings.training, dataset, self._seed, self._device, self._own)
         if problem is not None and together > 1:
@@ -163,6 +181,13 @@ class Probe:
             grouping_problem=problem,
             can_compile=missing_compiler(self._device) is None,
         )
+
+    def _fits(self, room: float) -> bool:
+        """Whether a model will fit into so many bytes; one that fails while that is estimated is rehearsed too."""
+        try:
+            return self._bytes(1) <= room
+        except Exception as error:
+            return not is_out_of_memory(error)
 
     def measure(
         self,
@@ -208,7 +233,7 @@ class Probe:
         ]
         return Measurement(
             ways=measured,
-            epoch_steps=-(-self._dataset.train_samples // training.batch_size),
+            epoch_steps=-(-self._dataset.epoch_samples(training.batch_size) // training.batch_size),
             load_seconds=self._load_seconds,
             save_seconds=saving,
         )
@@ -217,7 +242,7 @@ class Probe:
         """What a worker takes that trains so many together."""
         return estimate(
             self._settings.training, self._dataset, self._single.network, held=self._held, peak=self._peak,
-            members=models, loss=self._own.loss,
+            members=models, own=self._own,
         )  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from forge_tui.progress.fields import is_whole
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.export import load_model
 from forge_tui.training.model_file import read_record
+from forge_tui.training.outputs import kind
 
 _LINE_BREAK = "\n"
 
@@ -88,7 +89,10 @@ def _next(
     model: nn.Module, tokens: Sequence[int], temperature: float, top_k: int | None, random: torch.Generator
 ) -> int:
     with torch.inference_mode():
-        logits = model(torch.tensor([tokens]))[0, -1].double()
+        given = model(torch.tensor([tokens]))
+    if not isinstance(given, Tensor):
+        raise UsageError(f"the model gives {kind(given)}: text is made only by models that give one tensor of logits")
+    logits = given[0, -1].double()
     return _drawn(logits, temperature, top_k, random)
 
 

@@ -24,7 +24,7 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.early_stopping import Best
 from forge_tui.training.grokfast import make_filter
 from forge_tui.training.history import History
-from forge_tui.training.losses import Validation, loss_of, validate
+from forge_tui.training.losses import Validation, loss_in_use, validate
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
 from forge_tui.training.module_state import NOTHING, Built, ModuleState, prepare, restore, unpacked
@@ -304,13 +304,17 @@ class SingleState(TrainingState):
         self._built = None if own.model is None else Built(network.body)
         rates = [Rates(training.learning_rate, training.weight_decay)]
         super().__init__(
-            network, list(network.parameters()), training, rates, dataset.train_samples, custom=own.model is not None
+            network,
+            list(network.parameters()),
+            training,
+            rates,
+            dataset.epoch_samples(training.batch_size),
+            custom=own.model is not None,
         )
         self.loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._own = measured_in_units(own, network, dataset)
-        self._loss = own.loss or loss_of(
-            dataset.task, training.label_smoothing, class_weights=class_weights(dataset, device)
-        )
+        weights = class_weights(dataset, device)
+        self._loss = loss_in_use(own, dataset.task, training.label_smoothing, class_weights=weights)
         self._body = network.body
         self._forward = compiled(network.body) if training.compile else network.body
 

@@ -9,8 +9,8 @@ divergence also has `checkpoints`, the (step, epoch) of each that the model has.
 `goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move` (with the
 `directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
 
-One that inspects answers `inspect` (with `combinations` of a sweep, and `together`) and `measure` (with the one of
-`combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
+One that inspects answers `inspect` (with `combinations` of a sweep, `together` and `rehearsal`) and `measure` (with the
+one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
 `{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`. It also says `{"not_copied": files}`: of
 custom code that is loaded from where it is.
 """
@@ -33,6 +33,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from forge_tui.errors import ChangedError, ForgeError
+from forge_tui.printing import LONGEST_MESSAGE, shortened
 from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.layout import RunDirectory
@@ -43,8 +44,6 @@ from forge_tui.training.wire import LineBuffer, encode_line
 
 _PARENT_CHECK_SECONDS = 1.0
 _BEAT_SECONDS = 2.0
-# An exception may carry a whole tensor as text, and every record of the failure repeats it.
-_LONGEST_MESSAGE = 2_000
 _LONGEST_TRACEBACK = 50_000
 
 
@@ -193,17 +192,18 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], cop
                 probe = Probe(job, first)
             probe.take(first)
             if question["command"] == "inspect":
-                inspections = [dataclasses.asdict(probe.inspect(question["together"]))]
-                for combination in others:
+                inspections = []
+                for combination in (first, *others):
                     probe.take(combination)
-                    inspections.append(dataclasses.asdict(probe.inspect(question["together"])))
+                    found = probe.inspect(question["together"], question["rehearsal"])
+                    inspections.append(dataclasses.asdict(found))
                 result: dict[str, Any] = {"inspections": inspections}
                 channel.send({"not_copied": not_copied()})
             else:
                 ways = [(models, threads, compiled) for models, threads, compiled in question["ways"]]
                 rates = [(rate, decay) for rate, decay in question["rates"]]
-                found = probe.measure(ways, question["seconds"], question["most_bytes"], rates)
-                result = dataclasses.asdict(found)
+                measured = probe.measure(ways, question["seconds"], question["most_bytes"], rates)
+                result = dataclasses.asdict(measured)
             channel.send({"result": result})
     except ForgeError as error:
         channel.send({"refused": str(error), "exit_status": error.exit_status})
@@ -220,9 +220,7 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], cop
 
 def classify(error: BaseException) -> tuple[str, str]:
     """The failure kind of `contracts` (exception, out_of_memory, diverged, changed, exit) and the message in words."""
-    import torch
-
-    from forge_tui.training.failures import Diverged
+    from forge_tui.training.failures import Diverged, is_out_of_memory
 
     if isinstance(error, Diverged):
         return "diverged", str(error)
@@ -231,13 +229,10 @@ def classify(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ForgeError):
         return "exception", str(error)
     if isinstance(error, SystemExit):
-        return "exit", _shortened(f"the training code called sys.exit({error.code!r})", _LONGEST_MESSAGE)
+        return "exit", shortened(f"the training code called sys.exit({error.code!r})", LONGEST_MESSAGE)
     name, words = type(error).__name__, _words(error)
-    message = _shortened(f"{name}: {words}" if words else name, _LONGEST_MESSAGE)
-    exhausted = isinstance(error, RuntimeError) and "alloc" in words and "memory" in words
-    if exhausted or isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return "out_of_memory", message
-    return "exception", message
+    message = shortened(f"{name}: {words}" if words else name, LONGEST_MESSAGE)
+    return ("out_of_memory" if is_out_of_memory(error) else "exception"), message
 
 
 def _words(error: BaseException) -> str:
@@ -246,13 +241,6 @@ def _words(error: BaseException) -> str:
         return str(error)
     except Exception as another:
         return f"(it cannot be put in words: {type(another).__name__} in its __str__)"
-
-
-def _shortened(text: str, most: int) -> str:
-    """`text` with its middle left out where it has more than `most` characters."""
-    if len(text) <= most:
-        return text
-    return f"{text[: most // 2]} … ({len(text) - most} characters are left out) … {text[-(most // 2) :]}"
 
 
 def failure(job: Job, error: BaseException) -> ModelFailed:
@@ -270,5 +258,5 @@ def failure(job: Job, error: BaseException) -> ModelFailed:
         attempt=job.attempt,
         kind=kind,
         message=message,
-        traceback=None if told else _shortened("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK),
+        traceback=None if told else shortened("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK),
     )

@@ -94,7 +94,7 @@ def test_monitoring_starts_samples_and_ends():
 def test_metrics_without_monitoring(machine):
     metrics = ResourceManager(machine(busy=42.0, memory_gb=10.0, available_gb=4.0)).get_current_metrics()
     assert (metrics["cpu_percent"], metrics["memory_percent"], metrics["monitoring"]) == (42.0, 60.0, False)
-    assert metrics["alerts"] == ["Memory: 4.0 GB available, less than 8 GB"]
+    assert metrics["alerts"] == ["Memory: 4.0 GiB available, less than 8 GiB"]
     assert metrics["timestamp"] > 1.7e9
 
 
@@ -137,7 +137,7 @@ def test_alerts_are_logged_once(machine, caplog):
     manager.start_monitoring(interval=0.01)
     assert thrice.wait(30)
     manager.stop_monitoring()
-    assert caplog.text.count("Memory: 1.0 GB available") == 1
+    assert caplog.text.count("Memory: 1.0 GiB available") == 1
 
 
 def test_the_room_needs_no_torch_textual_or_pydantic_and_prints_nothing():

@@ -63,8 +63,8 @@ def test_the_suggestion_is_capped_but_a_request_is_not(resources):
 def test_little_free_memory_gives_one_worker_and_a_warning(resources):
     limit = worker_limit(4, resources(16, 64.0, available_gb=7.9), SHARED)
     assert (limit.workers, limit.limited_by, limit.hint) == (1, "memory", "--policy dedicated")
-    assert "7.9 GB of memory is available" in limit.reason
-    assert limit.warnings[0].startswith("Memory warning: only 7.9 GB")
+    assert "7.9 GiB of memory is available" in limit.reason
+    assert limit.warnings[0].startswith("Memory warning: only 7.9 GiB")
     assert worker_limit(4, resources(16, 64.0, available_gb=8.0), SHARED).workers == 4
 
 
@@ -90,7 +90,7 @@ def test_dedicated_admits_what_measured_memory_holds(resources):
     found = resources(16, 64.0, available_gb=10.0)
     limit = worker_limit(16, found, DEDICATED, worker_bytes=2 * GIB, running=1, growth_bytes=GIB)
     assert (limit.workers, limit.limited_by) == (1 + 3, "memory")  # (10 − 1) / (2 × 1.15) is 3.9
-    assert "2.0 GB (with a margin of 15 %), and 9.0 GB is available beside the 1 running" in limit.reason
+    assert "2.0 GiB (with a margin of 15 %), and 9.0 GiB is available beside the 1 running" in limit.reason
 
 
 def test_other_runs_of_the_user_share_the_limit(resources):
@@ -98,7 +98,7 @@ def test_other_runs_of_the_user_share_the_limit(resources):
     assert (limit.workers, limit.limited_by, limit.hint) == (2, "other_runs", "--after RUN")
     assert "your other runs have 6 workers on 6 CPUs, and all your runs together may use 8 CPUs" in limit.reason
     assert worker_limit(4, resources(16, 64.0), SHARED, others=OtherRuns(2, 4), threads=2).workers == 2
-    assert worker_limit(8, resources(32, 32.0), SHARED, others=OtherRuns(3, 3)).workers == 1  # 32 GB hold 4
+    assert worker_limit(8, resources(32, 32.0), SHARED, others=OtherRuns(3, 3)).workers == 1  # 32 GiB hold 4
     assert worker_limit(4, resources(16, 64.0), SHARED, others=OtherRuns(20, 20)).workers == 1
 
 
@@ -161,7 +161,7 @@ def test_threads_leave_room_for_other_runs(resources):
 
 def test_one_model_that_cannot_fit_is_refused_with_the_limit_named(resources):
     found = resources(4, 2.0, memory_limit_source="/sys/fs/cgroup/memory.max")
-    with pytest.raises(ResourceError, match=r"needs about 3\.0 GB, but 2\.0 GB .*memory\.max.*--model-size"):
+    with pytest.raises(ResourceError, match=r"needs about 3\.0 GiB, but 2\.0 GiB .*memory\.max.*--model-size"):
         policy.require_room_for_one(3 * GIB, found)
     policy.require_room_for_one(2 * GIB, found)
 

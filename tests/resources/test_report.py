@@ -40,15 +40,15 @@ def test_report_of_a_container(machine):
         False,
         False,
     )
-    assert constraints["words"] == ["memory limit: 8 GB a worker of 24.0 GB (/sys/fs/cgroup/box/memory.max)"]
+    assert constraints["words"] == ["memory limit: 8 GiB a worker of 24.0 GiB (/sys/fs/cgroup/box/memory.max)"]
 
     text = doctor_text(report)
     assert max(len(line) for line in text.splitlines()) <= 80
     flat = " ".join(text.split())
     for words in (
         "8 of 64, limited by quota in /sys/fs/cgroup/box/cpu.max",
-        "24.0 of 256.0 GB, limited by /sys/fs/cgroup/box/memory.max",
-        "NVIDIA H100, 1.0 of 80.0 GB in use",
+        "24.0 of 256.0 GiB, limited by /sys/fs/cgroup/box/memory.max",
+        "NVIDIA H100, 1.0 of 80.0 GiB in use",
         "memory pressure some work waited 1.5 %",
         "shared up to 3 workers on 4 CPUs",
         "More with: --policy dedicated",

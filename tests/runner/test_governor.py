@@ -204,7 +204,7 @@ def test_pressure_takes_back_only_after_it_has_lasted_and_growth_comes_only_afte
     assert world.changes == 0
     world.live(4.0)
     assert [one.requeue for _, one in world.verdicts if one.requeue] == [
-        "1.00 GB of memory are left, less than the 3.20 GB to be kept free ([resources] memory_reserve)"
+        "1.00 GiB of memory are left, less than the 3.20 GiB to be kept free ([resources] memory_reserve)"
     ]
     quiet_since = world.now
     states["now"] = machine_state()
@@ -267,11 +267,11 @@ def test_what_other_runs_have_taken_is_honoured_at_once(requested: int, taken: i
 def test_room_is_measured_with_what_running_workers_will_still_take() -> None:
     one = governor(requested=8, estimate=10.0)
     state = machine_state(available=40.0)
-    # 40 GB less the reserve of 3.2; one that has not told yet may still take 15 (its estimate with a margin).
+    # 40 GiB less the reserve of 3.2; one that has not told yet may still take 15 (its estimate with a margin).
     assert one.hold(state, [Load(1)]) is None
     told = one.hold(state, [Load(1), Load(2)])
-    assert told == "2 at once: a further worker needs 15.00 GB (estimated, with a margin), and 6.80 GB of memory are " \
-        "left for it"  # fmt: skip
+    needs = "a further worker needs 15.00 GiB (estimated, with a margin)"
+    assert told == f"2 at once: {needs}, and 6.80 GiB of memory are left for it"
     one.measured(2 * GIB)
     assert one.hold(state, [Load(1, 2 * GIB), Load(2, 2 * GIB)]) is None
     assert one.hold(state, []) is None
@@ -281,9 +281,9 @@ def test_memory_that_running_workers_are_about_to_take_again_is_not_room() -> No
     """Between two steps they hold little: what is available then is theirs in the next moment."""
     one = governor(requested=8)
     one.measured(10 * GIB)
-    # Of 34 GB less the reserve of 3.2 two workers at their low point take 2 × 10.5 again (10 and a margin, less 1).
+    # Of 34 GiB less the reserve of 3.2 two workers at their low point take 2 × 10.5 again (10 and a margin, less 1).
     told = one.hold(machine_state(available=34.0), [Load(1, 10 * GIB, held=GIB), Load(2, 10 * GIB, held=GIB)])
     assert told is not None
-    assert told.endswith("and 9.80 GB of memory are left for it")
+    assert told.endswith("and 9.80 GiB of memory are left for it")
     at_their_peak = [Load(1, 10 * GIB, held=10 * GIB), Load(2, 10 * GIB, held=10 * GIB)]
     assert one.hold(machine_state(available=34.0), at_their_peak) is None

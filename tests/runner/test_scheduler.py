@@ -373,7 +373,7 @@ def test_why_no_further_worker_starts_is_told_once_though_the_figures_change(tmp
         assert [actor.index for actor in stage.actors] == [1]
         held = [decision["reason"] for decision in stage.events("decision") if decision["kind"] == "hold"]
         assert len(held) == 1
-        assert "a further worker needs 28.75 GB (measured, with a margin)" in held[0]
+        assert "a further worker needs 28.75 GiB (measured, with a margin)" in held[0]
 
 
 def test_memory_pressure_on_the_last_worker_is_warned_of_once(tmp_path: Path) -> None:

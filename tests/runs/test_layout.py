@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from datetime import datetime
 from pathlib import Path
@@ -10,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import layout
+from forge_tui.runs.files import path_bytes
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, write_atomically
+from forge_tui.runs.reader import RunReader
+from forge_tui.runs.store import RunStore
 
 NOON = datetime(2026, 11, 23, 15, 2, 10)
 
@@ -104,3 +109,47 @@ def test_write_atomically_replaces_or_leaves_the_old(tmp_path: Path, monkeypatch
     assert e.value.errno == 28
     assert path.read_bytes() == b"new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_whether_a_directory_can_be_made_is_tried_and_leaves_nothing(tmp_path: Path) -> None:
+    RunDirectory(tmp_path / "a" / "b" / "c").check_makeable()
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").touch()
+    with pytest.raises(RunDirectoryError, match=r"file is there and is no directory; choose another with --output"):
+        RunDirectory(tmp_path / "file" / "b").check_makeable()
+    with pytest.raises(RunDirectoryError, match=r"cannot create the directory .*x{20}: .*choose a shorter name"):
+        RunDirectory(tmp_path / "a" / ("x" * 300)).check_makeable()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_the_kernel_lets_nobody_make_one_that_is_said(tmp_path: Path) -> None:
+    with pytest.raises(RunDirectoryError, match=r"cannot create the directory /proc/nothing-here"):
+        RunDirectory(Path("/proc/nothing-here/run")).check_makeable()
+
+
+def test_a_path_that_sqlite_cannot_take_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    base = tmp_path / "a"
+    while path_bytes(base) < 400:
+        base = base / ("x" * 40)
+    fits = base / ("y" * (482 - path_bytes(base)))
+    RunDirectory(fits).create()
+    info = RunInfo(
+        run="y", path=str(fits), mode="series", policy="shared", model_type="planner", models=0, epochs=1, created=0.0
+    )
+    RunStore.create(RunDirectory(fits).database, info, ()).close()
+    shutil.rmtree(tmp_path / "a")
+    long = RunDirectory(fits.with_name(f"{fits.name}é"))
+    for do in (long.create, long.check_makeable, lambda: RunDirectory.create_new("planner", NOON, long.path)):
+        with pytest.raises(RunDirectoryError, match=r"has \d+ bytes, and SQLite, .*takes at most 483 here"):
+            do()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_whose_path_became_too_long_says_so(tmp_path: Path) -> None:
+    base = tmp_path
+    while path_bytes(base) < 500:
+        base = base / ("x" * 40)
+    base.mkdir(parents=True)
+    (base / "run.db").write_bytes(b"SQLite")
+    with pytest.raises(RunDirectoryError, match=r"SQLite opens no path of more than 504; move the run"):
+        RunReader(base / "run.db")

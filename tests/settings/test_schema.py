@@ -204,3 +204,54 @@ def test_importing_the_room_does_not_import_pydantic() -> None:
     )
 
     assert result.stdout == "[]\n"
+
+
+class _Speechless:
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+_ITSELF: list[object] = []
+_ITSELF.append(_ITSELF)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (
+            {"model": {"a": object()}},
+            r"^model\.a = <object object at .*>: must be text, a finite number, true",
+        ),
+        ({"model": {"a": _Speechless()}}, r"^model\.a = a _Speechless: must be text"),
+        ({"model": {"a": {1, 2}}}, r"^model\.a = \{1, 2\}: must be text"),
+        ({"model": {"a": b"x"}}, r"^model\.a = b'x': must be text"),
+        ({"model": {"a": {"b": 1}}}, r"^model\.a = a table: must be text"),
+        ({"model": {"a": float("nan")}}, r"^model\.a = nan: must be text"),
+        ({"model": {"a": 1, "b": [1, (object(),)]}}, r"^model\.b = \[1, \[<object"),
+        ({"model": {"a": 2**63}}, r"^model\.a = 9223372036854775808: must be"),
+        ({"model": {float("nan"): 1}}, r"^model: the name of a key must be text, and nan is none$"),
+        ({"model": {"a\nb": None}}, r"^model\.a\\u000ab = none: must be"),
+        ({"model": {"a": object(), "b": b""}}, r"^model\.a = .*; model\.b = b''"),
+        ({"sweep": {"training.epochs": {1, 2}}}, r"^sweep\.training\.epochs = \{1, 2\}: must be a list of values$"),
+        ({"sweep": {"training.epochs": (object(),)}}, r"^sweep\.training\.epochs = \[<object"),
+        ({"sweep": {1: (2,)}}, r"^sweep: the name of a key must be text, and 1 is none$"),
+        ({"model": {"a": _ITSELF}}, r"^model\.a = .*: is nested too deeply, or holds itself$"),
+    ],
+)
+def test_what_no_settings_file_can_hold_is_refused_where_it_is_given(given: dict[str, object], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        Settings(**given)  # type: ignore[arg-type]
+
+
+def test_a_value_that_was_changed_since_is_refused_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from forge_tui import session
+
+    monkeypatch.setattr(session, "_launch", lambda request: pytest.fail("nothing may be started"))
+    settings = Settings()
+    settings.model["a"] = object()
+    with pytest.raises(SettingsError, match=r"model\.a = <object"):
+        session.check(settings)
+    settings = Settings()
+    settings.training.epochs = {1}  # type: ignore[assignment]
+    with pytest.raises(SettingsError, match=r"training\.epochs = \{1\}: must be a whole number"):
+        session.start(settings)

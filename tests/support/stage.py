@@ -47,7 +47,7 @@ _SECONDS = 30.0
 
 
 def machine_state(available: float = 60.0, others: float = 5.0, **changes: Any) -> SystemResources:
-    """A machine of 8 CPUs and 64 GB with `available` GB, `others` percent busy with others' work."""
+    """A machine of 8 CPUs and 64 GiB with `available` GiB, `others` percent busy with others' work."""
     values = {
         "cpu_count": 8, "memory_gb": 64.0, "available_memory_gb": available, "cpu_usage_percent": others,
         "others_cpu_percent": others, "recommended_workers": 4, "memory_per_worker_gb": 8.0, **changes,

@@ -66,7 +66,7 @@ async def test_a_wrong_settings_file_is_told_and_nothing_starts(state: Path, wor
 async def test_a_runner_s_refusal_stands_beside_the_setting_it_names(state: Path) -> None:
     async with configure(state) as hand:
         await hand.press("ctrl+r")
-        hand.screen.post_message(StartRefused("one model needs about 90.0 GB: train with a smaller --model-size"))
+        hand.screen.post_message(StartRefused("one model needs about 90.0 GiB: train with a smaller --model-size"))
         await hand.until(lambda: hand.details("training.model_size"))
         refused = hand.details("training.model_size")
         selected = hand.panel.pane.settings.selected
@@ -74,7 +74,7 @@ async def test_a_runner_s_refusal_stands_beside_the_setting_it_names(state: Path
         mended = hand.details("training.model_size")
         await hand.press("ctrl+r")
 
-        assert refused == ["one model needs about 90.0 GB: train with a smaller --model-size"]
+        assert refused == ["one model needs about 90.0 GiB: train with a smaller --model-size"]
         assert selected == "training.model_size"
         assert mended == []
         assert len(hand.app.started) == 2

@@ -54,7 +54,7 @@ def test_a_slow_drift_is_shown_once_it_is_far_enough() -> None:
         {"memory_limit": 12 * GIB},
         {"load_average": (1.5, 1.0, 1.0)},
         {"load_average": None},
-        {"alerts": ("Memory: 0.5 GB available, less than 1 GB",)},
+        {"alerts": ("Memory: 0.5 GiB available, less than 1 GiB",)},
     ],
 )
 def test_what_changed_is_shown_and_the_rest_stays(change: dict[str, object]) -> None:

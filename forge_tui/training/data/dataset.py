@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forge_tui.errors import DataError
+from forge_tui.errors import DataError, SettingsError
 from forge_tui.progress.fingerprint import Fingerprint
 from forge_tui.training.data.fingerprint import split_digest
 from forge_tui.training.data.stored import StoredRows
@@ -51,8 +51,9 @@ class Dataset:
     classes, float32 (N, K) for regression (from own code (N, …, K) too), int64 (N, T) for next tokens. `outputs` is the
     number of classes, of targets or of tokens. Tokens have a `vocabulary`; a sequence of them may also be of a class,
     read off its last place. `class_weights`, float32 (classes,), are what samples of each class weigh in the training
-    loss; None: all the same. `split_sha256` is of the rows of either part (None: the dataset came in parts),
-    `content_sha256` of what a dataset function gave, `fingerprint` what comes of them; `load_dataset` sets it.
+    loss; None: all the same. `drop_last`: a short last batch of an epoch is left out. `split_sha256` is of the rows of
+    either part (None: the dataset came in parts), `content_sha256` of what a dataset function gave, `fingerprint` what
+    comes of them; `load_dataset` sets it.
     """
 
     task: Task
@@ -68,6 +69,7 @@ class Dataset:
     normalisation: Normalisation | None
     split: dict[str, Any]
     class_weights: Tensor | None = None
+    drop_last: bool = False
     split_sha256: str | None = None
     content_sha256: str | None = None
     fingerprint: Fingerprint | None = None
@@ -83,6 +85,18 @@ class Dataset:
     def train_samples(self) -> int:
         """Samples that are trained on."""
         return self.train_inputs.shape[0]
+
+    def epoch_samples(self, batch_size: int) -> int:
+        """Samples that an epoch trains on. Raises `SettingsError` where a short last batch is all there is."""
+        if not self.drop_last:
+            return self.train_samples
+        if self.train_samples < batch_size:
+            raise SettingsError(
+                f"data.drop_last leaves nothing to train on: {self.train_samples:,} training samples are fewer than a "
+                f"batch of {batch_size:,}; take a --batch-size of at most {self.train_samples:,}, or leave "
+                "data.drop_last out"
+            )
+        return self.train_samples - self.train_samples % batch_size
 
     @property
     def validation_samples(self) -> int:

@@ -58,6 +58,7 @@ def load_dataset(
     that changes meanwhile, `SettingsError` for class weights without classes.
     """
     found = _read(settings, working_directory, known) if own is None else _call(own, settings, known)
+    found = replace(found, drop_last=settings.data.drop_last)
     return balanced(found) if settings.data.class_weights == "balanced" else found
 
 

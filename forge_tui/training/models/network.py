@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 class Network(nn.Module):
     """Takes raw features and gives logits, or predictions in the targets' own units.
 
-    Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, vocabulary), or (N, classes). Means and scales are
-    buffers, so they travel with the weights. Training calls `body` on features that `scale_features` scaled once.
+    Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, vocabulary), or (N, classes). A custom `body` may
+    give several tensors, in tuples, dicts and the like: they are given as they are, those of a regression scaled. Means
+    and scales are buffers, so they travel with the weights. Training calls `body` on features that `scale_features`
+    scaled once.
     """
 
     feature_mean: Tensor | None
@@ -43,8 +45,8 @@ class Network(nn.Module):
         return (targets - self.target_mean) / self.target_scale
 
     def unscale_targets(self, outputs: Tensor) -> Tensor:
-        """What `body` predicts, in the targets' own units."""
-        if self.target_mean is None or self.target_scale is None:
+        """What `body` predicts, in the targets' own units; several outputs as they are."""
+        if self.target_mean is None or self.target_scale is None or not isinstance(outputs, Tensor):
             return outputs
         return outputs * self.target_scale + self.target_mean
 
