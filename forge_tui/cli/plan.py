@@ -29,6 +29,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         print(json.dumps(plan.to_record()))
         return 0
     sys.stdout.write(plan_table(plan))
+    if plan.warning:
+        answer(f"warning: {plan.warning}")
     if plan.limit:
         answer(f"workers: {plan.limit}")
     answer(f"best: {plan.best.way.flags}  ({plan.reason}; measured in {plan.measured_seconds:.1f} s)")

@@ -146,5 +146,7 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
         f"{size} parameters, {found['train_samples']:,} training and "
         f"{found['validation_samples']:,} validation samples ({found['task']})."
     )
+    for warning in found["warnings"]:
+        say(f"warning: {warning}")
     say(f"Workers at once: {limit['workers']} of {limit['requested']} ({limit['reason']})")
     return 0

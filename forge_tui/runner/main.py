@@ -194,7 +194,9 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
         refuse_what_is_in_the_way(directory, models.names(settings), request.previous)
     launcher, code = _launcher_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
     with _look(request, directory, settings, launcher, selector, None, code) as look:
-        return Reply(status="checked", found=look.found, limit=asdict(look.limit))
+        warning = prepare.slowness(settings, look.job.device)
+        found = {**look.found, "warnings": [] if warning is None else [warning]}
+        return Reply(status="checked", found=found, limit=asdict(look.limit))
 
 
 def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
@@ -215,7 +217,8 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
             )
         look.remembered(settings).keep(found)
         plan = planner.choose(planner.estimate(settings, found, startup), time.monotonic() - begun)
-        plan = replace(plan, limit=planner.limit_in_words(settings, look.resources, look.others))
+        limit = planner.limit_in_words(settings, look.resources, look.others)
+        plan = replace(plan, limit=limit, warning=prepare.slowness(settings, look.job.device) or "")
     return Reply(status="planned", plan=plan.to_record())
 
 

@@ -109,24 +109,29 @@ class Estimate:
 class RunPlan:
     """The estimates, the best first, why it is, and how many seconds finding out took.
 
-    `limit`: why there is no way with more workers, where the rules allow fewer than the run has models.
+    `limit`: why there is no way with more workers, where the rules allow fewer than the run has models. `warning`: what
+    makes all ways slow here.
     """
 
     estimates: tuple[Estimate, ...]
     reason: str
     measured_seconds: float
     limit: str = ""
+    warning: str = ""
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunPlan:
         """The plan that `to_record` wrote."""
         estimates = tuple(Estimate.from_record(one) for one in record["estimates"])
-        return cls(estimates, record["reason"], record["measured_seconds"], record.get("limit", ""))
+        return cls(
+            estimates, record["reason"], record["measured_seconds"], record.get("limit", ""), record.get("warning", "")
+        )
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict."""
         estimates = [one.to_record() for one in self.estimates]
         rest = {"reason": self.reason, "measured_seconds": self.measured_seconds, "limit": self.limit}
+        rest |= {"warning": self.warning}
         return {"estimates": estimates, **rest}
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from forge_tui.resources.bfloat16 import slow_bfloat16
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import OtherRuns, WorkerLimit, worker_limit
 from forge_tui.runner import groups
@@ -50,6 +51,12 @@ def allowed_workers(
         others=others,
         threads=threads,
     )
+
+
+def slowness(settings: Settings, device: str) -> str | None:
+    """What makes such a run slow on the device, in words; None where nothing is known to."""
+    precisions = settings.sweep.get("training.precision", (settings.training.precision,))
+    return slow_bfloat16(set(precisions), device)
 
 
 def choose_device(settings: Settings, resources: SystemResources) -> str:

@@ -35,7 +35,7 @@ from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.output import Outputs
-from forge_tui.runner.prepare import Plan, allowed_workers
+from forge_tui.runner.prepare import Plan, allowed_workers, slowness
 from forge_tui.runner.request import Request
 from forge_tui.runner.rollbacks import rolled_back
 from forge_tui.runner.scheduler import Scheduler
@@ -154,6 +154,8 @@ def open_new(
     )
     _register(journal)
     _report_code(journal, code, untrusted)
+    if (slow := slowness(settings, plan.job.device)) is not None:
+        journal.warn("precision", slow)
     _warn_of_others(journal)
     return Opened(directory, groups.settled(settings, plan.fuse), plan, store, journal, code)
 
