@@ -271,19 +271,43 @@ class ForgeApp(LeavingApp):
             namespace = "screen" if hasattr(screen, f"action_{chosen}") else "app"
             await self.run_action(f"{namespace}.{chosen}")
 
-    def show_plainly(self, title: str, text: str) -> None:
-        """Show a text to copy: unwrapped, the mouse released; it is printed on leaving too."""
+    def action_show_command(self) -> None:
+        """Show the command that starts the same run as the watched one without the screen."""
+        run = self.run_watched
+        if run is None:
+            self.tell("No run is watched: 3 shows the known ones.", "warning")
+            return
+
+        def read() -> str:
+            from forge_tui.tui.command_line import command
+            from forge_tui.tui.form_source import fill, run_form
+
+            base = self.draft.form or fill(self.draft.source, {}).form
+            return command(run_form(run.directory.settings, base).for_a_new_run())
+
+        def shown(text: str | ForgeError) -> None:
+            if isinstance(text, ForgeError):
+                self.tell(str(text), "error")
+            else:
+                self.show_plainly("The same run without the screen, in a new directory:", lambda: text)
+
+        self.call_in_thread(read, then=shown)
+
+    def show_plainly(self, title: str, text_now: Callable[[], str]) -> None:
+        """Show a text to copy: unwrapped, the mouse released. What it is on leaving is printed then."""
         from rich.text import Text
 
         from forge_tui.tui.screens.dialogs import Reading
 
         self._mouse_on = False
         self.set_mouse(False)
-        self.farewell = text
+        self.plain_text = text_now
         body = Text(f"{title}\n\n", style="bold")
-        body.append(f"{printable(text)}\n\n", style="not bold")
+        body.append(f"{printable(text_now())}\n\n", style="not bold")
         body.append(
-            "Enter goes back. The mouse is left to the terminal until m; this is printed again on leaving.", style="dim"
+            "Enter goes back. The mouse is left to the terminal until m; on leaving the command is printed, as it is "
+            "then.",
+            style="dim",
         )
         self.push_screen(Reading(body, whole_width=True))
 

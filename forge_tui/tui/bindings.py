@@ -56,6 +56,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("sweep", ("V",), "Values", "give the setting several values, a model of each: a sweep", CONFIGURE, False,
            "Settings"),
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
+    Action("reset_all", ("U",), "Defaults", "put all defaults back; again: what was there before", CONFIGURE, False,
+           "Settings"),
     Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
     Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),
     Action("plan", ("P",), "Plan", "measure how long the run would take here in each way, and choose one", CONFIGURE,

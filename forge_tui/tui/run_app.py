@@ -56,6 +56,7 @@ class RunApp(TerminalApp):
         self._monotonic = monotonic
         self._shown_at = -math.inf
         self._given = given
+        self._is_bare = given is None and run is None
         self.run_watched = run
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
@@ -73,7 +74,7 @@ class RunApp(TerminalApp):
         """The settings of the next run, which outlive the screen that shows them."""
         from forge_tui.tui.form_source import Draft, FormSource
 
-        return Draft(self._given or FormSource())
+        return Draft(self._given or FormSource(), remembers=self._is_bare)
 
     @property
     def is_starting(self) -> bool:

@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.segment import Segment
@@ -32,6 +32,9 @@ class TerminalApp(KeysInTurn):
 
     farewell: str = ""
     """Printed on the normal screen after the app has left; may be changed at any time."""
+
+    plain_text: Callable[[], str] = str
+    """Gives what is printed below the farewell, as it is by then."""
 
     crash: str = ""
     """The traceback of the error that ended the app."""
@@ -136,11 +139,11 @@ def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
     """
     if os.environ.get("TEXTUAL_DRIVER"):  # in a browser: no terminal to guard
         status = _status(app, app.run(mouse=mouse))
-        print(_ending(app), end="", file=sys.stderr)
+        print(ending(app), end="", file=sys.stderr)
         return status
     device = TerminalDevice()
     guard = Guard(device)
-    guard.farewell = functools.partial(_ending, app)
+    guard.farewell = functools.partial(ending, app)
     app.driver_class = functools.partial(TerminalDriver, device=device, guard=guard)  # type: ignore[assignment]
     try:
         with guard:
@@ -150,8 +153,8 @@ def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
             except Exception:
                 app.crash = app.crash or traceback.format_exc()
             finally:
-                if not device.restore(_ending(app)):
-                    device.write(_ending(app))
+                if not device.restore(ending(app)):
+                    device.write(ending(app))
             return 128 + guard.signum if guard.leaving else _status(app, result)
     finally:
         device.close()
@@ -180,9 +183,10 @@ def _status(app: TerminalApp, result: int | None) -> int:
     return app.return_code or (result if isinstance(result, int) else 0)
 
 
-def _ending(app: TerminalApp) -> str:
+def ending(app: TerminalApp) -> str:
     """What is printed on the normal screen: the traceback, the farewell, each with its line ended."""
-    return "".join(_harmless(text.rstrip("\n")) + "\n" for text in (app.crash, app.farewell) if text)
+    texts = (app.crash, app.farewell, app.plain_text())
+    return "".join(_harmless(text.rstrip("\n")) + "\n" for text in texts if text)
 
 
 def _harmless(text: str) -> str:

@@ -23,14 +23,20 @@ from forge_tui.progress.events import ResourceWarned
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
 from forge_tui.session import Run
-from forge_tui.settings.schema import Settings
+from forge_tui.settings.files import write_settings
+from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.bindings import ACTIONS, actions_of
+from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.screens.compare import CompareScreen
+from forge_tui.tui.screens.configure import ConfigureScreen
 from forge_tui.tui.screens.dialogs import Question, Reading
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.palette import Palette
+from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.state import UiChoices
+from forge_tui.tui.terminal import ending
 from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.log_pane import LogPane
 
@@ -201,6 +207,25 @@ async def test_enter_opens_the_model_and_backspace_returns(live: Path, tmp_path:
         await hand.until(lambda: isinstance(hand.app.front, ModelScreen))
         await hand.press("backspace")
         await hand.until(lambda: isinstance(hand.app.front, WatchScreen))
+
+
+async def test_the_command_of_the_watched_run_is_shown_and_printed_on_leaving(live: Path, tmp_path: Path) -> None:
+    write_settings(
+        Settings(training=TrainingConfig(epochs=7), run=RunSettings(output=str(live))), live / "settings.toml"
+    )
+    async with at(live, tmp_path / "ui.json") as hand:
+        await hand.press("Y")
+        await hand.until(lambda: isinstance(hand.app.screen, Reading))
+        assert "forge-tui --no-ui --epochs 7" in screen_text(hand.app)
+        assert ending(hand.app) == "forge-tui --no-ui --epochs 7\n"
+
+
+@pytest.mark.parametrize("screen", [ConfigureScreen, WatchScreen, RunsScreen, ModelScreen, CompareScreen])
+def test_every_key_of_a_screen_does_something(screen: type[ForgeScreen]) -> None:
+    ids = [action.id for action in actions_of(screen.name_of_screen)]
+    assert [
+        each for each in ids if not hasattr(screen, f"action_{each}") and not hasattr(ForgeApp, f"action_{each}")
+    ] == []
 
 
 @pytest.mark.parametrize(("key", "answer", "command"), [("s", "s", "stop"), ("K", "k", "kill")])
