@@ -17,10 +17,10 @@ from rich.text import Text
 from textual import work
 from textual.css.query import NoMatches
 
-from forge_tui.errors import ForgeError, UntrustedCode
+from forge_tui.errors import ForgeError, RunGone, UntrustedCode
 from forge_tui.printing import printable
 from forge_tui.progress.phases import RunState
-from forge_tui.tui.follow import follow_run
+from forge_tui.tui.follow import Turn, follow_run, turn
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
@@ -66,6 +66,8 @@ class RunApp(TerminalApp):
         self._title_shown = ""
         self._last_snapshot = -math.inf
         self.status = Text()
+        self._status_holds: Callable[[Snapshot], bool] | None = None
+        self.removed = ""
         self._cancel_follow = threading.Event()
         super().__init__()
 
@@ -135,8 +137,15 @@ class RunApp(TerminalApp):
 
         return await self.push_screen_wait(Question(printable(question), choices, default))
 
-    def tell(self, message: str, severity: Literal["information", "warning", "error"] = "information") -> None:
-        """Say something in the status line."""
+    def tell(
+        self,
+        message: str,
+        severity: Literal["information", "warning", "error"] = "information",
+        *,
+        holds: Callable[[Snapshot], bool] | None = None,
+    ) -> None:
+        """Say something in the status line; it is taken back once a snapshot shows that it no longer `holds`."""
+        self._status_holds = holds
         style = {"information": "", "warning": "yellow", "error": "bold red"}[severity]
         mark = "" if severity == "information" else "! "
         self.status = Text(f"{mark}{printable(message)}" if message else "", style=style)
@@ -169,7 +178,7 @@ class RunApp(TerminalApp):
         """Watch another run from now on."""
         self._cancel_follow.set()
         self._cancel_follow = threading.Event()
-        self.run_watched, self.snapshot, self.history = run, None, []
+        self.run_watched, self.snapshot, self.history, self.removed = run, None, [], ""
         self._follow_in_thread(run, self._cancel_follow)
 
     @work(thread=True, exclusive=True, group="run", exit_on_error=False)
@@ -181,9 +190,26 @@ class RunApp(TerminalApp):
                 cancelled,
                 lambda snapshot, events: self.post_message(SnapshotChanged(run, snapshot, events)),
             )
+        except RunGone as error:
+            self.post_message(ThreadDone(functools.partial(self._forget_run, run), f"run {run.id} {error.what}"))
         except ForgeError as error:
             reason = str(error)
             self.post_message(ThreadDone(lambda _: self.tell(reason, "error"), None))
+
+    def _forget_run(self, run: Run, reason: str) -> None:
+        """The watched run is not there any more: say so, and show nothing of it."""
+        if run is not self.run_watched:
+            return
+        self._cancel_follow.set()
+        self.run_watched, self.snapshot, self.history, self.started_here = None, None, [], False
+        self.removed = reason
+        self._last_snapshot = -math.inf
+        self._title_shown = self.host
+        self.set_terminal_title(self.host)
+        for screen in self.screen_stack:
+            if isinstance(screen, ForgeScreen) and screen.is_there:
+                screen.forget_run()
+        self.tell(f"{reason}: 3 shows the known runs", "warning")
 
     def on_snapshot_changed(self, message: SnapshotChanged) -> None:
         """Hand the snapshot to the screens."""
@@ -191,17 +217,21 @@ class RunApp(TerminalApp):
             return
         live, before = message.snapshot.state.is_live, self.snapshot
         self._last_snapshot = time.monotonic() if live else -math.inf
-        ended = not live and before is not None and before.state.is_live
-        left_unfinished = not live and before is None and message.snapshot.state is not RunState.COMPLETED
+        came = turn(before, message.snapshot)
         self.snapshot, self._shown_at = message.snapshot, self._monotonic()
         self.history = [*self.history[-2_000:], *message.events]
         title = f"{self.host} {printable(message.snapshot.run.run)} {message.snapshot.overall_percent:.0f}%"
         if title != self._title_shown:
             self._title_shown = title
             self.set_terminal_title(title)
-        if ended or left_unfinished:
+        if self._status_holds is not None and not self._status_holds(message.snapshot):
+            self.tell("")
+        if came in (Turn.ENDED, Turn.UNFINISHED):
             self._tell_the_end(message.snapshot)
-        if ended or (before is not None and message.snapshot.failed > before.failed):
+        elif came is Turn.RESUMED and not self.is_starting:
+            self.started_here = False
+            self.tell(f"run {message.snapshot.run.run} was resumed elsewhere, and goes on")
+        if came is Turn.ENDED or (before is not None and message.snapshot.failed > before.failed):
             self._ring()
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
@@ -231,7 +261,8 @@ class RunApp(TerminalApp):
         severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
         from forge_tui.tui.watch_text import ending_text
 
-        self.tell(ending_text(snapshot), severity)
+        state = snapshot.state
+        self.tell(ending_text(snapshot), severity, holds=lambda now: now.state is state)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
         """Start a run and watch it; a refusal reaches the screen in front with its reason."""

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.text import age_text
+from forge_tui.tui.follow import has_failed
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
@@ -18,7 +19,23 @@ NO_RUN = "No run is watched: 1 configures one, 3 shows the known runs."
 STARTING = "The run is starting…"
 READING = "Reading the run…"
 NO_MODELS = "This run has no models: n makes new settings from its own."
+# A warning older than this is history: it stands in the log only.
+NEWS_SECONDS = 60.0
 _LONGEST_NAME = 24
+
+
+def no_run(removed: str) -> str:
+    """What stands where the models would be while no run is watched; `removed`: why the last one is not there."""
+    return f"{removed}. 3 shows the known runs." if removed else NO_RUN
+
+
+def is_news(record: Mapping[str, Any], snapshot: Snapshot | None, now: float) -> bool:
+    """Whether an event is a failure that still holds: of a model that has not been tried again since, or just now."""
+    if record["event"] != "model_failed":
+        return False
+    if record.get("will_retry"):
+        return abs(now - record["time"]) < NEWS_SECONDS
+    return snapshot is None or has_failed(snapshot, record["model"])
 
 
 def counts_text(snapshot: Snapshot) -> Text:

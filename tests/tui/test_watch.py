@@ -99,14 +99,16 @@ async def test_top_lines_and_table_tell_how_the_run_stands(live: Path, tmp_path:
         assert hand.watch.table.shown_names[0] == "cognate_planner_1"
 
 
-async def test_a_run_whose_directory_is_moved_is_live_no_longer_and_the_reason_stands_below(
+async def test_a_live_run_whose_directory_is_moved_is_shown_no_longer_and_the_reason_stands_below(
     live: Path, tmp_path: Path
 ) -> None:
     async with at(live, tmp_path / "ui.json", size=(200, 24)) as hand:
         os.rename(live, live.with_name("elsewhere"))
-        await hand.until(lambda: hand.app.has_ended and "moved or deleted" in hand.status())
-        assert hand.status() == f"! run 1123-planner: its directory {live} was moved or deleted"
-        assert "died" in hand.watch.query_one("#header", Line).text.plain
+        await hand.until(lambda: hand.app.run_watched is None and "moved or deleted" in hand.status())
+        told = "run 1123-planner was moved or deleted"
+        assert hand.status() == f"! {told}: 3 shows the known runs"
+        assert f"{told}. 3 shows the known runs." in screen_text(hand.app)
+        assert hand.watch.query_one("#header", Line).text.plain.startswith("forge-tui  ada@server")
 
 
 async def test_moving_marking_filtering_and_sorting(live: Path, tmp_path: Path) -> None:

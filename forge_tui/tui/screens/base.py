@@ -160,5 +160,9 @@ class ForgeScreen(Screen[None]):
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""
 
+    def forget_run(self) -> None:
+        """The run that was watched is not there any more; a screen that shows some of it takes that away."""
+        self.show(None)
+
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Tell what happened in the watched run; a screen that tells none of it leaves this as it is."""

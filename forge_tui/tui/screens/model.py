@@ -87,7 +87,8 @@ class ModelScreen(ChartKeys, ForgeScreen):
         if not self.is_there:
             return
         if snapshot is None:
-            self.query_one("#headline", Line).show(f"Reading the run of {cells.clean(self._model_name)}…")
+            reading = self.forge.removed or f"Reading the run of {self._model_name}…"
+            self.query_one("#headline", Line).show(cells.clean(reading))
             return
         model = next((model for model in snapshot.models if model.name == self._model_name), None)
         if model is None:
@@ -123,6 +124,11 @@ class ModelScreen(ChartKeys, ForgeScreen):
         worth = self._model is None or self._model.epoch > 0
         wanted = self._curve_wanted if self._curve_wanted is not None else worth
         self.set_class(not wanted, "-no-curve")
+
+    def forget_run(self) -> None:
+        """The model went with its run: back to Watch, which says so."""
+        if self.app.screen is self:
+            self.action_back()
 
     # --- reading, beside the UI
 
