@@ -86,6 +86,11 @@ class ForgeApp(LeavingApp):
         self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
 
     @property
+    def opens_on(self) -> str:
+        """The name of the first screen."""
+        return "watch" if self.run_watched is not None or self._start_with is not None else "configure"
+
+    @property
     def starts_a_run(self) -> bool:
         """Whether it was opened to start a run, which is not there yet."""
         return self._start_with is not None and self.run_watched is None
@@ -94,8 +99,8 @@ class ForgeApp(LeavingApp):
 
     def get_default_screen(self) -> ForgeScreen:
         """The first screen. Textual would lay out and paint an empty one below it."""
-        watching = self.run_watched is not None or self._start_with is not None
-        screen = self.make_screen("watch" if watching else "configure")
+        screen = self.make_screen(self.opens_on)
+        self.way_back.go(self.opens_on)
         screen._push_result_callback(self, None)  # as `push_screen` does: `switch_screen` takes it off again
         return screen
 

@@ -16,6 +16,10 @@ LISTS = EVERYWHERE
 CHARTS = WATCH | MODEL | COMPARE
 
 
+TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare"}
+"""What the screens are called."""
+
+
 class Action(NamedTuple):
     """Something a person can do: `keys` as Textual names them, `label` for the footer, `where` by screen.
 
@@ -39,8 +43,8 @@ class Action(NamedTuple):
 
 _KEY_WORDS = {
     "slash": "/", "full_stop": ".", "question_mark": "?", "colon": ":", "plus": "+", "minus": "-", "space": "Space",
-    "enter": "Enter", "backspace": "Backspace", "delete": "Delete", "tab": "Tab", "shift+tab": "Shift+Tab",
-    "up": "↑", "down": "↓",
+    "enter": "Enter", "escape": "Esc", "backspace": "Backspace", "delete": "Delete", "tab": "Tab",
+    "shift+tab": "Shift+Tab", "up": "↑", "down": "↓",
     "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "ctrl+r": "Ctrl+R", "ctrl+s": "Ctrl+S", "ctrl+o": "Ctrl+O", "ctrl+z": "Ctrl+Z", "ctrl+l": "Ctrl+L",
     "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C", "upper_a": "A", "upper_o": "O", "upper_k": "K", "upper_r": "R",
@@ -88,7 +92,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_command", ("Y",), "Command", "show the equivalent command, plain to copy", CONFIGURE | WATCH, False,
            "Settings"),
     Action("open", ("enter",), "Open", "open the selected model or run", WATCH | RUNS, True, "Lists"),
-    Action("back", ("backspace",), "Back", "back to where you came from", MODEL | COMPARE, True, "Lists"),
+    Action("back", ("escape", "backspace"), "Back",
+           "one level back: filter, zoom, screen",
+           WATCH | RUNS | MODEL | COMPARE, True, "Lists"),
+    Action("back", ("escape",), "Back", "back to where you came from", CONFIGURE, True, "Lists"),
     Action("mark", ("space",), "Mark", "mark the model for the chart", WATCH, False, "Lists"),
     Action("mark", ("space",), "Mark", "mark the run, to compare it with others", RUNS, False, "Lists"),
     Action("mark_all", ("a",), "Mark all", "mark all models that are shown", WATCH, False, "Lists"),
@@ -129,7 +136,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("seeds", ("f",), "Seeds", "chart: mean and deviation over the seeds of each config (marked models, or all)",
            WATCH, False, "Chart"),
     Action("smoothing", ("S",), "Smooth", "chart: smoothing off, light or strong", CHARTS, False, "Chart"),
-    Action("show_configure", ("1",), "Configure", "the settings of a run", EVERYWHERE, True),
+    Action("show_configure", ("1",), "Conf", "the settings of a run", EVERYWHERE, True),
     Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE, True),
     Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE, True),
     Action("resources", ("i",), "Resources", "the machine: all that is known, or little", EVERYWHERE),

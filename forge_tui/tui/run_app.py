@@ -25,6 +25,7 @@ from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.terminal import TerminalApp
+from forge_tui.tui.way_back import WayBack
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
@@ -77,6 +78,16 @@ class RunApp(TerminalApp):
         from forge_tui.tui.form_source import Draft, FormSource
 
         return Draft(self._given or FormSource(), remembers=self._is_bare)
+
+    @functools.cached_property
+    def way_back(self) -> WayBack:
+        """Where Esc leads."""
+        return WayBack(self.opens_on)
+
+    @property
+    def opens_on(self) -> str:
+        """The name of the first screen."""
+        return "configure" if self.run_watched is None else "watch"
 
     @property
     def is_starting(self) -> bool:
@@ -157,8 +168,17 @@ class RunApp(TerminalApp):
 
         self.push_screen(ModelScreen(name))
 
+    def go_back(self) -> None:
+        """From one of the three screens to the one before it."""
+        name = self.way_back.back()
+        if name is None:
+            self.tell("nothing is behind this screen: 1, 2 and 3 lead to the others, q leaves")
+        else:
+            self.go_to(name)
+
     def go_to(self, name: str) -> None:
         """Bring one of the three screens to the front."""
+        self.way_back.go(name)
         while len(self.screen_stack) > 1 and not isinstance(self.screen, ForgeScreen):
             self.pop_screen()
         if self.front is not None and self.front.name_of_screen == name:
@@ -209,7 +229,7 @@ class RunApp(TerminalApp):
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
                 screen.forget_run()
-        self.tell(f"{reason}: 3 shows the known runs", "warning")
+        self.tell(f"{reason}: Esc goes back", "warning")
 
     def on_snapshot_changed(self, message: SnapshotChanged) -> None:
         """Hand the snapshot to the screens."""

@@ -26,7 +26,7 @@ _LONGEST_NAME = 24
 
 def no_run(removed: str) -> str:
     """What stands where the models would be while no run is watched; `removed`: why the last one is not there."""
-    return f"{removed}. 3 shows the known runs." if removed else NO_RUN
+    return f"{removed}. Esc goes back, 3 shows the known runs." if removed else NO_RUN
 
 
 def is_news(record: Mapping[str, Any], snapshot: Snapshot | None, now: float) -> bool:

@@ -192,7 +192,7 @@ async def test_the_footer_shows_the_keys_that_make_sense(maker: RunMaker) -> Non
     app = Host(WatchScreen)
     async with app.run_test(size=(120, 24)) as pilot:
         await until(pilot, lambda: footer().startswith("Enter Open  / Filter"))
-        assert footer().endswith("1 Configure  3 Runs  ? Help  q Quit")
+        assert footer().endswith("1 Conf  2 Watch  3 Runs  ? Help  q Quit")
         models = [maker.model(1, TrainingPhase.TRAINING, epoch=9)]
         app.watch_run(Run(maker.make("live", RunState.RUNNING, models)))
         await until(pilot, lambda: footer().startswith("p Pause  s Stop  x Cancel  r Retry  w Workers  d Detach"))

@@ -92,7 +92,7 @@ def live(maker: RunMaker) -> Path:
 async def test_top_lines_and_table_tell_how_the_run_stands(live: Path, tmp_path: Path) -> None:
     async with at(live, tmp_path / "ui.json") as hand:
         header = hand.watch.query_one("#header", Line).text.plain
-        assert header.startswith("ada@server 1123-planner ● live")
+        assert header.startswith("Watch · ada@server 1123-planner ● live")
         assert "0/4 done" in header
         overall = hand.watch.query_one("#overall", Line).text.plain
         assert overall.endswith("2 training 1 queued 1 failed")
@@ -106,9 +106,9 @@ async def test_a_live_run_whose_directory_is_moved_is_shown_no_longer_and_the_re
         os.rename(live, live.with_name("elsewhere"))
         await hand.until(lambda: hand.app.run_watched is None and "moved or deleted" in hand.status())
         told = "run 1123-planner was moved or deleted"
-        assert hand.status() == f"! {told}: 3 shows the known runs"
-        assert f"{told}. 3 shows the known runs." in screen_text(hand.app)
-        assert hand.watch.query_one("#header", Line).text.plain.startswith("forge-tui  ada@server")
+        assert hand.status() == f"! {told}: Esc goes back"
+        assert f"{told}. Esc goes back, 3 shows the known runs." in screen_text(hand.app)
+        assert hand.watch.query_one("#header", Line).text.plain.startswith("Watch · forge-tui · ada@server")
 
 
 async def test_moving_marking_filtering_and_sorting(live: Path, tmp_path: Path) -> None:

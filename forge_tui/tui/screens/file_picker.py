@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.app import ForgeApp
 
 _NAME_CELLS = 44
-_KEYS = "Enter open · Backspace up · / type a path · . hidden files · q back"
+_KEYS = "Enter open · Backspace up · / type a path · . hidden files · Esc back"
 
 
 class FilePicker(ModalScreen[str | None]):

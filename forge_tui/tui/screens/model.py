@@ -92,7 +92,7 @@ class ModelScreen(ChartKeys, ForgeScreen):
             return
         model = next((model for model in snapshot.models if model.name == self._model_name), None)
         if model is None:
-            missing = f"This run has no model {cells.clean(self._model_name)}: Backspace goes back."
+            missing = f"This run has no model {cells.clean(self._model_name)}: Esc goes back."
             self.query_one("#headline", Line).show(missing)
             return
         first, self._model = self._model is None, model
@@ -128,7 +128,7 @@ class ModelScreen(ChartKeys, ForgeScreen):
     def forget_run(self) -> None:
         """The model went with its run: back to Watch, which says so."""
         if self.app.screen is self:
-            self.action_back()
+            self.leave_screen()
 
     # --- reading, beside the UI
 
@@ -204,7 +204,24 @@ class ModelScreen(ChartKeys, ForgeScreen):
         """To the output of the model."""
         self.document.go_to("output")
 
-    def action_back(self) -> None:
+    @property
+    def leads_back(self) -> bool:
+        """It was opened from another screen."""
+        return True
+
+    @property
+    def narrowed(self) -> bool:
+        """Either text or curve may have all the room."""
+        return super().narrowed or self.has_class("-zoom-text") or self.has_class("-zoom-curve")
+
+    def widen(self) -> None:
+        """Share the room again."""
+        if super().narrowed:
+            super().widen()
+        else:
+            self.remove_class("-zoom-text", "-zoom-curve")
+
+    def leave_screen(self) -> None:
         """Back to where it was opened."""
         self.app.pop_screen()
 

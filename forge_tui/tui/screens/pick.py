@@ -29,6 +29,17 @@ class Option:
     detail: str = ""
 
 
+class Part(Input):
+    """A part of a name. Backspace at its start goes back, as Esc does."""
+
+    def action_delete_left(self) -> None:
+        """Delete a character; where there is none to the left, go back to the list."""
+        if self.cursor_position or not self.selection.is_empty:
+            super().action_delete_left()
+        else:
+            self.screen.action_back()  # type: ignore[attr-defined]
+
+
 class PickScreen(ModalScreen[str | None]):
     """Returns the value of the choice, or None for none."""
 
@@ -66,9 +77,9 @@ class PickScreen(ModalScreen[str | None]):
         """Title, list and keys."""
         with Vertical():
             yield Label(Content(self._title))
-            yield Input(placeholder="a part of the name", compact=True)
+            yield Part(placeholder="a part of the name", compact=True)
             yield OptionList(markup=False)
-            yield Label(Content("Enter choose · / find · Backspace back"), classes="pick--hint")
+            yield Label(Content("Enter choose · / find · Esc back"), classes="pick--hint")
 
     def on_mount(self) -> None:
         """Fill the list; the choice that holds now is selected."""
@@ -127,5 +138,11 @@ class PickScreen(ModalScreen[str | None]):
         self.query_one(OptionList).focus()
 
     def action_back(self) -> None:
-        """Choose nothing."""
-        self.dismiss(None)
+        """Choose nothing; while a part of a name is typed, show all again."""
+        field = self.query_one(Input)
+        if field.display:
+            field.value = ""
+            field.display = False
+            self.query_one(OptionList).focus()
+        else:
+            self.dismiss(None)
