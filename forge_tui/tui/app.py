@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _MONITOR_SECONDS = 2.0
 _CURVE_SAMPLES = 24
 _SETTLE_SECONDS = 1.0
+NO_MOUSE_SWITCH = "mouse: what shows this screen does not let it be switched; forge-tui on a terminal does"
 
 
 class ForgeApp(LeavingApp):
@@ -76,6 +77,7 @@ class ForgeApp(LeavingApp):
         self._manager: ResourceManager | None = None
         self._mouse_on = options.mouse
         super().__init__(run=run, given=given, options=options, host=host, clock=clock, monotonic=monotonic)
+        self.only_ascii = self.glyphs.ascii
         self.set_class(self.glyphs.ascii, "-ascii")
         for theme in themes.OURS:
             self.register_theme(theme)
@@ -117,6 +119,8 @@ class ForgeApp(LeavingApp):
 
     def _fill_screen(self) -> None:
         self.shell_is_painted = True
+        if not self._mouse_on and not self.set_mouse(False):
+            self.tell(NO_MOUSE_SWITCH, "warning")
         if self.front is not None:
             self.front.call_later(self.front.fill_body)
         if self._start_with is not None:
@@ -252,9 +256,18 @@ class ForgeApp(LeavingApp):
 
     def action_mouse(self) -> None:
         """Take the mouse or leave it to the terminal."""
+        if not self.set_mouse(not self._mouse_on):
+            self.tell(NO_MOUSE_SWITCH, "warning")
+            return
         self._mouse_on = not self._mouse_on
-        self.set_mouse(self._mouse_on)
         self.tell("mouse: on" if self._mouse_on else "mouse: left to the terminal, for marking text")
+
+    def action_messages(self) -> None:
+        """The last messages of the status line, in full."""
+        from forge_tui.tui.screens.dialogs import Reading
+        from forge_tui.tui.watch_text import messages_text
+
+        self.push_screen(Reading(messages_text(self.told)))
 
     def action_help(self) -> None:
         """All keys."""
@@ -304,16 +317,12 @@ class ForgeApp(LeavingApp):
 
         from forge_tui.tui.screens.dialogs import Reading
 
-        self._mouse_on = False
-        self.set_mouse(False)
+        self._mouse_on = not self.set_mouse(False) and self._mouse_on
         self.plain_text = text_now
         body = Text(f"{title}\n\n", style="bold")
         body.append(f"{printable(text_now())}\n\n", style="not bold")
-        body.append(
-            "Enter goes back. The mouse is left to the terminal until m; on leaving the command is printed, as it is "
-            "then.",
-            style="dim",
-        )
+        mouse = "" if self._mouse_on else " The mouse is left to the terminal until m."
+        body.append(f"Enter goes back.{mouse} On leaving the command is printed, as it is then.", style="dim")
         self.push_screen(Reading(body, whole_width=True))
 
     def on_unmount(self) -> None:

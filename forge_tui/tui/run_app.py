@@ -9,6 +9,7 @@ import functools
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.text import Text
 from textual import work
 from textual.css.query import NoMatches
+from textual.events import Key, Paste
 
 from forge_tui.errors import ForgeError, RunGone, UntrustedCode
 from forge_tui.printing import printable
@@ -35,6 +37,11 @@ if TYPE_CHECKING:
     from forge_tui.tui.form import Form
     from forge_tui.tui.form_source import Draft, FormSource
     from forge_tui.tui.screens.dialogs import Choice
+
+_KEPT_MESSAGES = 200
+_WHILE_STARTING = frozenset(
+    ("q", "ctrl+q", "ctrl+c", "d", "1", "2", "3", "i", "M", "question_mark", "escape", "ctrl+z", "ctrl+l", "ctrl+r")
+)
 
 
 class RunApp(TerminalApp):
@@ -67,6 +74,7 @@ class RunApp(TerminalApp):
         self._title_shown = ""
         self._last_snapshot = -math.inf
         self.status = Text()
+        self.told: deque[tuple[float, str, str]] = deque(maxlen=_KEPT_MESSAGES)
         self._status_holds: Callable[[Snapshot], bool] | None = None
         self.removed = ""
         self._cancel_follow = threading.Event()
@@ -93,6 +101,11 @@ class RunApp(TerminalApp):
     def is_starting(self) -> bool:
         """Whether a start or a resume was asked for here that is not answered yet."""
         return self._starts > 0
+
+    def drops(self, event: Key | Paste) -> bool:
+        """While a run starts, keys typed for the next screen go nowhere: what leaves this one, or tells, is left."""
+        waits = self.is_starting and self.screen is self.front and self.front.name_of_screen != "runs"
+        return waits and not (isinstance(event, Key) and event.key in _WHILE_STARTING)
 
     # --- the screens
 
@@ -157,6 +170,8 @@ class RunApp(TerminalApp):
     ) -> None:
         """Say something in the status line; it is taken back once a snapshot shows that it no longer `holds`."""
         self._status_holds = holds
+        if message and (not self.told or self.told[-1][1] != message):
+            self.told.append((self.clock(), message, severity))
         style = {"information": "", "warning": "yellow", "error": "bold red"}[severity]
         mark = "" if severity == "information" else "! "
         self.status = Text(f"{mark}{printable(message)}" if message else "", style=style)
@@ -348,6 +363,7 @@ class RunApp(TerminalApp):
 
     def watch_run(self, run: Run) -> None:
         """Bring Watch to the front with this run."""
+        self.forget_typed_ahead()
         self.tell("")
         self._follow(run)
         self.go_to("watch")

@@ -17,7 +17,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
-from forge_tui.printing import harmless, printable
+from forge_tui.printing import harmless, in_ascii, printable
 from forge_tui.tui.device import TerminalDevice
 from forge_tui.tui.driver import TerminalDriver
 from forge_tui.tui.guard import Guard
@@ -39,6 +39,9 @@ class TerminalApp(KeysInTurn):
     crash: str = ""
     """The traceback of the error that ended the app."""
 
+    only_ascii: bool = False
+    """Whether nothing but ASCII is to be drawn."""
+
     def leave(self, signum: int) -> None:
         """Leave because a signal asks for it (SIGHUP: the terminal is gone).
 
@@ -59,10 +62,11 @@ class TerminalApp(KeysInTurn):
         """Draw the whole screen again."""
         self.refresh(layout=True)
 
-    def set_mouse(self, on: bool) -> None:
-        """Take the mouse, or leave it to the terminal for marking text."""
+    def set_mouse(self, on: bool) -> bool:
+        """Take the mouse, or leave it to the terminal for marking text. False where that cannot be: in a browser."""
         if self._terminal_driver is not None:
             self._terminal_driver.set_mouse(on)
+        return self._terminal_driver is not None
 
     def set_terminal_title(self, text: str) -> None:
         """Set the title of the terminal window until the app leaves."""
@@ -74,7 +78,7 @@ class TerminalApp(KeysInTurn):
 
         Under NO_COLOR another one of ours, for Textual's greys are colour codes too.
         """
-        filters = [*super().get_line_filters(), _HARMLESS]
+        filters = [*super().get_line_filters(), _HARMLESS, *([_PLAIN] if self.only_ascii else [])]
         return [*filters, _COLOURLESS] if self.no_color else filters
 
     def _fatal_error(self) -> None:
@@ -123,11 +127,21 @@ class _Harmless(LineFilter):
         ]
 
 
+class _PlainOnly(LineFilter):
+    """Draws in ASCII whatever is drawn by whom: borders and scrollbars are Textual's own, names are anybody's."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments in as many cells."""
+        if all(text.isascii() for text, _, _ in segments):
+            return segments
+        return [Segment(text if control else in_ascii(text), style, control) for text, style, control in segments]
+
+
 def _without_harmful(text: str) -> str:
     return "".join(one for one in text if printable(one) == one)
 
 
-_COLOURLESS, _HARMLESS = _Colourless(), _Harmless()
+_COLOURLESS, _HARMLESS, _PLAIN = _Colourless(), _Harmless(), _PlainOnly()
 
 
 def run_app(app: TerminalApp, *, mouse: bool = True) -> int:

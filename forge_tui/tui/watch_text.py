@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from forge_tui.printing import harmless
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.text import age_text
 from forge_tui.tui.follow import has_failed
@@ -78,6 +80,20 @@ def failure_text(snapshot: Snapshot | None, newest: Mapping[str, Any], width: in
     message = cells.clean(message.strip().partition("\n")[0].rstrip("."))
     room = max(12, width - cells.width_of(begin) - cells.width_of(what))
     return begin + cells.left(message, min(cells.width_of(message), room), ellipsis) + what
+
+
+def messages_text(told: Iterable[tuple[float, str, str]]) -> Text:
+    """Messages as (UNIX seconds, text, severity) in full, the newest first."""
+    styles = {"warning": "yellow", "error": "bold red"}
+    text = Text("Messages, the newest first", style="bold")
+    text.append("   (arrows scroll, Esc closes)\n", style="not bold")
+    for when, message, severity in reversed(list(told)):
+        mark = "" if severity == "information" else "! "
+        text.append(f"\n{time.strftime('%H:%M:%S', time.localtime(when))} ", style="not bold dim")
+        text.append(mark + harmless(message), style=f"not bold {styles.get(severity, '')}".strip())
+    if not told:
+        text.append("\nNothing has been said yet.", style="not bold")
+    return text
 
 
 def ending_text(snapshot: Snapshot) -> str:

@@ -182,7 +182,7 @@ async def test_the_line_above_the_chart_says_whose_curve_it_is(maker: RunMaker) 
 async def test_the_sentence_of_a_small_terminal_fits_on_it(maker: RunMaker) -> None:
     app = watching(maker.make("run", RunState.RUNNING, [maker.model(1, TrainingPhase.TRAINING)]))
     async with app.run_test(size=(40, 10)) as pilot:
-        await until(pilot, lambda: screen_text(app).strip() == "forge-tui needs at least 60×15 cells.")
+        await until(pilot, lambda: screen_text(app).strip() == "forge-tui needs 60×15 cells.")
 
 
 async def test_the_footer_shows_the_keys_that_make_sense(maker: RunMaker) -> None:

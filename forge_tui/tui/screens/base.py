@@ -72,7 +72,7 @@ class ForgeScreen(Screen[None]):
                     yield from self.compose_body()
         yield Line(id="status")
         yield FooterLine(actions_of(self.name_of_screen), self.name_of_screen, id="footer")
-        yield Line(f"forge-tui needs at least {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
+        yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
 
     def compose_body(self) -> ComposeResult:
         """The screen's own part."""

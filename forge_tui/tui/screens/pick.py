@@ -46,6 +46,8 @@ class PickScreen(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "move(1)", "Down", show=False),
         Binding("k", "move(-1)", "Up", show=False),
+        Binding("g", "to_end(False)", "First", show=False),
+        Binding("G", "to_end(True)", "Last", show=False),
         Binding("slash", "filter", "Filter", show=False),
         Binding("escape,q,backspace", "back", "Back", show=False),
         Binding("down", "to_list", "List", show=False),
@@ -121,6 +123,11 @@ class PickScreen(ModalScreen[str | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Choose."""
         self.dismiss(self._shown[event.option_index].value)
+
+    def action_to_end(self, last: bool) -> None:
+        """Select the first or the last one."""
+        options = self.query_one(OptionList)
+        options.action_last() if last else options.action_first()
 
     def action_move(self, by: int) -> None:
         """Select the next or the previous one."""

@@ -143,6 +143,8 @@ class WatchScreen(WatchCurves):
         parts.append("[l Log]" if self._log_shown else "l Log")
         if self.table.marks:
             parts.append(f"{len(self.table.marks)} marked")
+        if self.table.chosen:
+            parts.append(f"{len(self.table.chosen)} selected (X)")
         if self.table.filter_text:
             parts.append(f"filter {cells.clean(self.table.filter_text)}")
         if self.table.follow_best:
