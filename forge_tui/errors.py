@@ -50,9 +50,13 @@ class UntrustedCode(UsageError):
 
 
 class RunGone(RunDirectoryError):
-    """The directory of a run that is being looked at was moved or deleted."""
+    """The directory of a run that is being looked at was moved or deleted; `what` says so in a few words."""
 
     exit_status = 1
+
+    def __init__(self, message: str, what: str = "was moved or deleted") -> None:
+        super().__init__(message)
+        self.what = what
 
 
 class TrainingFailed(ForgeError, RuntimeError):

@@ -136,11 +136,12 @@ def _ask_to_stop(run: Run, signum: int, err: IO[str]) -> bool:
 
 
 def _write_events(run: Run, since: int, out: IO[str]) -> int:
+    # On a terminal in ASCII: JSON itself lets control characters beyond it and marks of direction stand.
+    in_ascii = out.isatty() or not (getattr(out, "encoding", None) or "utf-8").lower().startswith("utf")
     while True:
         events = run.events(since)
         for _, record in events:
-            # On a terminal in ASCII: JSON itself lets control characters beyond it and marks of direction stand.
-            out.write(json.dumps(record, ensure_ascii=out.isatty(), separators=(",", ":")) + "\n")
+            out.write(json.dumps(record, ensure_ascii=in_ascii, separators=(",", ":")) + "\n")
         if not events:
             out.flush()
             return since
@@ -230,6 +231,8 @@ def progress_line(snapshot: Snapshot) -> str:
     active = sum(number for phase, number in counts.items() if phase.is_active)
     parts += [f"{active} training"] if active else []
     parts += [f"{counts[phase]} {phase}" for phase in (TrainingPhase.QUEUED, TrainingPhase.FAILED) if counts[phase]]
+    if snapshot.state is RunState.QUEUED and snapshot.run.reason:
+        parts.append(snapshot.run.reason)  # what it waits for
     best = best_so_far(snapshot)
     if best is not None:
         parts.append(f"{best_text(best)} at best")

@@ -6,12 +6,27 @@ bytes (surrogates), characters without a meaning (private, unassigned), and sepa
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import shlex
 import sys
 import unicodedata
+from collections.abc import Mapping
 from typing import IO, Protocol
 
+# Our own punctuation and drawings in ASCII.
+PLAIN = str.maketrans(
+    {
+        **dict(zip("…×—–·←→▲▼●○✓✗⊘◆‖", "~x---<>^v*o+x/o=", strict=True)),
+        **dict(zip("│─━┄", "|-=:", strict=True)),
+        **dict.fromkeys("‘’", "'"),
+        **dict.fromkeys("“”", '"'),
+        **dict.fromkeys("└┤┬├┴┼╭╮╰╯┌┐┘", "+"),
+        **dict.fromkeys("▁▂▃▄▅▆▇█▊▎▌▐▔", "#"),
+    }
+)
+_IN_WORDS = {"±": "+-", "≤": "<=", "≥": ">=", "²": "^2", "µ": "u"}
 _HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _LINES = "\n\t"
 LONGEST_MESSAGE = 2_000
@@ -42,6 +57,43 @@ def shortened(text: str, most: int) -> str:
     if len(text) <= most:
         return text
     return f"{text[: most // 2]} … ({len(text) - most} characters are left out) … {text[-(most // 2) :]}"
+
+
+def in_ascii(text: str) -> str:
+    """`text` in the same cells for what shows only ASCII: `?` for a character that has no plain one like it."""
+    if text.isascii():
+        return text
+    plain = text.translate(PLAIN)
+    return "".join(one if one.isascii() else "?" * _cells(one) for one in plain)
+
+
+def is_plain_locale(environ: Mapping[str, str]) -> bool:
+    """Whether the locale is that of ASCII alone (`LC_ALL=C`): Python writes UTF-8 there unless it is told not to."""
+    if environ.get("PYTHONUTF8") == "1" or environ.get("PYTHONIOENCODING"):
+        return False
+    return (environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG")) in ("C", "POSIX")
+
+
+def fit_streams_to_locale(environ: Mapping[str, str]) -> None:
+    """Let standard output and error take every text: what their encoding lacks is written as like as it can be."""
+    codecs.register_error("plain", _plain_instead)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="ascii" if is_plain_locale(environ) else None, errors="plain")
+
+
+def _plain_instead(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end].translate(PLAIN)
+    found = "".join(_IN_WORDS.get(one, one) for one in found)
+    return found.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
 
 
 def shell_word(text: str) -> str:

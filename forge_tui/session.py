@@ -339,6 +339,7 @@ class Run:
         self.directory = RunDirectory(path)
         self._identity = _identity_of(self.directory.path)
         self._was_read = self._was_held = False
+        self._created: float | None = None
         self._channel = channel
         self._lock = threading.Lock()
         self._liveness = Liveness()
@@ -447,6 +448,10 @@ class Run:
 
         info = self._reader.info()
         self._was_read = True
+        if self._created not in (None, info.created):
+            told = f"run {self.id}: another run was started in its directory {self.directory.path}"
+            raise RunGone(told, "gave way to another run in its directory")
+        self._created = info.created
         state = info.state
         now, monotonic = self._clock(), self._monotonic()
         if state.is_live and not self._is_alive(info, now, monotonic):
@@ -506,9 +511,13 @@ class Run:
             yield snapshot
 
     def follow_with_messages(
-        self, newest: int, interval: float, cancelled: threading.Event
+        self, newest: int, interval: float, cancelled: threading.Event, *, past_the_end: float | None = None
     ) -> Iterator[tuple[Snapshot, list[dict[str, Any]]]]:
-        """As `follow`, with the events without epochs since the last time, the `newest` of them at most."""
+        """As `follow`, with the events without epochs since the last time, the `newest` of them at most.
+
+        `past_the_end`: seconds between looks at a run that is no longer live, which may be resumed from elsewhere; it
+        is then followed until `cancelled` or gone. None: the end of the run ends this too.
+        """
         since = 0
 
         def look() -> tuple[Snapshot, list[dict[str, Any]]]:
@@ -519,7 +528,8 @@ class Run:
 
         nothing: list[dict[str, Any]] = []
         wait = functools.partial(cancelled.wait, interval)
-        yield from self._follow(lambda: self._at_one_moment(look), nothing, wait, cancelled)
+        rest = None if past_the_end is None else functools.partial(cancelled.wait, past_the_end)
+        yield from self._follow(lambda: self._at_one_moment(look), nothing, wait, cancelled, rest)
 
     @staticmethod
     def _follow(
@@ -527,24 +537,29 @@ class Run:
         nothing: _News,
         wait: Callable[[], object],
         cancelled: threading.Event,
+        rest: Callable[[], object] | None = None,
     ) -> Iterator[tuple[Snapshot, _News]]:
-        """`nothing`: what is found beside the last snapshot where the directory is gone."""
+        """`nothing`: what is found beside the last snapshot where the directory is gone; `rest` waits past the end."""
         last: tuple[int, RunInfo, RunState, int] | None = None
         snapshot: Snapshot | None = None
         while not cancelled.is_set():
             try:
                 snapshot, found = look()
             except RunGone:
-                if snapshot is not None:
+                if snapshot is not None and rest is None:
                     yield dataclasses.replace(snapshot, state=RunState.DIED), nothing
                 raise
-            mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS))
+            live = snapshot.state.is_live
+            mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS) if live else 0)
             if mark != last or found:
                 last = mark
                 yield snapshot, found
-            if not snapshot.state.is_live:
+            if live:
+                wait()
+            elif rest is None:
                 return
-            wait()
+            else:
+                rest()
 
     def events(self, since: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
         """Events after sequence number `since`, oldest first, as (sequence number, JSON-able record)."""

@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -360,3 +362,26 @@ def test_help_lists_only_what_is_there() -> None:
     for word in ("attach", "plan", "bench", "new", "sample"):
         assert f"\n  {word} " in text
     assert "  serve " not in text
+
+
+def test_batch_mode_says_at_once_what_it_does_and_for_what_it_waits(tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    forge(*_TO_STOP, "--epochs", "100000", "--output", first, "--detach")
+    with (tmp_path / "said").open("w+", encoding="utf-8") as said:
+        waiting = subprocess.Popen(
+            [sys.executable, "-m", "forge_tui", *_TO_STOP, "--output", second, "--after", first],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
+
+        def told() -> str:
+            return (tmp_path / "said").read_text(encoding="utf-8")
+
+        try:
+            wait_until(lambda: told() == "synthetic: reading the data…\n", "the first line, before anything is read")
+            wait_until(lambda: "waits until first has ended (--after)" in told(), "for what it waits")
+            forge("kill", second)
+        finally:
+            waiting.kill() if waiting.poll() is None and not second.exists() else waiting.wait()
+            forge("kill", first)

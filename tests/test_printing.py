@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import unicodedata
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from run_directories import RunMaker
 
 from forge_tui.cli import main
-from forge_tui.printing import escaped, harmless, printable, say, shell_word
+from forge_tui.printing import escaped, harmless, in_ascii, is_plain_locale, printable, say, shell_word
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.tui.widgets import cells
 
@@ -139,3 +140,37 @@ def test_json_on_a_terminal_is_ascii_and_says_the_same(
     first, second = ([json.loads(line) for line in text.rstrip("\n").split("\n")] for text in shown)
     assert first == second
     assert shown[1].isascii()
+
+
+@pytest.mark.parametrize(
+    ("environ", "plain"),
+    [
+        ({"LC_ALL": "C"}, True),
+        ({"LC_ALL": "POSIX", "LANG": "de_DE.UTF-8"}, True),
+        ({"LC_ALL": "C.UTF-8"}, False),
+        ({"LC_CTYPE": "C.UTF-8", "LANG": "C"}, False),  # as Python makes it of LANG=C
+        ({"LANG": "en_US.UTF-8"}, False),
+        ({"LC_ALL": "C", "PYTHONUTF8": "1"}, False),
+        ({"LC_ALL": "C", "PYTHONIOENCODING": "utf-8"}, False),
+        ({}, False),
+    ],
+)
+def test_the_locale_of_ascii_alone(environ: dict[str, str], plain: bool) -> None:
+    assert is_plain_locale(environ) is plain
+
+
+def test_what_ascii_lacks_is_drawn_in_as_many_cells() -> None:
+    assert in_ascii("…│╭━ a×b 漢e\u0301") == "~|+= axb ??e"
+    assert in_ascii("plain") == "plain"
+
+
+@pytest.mark.parametrize("arguments", [("runs",), ("config",), ("--help",), ("status", "nö run"), ("doctor",)])
+def test_batch_output_is_ascii_where_the_locale_is(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "forge_tui", *arguments],
+        env={**os.environ, "LC_ALL": "C"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.stdout + done.stderr).isascii()
+    assert b"Traceback" not in done.stderr

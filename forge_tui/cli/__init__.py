@@ -6,7 +6,6 @@ Each command lies in a module of its own that is imported when the command is gi
 from __future__ import annotations
 
 import importlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 
 from forge_tui.descriptors import open_closed
 from forge_tui.errors import ForgeError
-from forge_tui.printing import say
+from forge_tui.printing import fit_streams_to_locale, say
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit status."""
     open_closed()
     arguments = list(sys.argv[1:] if argv is None else argv)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what the encoding lacks ends no command
+    fit_streams_to_locale(os.environ)
     commands = {command.name: command for command in COMMANDS}
     try:
         if arguments[:1] == ["attach"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):

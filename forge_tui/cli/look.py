@@ -7,6 +7,7 @@ import codecs
 import contextlib
 import dataclasses
 import json
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.printing import answer, harmless, printable, say, shell_word
+from forge_tui.rewriting import Rewriter
 from forge_tui.runs.log_file import LogReader
 from forge_tui.runs.unfinished_start import start_in_words
 
@@ -122,22 +124,60 @@ def _logs(which: str, model: str | None, follow: bool) -> int:
 
 def _copy_log(path: Path, attached: Any, follow: bool) -> int:
     """Write a log to stdout, and with `follow` what is added to it until the run ends; the bytes of it."""
-    written, on_terminal = 0, sys.stdout.isatty()
     # What training code has printed; a pipe gets its bytes as they are.
-    text_of = codecs.getincrementaldecoder("utf-8")("replace")
+    written, screen = 0, _LogOnTerminal() if sys.stdout.isatty() else None
     with contextlib.closing(LogReader(path, attached.path)) as log:
         while True:
             live = follow and attached.snapshot().state.is_live
             for chunk in _pieces_of(log, path):
-                if on_terminal:
-                    sys.stdout.write(harmless(text_of.decode(chunk).replace("\r\n", "\n")))
+                if screen is not None:
+                    screen.write(chunk)
                 else:
                     sys.stdout.buffer.write(chunk)
                 written += len(chunk)
+            if screen is not None:
+                screen.draw_partial(live)
             sys.stdout.flush()
             if not live:
                 return written
             time.sleep(_FOLLOW_SECONDS)
+
+
+class _LogOnTerminal:
+    """A log on a terminal: lines as they stand at last, and the one that is still being written drawn over."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rewriter = Rewriter()
+        self._drawn = ""
+
+    def write(self, chunk: bytes) -> None:
+        """Write the lines that became whole."""
+        lines = harmless(self._rewriter.feed(self._decoder.decode(chunk)))
+        if lines:
+            self._take_back()
+            sys.stdout.write(lines)
+
+    def draw_partial(self, live: bool) -> None:
+        """Draw the line that has no end yet; cut to the terminal's width while it may change."""
+        from rich.cells import chop_cells
+
+        shown = harmless(self._rewriter.partial)
+        if live:
+            shown = chop_cells(shown.expandtabs(), max(1, shutil.get_terminal_size().columns - 1))[0] if shown else ""
+        if shown != self._drawn:
+            self._take_back()
+            sys.stdout.write(shown)
+            self._drawn = shown
+        if not live and shown:
+            sys.stdout.write("\n")
+
+    def _take_back(self) -> None:
+        from rich.cells import cell_len
+
+        if self._drawn:
+            sys.stdout.write("\r" + " " * cell_len(self._drawn) + "\r")
+            self._drawn = ""
 
 
 def _pieces_of(log: LogReader, path: Path) -> Iterator[bytes]:

@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     batch = arguments.no_ui or arguments.detach
     if name == "resume":
         batch = batch or arguments.json or not _on_terminal()
+        if batch:
+            say(f"{arguments.run}: reading the run and its data…")
         started = session.resume(
             arguments.run,
             epochs=arguments.epochs,
@@ -81,6 +83,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if not batch:
         start_with = settings if name == "demo" else None
         return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=_source(arguments))
+    say(f"{settings.training.dataset}: reading the data…")
     started = session.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 

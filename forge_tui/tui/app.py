@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _MONITOR_SECONDS = 2.0
 _CURVE_SAMPLES = 24
 _SETTLE_SECONDS = 1.0
+NO_MOUSE_SWITCH = "mouse: what shows this screen does not let it be switched; forge-tui on a terminal does"
 
 
 class ForgeApp(LeavingApp):
@@ -76,6 +77,7 @@ class ForgeApp(LeavingApp):
         self._manager: ResourceManager | None = None
         self._mouse_on = options.mouse
         super().__init__(run=run, given=given, options=options, host=host, clock=clock, monotonic=monotonic)
+        self.only_ascii = self.glyphs.ascii
         self.set_class(self.glyphs.ascii, "-ascii")
         for theme in themes.OURS:
             self.register_theme(theme)
@@ -86,6 +88,11 @@ class ForgeApp(LeavingApp):
         self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
 
     @property
+    def opens_on(self) -> str:
+        """The name of the first screen."""
+        return "watch" if self.run_watched is not None or self._start_with is not None else "configure"
+
+    @property
     def starts_a_run(self) -> bool:
         """Whether it was opened to start a run, which is not there yet."""
         return self._start_with is not None and self.run_watched is None
@@ -94,8 +101,8 @@ class ForgeApp(LeavingApp):
 
     def get_default_screen(self) -> ForgeScreen:
         """The first screen. Textual would lay out and paint an empty one below it."""
-        watching = self.run_watched is not None or self._start_with is not None
-        screen = self.make_screen("watch" if watching else "configure")
+        screen = self.make_screen(self.opens_on)
+        self.way_back.go(self.opens_on)
         screen._push_result_callback(self, None)  # as `push_screen` does: `switch_screen` takes it off again
         return screen
 
@@ -112,6 +119,8 @@ class ForgeApp(LeavingApp):
 
     def _fill_screen(self) -> None:
         self.shell_is_painted = True
+        if not self._mouse_on and not self.set_mouse(False):
+            self.tell(NO_MOUSE_SWITCH, "warning")
         if self.front is not None:
             self.front.call_later(self.front.fill_body)
         if self._start_with is not None:
@@ -247,9 +256,18 @@ class ForgeApp(LeavingApp):
 
     def action_mouse(self) -> None:
         """Take the mouse or leave it to the terminal."""
+        if not self.set_mouse(not self._mouse_on):
+            self.tell(NO_MOUSE_SWITCH, "warning")
+            return
         self._mouse_on = not self._mouse_on
-        self.set_mouse(self._mouse_on)
         self.tell("mouse: on" if self._mouse_on else "mouse: left to the terminal, for marking text")
+
+    def action_messages(self) -> None:
+        """The last messages of the status line, in full."""
+        from forge_tui.tui.screens.dialogs import Reading
+        from forge_tui.tui.watch_text import messages_text
+
+        self.push_screen(Reading(messages_text(self.told)))
 
     def action_help(self) -> None:
         """All keys."""
@@ -271,20 +289,40 @@ class ForgeApp(LeavingApp):
             namespace = "screen" if hasattr(screen, f"action_{chosen}") else "app"
             await self.run_action(f"{namespace}.{chosen}")
 
-    def show_plainly(self, title: str, text: str) -> None:
-        """Show a text to copy: unwrapped, the mouse released; it is printed on leaving too."""
+    def action_show_command(self) -> None:
+        """Show the command that starts the same run as the watched one without the screen."""
+        run = self.run_watched
+        if run is None:
+            self.tell("No run is watched: 3 shows the known ones.", "warning")
+            return
+
+        def read() -> str:
+            from forge_tui.tui.command_line import command
+            from forge_tui.tui.form_source import fill, run_form
+
+            base = self.draft.form or fill(self.draft.source, {}).form
+            return command(run_form(run.directory.settings, base).for_a_new_run())
+
+        def shown(text: str | ForgeError) -> None:
+            if isinstance(text, ForgeError):
+                self.tell(str(text), "error")
+            else:
+                self.show_plainly("The same run without the screen, in a new directory:", lambda: text)
+
+        self.call_in_thread(read, then=shown)
+
+    def show_plainly(self, title: str, text_now: Callable[[], str]) -> None:
+        """Show a text to copy: unwrapped, the mouse released. What it is on leaving is printed then."""
         from rich.text import Text
 
         from forge_tui.tui.screens.dialogs import Reading
 
-        self._mouse_on = False
-        self.set_mouse(False)
-        self.farewell = text
+        self._mouse_on = not self.set_mouse(False) and self._mouse_on
+        self.plain_text = text_now
         body = Text(f"{title}\n\n", style="bold")
-        body.append(f"{printable(text)}\n\n", style="not bold")
-        body.append(
-            "Enter goes back. The mouse is left to the terminal until m; this is printed again on leaving.", style="dim"
-        )
+        body.append(f"{printable(text_now())}\n\n", style="not bold")
+        mouse = "" if self._mouse_on else " The mouse is left to the terminal until m."
+        body.append(f"Enter goes back.{mouse} On leaving the command is printed, as it is then.", style="dim")
         self.push_screen(Reading(body, whole_width=True))
 
     def on_unmount(self) -> None:

@@ -16,6 +16,10 @@ LISTS = EVERYWHERE
 CHARTS = WATCH | MODEL | COMPARE
 
 
+TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare"}
+"""What the screens are called."""
+
+
 class Action(NamedTuple):
     """Something a person can do: `keys` as Textual names them, `label` for the footer, `where` by screen.
 
@@ -39,8 +43,8 @@ class Action(NamedTuple):
 
 _KEY_WORDS = {
     "slash": "/", "full_stop": ".", "question_mark": "?", "colon": ":", "plus": "+", "minus": "-", "space": "Space",
-    "enter": "Enter", "backspace": "Backspace", "delete": "Delete", "tab": "Tab", "shift+tab": "Shift+Tab",
-    "up": "↑", "down": "↓",
+    "enter": "Enter", "escape": "Esc", "backspace": "Backspace", "delete": "Delete", "tab": "Tab",
+    "shift+tab": "Shift+Tab", "up": "↑", "down": "↓",
     "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "ctrl+r": "Ctrl+R", "ctrl+s": "Ctrl+S", "ctrl+o": "Ctrl+O", "ctrl+z": "Ctrl+Z", "ctrl+l": "Ctrl+L",
     "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C", "upper_a": "A", "upper_o": "O", "upper_k": "K", "upper_r": "R",
@@ -56,6 +60,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("sweep", ("V",), "Values", "give the setting several values, a model of each: a sweep", CONFIGURE, False,
            "Settings"),
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
+    Action("reset_all", ("U",), "Defaults", "put all defaults back; again: what was there before", CONFIGURE, False,
+           "Settings"),
     Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
     Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),
     Action("plan", ("P",), "Plan", "measure how long the run would take here in each way, and choose one", CONFIGURE,
@@ -63,9 +69,9 @@ ACTIONS: tuple[Action, ...] = (
     Action("pause", ("p",), "Pause", "pause the run (memory is kept, the CPU is free), or let it go on", WATCH | MODEL,
            True, "Run", True),
     Action("stop", ("s",), "Stop", "end the run after a checkpoint (asks)", WATCH | MODEL, True, "Run", True),
-    Action("cancel", ("x",), "Cancel", "end the marked models, or this one, after a checkpoint (asks)", WATCH | MODEL,
-           True, "Run", True),
-    Action("retry", ("r",), "Retry", "train marked models, or this one, again (failed, cancelled)",
+    Action("cancel", ("x",), "Cancel", "end this model, or those selected by X, after a checkpoint (asks)",
+           WATCH | MODEL, True, "Run", True),
+    Action("retry", ("r",), "Retry", "train this model, or those selected by X, again (failed, cancelled)",
            WATCH | MODEL, True, "Run", True),
     Action("workers", ("w",), "Workers", "how many workers the run asks for", WATCH | MODEL | CONFIGURE, True, "Run",
            True),
@@ -86,11 +92,16 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_command", ("Y",), "Command", "show the equivalent command, plain to copy", CONFIGURE | WATCH, False,
            "Settings"),
     Action("open", ("enter",), "Open", "open the selected model or run", WATCH | RUNS, True, "Lists"),
-    Action("back", ("backspace",), "Back", "back to where you came from", MODEL | COMPARE, True, "Lists"),
+    Action("back", ("escape", "backspace"), "Back",
+           "one level back: filter, zoom, screen",
+           WATCH | RUNS | MODEL | COMPARE, True, "Lists"),
+    Action("back", ("escape",), "Back", "back to where you came from", CONFIGURE, True, "Lists"),
     Action("mark", ("space",), "Mark", "mark the model for the chart", WATCH, False, "Lists"),
     Action("mark", ("space",), "Mark", "mark the run, to compare it with others", RUNS, False, "Lists"),
+    Action("choose", ("X",), "Select", "select the model for x and r, several of them; again: not", WATCH, False,
+           "Lists"),
     Action("mark_all", ("a",), "Mark all", "mark all models that are shown", WATCH, False, "Lists"),
-    Action("mark_none", ("A",), "Mark none", "clear all marks", WATCH, False, "Lists"),
+    Action("mark_none", ("A",), "Mark none", "clear all marks, and what X has selected", WATCH, False, "Lists"),
     Action("mark_none", ("A",), "Mark none", "clear all marks", RUNS, False, "Lists"),
     Action("compare", ("C",), "Compare", "the marked runs side by side: settings that differ, final metrics, curves",
            RUNS, True, "Run"),
@@ -127,10 +138,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("seeds", ("f",), "Seeds", "chart: mean and deviation over the seeds of each config (marked models, or all)",
            WATCH, False, "Chart"),
     Action("smoothing", ("S",), "Smooth", "chart: smoothing off, light or strong", CHARTS, False, "Chart"),
-    Action("show_configure", ("1",), "Configure", "the settings of a run", EVERYWHERE, True),
+    Action("show_configure", ("1",), "Conf", "the settings of a run", EVERYWHERE, True),
     Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE, True),
     Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE, True),
     Action("resources", ("i",), "Resources", "the machine: all that is known, or little", EVERYWHERE),
+    Action("messages", ("M",), "Messages", "the last messages of the status line, in full", EVERYWHERE),
     Action("theme", ("t",), "Theme", "the next theme: dark, light, high contrast, terminal's own", EVERYWHERE),
     Action("mouse", ("m",), "Mouse", "take the mouse, or leave it to the terminal for marking text", EVERYWHERE),
     Action("suspend_process", ("ctrl+z",), "Suspend", "suspend to the shell", EVERYWHERE),

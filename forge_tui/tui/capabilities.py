@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from forge_tui.errors import UsageError
+from forge_tui.printing import is_plain_locale
 
 TRUECOLOUR = 1 << 24
 _NO_UTF8_FONT = ("linux", "vt100", "vt102", "vt220")
@@ -53,7 +54,7 @@ def capabilities(
     name = term.partition("-")[0]
     utf8 = (encoding or "").lower().replace("-", "").replace("_", "") in ("utf8", "utf8sig", "cp65001")
     return Capabilities(
-        ascii=force_ascii or not utf8 or name in _NO_UTF8_FONT,
+        ascii=force_ascii or not utf8 or is_plain_locale(environ) or name in _NO_UTF8_FONT,
         colours=_colours(environ, term),
         mouse=name not in _NO_MOUSE,
         problem=_problem(term, isatty),

@@ -11,14 +11,12 @@ import os
 import selectors
 import signal
 import threading
-import time
 from codecs import getincrementaldecoder
 from collections.abc import Callable
 from typing import Any
 
 from textual._xterm_parser import XTermParser
 from textual.app import App
-from textual.constants import ESCAPE_DELAY
 from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
@@ -34,10 +32,8 @@ from forge_tui.tui.device import (
     set_attributes,
 )
 from forge_tui.tui.guard import Guard
+from forge_tui.tui.input_parser import InputParser
 from forge_tui.tui.sgr import shorten
-
-_TICK_SECONDS = 0.1
-"""How soon after input it is asked again what a lone Esc or a cut-off sequence was."""
 
 
 class _WakingEvent(threading.Event):
@@ -192,21 +188,17 @@ class TerminalDriver(LinuxDriver):
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._leaving.read_end, selectors.EVENT_READ)
-            parser = XTermParser(self._debug)
+            parser = InputParser(XTermParser(self._debug))
             decode = getincrementaldecoder("utf-8")(errors="replace").decode
-            unclear_until = 0.0
             while not self.exit_event.is_set():
-                unclear = time.monotonic() < unclear_until
-                ready = any(key.fd == self.fileno for key, _ in selector.select(_TICK_SECONDS if unclear else None))
-                if ready:
-                    unclear_until = time.monotonic() + ESCAPE_DELAY + 2 * _TICK_SECONDS
+                ready = any(key.fd == self.fileno for key, _ in selector.select(parser.seconds_left))
                 if not self._read_events(ready, parser, decode):
                     self._guard.hang_up()
                     return
             last = any(key.fd == self.fileno for key, _ in selector.select(0))
             self._read_events(last, parser, decode)
 
-    def _read_events(self, ready: bool, parser: XTermParser, decode: Callable[[bytes], str]) -> bool:
+    def _read_events(self, ready: bool, parser: InputParser, decode: Callable[[bytes], str]) -> bool:
         """Pass on what came, if anything is `ready`, and what has become clear by now; False at the input's end."""
         if ready:
             try:

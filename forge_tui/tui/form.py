@@ -18,7 +18,7 @@ from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import FREE_TABLES, Settings, from_plain, keys_by_name, tables, to_plain
+from forge_tui.settings.schema import FREE_TABLES, Settings, fields_of, from_plain, keys_by_name, tables, to_plain
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
 from forge_tui.tui.dataset_file import DatasetFile
@@ -128,6 +128,16 @@ class Form:
         default = keys_by_name()[name].default
         value = list(default) if isinstance(default, tuple) else default
         return self.with_values({name: value}, {name: Source(Layer.DEFAULT)})
+
+    def reset_all(self) -> Form:
+        """The form with every setting's default: nothing of files, variables, flags, sweeps or the last form."""
+        sources = {key.key: Source(Layer.DEFAULT) for key in fields_of()}
+        return replace(self, values=flat(Settings()), sources=sources)
+
+    @property
+    def from_last_time(self) -> int:
+        """How many values are those of the form that was open last."""
+        return sum(isinstance(source, Changed) and source.last_time for source in self.sources.values())
 
     def step(self, name: str, by: int) -> Form:
         """The form with the next (1) or previous (-1) word, or a larger or smaller number; the same at an end."""

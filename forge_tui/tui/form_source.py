@@ -23,6 +23,11 @@ class FormSource:
     assignments: tuple[str, ...] = ()
     sweeps: tuple[str, ...] = ()
 
+    @property
+    def gives_something(self) -> bool:
+        """Whether anything was given: then the form starts from exactly that."""
+        return self != FormSource()
+
 
 @dataclass(frozen=True, slots=True)
 class Filled:
@@ -36,11 +41,13 @@ class Filled:
 class Draft:
     """The settings of the next run while they are being made; outlives the screen that shows them.
 
-    `form` is None until it is filled. `refusals` are a runner's reasons not to begin, by setting. `beside` is the
-    live run whose own settings were put aside for the draft.
+    `form` is None until it is filled. `remembers`: whether it may begin with the values of the last form, which a bare
+    `forge-tui` does alone. `refusals` are a runner's reasons not to begin, by setting. `beside` is the live run whose
+    own settings were put aside for the draft.
     """
 
     source: FormSource = field(default_factory=FormSource)
+    remembers: bool = True
     form: Form | None = None
     problem: str | None = None
     refusals: dict[str, str] = field(default_factory=dict)
@@ -58,7 +65,10 @@ class Preset:
 
 
 def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
-    """The form at the start. `last` pre-fills only what no flag, preset or variable sets.
+    """The form at the start: exactly what files, variables and flags give.
+
+    Only where no preset, file, flag or variable was given, the values of the `last` form come over those of the user's
+    own settings file, and are marked as such.
 
     Reads files, and imports the schema: not for the thread that paints. A wrong file or variable is a `problem`.
     """
@@ -79,9 +89,11 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
     except SettingsError as error:
         return Filled(form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()}), str(error))
     form = form_of(resolved.settings, dict(resolved.sources), base.settings)
+    below = (Layer.DEFAULT, Layer.USER)
+    if source.gives_something or any(given.layer not in below for given in resolved.sources.values()):
+        return Filled(form)
     for name, value in last.items():
-        given = resolved.sources.get(name)
-        if given is None or given.layer not in (Layer.DEFAULT, Layer.USER) or name.startswith(f"{SWEEP}."):
+        if name not in resolved.sources or name.startswith(f"{SWEEP}."):
             continue
         if key_named(name).problem(value) is None:
             form = form.with_values({name: value}, {name: Changed(last_time=True)})

@@ -39,6 +39,7 @@ class Glyphs:
     gap: str
     cursor: str
     mark: str
+    chosen: str
     unknown: str
     ellipsis: str
     dash_range: str
@@ -87,6 +88,7 @@ UNICODE = Glyphs(
     gap="×",
     cursor=">",
     mark="*",
+    chosen="×",
     unknown="—",
     ellipsis="…",
     dash_range="–",
@@ -126,6 +128,7 @@ ASCII = Glyphs(
     gap="x",
     cursor=">",
     mark="*",
+    chosen="x",
     unknown="-",
     ellipsis="~",
     dash_range="-",

@@ -34,10 +34,20 @@ class KeysInTurn(App[int]):
         """Let a key wait for its turn."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
+        elif self.drops(event):
+            return
         elif self._giving_up is not None:
             self._typed_ahead.append(event)
         else:
             await self._answer(event)
+
+    def drops(self, event: Key | Paste) -> bool:
+        """Whether a key or a paste is not to be answered at all, for it would mean something else by then."""
+        return False
+
+    def forget_typed_ahead(self) -> None:
+        """Drop the keys that wait for their turn: another screen comes that nobody has asked for by a key."""
+        self._typed_ahead.clear()
 
     def on_key_answered(self) -> None:
         """Go on with the next key, after what the last one has put off (a change of the focus)."""

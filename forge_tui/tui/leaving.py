@@ -87,7 +87,7 @@ class LeavingApp(SteeringApp):
             told.append(f"forge-tui attach {shell_word(run.path)}")
             if snapshot.state.is_live:
                 told += [f"It ends with this {what}; `forge-tui doctor` says why." for what in _endings()]
-            self.farewell = "\n".join([*told, *([self.farewell] if self.farewell else [])])
+            self.farewell = "\n".join(told)
             status = 1 if snapshot.failed or snapshot.state in (RunState.FAILED, RunState.DIED) else 0
         self.exit(status, return_code=status)
 

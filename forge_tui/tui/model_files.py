@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.rewriting import rewritten
 from forge_tui.runs.checkpoint_files import CheckpointFile, checkpoint_files
 from forge_tui.runs.inside import open_inside, refuse_links
 from forge_tui.runs.layout import RunDirectory
@@ -81,6 +82,5 @@ def _tail(descriptor: int) -> tuple[list[str], bool]:
         lines.pop()
     if start and len(lines) > 1:
         lines = lines[1:]  # its beginning is missing
-    # A progress bar draws over its line again and again: what it drew last stands.
-    shown = [line.rstrip("\r").rpartition("\r")[2].expandtabs() for line in lines]
+    shown = [rewritten(line).expandtabs() for line in lines]
     return shown[-LOG_LINES:], start > 0 or len(shown) > LOG_LINES

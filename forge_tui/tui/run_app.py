@@ -9,6 +9,7 @@ import functools
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,15 +17,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from rich.text import Text
 from textual import work
 from textual.css.query import NoMatches
+from textual.events import Key, Paste
 
-from forge_tui.errors import ForgeError, UntrustedCode
+from forge_tui.errors import ForgeError, RunGone, UntrustedCode
 from forge_tui.printing import printable
 from forge_tui.progress.phases import RunState
-from forge_tui.tui.follow import follow_run
+from forge_tui.tui.follow import Turn, follow_run, turn
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.terminal import TerminalApp
+from forge_tui.tui.way_back import WayBack
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
@@ -34,6 +37,11 @@ if TYPE_CHECKING:
     from forge_tui.tui.form import Form
     from forge_tui.tui.form_source import Draft, FormSource
     from forge_tui.tui.screens.dialogs import Choice
+
+_KEPT_MESSAGES = 200
+_WHILE_STARTING = frozenset(
+    ("q", "ctrl+q", "ctrl+c", "d", "1", "2", "3", "i", "M", "question_mark", "escape", "ctrl+z", "ctrl+l", "ctrl+r")
+)
 
 
 class RunApp(TerminalApp):
@@ -56,6 +64,7 @@ class RunApp(TerminalApp):
         self._monotonic = monotonic
         self._shown_at = -math.inf
         self._given = given
+        self._is_bare = given is None and run is None
         self.run_watched = run
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
@@ -65,6 +74,9 @@ class RunApp(TerminalApp):
         self._title_shown = ""
         self._last_snapshot = -math.inf
         self.status = Text()
+        self.told: deque[tuple[float, str, str]] = deque(maxlen=_KEPT_MESSAGES)
+        self._status_holds: Callable[[Snapshot], bool] | None = None
+        self.removed = ""
         self._cancel_follow = threading.Event()
         super().__init__()
 
@@ -73,12 +85,27 @@ class RunApp(TerminalApp):
         """The settings of the next run, which outlive the screen that shows them."""
         from forge_tui.tui.form_source import Draft, FormSource
 
-        return Draft(self._given or FormSource())
+        return Draft(self._given or FormSource(), remembers=self._is_bare)
+
+    @functools.cached_property
+    def way_back(self) -> WayBack:
+        """Where Esc leads."""
+        return WayBack(self.opens_on)
+
+    @property
+    def opens_on(self) -> str:
+        """The name of the first screen."""
+        return "configure" if self.run_watched is None else "watch"
 
     @property
     def is_starting(self) -> bool:
         """Whether a start or a resume was asked for here that is not answered yet."""
         return self._starts > 0
+
+    def drops(self, event: Key | Paste) -> bool:
+        """While a run starts, keys typed for the next screen go nowhere: what leaves this one, or tells, is left."""
+        waits = self.is_starting and self.screen is self.front and self.front.name_of_screen != "runs"
+        return waits and not (isinstance(event, Key) and event.key in _WHILE_STARTING)
 
     # --- the screens
 
@@ -134,8 +161,17 @@ class RunApp(TerminalApp):
 
         return await self.push_screen_wait(Question(printable(question), choices, default))
 
-    def tell(self, message: str, severity: Literal["information", "warning", "error"] = "information") -> None:
-        """Say something in the status line."""
+    def tell(
+        self,
+        message: str,
+        severity: Literal["information", "warning", "error"] = "information",
+        *,
+        holds: Callable[[Snapshot], bool] | None = None,
+    ) -> None:
+        """Say something in the status line; it is taken back once a snapshot shows that it no longer `holds`."""
+        self._status_holds = holds
+        if message and (not self.told or self.told[-1][1] != message):
+            self.told.append((self.clock(), message, severity))
         style = {"information": "", "warning": "yellow", "error": "bold red"}[severity]
         mark = "" if severity == "information" else "! "
         self.status = Text(f"{mark}{printable(message)}" if message else "", style=style)
@@ -147,8 +183,17 @@ class RunApp(TerminalApp):
 
         self.push_screen(ModelScreen(name))
 
+    def go_back(self) -> None:
+        """From one of the three screens to the one before it."""
+        name = self.way_back.back()
+        if name is None:
+            self.tell("nothing is behind this screen: 1, 2 and 3 lead to the others, q leaves")
+        else:
+            self.go_to(name)
+
     def go_to(self, name: str) -> None:
         """Bring one of the three screens to the front."""
+        self.way_back.go(name)
         while len(self.screen_stack) > 1 and not isinstance(self.screen, ForgeScreen):
             self.pop_screen()
         if self.front is not None and self.front.name_of_screen == name:
@@ -168,7 +213,7 @@ class RunApp(TerminalApp):
         """Watch another run from now on."""
         self._cancel_follow.set()
         self._cancel_follow = threading.Event()
-        self.run_watched, self.snapshot, self.history = run, None, []
+        self.run_watched, self.snapshot, self.history, self.removed = run, None, [], ""
         self._follow_in_thread(run, self._cancel_follow)
 
     @work(thread=True, exclusive=True, group="run", exit_on_error=False)
@@ -180,9 +225,26 @@ class RunApp(TerminalApp):
                 cancelled,
                 lambda snapshot, events: self.post_message(SnapshotChanged(run, snapshot, events)),
             )
+        except RunGone as error:
+            self.post_message(ThreadDone(functools.partial(self._forget_run, run), f"run {run.id} {error.what}"))
         except ForgeError as error:
             reason = str(error)
             self.post_message(ThreadDone(lambda _: self.tell(reason, "error"), None))
+
+    def _forget_run(self, run: Run, reason: str) -> None:
+        """The watched run is not there any more: say so, and show nothing of it."""
+        if run is not self.run_watched:
+            return
+        self._cancel_follow.set()
+        self.run_watched, self.snapshot, self.history, self.started_here = None, None, [], False
+        self.removed = reason
+        self._last_snapshot = -math.inf
+        self._title_shown = self.host
+        self.set_terminal_title(self.host)
+        for screen in self.screen_stack:
+            if isinstance(screen, ForgeScreen) and screen.is_there:
+                screen.forget_run()
+        self.tell(f"{reason}: Esc goes back", "warning")
 
     def on_snapshot_changed(self, message: SnapshotChanged) -> None:
         """Hand the snapshot to the screens."""
@@ -190,17 +252,21 @@ class RunApp(TerminalApp):
             return
         live, before = message.snapshot.state.is_live, self.snapshot
         self._last_snapshot = time.monotonic() if live else -math.inf
-        ended = not live and before is not None and before.state.is_live
-        left_unfinished = not live and before is None and message.snapshot.state is not RunState.COMPLETED
+        came = turn(before, message.snapshot)
         self.snapshot, self._shown_at = message.snapshot, self._monotonic()
         self.history = [*self.history[-2_000:], *message.events]
         title = f"{self.host} {printable(message.snapshot.run.run)} {message.snapshot.overall_percent:.0f}%"
         if title != self._title_shown:
             self._title_shown = title
             self.set_terminal_title(title)
-        if ended or left_unfinished:
+        if self._status_holds is not None and not self._status_holds(message.snapshot):
+            self.tell("")
+        if came in (Turn.ENDED, Turn.UNFINISHED):
             self._tell_the_end(message.snapshot)
-        if ended or (before is not None and message.snapshot.failed > before.failed):
+        elif came is Turn.RESUMED and not self.is_starting:
+            self.started_here = False
+            self.tell(f"run {message.snapshot.run.run} was resumed elsewhere, and goes on")
+        if came is Turn.ENDED or (before is not None and message.snapshot.failed > before.failed):
             self._ring()
         for screen in self.screen_stack:
             if isinstance(screen, ForgeScreen) and screen.is_there:
@@ -230,7 +296,8 @@ class RunApp(TerminalApp):
         severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
         from forge_tui.tui.watch_text import ending_text
 
-        self.tell(ending_text(snapshot), severity)
+        state = snapshot.state
+        self.tell(ending_text(snapshot), severity, holds=lambda now: now.state is state)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
         """Start a run and watch it; a refusal reaches the screen in front with its reason."""
@@ -296,6 +363,7 @@ class RunApp(TerminalApp):
 
     def watch_run(self, run: Run) -> None:
         """Bring Watch to the front with this run."""
+        self.forget_typed_ahead()
         self.tell("")
         self._follow(run)
         self.go_to("watch")

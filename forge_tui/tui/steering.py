@@ -104,7 +104,7 @@ class SteeringApp(RunApp):
 
     @work(group="dialog", exclusive=True)
     async def action_cancel(self) -> None:
-        """Ask, then end the marked models, or the selected one, after a checkpoint."""
+        """Ask, then end the models selected by X, or the one in the selected row, after a checkpoint."""
         from forge_tui.tui.screens.dialogs import Choice
 
         models = self._models_to("cancel")
@@ -116,7 +116,7 @@ class SteeringApp(RunApp):
             self.send_commands("cancel", [{"model": model.name} for model in models])
 
     def action_retry(self) -> None:
-        """Train the marked models, or the selected one, again: those that have failed or were cancelled."""
+        """Train the models selected by X, or the one in the selected row, again: failed or cancelled ones."""
         models = self._models_to("retry")
         if models:
             self.send_commands("retry", [{"model": model.name} for model in models])
@@ -166,4 +166,4 @@ def _send(run: Run, name: str, arguments: list[dict[str, Any]], sender: str) -> 
 def _named(models: list[ModelState]) -> str:
     if len(models) <= _NAMED:
         return ", ".join(model.name for model in models)
-    return f"{len(models)} marked models"
+    return f"{len(models)} selected models"

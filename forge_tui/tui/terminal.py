@@ -9,7 +9,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.segment import Segment
@@ -17,7 +17,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
-from forge_tui.printing import harmless, printable
+from forge_tui.printing import harmless, in_ascii, printable
 from forge_tui.tui.device import TerminalDevice
 from forge_tui.tui.driver import TerminalDriver
 from forge_tui.tui.guard import Guard
@@ -33,8 +33,14 @@ class TerminalApp(KeysInTurn):
     farewell: str = ""
     """Printed on the normal screen after the app has left; may be changed at any time."""
 
+    plain_text: Callable[[], str] = str
+    """Gives what is printed below the farewell, as it is by then."""
+
     crash: str = ""
     """The traceback of the error that ended the app."""
+
+    only_ascii: bool = False
+    """Whether nothing but ASCII is to be drawn."""
 
     def leave(self, signum: int) -> None:
         """Leave because a signal asks for it (SIGHUP: the terminal is gone).
@@ -56,10 +62,11 @@ class TerminalApp(KeysInTurn):
         """Draw the whole screen again."""
         self.refresh(layout=True)
 
-    def set_mouse(self, on: bool) -> None:
-        """Take the mouse, or leave it to the terminal for marking text."""
+    def set_mouse(self, on: bool) -> bool:
+        """Take the mouse, or leave it to the terminal for marking text. False where that cannot be: in a browser."""
         if self._terminal_driver is not None:
             self._terminal_driver.set_mouse(on)
+        return self._terminal_driver is not None
 
     def set_terminal_title(self, text: str) -> None:
         """Set the title of the terminal window until the app leaves."""
@@ -71,7 +78,7 @@ class TerminalApp(KeysInTurn):
 
         Under NO_COLOR another one of ours, for Textual's greys are colour codes too.
         """
-        filters = [*super().get_line_filters(), _HARMLESS]
+        filters = [*super().get_line_filters(), _HARMLESS, *([_PLAIN] if self.only_ascii else [])]
         return [*filters, _COLOURLESS] if self.no_color else filters
 
     def _fatal_error(self) -> None:
@@ -120,11 +127,21 @@ class _Harmless(LineFilter):
         ]
 
 
+class _PlainOnly(LineFilter):
+    """Draws in ASCII whatever is drawn by whom: borders and scrollbars are Textual's own, names are anybody's."""
+
+    def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
+        """The segments in as many cells."""
+        if all(text.isascii() for text, _, _ in segments):
+            return segments
+        return [Segment(text if control else in_ascii(text), style, control) for text, style, control in segments]
+
+
 def _without_harmful(text: str) -> str:
     return "".join(one for one in text if printable(one) == one)
 
 
-_COLOURLESS, _HARMLESS = _Colourless(), _Harmless()
+_COLOURLESS, _HARMLESS, _PLAIN = _Colourless(), _Harmless(), _PlainOnly()
 
 
 def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
@@ -136,11 +153,11 @@ def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
     """
     if os.environ.get("TEXTUAL_DRIVER"):  # in a browser: no terminal to guard
         status = _status(app, app.run(mouse=mouse))
-        print(_ending(app), end="", file=sys.stderr)
+        print(ending(app), end="", file=sys.stderr)
         return status
     device = TerminalDevice()
     guard = Guard(device)
-    guard.farewell = functools.partial(_ending, app)
+    guard.farewell = functools.partial(ending, app)
     app.driver_class = functools.partial(TerminalDriver, device=device, guard=guard)  # type: ignore[assignment]
     try:
         with guard:
@@ -150,8 +167,8 @@ def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
             except Exception:
                 app.crash = app.crash or traceback.format_exc()
             finally:
-                if not device.restore(_ending(app)):
-                    device.write(_ending(app))
+                if not device.restore(ending(app)):
+                    device.write(ending(app))
             return 128 + guard.signum if guard.leaving else _status(app, result)
     finally:
         device.close()
@@ -180,9 +197,10 @@ def _status(app: TerminalApp, result: int | None) -> int:
     return app.return_code or (result if isinstance(result, int) else 0)
 
 
-def _ending(app: TerminalApp) -> str:
+def ending(app: TerminalApp) -> str:
     """What is printed on the normal screen: the traceback, the farewell, each with its line ended."""
-    return "".join(_harmless(text.rstrip("\n")) + "\n" for text in (app.crash, app.farewell) if text)
+    texts = (app.crash, app.farewell, app.plain_text())
+    return "".join(_harmless(text.rstrip("\n")) + "\n" for text in texts if text)
 
 
 def _harmless(text: str) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
+from forge_tui.printing import harmless
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.text import age_text
+from forge_tui.tui.follow import has_failed
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
@@ -18,7 +21,23 @@ NO_RUN = "No run is watched: 1 configures one, 3 shows the known runs."
 STARTING = "The run is starting…"
 READING = "Reading the run…"
 NO_MODELS = "This run has no models: n makes new settings from its own."
+# A warning older than this is history: it stands in the log only.
+NEWS_SECONDS = 60.0
 _LONGEST_NAME = 24
+
+
+def no_run(removed: str) -> str:
+    """What stands where the models would be while no run is watched; `removed`: why the last one is not there."""
+    return f"{removed}. Esc goes back, 3 shows the known runs." if removed else NO_RUN
+
+
+def is_news(record: Mapping[str, Any], snapshot: Snapshot | None, now: float) -> bool:
+    """Whether an event is a failure that still holds: of a model that has not been tried again since, or just now."""
+    if record["event"] != "model_failed":
+        return False
+    if record.get("will_retry"):
+        return abs(now - record["time"]) < NEWS_SECONDS
+    return snapshot is None or has_failed(snapshot, record["model"])
 
 
 def counts_text(snapshot: Snapshot) -> Text:
@@ -61,6 +80,20 @@ def failure_text(snapshot: Snapshot | None, newest: Mapping[str, Any], width: in
     message = cells.clean(message.strip().partition("\n")[0].rstrip("."))
     room = max(12, width - cells.width_of(begin) - cells.width_of(what))
     return begin + cells.left(message, min(cells.width_of(message), room), ellipsis) + what
+
+
+def messages_text(told: Iterable[tuple[float, str, str]]) -> Text:
+    """Messages as (UNIX seconds, text, severity) in full, the newest first."""
+    styles = {"warning": "yellow", "error": "bold red"}
+    text = Text("Messages, the newest first", style="bold")
+    text.append("   (arrows scroll, Esc closes)\n", style="not bold")
+    for when, message, severity in reversed(list(told)):
+        mark = "" if severity == "information" else "! "
+        text.append(f"\n{time.strftime('%H:%M:%S', time.localtime(when))} ", style="not bold dim")
+        text.append(mark + harmless(message), style=f"not bold {styles.get(severity, '')}".strip())
+    if not told:
+        text.append("\nNothing has been said yet.", style="not bold")
+    return text
 
 
 def ending_text(snapshot: Snapshot) -> str:

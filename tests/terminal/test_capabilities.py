@@ -27,6 +27,8 @@ XTERM = {"TERM": "xterm-256color"}
         ({"TERM": "linux-16color"}, "utf-8", True),
         ({"TERM": "vt100"}, "utf-8", True),
         ({"TERM": "tmux-256color"}, "utf-8", False),
+        ({**XTERM, "LC_ALL": "C"}, "utf-8", True),  # where Python writes UTF-8 nevertheless
+        ({**XTERM, "LC_ALL": "C.UTF-8"}, "utf-8", False),
     ],
 )
 def test_ascii(environ: dict[str, str], encoding: str | None, expected: bool) -> None:

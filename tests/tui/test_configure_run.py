@@ -6,19 +6,25 @@ from pathlib import Path
 
 import pytest
 from configuring import Hand, configure, lines, snapshot, stored
+from run_directories import RunMaker
 from textual.widgets import OptionList
+from tui_host import until
 
 from forge_tui.errors import DataError
 from forge_tui.progress.phases import RunState
 from forge_tui.runner.planner import Estimate, RunPlan, Way
+from forge_tui.session import Run
 from forge_tui.settings.files import read_settings
 from forge_tui.settings.schema import Settings
+from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.form_source import FormSource, user_presets
 from forge_tui.tui.messages import StartRefused
 from forge_tui.tui.screens.configure import ConfigureScreen
 from forge_tui.tui.screens.dialogs import Ask, Question, Reading
 from forge_tui.tui.screens.file_picker import FilePicker
 from forge_tui.tui.screens.pick import PickScreen
+from forge_tui.tui.state import UiChoices
+from forge_tui.tui.terminal import ending
 
 pytestmark = pytest.mark.usefixtures("working_directory")
 
@@ -34,10 +40,47 @@ async def test_start_hands_over_the_settings_and_keeps_the_form_for_next_time(st
         assert (started.training.training_mode, started.training.epochs, previous) == ("parallel", 7, "refuse")
         assert others == []
         assert hand.status == "the run is starting"
-    async with configure(state, given=FormSource(flags={"training.epochs": "9"})) as hand:
+    async with configure(state) as hand:
         assert hand.form.values["training.training_mode"] == "parallel"
         assert hand.item("training.training_mode").note == "as last time"
-        assert hand.form.values["training.epochs"] == 9
+        assert hand.form.values["training.epochs"] == 7
+        assert hand.title.startswith(" 2 settings as last time: U puts all defaults back")
+    async with configure(state, given=FormSource(flags={"run.seed": "9"})) as hand:
+        assert (hand.form.values["training.epochs"], hand.form.values["run.seed"]) == (100, 9)
+        assert "last time" not in hand.title
+
+
+async def test_u_puts_all_defaults_back_at_once_and_what_was_there_again(state: Path) -> None:
+    UiChoices(state).put("form", {"training.epochs": 7})
+    async with configure(state) as hand:
+        await hand.select("training.batch_size")
+        await hand.press("right", "U")
+        reset, told, title = hand.form, hand.status, hand.title
+        await hand.press("U")
+        back = hand.form
+        await hand.press("U")
+
+        assert reset.changed() == ()
+        assert told == "all settings are at their defaults; U again: what was there before"
+        assert "all defaults" in title
+        assert "last time" not in title
+        assert (back.values["training.epochs"], back.values["training.batch_size"]) == (7, 64)
+    async with configure(state) as hand:  # reset is reset: the last form is forgotten
+        assert hand.form.changed() == ()
+
+
+async def test_attached_to_a_run_the_form_has_no_values_of_last_time(
+    state: Path, maker: RunMaker, working_directory: Path
+) -> None:
+    UiChoices(state).put("form", {"training.epochs": 7})
+    app = ForgeApp(run=Run(maker.make("old", RunState.COMPLETED)), choices=UiChoices(state), monitor=False)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.snapshot is not None)
+        await pilot.press("1")
+        await until(pilot, lambda: app.draft.form is not None)
+
+        assert app.draft.form is not None
+        assert app.draft.form.changed() == ()
 
 
 async def test_start_is_refused_with_reasons_and_leads_to_the_first_field_to_mend(state: Path) -> None:
@@ -155,16 +198,31 @@ async def test_settings_are_saved_as_a_preset_and_replaced_only_after_asking(sta
         assert (first, kept, read_settings(path).training.epochs) == (200, 200, 500)
 
 
-async def test_the_command_is_shown_and_printed_on_leaving(state: Path) -> None:
+async def test_the_command_is_shown_and_printed_on_leaving_as_it_is_then(state: Path) -> None:
     async with configure(state) as hand:
         await hand.press("right", "Y")
         await hand.until(lambda: isinstance(hand.app.screen, Reading))
         drawn = "\n".join(lines(hand))
         await hand.press("enter")
+        shown = ending(hand.app)
+        await hand.select("training.epochs")
+        await hand.press("enter", "7", "enter")
 
         assert "forge-tui --no-ui --mode parallel" in drawn
-        assert hand.app.farewell == "forge-tui --no-ui --mode parallel"
+        assert shown == "forge-tui --no-ui --mode parallel\n"
+        assert ending(hand.app) == "forge-tui --no-ui --epochs 7 --mode parallel\n"
         assert isinstance(hand.app.screen, ConfigureScreen)
+
+
+async def test_the_command_of_a_live_run_stays_that_of_the_run(state: Path, tmp_path: Path) -> None:
+    run = stored(tmp_path / "1123-planner")
+    async with configure(state) as hand:
+        hand.screen.show(snapshot(run))
+        await hand.until(lambda: hand.panel.read_only)
+        await hand.press("Y", "enter", "n", "right")
+
+        assert hand.form.values["training.training_mode"] == "parallel"
+        assert ending(hand.app) == f"forge-tui --no-ui --epochs 7 --workers 2 --output {run}\n"
 
 
 async def test_a_live_run_s_settings_are_shown_and_stay_as_they_are(state: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from forge_tui.errors import SettingsError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.settings.files import read_settings
-from forge_tui.settings.schema import fields_of
+from forge_tui.settings.schema import Settings, fields_of
 from forge_tui.tui.dataset_file import ENDINGS, DatasetFile, examine
 from forge_tui.tui.form import Form
 from forge_tui.tui.form_fields import FIRST, named_in, sections
@@ -242,26 +242,56 @@ def test_a_setting_that_one_value_of_a_sweep_needs_plays_a_part(form: Form) -> N
     assert form.edit_values("training.optimizer", "sgd, ").unused("training.betas") == "not for sgd"
 
 
-def test_the_last_form_fills_only_what_no_flag_preset_or_variable_sets(monkeypatch: pytest.MonkeyPatch) -> None:
-    last = {
-        "training.epochs": 5,
-        "training.batch_size": 8,
-        "training.training_mode": "series",
-        "run.seed": 9,
-        "run.models": 0,
-        "no.key": 1,
-    }
-    monkeypatch.setenv("FORGE_TUI_TRAINING__BATCH_SIZE", "64")
-    source = FormSource(preset="parallel", flags={"training.epochs": "50"})
+def test_the_last_form_comes_back_where_nothing_is_given() -> None:
+    last = {"training.batch_size": 8, "run.seed": 9, "run.models": 0, "no.key": 1}
 
-    filled = fill(source, last).form
+    filled = fill(FormSource(), last).form
 
-    assert filled.values["training.epochs"] == 50
-    assert filled.values["training.batch_size"] == 64
-    assert filled.values["training.training_mode"] == "parallel"
     assert (filled.values["run.seed"], filled.sources["run.seed"].text) == (9, "as last time")
     assert filled.values["run.models"] == 3
-    assert filled.set_here() == {"run.seed": 9}
+    assert filled.set_here() == {"training.batch_size": 8, "run.seed": 9}
+    assert filled.from_last_time == 2
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        FormSource(preset="parallel"),
+        FormSource(settings_file="mine.toml"),
+        FormSource(flags={"ui.theme": "light"}),
+        FormSource(assignments=("run.models=2",)),
+        FormSource(sweeps=("batch_size=8,16",)),
+        "FORGE_TUI_RUN__MODELS",
+        "FORGE_TUI_UI__THEME",
+        "FORGE_TUI_MODEL__CHANNELS",
+    ],
+    ids=["preset", "file", "flag", "set", "sweep", "variable", "variable of the ui", "variable of one's own"],
+)
+def test_where_anything_is_given_the_form_starts_from_exactly_that(
+    given: FormSource | str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("", encoding="utf-8")  # a file that sets nothing has been given too
+    if isinstance(given, str):
+        monkeypatch.setenv(given, "light" if given.endswith("THEME") else "2")
+    source = given if isinstance(given, FormSource) else FormSource()
+
+    with_last, without = fill(source, {"run.seed": 9, "training.batch_size": 8}).form, fill(source, {}).form
+
+    assert with_last.plain() == without.plain()
+    assert with_last.from_last_time == 0
+
+
+def test_all_defaults_come_back_at_once() -> None:
+    source = FormSource(preset="parallel", assignments=("model.width=3",), sweeps=("batch_size=8,16",))
+    form = fill(source, {}).form.put("run.seed", 9)
+
+    plain = form.reset_all()
+
+    assert plain.changed() == ()
+    assert plain.settings() == Settings()
+    assert plain.set_here() == {}
+    assert plain.base == form.base
 
 
 def test_a_wrong_file_is_told_and_leaves_the_defaults(tmp_path: Path) -> None:

@@ -283,7 +283,7 @@ async def test_a_model_that_is_not_in_the_run_is_told(run_path: Path) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.snapshot is not None)
         app.open_model("nobody")
-        await until(pilot, lambda: "This run has no model nobody: Backspace goes back." in screen_text(app))
+        await until(pilot, lambda: "This run has no model nobody: Esc goes back." in screen_text(app))
 
 
 # --- files

@@ -182,7 +182,7 @@ async def test_the_line_above_the_chart_says_whose_curve_it_is(maker: RunMaker) 
 async def test_the_sentence_of_a_small_terminal_fits_on_it(maker: RunMaker) -> None:
     app = watching(maker.make("run", RunState.RUNNING, [maker.model(1, TrainingPhase.TRAINING)]))
     async with app.run_test(size=(40, 10)) as pilot:
-        await until(pilot, lambda: screen_text(app).strip() == "forge-tui needs at least 60×15 cells.")
+        await until(pilot, lambda: screen_text(app).strip() == "forge-tui needs 60×15 cells.")
 
 
 async def test_the_footer_shows_the_keys_that_make_sense(maker: RunMaker) -> None:
@@ -192,7 +192,7 @@ async def test_the_footer_shows_the_keys_that_make_sense(maker: RunMaker) -> Non
     app = Host(WatchScreen)
     async with app.run_test(size=(120, 24)) as pilot:
         await until(pilot, lambda: footer().startswith("Enter Open  / Filter"))
-        assert footer().endswith("1 Configure  3 Runs  ? Help  q Quit")
+        assert footer().endswith("1 Conf  2 Watch  3 Runs  ? Help  q Quit")
         models = [maker.model(1, TrainingPhase.TRAINING, epoch=9)]
         app.watch_run(Run(maker.make("live", RunState.RUNNING, models)))
         await until(pilot, lambda: footer().startswith("p Pause  s Stop  x Cancel  r Retry  w Workers  d Detach"))

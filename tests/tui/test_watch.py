@@ -23,14 +23,20 @@ from forge_tui.progress.events import ResourceWarned
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
 from forge_tui.session import Run
-from forge_tui.settings.schema import Settings
+from forge_tui.settings.files import write_settings
+from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.bindings import ACTIONS, actions_of
+from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.screens.compare import CompareScreen
+from forge_tui.tui.screens.configure import ConfigureScreen
 from forge_tui.tui.screens.dialogs import Question, Reading
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.palette import Palette
+from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.state import UiChoices
+from forge_tui.tui.terminal import ending
 from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.log_pane import LogPane
 
@@ -86,21 +92,23 @@ def live(maker: RunMaker) -> Path:
 async def test_top_lines_and_table_tell_how_the_run_stands(live: Path, tmp_path: Path) -> None:
     async with at(live, tmp_path / "ui.json") as hand:
         header = hand.watch.query_one("#header", Line).text.plain
-        assert header.startswith("ada@server 1123-planner ● live")
+        assert header.startswith("Watch · ada@server 1123-planner ● live")
         assert "0/4 done" in header
         overall = hand.watch.query_one("#overall", Line).text.plain
         assert overall.endswith("2 training 1 queued 1 failed")
         assert hand.watch.table.shown_names[0] == "cognate_planner_1"
 
 
-async def test_a_run_whose_directory_is_moved_is_live_no_longer_and_the_reason_stands_below(
+async def test_a_live_run_whose_directory_is_moved_is_shown_no_longer_and_the_reason_stands_below(
     live: Path, tmp_path: Path
 ) -> None:
     async with at(live, tmp_path / "ui.json", size=(200, 24)) as hand:
         os.rename(live, live.with_name("elsewhere"))
-        await hand.until(lambda: hand.app.has_ended and "moved or deleted" in hand.status())
-        assert hand.status() == f"! run 1123-planner: its directory {live} was moved or deleted"
-        assert "died" in hand.watch.query_one("#header", Line).text.plain
+        await hand.until(lambda: hand.app.run_watched is None and "moved or deleted" in hand.status())
+        told = "run 1123-planner was moved or deleted"
+        assert hand.status() == f"! {told}: Esc goes back"
+        assert f"{told}. Esc goes back, 3 shows the known runs." in screen_text(hand.app)
+        assert hand.watch.query_one("#header", Line).text.plain.startswith("Watch · forge-tui · ada@server")
 
 
 async def test_moving_marking_filtering_and_sorting(live: Path, tmp_path: Path) -> None:
@@ -201,6 +209,25 @@ async def test_enter_opens_the_model_and_backspace_returns(live: Path, tmp_path:
         await hand.until(lambda: isinstance(hand.app.front, ModelScreen))
         await hand.press("backspace")
         await hand.until(lambda: isinstance(hand.app.front, WatchScreen))
+
+
+async def test_the_command_of_the_watched_run_is_shown_and_printed_on_leaving(live: Path, tmp_path: Path) -> None:
+    write_settings(
+        Settings(training=TrainingConfig(epochs=7), run=RunSettings(output=str(live))), live / "settings.toml"
+    )
+    async with at(live, tmp_path / "ui.json") as hand:
+        await hand.press("Y")
+        await hand.until(lambda: isinstance(hand.app.screen, Reading))
+        assert "forge-tui --no-ui --epochs 7" in screen_text(hand.app)
+        assert ending(hand.app) == "forge-tui --no-ui --epochs 7\n"
+
+
+@pytest.mark.parametrize("screen", [ConfigureScreen, WatchScreen, RunsScreen, ModelScreen, CompareScreen])
+def test_every_key_of_a_screen_does_something(screen: type[ForgeScreen]) -> None:
+    ids = [action.id for action in actions_of(screen.name_of_screen)]
+    assert [
+        each for each in ids if not hasattr(screen, f"action_{each}") and not hasattr(ForgeApp, f"action_{each}")
+    ] == []
 
 
 @pytest.mark.parametrize(("key", "answer", "command"), [("s", "s", "stop"), ("K", "k", "kill")])

@@ -13,7 +13,7 @@ from textual.events import Resize
 from textual.screen import Screen
 from textual.widget import Widget
 
-from forge_tui.tui.bindings import actions_of, bindings_of
+from forge_tui.tui.bindings import TITLES, actions_of, bindings_of
 from forge_tui.tui.widgets.footer import FooterLine
 from forge_tui.tui.widgets.header import HeaderLine, ResourceLine
 from forge_tui.tui.widgets.line import Line
@@ -62,7 +62,7 @@ class ForgeScreen(Screen[None]):
         # Before there is anything below: a class that comes later styles all of it again.
         self.fit(self.app.size.width, self.app.size.height)
         glyphs = self.forge.glyphs
-        yield HeaderLine(glyphs, self.forge.host, id="header")
+        yield HeaderLine(glyphs, self.forge.host, TITLES[self.name_of_screen], id="header")
         yield ResourceLine(glyphs, id="resources")
         with Horizontal(id="middle"):
             yield Sidebar(glyphs, id="sidebar")
@@ -72,7 +72,7 @@ class ForgeScreen(Screen[None]):
                     yield from self.compose_body()
         yield Line(id="status")
         yield FooterLine(actions_of(self.name_of_screen), self.name_of_screen, id="footer")
-        yield Line(f"forge-tui needs at least {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
+        yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
 
     def compose_body(self) -> ComposeResult:
         """The screen's own part."""
@@ -129,6 +129,34 @@ class ForgeScreen(Screen[None]):
         self.set_class(width >= WIDE and not self.forge.sidebar_hidden, "-wide")
         self.set_class(width < WIDE and whole, "-resources")
 
+    # --- back
+
+    @property
+    def leads_back(self) -> bool:
+        """Whether Esc does something here."""
+        return self.narrowed or self.forge.way_back.behind is not None
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether something covers or narrows what is shown; Esc takes that away first."""
+        return self.has_class("-resources")
+
+    def widen(self) -> None:
+        """Take away what covers or narrows what is shown, one thing at a time."""
+        self.forge.action_resources()
+
+    def leave_screen(self) -> None:
+        """Go to the screen that this one was come to from."""
+        self.forge.go_back()
+
+    def action_back(self) -> None:
+        """One level back."""
+        if self.narrowed:
+            self.widen()
+            self.draw_shell()
+        else:
+            self.leave_screen()
+
     def draw_all(self) -> None:
         """Draw everything from what the app knows."""
         self.draw_shell()
@@ -147,7 +175,7 @@ class ForgeScreen(Screen[None]):
                 )
             self.query_one("#status", Line).show(forge.status)
             live = None if forge.snapshot is None else forge.snapshot.state.is_live
-            self.query_one("#footer", FooterLine).show_for(live)
+            self.query_one("#footer", FooterLine).show_for(live, self.leads_back)
         except NoMatches:  # not composed yet: on_mount draws
             return
 
@@ -159,6 +187,10 @@ class ForgeScreen(Screen[None]):
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""
+
+    def forget_run(self) -> None:
+        """The run that was watched is not there any more; a screen that shows some of it takes that away."""
+        self.show(None)
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Tell what happened in the watched run; a screen that tells none of it leaves this as it is."""

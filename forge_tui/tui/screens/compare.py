@@ -166,7 +166,24 @@ class CompareScreen(ChartKeys, ForgeScreen):
         """To the last line."""
         self.document.to_end()
 
-    def action_back(self) -> None:
+    @property
+    def leads_back(self) -> bool:
+        """It was opened from another screen."""
+        return True
+
+    @property
+    def narrowed(self) -> bool:
+        """Either text or curve may have all the room."""
+        return super().narrowed or self.has_class("-zoom-text") or self.has_class("-zoom-curve")
+
+    def widen(self) -> None:
+        """Share the room again."""
+        if super().narrowed:
+            super().widen()
+        else:
+            self.remove_class("-zoom-text", "-zoom-curve")
+
+    def leave_screen(self) -> None:
         """Back to the list of runs."""
         self.app.pop_screen()
 

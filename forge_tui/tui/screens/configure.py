@@ -60,7 +60,7 @@ class ConfigureScreen(ForgeScreen):
             self._show_draft()
 
     def _fill(self) -> None:
-        last = self.forge.choices.get(_LAST_FORM, {})
+        last = self.forge.choices.get(_LAST_FORM, {}) if self.draft.remembers else {}
         self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
 
     def _filled(self, filled: Filled | BaseException) -> None:
@@ -237,11 +237,16 @@ class ConfigureScreen(ForgeScreen):
     def action_show_command(self) -> None:
         """Show the command that starts the same run without the screen."""
         self.panel.finish_edit(keep=True)
-        form = self.panel.form
+        form, draft = self.panel.form, self.draft
         if form is not None:
             from forge_tui.tui.command_line import command
 
-            self.forge.show_plainly("The same run without the screen:", command(form))
+            # The next run's form may change until the app is left; a live run's does not.
+            read_only = self.panel.read_only
+            self.forge.show_plainly(
+                "The same run without the screen:",
+                lambda: command(form if read_only or draft.form is None else draft.form),
+            )
 
     def action_load_preset(self) -> None:
         """Choose a preset or a settings file, and put its values into the form."""
@@ -300,6 +305,11 @@ class ConfigureScreen(ForgeScreen):
     def action_reset_setting(self) -> None:
         """Put the setting's default back."""
         self.panel.reset_selected()
+
+    def action_reset_all(self) -> None:
+        """Put all defaults back, and forget the last form; again: what was there before."""
+        if self.panel.reset_all() and self.draft.remembers:
+            self.forge.choices.put(_LAST_FORM, {})
 
     def action_up(self) -> None:
         """One setting up."""

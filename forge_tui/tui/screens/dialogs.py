@@ -81,6 +81,8 @@ class Reading(ModalScreen[None]):
         Binding("down,j", "scroll(1)", show=False),
         Binding("pageup", "scroll(-10)", show=False),
         Binding("pagedown,space", "scroll(10)", show=False),
+        Binding("home,g", "to_end(False)", show=False),
+        Binding("end,G", "to_end(True)", show=False),
         Binding("q,enter,backspace,escape,question_mark,ctrl+c", "close", show=False),
     ]
 
@@ -97,6 +99,11 @@ class Reading(ModalScreen[None]):
     def action_scroll(self, by: int) -> None:
         """Scroll by lines."""
         self.query_one(VerticalScroll).scroll_relative(y=by, animate=False)
+
+    def action_to_end(self, last: bool) -> None:
+        """Scroll to the first or the last line."""
+        scroll = self.query_one(VerticalScroll)
+        scroll.scroll_end(animate=False) if last else scroll.scroll_home(animate=False)
 
     def action_close(self) -> None:
         """Close."""

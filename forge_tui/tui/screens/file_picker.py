@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.app import ForgeApp
 
 _NAME_CELLS = 44
-_KEYS = "Enter open · Backspace up · / type a path · . hidden files · q back"
+_KEYS = "Enter open · Backspace up · / type a path · . hidden files · Esc back"
 
 
 class FilePicker(ModalScreen[str | None]):
@@ -35,6 +35,8 @@ class FilePicker(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "move(1)", "Down", show=False),
         Binding("k", "move(-1)", "Up", show=False),
+        Binding("g", "to_end(False)", "First", show=False),
+        Binding("G", "to_end(True)", "Last", show=False),
         Binding("backspace,left,h", "up", "Up a directory", show=False),
         Binding("right,l", "open", "Open", show=False),
         Binding("full_stop", "hidden", "Hidden files", show=False),
@@ -144,6 +146,11 @@ class FilePicker(ModalScreen[str | None]):
                 self.dismiss(shortest(self._directory / name, self._working_directory))
             case word:
                 self.dismiss(word)
+
+    def action_to_end(self, last: bool) -> None:
+        """Select the first or the last one."""
+        options = self.query_one(OptionList)
+        options.action_last() if last else options.action_first()
 
     def action_move(self, by: int) -> None:
         """Select the next or the previous entry."""

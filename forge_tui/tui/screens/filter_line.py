@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class FilterLine(Input):
-    """Enter keeps what is written, Esc clears it; both at once, so that the next key already is the list's."""
+    """Enter keeps what is written, Esc and Backspace at its start clear it; the next key is the list's."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear_filter", show=False)]
 
@@ -26,6 +26,13 @@ class FilterLine(Input):
     def action_clear_filter(self) -> None:
         """Show everything again."""
         self._close("")
+
+    def action_delete_left(self) -> None:
+        """Delete a character; where there is none to the left, show everything again."""
+        if self.cursor_position or not self.selection.is_empty:
+            super().action_delete_left()
+        else:
+            self._close("")
 
     def _close(self, text: str) -> None:
         screen = self.screen
@@ -43,6 +50,18 @@ class FilterScreen(ForgeScreen):
 
     def list_looks_different(self) -> None:
         """Called when order, filter or what is followed have changed, for what is written beside the list."""
+
+    @property
+    def narrowed(self) -> bool:
+        """A filter narrows the list."""
+        return super().narrowed or bool(self.filtered.filter_text)
+
+    def widen(self) -> None:
+        """Show all rows again."""
+        if super().narrowed:
+            super().widen()
+        else:
+            self.close_filter("")
 
     def action_filter(self) -> None:
         """Open the line for the filter."""
@@ -63,3 +82,4 @@ class FilterScreen(ForgeScreen):
         self.filtered.set_filter(text)
         self.filtered.focus()
         self.list_looks_different()
+        self.draw_shell()

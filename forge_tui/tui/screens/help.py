@@ -6,10 +6,9 @@ import textwrap
 
 from rich.text import Text
 
-from forge_tui.tui.bindings import actions_of
+from forge_tui.tui.bindings import TITLES, actions_of
 from forge_tui.tui.screens.dialogs import Reading
 
-_TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare"}
 # What the border, the padding and the scrollbar of a `Reading` take, and the widest that it becomes.
 _FRAME, _WIDEST = 7, 90
 _LEAST = 20
@@ -18,7 +17,7 @@ _LEAST = 20
 def help_screen(screen: str, width: int) -> Reading:
     """The keys of one screen, by group, for a terminal `width` cells wide."""
     text = Text()
-    text.append(f"{_TITLES.get(screen, screen)}: keys", style="bold")
+    text.append(f"{TITLES[screen]}: keys", style="bold")
     text.append("   (arrows scroll, Enter closes)\n")
     actions = actions_of(screen)
     groups = dict.fromkeys(action.group for action in actions)

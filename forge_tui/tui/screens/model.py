@@ -87,11 +87,12 @@ class ModelScreen(ChartKeys, ForgeScreen):
         if not self.is_there:
             return
         if snapshot is None:
-            self.query_one("#headline", Line).show(f"Reading the run of {cells.clean(self._model_name)}…")
+            reading = self.forge.removed or f"Reading the run of {self._model_name}…"
+            self.query_one("#headline", Line).show(cells.clean(reading))
             return
         model = next((model for model in snapshot.models if model.name == self._model_name), None)
         if model is None:
-            missing = f"This run has no model {cells.clean(self._model_name)}: Backspace goes back."
+            missing = f"This run has no model {cells.clean(self._model_name)}: Esc goes back."
             self.query_one("#headline", Line).show(missing)
             return
         first, self._model = self._model is None, model
@@ -123,6 +124,11 @@ class ModelScreen(ChartKeys, ForgeScreen):
         worth = self._model is None or self._model.epoch > 0
         wanted = self._curve_wanted if self._curve_wanted is not None else worth
         self.set_class(not wanted, "-no-curve")
+
+    def forget_run(self) -> None:
+        """The model went with its run: back to Watch, which says so."""
+        if self.app.screen is self:
+            self.leave_screen()
 
     # --- reading, beside the UI
 
@@ -198,7 +204,24 @@ class ModelScreen(ChartKeys, ForgeScreen):
         """To the output of the model."""
         self.document.go_to("output")
 
-    def action_back(self) -> None:
+    @property
+    def leads_back(self) -> bool:
+        """It was opened from another screen."""
+        return True
+
+    @property
+    def narrowed(self) -> bool:
+        """Either text or curve may have all the room."""
+        return super().narrowed or self.has_class("-zoom-text") or self.has_class("-zoom-curve")
+
+    def widen(self) -> None:
+        """Share the room again."""
+        if super().narrowed:
+            super().widen()
+        else:
+            self.remove_class("-zoom-text", "-zoom-curve")
+
+    def leave_screen(self) -> None:
         """Back to where it was opened."""
         self.app.pop_screen()
 

@@ -66,7 +66,7 @@ class Palette(ModalScreen[str | None]):
             event.prevent_default()
             self._selected = (self._selected + (1 if event.key == "down" else -1)) % len(self._found)
             self.query_one("#found", Static).update(self._listed())
-        elif event.key in ("escape", "ctrl+c"):
+        elif event.key in ("escape", "ctrl+c") or (event.key == "backspace" and not self.query_one(Input).value):
             event.stop()
             event.prevent_default()
             self.dismiss(None)

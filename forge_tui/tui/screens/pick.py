@@ -29,12 +29,25 @@ class Option:
     detail: str = ""
 
 
+class Part(Input):
+    """A part of a name. Backspace at its start goes back, as Esc does."""
+
+    def action_delete_left(self) -> None:
+        """Delete a character; where there is none to the left, go back to the list."""
+        if self.cursor_position or not self.selection.is_empty:
+            super().action_delete_left()
+        else:
+            self.screen.action_back()  # type: ignore[attr-defined]
+
+
 class PickScreen(ModalScreen[str | None]):
     """Returns the value of the choice, or None for none."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "move(1)", "Down", show=False),
         Binding("k", "move(-1)", "Up", show=False),
+        Binding("g", "to_end(False)", "First", show=False),
+        Binding("G", "to_end(True)", "Last", show=False),
         Binding("slash", "filter", "Filter", show=False),
         Binding("escape,q,backspace", "back", "Back", show=False),
         Binding("down", "to_list", "List", show=False),
@@ -66,9 +79,9 @@ class PickScreen(ModalScreen[str | None]):
         """Title, list and keys."""
         with Vertical():
             yield Label(Content(self._title))
-            yield Input(placeholder="a part of the name", compact=True)
+            yield Part(placeholder="a part of the name", compact=True)
             yield OptionList(markup=False)
-            yield Label(Content("Enter choose · / find · Backspace back"), classes="pick--hint")
+            yield Label(Content("Enter choose · / find · Esc back"), classes="pick--hint")
 
     def on_mount(self) -> None:
         """Fill the list; the choice that holds now is selected."""
@@ -111,6 +124,11 @@ class PickScreen(ModalScreen[str | None]):
         """Choose."""
         self.dismiss(self._shown[event.option_index].value)
 
+    def action_to_end(self, last: bool) -> None:
+        """Select the first or the last one."""
+        options = self.query_one(OptionList)
+        options.action_last() if last else options.action_first()
+
     def action_move(self, by: int) -> None:
         """Select the next or the previous one."""
         options = self.query_one(OptionList)
@@ -127,5 +145,11 @@ class PickScreen(ModalScreen[str | None]):
         self.query_one(OptionList).focus()
 
     def action_back(self) -> None:
-        """Choose nothing."""
-        self.dismiss(None)
+        """Choose nothing; while a part of a name is typed, show all again."""
+        field = self.query_one(Input)
+        if field.display:
+            field.value = ""
+            field.display = False
+            self.query_one(OptionList).focus()
+        else:
+            self.dismiss(None)

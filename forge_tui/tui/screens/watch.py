@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from rich.text import Text
@@ -13,6 +14,7 @@ from textual.app import ComposeResult
 from forge_tui.event_text import log_line
 from forge_tui.progress.phases import RunState
 from forge_tui.tui import watch_text
+from forge_tui.tui.follow import has_failed
 from forge_tui.tui.screens.filter_line import FilterLine
 from forge_tui.tui.screens.watch_curves import WatchCurves
 from forge_tui.tui.widgets import cells
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
     from forge_tui.tui.widgets.model_table import ModelTable
 
 CHART_SECONDS = 2.0
-# A warning older than this is history: it stands in the log only.
-_NEWS_SECONDS = 60.0
 
 
 class WatchScreen(WatchCurves):
@@ -46,8 +46,8 @@ class WatchScreen(WatchCurves):
         glyphs = self.forge.glyphs
         table = ModelTable(glyphs=glyphs, clock=time.monotonic, took=self.forge.took, id="table")
         forge = self.forge
-        starting = watch_text.STARTING if forge.starts_a_run else watch_text.NO_RUN
-        table.empty_text = watch_text.READING if forge.run_watched is not None else starting
+        nothing = watch_text.STARTING if forge.starts_a_run else watch_text.no_run(forge.removed)
+        table.empty_text = watch_text.READING if forge.run_watched is not None else nothing
         yield Line(id="overall")
         yield table
         yield FilterLine(
@@ -79,8 +79,24 @@ class WatchScreen(WatchCurves):
 
     def on_start_refused(self) -> None:
         """The run that was to be watched does not start: the status line says why."""
-        self.table.empty_text = watch_text.NO_RUN
+        self.table.empty_text = watch_text.no_run(self.forge.removed)
         self.table.refresh()
+
+    def forget_run(self) -> None:
+        """Show nothing of a run that is not there any more, and say so in its place."""
+        self._unlogged.clear()
+        self._charted, self._models_charted = (), ()
+        if self._seeds is not None:
+            self._seeds.stop()
+            self._seeds = self._new_seeds()
+        self.table.empty_text = watch_text.no_run(self.forge.removed)
+        self.table.show(())
+        self.chart.show(())
+        self.chart.explain("")
+        self.log_pane.clear()
+        self.query_one("#overall", Line).show("")
+        self._fit_table()
+        self._draw_divider()
 
     def show(self, snapshot: Snapshot | None) -> None:
         """Draw a snapshot."""
@@ -127,6 +143,8 @@ class WatchScreen(WatchCurves):
         parts.append("[l Log]" if self._log_shown else "l Log")
         if self.table.marks:
             parts.append(f"{len(self.table.marks)} marked")
+        if self.table.chosen:
+            parts.append(f"{len(self.table.chosen)} selected (X)")
         if self.table.filter_text:
             parts.append(f"filter {cells.clean(self.table.filter_text)}")
         if self.table.follow_best:
@@ -147,14 +165,17 @@ class WatchScreen(WatchCurves):
         lines = (log_line(record) for record in events)
         self._unlogged += [line for line in lines if line is not None]
         snapshot = self.forge.snapshot
-        failures = [record for record in events if record["event"] == "model_failed"]
+        now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else self.forge.clock()
+        failures = [record for record in events if watch_text.is_news(record, snapshot, now)]
         if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # that it died is told already
             room, ellipsis = self.app.size.width - len("! "), self.forge.glyphs.ellipsis
             told = watch_text.failure_text(snapshot, failures[-1], room, ellipsis)
-            self.forge.tell(told, "error")
-        now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else self.forge.clock()
+            cause = snapshot.failures[0].model if snapshot is not None and snapshot.failures else None
+            self.forge.tell(told, "error", holds=None if cause is None else partial(has_failed, model=cause))
         warnings = [
-            each for each in events if each["event"] == "resource_warning" and abs(now - each["time"]) < _NEWS_SECONDS
+            each
+            for each in events
+            if each["event"] == "resource_warning" and abs(now - each["time"]) < watch_text.NEWS_SECONDS
         ]
         if warnings and not failures:
             self.forge.tell(warnings[-1]["message"], "warning")

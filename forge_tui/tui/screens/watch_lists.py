@@ -20,9 +20,9 @@ class WatchLists(FilterScreen, WatchPanes):
         return self.table
 
     def chosen_models(self) -> set[str]:
-        """The marked models, or the selected one."""
+        """The models selected by X, or the one in the selected row. Marks are for the chart alone."""
         table = self.table
-        return set(table.marks) or ({table.selected} if table.selected is not None else set())
+        return set(table.chosen) or ({table.selected} if table.selected is not None else set())
 
     def _in_log(self) -> bool:
         return self.focused is self.log_pane
@@ -84,8 +84,16 @@ class WatchLists(FilterScreen, WatchPanes):
         self.table.mark_all()
 
     def action_mark_none(self) -> None:
-        """Clear all marks."""
+        """Clear all marks and what was selected."""
         self.table.clear_marks()
+        self.table.clear_chosen()
+        self.list_looks_different()
+
+    def action_choose(self) -> None:
+        """Select the model for x and r, or not, and go on to the next."""
+        self.table.toggle_chosen()
+        self.table.move(1)
+        self.list_looks_different()
 
     def action_sort(self) -> None:
         """Sort by the next column."""

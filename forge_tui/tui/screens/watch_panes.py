@@ -23,6 +23,18 @@ PANES = ("table", "chart", "log")
 class WatchPanes(ChartKeys, ForgeScreen):
     """A screen with a table, a chart and a log; below 34 lines either the chart or the log."""
 
+    @property
+    def narrowed(self) -> bool:
+        """A zoomed pane hides the others."""
+        return super().narrowed or self._zoomed is not None
+
+    def widen(self) -> None:
+        """Show all panes again."""
+        if super().narrowed:
+            super().widen()
+        else:
+            self.action_zoom_pane()
+
     def panes_changed(self) -> None:
         """Called when other panes are shown, or in another size."""
 
@@ -95,6 +107,7 @@ class WatchPanes(ChartKeys, ForgeScreen):
     def _after_panes(self) -> None:
         self._fit_table()
         self.panes_changed()
+        self.draw_shell()
 
     def _unzoom(self) -> None:
         for pane in PANES:

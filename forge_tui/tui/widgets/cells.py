@@ -8,12 +8,10 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from forge_tui.printing import printable
+from forge_tui.printing import PLAIN, printable
 from forge_tui.tui.glyphs import Glyphs
 
 NUMBER_CELLS = 6
-# Our own punctuation: what comes from elsewhere may hold anything.
-_PLAIN = str.maketrans({"…": "~", "×": "x", "—": "-", "–": "-", "·": "-", "←": "<", "→": ">", "‘": "'", "’": "'"})
 _VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f]")
 
 
@@ -26,7 +24,7 @@ def clean(text: str, only_ascii: bool = False) -> str:
     if text.isascii() and text.isprintable():
         return text
     text = _VARIATION_SELECTORS.sub("", printable(text))
-    return text.translate(_PLAIN).encode("ascii", "replace").decode("ascii") if only_ascii else text
+    return text.translate(PLAIN).encode("ascii", "replace").decode("ascii") if only_ascii else text
 
 
 def width_of(text: str) -> int:

@@ -7,20 +7,26 @@ from rich.text import Text
 from forge_tui.tui.bindings import Action
 from forge_tui.tui.widgets.line import Line
 
+# The ways to other places: they stay at the end, whatever else has to leave for want of room.
+_WAYS = ("back", "show_configure", "show_watch", "show_runs", "help", "leave")
+_ROOMY = 100
+
 
 class FooterLine(Line):
-    """`p Pause  s Stop … ? Help  q Quit`; what does not fit leaves from the middle, help and quit stay."""
+    """`p Pause s Stop … Esc Back 1 Conf 2 Watch 3 Runs ? Help q Quit`; what does not fit leaves from the middle."""
 
     def __init__(self, actions: tuple[Action, ...], screen: str = "", *, id: str | None = None) -> None:
-        """`screen` is where it stands: the key that leads there is left out."""
+        """`screen` is where it stands, which is underlined among the three."""
         super().__init__(id=id)
-        self._actions = tuple(action for action in actions if action.footer and action.id != f"show_{screen}")
+        self._actions = tuple(action for action in actions if action.footer)
+        self._here = f"show_{screen}"
         self._live: bool | None = None
+        self._back = False
 
-    def show_for(self, live: bool | None) -> None:
-        """Show the keys that make sense for a live or an ended run, or without one (None)."""
-        if live is not self._live:
-            self._live = live
+    def show_for(self, live: bool | None, back: bool) -> None:
+        """Show the keys that make sense for a live or an ended run, or without one (None); `back`: whether Esc does."""
+        if (live, back) != (self._live, self._back):
+            self._live, self._back = live, back
             self._fit()
 
     def on_resize(self) -> None:
@@ -29,18 +35,19 @@ class FooterLine(Line):
 
     def _fit(self) -> None:
         actions = [action for action in self._actions if action.live is None or action.live is self._live]
-        last = [action for action in actions if action.id in ("help", "leave")]
-        room = self.size.width - sum(len(_label(action)) + 2 for action in last)
+        ways = [action for name in _WAYS for action in actions if action.id == name and (name != "back" or self._back)]
+        space = "  " if self.size.width >= _ROOMY else " "
+        room = self.size.width - sum(len(_label(action)) for action in ways) - len(space) * (len(ways) - 1)
         text = Text()
         for action in actions:
-            if action in last:
+            if action.id in _WAYS:
                 continue
-            if room < len(_label(action)) + 2:
+            room -= len(_label(action)) + len(space)
+            if room < 0:
                 break
-            room -= len(_label(action)) + 2
-            _append(text, action)
-        for action in last:
-            _append(text, action)
+            _append(text, action, space)
+        for action in ways:
+            _append(text, action, space, " underline" if action.id == self._here else "")
         self.show(text)
 
 
@@ -48,8 +55,8 @@ def _label(action: Action) -> str:
     return f"{action.key_text.split()[0]} {action.label}"
 
 
-def _append(text: Text, action: Action) -> None:
+def _append(text: Text, action: Action, space: str, more: str = "") -> None:
     if text:
-        text.append("  ")
-    text.append(action.key_text.split()[0], style="bold")
-    text.append(f" {action.label}")
+        text.append(space)
+    text.append(action.key_text.split()[0], style=f"bold{more}")
+    text.append(f" {action.label}", style=more.strip())

@@ -50,6 +50,7 @@ class FormPanel(Vertical):
         self._run: tuple[str, Form] | None = None
         self._before: Form | None = None
         self._several = False
+        self._before_reset: Form | None = None
 
     def compose(self) -> ComposeResult:
         """Title, settings, and what the selected one is for."""
@@ -114,7 +115,9 @@ class FormPanel(Vertical):
             )
         else:
             left = " Starting…" if self.starting else " Settings of the next run"
-            changed = len(form.changed())
+            remembered, changed = form.from_last_time, len(form.changed())
+            if remembered and not self.starting:
+                left = f" {remembered} setting{'s' * (remembered > 1)} as last time: U puts all defaults back"
             right = (
                 f"{changed} {'differs' if changed == 1 else 'differ'} from the defaults "
                 if changed
@@ -257,6 +260,27 @@ class FormPanel(Vertical):
         form, key = self.editable(), self.selected_key()
         if form is not None and key is not None:
             self.change(form.reset(key.key))
+
+    def reset_all(self) -> bool:
+        """Put all defaults back (True); where they are there already, what the last reset has taken away (False)."""
+        self.finish_edit(keep=True)
+        form = self.editable()
+        if form is None:
+            return False
+        plain = form.reset_all()
+        before = self._before_reset
+        if form.plain() != plain.plain():
+            self._before_reset = form
+            self.change(plain)
+            self._forge.tell("all settings are at their defaults; U again: what was there before")
+            return True
+        if before is not None:
+            self._before_reset = None
+            self.change(before)
+            self._forge.tell("the settings are as they were before U")
+        else:
+            self._forge.tell("all settings are at their defaults")
+        return False
 
     def finish_edit(self, *, keep: bool) -> None:
         """Close the editor if it is open; the value stays as typed, or is what it was."""

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from forge_tui.resources.monitor import ResourceSample
 
 GIB = 1 << 30
+OLD_SECONDS = 3.0
+_ROOMY = 100
 _COUNTS = re.compile(r"^\d+ instead of \d+: ")
 
 _STATE_STYLES = {
@@ -49,36 +51,41 @@ def state_word(state: RunState) -> str:
 
 
 class HeaderLine(Line):
-    """user@host, run, state; done, percent, time left, age of the data."""
+    """The screen, user@host, run, state; done, percent, time left, and the age of the data where it is old."""
 
-    def __init__(self, glyphs: Glyphs, host: str, *, id: str | None = None) -> None:
-        super().__init__(f"forge-tui  {host}", id=id)
+    def __init__(self, glyphs: Glyphs, host: str, screen: str, *, id: str | None = None) -> None:
+        """`screen` is what the screen is called."""
+        super().__init__(f"{screen} · forge-tui · {host}", id=id)
         self._glyphs = glyphs
         self._host = host
+        self._screen = screen
 
     def draw(self, snapshot: Snapshot | None, note: str = "") -> None:
         """Draw for a snapshot, or without a run."""
         width = max(20, self.size.width or self.app.size.width)
         if snapshot is None:
-            self.show(joined(Text(f"forge-tui  {self._host}"), Text(note), width))
+            self.show(joined(Text(f"{self._screen} · forge-tui · {self._host}"), Text(note), width))
             return
         state = Text(f" {self._glyphs.live} {state_word(snapshot.state)} ", style=_STATE_STYLES[snapshot.state])
-        right = Text(self._right(snapshot))
-        # Where room is short the names give way, never the state.
-        who = f"{self._host} {cells.clean(snapshot.run.run, self._glyphs.ascii)}"
-        room = max(0, width - right.cell_len - state.cell_len)
-        left = Text(cells.middle(who, room, self._glyphs.ellipsis).rstrip() if cells.width_of(who) > room else who)
+        right = Text(self._right(snapshot, width))
+        # Where room is short the names give way, never the screen nor the state.
+        where, who = f"{self._screen} · ", f"{self._host} {cells.clean(snapshot.run.run, self._glyphs.ascii)}"
+        room = max(0, width - right.cell_len - state.cell_len - len(where))
+        left = Text(where)
+        left.append(cells.middle(who, room, self._glyphs.ellipsis).rstrip() if cells.width_of(who) > room else who)
         left.append_text(state)
         self.show(joined(left, right, width))
 
-    def _right(self, snapshot: Snapshot) -> str:
+    def _right(self, snapshot: Snapshot, width: int) -> str:
         parts = [f"{snapshot.completed}/{len(snapshot.models)} done", f"{snapshot.overall_percent:3.0f}%"]
         if snapshot.state.is_live:
             eta = snapshot.eta_seconds
             when = "" if eta is None else time.strftime(" (%H:%M)", time.localtime(snapshot.time + eta))
             parts.append(f"ETA {cells.short_duration(eta, self._glyphs)}{when}")
-            # Whole seconds: a finer age is another one each time, and says no more.
-            parts.append(f"data {int(snapshot.age)}s" if snapshot.age < 60 else f"data {snapshot.age / 60:.0f} min old")
+            if snapshot.age >= OLD_SECONDS or width >= _ROOMY:
+                # Whole seconds: a finer age is another one each time, and says no more.
+                age = f"{int(snapshot.age)}s" if snapshot.age < 60 else f"{snapshot.age / 60:.0f} min old"
+                parts.append(f"data {age}")
         else:
             parts.append(f"took {cells.short_duration(snapshot.elapsed_seconds, self._glyphs)}")
         return "  ".join(parts)

@@ -7,6 +7,8 @@ from rich.text import Text
 from textual.geometry import Region
 from textual.widget import Widget
 
+from forge_tui.printing import in_ascii
+
 
 class Line(Widget):
     """A single line. What does not fit is cut at the right with an ellipsis."""
@@ -39,7 +41,7 @@ class Line(Widget):
         if plain.cell_len > self.size.width:
             plain.truncate(max(0, self.size.width - 1), overflow="crop")
             plain.append("~")
-        plain.plain = plain.plain.replace("…", "~").replace("×", "x").replace("—", "-").replace("·", "-")
+        plain.plain = in_ascii(plain.plain)
         return plain
 
 

@@ -88,6 +88,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self.hidden = hidden
         self.follow_best = False
         self.marks: frozenset[str] = frozenset()
+        self.chosen: frozenset[str] = frozenset()
         self._took = took
         self._rows = Rows(clock)
         self._sorting: Timer | None = None
@@ -232,6 +233,21 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     def clear_marks(self) -> None:
         """Take all marks away."""
         self._set_marks(frozenset())
+
+    def toggle_chosen(self) -> None:
+        """Choose the selected model, for what is done to several at once, or choose it no longer."""
+        if (name := self.selected) is not None:
+            self._set_chosen(self.chosen ^ {name})
+
+    def clear_chosen(self) -> None:
+        """Choose none."""
+        self._set_chosen(frozenset())
+
+    def _set_chosen(self, chosen: frozenset[str]) -> None:
+        self._rows.touch()
+        if chosen != self.chosen:
+            self.chosen = chosen
+            self.refresh(self.size.region)
 
     def _set_marks(self, marks: frozenset[str]) -> None:
         self._rows.touch()
@@ -380,17 +396,17 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _row_strip(self, row: int, width: int) -> Strip:
         model, place = self._rows.model(row), self._rows.place(row)
-        marked = model.name in self.marks
+        marked, chosen = model.name in self.marks, model.name in self.chosen
         state: table_style.State = ""
         if row == self._rows.row:
             state = "cursor" if self.has_focus else "cursor-blurred"
 
         def draw() -> list[columns.Run]:
             first = self.glyphs.cursor if state else self.glyphs.mark if marked else " "
-            second = self.glyphs.mark if state and marked else " "
+            second = self.glyphs.chosen if chosen else self.glyphs.mark if state and marked else " "
             return [
                 (first + second, "mark"),
                 *columns.row(model, self.layout_now, self.glyphs, self._took(model), place),
             ]
 
-        return self._painter.row((self._rows.shown[row], state, marked, place), model, draw, width)
+        return self._painter.row((self._rows.shown[row], state, marked, chosen, place), model, draw, width)

@@ -56,8 +56,8 @@ ModelTable {
 }
 """
 State = Literal["", "cursor", "cursor-blurred"]
-RowKey = tuple[int, State, bool, int | None]
-"""Which model it is, the state of its row, whether it is marked, and its place."""
+RowKey = tuple[int, State, bool, bool, int | None]
+"""Which model it is, the state of its row, whether it is marked, whether chosen, and its place."""
 _CACHED_ROWS = 1024
 
 
