@@ -100,8 +100,8 @@ class Member:
         self.report.warn(
             "exactness",
             f"{self.job.model} had gone back {self.rollbacks} times after divergences, and its checkpoints since then "
-            f"are lost: it continues from step {step} with {self.learning_rate_factor:g} times its learning rate, which it "
-            "would not have had there",
+            f"are lost: it continues from step {step} with {self.learning_rate_factor:g} times its learning rate, and "
+            "had another one there",
         )
 
     def warn_once(self, kind: str, words: str) -> None:
