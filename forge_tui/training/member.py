@@ -88,6 +88,22 @@ class Member:
             rollback=self.rollback,
         )
 
+    def note_where_from(self, step: int, rollbacks: int, progress: Progress) -> None:
+        """It continues from `step` (0: the start), saved when it had gone back `rollbacks` times.
+
+        After it has gone back that is where it went back to, or later; anything else makes it inexact: a checkpoint is
+        lost, and what was trained before it is trained with the lower learning rate now.
+        """
+        if rollbacks >= self.rollbacks or (self.rollback is not None and step == self.rollback.step):
+            return
+        progress.exact = False
+        self.report.warn(
+            "exactness",
+            f"{self.job.model} had gone back {self.rollbacks} times after divergences, and its checkpoints since then "
+            f"are lost: it continues from step {step} with {self.learning_rate_factor:g} times its learning rate, and "
+            "had another one there",
+        )
+
     def warn_once(self, kind: str, words: str) -> None:
         """Report a warning, unless it was reported before."""
         if words not in self._told:

@@ -296,6 +296,8 @@ class Trainer:
             [member.checkpoints for member in self._members], lambda problem: first.report.warn("checkpoint", problem)
         )
         if not found:
+            for number, member in enumerate(self._members):
+                member.note_where_from(0, 0, state.progress[number])
             return
         for member, checkpoint in zip(self._members, found, strict=True):
             job, record = member.job, checkpoint.record
@@ -310,6 +312,7 @@ class Trainer:
             self._set_learning_rate(state, number, member)
             progress = state.progress[number]
             progress.exact = progress.exact and member.job.exact
+            member.note_where_from(state.step, checkpoint.record.get("rollbacks", 0), progress)
         self._writer.resumed(state.step)
         going_on = set(range(len(found))) - set(self._finished(state))
         self._environment["group"] = len(going_on)

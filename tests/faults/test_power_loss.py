@@ -216,6 +216,10 @@ def test_a_newer_database_without_any_checkpoint(killed: Killed) -> None:
     killed.again()
     shutil.rmtree(killed.directory / "checkpoints")
     forge("resume", killed.directory)
+    if killed.goes_back:  # the start was trained with a higher learning rate than the one that is recorded
+        record = json.loads((killed.directory / "cognate_planner_1.json").read_bytes())
+        assert record["exact"] is False
+        return
     assert_as_undisturbed(killed, goes_back=True)
 
 

@@ -23,6 +23,7 @@ from running import SMALL, epochs_of, kill_all, processes_of, wait_until, weight
 from storm_checks import history_problems, told
 from traced import CALLS, Call, Injection, Place, Role, Tracer, calls, run
 
+from forge_tui.runs import registry
 from forge_tui.runs.names import DATABASE, REMOVED
 from forge_tui.session import Run
 
@@ -133,6 +134,8 @@ def excuse(walk: Walk, number: int) -> str | None:
         return "a second name of the lock, which the next start removes"
     if walk.file.startswith("state/forge-tui/claims/"):
         return "it is read by other runs only, and counts for nothing when this one has ended"
+    if walk.stage is Stage.RESUME and walk.name == "openat" and walk.file == "run/run.db-wal":
+        return "it reads the earlier records from a copy then"
     if walk.role is Role.FRONT and walk.name == "openat" and walk.stage is not Stage.REMOVE:
         return "who looks at a run looks again a moment later"
     return None
@@ -152,6 +155,9 @@ class Injector:
                 _forge("--no-ui", *arguments, "--output", self.directory)
             setattr(self, name, weights(self.directory))
             self._keep_as(name)
+        with Run(self.directory) as run_there:
+            self._created = run_there.snapshot().run.created
+        """When the earlier run was."""
 
     undisturbed: dict[str, bytes]
     earlier: dict[str, bytes]
@@ -313,12 +319,23 @@ class Injector:
             outcome.told = "screen"
         elif any(words.search(text) for text in self._records()):
             outcome.told = "records"
-        outcome.excuse = excuse(outcome.walk, outcome.number) if outcome.told == "nowhere" else None
+        if outcome.told == "nowhere":
+            outcome.excuse = excuse(outcome.walk, outcome.number) or self._excuse_of_list(outcome.walk)
         if outcome.hit and outcome.told == "nowhere" and outcome.excuse is None:
             outcome.problems.append(f"silent: nothing says that the disk failed: {said[-1000:]}")
         for log in self.directory.glob("**/*.log"):
             if "Traceback" in (text := log.read_text(errors="replace")):
                 outcome.problems.append(f"a traceback in {log.name}: {text[-1500:]}")
+
+    def _excuse_of_list(self, walk: Walk) -> str | None:
+        if not walk.file.startswith("state/forge-tui/runs."):
+            return None
+        is_listed = any(one.path == self.directory and one.status == "completed" for one in registry.known())
+        return (
+            "the list of runs has the run and its end nevertheless: it is written at several times"
+            if is_listed
+            else None
+        )
 
     def _records(self) -> Iterator[str]:
         """What the run itself says: its events, and its logs."""
@@ -339,8 +356,9 @@ class Injector:
                 return
             outcome.became = json.loads(out)["state"]
             ended = outcome.became == "completed"
-            replaces = stage in (Stage.OVERWRITE, Stage.RECOVER, Stage.FINISH)
-            if replaces and ended and weights(self.directory) == self.earlier:
+            with Run(self.directory) as run_there:
+                is_earlier = run_there.snapshot().run.created == self._created
+            if ended and is_earlier and stage in (Stage.OVERWRITE, Stage.RECOVER):
                 outcome.became, ended = "refused", False
                 again = _command(stage, self.directory)
             if outcome.status == 0 and stage is not Stage.STOP and not ended:

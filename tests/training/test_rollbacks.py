@@ -11,7 +11,7 @@ import exploding_code
 import pytest
 from trained import KillAt, Killed, bytes_of, record_of, run
 
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelFailed, ModelRetried
+from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelFailed, ModelRetried, ResourceWarned
 from forge_tui.progress.rollback import Rollback, Saved
 from forge_tui.progress.snapshot import ModelState, apply
 from forge_tui.runner.rollbacks import rolled_back
@@ -207,6 +207,25 @@ def test_a_record_that_lags_behind_is_put_right_by_the_checkpoint(job_for: Calla
     assert retried.rollback == rollback
     assert {event.learning_rate for event in events if isinstance(event, EpochFinished)} == {0.125}
     assert record_of(job)["learning_rate_factor"] == 0.125
+
+
+@pytest.mark.parametrize(
+    ("rollback", "exact"),
+    [
+        (None, False),
+        (Rollback(step=10, diverged_epoch=9, loss=6.0), False),
+        (Rollback(step=0, diverged_epoch=9, loss=6.0), True),
+    ],
+)
+def test_a_model_whose_checkpoints_since_it_went_back_are_lost_is_not_exact(
+    job_for: Callable[..., Job], rollback: Rollback | None, exact: bool
+) -> None:
+    """It begins anew with the lower learning rate. Where it had gone back to the start, nothing is lost by that."""
+    _, events = run([replace(job_for("run"), learning_rate_factor=0.125, rollbacks=3, rollback=rollback)])
+    assert record_of(job_for("run"))["exact"] is exact
+    told = [event.message for event in events if isinstance(event, ResourceWarned) and event.kind == "exactness"]
+    assert len(told) == (0 if exact else 1)
+    assert exact or "had gone back 3 times after divergences, and its checkpoints since then are lost" in told[0]
 
 
 def test_one_of_a_group_goes_back_alone(make_job: Any) -> None:
