@@ -52,6 +52,11 @@ def escaped(text: str) -> str:
     return "".join(f"\\u{ord(one):04x}" if _is_harmful(one) else one for one in text)
 
 
+def named(path: str | os.PathLike[str]) -> str:
+    """A path or another name in a message: on one line whatever is in it, as `escaped`."""
+    return escaped(os.fspath(path))
+
+
 def shortened(text: str, most: int) -> str:
     """`text` with its middle left out where it has more than `most` characters."""
     if len(text) <= most:

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from forge_tui.errors import UsageError
-from forge_tui.printing import answer, shell_word
+from forge_tui.printing import answer, escaped, named, shell_word
 
 _FILES = ("network.py", "settings.toml")
 
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     directory = Path(arguments.name).expanduser()
     taken = [file for file in _FILES if (directory / file).exists()]
     if taken:
-        raise UsageError(f"{directory / taken[0]} is there already; give another name")
+        raise UsageError(f"{named(directory / taken[0])} is there already; give another name")
     source = resources.files("forge_tui") / "starting_point"
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -30,8 +30,10 @@ def run(arguments: argparse.Namespace, name: str) -> int:
             with (directory / file).open("x", encoding="utf-8") as target:
                 target.write((source / file).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{directory} cannot be written: {error.strerror or error}; give another name") from None
+        raise UsageError(
+            f"{named(directory)} cannot be written: {error.strerror or error}; give another name"
+        ) from None
     network, settings = directory / "network.py", directory / "settings.toml"
-    answer(f"{network} holds a model and its data, {settings} names them. Train them:")
+    answer(escaped(f"{network} holds a model and its data, {settings} names them. Train them:"))
     answer(f"  forge-tui --settings {shell_word(str(settings))}")
     return 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.printing import escaped, printable, say
+from forge_tui.printing import named, say
 
 if TYPE_CHECKING:
     from forge_tui.session import Run
@@ -80,8 +80,8 @@ def _remove(which: str, sure: bool) -> int:
     path = session.find(which)
     if not sure:
         if not sys.stdin.isatty():
-            raise RunDirectoryError(f"{path}: not deleted; give --yes to delete it without being asked")
-        if input(f"Delete {escaped(str(path))} and all models in it? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise RunDirectoryError(f"{named(path)}: not deleted; give --yes to delete it without being asked")
+        if input(f"Delete {named(path)} and all models in it? [y/N] ").strip().lower() not in ("y", "yes"):
             say("Nothing was deleted.")
             return 1
     stayed = session.delete(path)
@@ -91,11 +91,12 @@ def _remove(which: str, sure: bool) -> int:
 
 def _removed(path: Path, stayed: Sequence[Path]) -> str:
     """What was deleted, and what was not, in words."""
+    name = named(path)
     if stayed:
         real = Path(os.path.realpath(path))
-        names = [printable(str(one.relative_to(real))) for one in stayed[:_NAMED]]
+        names = [named(one.relative_to(real)) for one in stayed[:_NAMED]]
         more = f" and {len(stayed) - _NAMED} more" if len(stayed) > _NAMED else ""
-        return f"{path}: the run is deleted; what no run has made stays: {', '.join(names)}{more}"
+        return f"{name}: the run is deleted; what no run has made stays: {', '.join(names)}{more}"
     if path.is_dir():
-        return f"{path}: the run is deleted; the directory stays, it was there before or may not be removed"
-    return f"{path} deleted"
+        return f"{name}: the run is deleted; the directory stays, it was there before or may not be removed"
+    return f"{name} deleted"

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.printing import named
 
 LONGEST_DATABASE = 504
 """Bytes of the path of a database that SQLite opens: of 512 its journal's name takes 8 more."""
@@ -28,7 +29,7 @@ def in_words(error: OSError, doing: str, path: Path | str) -> RunDirectoryError:
     """`error` as a `RunDirectoryError` that says what was being done, to what, and what to do next."""
     cause = error.strerror or str(error) or type(error).__name__
     advice = _ADVICE.get(error.errno or 0)
-    told = RunDirectoryError(f"cannot {doing} {path}: {cause}" + (f"; {advice}" if advice else ""))
+    told = RunDirectoryError(f"cannot {doing} {named(path)}: {cause}" + (f"; {advice}" if advice else ""))
     told.errno = error.errno
     return told
 

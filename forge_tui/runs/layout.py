@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.printing import named
 from forge_tui.runs.files import LONGEST_DATABASE, half_written, in_words, path_bytes, write_atomically
 from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
 
@@ -162,8 +163,8 @@ class RunDirectory:
         length, most = path_bytes(self.path), LONGEST_DATABASE - len(f"/.{DATABASE}.01234567.tmp")
         if length > most:
             raise RunDirectoryError(
-                f"{self.path} has {length} bytes, and SQLite, which keeps a run's record, takes at most {most} here; "
-                "choose a shorter path with --output"
+                f"{named(self.path)} has {length} bytes, and SQLite, which keeps a run's record, takes at most {most} "
+                "here; choose a shorter path with --output"
             )
 
     def may_hold_run(self) -> bool:
@@ -181,7 +182,7 @@ class RunDirectory:
                 "finishes it"
             )
         if not self.may_hold_run():
-            raise RunDirectoryError(f"{self.path}: there is no run here; `forge-tui runs` lists the known ones")
+            raise RunDirectoryError(f"{named(self.path)}: there is no run here; `forge-tui runs` lists the known ones")
 
     def check_owner(self) -> None:
         """Raise `RunDirectoryError` unless the directory is there and this user's own."""
@@ -191,7 +192,7 @@ class RunDirectory:
             raise in_words(error, "use the run directory", self.path) from error
         if owner != os.geteuid():
             raise RunDirectoryError(
-                f"{self.path} belongs to another user (uid {owner}, you are {os.geteuid()}); "
+                f"{named(self.path)} belongs to another user (uid {owner}, you are {os.geteuid()}); "
                 "choose a directory of your own with --output"
             )
 
@@ -239,7 +240,9 @@ def _make_directory(path: Path) -> bool:
         os.mkdir(path, 0o700)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise RunDirectoryError(f"{path} is there and is no directory; choose another with --output") from None
+            raise RunDirectoryError(
+                f"{named(path)} is there and is no directory; choose another with --output"
+            ) from None
         return False
     except OSError as error:
         raise in_words(error, "create the directory", path) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, DataError, UsageError
-from forge_tui.printing import shell_word
+from forge_tui.printing import named, shell_word
 from forge_tui.progress.fingerprint import RunData
 from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs.code import SUFFIX, read_file, sha256
@@ -115,8 +115,8 @@ def require_data(settings: Settings, directory: Path) -> None:
                 else f": `forge-tui resume {shell_word(str(directory))} --dataset FILE`"
             )
             raise DataError(
-                f"--dataset {path}: there is no such file, and none in its place beside the run or where you are; put "
-                f"it back, or say where it is now{where}"
+                f"--dataset {named(path)}: there is no such file, and none in its place beside the run or where you "
+                f"are; put it back, or say where it is now{where}"
             )
 
 
@@ -171,12 +171,12 @@ def _given_code(info: RunInfo, given: Given) -> Iterator[tuple[str, str]]:
     """The roots of the run's code that `--python-path` names, with where they are now."""
     for place in given.python_path:
         if not os.path.isdir(place):
-            raise UsageError(f"--python-path {place}: there is no such directory; check the path")
+            raise UsageError(f"--python-path {named(place)}: there is no such directory; check the path")
         labels = [label for label in info.code_roots if _code_at(info, label, place)]
         if not labels:
             names = sorted(path.partition("/")[2] for path in info.code)
             what = f"none of the run's code ({', '.join(names[:_NAMED])}) is there" if names else "the run has no code"
-            raise UsageError(f"--python-path {place}: {what}; give the directory that its code is in now")
+            raise UsageError(f"--python-path {named(place)}: {what}; give the directory that its code is in now")
         for label in labels:
             _require_same(info, label, place, given)
             yield info.code_roots[label], place
@@ -187,8 +187,8 @@ def _require_same(info: RunInfo, label: str, place: str, given: Given) -> None:
         file = os.path.join(place, path.partition("/")[2])
         if sha256(read_file(file)) != info.code[path]:
             raise ChangedError(
-                f"--python-path {place}: {file} is not what the run was started with; put it back as it was, or "
-                "continue with it as it is: --accept-changes (its models are then no longer exact)"
+                f"--python-path {named(place)}: {named(file)} is not what the run was started with; put it back as "
+                "it was, or continue with it as it is: --accept-changes (its models are then no longer exact)"
             )
 
 
@@ -202,12 +202,14 @@ def _given_dataset(settings: Settings, here: Path, given: Given) -> Iterator[tup
     old = _path_of(settings.training.dataset)
     if old is None or named_function(settings.training.dataset) is not None:
         raise UsageError(
-            f"--dataset: the data of this run is no file ({settings.training.dataset}); leave it out"
+            f"--dataset: the data of this run is no file ({named(settings.training.dataset)}); leave it out"
             + (", and give --python-path where its code was moved" if old is not None else "")
         )
     new = os.path.abspath(here / Path(given.dataset).expanduser())
     if not os.path.isfile(new):
-        raise UsageError(f"--dataset {given.dataset}: there is no such file; check the path (it counts from {here})")
+        raise UsageError(
+            f"--dataset {named(given.dataset)}: there is no such file; check the path (it counts from {named(here)})"
+        )
     if new != old:
         yield old, new
 

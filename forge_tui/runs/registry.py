@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.plain_files import read_file
+from forge_tui.printing import escaped, named
 from forge_tui.progress.fields import check
 from forge_tui.runs.files import in_words, make_private, write_atomically
 from forge_tui.runs.layout import RunDirectory
@@ -135,12 +136,12 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
     if len(fitting) == 1:
         return _begun(fitting[0].path)
     if fitting:
-        some = ", ".join(str(one.path) if exact else one.run for one in fitting[:_NEAR])
+        some = ", ".join(escaped(str(one.path) if exact else one.run) for one in fitting[:_NEAR])
         more = f" and {len(fitting) - _NEAR} more" if len(fitting) > _NEAR else ""
         raise UsageError(f"{run!r} fits {len(fitting)} runs: {some}{more}; name one in full")
     if os.path.isdir(_begun(directory.path)):
-        raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
-    names = [one.run for one in runs]
+        raise RunDirectoryError(f"there is no run in {named(directory.path)}; `forge-tui runs` lists the known ones")
+    names = [escaped(one.run) for one in runs]
     near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4)
     told = f"the nearest are {', '.join(near)}" if near else "none is known"
     if names and not near:

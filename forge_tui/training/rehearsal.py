@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import ForgeError, SettingsError
+from forge_tui.printing import named
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state
@@ -166,8 +167,8 @@ class _Rehearsal:
         """Raise `SettingsError` for outputs that the built-in loss would take otherwise than they are meant."""
         if not isinstance(outputs, Tensor):
             raise SettingsError(
-                f"--model-type {self._training.model_type} gives {kind(outputs)}: {_described(outputs)}; the built-in "
-                f"loss ({NAMES[self._dataset.task]}) takes one tensor: give a loss of your own (--loss "
+                f"--model-type {named(self._training.model_type)} gives {kind(outputs)}: {_described(outputs)}; the "
+                f"built-in loss ({NAMES[self._dataset.task]}) takes one tensor: give a loss of your own (--loss "
                 "file.py:function), which gets what the model gives whole, or return one tensor"
             )
         task, wide = self._dataset.task, self._dataset.outputs
@@ -177,7 +178,7 @@ class _Rehearsal:
             fits = tuple(outputs.shape[:-1]) == expected[:-1] and outputs.shape[-1] >= wide
         if not fits:
             raise SettingsError(
-                f"--model-type {self._training.model_type} gives {_described(outputs)} for {self._now.batch}; "
+                f"--model-type {named(self._training.model_type)} gives {_described(outputs)} for {self._now.batch}; "
                 f"{NAMES[task]} needs {expected}: (…, inputs.outputs). Give that, or a loss of your own (--loss)"
             )
 
@@ -194,8 +195,8 @@ class _Rehearsal:
 
     def _message(self, error: BaseException) -> str:
         now, training = self._now, self._training
-        model = f"--model-type {training.model_type}"
-        whose = {"--loss": f"--loss {training.loss}", "--metric": f"--metric {training.metric}"}
+        model = f"--model-type {named(training.model_type)}"
+        whose = {"--loss": f"--loss {named(training.loss)}", "--metric": f"--metric {named(training.metric)}"}
         if now.stage == "--loss" and self._own.loss is None:
             failed = f"the built-in loss ({NAMES[self._dataset.task]}) of {model}"
         elif now.stage in whose:

@@ -149,3 +149,12 @@ def test_the_platforms_directory_is_used(tmp_path: Path, monkeypatch: pytest.Mon
     assert state_directory().name == "forge-tui"
     made(tmp_path, "a", 1.0, state_directory())
     assert [run.run for run in known()] == ["a"]
+
+
+def test_a_line_break_in_a_name_breaks_no_message(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (tmp_path / "run\nwith a break").mkdir()
+    with pytest.raises(RunDirectoryError) as caught:
+        registry.resolve(str(tmp_path / "run\nwith a break"), state)
+    assert "run\\u000awith a break" in str(caught.value)
+    assert "\n" not in str(caught.value)

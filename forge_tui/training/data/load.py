@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from forge_tui.errors import ChangedError, DataError
+from forge_tui.printing import escaped, named
 from forge_tui.progress.fingerprint import Fingerprint
 from forge_tui.settings.schema import DataSettings, Settings
 from forge_tui.training import random_state
@@ -97,15 +98,15 @@ def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerpri
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
-            f"--dataset {name}: unknown kind of dataset; give {made} or a file that ends in {names}, or a function of "
-            "your own (module:function or file.py:function)"
+            f"--dataset {escaped(name)}: unknown kind of dataset; give {made} or a file that ends in {names}, or a "
+            "function of your own (module:function or file.py:function)"
         )
     try:
         _check_file(path, names, working_directory)
         return _from_file(path, settings, reader, known)
     except OSError as error:
         hint = "; check its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
-        raise DataError(f"--dataset {path} cannot be read: {error.strerror or error}{hint}") from None
+        raise DataError(f"--dataset {named(path)} cannot be read: {error.strerror or error}{hint}") from None
 
 
 def _from_file(
@@ -118,14 +119,16 @@ def _from_file(
         of = fingerprint.of_file(before, begun, found, known)
         if fingerprint.file_state(path) == before:
             return replace(found, fingerprint=of)
-    raise ChangedError(f"--dataset {path} was changed while it was read; try again when nothing writes to it")
+    raise ChangedError(f"--dataset {named(path)} was changed while it was read; try again when nothing writes to it")
 
 
 def _check_file(path: Path, names: str, working_directory: Path) -> None:
     """Raise `DataError` unless it is a file: to open a pipe would wait for ever. Raises `OSError`."""
+    told = f"--dataset {named(path)}"
     if not path.exists():
-        raise DataError(f"--dataset {path}: there is no such file; check the path (it counts from {working_directory})")
+        counts = named(working_directory)
+        raise DataError(f"{told}: there is no such file; check the path (it counts from {counts})")
     if path.is_dir():
-        raise DataError(f"--dataset {path} is a directory; give a file that ends in {names}")
+        raise DataError(f"{told} is a directory; give a file that ends in {names}")
     if not path.is_file():
-        raise DataError(f"--dataset {path} is no file but a pipe, a socket or a device; save the data as a file")
+        raise DataError(f"{told} is no file but a pipe, a socket or a device; save the data as a file")
