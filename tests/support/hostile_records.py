@@ -198,9 +198,10 @@ MODELS: dict[str, Change] = {
     "epochs 10^12": lambda run: model_record(run, epochs=10**12),
     "epoch 10^18": lambda run: model_record(run, epoch=BIG, step=BIG, checkpoint_step=BIG),
     "numbers 1e308": lambda run: model_record(
-        run, phase="training", loss=1e308, best_loss=-1e308, validation_loss=1e308, epoch_seconds=1e308,
-        eta_seconds=1e308, seconds=1e308, active_since=-1e308, learning_rate=1e308, steps_per_second=1e308,
+        run, phase="training", loss=1e308, best_loss=-1e308, validation_loss=1e308, epoch_seconds=1e22,
+        eta_seconds=1e22, seconds=1e22, active_since=-1e22, learning_rate=1e308, steps_per_second=1e308,
     ),
+    "durations 1e308": lambda run: model_record(run, phase="training", eta_seconds=1e308, epoch_seconds=1e308),
     "started 1e18": lambda run: model_record(run, started=1e18, finished=-1e18),
     "wrong types": lambda run: model_record(run, loss="low", epoch=None, trend=[[1]], group="x", failures=7),
     "unknown phase": lambda run: model_record(run, phase="hostile"),
