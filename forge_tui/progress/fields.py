@@ -17,6 +17,9 @@ LATEST_MOMENT = 253_402_214_400.0
 """The last day of year 9999 (UNIX seconds): no later time can be shown as a date."""
 MOST_MODELS = 1_000_000
 _MOMENTS = ("time", "started", "finished", "created", "resumed")
+LONGEST_SECONDS = 1e22
+"""More than the most epochs that can be asked for take; what is added up of so many models overflows nothing."""
+DURATIONS = ("seconds", "epoch_seconds", "eta_seconds", "active_since", "seconds_before", "run_seconds")
 _COUNTS = ("models", "workers", "threads", "fuse", "index")
 _SHARES = ("validation_accuracy",)
 _TREND_MOST, _GROUP_MOST = 1_024, 4_096
@@ -92,6 +95,10 @@ def _is_moment(value: Any) -> bool:
     return (type(value) is float or type(value) is int) and 0 <= value <= LATEST_MOMENT
 
 
+def _is_duration(value: Any) -> bool:
+    return (type(value) is float or type(value) is int) and -LONGEST_SECONDS <= value <= LONGEST_SECONDS
+
+
 def _is_share(value: Any) -> bool:
     return (type(value) is float or type(value) is int) and 0 <= value <= 1
 
@@ -149,6 +156,7 @@ _BY_TYPE: dict[str, Check] = {
 }
 _BY_NAME: dict[str, Check] = {
     **dict.fromkeys(_MOMENTS, _is_moment),
+    **dict.fromkeys(DURATIONS, _is_duration),
     **dict.fromkeys(_COUNTS, _is_count),
     **dict.fromkeys(_SHARES, _is_share),
 }
@@ -178,8 +186,8 @@ _WHOLE_IN_EVENTS = (
     "attempt", "bytes", "epoch", "epochs", "from_epoch", "parameters", "requested", "seed", "step",
 )  # fmt: skip
 _NUMBERS_IN_EVENTS = (
-    "best_loss", "diverged_epoch", "eta_seconds", "learning_rate", "learning_rate_factor", "loss", "loss_to_beat",
-    "rollbacks", "run_seconds", "seconds", "steps_per_second", "threshold", "to_step", "validation_loss",
+    "best_loss", "diverged_epoch", "learning_rate", "learning_rate_factor", "loss", "loss_to_beat",
+    "rollbacks", "steps_per_second", "threshold", "to_step", "validation_loss",
     "validation_metric", "validation_perplexity", "value",
 )  # fmt: skip
 _TEXTS_IN_EVENTS = (
@@ -207,6 +215,7 @@ _OF_EACH_EVENT: dict[str, tuple[str, ...]] = {
 _OF_EVENTS: dict[str, Check] = {
     **dict.fromkeys(_WHOLE_IN_EVENTS, is_whole),
     **dict.fromkeys(_NUMBERS_IN_EVENTS, _or_none(is_number)),
+    **dict.fromkeys(DURATIONS, _or_none(_is_duration)),
     **dict.fromkeys(_TEXTS_IN_EVENTS, _or_none(_is_text)),
     "arguments": _is_table,
     "config": _is_table,

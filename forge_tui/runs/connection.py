@@ -16,6 +16,7 @@ from forge_tui.runs import schema, shape
 from forge_tui.runs.files import LONGEST_DATABASE, in_words, path_bytes
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, REMOVED
+from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.unfinished_start import start_in_words
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
@@ -75,6 +76,7 @@ class Source:
             raise RunDirectoryError(f"{self.path} is not a file; name the directory of a run")
         if status.st_size == 0:
             raise RunDirectoryError(f"{self.path} is empty: it was cut off; {RESTORE_ADVICE}")
+        check_sidecars(self.path)
 
     def close(self) -> None:
         """Remove what was made to read by."""

@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from forge_tui.progress.fields import LATEST_MOMENT, MOST_MODELS, BadField, is_whole
+from forge_tui.progress.fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
 from forge_tui.strict_json import LARGEST_INTEGER, Limits, parse_object
 
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ def check_epoch(row: tuple[Any, ...]) -> None:
     if type(time) is not float or not 0 <= time <= LATEST_MOMENT:
         raise BadField(f"time = {time!r:.60} is never written")
     for name, value in zip(EPOCH_NUMBERS, numbers, strict=True):
-        if value is not None and (type(value) is not float or value - value != 0.0):
+        longest = LONGEST_SECONDS if name in DURATIONS else math.inf
+        if value is not None and (type(value) is not float or value - value != 0.0 or abs(value) > longest):
             raise BadField(f"{name} = {value!r:.60} is never written")
     if type(model) is not bytes or len(model) > RECORD.text:
         raise BadField("model is no text, or a very long one")

@@ -24,6 +24,7 @@ from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.place import Identity
 from forge_tui.runs.record import directories_of_older, own_paths
 from forge_tui.runs.replacing import replace_by_copy
+from forge_tui.runs.sidecars import check_sidecars
 
 TRANSACTION_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
@@ -131,6 +132,7 @@ class RunStore:
         refuse_links(path, path.parent)
         if not path.is_file():
             raise RunDirectoryError(f"{path} is missing: there is no run in {path.parent}")
+        check_sidecars(path)
         try:
             connection = _connect(path)
             try:
@@ -141,6 +143,8 @@ class RunStore:
                         f"{path} was written by a newer forge-tui (format {version}, this one knows "
                         f"{schema.VERSION}); update forge-tui"
                     )
+                if connection.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
+                    raise RunDirectoryError(f"{path} is not the database of a run; name the directory of a run")
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if version not in schema.KNOWN or verdict != "ok":
                     raise RunDirectoryError(f"{path} is damaged ({verdict}); {RESTORE_ADVICE}")

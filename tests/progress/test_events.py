@@ -13,7 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_tui.progress import events
-from forge_tui.progress.fields import _OF_EACH_EVENT, LATEST_MOMENT, MOST_MODELS, check_event
+from forge_tui.progress.fields import (
+    _OF_EACH_EVENT,
+    DURATIONS,
+    LATEST_MOMENT,
+    LONGEST_SECONDS,
+    MOST_MODELS,
+    check_event,
+)  # fmt: skip
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import TREND_LENGTH, ModelState, RunInfo, apply, apply_to_run
 
@@ -31,6 +38,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
 # What a run can measure and count.
 COUNT = st.integers(0, MOST_MODELS)
 BY_NAME: dict[str, st.SearchStrategy[Any]] = {
+    **dict.fromkeys(DURATIONS, st.none() | st.floats(-LONGEST_SECONDS, LONGEST_SECONDS)),
     "time": st.floats(0, LATEST_MOMENT), "validation_accuracy": st.none() | st.floats(0, 1),
     **dict.fromkeys(("index", "models", "threads", "workers"), COUNT),
     "group": st.none() | st.lists(TEXT, min_size=1, max_size=3),

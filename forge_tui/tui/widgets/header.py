@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from forge_tui.printing import printable
+from forge_tui.progress.fields import LATEST_MOMENT
 from forge_tui.progress.phases import RunState
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
@@ -80,7 +81,9 @@ class HeaderLine(Line):
         parts = [f"{snapshot.completed}/{len(snapshot.models)} done", f"{snapshot.overall_percent:3.0f}%"]
         if snapshot.state.is_live:
             eta = snapshot.eta_seconds
-            when = "" if eta is None else time.strftime(" (%H:%M)", time.localtime(snapshot.time + eta))
+            # What takes thousands of years has no date.
+            end = LATEST_MOMENT if eta is None else snapshot.time + eta
+            when = time.strftime(" (%H:%M)", time.localtime(end)) if end < LATEST_MOMENT else ""
             parts.append(f"ETA {cells.short_duration(eta, self._glyphs)}{when}")
             if snapshot.age >= OLD_SECONDS or width >= _ROOMY:
                 # Whole seconds: a finer age is another one each time, and says no more.

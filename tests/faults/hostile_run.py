@@ -1,0 +1,54 @@
+"""A run directory of somebody else's, hostile in each file in turn: what every command does with it, as a table.
+
+    python tests/faults/hostile_run.py
+    python tests/faults/hostile_run.py --group NAME --group "run.db, models" --commands resume rm
+
+Exits with 1 if anything outside the directory was changed, anything of it was run, a command hung, ended with a
+traceback, printed control characters, or exited with another status than 0, 1, 2 or 4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "support"))
+
+from hostile_place import COMMANDS, GROUPS, Hostile, wanted
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--group", action="append", choices=GROUPS, help="only cases of this kind")
+    parser.add_argument("--case", action="append", help="only cases whose name contains this")
+    parser.add_argument("--commands", nargs="+", choices=COMMANDS, help="only these")
+    parser.add_argument("--everything", action="store_true", help="also commands that do not read the changed file")
+    parser.add_argument("--verbose", action="store_true", help="tell every case on stderr")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="hostile-") as base:
+        os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = f"{base}/home"
+        hostile = Hostile(Path(base))
+        for group in given.group or GROUPS:
+            commands = [
+                name
+                for name in wanted(group, everything=given.everything or bool(given.commands))
+                if not given.commands or name in given.commands
+            ]
+            for case in GROUPS[group]:
+                if given.case and not any(part in case for part in given.case):
+                    continue
+                known = len(hostile.account.problems)
+                hostile.look(group, case, commands)
+                if given.verbose:
+                    found = hostile.account.problems[known:]
+                    print(f"{group}: {case}", *(f"   !! {one}" for one in found), sep="\n", file=sys.stderr, flush=True)
+        os.chdir("/")
+        print(hostile.account.table())
+    return 1 if hostile.account.problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
