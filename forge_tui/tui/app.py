@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import time
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from textual import work
 from textual.app import App
@@ -23,7 +23,6 @@ from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.state import UiChoices
 from forge_tui.tui.steady import steadied
 from forge_tui.tui.stylesheet import KeptStylesheet
-from forge_tui.tui.widgets.header import without_counts
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -68,7 +67,7 @@ class ForgeApp(LeavingApp):
         self.resources: ResourceSample | None = None
         self.cpu_percent: deque[float] = deque(maxlen=_CURVE_SAMPLES)
         self.detected: SystemResources | None = None
-        self.suggestion = ""
+        self._own_rules: Mapping[str, Any] = {}
         self.header_note = ""
         self.sidebar_hidden = False
         self.sidebar_whole = False
@@ -166,10 +165,11 @@ class ForgeApp(LeavingApp):
     def _take_sample(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread. What the rules say is found anew once others have become busy, or idle."""
         from forge_tui.resources.hardware import detect
-        from forge_tui.resources.policy import GIB, DefaultThresholds, is_busy, is_low_on_memory
+        from forge_tui.resources.policy import GIB, is_busy, is_low_on_memory
+        from forge_tui.tui.advice import thresholds_of
 
         self.post_message(ResourcesChanged(sample))
-        detected, thresholds = self.detected, DefaultThresholds()
+        detected, thresholds = self.detected, thresholds_of(self._resource_rules)
         if detected is None:
             return
         busy = sample.others_cpu_percent > thresholds.high_cpu_threshold
@@ -178,16 +178,29 @@ class ForgeApp(LeavingApp):
             self._detect_again(detect(usage=sample.usage))
 
     def _detect_again(self, detected: SystemResources) -> None:
-        from forge_tui.resources.policy import DefaultThresholds, worker_limit
+        from forge_tui.tui.options import read_resources
 
-        limit = worker_limit(6, detected, DefaultThresholds())
-        mode = "parallel" if limit.workers > 1 else "series"
-        suggestion = f"{mode}, {limit.workers} worker{'s' if limit.workers > 1 else ''}: {without_counts(limit.reason)}"
-        self.post_message(ThreadDone(lambda _: self._take_machine(detected, suggestion), None))
+        self._own_rules = read_resources()
+        self.post_message(ThreadDone(self._take_machine, detected))
 
-    def _take_machine(self, detected: SystemResources, suggestion: str) -> None:
-        self.detected, self.suggestion = detected, suggestion
+    def _take_machine(self, detected: SystemResources) -> None:
+        self.detected = detected
         self._draw_front()
+
+    @property
+    def _resource_rules(self) -> Mapping[str, Any]:
+        """The `[resources]` of the form; before there is one those of the user's file and variables."""
+        form = self.draft.form
+        return self._own_rules if form is None else form.resources()
+
+    @property
+    def suggestion(self) -> str:
+        """What the resource rules say, in words; empty until the machine is known."""
+        if self.detected is None:
+            return ""
+        from forge_tui.tui.advice import suggestion
+
+        return suggestion(self._resource_rules, self.detected)
 
     def on_resources_changed(self, message: ResourcesChanged) -> None:
         """Draw the sample on the screen in front; while a run moves, along with its next snapshot."""

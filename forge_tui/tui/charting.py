@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from forge_tui.tui.quantities import LOSS, Quantity
 from forge_tui.tui.widgets.chart import Series
 
 if TYPE_CHECKING:
@@ -12,16 +13,16 @@ if TYPE_CHECKING:
     from forge_tui.session import Run
 
 
-def fetch_series(run: Run, models: Sequence[ModelState], buckets: int) -> tuple[Series, ...]:
-    """Training and validation loss of each model, at most `buckets` points each. Raises `RunDirectoryError`."""
+def fetch_series(run: Run, models: Sequence[ModelState], buckets: int, quantity: Quantity = LOSS) -> tuple[Series, ...]:
+    """The curves of a quantity of each model, at most `buckets` points each. Raises `RunDirectoryError`."""
     found = []
     for model in models:
-        points = tuple((float(x), low, high) for x, low, high in run.series(model.index, "loss", buckets))
-        marks = (float(model.epoch),) if model.diverged else ()
-        found.append(Series(model.name, "train", points, marks))
-        if model.validation_loss is not None:
-            points = tuple(
-                (float(x), low, high) for x, low, high in run.series(model.index, "validation_loss", buckets)
-            )
-            found.append(Series(model.name, "validation", points))
+        for column, kind in quantity.curves:
+            if kind == "validation" and getattr(model, column) is None:
+                if len(quantity.curves) == 1:
+                    found.append(Series(model.name, kind, ()))  # it keeps its number
+                continue
+            points = tuple((float(x), low, high) for x, low, high in run.series(model.index, column, buckets))
+            marks = (float(model.epoch),) if model.diverged and column == "loss" else ()
+            found.append(Series(model.name, kind, points, marks))
     return tuple(found)

@@ -5,7 +5,6 @@ Importing this costs the schema's 90 ms: the screen does so after its first pain
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -13,7 +12,7 @@ from typing import Any
 
 from forge_tui.errors import SettingsError
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import DefaultThresholds, WorkerLimit, worker_limit
+from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import Key
 from forge_tui.settings.layers import Layer, Source
@@ -21,6 +20,7 @@ from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import FREE_TABLES, Settings, fields_of, from_plain, keys_by_name, tables, to_plain
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
+from forge_tui.tui.advice import NAMES, limit_of
 from forge_tui.tui.dataset_file import DatasetFile
 from forge_tui.tui.form_fields import (
     DATASET,
@@ -220,13 +220,13 @@ class Form:
         """What the resource rules make of the chosen workers; None while their number may not stand."""
         if keys_by_name()[WORKERS].problem(self.values[WORKERS]) is not None:
             return None
-        names = [field.name for field in dataclasses.fields(DefaultThresholds)]
-        given = {name: self.values[f"resources.{name}"] for name in names}
-        good = {
-            name: value for name, value in given.items() if keys_by_name()[f"resources.{name}"].problem(value) is None
-        }
-        mode = "series" if self.values[MODE] == "series" else "parallel"
-        return worker_limit(self.values[WORKERS], resources, DefaultThresholds(**good), mode=mode)
+        return limit_of(self.resources(), resources, self.values[WORKERS], self.values[MODE])
+
+    def resources(self) -> dict[str, Any]:
+        """What the form says of the resource rules, by the names of `advice.NAMES`, without what may not stand."""
+        by_name = keys_by_name()
+        given = {name: self.values[f"resources.{name}"] for name in NAMES}
+        return {name: value for name, value in given.items() if by_name[f"resources.{name}"].problem(value) is None}
 
     def unused(self, name: str) -> str | None:
         """Why a setting plays no part now, in words; None if it does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,7 @@ class UiOptions(NamedTuple):
 
 def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
     """The user's file, then the environment. What does not fit is left out: `forge-tui config` says what is wrong."""
-    values = _ui_table(user_settings_file())
+    values = _table("ui", user_settings_file())
     for name in ("theme", "refresh", "ascii", "mouse", "bell"):
         text = environment.get(f"FORGE_TUI_UI__{name.upper()}")
         if text is not None:
@@ -45,7 +46,29 @@ def options_of(values: Mapping[str, Any]) -> UiOptions:
     )
 
 
-def _ui_table(path: Path) -> dict[str, Any]:
+def read_resources(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """`[resources]` of the user's file, then the environment, as far as it may stand; by the names of the rules."""
+    from forge_tui.resources.policy import DefaultThresholds
+
+    values = _table("resources", user_settings_file())
+    rules = {field.name: getattr(DefaultThresholds(), field.name) for field in dataclasses.fields(DefaultThresholds)}
+    for name in rules:
+        text = environment.get(f"FORGE_TUI_RESOURCES__{name.upper()}")
+        if text is not None:
+            values[name] = _parsed(text)
+    return {name: value for name, value in values.items() if name in rules and _may_stand(name, value)}
+
+
+def _may_stand(name: str, value: Any) -> bool:
+    if name == "policy":
+        return value in ("shared", "dedicated")
+    if isinstance(value, str):
+        return name == "memory_per_worker_gb" and value == "measured"
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and value > 0 and (isinstance(value, int) or name != "max_suggested_workers")
+
+
+def _table(name: str, path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError):
@@ -53,7 +76,7 @@ def _ui_table(path: Path) -> dict[str, Any]:
     import tomllib  # here: most users have no such file
 
     try:
-        table = tomllib.loads(text).get("ui", {})
+        table = tomllib.loads(text).get(name, {})
     except tomllib.TOMLDecodeError:
         return {}
     return dict(table) if isinstance(table, dict) else {}

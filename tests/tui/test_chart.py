@@ -10,6 +10,7 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 
 from forge_tui.tui.glyphs import ASCII, UNICODE
+from forge_tui.tui.quantities import LOSS, TRAINING_LOSS, VALIDATION_LOSS
 from forge_tui.tui.widgets import plot, scale
 from forge_tui.tui.widgets.canvas import Canvas, Pixels, Projection, dotted, trace
 from forge_tui.tui.widgets.chart import Chart, Series
@@ -194,11 +195,13 @@ async def test_the_kinds_and_the_scale_change_at_a_call() -> None:
             return "".join(segment.text for segment in chart.render_line(0)).strip()
 
         assert title() == "loss log  ━━ train 0.1000  ┄┄ validation 0.2000"
-        assert chart.next_kinds() == {"train"}
+        chart.measure(TRAINING_LOSS)
+        assert chart.kinds == {"train"}
         assert title() == "loss log  ━━ train 0.1000"
-        assert chart.next_kinds() == {"validation"}
+        chart.measure(VALIDATION_LOSS)
+        assert chart.kinds == {"validation"}
         assert title() == "loss log  ┄┄ validation 0.2000"
-        chart.next_kinds()
+        chart.measure(LOSS)
         chart.toggle_log()
         assert title().startswith("loss linear  ━━ train")
 

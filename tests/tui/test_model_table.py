@@ -95,7 +95,7 @@ def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
     for width in range(60, 200):
         layout = columns.plan(width, 18, 100, config_cells=needed)
         assert sum(cell_len(text) for text, _ in columns.row(swept[0], layout, UNICODE)) == width - columns.GUTTER
-        assert {"name", "phase", "epoch", "loss", "eta"} <= {column.key for column in layout.columns}
+        assert {"name", "phase", "epoch", "loss", "val"} <= {column.key for column in layout.columns}
     assert "config" in {column.key for column in columns.plan(80, 18, 100, config_cells=needed).columns}
 
 
@@ -113,8 +113,8 @@ def test_columns_leave_in_their_order_as_the_width_shrinks() -> None:
         now = {column.key for column in columns.plan(width, 18, 100).columns}
         left += before - now
         before = now
-    assert left == ["device", "attempt", "time", "steps", "val", "best", "trend"]
-    assert before == {"name", "phase", "epoch", "loss", "eta"}
+    assert left == ["device", "attempt", "time", "steps", "trend", "eta", "best", "val"]
+    assert before == {"name", "phase", "epoch", "loss"}
 
 
 def test_at_80_cells_a_usual_run_shows_all_but_the_extra_columns() -> None:

@@ -177,7 +177,7 @@ def test_watch_with_the_log_on_the_whole_screen(look: Look, maker: RunMaker) -> 
 
 
 def test_watch_on_a_terminal_that_is_too_small(look: Look, maker: RunMaker) -> None:
-    look((59, 14), run=mixed(maker), expected=("at least 60",))
+    look((59, 14), run=mixed(maker), expected=("needs 60",))
 
 
 def test_watch_on_the_smallest_terminal(look: Look, maker: RunMaker) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forge_tui.tui.quantities import LOSSES, Quantity, following
 from forge_tui.tui.widgets.smoothing import Smoothing
 
 if TYPE_CHECKING:
@@ -58,9 +59,13 @@ class ChartKeys:
         self.chart.toggle_log()
         self.chart_looks_different()
 
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What the chart can draw here, in the order of the key that steps through it."""
+        return LOSSES
+
     def action_kinds(self) -> None:
-        """Training, validation or both."""
-        self.chart.next_kinds()
+        """The losses, each metric that was recorded, the learning rate."""
+        self.chart.measure(following(self.chart.quantity, self.quantities()))
         self.chart_looks_different()
 
     def action_smoothing(self) -> None:

@@ -13,6 +13,7 @@ from forge_tui.session import Run
 from forge_tui.tui import model_text
 from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.model_files import ModelFiles, read_files
+from forge_tui.tui.quantities import LOSSES, Quantity, recorded
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.chart_keys import ChartKeys
 from forge_tui.tui.widgets import cells, columns
@@ -143,10 +144,10 @@ class ModelScreen(ChartKeys, ForgeScreen):
 
     def _read(self, run: Run, model: ModelState) -> None:
         self._reading, self._read_of = True, model
-        buckets = max(1, self.chart.wanted_buckets)
+        buckets, quantity = max(1, self.chart.wanted_buckets), self.chart.quantity
 
         def read() -> tuple[tuple[Series, ...], ModelFiles]:
-            return fetch_series(run, [model], buckets), read_files(run.directory, model.name, model.log_name)
+            return fetch_series(run, [model], buckets, quantity), read_files(run.directory, model.name, model.log_name)
 
         def done(result: tuple[tuple[Series, ...], ModelFiles] | ForgeError) -> None:
             self._reading = False
@@ -157,13 +158,18 @@ class ModelScreen(ChartKeys, ForgeScreen):
             else:
                 series, self._files = result
                 self._problem = ""
-                self.chart.show(series)
+                if quantity.curves == self.chart.quantity.curves:  # else another one was asked for meanwhile
+                    self.chart.show(series)
             if self._model is not None:
                 self._draw_document(self._model)
             if self._read_of is None:
                 self._read_if_changed()
 
         self.forge.call_in_thread(read, then=done)
+
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What this model has recorded."""
+        return LOSSES if self._model is None else recorded([self._model])
 
     def on_chart_view_changed(self) -> None:
         """Another part of the curve, or more pixels: fetch it in their detail."""

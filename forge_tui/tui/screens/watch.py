@@ -12,7 +12,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 
 from forge_tui.event_text import log_line
-from forge_tui.progress.phases import RunState
+from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.tui import watch_text
 from forge_tui.tui.follow import has_failed
 from forge_tui.tui.screens.filter_line import FilterLine
@@ -106,6 +106,8 @@ class WatchScreen(WatchCurves):
         if not snapshot.models and self.table.empty_text != watch_text.NO_MODELS:
             self.table.empty_text = watch_text.NO_MODELS
             self.table.refresh()
+        left = len(snapshot.models) - sum(snapshot.counts[phase] for phase in TrainingPhase if phase.is_final)
+        self.table.set_finished(not snapshot.state.is_live or left == 0)
         self.table.show(_as_they_stand(snapshot))
         self._draw_overall(snapshot)
         self._fit_table()
@@ -142,7 +144,9 @@ class WatchScreen(WatchCurves):
             parts.append("c Chart")
         parts.append("[l Log]" if self._log_shown else "l Log")
         if self.table.marks:
-            parts.append(f"{len(self.table.marks)} marked")
+            drawn = len(self._names_to_chart()) if self._seeds is None else len(self.table.marks)
+            more = f", {drawn} drawn" if drawn < len(self.table.marks) else ""
+            parts.append(f"{len(self.table.marks)} marked{more}")
         if self.table.chosen:
             parts.append(f"{len(self.table.chosen)} selected (X)")
         if self.table.filter_text:

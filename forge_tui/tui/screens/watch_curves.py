@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from forge_tui.errors import ForgeError
 from forge_tui.tui import watch_text
+from forge_tui.tui.quantities import LOSS, LOSSES, Quantity, recorded
 from forge_tui.tui.screens.watch_lists import WatchLists
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class WatchCurves(WatchLists):
         names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
         shown = frozenset(names)
         models = [] if snapshot is None else [model for model in snapshot.models if model.name in shown]
+        alone = self._seeds is not None or len(models) < 2
+        self.table.set_numbers({} if alone else {model.name: number for number, model in enumerate(models, 1)})
         self.chart.explain(watch_text.why_no_curve(models, snapshot is not None and bool(snapshot.models)))
         if run is None or snapshot is None or not self._chart_shown:
             return
@@ -45,7 +48,7 @@ class WatchCurves(WatchLists):
         if wait and not self._chart_is_due and names == self._charted:
             return
         self._chart_is_due, self._charted, self._models_charted = False, names, tuple(models)
-        buckets = self.chart.wanted_buckets
+        buckets, quantity = self.chart.wanted_buckets, self.chart.quantity
         if self._seeds is not None:
             if not self._seeds.refresh([(run, models, "")], buckets):
                 self._chart_is_due = True
@@ -56,10 +59,12 @@ class WatchCurves(WatchLists):
             from forge_tui.tui.charting import fetch_series
 
             started = time.monotonic()
-            return fetch_series(run, models, buckets), time.monotonic() - started
+            return fetch_series(run, models, buckets, quantity), time.monotonic() - started
 
         def fetched(result: tuple[tuple[Series, ...], float] | ForgeError) -> None:
             if isinstance(result, ForgeError) or not self.is_there or self._seeds is not None:
+                return
+            if quantity.curves != self.chart.quantity.curves:  # another one was asked for meanwhile
                 return
             series, seconds = result
             self._next_fetch = time.monotonic() + _FETCH_SHARE * seconds
@@ -79,6 +84,13 @@ class WatchCurves(WatchLists):
         return tuple(
             model.name for model in self.forge.snapshot.models if not self.table.marks or model.name in self.table.marks
         )
+
+    def quantities(self) -> tuple[Quantity, ...]:
+        """What can be drawn of the models in the chart; of means over seeds the losses."""
+        if self._seeds is not None or self.forge.snapshot is None:
+            return LOSSES
+        names = frozenset(self._names_to_chart())
+        return recorded(model for model in self.forge.snapshot.models if model.name in names)
 
     def _new_seeds(self) -> SeedFeed:
         from forge_tui.tui.seeds import SeedFeed  # here: most start without it
@@ -100,6 +112,7 @@ class WatchCurves(WatchLists):
             self.chart.explain(_no_epoch())
         self.forge.choices.put("seeds", self._seeds is not None)
         self.chart.show(())
+        self.chart.measure(LOSS)
         self._chart_is_due = True
         self._refresh_chart()
         self.list_looks_different()

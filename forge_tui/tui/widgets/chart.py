@@ -15,6 +15,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from forge_tui.tui.glyphs import UNICODE, Glyphs
+from forge_tui.tui.quantities import LOSS, Quantity
 from forge_tui.tui.widgets import cells, plot
 from forge_tui.tui.widgets.canvas import Pixels
 from forge_tui.tui.widgets.plot import Kind, Series
@@ -23,7 +24,6 @@ from forge_tui.tui.widgets.smoothing import Smoothing
 __all__ = ["NO_EPOCH", "Chart", "Kind", "Pixels", "Series", "Smoothing"]
 
 NO_EPOCH = "No epoch yet: warming up."
-_BOTH: frozenset[Kind] = frozenset({"train", "validation"})
 _CLOSEST = 4.0
 """The shortest part of the x axis that can be looked at, in its own units (epochs)."""
 _MOST_BUCKETS = 20_000
@@ -102,7 +102,6 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         pixels: Pixels | None = None,
         log_y: bool = True,
         x_title: str = "epoch",
-        y_title: str = "loss",
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
@@ -110,10 +109,10 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         super().__init__(id=id, classes=classes)
         self.glyphs = glyphs
         self.pixels = pixels or (Pixels.ASCII if glyphs.ascii else Pixels.BRAILLE)
-        self.x_title, self.y_title = x_title, y_title
+        self.x_title = x_title
         self.empty_text = NO_EPOCH
-        self._log_y = log_y
-        self._kinds = _BOTH
+        self._log: dict[str, bool] = {LOSS.title: log_y}
+        self._quantity = LOSS
         self._smoothing = Smoothing.OFF
         self._series: tuple[Series, ...] = ()
         self._window: tuple[float, float] | None = None
@@ -150,24 +149,32 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
     @property
     def log_y(self) -> bool:
         """Whether the y axis is to be logarithmic; it is linear all the same where values are negative."""
-        return self._log_y
+        return self._log.get(self._quantity.title, self._quantity.log)
 
     def toggle_log(self) -> None:
-        """Change between a logarithmic and a linear y axis."""
-        self._log_y = not self._log_y
+        """Change between a logarithmic and a linear y axis; each quantity has its own."""
+        self._log[self._quantity.title] = not self.log_y
         self._redraw()
 
     @property
     def kinds(self) -> frozenset[Kind]:
         """The kinds of curves shown."""
-        return self._kinds
+        return self._quantity.kinds
 
-    def next_kinds(self) -> frozenset[Kind]:
-        """From train and validation to train alone, to validation alone, and round again."""
-        turns: list[frozenset[Kind]] = [_BOTH, frozenset({"train"}), frozenset({"validation"})]
-        self._kinds = turns[(turns.index(self._kinds) + 1) % len(turns)]
+    @property
+    def quantity(self) -> Quantity:
+        """What is drawn."""
+        return self._quantity
+
+    def measure(self, quantity: Quantity) -> None:
+        """Draw another quantity; where its curves are others, they are asked for by `ViewChanged`."""
+        if quantity == self._quantity:
+            return
+        before, self._quantity = self._quantity, quantity
+        if quantity.curves != before.curves:
+            self._series = ()
+            self.post_message(self.ViewChanged(self))
         self._redraw()
-        return self._kinds
 
     @property
     def smoothing(self) -> Smoothing:
@@ -277,11 +284,11 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         view = plot.View(
             start=start,
             end=end,
-            log=self._log_y,
-            kinds=self._kinds,
+            log=self.log_y,
+            kinds=self.kinds,
             pixels=self.pixels,
             x_title=self.x_title,
-            y_title=self.y_title,
+            y_title=self._quantity.title,
             smoothing=self._smoothing.weight,
         )
         lines = plot.picture(self._series, view, width, height, self.glyphs)
@@ -294,10 +301,10 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
     def _why_empty(self) -> str:
         if self.size.width < plot.LEAST_WIDTH or self.size.height < plot.LEAST_HEIGHT:
             return "No room for the chart."
-        shown = [each for each in self._series if each.kind in self._kinds and each.points]
+        shown = [each for each in self._series if each.kind in self.kinds and each.points]
         if any(each.kind == "train" for each in shown):
             return f"{self.glyphs.diverged} diverged: no epoch in view has a number."
-        return "No validation value yet." if self._kinds == {"validation"} else self.empty_text
+        return "No validation value yet." if self.kinds == {"validation"} else self.empty_text
 
     def _style(self, name: str) -> Style:
         style = self._styles.get(name)

@@ -53,7 +53,7 @@ _COLUMNS = (
     Column(key="attempt", title="TRY", width=3),
     Column(key="device", title="DEVICE", width=6, to_right=False),
 )
-LEAVING = ("device", "attempt", "time", "steps", "val", "best", "trend", "config")
+LEAVING = ("device", "attempt", "time", "steps", "trend", "eta", "best", "config", "val")
 _CONFIG_LONGEST = 40
 
 
@@ -80,7 +80,7 @@ def plan(
 ) -> Layout:
     """The layout for a table `width` cells wide whose longest name takes `name_cells`; `hidden` leave in any case.
 
-    The extra columns leave first; then the bar and the names get shorter; then VAL, BEST, TREND and CONFIG leave.
+    The extra columns leave first; then the bar and the names get shorter; then TREND, ETA, BEST, CONFIG and VAL leave.
     `config_cells`: what a sweep's longest config takes; there is no such column where nothing is swept.
     """
     digits = len(str(max(1, most_epochs)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.dataset_file import DatasetFile
     from forge_tui.tui.form import Form
+    from forge_tui.tui.screens.base import ForgeScreen
 
 
 class FormPanel(Vertical):
@@ -176,6 +177,7 @@ class FormPanel(Vertical):
             if form.values[DATASET] != before.values[DATASET]:
                 self.look_at_dataset()
         self.draw()
+        cast("ForgeScreen", self.screen).draw_shell()  # the sidebar's suggestion goes by the form
 
     def look_at_dataset(self) -> None:
         """See whether the dataset is there and which columns it has, in a thread: the disk may be slow."""

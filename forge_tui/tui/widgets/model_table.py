@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -95,6 +95,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._name_cells, self._most_epochs, self._config_cells = 0, 1, 0
         self._layout: columns.Layout | None = None
         self._painter = table_style.Painter(self.get_component_rich_style)
+        self._numbers: dict[str, int] = {}
         self._told: tuple[str | None, str] = (None, "")
 
     # What is shown
@@ -122,6 +123,22 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
             self._refresh_rows(changed)
         self._sort_later()
         self._tell()
+
+    def set_finished(self, finished: bool) -> None:
+        """Whether nobody trains any more: then there is no column of times left."""
+        hidden = self.hidden | {"eta"} if finished else self.hidden - {"eta"}
+        if hidden != self.hidden:
+            self.hidden = hidden
+            self._layout = None
+            self._painter.forget_rows()
+            self._redraw()
+
+    def set_numbers(self, numbers: Mapping[str, int]) -> None:
+        """The numbers of the curves that are drawn of models, by name: their rows carry them."""
+        if dict(numbers) != self._numbers:
+            self._numbers = dict(numbers)
+            self._painter.forget_rows()
+            self.refresh(self.size.region)
 
     @property
     def models(self) -> tuple[ModelState, ...]:
@@ -402,8 +419,10 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
             state = "cursor" if self.has_focus else "cursor-blurred"
 
         def draw() -> list[columns.Run]:
-            first = self.glyphs.cursor if state else self.glyphs.mark if marked else " "
-            second = self.glyphs.chosen if chosen else self.glyphs.mark if state and marked else " "
+            number = self._numbers.get(model.name)
+            mark = " " if not marked else self.glyphs.mark if number is None else str(number)
+            first = self.glyphs.cursor if state else mark
+            second = self.glyphs.chosen if chosen else mark if state else " "
             return [
                 (first + second, "mark"),
                 *columns.row(model, self.layout_now, self.glyphs, self._took(model), place),

@@ -5,16 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from forge_tui.tui.glyphs import Glyphs
+from forge_tui.tui.quantities import Kind
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.canvas import Canvas, Pixels, Projection, Span, dotted, faint, trace
 from forge_tui.tui.widgets.columns import Run, pad
 from forge_tui.tui.widgets.scale import Scale, Tick, fitted, labels, linear_values
 from forge_tui.tui.widgets.smoothing import smoothed
 
-Kind = Literal["train", "validation"]
 COLOURS = 8
 LEAST_WIDTH, LEAST_HEIGHT = 16, 3
 _LABELS_FROM_HEIGHT, _AXIS_FROM_HEIGHT = 8, 5
@@ -137,21 +136,26 @@ def _finite(span: Span) -> Span:
 
 
 def _scale(drawn: Sequence[_Drawn], view: View) -> Scale | None:
-    lows, highs = [], []
-    for each in drawn:
-        for x, low, high in each.spans:
-            if low is not None and high is not None and view.start <= x <= view.end:
-                lows.append(low)
-                highs.append(high)
-    if not lows:
+    known = [(each, _values(each.spans, view)) for each in drawn]
+    known = [(each, values) for each, values in known if values]
+    if not known:
         return None
-    values = [*lows, max(highs)]
-    # A band that reaches below 0 leaves a logarithmic axis what it is, and runs along its lower end.
-    least = 0.0 if view.log and min(values) > 0 else -math.inf
-    for x, low, high in (span for each in drawn for line in each.behind for span in line):
-        if low is not None and high is not None and view.start <= x <= view.end:
-            values += [value for value in (low, high) if value > least]
+    # What diverged has run away before: the axis is that of the others, and it leaves the chart at the top.
+    sound = [(each, values) for each, values in known if not each.marks] or known
+    # A curve that comes to 0 or below leaves a logarithmic axis to those that do not, and runs along its lower end.
+    above = [(each, values) for each, values in sound if min(values) > 0] if view.log else []
+    kept = above or sound
+    values = [value for _, found in kept for value in found]
+    least = 0.0 if above else -math.inf
+    for each, _ in kept:
+        values += [value for line in each.behind for value in _values(line, view) if value > least]
     return fitted(values, view.log)
+
+
+def _values(spans: Sequence[Span], view: View) -> list[float]:
+    """The smallest and largest values in view."""
+    seen = (span for span in spans if view.start <= span[0] <= view.end)
+    return [value for _, low, high in seen if low is not None and high is not None for value in (low, high)]
 
 
 def _projection(scale: Scale, view: View, width: int, height: int) -> Projection:
