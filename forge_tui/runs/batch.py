@@ -6,12 +6,13 @@ import sqlite3
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from forge_tui.progress.events import EpochFinished, Event, finite, to_record
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema
-from forge_tui.runs.record import OwnPath
+from forge_tui.runs.record import OwnPath, directories_of_older, own_paths
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,30 @@ def put_paths(connection: sqlite3.Connection, paths: Iterable[OwnPath]) -> None:
     """Record what the run has created; what is recorded already stays as it is."""
     rows = ((one.path, int(one.is_directory), schema.path_crc(one.path.encode(), one.is_directory)) for one in paths)
     connection.executemany("INSERT OR IGNORE INTO paths (path, directory, crc) VALUES (?, ?, ?)", rows)
+
+
+def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:
+    """Make a database of an older format one of this: at once, or not at all. Its rows keep their checksums.
+
+    `directories`: those that the run in `path` has made since.
+    """
+    made = list(directories)
+    if version == schema.VERSION and not made:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if version == 1:
+            connection.execute(f"ALTER TABLE epochs ADD COLUMN {schema.ADDED_IN_2} REAL")
+        if version < schema.WITH_PATHS:
+            connection.execute(schema.PATHS_TABLE)
+            made += directories_of_older(path)
+        put_paths(connection, own_paths(made))
+        connection.execute(f"PRAGMA user_version={schema.VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:

@@ -16,13 +16,13 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import Event, ResourceWarned
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema, shape
-from forge_tui.runs.batch import Batch, Position, put_paths, read_position, write_batch
+from forge_tui.runs.batch import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
 from forge_tui.runs.connection import RESTORE_ADVICE
 from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.place import Identity
-from forge_tui.runs.record import directories_of_older, own_paths
+from forge_tui.runs.record import own_paths
 from forge_tui.runs.replacing import replace_by_copy
 from forge_tui.runs.sidecars import check_sidecars
 
@@ -152,7 +152,7 @@ class RunStore:
                     raise RunDirectoryError(f"{path} is damaged: {wrong}; {RESTORE_ADVICE}")
                 try:
                     _set_journal(connection, path)
-                    _bring_up_to_date(connection, version, path.parent, directories)
+                    bring_up_to_date(connection, version, path.parent, directories)
                 except sqlite3.OperationalError as error:
                     if not _is_busy(error):
                         raise
@@ -161,7 +161,7 @@ class RunStore:
                     connection.close()
                     connection = _connect(path)
                     _set_journal(connection, path)
-                    _bring_up_to_date(connection, version, path.parent, directories)
+                    bring_up_to_date(connection, version, path.parent, directories)
                 return cls(path, connection, clock=clock)
             except BaseException:
                 connection.close()
@@ -384,30 +384,6 @@ class RunStore:
 def _until(moment: float) -> float:
     """How many seconds are left until a moment of the monotonic clock; none after it."""
     return max(0.0, moment - time.monotonic())
-
-
-def _bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:
-    """Make a database of an older format one of this: at once, or not at all. Its rows keep their checksums.
-
-    `directories`: those that the run in `path` has made since.
-    """
-    made = list(directories)
-    if version == schema.VERSION and not made:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        if version == 1:
-            connection.execute(f"ALTER TABLE epochs ADD COLUMN {schema.ADDED_IN_2} REAL")
-        if version < schema.WITH_PATHS:
-            connection.execute(schema.PATHS_TABLE)
-            made += directories_of_older(path)
-        put_paths(connection, own_paths(made))
-        connection.execute(f"PRAGMA user_version={schema.VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -21,8 +21,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
+from injected import Outcome, Stage
 from injected_table import described, table
-from injecting import Injector, Outcome, Stage
+from injecting import Injector
 from traced import CALLS, Role, missing
 
 

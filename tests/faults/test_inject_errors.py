@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from injected import Stage, Walk
 from injected_table import table
-from injecting import Injector, Stage, Walk
+from injecting import Injector
 from running import processes_of
 from traced import Place, Role, missing
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from injecting import Outcome
+from injected import Outcome
 from storm_tally import aligned
 
 _STATUSES = (0, 1, 3, 4)
