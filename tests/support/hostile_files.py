@@ -227,7 +227,7 @@ def _starting(run: Path, files: dict[str, None], previous: str | None = None) ->
     (run / "starting.json").write_text('{"forge_tui": "start", ' + text[1:] + "\n", encoding="utf-8")
 
 
-def _register(run: Path, **record: object) -> None:
+def _register(place: Path, /, **record: object) -> None:
     line = {"v": 1, "time": 1.0, "event": "registered", "has_key": True, **record}
     _state_file("runs.jsonl", json.dumps(line).encode() + b"\n")
 
