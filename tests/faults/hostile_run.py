@@ -31,23 +31,29 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="hostile-") as base:
         os.environ["XDG_STATE_HOME"] = os.environ["XDG_CONFIG_HOME"] = f"{base}/home"
         hostile = Hostile(Path(base))
-        for group in given.group or GROUPS:
-            commands = [
-                name
-                for name in wanted(group, everything=given.everything or bool(given.commands))
-                if not given.commands or name in given.commands
-            ]
-            for case in GROUPS[group]:
-                if given.case and not any(part in case for part in given.case):
-                    continue
-                known = len(hostile.account.problems)
-                hostile.look(group, case, commands)
-                if given.verbose:
-                    found = hostile.account.problems[known:]
-                    print(f"{group}: {case}", *(f"   !! {one}" for one in found), sep="\n", file=sys.stderr, flush=True)
-        os.chdir("/")
+        try:
+            for group in given.group or GROUPS:
+                _look(hostile, group, given)
+        except KeyboardInterrupt:
+            print("interrupted; so far:")
+        finally:
+            os.chdir("/")
         print(hostile.account.table())
     return 1 if hostile.account.problems else 0
+
+
+def _look(hostile: Hostile, group: str, given: argparse.Namespace) -> None:
+    """All cases of a group that are asked for."""
+    commands = wanted(group, everything=given.everything or bool(given.commands))
+    commands = [name for name in commands if not given.commands or name in given.commands]
+    for case in GROUPS[group]:
+        if given.case and not any(part in case for part in given.case):
+            continue
+        known = len(hostile.account.problems)
+        hostile.look(group, case, commands)
+        if given.verbose:
+            found = hostile.account.problems[known:]
+            print(f"{group}: {case}", *(f"   !! {one}" for one in found), sep="\n", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

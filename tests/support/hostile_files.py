@@ -68,6 +68,10 @@ def _sparse(path: Path) -> None:
         file.truncate(1 << 36)
 
 
+def _steering_tokens(path: Path) -> list[str]:
+    return [STEERING + "x" * number for number, _ in enumerate(json.loads(path.read_bytes())["vocabulary"])]
+
+
 def _of_model(**changes: object) -> Change:
     return lambda run: json_file(_model(run), **changes)
 
@@ -118,9 +122,7 @@ MODEL_FILES: dict[str, Change] = {
     "NAME.json: outputs 10^12": _of_model(outputs=10**12),
     "NAME.json: features": _of_model(features=["x"] * 2_000_000, vocabulary=None),
     "NAME.json: vocabulary": _of_model(vocabulary=[7, None, [STEERING]]),
-    "NAME.json: steering vocabulary": lambda run: json_file(
-        _model(run), vocabulary=[STEERING + "x" * number for number in range(28)]
-    ),
+    "NAME.json: steering vocabulary": lambda run: json_file(_model(run), vocabulary=_steering_tokens(_model(run))),
     "NAME.json: window 10^15": _of_model(sequence_length=10**15),
     "NAME.json: seed 10^30": _of_model(seed=10**30),
     "NAME.json: normalisation": _of_model(normalisation={"feature_mean": [[[1]]], STEERING: 1}),
@@ -225,7 +227,7 @@ def _starting(run: Path, files: dict[str, None], previous: str | None = None) ->
     (run / "starting.json").write_text('{"forge_tui": "start", ' + text[1:] + "\n", encoding="utf-8")
 
 
-def _register(run: Path, **record: object) -> None:
+def _register(place: Path, /, **record: object) -> None:
     line = {"v": 1, "time": 1.0, "event": "registered", "has_key": True, **record}
     _state_file("runs.jsonl", json.dumps(line).encode() + b"\n")
 

@@ -54,12 +54,13 @@ CASES = [(group, name) for group, cases in GROUPS.items() for name in cases]
 
 
 def _cli(*arguments: str) -> Callable[[Path], Any]:
-    """A command of the command line; `RUN` stands for the run directory."""
+    """A command of the command line; `RUN` stands for the run directory, `OTHER` for one that nobody has changed."""
 
     def do(run: Path) -> Any:
         from forge_tui import cli
 
-        return cli.main([str(run) if one == "RUN" else one for one in arguments])
+        places = {"RUN": str(run), "OTHER": str(run.parent / "guard" / "other")}
+        return cli.main([places.get(one, one) for one in arguments])
 
     return do
 
@@ -124,7 +125,7 @@ VIEWS: dict[str, Callable[[Path], Any]] = {
     "report --format json": _cli("report", "RUN", "--format", "json"),
     "report --format csv": _cli("report", "RUN", "--format", "csv"),
     "report --format tensorboard": _cli("report", "RUN", "--format", "tensorboard"),
-    "report --against": _cli("report", "RUN", "--against", "RUN"),
+    "report --against": _cli("report", "RUN", "--against", "OTHER"),
     "best": _cli("best", "RUN"),
     "best --json": _cli("best", "RUN", "--json"),
     "logs": _cli("logs", "RUN"),
@@ -226,6 +227,7 @@ class Hostile:
         for name in ("mine.txt", "mine.py", "mine.json", "mine.safetensors", "mine.log", "inner/mine.txt"):
             (guard / name).write_text(f"this is {name}\n", encoding="utf-8")
         shutil.copy(self._originals / "text" / "cognate_planner_1.json", guard / "model.json")
+        shutil.copytree(self._originals / "text", guard / "other")
         for name in ("cwd", "path"):
             (self._place / name).mkdir()
         (self._place / "path" / "hostile_marker.py").write_text(
@@ -319,4 +321,6 @@ def wanted(group: str, *, everything: bool) -> list[str]:
         return [*VIEWS, "attach"]
     if group in ("run.db, run", "run.db, models"):  # who starts anew in the directory reads little of these
         return [*VIEWS, "stop", "cancel 1", "attach", "resume", "rm"]
-    return [*VIEWS, *STEERING, "attach", *WRITES]
+    if group in ("code", "run.db, paths", "run.db, schema"):
+        return [*VIEWS, *STEERING, "attach", *WRITES]
+    return [*VIEWS, "stop", "attach", "resume", "--output RUN --overwrite", "rm"]
