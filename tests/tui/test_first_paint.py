@@ -54,7 +54,7 @@ async def test_keys_before_the_body_is_there_do_no_harm(tmp_path: Path) -> None:
         assert screen.query_one("#header", Line).text.plain.startswith("Watch · forge-tui · ada@gpu7")
         assert not screen.query("#table")
         await pilot.press("j", "enter", "o", "slash", "c", "escape", "m")
-        assert screen.query_one("#status", Line).text.plain.startswith("mouse: ")
+        assert screen.query_one("#status", Line).text.plain.startswith("! mouse: ")
         screen.fill_now()
         await until(pilot, lambda: screen.is_there)
         assert screen.query("#table")

@@ -124,6 +124,21 @@ def test_a_logarithmic_axis_stays_that_of_the_curves_above_0() -> None:
     assert "loss linear" in picture([curve("odd", [0.5, 0.0, -3.0])])  # alone it has a linear one
 
 
+def test_the_legend_names_its_curves_rather_than_the_sign_of_divergence() -> None:
+    series = [curve(f"cognate_planner_{number}", [1.0, 0.5], (2.0,)) for number in (4, 5, 8)]
+    series += [Series(each.label, "validation", each.points) for each in series]
+    legend = picture(series).splitlines()[0]
+    assert legend.rstrip().endswith("1━ planner_4  2━ planner_5  3━ planner_8")
+    assert picture(series[:1]).splitlines()[0].rstrip().endswith("× diverged")
+
+
+def test_curves_of_a_metric_carry_their_numbers_too() -> None:
+    drawn = picture(
+        [Series(name, "validation", curve(name, [0.1, 0.9 / n]).points) for n, name in ((1, "a"), (2, "b"))]
+    )
+    assert [line.rstrip()[-1] for line in drawn.splitlines()[1:] if line.rstrip()[-1:] in ("1", "2")] == ["1", "2"]
+
+
 @pytest.mark.parametrize("log", [True, False])
 def test_what_diverged_leaves_the_others_readable(log: bool) -> None:
     good = curve("good", [1.0, 0.5, 0.25, 0.2])

@@ -88,9 +88,9 @@ async def test_x_asks_and_cancels_the_selected_model(run: SteeredRun) -> None:
         assert run.phase_of(1) is TrainingPhase.TRAINING
 
 
-async def test_x_cancels_all_marked_models_that_can_be(run: SteeredRun) -> None:
+async def test_x_cancels_all_selected_models_that_can_be(run: SteeredRun) -> None:
     async with Hand(run.directory.path) as hand:
-        await hand.press("a", "x")
+        await hand.press("X", "X", "X", "X", "x")
         await until(hand.pilot, lambda: isinstance(hand.app.screen, Question))
         await hand.press("x")
         await hand.until_status("cancel: done")

@@ -15,6 +15,7 @@ from forge_tui.event_text import log_line
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.tui import watch_text
 from forge_tui.tui.follow import has_failed
+from forge_tui.tui.quantities import LOSS
 from forge_tui.tui.screens.filter_line import FilterLine
 from forge_tui.tui.screens.watch_curves import WatchCurves
 from forge_tui.tui.widgets import cells
@@ -91,6 +92,7 @@ class WatchScreen(WatchCurves):
             self._seeds = self._new_seeds()
         self.table.empty_text = watch_text.no_run(self.forge.removed)
         self.table.show(())
+        self.chart.measure(LOSS)
         self.chart.show(())
         self.chart.explain("")
         self.log_pane.clear()

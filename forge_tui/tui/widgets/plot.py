@@ -181,6 +181,7 @@ def _curves(canvas: Canvas, drawn: Sequence[_Drawn], scale: Scale, view: View, s
         for spans in each.behind:
             behind = trace(spans, width, height, projection, joins_gaps=each.series.kind == "validation")
             canvas.draw(faint(behind, pixels), f"{each.style} faint", -1)
+    alone = all(each.series.kind == "validation" for each in drawn)
     for each in in_order:
         validation = each.series.kind == "validation"
         curve = trace(each.spans, width, height, projection, joins_gaps=validation)
@@ -188,7 +189,7 @@ def _curves(canvas: Canvas, drawn: Sequence[_Drawn], scale: Scale, view: View, s
         if curve.last is not None:
             column, row = curve.last[0] // pixels.across, curve.last[1] // pixels.down
             known = sum(1 for _, low, _ in each.spans if low is not None)
-            if several and not validation:
+            if several and (alone or not validation):
                 signs.append((column, row, str(each.number + 1), each.style))
             elif known == 1:
                 signs.append((column, row, glyphs.plot[0], each.style))
@@ -290,10 +291,13 @@ def _legend(drawn: Sequence[_Drawn], scale: Scale, view: View, width: int, sever
     for each in drawn:
         entries.setdefault(each.number, each)
     names = [cells.clean(each.series.label, glyphs.ascii) for each in entries.values()]
-    if any(each.marks for each in drawn):
-        runs += [(f"  {glyphs.diverged}", "diverged"), (" diverged", "label")]
     room = width - sum(cells.width_of(text) for text, _ in runs)
     shown = _shortened(names, room)
+    told: list[Run] = [(f"  {glyphs.diverged}", "diverged"), (" diverged", "label")]
+    left = room - sum(cells.width_of(text) for text, _ in told)
+    # What the sign means stands in the chart too: it gives way to the names.
+    if any(each.marks for each in drawn) and _shortened(names, left) == shown:
+        runs += told
     for each, name in zip(entries.values(), shown, strict=False):
         runs += [(f"  {each.number + 1}{glyphs.line_solid}", each.style), (f" {name}" if name else "", "label")]
     if len(shown) < len(names):
