@@ -99,6 +99,9 @@ SETTINGS: dict[str, Change] = {
     "settings.toml: a dataset of code": lambda run: (run / "settings.toml").write_text(
         '[training]\ndataset = "hostile_marker:touch"\n', encoding="utf-8"
     ),
+    "settings.toml: a dataset with a zero": lambda run: _edit(
+        run / "settings.toml", "[training]", '[training]\ndataset = "a\\u0000b.csv"'
+    ),
     "settings.toml: steering text": lambda run: _edit(
         run / "settings.toml", "[training]", f"[training]\n{json.dumps(STEERING)} = 1"
     ),
@@ -183,6 +186,7 @@ REGISTRY: dict[str, Change] = {
     "runs.jsonl: models 10^18": lambda run: _register(run, path=str(run), run="r", created=1.0, models=10**18),
     "runs.jsonl: wrong types": lambda run: _register(run, path=[1], run=None, created="x", models="y"),
     "runs.jsonl: path with zero": lambda run: _register(run, path="/a\0b", run="r", created=1.0, models=1),
+    "runs.jsonl: path of no name": lambda run: _register(run, path="/a\ud800b", run="r", created=1.0, models=1),
     "runs.jsonl: long path": lambda run: _register(run, path="/" + "a" * 60_000, run="r", created=1.0, models=1),
     "runs.jsonl: long line": lambda run: _register(run, path=str(run), run="x" * 5_000_000, created=1.0, models=1),
     "runs.jsonl: deep": lambda run: _state_file("runs.jsonl", DEEP + b"\n7\nnull\n\xff\n"),
