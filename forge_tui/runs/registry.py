@@ -179,6 +179,8 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
         try:
             record = parse_object(line, STATE)
             path = str(record["path"])
+            if "\0" in os.fsdecode(os.fsencode(path)):  # raises ValueError where no file can have such a name
+                raise ValueError("its path has a zero byte")
             match record["event"]:
                 case "registered":
                     # Again at the end: a directory that is trained in anew is a new run.

@@ -22,10 +22,13 @@ from torch import Tensor
 from forge_tui.plain_files import open_file
 from forge_tui.runs.files import write_parts_atomically
 from forge_tui.strict_json import Limits, parse
+from forge_tui.text import memory
+from forge_tui.training.data.declared import available
 
 _METADATA_KEY = "forge_tui"
 # safetensors itself reads headers of 100 MB. A module's own state may have any depth and numbers that `packed` keeps.
 _RECORD = Limits(size=100 << 20, values=8_000_000, depth=500, text=64 << 20, integer=1 << 10_001)
+_SMALL_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 20
 _ALIGNED = 8
 # The types of the format, in its own order.
@@ -150,9 +153,16 @@ def _pieces(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (in memory of their own) and the record of a file. Raises `DamagedFile`; `OSError` if unreadable."""
+    """Tensors (in memory of their own) and the record of a file.
+
+    Raises `DamagedFile`; `OSError` if unreadable; `MemoryError` for one that takes more memory than is available.
+    """
     # safetensors reports a missing or forbidden file without saying which, and waits for ever at a pipe.
-    os.close(open_file(path))
+    descriptor = open_file(path)
+    size = os.fstat(descriptor).st_size
+    os.close(descriptor)
+    if size > _SMALL_BYTES and size > (room := available()):  # a file may have any size and take no room on the disk
+        raise MemoryError(f"{path} has {memory(size)}, and {memory(room)} of memory are available")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}

@@ -104,7 +104,7 @@ def test_measured_cost_is_right_and_the_estimate_within_reason(
         )
         for index in range(1, fuse + 1)
     ]  # fmt: skip
-    question = {"command": "inspect", "combinations": [{}], "together": fuse}
+    question = {"command": "inspect", "combinations": [{}], "together": fuse, "rehearsal": None}
     messages, _own = workers.run("inspect", jobs[:1], question, {"command": "stop"})
     (found,) = [message for message in messages if "result" in message]
     estimated = found["result"]["inspections"][0]["worker_bytes"]

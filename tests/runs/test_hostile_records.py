@@ -19,7 +19,10 @@ from forge_tui.session import Run
 
 # Nothing is wrong with these: a run may say so.
 HARMLESS = {
-    "run": ("epochs 10^12", "recorded as live", "steering text", "another path", "code elsewhere", "data of no kind"),
+    "run": (
+        "epochs 10^12", "recorded as live", "steering text", "another path", "code elsewhere", "data of no kind",
+        "no working directory",
+    ),
     "models": ("epochs 10^12", "epoch 10^18", "numbers 1e308", "steering text", "steering failures", "group ../"),
     "epochs": ("epoch 10^18", "loss 1e308"),
     "events": ("unknown kind", "steering text", "steering failure"),

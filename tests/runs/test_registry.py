@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -158,3 +160,26 @@ def test_a_line_break_in_a_name_breaks_no_message(tmp_path: Path) -> None:
         registry.resolve(str(tmp_path / "run\nwith a break"), state)
     assert "run\\u000awith a break" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"path": "/a\0b"},
+        {"path": "/a\ud800b"},
+        {"path": 7},
+        {"models": 10**18},
+        {"created": 1e18},
+        {"created": "now"},
+        {"run": None},
+        {"host": ["x"]},
+    ],
+    ids=str,
+)
+def test_a_line_that_is_never_written_is_left_out_and_the_others_stay(tmp_path: Path, record: dict[str, Any]) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.db").touch()
+    good = {"v": 1, "event": "registered", "run": "run", "path": str(tmp_path / "run"), "created": 1.0, "models": 1}
+    lines = [json.dumps({**good, "path": str(tmp_path), **record}), json.dumps(good), "[" * 100_000, "x" * 100_000]
+    (tmp_path / "runs.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert [found.run for found in known(tmp_path)] == ["run"]

@@ -68,6 +68,14 @@ def _sparse(path: Path) -> None:
         file.truncate(1 << 36)
 
 
+def _tensor_of(path: Path, size: int) -> None:
+    """A file that is as large as it says, and has nothing on the disk but its header."""
+    header = json.dumps({"a": {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    _header(path, header)
+    with path.open("r+b") as file:
+        file.truncate(8 + len(header) + size)
+
+
 def _steering_tokens(path: Path) -> list[str]:
     return [STEERING + "x" * number for number, _ in enumerate(json.loads(path.read_bytes())["vocabulary"])]
 
@@ -98,6 +106,9 @@ SETTINGS: dict[str, Change] = {
     ),
     "settings.toml: a dataset of code": lambda run: (run / "settings.toml").write_text(
         '[training]\ndataset = "hostile_marker:touch"\n', encoding="utf-8"
+    ),
+    "settings.toml: a dataset with a zero": lambda run: _edit(
+        run / "settings.toml", "[training]", '[training]\ndataset = "a\\u0000b.csv"'
     ),
     "settings.toml: steering text": lambda run: _edit(
         run / "settings.toml", "[training]", f"[training]\n{json.dumps(STEERING)} = 1"
@@ -137,6 +148,7 @@ MODEL_FILES: dict[str, Change] = {
     "NAME.safetensors: a pipe": lambda run: in_place_of(_model(run).with_suffix(".safetensors"), fifo=True),
     "NAME.safetensors: 4 TB declared": lambda run: _header(_model(run).with_suffix(".safetensors"), _TENSOR),
     "NAME.safetensors: header 2^63": lambda run: _header(_model(run).with_suffix(".safetensors"), b"{}", 2**63),
+    "NAME.safetensors: a tensor of 64 GiB": lambda run: _tensor_of(_model(run).with_suffix(".safetensors"), 1 << 36),
     "NAME.safetensors: 64 GiB of nothing": lambda run: _sparse(_model(run).with_suffix(".safetensors")),
 }
 CHECKPOINTS: dict[str, Change] = {
@@ -148,6 +160,7 @@ CHECKPOINTS: dict[str, Change] = {
     "checkpoint: numbers": lambda run: _header(_newest(run), json.dumps(_CHECKPOINT).encode()),
     "checkpoint: deep": lambda run: _header(_newest(run), DEEP),
     "checkpoint: 4 TB declared": lambda run: _header(_newest(run), _TENSOR),
+    "checkpoint: a tensor of 64 GiB": lambda run: _tensor_of(_newest(run), 1 << 36),
     "checkpoint: 64 GiB of nothing": lambda run: _sparse(_newest(run)),
     "checkpoint: step 10^30": lambda run: (_checkpoints(run) / f"step-{10**30}.safetensors").write_bytes(b""),
 }
@@ -183,6 +196,7 @@ REGISTRY: dict[str, Change] = {
     "runs.jsonl: models 10^18": lambda run: _register(run, path=str(run), run="r", created=1.0, models=10**18),
     "runs.jsonl: wrong types": lambda run: _register(run, path=[1], run=None, created="x", models="y"),
     "runs.jsonl: path with zero": lambda run: _register(run, path="/a\0b", run="r", created=1.0, models=1),
+    "runs.jsonl: path of no name": lambda run: _register(run, path="/a\ud800b", run="r", created=1.0, models=1),
     "runs.jsonl: long path": lambda run: _register(run, path="/" + "a" * 60_000, run="r", created=1.0, models=1),
     "runs.jsonl: long line": lambda run: _register(run, path=str(run), run="x" * 5_000_000, created=1.0, models=1),
     "runs.jsonl: deep": lambda run: _state_file("runs.jsonl", DEEP + b"\n7\nnull\n\xff\n"),

@@ -185,6 +185,7 @@ RUNS: dict[str, Change] = {
     "code elsewhere": lambda run: run_record(run, code={"../../guard/mine.py": "0"}, code_roots={"..": "/"}),
     "code of no kind": lambda run: run_record(run, code=["a"], code_roots=7),
     "data of no kind": lambda run: run_record(run, data={"sha256": 7, "rows": -1}),
+    "no working directory": lambda run: run_record(run, working_directory="/a\0b" + STEERING),
     "another path": lambda run: run_record(run, path=str(run.parent / "guard"), run="../guard"),
 }  # fmt: skip
 MODELS: dict[str, Change] = {
