@@ -81,7 +81,7 @@ def test_a_migration_is_whole_or_not_at_all(old: OldRun, monkeypatch: pytest.Mon
         raise RunDirectoryError("killed here")
 
     with monkeypatch.context() as patch:
-        patch.setattr("forge_tui.runs.store.put_paths", fails)
+        patch.setattr("forge_tui.runs.batch.put_paths", fails)
         with pytest.raises(RunDirectoryError, match="killed here"):
             RunStore.open(old.run / "run.db")
     assert read_record(old.run / "run.db").is_older
