@@ -44,13 +44,13 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     try:
         inputs = _inputs(record)
         weights, kept = parts_of(path, record, read_weights(path, record["sha256"]))
-        _check_size(record, sum(weight.numel() for weight in weights.values()))
         normalisation = _normalisation(record)
     except ForgeError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise RunDirectoryError(f"{path}.json is damaged ({type(error).__name__}: {error}); restore a copy") from error
     try:
+        _check_size(record, sum(weight.numel() for weight in weights.values()))
         # As training began with it: what a custom module draws of random numbers is drawn again.
         with random_state.seeded(int(record["seed"])):
             body = _body(path, record, inputs, trust_code)

@@ -33,6 +33,7 @@ class Reporter:
         self._emit = emit
         self._about: dict[str, Any] = {"model": job.model, "index": job.index, "attempt": job.attempt}
         self._phase = TrainingPhase.QUEUED
+        self._recorded = job.epochs_recorded
 
     def enter(self, phase: TrainingPhase, reason: str | None = None) -> None:
         """The model is in `phase` from now on."""
@@ -90,7 +91,7 @@ class Reporter:
 
     def unrecorded(self, history: Sequence[EpochRecord], epochs: int) -> None:
         """Report again the epochs that the run's history lacks: their runner was killed before it had written them."""
-        recorded = self._job.epochs_recorded
+        recorded = self._recorded
         best: float | None = None
         for record in history:
             if record.loss is not None:
@@ -144,7 +145,12 @@ class Reporter:
     def rolled_back(
         self, from_epoch: int, reason: str, *, factor: float, rollbacks: int, rollback: Rollback | None
     ) -> None:
-        """The model continues from where it went back to after a divergence that the run's record lacks."""
+        """The model continues from where it went back to after a divergence that the run's record lacks.
+
+        The epochs that are recorded may be from before that: `unrecorded` reports all of them again.
+        """
+        if self._recorded is not None:
+            self._recorded = 0
         self._emit(
             ModelRetried(
                 time=time.time(),

@@ -94,7 +94,7 @@ DATABASE: dict[str, Change] = {
     "run.db-wal: garbage": lambda run: in_place_of(run / "run.db-wal", bytes(range(256)) * 64),
     "run.db-shm: a link out": lambda run: in_place_of(run / "run.db-shm", link=_guard(run) / "mine.txt"),
     "run.db-journal: a link out": lambda run: in_place_of(run / "run.db-journal", link=_guard(run) / "mine.txt"),
-    "run.db-journal: names a file": lambda run: journal_that_names(run, _guard(run) / "mine.txt"),
+    "run.db-journal: names a file": lambda run: journal_that_names(run, _guard(run) / "nothing"),
 }
 SETTINGS: dict[str, Change] = {
     **_each_kind("settings.toml"),

@@ -201,7 +201,9 @@ def test_a_record_that_lags_behind_is_put_right_by_the_checkpoint(job_for: Calla
     job = replace(job_for("run"), learning_rate_factor=0.125, rollbacks=3, rollback=rollback)
     with pytest.raises(Killed):
         run([job], KillAt(3 * exploding_code.STEPS + 1))
-    _, events = run([replace(job, learning_rate_factor=1.0, rollbacks=0, rollback=None)])
+    _, events = run([replace(job, learning_rate_factor=1.0, rollbacks=0, rollback=None, epochs_recorded=3)])
+    # What it records of the first three epochs is of before they were trained again.
+    assert [event.epoch for event in events if isinstance(event, EpochFinished)][:3] == [1, 2, 3]
     (retried,) = [event for event in events if isinstance(event, ModelRetried)]
     assert (retried.from_epoch, retried.learning_rate_factor, retried.rollbacks) == (3, 0.125, 3)
     assert retried.rollback == rollback
