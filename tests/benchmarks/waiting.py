@@ -30,7 +30,13 @@ def start(home: Path, name: str, *arguments: object) -> Run:
     """A detached run in `home/name`."""
     command = [*FORGE_TUI, "--no-ui", "--detach", *_TINY, "--output", home / name, *arguments]
     environment = {**os.environ, **own_state(home)}
-    subprocess.run([str(part) for part in command], env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [str(part) for part in command],
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     return Run(home / name)
 
 
