@@ -11,8 +11,7 @@ from textual.app import ComposeResult
 from forge_tui.comparison import Comparer, Comparison
 from forge_tui.errors import ForgeError
 from forge_tui.tui.compare_text import document
-from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.chart_keys import ChartKeys
+from forge_tui.tui.screens.text_and_curve import TextAndCurve
 from forge_tui.tui.seeds import SeedFeed
 from forge_tui.tui.widgets.chart import Chart, Series
 from forge_tui.tui.widgets.document import Document, Paragraph
@@ -22,7 +21,7 @@ READ_SECONDS = 2.0
 _CURVES_FROM_HEIGHT = 34
 
 
-class CompareScreen(ChartKeys, ForgeScreen):
+class CompareScreen(TextAndCurve):
     """The text scrolls above the curves; z gives the one or the others all the room. Everything is read in threads."""
 
     name_of_screen: ClassVar[str] = "compare"
@@ -166,27 +165,6 @@ class CompareScreen(ChartKeys, ForgeScreen):
         """To the last line."""
         self.document.to_end()
 
-    @property
-    def leads_back(self) -> bool:
-        """It was opened from another screen."""
-        return True
-
-    @property
-    def narrowed(self) -> bool:
-        """Either text or curve may have all the room."""
-        return super().narrowed or self.has_class("-zoom-text") or self.has_class("-zoom-curve")
-
-    def widen(self) -> None:
-        """Share the room again."""
-        if super().narrowed:
-            super().widen()
-        else:
-            self.remove_class("-zoom-text", "-zoom-curve")
-
-    def leave_screen(self) -> None:
-        """Back to the list of runs."""
-        self.app.pop_screen()
-
     # --- panes
 
     def _fit_curve(self) -> None:
@@ -197,17 +175,12 @@ class CompareScreen(ChartKeys, ForgeScreen):
 
     def action_chart_pane(self) -> None:
         """Show or hide the curves."""
-        self.remove_class("-zoom-text", "-zoom-curve")
+        self.share_room()
         self._curve_wanted = self.has_class("-no-curve")
         self._fit_curve()
         self.call_after_refresh(self._read_curves)
 
     def action_zoom_pane(self) -> None:
-        """All room to the text, then to the curves, then shared again."""
-        text, curve = self.has_class("-zoom-text"), self.has_class("-zoom-curve")
-        self.remove_class("-zoom-text", "-zoom-curve")
-        if text:
-            self.add_class("-zoom-curve")
-        elif not curve:
-            self.add_class("-zoom-text")
+        """Other curves fit into another size."""
+        super().action_zoom_pane()
         self.call_after_refresh(self._read_curves)

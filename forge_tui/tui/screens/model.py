@@ -14,8 +14,7 @@ from forge_tui.tui import model_text
 from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.model_files import ModelFiles, read_files
 from forge_tui.tui.quantities import LOSSES, Quantity, recorded
-from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.chart_keys import ChartKeys
+from forge_tui.tui.screens.text_and_curve import TextAndCurve
 from forge_tui.tui.widgets import cells, columns
 from forge_tui.tui.widgets.chart import Chart, Series
 from forge_tui.tui.widgets.document import Document, Paragraph
@@ -24,7 +23,7 @@ from forge_tui.tui.widgets.line import Line
 READ_SECONDS = 2.0
 
 
-class ModelScreen(ChartKeys, ForgeScreen):
+class ModelScreen(TextAndCurve):
     """Two lines and the curve stay; the rest scrolls below them. z gives the text or the curve all the room."""
 
     name_of_screen: ClassVar[str] = "model"
@@ -210,46 +209,13 @@ class ModelScreen(ChartKeys, ForgeScreen):
         """To the output of the model."""
         self.document.go_to("output")
 
-    @property
-    def leads_back(self) -> bool:
-        """It was opened from another screen."""
-        return True
-
-    @property
-    def narrowed(self) -> bool:
-        """Either text or curve may have all the room."""
-        return super().narrowed or self.has_class("-zoom-text") or self.has_class("-zoom-curve")
-
-    def widen(self) -> None:
-        """Share the room again."""
-        if super().narrowed:
-            super().widen()
-        else:
-            self.remove_class("-zoom-text", "-zoom-curve")
-
-    def leave_screen(self) -> None:
-        """Back to where it was opened."""
-        self.app.pop_screen()
-
     # --- panes and curve
 
     def action_chart_pane(self) -> None:
         """Show or hide the curve."""
-        self._unzoom()
+        self.share_room()
         self._curve_wanted = self.has_class("-no-curve")
         self._fit_curve()
-
-    def action_zoom_pane(self) -> None:
-        """All room to the text, then to the curve, then shared again."""
-        text, curve = self.has_class("-zoom-text"), self.has_class("-zoom-curve")
-        self._unzoom()
-        if text:
-            self.add_class("-zoom-curve")
-        elif not curve:
-            self.add_class("-zoom-text")
-
-    def _unzoom(self) -> None:
-        self.remove_class("-zoom-text", "-zoom-curve")
 
 
 def _text(pieces: list[columns.Run]) -> Text:
