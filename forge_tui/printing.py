@@ -30,7 +30,7 @@ _IN_WORDS = {"±": "+-", "≤": "<=", "≥": ">=", "²": "^2", "µ": "u"}
 _HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _LINES = "\n\t"
 LONGEST_MESSAGE = 2_000
-"""Characters of an exception's own words: it may carry a whole tensor as text, and what is told of it repeats that."""
+"""Characters of an exception's own words: it may carry a whole tensor as text, and the report repeats them."""
 
 
 def printable(text: str, keep: str = "") -> str:
@@ -73,7 +73,7 @@ def in_ascii(text: str) -> str:
 
 
 def is_plain_locale(environ: Mapping[str, str]) -> bool:
-    """Whether the locale is that of ASCII alone (`LC_ALL=C`): Python writes UTF-8 there unless it is told not to."""
+    """Whether the locale is that of ASCII alone (`LC_ALL=C`): Python writes UTF-8 there by default."""
     if environ.get("PYTHONUTF8") == "1" or environ.get("PYTHONIOENCODING"):
         return False
     return (environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG")) in ("C", "POSIX")

@@ -42,7 +42,7 @@ class Look:
 
 
 class Machine:
-    """Takes a look every two seconds, once it is told to `watch`; `latest` is the newest. Close it."""
+    """Takes a sample every two seconds, from `watch` on; `latest` is the newest. Close it."""
 
     def __init__(self, first: SystemResources, settings: Thresholds, probe: SystemProbe | None = None) -> None:
         self._probe = probe or SystemProbe()

@@ -352,7 +352,7 @@ def _look(
     earlier: Earlier | None,
     code: Code,
 ) -> Iterator[_Look]:
-    """Look at the machine, the data and the model, and try custom code, unless a resume goes on with what was tried.
+    """Look at the machine, the data and the model, and try custom code, unless a resume continues with what was tried.
 
     Raises what a start is refused with.
     """

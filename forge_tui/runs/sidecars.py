@@ -27,7 +27,7 @@ def check_sidecars(database: Path) -> None:
         path = database.with_name(database.name + ending)
         try:
             mode = path.lstat().st_mode
-        except OSError:  # not there, mostly; what else is wrong with the directory is told by who opens the database
+        except OSError:  # not there, mostly; who opens the database reports other faults of the directory
             continue
         refuse_links(path, path.parent)
         if not stat.S_ISREG(mode):

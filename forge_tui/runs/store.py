@@ -352,7 +352,7 @@ class RunStore:
             self._waiting_since = None
 
     def _recovered(self) -> None:
-        """Record that writing had failed: the disk may be about to. What fails on and on is told now and then."""
+        """Record that writing had failed: the disk may be about to. A lasting fault is reported now and then."""
         failure, self._failure = self._failure, None
         now = time.monotonic()
         if failure is None or now - self._told_at < _TROUBLE_SECONDS:

@@ -86,7 +86,7 @@ def paths(directory: Path) -> list[Path]:
 
 
 def newest_valid(directory: Path, warn: Callable[[str], None] = lambda message: None) -> Checkpoint | None:
-    """The newest checkpoint that verifies, or None. `warn` is told in words of each one that was passed over."""
+    """The newest checkpoint that verifies, or None. `warn` is called with words of each one that was passed over."""
     passed_over: list[str] = []
     found = None
     for path in paths(directory):
@@ -142,7 +142,7 @@ def prune(
 ) -> list[Path]:
     """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was to go.
 
-    Those of a step below `before` are kept too. Files of other names, links and directories stay. `warn` is told in
+    Those of a step below `before` are kept too. Files of other names, links and directories stay. `warn` is called with
     words of what cannot be deleted. Raises `RunDirectoryError` where `directory` is a link, or cannot be listed.
     """
     deleted = [path for path in paths(directory)[keep:] if _step(path) >= before and is_file(path)]

@@ -66,7 +66,7 @@ _CHECKS: dict[str, _Check] = {
 def check_fields(record: Mapping[str, Any], path: object) -> None:
     """Raise `RunDirectoryError`, naming `path`, where a value is of a kind that is never written.
 
-    What is missing is told by whoever needs it: earlier versions did not write everything.
+    Whoever needs a missing field reports it: earlier versions did not write all of them.
     """
     for name, check in _CHECKS.items():
         if name in record and not check(record[name]):

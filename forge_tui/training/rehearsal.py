@@ -1,4 +1,4 @@
-"""What training will do with custom code, tried once before any model is queued: a fault in it is told in words.
+"""What training will do with custom code, tried once before any model is queued: a fault in it is reported in words.
 
 A run's workers would find the same fault, one by one: at the first step, at the end of the first epoch, whose last
 batch may be short, or when it is validated.

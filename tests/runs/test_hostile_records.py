@@ -37,7 +37,7 @@ def run(maker: RunMaker) -> Path:
 
 
 def looked_at(run: Path) -> tuple[str, ...]:
-    """All that viewers read; what is told of it."""
+    """All that viewers read, and what they report of it."""
     with Run(run) as attached:
         for model in attached.snapshot().models:
             attached.history(model.index)

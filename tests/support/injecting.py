@@ -94,7 +94,7 @@ class Injector:
             if stage in AGAIN and name == "unlink" and ".tmp-journal" in file:
                 continue
             if _DRAWN.search(file) or _DRAWN.search(place.said):
-                # No two runs have that name: the calls are told by their numbers among all of the thread.
+                # No two runs have that name: the calls are distinguished by their numbers among all of the thread.
                 alone = tuple(sorted({call.number for call in made if (name, call.number) not in theirs}))
                 idle = frozenset(call.number for call in made if call.failed)
                 if alone:

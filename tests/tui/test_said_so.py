@@ -1,4 +1,4 @@
-"""What the keys act on, what is told in full, and what is drawn where little can be."""
+"""What the keys act on, which messages are shown in full, and what is drawn in ASCII."""
 
 from __future__ import annotations
 
