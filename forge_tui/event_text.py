@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from forge_tui.printing import printable
+from forge_tui.safe_io.printing import printable
 from forge_tui.text import number
 
 # They come with every checkpoint, and what is worth telling has an event of its own.

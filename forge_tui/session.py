@@ -22,7 +22,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from forge_tui.descriptors import reserved
 from forge_tui.errors import (
     ChangedError,
     ForgeError,
@@ -39,6 +38,7 @@ from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.place import Identity
 from forge_tui.runs.unfinished_start import refuse_unless_a_run_comes_back, start_in_words, state_of_start
+from forge_tui.safe_io.descriptors import reserved
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished

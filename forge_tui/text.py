@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forge_tui.printing import printable
+from forge_tui.safe_io.printing import printable
 from forge_tui.settings.own_names import function_name
 
 if TYPE_CHECKING:

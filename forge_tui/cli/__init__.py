@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forge_tui.descriptors import open_closed
 from forge_tui.errors import ForgeError
-from forge_tui.printing import fit_streams_to_locale, say
+from forge_tui.safe_io.descriptors import open_closed
+from forge_tui.safe_io.printing import fit_streams_to_locale, say
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import json
 import sys
 
 from forge_tui.errors import UsageError
-from forge_tui.printing import say
+from forge_tui.safe_io.printing import say
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:

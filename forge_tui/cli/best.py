@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.printing import answer, say
+from forge_tui.safe_io.printing import answer, say
 
 if TYPE_CHECKING:
     from forge_tui.progress.ranking import Best

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from forge_tui.printing import answers, say
+from forge_tui.safe_io.printing import answers, say
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:

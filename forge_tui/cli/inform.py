@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from forge_tui.printing import answers
+from forge_tui.safe_io.printing import answers
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.printing import answer, harmless, printable, say, shell_word
-from forge_tui.rewriting import Rewriter
 from forge_tui.runs.log_file import LogReader
 from forge_tui.runs.unfinished_start import start_in_words
+from forge_tui.safe_io.printing import answer, harmless, printable, say, shell_word
+from forge_tui.safe_io.rewriting import Rewriter
 
 _FOLLOW_SECONDS = 0.2
 

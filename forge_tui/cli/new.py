@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from forge_tui.errors import UsageError
-from forge_tui.printing import answer, escaped, named, shell_word
+from forge_tui.safe_io.printing import answer, escaped, named, shell_word
 
 _FILES = ("network.py", "settings.toml")
 

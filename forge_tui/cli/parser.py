@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 
 
 class Parser(argparse.ArgumentParser):

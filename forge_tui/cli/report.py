@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from forge_tui.printing import answer, answers, say, shell_word
+from forge_tui.safe_io.printing import answer, answers, say, shell_word
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:

@@ -7,7 +7,7 @@ import io
 import math
 import sys
 
-from forge_tui.printing import harmless
+from forge_tui.safe_io.printing import harmless
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:

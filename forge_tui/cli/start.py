@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any, Literal
 
-from forge_tui.printing import answer, say
+from forge_tui.safe_io.printing import answer, say
 
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.printing import named, say
+from forge_tui.safe_io.printing import named, say
 
 if TYPE_CHECKING:
     from forge_tui.session import Run

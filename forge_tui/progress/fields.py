@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
-from forge_tui.strict_json import LARGEST_INTEGER
+from forge_tui.safe_io.strict_json import LARGEST_INTEGER
 
 LATEST_MOMENT = 253_402_214_400.0
 """The last day of year 9999 (UNIX seconds): no later time can be shown as a date."""

@@ -33,8 +33,8 @@ from forge_tui.runs.code import (
     sha256,
     write_copies,
 )
-from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.whole_files import in_words
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.schema import Settings
 from forge_tui.training.job import Job

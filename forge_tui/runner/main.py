@@ -19,9 +19,7 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
-from forge_tui.descriptors import open_closed
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
-from forge_tui.printing import say
 from forge_tui.progress.fingerprint import RunData, recorded_data
 from forge_tui.progress.phases import RunState
 from forge_tui.progress.snapshot import RunInfo
@@ -44,7 +42,6 @@ from forge_tui.runner.turn import predecessor
 from forge_tui.runs import registry, removal, starting
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
-from forge_tui.runs.files import in_words as disk_in_words
 from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the_way
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name
 from forge_tui.runs.lock import RunLock, is_locked
@@ -52,6 +49,9 @@ from forge_tui.runs.moved import relocated_data
 from forge_tui.runs.names import ROOT
 from forge_tui.runs.place import Identity, Place
 from forge_tui.runs.starting import Start
+from forge_tui.safe_io.descriptors import open_closed
+from forge_tui.safe_io.printing import say
+from forge_tui.safe_io.whole_files import in_words as disk_in_words
 from forge_tui.settings.files import settings_text
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import in_words, with_combination

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.printing import say, shell_word
 from forge_tui.progress.events import ModelRetried, RunStarted
 from forge_tui.progress.fingerprint import RunData
 from forge_tui.progress.phases import RunState, TrainingPhase
@@ -44,7 +43,6 @@ from forge_tui.runs import registry, trust
 from forge_tui.runs.belongings import place_of
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.moved import Given, found_again, relocated, require_data
@@ -55,6 +53,8 @@ from forge_tui.runs.record import read_record
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
 from forge_tui.runs.survey import refuse_links_in, tidy
+from forge_tui.safe_io.printing import say, shell_word
+from forge_tui.safe_io.whole_files import in_words
 from forge_tui.settings.files import read_settings, settings_digest, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 

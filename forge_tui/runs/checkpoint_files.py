@@ -14,7 +14,7 @@ from forge_tui.progress.fields import is_whole
 from forge_tui.progress.rollback import Saved
 from forge_tui.runs.inside import open_inside
 from forge_tui.runs.names import STEP
-from forge_tui.strict_json import Limits, parse_object
+from forge_tui.safe_io.strict_json import Limits, parse_object
 
 _METADATA_KEY = "forge_tui"
 # A safetensors file begins with the length of its header (8 bytes, little-endian), a JSON table.

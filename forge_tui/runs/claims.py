@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, make_private
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import in_words, make_private
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import STATE, parse_object
 
 VERSION = 1
 LOCK_SECONDS = 2.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import ChangedError, RunDirectoryError
-from forge_tui.runs.files import in_words, write_atomically
+from forge_tui.safe_io.whole_files import in_words, write_atomically
 
 if TYPE_CHECKING:
     from forge_tui.progress.snapshot import RunInfo

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import is_name
-from forge_tui.strict_json import STATE, parse_object
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import in_words, write_atomically
 
 VERSION = 1
 LARGEST = 65_536

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import schema, shape
-from forge_tui.runs.files import LONGEST_DATABASE, in_words, path_bytes
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, REMOVED
 from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.unfinished_start import start_in_words
+from forge_tui.safe_io.whole_files import LONGEST_DATABASE, in_words, path_bytes
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
 BUSY_SECONDS = 0.2

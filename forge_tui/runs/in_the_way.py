@@ -10,13 +10,13 @@ from typing import Literal
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.belongings import Place, place_of
-from forge_tui.runs.files import in_words
 from forge_tui.runs.intent import read_intent
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, MOVING, REMOVED, ROOMS, SHARED, STARTING_FILE
 from forge_tui.runs.record import Record, read_record
 from forge_tui.runs.survey import survey
+from forge_tui.safe_io.whole_files import in_words
 
 _ELSEWHERE = "choose another directory with --output"
 

@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.printing import named
-from forge_tui.runs.files import LONGEST_DATABASE, half_written, in_words, path_bytes, write_atomically
 from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
+from forge_tui.safe_io.printing import named
+from forge_tui.safe_io.whole_files import LONGEST_DATABASE, half_written, in_words, path_bytes, write_atomically
 
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, temporary_name
+from forge_tui.safe_io.whole_files import in_words, temporary_name
 
 MARK = b"held while forge-tui trains in this directory\n"
 """What a lock holds, so that it is told apart from other files of that name. Those of version 0.1.0 are empty."""

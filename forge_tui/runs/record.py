@@ -10,9 +10,9 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import schema
-from forge_tui.runs.files import in_words
 from forge_tui.runs.names import DATABASE, FILES, MOVING, PREVIOUS, ROOMS, ROOT, checked_name, is_inside
 from forge_tui.runs.reader import RunReader
+from forge_tui.safe_io.whole_files import in_words
 from forge_tui.settings.problems import shown
 
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)

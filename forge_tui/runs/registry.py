@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.plain_files import read_file
-from forge_tui.printing import escaped, named
 from forge_tui.progress.fields import check
-from forge_tui.runs.files import in_words, make_private, write_atomically
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import DATABASE
 from forge_tui.runs.unfinished_start import start_in_words, state_of_start
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.printing import escaped, named
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import in_words, make_private, write_atomically
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import STATE, parse_object
 
 if TYPE_CHECKING:
     from forge_tui.progress.snapshot import RunInfo

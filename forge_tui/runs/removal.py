@@ -15,7 +15,6 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import starting
 from forge_tui.runs.belongings import database_names, is_database, place_of
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
-from forge_tui.runs.files import in_words, sync_directory
 from forge_tui.runs.inside import is_file
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
@@ -24,6 +23,7 @@ from forge_tui.runs.reader import RunReader
 from forge_tui.runs.record import Record, read_record
 from forge_tui.runs.survey import Folder, survey
 from forge_tui.runs.survey import delete as delete_found
+from forge_tui.safe_io.whole_files import in_words, sync_directory
 
 _STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS, errno.ENOENT)
 

@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
+from forge_tui.safe_io.whole_files import half_written, in_words, sync_directory, sync_file
 
 
 def replace_by_copy(connection: sqlite3.Connection, path: Path) -> None:

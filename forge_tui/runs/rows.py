@@ -13,7 +13,7 @@ from forge_tui.progress.fields import BadField, check_event, check_sample
 from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
 from forge_tui.runs import schema
 from forge_tui.runs.names import checked_name
-from forge_tui.strict_json import BadJson
+from forge_tui.safe_io.strict_json import BadJson
 
 ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
 WRONG_CHECKSUM = "wrong checksum"

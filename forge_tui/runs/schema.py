@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from forge_tui.progress.fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
-from forge_tui.strict_json import LARGEST_INTEGER, Limits, parse_object
+from forge_tui.safe_io.strict_json import LARGEST_INTEGER, Limits, parse_object
 
 if TYPE_CHECKING:
     from forge_tui.progress.events import EpochFinished

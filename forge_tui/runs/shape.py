@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sqlite3
 
-from forge_tui.printing import escaped
 from forge_tui.runs import schema
+from forge_tui.safe_io.printing import escaped
 
 LONGEST_VALUE = 256 << 20
 """No text of a row is read that has more bytes; the largest record has `schema.RECORD.size`."""

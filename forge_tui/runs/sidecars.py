@@ -12,9 +12,9 @@ import stat
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.plain_files import open_file
-from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import refuse_links
+from forge_tui.safe_io.plain_files import open_file
+from forge_tui.safe_io.whole_files import in_words
 
 _ENDINGS = ("-journal", "-wal", "-shm")
 # What a journal begins with, and ends with if it names another file (https://www.sqlite.org/fileformat.html, 3.1).

@@ -17,7 +17,6 @@ from typing import Literal
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.belongings import Place, is_database, place_of
-from forge_tui.runs.files import in_words, sync_directory
 from forge_tui.runs.in_the_way import refuse_what_is_in_the_way
 from forge_tui.runs.inside import is_directory, is_file
 from forge_tui.runs.intent import HEAD, SETTINGS, Intent, read_intent
@@ -37,6 +36,7 @@ from forge_tui.runs.names import (
 )
 from forge_tui.runs.record import Record, read_record
 from forge_tui.runs.survey import delete, move, survey
+from forge_tui.safe_io.whole_files import in_words, sync_directory
 
 _PIECE = 1 << 20
 # Written before there is a record of them: what they begin with shows whose they are.

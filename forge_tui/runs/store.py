@@ -18,13 +18,13 @@ from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema, shape
 from forge_tui.runs.batch import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
 from forge_tui.runs.connection import RESTORE_ADVICE
-from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.place import Identity
 from forge_tui.runs.record import own_paths
 from forge_tui.runs.replacing import replace_by_copy
 from forge_tui.runs.sidecars import check_sidecars
+from forge_tui.safe_io.whole_files import half_written, in_words, sync_directory, sync_file
 
 TRANSACTION_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0

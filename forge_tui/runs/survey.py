@@ -15,9 +15,9 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.belongings import Place, is_database
-from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import IS_LINK
 from forge_tui.runs.names import CODE, DATABASE, LOGS, ROOMS, original_of
+from forge_tui.safe_io.whole_files import in_words
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 

@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError, SettingsError, UntrustedCode
-from forge_tui.plain_files import read_file
-from forge_tui.printing import escaped
 from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import registry
-from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.printing import escaped
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import in_words, write_atomically
 from forge_tui.settings.files import settings_digest
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import STATE, parse_object
 
 _DIRECTORY = "trust"
 _VERSION = 1

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import SettingsError
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import Key
 from forge_tui.settings.own_names import OWN, named_function

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 
 _SINGLE_TYPES = {
     "int_type": "a whole number",

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from forge_tui.errors import SettingsError
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.checked import Rule, checked
 from forge_tui.settings.keys import FREE_TABLES, LARGEST_INTEGER, Key, free_key, keys_of
 from forge_tui.settings.problems import did_you_mean, nearest, shown

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.errors import SettingsError
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.keys import Key, free_key, toml_value
 from forge_tui.settings.problems import nearest, shown
 

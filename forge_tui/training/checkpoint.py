@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.runs.checkpoint_files import checkpoint_files
-from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import IS_LINK, is_file, refuse_links
 from forge_tui.runs.names import STEP, original_of
+from forge_tui.safe_io.whole_files import in_words
 from forge_tui.training.tensor_file import Block, DamagedFile, blocks_of, digest, read_tensors, write_tensors
 
 FORMAT = 1

@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.plain_files import read_file
 from forge_tui.progress.events import finite
-from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, checked_name, original_of
-from forge_tui.strict_json import Limits, parse
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.strict_json import Limits, parse
+from forge_tui.safe_io.whole_files import in_words, write_atomically
 from forge_tui.training.model_fields import check_fields
 from forge_tui.training.module_state import NOTHING, ModuleState
 from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import ForgeError, SettingsError
-from forge_tui.printing import named
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state

@@ -12,7 +12,7 @@ from textual import work
 from textual.app import App
 
 from forge_tui.errors import ForgeError
-from forge_tui.printing import printable
+from forge_tui.safe_io.printing import printable
 from forge_tui.tui import glyphs as glyph_sets
 from forge_tui.tui import themes
 from forge_tui.tui.bindings import SEEN_ONLY

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from forge_tui.errors import UsageError
-from forge_tui.printing import is_plain_locale
+from forge_tui.safe_io.printing import is_plain_locale
 
 TRUECOLOUR = 1 << 24
 _NO_UTF8_FONT = ("linux", "vt100", "vt102", "vt220")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from forge_tui.printing import shell_word
+from forge_tui.safe_io.printing import shell_word
 from forge_tui.settings.keys import FREE_TABLES, Key, toml_value
 from forge_tui.settings.problems import shown
 from forge_tui.settings.sweep import TABLE as SWEEP

@@ -21,7 +21,7 @@ from textual.drivers.linux_driver import LinuxDriver
 from textual.events import Resize
 from textual.geometry import Size
 
-from forge_tui.printing import printable
+from forge_tui.safe_io.printing import printable
 from forge_tui.tui.device import (
     POP_TITLE,
     PUSH_TITLE,

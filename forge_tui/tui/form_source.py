@@ -165,7 +165,7 @@ def save(form: Form, path: Path) -> None:
 
     import tomli_w
 
-    from forge_tui.runs.files import make_private, write_atomically
+    from forge_tui.safe_io.whole_files import make_private, write_atomically
     from forge_tui.settings.files import settings_text
     from forge_tui.settings.schema import FREE_TABLES
     from forge_tui.settings.sweep import TABLE as SWEEP

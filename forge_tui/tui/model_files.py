@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.rewriting import rewritten
 from forge_tui.runs.checkpoint_files import CheckpointFile, checkpoint_files
 from forge_tui.runs.inside import open_inside, refuse_links
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.rewriting import rewritten
 
 LOG_BYTES = 64 << 10
 LOG_LINES = 500

@@ -20,8 +20,8 @@ from textual.css.query import NoMatches
 from textual.events import Key, Paste
 
 from forge_tui.errors import ForgeError, RunGone, UntrustedCode
-from forge_tui.printing import printable
 from forge_tui.progress.phases import RunState
+from forge_tui.safe_io.printing import printable
 from forge_tui.tui.follow import Turn, follow_run, turn
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.plain_files import read_file
-from forge_tui.runs.files import make_private, write_atomically
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.strict_json import Limits, parse_object
+from forge_tui.safe_io.whole_files import make_private, write_atomically
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import Limits, parse_object
 
 _LOG = logging.getLogger("forge_tui")
 _LIMITS = Limits()

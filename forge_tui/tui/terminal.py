@@ -17,7 +17,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
-from forge_tui.printing import harmless, in_ascii, printable
+from forge_tui.safe_io.printing import harmless, in_ascii, printable
 from forge_tui.tui.device import TerminalDevice
 from forge_tui.tui.driver import TerminalDriver
 from forge_tui.tui.guard import Guard

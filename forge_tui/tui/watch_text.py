@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from forge_tui.printing import harmless
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.safe_io.printing import harmless
 from forge_tui.text import age_text
 from forge_tui.tui.follow import has_failed
 from forge_tui.tui.widgets import cells

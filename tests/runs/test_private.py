@@ -12,8 +12,8 @@ import pytest
 from forge_tui.progress.snapshot import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.files import make_private
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.whole_files import make_private
 from forge_tui.tui.state import UiChoices
 
 INFO = RunInfo(

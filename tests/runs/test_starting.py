@@ -16,14 +16,14 @@ from run_directories import write_checkpoint
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.snapshot import ModelState, RunInfo
-from forge_tui.runs import files as runs_files
 from forge_tui.runs import removal, starting
-from forge_tui.runs.files import write_atomically
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
+from forge_tui.safe_io import whole_files as runs_files
+from forge_tui.safe_io.whole_files import write_atomically
 from forge_tui.settings.files import settings_text, write_settings
 from forge_tui.settings.schema import Settings
 

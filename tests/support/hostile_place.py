@@ -70,7 +70,7 @@ def _told(look: Callable[[Path], Any]) -> Callable[[Path], Any]:
 
     def do(run: Path) -> Any:
         from forge_tui.errors import ForgeError
-        from forge_tui.printing import say
+        from forge_tui.safe_io.printing import say
 
         try:
             look(run)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from forge_tui.printing import PLAIN, printable
+from forge_tui.safe_io.printing import PLAIN, printable
 from forge_tui.tui.glyphs import Glyphs
 
 NUMBER_CELLS = 6

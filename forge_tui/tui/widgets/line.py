@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.geometry import Region
 from textual.widget import Widget
 
-from forge_tui.printing import in_ascii
+from forge_tui.safe_io.printing import in_ascii
 
 
 class Line(Widget):

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from run_directories import RunMaker
 
 from forge_tui.cli import main
-from forge_tui.printing import escaped, harmless, in_ascii, is_plain_locale, printable, say, shell_word
 from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.safe_io.printing import escaped, harmless, in_ascii, is_plain_locale, printable, say, shell_word
 from forge_tui.tui.widgets import cells
 
 # ESC, BEL, DEL, C1 (CSI, OSC, the last), directions, separators, a zero-width space, a byte that is no UTF-8.

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.printing import named
+from forge_tui.safe_io.printing import named
 
 LONGEST_DATABASE = 504
 """Bytes of the path of a database that SQLite opens: of 512 its journal's name takes 8 more."""

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_tui.strict_json import LARGEST_INTEGER, BadJson, Limits, parse, parse_object
+from forge_tui.safe_io.strict_json import LARGEST_INTEGER, BadJson, Limits, parse, parse_object
 
 LIMITS = Limits(size=10_000, values=1_000, depth=8, text=100)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)

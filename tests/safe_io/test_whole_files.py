@@ -10,8 +10,8 @@ import pytest
 from erring import error_at
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import files
-from forge_tui.runs.files import half_written, write_atomically
+from forge_tui.safe_io import whole_files
+from forge_tui.safe_io.whole_files import half_written, write_atomically
 
 
 def what_fails(write: Callable[[], None]) -> str | None:
@@ -51,7 +51,7 @@ def test_what_cannot_be_removed_either_does_not_hide_why_it_failed(
     def refuse(path: object) -> None:
         raise OSError(5, "this is not what matters")
 
-    monkeypatch.setattr(files.os, "unlink", refuse)
+    monkeypatch.setattr(whole_files.os, "unlink", refuse)
     with pytest.raises(ValueError, match="why"):
         fail(tmp_path / "file")
     assert len(list(tmp_path.iterdir())) == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from forge_tui.cli import look
-from forge_tui.rewriting import Rewriter, rewritten
+from forge_tui.safe_io.rewriting import Rewriter, rewritten
 
 
 @pytest.mark.parametrize(
