@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forge_tui import session
 from forge_tui.errors import ForgeError
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.text import table
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import RunInfo
+    from forge_tui.protocol.snapshot import RunInfo
     from forge_tui.settings.schema import Settings
 
 _HEADER = ("SIZE", "MODELS", "SERIES", "PARALLEL", "SPEED-UP", "NOTES")

@@ -10,11 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from forge_tui.analysis.configs import ConfigResults, Finals, best_counted, config_results, finals_of
 from forge_tui.config_text import configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.progress.configs import ConfigResults, Finals, best_counted, config_results, finals_of
-from forge_tui.progress.events import finite
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import Writable, printable

@@ -6,12 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from forge_tui.progress.events import finite
-from forge_tui.progress.phases import TrainingPhase
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.text import UNKNOWN, spread_text, table
 
 if TYPE_CHECKING:
-    from forge_tui.progress.configs import ConfigResult, ConfigResults
+    from forge_tui.analysis.configs import ConfigResult, ConfigResults
 
 _FIGURES = (
     ("LOSS", "loss"),

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui import session
-from forge_tui.progress.events import finite
-from forge_tui.progress.fingerprint import recorded_data
-from forge_tui.progress.ranking import require_completed
+from forge_tui.analysis.ranking import require_completed
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.run_data import recorded_data
 from forge_tui.runs.moved import found_again
 from forge_tui.settings.files import read_settings
 from forge_tui.text import number, table
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.protocol.snapshot import ModelState
     from forge_tui.session import Run
     from forge_tui.training.ensemble import Ensemble, Measured
     from forge_tui.training.losses import Validation

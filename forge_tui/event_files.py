@@ -12,7 +12,7 @@ from forge_tui.event_records import figures_record, first_record
 from forge_tui.report import EPOCH_FIGURES, report_stem
 
 if TYPE_CHECKING:
-    from forge_tui.progress.events import EpochFinished
+    from forge_tui.protocol.events import EpochFinished
     from forge_tui.session import Run
 
 # What TensorBoard looks for in a file's name.

@@ -13,11 +13,11 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+from forge_tui.analysis.ranking import best_so_far
 from forge_tui.errors import RunDirectoryError, RunGone
 from forge_tui.event_text import is_notable, log_line
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.ranking import best_so_far
-from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.report import best_line, result_table
 from forge_tui.safe_io.printing import printable, shell_word
 from forge_tui.session import Run

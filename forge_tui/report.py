@@ -12,18 +12,18 @@ import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from forge_tui.analysis.configs import config_results
+from forge_tui.analysis.ranking import best_model
 from forge_tui.config_text import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError
-from forge_tui.progress.configs import config_results
-from forge_tui.progress.events import finite
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.ranking import best_model
-from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.safe_io.printing import Writable, printable
 from forge_tui.text import UNKNOWN, best_text, duration, memory, metric_text, number, table
 
 if TYPE_CHECKING:
-    from forge_tui.progress.events import EpochFinished
+    from forge_tui.protocol.events import EpochFinished
     from forge_tui.session import Run
 
 ReportFormat = Literal["text", "json", "csv"]

@@ -31,7 +31,7 @@ from forge_tui.errors import (
     UntrustedCode,
     UsageError,
 )
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
@@ -41,10 +41,10 @@ from forge_tui.runs.unfinished_start import refuse_unless_a_run_comes_back, star
 from forge_tui.safe_io.descriptors import reserved
 
 if TYPE_CHECKING:
-    from forge_tui.progress.events import EpochFinished
-    from forge_tui.progress.snapshot import ModelState, RunInfo, Snapshot
+    from forge_tui.protocol.events import EpochFinished
+    from forge_tui.protocol.request import Farewell, Reply, Request
+    from forge_tui.protocol.snapshot import ModelState, RunInfo, Snapshot
     from forge_tui.runner.planner import RunPlan
-    from forge_tui.runner.request import Farewell, Reply, Request
     from forge_tui.runs.reader import Losses, RunReader
     from forge_tui.settings.schema import Settings
 
@@ -121,7 +121,7 @@ def resume(
     `dataset` is the file now, and `python_path` has the directories of its code. Raises
     `ChangedError` and `UntrustedCode` without them.
     """
-    from forge_tui.runner.request import Request
+    from forge_tui.protocol.request import Request
 
     path = registry.resolve(os.fspath(run))
     refuse_unless_a_run_comes_back(path)
@@ -224,7 +224,7 @@ def _request(
     previous: Literal["refuse", "move"],
     leash: bool,
 ) -> Request:
-    from forge_tui.runner.request import Request
+    from forge_tui.protocol.request import Request
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.schema import Settings, from_plain, to_plain
 
@@ -274,8 +274,8 @@ def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
 
 def _launch(request: Request) -> tuple[Reply, socket.socket]:
     """Start a runner, hand it the request and wait for its answer."""
-    from forge_tui.runner.request import Reply
-    from forge_tui.training.wire import receive_message, send_message
+    from forge_tui.protocol.request import Reply
+    from forge_tui.protocol.wire import receive_message, send_message
 
     with contextlib.ExitStack() as stack:
         with reserved():
@@ -408,8 +408,8 @@ class Run:
 
         None if it has said nothing within `timeout` seconds; see `has_runner`.
         """
-        from forge_tui.runner.request import Farewell
-        from forge_tui.training.wire import receive_message
+        from forge_tui.protocol.request import Farewell
+        from forge_tui.protocol.wire import receive_message
 
         channel, received = self._channel, None
         if channel is None or not select.select([channel], [], [], timeout)[0]:
@@ -443,8 +443,8 @@ class Run:
                 return look()
 
     def _snapshot(self) -> Snapshot:
-        from forge_tui.progress.eta import remaining_seconds
-        from forge_tui.progress.snapshot import Snapshot
+        from forge_tui.analysis.eta import remaining_seconds
+        from forge_tui.protocol.snapshot import Snapshot
 
         info = self._reader.info()
         self._was_read = True

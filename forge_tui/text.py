@@ -11,9 +11,9 @@ from forge_tui.safe_io.printing import printable
 from forge_tui.settings.own_names import function_name
 
 if TYPE_CHECKING:
-    from forge_tui.progress.ranking import Best
-    from forge_tui.progress.snapshot import ModelState
-    from forge_tui.progress.spread import Spread
+    from forge_tui.analysis.ranking import Best
+    from forge_tui.analysis.spread import Spread
+    from forge_tui.protocol.snapshot import ModelState
 
 UNKNOWN = "—"
 

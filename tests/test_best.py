@@ -9,7 +9,7 @@ import pytest
 from run_directories import RunMaker
 
 from forge_tui.cli import main
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 
 
 def with_files(path: Path, *indices: int) -> Path:

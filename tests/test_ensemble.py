@@ -20,7 +20,7 @@ from forge_tui import load_ensemble, load_model, session
 from forge_tui.cli import main
 from forge_tui.ensemble import measure_ensemble
 from forge_tui.errors import ForgeError, UsageError
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 
 
 @pytest.fixture(scope="module")

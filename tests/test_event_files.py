@@ -15,7 +15,7 @@ from run_directories import RunMaker
 from forge_tui import event_files, session
 from forge_tui.cli import main
 from forge_tui.errors import ForgeError
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 
 
 @pytest.fixture

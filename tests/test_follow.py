@@ -15,9 +15,9 @@ from run_directories import RunMaker
 from forge_tui import headless, session
 from forge_tui.cli import main
 from forge_tui.errors import RunGone
-from forge_tui.progress.events import ResourceWarned
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.protocol.events import ResourceWarned
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.runner.journal import Journal
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.reader import RunReader

@@ -12,14 +12,14 @@ from counting import Work, counted, growth
 from run_directories import RunMaker
 from stage import M, Stage
 
-from forge_tui.progress.fingerprint import Fingerprint, RunData
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.request import Request
+from forge_tui.protocol.run_data import Fingerprint, RunData
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.report import write_report
 from forge_tui.runner import groups, models
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
-from forge_tui.runner.request import Request
 from forge_tui.runner.supervise import open_earlier
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore

@@ -15,7 +15,7 @@ from storm_checks import told
 
 from forge_tui import session
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.runs.layout import RunDirectory
 
 FAULTS = Path(__file__).parent / "support" / "faults"

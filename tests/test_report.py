@@ -13,11 +13,11 @@ import pytest
 from run_directories import MESSAGE, RunMaker
 
 from forge_tui import session
+from forge_tui.analysis.ranking import best_model
 from forge_tui.cli import main
 from forge_tui.errors import ForgeError
-from forge_tui.progress.events import EpochFinished
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.ranking import best_model
+from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.report import EPOCH_COLUMNS, FORMATS, ReportFormat, export_report, write_report
 
 

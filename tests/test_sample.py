@@ -9,7 +9,7 @@ from run_directories import RunMaker
 from running import SMALL, forge
 
 from forge_tui.cli import main
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 
 LINE = "the quick brown fox jumps over the lazy dög;\n"
 

@@ -12,8 +12,8 @@ import pytest
 from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
 
 from forge_tui import load_model, session
-from forge_tui.progress.configs import config_results
-from forge_tui.progress.phases import TrainingPhase
+from forge_tui.analysis.configs import config_results
+from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.settings.files import read_settings
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")

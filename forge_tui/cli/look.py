@@ -80,7 +80,7 @@ def _runs(as_json: bool) -> int:
 def _status(which: str | None, as_json: bool) -> int:
     from forge_tui import session
     from forge_tui.headless import progress_line, why_it_ended
-    from forge_tui.progress.phases import RunState
+    from forge_tui.protocol.phases import RunState
     from forge_tui.report import best_line, result_table, status_record
 
     with session.attach(which) as attached:
@@ -103,7 +103,7 @@ def _status(which: str | None, as_json: bool) -> int:
 def _wait(which: str) -> int:
     from forge_tui import session
     from forge_tui.headless import why_it_ended
-    from forge_tui.progress.phases import RunState
+    from forge_tui.protocol.phases import RunState
 
     with session.attach(which) as attached:
         snapshot = attached.wait()

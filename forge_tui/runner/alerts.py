@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from forge_tui.progress import events as happened
+from forge_tui.protocol import events as happened
 from forge_tui.safe_io.printing import say
 from forge_tui.text import memory
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runner.code_closure import Closure, closure
 from forge_tui.runs import trust
 from forge_tui.runs.code import (
@@ -37,7 +38,6 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.whole_files import in_words
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.schema import Settings
-from forge_tui.training.job import Job
 
 NONE = CodeRecord()
 _NOWHERE = Path()

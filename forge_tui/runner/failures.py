@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from forge_tui.progress.events import ModelFailed
+from forge_tui.protocol.events import ModelFailed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from forge_tui.progress import events as happened
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import Alike, ModelState, RunInfo, apply, apply_to_run
-from forge_tui.progress.transitions import may_follow_model, may_follow_run
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo, apply, apply_to_run
+from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
 

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.job import Job, in_words
+from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
 from forge_tui.runner.output import Output, Outputs
-from forge_tui.training.job import Job, in_words
-from forge_tui.training.wire import LineBuffer, encode_line, receive_message, send_message
 
 _READ_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20

@@ -20,9 +20,12 @@ import psutil
 from setproctitle import setproctitle
 
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
-from forge_tui.progress.fingerprint import RunData, recorded_data
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.job import STOP_SIGNALS, Job
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.request import Farewell, Reply, Request
+from forge_tui.protocol.run_data import RunData, recorded_data
+from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.wire import receive_message, send_message
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
@@ -35,7 +38,6 @@ from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.output import Outputs
 from forge_tui.runner.remembered import Remembered
-from forge_tui.runner.request import Farewell, Reply, Request
 from forge_tui.runner.settling import as_before, settle
 from forge_tui.runner.supervise import RUNNER_LOG, Earlier, Opened, open_earlier, open_new, supervise
 from forge_tui.runner.turn import predecessor
@@ -55,8 +57,6 @@ from forge_tui.safe_io.whole_files import in_words as disk_in_words
 from forge_tui.settings.files import settings_text
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import in_words, with_combination
-from forge_tui.training.job import STOP_SIGNALS, Job
-from forge_tui.training.wire import receive_message, send_message
 
 _FLUSH_SECONDS = 5.0
 _TRIES = 20

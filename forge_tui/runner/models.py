@@ -6,8 +6,8 @@ import functools
 from collections.abc import Hashable, Iterator
 from typing import Any
 
-from forge_tui.progress.fingerprint import RunData
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.run_data import RunData
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.layout import model_name, type_word
 from forge_tui.settings import sweep
 from forge_tui.settings.schema import Settings

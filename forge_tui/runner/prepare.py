@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from forge_tui.protocol.job import Job
 from forge_tui.resources.bfloat16 import slow_bfloat16
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import OtherRuns, WorkerLimit, worker_limit
 from forge_tui.runner import groups
 from forge_tui.settings.schema import Settings
-from forge_tui.training.job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from forge_tui.progress.events import ModelRetried
-from forge_tui.progress.rollback import Rollback, Saved, roll_back
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.events import ModelRetried
+from forge_tui.protocol.rollback import Rollback, Saved, roll_back
+from forge_tui.protocol.snapshot import ModelState
 
 
 def goes_further(model: ModelState, saved: Sequence[Saved] | None) -> bool:

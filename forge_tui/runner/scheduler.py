@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from forge_tui.progress import events as happened
-from forge_tui.progress.fingerprint import recorded_data
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.rollback import Saved
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.rollback import Saved
+from forge_tui.protocol.run_data import recorded_data
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, HistoryWatch, SpeedWatch
@@ -43,7 +44,6 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.place import Place
 from forge_tui.settings.schema import Settings
-from forge_tui.training.job import Job
 
 TICK_SECONDS = 0.1
 # A run that waits for another one looks less and less often whether that has ended, and for commands.

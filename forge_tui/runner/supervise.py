@@ -18,10 +18,11 @@ from pathlib import Path
 
 import forge_tui
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.progress.events import ModelRetried, RunStarted
-from forge_tui.progress.fingerprint import RunData
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import ModelRetried, RunStarted
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.request import Request
+from forge_tui.protocol.run_data import RunData
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups, models
 from forge_tui.runner.changes import Changes
@@ -35,7 +36,6 @@ from forge_tui.runner.machine import Machine
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.output import Outputs
 from forge_tui.runner.prepare import Plan, allowed_workers, slowness
-from forge_tui.runner.request import Request
 from forge_tui.runner.rollbacks import rolled_back
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for

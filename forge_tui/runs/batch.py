@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forge_tui.progress.events import EpochFinished, Event, finite, to_record
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import EpochFinished, Event, finite, to_record
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema
 from forge_tui.runs.record import OwnPath, directories_of_older, own_paths
 

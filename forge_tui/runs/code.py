@@ -21,7 +21,7 @@ from forge_tui.errors import ChangedError, RunDirectoryError
 from forge_tui.safe_io.whole_files import in_words, write_atomically
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import RunInfo
+    from forge_tui.protocol.snapshot import RunInfo
 
 SUFFIX = ".py"
 _LARGEST_FILE = 1 << 26

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, DataError, UsageError
-from forge_tui.progress.fingerprint import RunData
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.run_data import RunData
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs.code import SUFFIX, read_file, sha256
 from forge_tui.safe_io.printing import named, shell_word
 from forge_tui.settings.own_names import OWN, named_function

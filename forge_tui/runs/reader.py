@@ -13,13 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
+from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo
 from forge_tui.runs import rows, schema
 from forge_tui.runs.connection import Source, is_busy
 from forge_tui.runs.damage import Damage
 
 if TYPE_CHECKING:
-    from forge_tui.progress.events import EpochFinished
+    from forge_tui.protocol.events import EpochFinished
 
 _EPOCH, _LOSS, _VALIDATION = (schema.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
@@ -283,7 +283,7 @@ class RunReader:
         self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]
     ) -> set[int]:
         """Adds the good rows with `after < seq <= end` to `found`, in order; returns which rows are there at all."""
-        from forge_tui.progress.events import to_record
+        from forge_tui.protocol.events import to_record
 
         good: dict[int, dict[str, Any]] = {}
         present: set[int] = set()

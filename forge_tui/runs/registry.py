@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.progress.fields import check
+from forge_tui.protocol.fields import check
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import DATABASE
 from forge_tui.runs.unfinished_start import start_in_words, state_of_start
@@ -28,7 +28,7 @@ from forge_tui.safe_io.whole_files import in_words, make_private, write_atomical
 from forge_tui.settings.user_file import state_directory
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import RunInfo
+    from forge_tui.protocol.snapshot import RunInfo
 
 _LOG = logging.getLogger("forge_tui")
 _FILE = "runs.jsonl"

@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from forge_tui.progress.fields import BadField, check_event, check_sample
-from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
+from forge_tui.protocol.fields import BadField, check_event, check_sample
+from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo
 from forge_tui.runs import schema
 from forge_tui.runs.names import checked_name
 from forge_tui.safe_io.strict_json import BadJson

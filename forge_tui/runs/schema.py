@@ -12,11 +12,11 @@ import struct
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from forge_tui.progress.fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
+from forge_tui.protocol.fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
 from forge_tui.safe_io.strict_json import LARGEST_INTEGER, Limits, parse_object
 
 if TYPE_CHECKING:
-    from forge_tui.progress.events import EpochFinished
+    from forge_tui.protocol.events import EpochFinished
 
 VERSION = 3
 KNOWN = (1, 2, 3)
@@ -251,7 +251,7 @@ def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:
 
 def epoch_of(row: tuple[Any, ...]) -> tuple[EpochFinished, bool]:
     """The event of a row of `epochs` (without its `crc`, `model` as bytes), and whether a number in it diverged."""
-    from forge_tui.progress.events import EpochFinished  # here: a viewer that shows no epoch starts without it
+    from forge_tui.protocol.events import EpochFinished  # here: a viewer that shows no epoch starts without it
 
     _, index, attempt, epoch, epochs, step, diverged, time, *numbers, model = row
     values: dict[str, float | None] = dict(zip(EPOCH_NUMBERS, numbers, strict=True))

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Event, ResourceWarned
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import Event, ResourceWarned
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema, shape
 from forge_tui.runs.batch import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
 from forge_tui.runs.connection import RESTORE_ADVICE

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from forge_tui.protocol.job import Job
 from forge_tui.runs.code import CodeRecord
 from forge_tui.training.code_finder import CodeFinder, Copy, copies_in, install
-from forge_tui.training.job import Job
 
 _Message = dict[str, Any]
 

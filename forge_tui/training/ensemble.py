@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import DataError, RunDirectoryError, UsageError
-from forge_tui.progress.fingerprint import Fingerprint, difference
+from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.runs.moved import relocated
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.schema import from_plain

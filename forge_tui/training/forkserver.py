@@ -36,9 +36,9 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
+from forge_tui.protocol.job import STOP_SIGNALS
+from forge_tui.protocol.wire import receive_message, send_message
 from forge_tui.settings.schema import Settings, from_plain, to_plain
-from forge_tui.training.job import STOP_SIGNALS
-from forge_tui.training.wire import receive_message, send_message
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36

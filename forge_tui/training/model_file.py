@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import finite
+from forge_tui.protocol.events import finite
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, checked_name, original_of
 from forge_tui.safe_io.plain_files import read_file

@@ -15,7 +15,8 @@ from typing import Any
 import torch
 
 from forge_tui.errors import ForgeError, SettingsError
-from forge_tui.progress.fingerprint import RunData
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.run_data import RunData
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.settings.sweep import Combination, in_words, with_combination
 from forge_tui.training import checkpoint
@@ -26,7 +27,6 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.group_trial import grouping_problem
-from forge_tui.training.job import Job
 from forge_tui.training.memory_estimate import estimate
 from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.progress.fields import is_whole
+from forge_tui.protocol.fields import is_whole
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.export import load_model
 from forge_tui.training.model_file import read_record

@@ -33,14 +33,14 @@ from queue import SimpleQueue
 from typing import Any
 
 from forge_tui.errors import ChangedError, ForgeError
-from forge_tui.progress.events import EpochFinished, Event, ModelFailed, to_record
+from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, to_record
+from forge_tui.protocol.job import STOP_SIGNALS, Control, Job
+from forge_tui.protocol.wire import LineBuffer, encode_line
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import LONGEST_MESSAGE, shortened
 from forge_tui.training.code_finder import not_copied
 from forge_tui.training.code_requests import CodeRequests
-from forge_tui.training.job import STOP_SIGNALS, Control, Job
-from forge_tui.training.wire import LineBuffer, encode_line
 
 _PARENT_CHECK_SECONDS = 1.0
 _BEAT_SECONDS = 2.0

@@ -9,7 +9,7 @@ from forge_tui.tui.quantities import LOSS, Quantity
 from forge_tui.tui.widgets.chart import Series
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.protocol.snapshot import ModelState
     from forge_tui.session import Run
 
 

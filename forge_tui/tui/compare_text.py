@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from forge_tui.analysis.configs import ConfigResults
 from forge_tui.comparison import Comparison, equal_line, figure_rows, setting_rows
 from forge_tui.config_text import ranked_by, result_rows
-from forge_tui.progress.configs import ConfigResults
 from forge_tui.text import short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from forge_tui.progress.phases import TrainingPhase
+from forge_tui.protocol.phases import TrainingPhase
 
 PHASE_WORDS: Mapping[TrainingPhase, str] = MappingProxyType(
     {

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.runs import registry
 from forge_tui.runs.registry import KnownRun
 from forge_tui.session import Run

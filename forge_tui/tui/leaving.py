@@ -6,7 +6,7 @@ import asyncio
 
 from textual import work
 
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.safe_io.printing import printable, shell_word
 from forge_tui.tui.steering import SteeringApp
 

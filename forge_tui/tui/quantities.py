@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from forge_tui.text import metric_name
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.protocol.snapshot import ModelState
 
 Kind = Literal["train", "validation"]
 

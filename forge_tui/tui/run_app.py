@@ -20,7 +20,7 @@ from textual.css.query import NoMatches
 from textual.events import Key, Paste
 
 from forge_tui.errors import ForgeError, RunGone, UntrustedCode
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.safe_io.printing import printable
 from forge_tui.tui.follow import Turn, follow_run, turn
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
@@ -31,7 +31,7 @@ from forge_tui.tui.way_back import WayBack
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form import Form

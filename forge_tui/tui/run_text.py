@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.text import age_text, duration, short_path
 from forge_tui.tui.known_runs import RunLook
 from forge_tui.tui.widgets.document import Paragraph

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from forge_tui.analysis.spread import NO_NUMBER, Band, SeedCurve, SeedValues
 from forge_tui.errors import ForgeError
-from forge_tui.progress.snapshot import ModelState
-from forge_tui.progress.spread import NO_NUMBER, Band, SeedCurve, SeedValues
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.widgets.chart import Kind, Series
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from textual import work
 
 from forge_tui.errors import ForgeError
-from forge_tui.progress import transitions
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol import transitions
+from forge_tui.protocol.phases import RunState
 from forge_tui.tui.run_app import RunApp
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.session import Run
 
 _NAMED = 3

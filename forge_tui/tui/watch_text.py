@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.safe_io.printing import harmless
 from forge_tui.text import age_text
 from forge_tui.tui.follow import has_failed
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.snapshot import ModelState, Snapshot
 
 NO_RUN = "No run is watched: 1 configures one, 3 shows the known runs."
 STARTING = "The run is starting…"

@@ -30,9 +30,9 @@ from pathlib import Path
 
 from ui_support import FORGE_TUI, Terminal, folder, machine
 
+from forge_tui.protocol.job import Job
 from forge_tui.session import Run
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig, to_plain
-from forge_tui.training.job import Job
 
 WARM_UP = 40
 SAMPLES, BATCH = 640, 32
@@ -98,8 +98,8 @@ def train_silently(options: argparse.Namespace) -> list[float]:
     """Train with our trainer; when each epoch ended."""
     import torch
 
-    from forge_tui.progress.events import EpochFinished, Event
-    from forge_tui.training.job import Control
+    from forge_tui.protocol.events import EpochFinished, Event
+    from forge_tui.protocol.job import Control
     from forge_tui.training.trainer import Trainer
 
     torch.set_num_threads(options.threads)
@@ -127,8 +127,8 @@ def account(options: argparse.Namespace) -> dict[str, list[float]]:
     """What the training thread loses, in seconds by kind, and those of its epochs, in order."""
     import torch
 
+    from forge_tui.protocol.job import Control
     from forge_tui.training import worker
-    from forge_tui.training.job import Control
     from forge_tui.training.memory_meter import MemoryMeter
     from forge_tui.training.trainer import Trainer
 

@@ -13,9 +13,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from forge_tui.progress.events import EpochFinished
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
 from forge_tui.session import Run

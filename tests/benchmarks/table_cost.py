@@ -33,8 +33,8 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import DataTable, Static
 
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.glyphs import UNICODE
 from forge_tui.tui.widgets import plot
 from forge_tui.tui.widgets.canvas import Pixels

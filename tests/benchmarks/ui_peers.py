@@ -18,7 +18,7 @@ from textual.widgets import Static
 if TYPE_CHECKING:
     from textual.widgets import DataTable
 
-    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.protocol.snapshot import ModelState
     from forge_tui.session import Run
 
 REFRESH = 0.5

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import ChangedError, RunDirectoryError
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runs.code import check_path, labels_for, paths_of

@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from forge_tui.progress.events import ModelFailed
+from forge_tui.protocol.events import ModelFailed
 from forge_tui.runner.failures import Consequence, consequence
 
 KINDS = ("exception", "signal", "out_of_memory", "hang", "diverged", "changed", "exit")

@@ -8,7 +8,7 @@ import pytest
 from run_directories import RunMaker
 
 from forge_tui.errors import ForgeError, UsageError
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.runner.turn import predecessor, waiting_for
 
 

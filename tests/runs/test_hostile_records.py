@@ -11,7 +11,7 @@ from hostile_records import EPOCHS, EVENTS, LONG, MODELS, RUNS, SAMPLES, SCHEMA,
 from run_directories import RunMaker
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Decision, EpochFinished
+from forge_tui.protocol.events import Decision, EpochFinished
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.record import read_record
 from forge_tui.runs.store import RunStore

@@ -15,7 +15,7 @@ from killed import each_kill
 from run_directories import write_checkpoint
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs import removal, starting
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock

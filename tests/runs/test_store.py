@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Decision, ModelStarted, RunStateChanged
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.events import Decision, ModelStarted, RunStateChanged
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs import schema, store
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from run_directories import RunMaker
 
 from forge_tui.cli import main
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.safe_io.printing import escaped, harmless, in_ascii, is_plain_locale, printable, say, shell_word
 from forge_tui.tui.widgets import cells
 

@@ -17,10 +17,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from forge_tui.progress import events as happened
-from forge_tui.progress.events import Event, to_record
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.events import Event, to_record
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.wire import LineBuffer
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.policy import GIB, OtherRuns
@@ -39,8 +41,6 @@ from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
 from forge_tui.settings.schema import from_plain
-from forge_tui.training.job import Job
-from forge_tui.training.wire import LineBuffer
 
 M = TrainingPhase
 _SECONDS = 30.0

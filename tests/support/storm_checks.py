@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from storm_run import SPARE, Holder, Role, holders, is_alive
 
 from forge_tui import cli
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.session import Run
 
 if TYPE_CHECKING:

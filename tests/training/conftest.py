@@ -10,10 +10,10 @@ import pytest
 import torch
 from trained import dataset_of
 
-from forge_tui.progress.events import Event
+from forge_tui.protocol.events import Event
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
 from forge_tui.training import trainer
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 

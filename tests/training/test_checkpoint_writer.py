@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, PhaseChanged, ResourceWarned
+from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, PhaseChanged, ResourceWarned
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import checkpoint_writer, memory_estimate
 from forge_tui.training.data import load_dataset
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.state import new_network
 from forge_tui.training.trainer import Trainer
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from forge_tui.errors import SettingsError
-from forge_tui.progress.events import EpochFinished
+from forge_tui.protocol.events import EpochFinished
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, from_plain
 from forge_tui.training.data import Dataset, Task, load_dataset
 from forge_tui.training.export import load_model

@@ -10,9 +10,9 @@ import pytest
 from trained import KillAt, Killed, jobs_of, run
 from trained import record_of as record
 
-from forge_tui.progress.events import EpochFinished, Event, ModelCompleted, PhaseChanged
+from forge_tui.protocol.events import EpochFinished, Event, ModelCompleted, PhaseChanged
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.training.early_stopping import Best, has_run_out
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 EPOCHS, PATIENCE = 40, 3

@@ -11,11 +11,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from forge_tui.errors import DataError, UsageError
+from forge_tui.protocol.job import Control
 from forge_tui.settings.schema import from_plain
 from forge_tui.training.data import load_dataset
 from forge_tui.training.ensemble import load_members, measure
 from forge_tui.training.export import load_model
-from forge_tui.training.job import Control
 from forge_tui.training.model_file import read_record
 from forge_tui.training.trainer import Trainer
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from trained import record_of, run
 
+from forge_tui.protocol.job import Job
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig
 from forge_tui.training import order
 from forge_tui.training.data import npy_file
@@ -20,7 +21,6 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.ensemble import measure
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.job import Job
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.probe import Probe

@@ -14,11 +14,11 @@ from trained import KillAt, Killed, bytes_of, record_of, run
 
 from forge_tui import load_model
 from forge_tui.errors import RunDirectoryError, SettingsError
-from forge_tui.progress.events import Event, ResourceWarned
+from forge_tui.protocol.events import Event, ResourceWarned
+from forge_tui.protocol.job import Job, Outcome
 from forge_tui.settings.schema import Settings, TrainingConfig
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.data.load import load_dataset
-from forge_tui.training.job import Job, Outcome
 from forge_tui.training.models.modes import evaluating
 from forge_tui.training.module_state import Built, prepare, restore, unpacked
 from forge_tui.training.own_code import load_own_code

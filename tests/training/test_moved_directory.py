@@ -11,10 +11,10 @@ import pytest
 from running import wait_until
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import CheckpointSaved, Event, ModelCompleted, ResourceWarned
+from forge_tui.protocol.events import CheckpointSaved, Event, ModelCompleted, ResourceWarned
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.runs.place import Identity
 from forge_tui.training import checkpoint
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 STEPS = 4  # in an epoch of 99 samples

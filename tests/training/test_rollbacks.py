@@ -11,14 +11,14 @@ import exploding_code
 import pytest
 from trained import KillAt, Killed, bytes_of, record_of, run
 
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelFailed, ModelRetried, ResourceWarned
-from forge_tui.progress.rollback import Rollback, Saved
-from forge_tui.progress.snapshot import ModelState, apply
+from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, ModelFailed, ModelRetried, ResourceWarned
+from forge_tui.protocol.job import Control, Job
+from forge_tui.protocol.rollback import Rollback, Saved
+from forge_tui.protocol.snapshot import ModelState, apply
 from forge_tui.runner.rollbacks import rolled_back
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.failures import Diverged
-from forge_tui.training.job import Control, Job
 from forge_tui.training.trainer import Trainer
 
 CODE = exploding_code.__file__

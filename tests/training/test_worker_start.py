@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from forge_tui.training.job import Job
+from forge_tui.protocol.job import Job
 from forge_tui.training.random_state import seed_everything
 from forge_tui.training.warm_up import warm_up
 

@@ -13,8 +13,8 @@ from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
 
 from forge_tui.comparison import Comparer
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import ResourceSettings, Settings, TrainingConfig
 from forge_tui.tui.bindings import actions_of

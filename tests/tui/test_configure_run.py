@@ -11,7 +11,7 @@ from textual.widgets import OptionList
 from tui_host import until
 
 from forge_tui.errors import DataError
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.runner.planner import Estimate, RunPlan, Way
 from forge_tui.session import Run
 from forge_tui.settings.files import read_settings

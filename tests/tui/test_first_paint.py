@@ -17,7 +17,7 @@ from forge_tui.tui.widgets.line import Line
 _AFTER_IT = (
     "psutil",
     "forge_tui.resources.manager",
-    "forge_tui.progress.events",
+    "forge_tui.protocol.events",
     "forge_tui.settings.schema",
     "forge_tui.tui.screens.dialogs",
     "forge_tui.tui.widgets.chart",

@@ -14,8 +14,8 @@ from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
 
 from forge_tui import session
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.checkpoint_files import checkpoint_files
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.tui import model_text

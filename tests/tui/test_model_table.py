@@ -11,9 +11,9 @@ from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
-from forge_tui.progress.phases import TrainingPhase as Phase
-from forge_tui.progress.ranking import first_of
-from forge_tui.progress.snapshot import Failure, ModelState
+from forge_tui.analysis.ranking import first_of
+from forge_tui.protocol.phases import TrainingPhase as Phase
+from forge_tui.protocol.snapshot import Failure, ModelState
 from forge_tui.tui.glyphs import ASCII, UNICODE
 from forge_tui.tui.widgets import cells, columns, order
 from forge_tui.tui.widgets.model_table import ModelTable

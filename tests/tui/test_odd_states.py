@@ -9,8 +9,8 @@ import pytest
 from run_directories import RunMaker
 from tui_host import Host, screen_text, until
 
-from forge_tui.progress.events import Decision, ModelFailed
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.events import Decision, ModelFailed
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.session import Run

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from run_directories import RunMaker
 from tui_host import Host, burst, screen_text, until
 
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs import registry
 from forge_tui.tui.glyphs import ASCII, UNICODE
 from forge_tui.tui.known_runs import KnownRuns

@@ -15,7 +15,7 @@ from textual.widgets import OptionList
 from tui_host import burst, screen_text, until
 
 from forge_tui import session
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
 from forge_tui.session import Run
 from forge_tui.settings.schema import Settings

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from tui_host import Host, screen_text, until
 
 from forge_tui import session
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.lifetime import Ending
 from forge_tui.tui import leaving
 from forge_tui.tui.screens.configure import ConfigureScreen

@@ -13,7 +13,7 @@ from tui_host import screen_text, until
 
 from forge_tui import session
 from forge_tui.errors import UntrustedCode
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.session import Run
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig

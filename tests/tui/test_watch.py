@@ -19,8 +19,8 @@ from tui_host import burst, screen_text
 
 from forge_tui import session
 from forge_tui.errors import UsageError
-from forge_tui.progress.events import ResourceWarned
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.events import ResourceWarned
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
 from forge_tui.session import Run
 from forge_tui.settings.files import write_settings

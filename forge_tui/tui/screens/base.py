@@ -20,7 +20,7 @@ from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.sidebar import Sidebar
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.tui.app import ForgeApp
 
 WIDE = 100

@@ -13,7 +13,7 @@ from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.runner.planner import RunPlan
     from forge_tui.tui.form import Form

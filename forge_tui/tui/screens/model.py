@@ -8,7 +8,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 
 from forge_tui.errors import ForgeError
-from forge_tui.progress.snapshot import ModelState, Snapshot
+from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.session import Run
 from forge_tui.tui import model_text
 from forge_tui.tui.charting import fetch_series

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.events import Resize
 
 from forge_tui.errors import ForgeError
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import Snapshot
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.text import short_path
 from forge_tui.tui.exporting import ask_and_export
 from forge_tui.tui.known_runs import KnownRuns, RunLook

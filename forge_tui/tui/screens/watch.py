@@ -12,7 +12,7 @@ from rich.text import Text
 from textual.app import ComposeResult
 
 from forge_tui.event_text import log_line
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.tui import watch_text
 from forge_tui.tui.follow import has_failed
 from forge_tui.tui.quantities import LOSS
@@ -22,7 +22,7 @@ from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line, joined
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.tui.widgets.model_table import ModelTable
 
 CHART_SECONDS = 2.0

@@ -11,7 +11,7 @@ from forge_tui.tui.quantities import LOSS, LOSSES, Quantity, recorded
 from forge_tui.tui.screens.watch_lists import WatchLists
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.protocol.snapshot import ModelState
     from forge_tui.tui.seeds import SeedFeed
     from forge_tui.tui.widgets.chart import Series
 

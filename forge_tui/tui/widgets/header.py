@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from forge_tui.progress.fields import LATEST_MOMENT
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.fields import LATEST_MOMENT
+from forge_tui.protocol.phases import RunState
 from forge_tui.safe_io.printing import printable
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.line import Line, joined
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import RunInfo, Snapshot
+    from forge_tui.protocol.snapshot import RunInfo, Snapshot
     from forge_tui.resources.monitor import ResourceSample
 
 GIB = 1 << 30

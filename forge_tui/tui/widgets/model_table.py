@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
 
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.glyphs import UNICODE, Glyphs
 from forge_tui.tui.widgets import cells, columns, order, table_style
 from forge_tui.tui.widgets.rows import Rows

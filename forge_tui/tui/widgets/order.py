@@ -7,13 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from forge_tui.analysis.ranking import model_key
 from forge_tui.config_text import combination_text
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.ranking import model_key
+from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.tui.glyphs import PHASE_WORDS
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState
+    from forge_tui.protocol.snapshot import ModelState
 
 SORT_KEYS = ("index", "name", "phase", "epoch", "loss", "best", "val", "eta")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from forge_tui.progress.ranking import Standings, decisive
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.analysis.ranking import Standings, decisive
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.widgets import order
 
 ARRANGE_EVERY = 2.0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs.registry import KnownRun
 from forge_tui.text import age_text, short_path
 from forge_tui.tui.glyphs import Glyphs

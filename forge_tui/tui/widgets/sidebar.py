@@ -16,7 +16,7 @@ from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_co
 from forge_tui.tui.widgets.text_panel import TextPanel
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.resources.monitor import ResourceSample
 
