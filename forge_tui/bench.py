@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forge_tui import session
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.phases import RunState
-from forge_tui.text import table
+from forge_tui.text.figures import table
 
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import RunInfo

@@ -15,7 +15,7 @@ from forge_tui.protocol.events import finite
 from forge_tui.protocol.run_data import recorded_data
 from forge_tui.runs.moved import found_again
 from forge_tui.settings.files import read_settings
-from forge_tui.text import number, table
+from forge_tui.text.figures import number, table
 
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState

@@ -15,13 +15,13 @@ from typing import IO, Any
 
 from forge_tui.analysis.ranking import best_so_far
 from forge_tui.errors import RunDirectoryError, RunGone
-from forge_tui.event_text import is_notable, log_line
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.report import best_line, result_table
 from forge_tui.safe_io.printing import printable, shell_word
 from forge_tui.session import Run
-from forge_tui.text import best_text, duration, metric_text, number
+from forge_tui.text.event_lines import is_notable, log_line
+from forge_tui.text.figures import best_text, duration, metric_text, number
 
 _LOOK_SECONDS = 0.2
 # Of the time at most a twentieth goes into looking: 10,000 models take 20 ms a look.

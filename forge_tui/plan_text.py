@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forge_tui.text import duration, memory, table
+from forge_tui.text.figures import duration, memory, table
 
 if TYPE_CHECKING:
     from forge_tui.runner.planner import Estimate, RunPlan

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forge_tui.analysis.configs import config_results
 from forge_tui.analysis.ranking import best_model
-from forge_tui.config_text import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.safe_io.printing import Writable, printable
-from forge_tui.text import UNKNOWN, best_text, duration, memory, metric_text, number, table
+from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
+from forge_tui.text.figures import UNKNOWN, best_text, duration, memory, metric_text, number, table
 
 if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished

@@ -20,7 +20,7 @@ from running import forge, wait_until
 
 from forge_tui import load_ensemble, load_model
 from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError, UntrustedCode
-from forge_tui.runs import schema
+from forge_tui.runs import tables
 from forge_tui.settings.files import settings_digest
 from forge_tui.settings.user_file import state_directory
 
@@ -94,8 +94,8 @@ class Place:
         with sqlite3.connect(self.run / "run.db") as database:
             row = database.execute("SELECT record, revision, heartbeat, written, last_seq FROM run").fetchone()
             text = row[0] if isinstance(row[0], bytes) else row[0].encode()
-            record = schema.to_json(schema.from_json(text) | changes)
-            database.execute("UPDATE run SET record = ?, crc = ?", (record.decode(), schema.run_crc(record, *row[1:])))
+            record = tables.to_json(tables.from_json(text) | changes)
+            database.execute("UPDATE run SET record = ?, crc = ?", (record.decode(), tables.run_crc(record, *row[1:])))
         database.close()
 
 
@@ -301,7 +301,7 @@ def _record(run: Path) -> dict[str, Any]:
     with sqlite3.connect(run / "run.db") as database:
         text = database.execute("SELECT record FROM run").fetchone()[0]
     database.close()
-    return schema.from_json(text if isinstance(text, bytes) else text.encode())
+    return tables.from_json(text if isinstance(text, bytes) else text.encode())
 
 
 def _harmful(place: Place) -> str:

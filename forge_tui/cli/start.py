@@ -125,7 +125,7 @@ def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
 def _tell_endings() -> None:
     """A detached run outlives this terminal, but not everything: say what would end it."""
     from forge_tui.resources.lifetime import endings
-    from forge_tui.resources.probe import SystemProbe
+    from forge_tui.resources.system_probe import SystemProbe
 
     for ending in endings(SystemProbe()):
         remedy = f" {ending.remedy[:1].upper()}{ending.remedy[1:]}." if ending.remedy else ""
@@ -140,12 +140,12 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
     if settings.run.json:
         print(json.dumps({"check": "passed", "found": found, "limit": limit}))
         return 0
-    from forge_tui.runner import models
+    from forge_tui.runs import run_models
 
     least, most = found["parameters_least"], found["parameters_most"]
     size = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     answer(
-        f"Everything is in order: {models.count(settings)} {models.type_words(settings)} models of "
+        f"Everything is in order: {run_models.count(settings)} {run_models.type_words(settings)} models of "
         f"{size} parameters, {found['train_samples']:,} training and "
         f"{found['validation_samples']:,} validation samples ({found['task']})."
     )

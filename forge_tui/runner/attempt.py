@@ -6,12 +6,12 @@ import signal
 from dataclasses import dataclass, field
 from typing import Literal
 
+from forge_tui.engines.local import Worker
 from forge_tui.protocol.events import ModelFailed
 from forge_tui.protocol.job import Job, in_words
 from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.probe import SystemProbe
 from forge_tui.resources.process_memory import process_memory
-from forge_tui.runner.local import Worker
+from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.runner.prepare import ending
 from forge_tui.runner.watchdog import Watchdog
 

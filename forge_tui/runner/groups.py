@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
-from forge_tui.runner import models as run_models
+from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
 Group = tuple[int, ...]

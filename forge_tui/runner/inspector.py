@@ -9,11 +9,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from forge_tui.engines.local import LocalLauncher, Worker
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.run_data import Fingerprint, RunData, data_part
 from forge_tui.runner.code_copy import Code
-from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.planner import Asked
 from forge_tui.runner.prepare import ending
 from forge_tui.settings.own_names import named_function

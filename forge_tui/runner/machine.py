@@ -9,7 +9,7 @@ from forge_tui.resources.cgroups import read_limits
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.monitor import Monitor, ResourceSample, memory_room
 from forge_tui.resources.policy import GIB, Thresholds
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 SAMPLE_SECONDS = 2.0
 

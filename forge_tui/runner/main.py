@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
+from forge_tui.engines.local import LocalLauncher
+from forge_tui.engines.output import Outputs
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
 from forge_tui.protocol.job import STOP_SIGNALS, Job
 from forge_tui.protocol.phases import RunState
@@ -29,19 +31,17 @@ from forge_tui.protocol.wire import receive_message, send_message
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
-from forge_tui.runner import groups, models, planner, prepare
+from forge_tui.runner import groups, planner, prepare
 from forge_tui.runner.changes import compare_data
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
-from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.output import Outputs
 from forge_tui.runner.remembered import Remembered
 from forge_tui.runner.settling import as_before, settle
 from forge_tui.runner.supervise import RUNNER_LOG, Earlier, Opened, open_earlier, open_new, supervise
 from forge_tui.runner.turn import predecessor
-from forge_tui.runs import registry, removal, starting
+from forge_tui.runs import registry, removal, run_models, starting
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the_way
@@ -182,7 +182,7 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     """Try everything a start would but measuring, and leave nothing behind."""
     settings = _settings(request)
     base = Path(request.working_directory) / "runs"
-    new = default_run_path(models.type_words(settings), time.time(), base)
+    new = default_run_path(run_models.type_words(settings), time.time(), base)
     directory = RunDirectory(new if request.directory is None else Path(request.directory))
     if not os.path.lexists(directory.path):
         directory.check_makeable()
@@ -191,7 +191,7 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
         refuse_foreign_lock(directory)
         if is_locked(directory.lock):
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
-        refuse_what_is_in_the_way(directory, models.names(settings), request.previous)
+        refuse_what_is_in_the_way(directory, run_models.names(settings), request.previous)
     launcher, code = _launcher_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
     with _look(request, directory, settings, launcher, selector, None, code) as look:
         warning = prepare.slowness(settings, look.job.device)
@@ -263,7 +263,7 @@ def _make_directory(request: Request, undo: contextlib.ExitStack) -> tuple[RunDi
     """The run directory, and whether it was made; `undo` removes it if it was and is empty then."""
     if request.directory is None:
         base = Path(request.working_directory) / "runs"
-        directory, is_new = RunDirectory.create_new(models.type_words(_settings(request)), time.time(), base), True
+        directory, is_new = RunDirectory.create_new(run_models.type_words(_settings(request)), time.time(), base), True
     else:
         directory = RunDirectory(Path(request.directory))
         if request.action == "resume":
@@ -278,7 +278,7 @@ def _begin(request: Request, directory: RunDirectory, made_root: bool) -> Start:
     """Announce the start of a new run. Raises `RunDirectoryError` where something is in its way."""
     settings = _settings(request)
     text = settings_text(settings).encode()
-    return Start.begin(directory, models.names(settings), text, request.previous, made_root=made_root)
+    return Start.begin(directory, run_models.names(settings), text, request.previous, made_root=made_root)
 
 
 def _acquire(directory: RunDirectory) -> RunLock:
@@ -370,8 +370,8 @@ def _look(
         known = None if recorded is None else relocated_data(recorded, info.moved)
         job = replace(job, data=None if known is None else known.to_record())
     with Inspector(launcher, selector, job, code) as inspector:
-        combinations = models.inspected(settings)
-        together = min(groups.width(settings), models.of_a_kind(settings))
+        combinations = run_models.inspected(settings)
+        together = min(groups.width(settings), run_models.of_a_kind(settings))
         is_tried = earlier is not None and not code.changes_accepted
         room = None if is_tried else resources.available_memory_gb * GIB
         inspections = inspector.inspect(combinations, together, room)
@@ -397,7 +397,7 @@ def _look(
             },
             inspector=inspector,
             combination=combination,
-            rates=models.rates(settings, _MOST_RATES),
+            rates=run_models.rates(settings, _MOST_RATES),
             data=inspector.data,
             code=code,
         )
@@ -486,8 +486,8 @@ def _list_start(directory: RunDirectory, settings: Settings, undo: contextlib.Ex
         path=str(directory.path),
         mode=settings.training.training_mode,
         policy=settings.resources.policy,
-        model_type=models.type_words(settings),
-        models=models.count(settings),
+        model_type=run_models.type_words(settings),
+        models=run_models.count(settings),
         epochs=settings.training.epochs,
         created=time.time(),
         host=socket.gethostname(),

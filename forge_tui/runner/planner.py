@@ -18,7 +18,7 @@ from typing import Any
 from forge_tui.errors import ResourceError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import OtherRuns, WorkerLimit, capacity, threads_allowed, worker_limit
-from forge_tui.runner import models as run_models
+from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
 SECONDS = 0.3

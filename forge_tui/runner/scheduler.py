@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from forge_tui.engines.local import LocalLauncher, Worker
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.phases import RunState, TrainingPhase
@@ -33,9 +34,7 @@ from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.groups import Group
 from forge_tui.runner.halving import Halving, Reached, rungs_of
 from forge_tui.runner.journal import Journal
-from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.machine import Machine
-from forge_tui.runner.models import Configs
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.rollbacks import goes_further, rolled_back
 from forge_tui.runner.steering import Steering
@@ -43,6 +42,7 @@ from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.place import Place
+from forge_tui.runs.run_models import Configs
 from forge_tui.settings.schema import Settings
 
 TICK_SECONDS = 0.1

@@ -13,9 +13,10 @@ from typing import Any
 
 from forge_tui.errors import ForgeError
 from forge_tui.resources.policy import WorkerLimit
-from forge_tui.runner import groups, models, planner
+from forge_tui.runner import groups, planner
 from forge_tui.runner.planner import Ask, Estimate, Found, Way
 from forge_tui.runner.remembered import Remembered
+from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
 # A run that is over sooner is not kept waiting by measuring groups.
@@ -103,7 +104,7 @@ def _best_group(seen: _Seen, sizes: list[list[Way]], alone: Estimate) -> Estimat
 def _sizes(settings: Settings, limit: WorkerLimit) -> list[int]:
     if settings.engine.fuse != "auto" or settings.training.training_mode != "parallel":
         return [groups.width(settings)]
-    return planner.group_sizes(models.count(settings), limit.workers, models.of_a_kind(settings))
+    return planner.group_sizes(run_models.count(settings), limit.workers, run_models.of_a_kind(settings))
 
 
 class _Seen:

@@ -17,6 +17,8 @@ from functools import partial
 from pathlib import Path
 
 import forge_tui
+from forge_tui.engines.local import LocalLauncher
+from forge_tui.engines.output import Outputs
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.events import ModelRetried, RunStarted
 from forge_tui.protocol.phases import RunState, TrainingPhase
@@ -24,22 +26,20 @@ from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import RunData
 from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
-from forge_tui.runner import groups, models
+from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
-from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.output import Outputs
 from forge_tui.runner.prepare import Plan, allowed_workers, slowness
 from forge_tui.runner.rollbacks import rolled_back
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.turn import predecessor, waiting_for
-from forge_tui.runs import registry, trust
+from forge_tui.runs import registry, run_models, trust
 from forge_tui.runs.belongings import place_of
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
@@ -112,8 +112,8 @@ def open_new(
         path=str(directory.path),
         mode=training.training_mode,
         policy=settings.resources.policy,
-        model_type=models.type_words(settings),
-        models=models.count(settings),
+        model_type=run_models.type_words(settings),
+        models=run_models.count(settings),
         epochs=training.epochs,
         created=time.time(),
         host=socket.gethostname(),
@@ -127,7 +127,7 @@ def open_new(
         settings_sha256=settings_digest(directory.settings),
         data=data.to_record(),
     )
-    states = models.new_models(settings)
+    states = run_models.new_models(settings)
     start.announce(code.settle(directory))
     code.keep(directory)
     try:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo
-from forge_tui.runs import rows, schema
+from forge_tui.runs import rows, tables
 from forge_tui.runs.connection import Source, is_busy
 from forge_tui.runs.damage import Damage
 
 if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished
 
-_EPOCH, _LOSS, _VALIDATION = (schema.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
+_EPOCH, _LOSS, _VALIDATION = (tables.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
 _LOCKED = "is locked by another program; try again, or see what holds it"
 _Value = TypeVar("_Value")
@@ -79,7 +79,7 @@ class RunReader:
 
     @property
     def _epoch_select(self) -> str:
-        return schema.epoch_select(self._source.version)
+        return tables.epoch_select(self._source.version)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -317,7 +317,7 @@ class RunReader:
         return True
 
     def _epoch(self, row: tuple[Any, ...]) -> tuple[EpochFinished, bool] | None:
-        return schema.epoch_of(row[:-1]) if self._is_good_epoch(row) else None
+        return tables.epoch_of(row[:-1]) if self._is_good_epoch(row) else None
 
     def epochs(self, index: int) -> list[EpochFinished]:
         """The history of model `index`, one record an epoch: where a retry did epochs again, the newer ones."""
@@ -346,8 +346,8 @@ class RunReader:
 
         `column` is one of `schema.EPOCH_NUMBERS`. Raises `ValueError` for another one and for `buckets` < 1.
         """
-        if column not in schema.EPOCH_NUMBERS:
-            raise ValueError(f"no column {column!r} in the epochs; there are {', '.join(schema.EPOCH_NUMBERS)}")
+        if column not in tables.EPOCH_NUMBERS:
+            raise ValueError(f"no column {column!r} in the epochs; there are {', '.join(tables.EPOCH_NUMBERS)}")
         if buckets < 1:
             raise ValueError(f"buckets must be at least 1, not {buckets}")
 

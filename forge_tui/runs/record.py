@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import schema
+from forge_tui.runs import tables
 from forge_tui.runs.names import DATABASE, FILES, MOVING, PREVIOUS, ROOMS, ROOT, checked_name, is_inside
 from forge_tui.runs.reader import RunReader
 from forge_tui.safe_io.whole_files import in_words
@@ -51,7 +51,7 @@ def read_record(database: Path) -> Record:
         recorded = reader.info().code
         code = list(recorded) if isinstance(recorded, dict) else []
         models = _models(reader)
-        is_older = reader.version < schema.WITH_PATHS
+        is_older = reader.version < tables.WITH_PATHS
         paths = own_paths(directories_of_older(database.parent)) if is_older else _paths(reader)
     for path in (*code, *(one.path for one in paths if one.path != ROOT)):
         if not is_inside(path):
@@ -74,9 +74,9 @@ def _models(reader: RunReader) -> frozenset[str]:
     found = []
     for index, revision, record, crc in reader.rows("SELECT model_index, revision, record, crc FROM models"):
         try:
-            if schema.model_crc(index, revision, record) != crc:
+            if tables.model_crc(index, revision, record) != crc:
                 continue
-            name = schema.from_json(record)["name"]
+            name = tables.from_json(record)["name"]
         except _ROW_ERRORS:
             continue
         found.append(checked_name(name, f"model {index} in {reader.path}"))
@@ -88,7 +88,7 @@ def _paths(reader: RunReader) -> list[OwnPath]:
     found = []
     for path, is_directory, crc in reader.rows("SELECT path, directory, crc FROM paths"):
         try:
-            is_whole = schema.path_crc(path, is_directory) == crc
+            is_whole = tables.path_crc(path, is_directory) == crc
             found.append(OwnPath(path.decode(), bool(is_directory)))
         except _ROW_ERRORS:
             is_whole = False

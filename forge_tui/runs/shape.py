@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from forge_tui.runs import schema
+from forge_tui.runs import tables
 from forge_tui.safe_io.printing import escaped
 
 LONGEST_VALUE = 256 << 20
@@ -33,8 +33,8 @@ def problem(connection: sqlite3.Connection, version: int) -> str | None:
 
     Raises `sqlite3.Error`.
     """
-    wanted = {name: list(columns) for name, columns in schema.columns(version).items()}
-    indexes = {(name, table) for name, table in schema.INDEXES}
+    wanted = {name: list(columns) for name, columns in tables.columns(version).items()}
+    indexes = {(name, table) for name, table in tables.INDEXES}
     found = set()
     rows = connection.execute("SELECT type, name, tbl_name, rootpage FROM sqlite_schema").fetchall()
     for kind, name, table, page in rows:

@@ -146,7 +146,7 @@ class ForgeApp(LeavingApp):
     @work(thread=True, exclusive=True, group="machine", exit_on_error=False)
     def _look_at_machine(self) -> None:
         try:
-            from forge_tui.resources.probe import SystemProbe
+            from forge_tui.resources.system_probe import SystemProbe
             from forge_tui.resources.usage import CpuMeter
 
             probe = SystemProbe()

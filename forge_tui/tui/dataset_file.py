@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.settings.own_names import named_function
-from forge_tui.text import short_path
+from forge_tui.text.figures import short_path
 
 SYNTHETIC = "synthetic"
 MODULAR = "modular"

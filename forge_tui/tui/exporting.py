@@ -10,7 +10,7 @@ from forge_tui.errors import ForgeError
 from forge_tui.event_files import write_event_files
 from forge_tui.report import FORMATS, ReportFormat, export_report
 from forge_tui.session import Run
-from forge_tui.text import short_path
+from forge_tui.text.figures import short_path
 from forge_tui.tui.screens.dialogs import Choice
 
 if TYPE_CHECKING:

@@ -95,6 +95,6 @@ class LeavingApp(SteeringApp):
 def _endings() -> list[str]:
     """What would end a run that is left alone here: a batch job, a container, a login (0.3 ms)."""
     from forge_tui.resources.lifetime import endings  # here: most starts never ask
-    from forge_tui.resources.probe import SystemProbe
+    from forge_tui.resources.system_probe import SystemProbe
 
     return [ending.what for ending in endings(SystemProbe())]

@@ -9,7 +9,7 @@ from typing import Any
 
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Failure, ModelState
-from forge_tui.text import age_text, duration, memory, metric_name, metric_text, number, short_path
+from forge_tui.text.figures import age_text, duration, memory, metric_name, metric_text, number, short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.model_files import ModelFiles
 from forge_tui.tui.widgets import cells

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
-from forge_tui.text import metric_name
+from forge_tui.text.figures import metric_name
 
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState

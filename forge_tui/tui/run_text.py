@@ -6,7 +6,7 @@ import time
 
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
-from forge_tui.text import age_text, duration, short_path
+from forge_tui.text.figures import age_text, duration, short_path
 from forge_tui.tui.known_runs import RunLook
 from forge_tui.tui.widgets.document import Paragraph
 from forge_tui.tui.widgets.header import without_counts

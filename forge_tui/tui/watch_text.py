@@ -10,7 +10,7 @@ from rich.text import Text
 
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.safe_io.printing import harmless
-from forge_tui.text import age_text
+from forge_tui.text.figures import age_text
 from forge_tui.tui.follow import has_failed
 from forge_tui.tui.widgets import cells
 

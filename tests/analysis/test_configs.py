@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from forge_tui.analysis.configs import config_results, finals_of
-from forge_tui.config_text import configs_record, configs_table, ranked_by, result_rows
 from forge_tui.protocol.phases import TrainingPhase as Phase
 from forge_tui.protocol.snapshot import ModelState
+from forge_tui.text.config_tables import configs_record, configs_table, ranked_by, result_rows
 
 
 def model(index: int, rate: float | None, phase: Phase = Phase.COMPLETED, **known: Any) -> ModelState:

@@ -128,9 +128,9 @@ def account(options: argparse.Namespace) -> dict[str, list[float]]:
     import torch
 
     from forge_tui.protocol.job import Control
-    from forge_tui.training import worker
-    from forge_tui.training.memory_meter import MemoryMeter
     from forge_tui.training.trainer import Trainer
+    from forge_tui.worker import loop
+    from forge_tui.worker.memory_meter import MemoryMeter
 
     torch.set_num_threads(1)
     ours, theirs = socket.socketpair()
@@ -141,13 +141,13 @@ def account(options: argparse.Namespace) -> dict[str, list[float]]:
         os._exit(0)
     theirs.close()
     found: dict[str, list[float]] = {"events": [], "memory": [], "checkpoints": [], "epochs": []}
-    _timed(worker.Channel, "send", found["events"])
+    _timed(loop.Channel, "send", found["events"])
     _timed(MemoryMeter, "grown", found["memory"])
     _timed(Trainer, "_checkpoint", found["checkpoints"])
     _timed(Trainer, "_train_epoch", found["epochs"])
     with tempfile.TemporaryDirectory() as place:
         job = _job(options, place, options.checkpoint_interval)
-        worker._train(worker.Channel(ours), [job], Control())
+        loop._train(loop.Channel(ours), [job], Control())
     return found
 
 

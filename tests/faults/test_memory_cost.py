@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
+from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.output import Outputs
 from forge_tui.protocol.job import Job
-from forge_tui.runner.local import LocalLauncher, Worker
-from forge_tui.runner.output import Outputs
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.place import Place
 from forge_tui.settings.schema import DataSettings, EngineSettings, RunSettings, Settings, TrainingConfig, to_plain

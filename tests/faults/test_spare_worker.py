@@ -14,9 +14,9 @@ import psutil
 import pytest
 from running import wait_until
 
+from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.output import Outputs
 from forge_tui.protocol.job import Job
-from forge_tui.runner.local import LocalLauncher, Worker
-from forge_tui.runner.output import Outputs
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.place import Place

@@ -16,7 +16,7 @@ from run_directories import RunMaker
 from storm_checks import told
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import commands, schema
+from forge_tui.runs import commands, tables
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, type_word
 from forge_tui.runs.names import checked_name, is_inside, is_name, original_of
 from forge_tui.runs.reader import RunReader
@@ -107,14 +107,14 @@ def rename_model(path: Path, index: int, name: object, **changes: Any) -> None:
             "SELECT revision, record FROM models WHERE model_index = ?", (index,)
         ).fetchall()
         record = json.dumps({**json.loads(text), "name": name, **changes})
-        crc = schema.model_crc(index, revision, record.encode())
+        crc = tables.model_crc(index, revision, record.encode())
         database.execute("UPDATE models SET record = ?, crc = ? WHERE model_index = ?", (record, crc, index))
     database.close()
 
 
 def record_path(path: Path, recorded: str, *, directory: bool = False) -> None:
     with sqlite3.connect(path / "run.db") as database:
-        row = (recorded, int(directory), schema.path_crc(recorded.encode(), directory))
+        row = (recorded, int(directory), tables.path_crc(recorded.encode(), directory))
         database.execute("INSERT INTO paths VALUES (?, ?, ?)", row)
     database.close()
 
@@ -123,7 +123,7 @@ def record_code(path: Path, code: object) -> None:
     with sqlite3.connect(path / "run.db") as database:
         text, *numbers = database.execute("SELECT record, revision, heartbeat, written, last_seq FROM run").fetchone()
         record = json.dumps({**json.loads(text), "code": code})
-        database.execute("UPDATE run SET record = ?, crc = ?", (record, schema.run_crc(record.encode(), *numbers)))
+        database.execute("UPDATE run SET record = ?, crc = ?", (record, tables.run_crc(record.encode(), *numbers)))
     database.close()
 
 

@@ -13,7 +13,7 @@ from older_runs import OldRun, install
 from running import SMALL, forge
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import removal, schema, starting
+from forge_tui.runs import removal, starting, tables
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.reader import RunReader
@@ -67,7 +67,7 @@ def test_it_records_its_paths_when_it_is_continued(old: OldRun) -> None:
     assert (recorded.files, recorded.directories) == (by_name.files, by_name.directories)
     assert recorded.directories == {".", "checkpoints", "commands", "logs", "previous-1"}
     with contextlib.closing(sqlite3.connect(old.run / "run.db")) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        assert database.execute("PRAGMA user_version").fetchone() == (tables.VERSION,)
     with RunReader(old.run) as reader:
         assert reader.problems == ()
     removal.delete(RunDirectory(old.run))
@@ -81,7 +81,7 @@ def test_a_migration_is_whole_or_not_at_all(old: OldRun, monkeypatch: pytest.Mon
         raise RunDirectoryError("killed here")
 
     with monkeypatch.context() as patch:
-        patch.setattr("forge_tui.runs.batch.put_paths", fails)
+        patch.setattr("forge_tui.runs.transaction.put_paths", fails)
         with pytest.raises(RunDirectoryError, match="killed here"):
             RunStore.open(old.run / "run.db")
     assert read_record(old.run / "run.db").is_older

@@ -17,6 +17,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from forge_tui.engines.buffered_log import Log
+from forge_tui.engines.local import Worker
+from forge_tui.engines.output import Output
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.events import Event, to_record
 from forge_tui.protocol.job import Job
@@ -29,11 +32,8 @@ from forge_tui.resources.policy import GIB, OtherRuns
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
-from forge_tui.runner.local import Worker
-from forge_tui.runner.log import Log
 from forge_tui.runner.machine import Look
 from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.output import Output
 from forge_tui.runner.prepare import allowed_workers
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runs import commands

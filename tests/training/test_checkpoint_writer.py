@@ -16,10 +16,11 @@ from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, Pha
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training import checkpoint_writer, memory_estimate
+from forge_tui.training import checkpoint_writer
 from forge_tui.training.data import load_dataset
 from forge_tui.training.state import new_network
 from forge_tui.training.trainer import Trainer
+from forge_tui.worker import memory_estimate
 
 PATIENCE = 30.0
 TRAINING = {"epochs": 5, "checkpoint_interval": 2}  # 99 samples: 4 steps an epoch

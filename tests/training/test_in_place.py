@@ -23,8 +23,8 @@ from forge_tui.training.ensemble import measure
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.probe import Probe
 from forge_tui.training.state import SingleState, TrainingState
+from forge_tui.worker.inspection import Probe
 
 CPU = torch.device("cpu")
 CODE = """

@@ -22,9 +22,9 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.models.modes import evaluating
 from forge_tui.training.module_state import Built, prepare, restore, unpacked
 from forge_tui.training.own_code import load_own_code
-from forge_tui.training.probe import Probe
 from forge_tui.training.tensor_file import read_tensors
 from forge_tui.training.trainer import Trainer
+from forge_tui.worker.inspection import Probe
 
 CODE = Path(modules_code.__file__)
 # 54 samples for training: 4 steps an epoch.

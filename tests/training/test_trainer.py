@@ -31,9 +31,9 @@ from forge_tui.training.export import load_model
 from forge_tui.training.failures import Diverged
 from forge_tui.training.losses import Task, validate
 from forge_tui.training.models import Network, build_model
-from forge_tui.training.probe import Probe
 from forge_tui.training.state import SingleState
 from forge_tui.training.trainer import Trainer
+from forge_tui.worker.inspection import Probe
 
 
 def stem(job: Job) -> Path:

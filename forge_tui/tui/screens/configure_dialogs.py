@@ -11,7 +11,7 @@ from textual.app import App
 
 from forge_tui.errors import ForgeError, SettingsError
 from forge_tui.plan_text import time_text, way_text
-from forge_tui.text import short_path
+from forge_tui.text.figures import short_path
 from forge_tui.tui.dataset_file import ENDINGS, MADE, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_source import Preset, preset_file
 from forge_tui.tui.form_source import save as save_form

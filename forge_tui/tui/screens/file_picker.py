@@ -15,7 +15,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from forge_tui.text import memory
+from forge_tui.text.figures import memory
 from forge_tui.tui.directory import Entry, Listing, list_directory, shortest
 from forge_tui.tui.widgets import cells
 

@@ -12,7 +12,7 @@ from textual.events import Resize
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.phases import RunState
 from forge_tui.protocol.snapshot import Snapshot
-from forge_tui.text import short_path
+from forge_tui.text.figures import short_path
 from forge_tui.tui.exporting import ask_and_export
 from forge_tui.tui.known_runs import KnownRuns, RunLook
 from forge_tui.tui.run_text import about_run

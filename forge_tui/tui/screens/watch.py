@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 
-from forge_tui.event_text import log_line
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.text.event_lines import log_line
 from forge_tui.tui import watch_text
 from forge_tui.tui.follow import has_failed
 from forge_tui.tui.quantities import LOSS

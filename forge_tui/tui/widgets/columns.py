@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from forge_tui.analysis.ranking import LAST_PLACE
-from forge_tui.config_text import combination_text, value_text
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
+from forge_tui.text.config_tables import combination_text, value_text
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.order import validation_value

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from forge_tui.analysis.ranking import model_key
-from forge_tui.config_text import combination_text
 from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.text.config_tables import combination_text
 from forge_tui.tui.glyphs import PHASE_WORDS
 
 if TYPE_CHECKING:

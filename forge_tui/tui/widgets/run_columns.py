@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs.registry import KnownRun
-from forge_tui.text import age_text, short_path
+from forge_tui.text.figures import age_text, short_path
 from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.known_runs import RunLook
 from forge_tui.tui.widgets import cells

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.text import UNKNOWN, spread_text, table
+from forge_tui.text.figures import UNKNOWN, spread_text, table
 
 if TYPE_CHECKING:
     from forge_tui.analysis.configs import ConfigResult, ConfigResults

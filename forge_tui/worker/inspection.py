@@ -26,16 +26,16 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.group_trial import grouping_problem
-from forge_tui.training.memory_estimate import estimate
-from forge_tui.training.memory_meter import MemoryMeter
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import OwnCode, load_own_code, told
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
-from forge_tui.training.rehearsal import rehearse
 from forge_tui.training.state import SingleState, TrainingState
+from forge_tui.worker.grouping import grouping_problem
+from forge_tui.worker.memory_estimate import estimate
+from forge_tui.worker.memory_meter import MemoryMeter
+from forge_tui.worker.rehearsal import rehearse
 
 _TURNS = 6
 _KEPT_BYTES = 64 << 20

@@ -81,10 +81,10 @@ def _preload() -> None:
     import numpy.ctypeslib
     import numpy.random  # noqa: F401
 
-    import forge_tui.training.memory_meter
     import forge_tui.training.trainer
-    import forge_tui.training.warm_up
-    import forge_tui.training.worker  # noqa: F401
+    import forge_tui.worker.loop
+    import forge_tui.worker.memory_meter
+    import forge_tui.worker.warm_up  # noqa: F401
 
     from_plain(to_plain(Settings()))  # what is derived from the settings' types is kept
     gc.freeze()  # collections in the children then leave the shared pages alone
@@ -205,7 +205,7 @@ class _ForkServer:
 
 def _make_ready(before: dict[str, Any]) -> None:
     """Do all that can be done before the model is known."""
-    from forge_tui.training.warm_up import warm_up
+    from forge_tui.worker.warm_up import warm_up
 
     setproctitle(before["ahead"])
     warm_up(before["jobs"][0]["threads"])
@@ -213,14 +213,14 @@ def _make_ready(before: dict[str, Any]) -> None:
 
 def _work(request: dict[str, Any], fds: list[int], parent: int) -> int:
     """Do what is asked; the exit status."""
-    from forge_tui.training import worker
+    from forge_tui.worker import loop
 
     channel_fd, log_fd = fds
     for standard in (1, 2):
         os.dup2(log_fd, standard)
     os.close(log_fd)
     setproctitle(request["title"])
-    return worker.main(socket.socket(fileno=channel_fd), request, parent)
+    return loop.main(socket.socket(fileno=channel_fd), request, parent)
 
 
 def _end() -> None:

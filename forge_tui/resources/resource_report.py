@@ -19,7 +19,7 @@ from forge_tui.resources.policy import (
     threads_allowed,
 )
 from forge_tui.resources.priority import priority_effect
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 
 @dataclass(frozen=True, slots=True)

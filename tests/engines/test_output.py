@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from running import wait_until
 
-from forge_tui.runner import log as waiting_log
-from forge_tui.runner.output import Output, Outputs
+from forge_tui.engines import buffered_log as waiting_log
+from forge_tui.engines.output import Output, Outputs
 from forge_tui.runs.log_file import LogFile
 
 MOST = 1 << 20
@@ -87,7 +87,7 @@ def test_a_process_that_prints_nothing_has_an_empty_log(outputs: Outputs, tmp_pa
 def test_nobody_who_prints_waits_for_a_disk_that_is_stuck(
     outputs: Outputs, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_tui.runner.output.WAITING_BYTES", 1 << 16)
+    monkeypatch.setattr("forge_tui.engines.output.WAITING_BYTES", 1 << 16)
     disk.goes_on.clear()
     output, writing = outputs.pipe("a")
     printed = b"".join(b"%015d\n" % number for number in range(250_000))  # 4 MB: many times what may wait
@@ -114,7 +114,7 @@ def test_nobody_who_prints_waits_for_a_disk_that_is_stuck(
 def test_a_log_that_cannot_be_written_goes_on_when_it_can_and_says_what_was_lost(
     outputs: Outputs, disk: Disk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_tui.runner.output.WAITING_BYTES", 1 << 16)
+    monkeypatch.setattr("forge_tui.engines.output.WAITING_BYTES", 1 << 16)
     output, writing = outputs.pipe("a")
     os.write(writing, b"before, part of a line")
     is_written(outputs, output)
@@ -210,7 +210,7 @@ def test_without_a_directory_only_the_last_words_are_kept() -> None:
 
 OWN = """
 import os, sys
-from forge_tui.runner.output import Outputs
+from forge_tui.engines.output import Outputs
 directory = os.open(sys.argv[1], os.O_RDONLY)
 before = sys.stdout, sys.stderr
 outputs = Outputs(directory, 65536)

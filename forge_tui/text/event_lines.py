@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from forge_tui.safe_io.printing import printable
-from forge_tui.text import number
+from forge_tui.text.figures import number
 
 # They come with every checkpoint, and what is worth telling has an event of its own.
 _ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")

@@ -21,7 +21,7 @@ import time
 from collections import deque
 from typing import TextIO
 
-from forge_tui.runner.log import BUSY_SECONDS, WAITING_BYTES, Log
+from forge_tui.engines.buffered_log import BUSY_SECONDS, WAITING_BYTES, Log
 from forge_tui.runs.log_file import LogFile
 
 _READ_BYTES = 1 << 18

@@ -40,7 +40,7 @@ from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import LONGEST_MESSAGE, shortened
 from forge_tui.training.code_finder import not_copied
-from forge_tui.training.code_requests import CodeRequests
+from forge_tui.worker.code_requests import CodeRequests
 
 _PARENT_CHECK_SECONDS = 1.0
 _BEAT_SECONDS = 2.0
@@ -129,8 +129,8 @@ def _main_stack() -> str:
 
 def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequests) -> int:
     from forge_tui.training.failures import Diverged
-    from forge_tui.training.memory_meter import MemoryMeter
     from forge_tui.training.trainer import Trainer
+    from forge_tui.worker.memory_meter import MemoryMeter
 
     meter = MemoryMeter(jobs[0].device)
     telling: list[threading.Thread] = []
@@ -181,7 +181,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
 
 def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], copies: CodeRequests) -> int:
     from forge_tui.training.own_code import place_of
-    from forge_tui.training.probe import Probe
+    from forge_tui.worker.inspection import Probe
 
     try:
         copies.use(job)

@@ -14,17 +14,17 @@ import torch
 
 from forge_tui.protocol.job import Job
 from forge_tui.training.random_state import seed_everything
-from forge_tui.training.warm_up import warm_up
+from forge_tui.worker.warm_up import warm_up
 
 WORKER = """
 import gc, json, os, socket, sys
-from forge_tui.training import forkserver
-forkserver._preload()
+from forge_tui.worker import fork_server
+fork_server._preload()
 before, collects = set(sys.modules), gc.isenabled()
-from forge_tui.training import worker
+from forge_tui.worker import loop
 ours, theirs = socket.socketpair()
 job = json.loads(sys.argv[1])
-status = worker.main(theirs, {"kind": "train", "jobs": [job], "options": {}}, os.getppid())
+status = loop.main(theirs, {"kind": "train", "jobs": [job], "options": {}}, os.getppid())
 print(json.dumps([status, collects, sorted(set(sys.modules) - before)]))
 """
 
@@ -51,7 +51,7 @@ def test_warming_up_leaves_every_random_generator_as_it_was() -> None:
 DENORMALS = """
 import sys, torch
 from forge_tui.training.process import prepare_process
-from forge_tui.training.warm_up import warm_up
+from forge_tui.worker.warm_up import warm_up
 torch.set_num_threads(2)
 if sys.argv[1] == "spare":
     warm_up(2)
@@ -69,9 +69,9 @@ def test_all_threads_of_a_worker_flush_denormal_numbers_whether_it_was_warmed_up
 
 FAULTS_OF_STEPS = """
 import resource, statistics, sys, torch
-from forge_tui.training import forkserver
+from forge_tui.worker import fork_server
 if sys.argv[1] == "kept":
-    forkserver._keep_freed_memory()
+    fork_server._keep_freed_memory()
 def step():
     torch.zeros(40 << 18).add_(1.0)
 def faults():

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forge_tui.engines.output import Output, Outputs
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.job import Job, in_words
 from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
-from forge_tui.runner.output import Output, Outputs
 
 _READ_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
@@ -110,7 +110,7 @@ class LocalLauncher:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "forge_tui.training.forkserver", *numbers],
+                    [sys.executable, "-P", "-m", "forge_tui.worker.fork_server", *numbers],
                     stdin=subprocess.DEVNULL,
                     env=self._environment,
                     stdout=writing,

@@ -11,7 +11,7 @@ from typing import Any
 
 from forge_tui.protocol.events import EpochFinished, Event, finite, to_record
 from forge_tui.protocol.snapshot import ModelState, RunInfo
-from forge_tui.runs import schema
+from forge_tui.runs import tables
 from forge_tui.runs.record import OwnPath, directories_of_older, own_paths
 
 
@@ -48,15 +48,15 @@ def read_position(connection: sqlite3.Connection) -> Position:
     if row is None:
         raise ValueError("the row of the run is missing")
     record = row[0].encode() if isinstance(row[0], str) else row[0]
-    if schema.run_crc(record, *row[1:5]) != row[5]:
+    if tables.run_crc(record, *row[1:5]) != row[5]:
         raise ValueError("the row of the run is damaged")
-    schema.check_run(*row[1:5])
+    tables.check_run(*row[1:5])
     _, revision, heartbeat, _, last_seq, _ = row
     newest = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM epochs), 0))"
     last_sample = connection.execute("SELECT coalesce(max(seq), 0) FROM resources").fetchone()[0]
-    info, _seconds = schema.without_seconds(schema.from_json(record))
+    info, _seconds = tables.without_seconds(tables.from_json(record))
     return Position(
-        run=schema.to_json(info),
+        run=tables.to_json(info),
         run_id=str(info["run"]),
         last_seq=max(last_seq, connection.execute(newest).fetchone()[0]),
         last_sample=last_sample,
@@ -74,17 +74,17 @@ def write_batch(
     Raises `sqlite3.Error`: nothing is written then.
     """
     if batch.run is not None:
-        position = replace(position, run=schema.to_json(batch.run.to_record()), run_id=batch.run.run)
+        position = replace(position, run=tables.to_json(batch.run.to_record()), run_id=batch.run.run)
     epochs, events, seq = _rows_of(batch.events, position)
     revision = position.revision + (0 if batch.is_empty else 1)
     models = []
     for model in batch.models:
-        record = schema.to_json(model.to_record())
-        models.append((model.index, revision, record.decode(), schema.model_crc(model.index, revision, record)))
+        record = tables.to_json(model.to_record())
+        models.append((model.index, revision, record.decode(), tables.model_crc(model.index, revision, record)))
     samples = []
     for number, sample in enumerate(batch.samples, position.last_sample + 1):
-        record, taken = schema.to_json(finite(dict(sample))), float(sample.get("time", now))
-        samples.append((number, taken, record.decode(), schema.resource_crc(number, taken, record)))
+        record, taken = tables.to_json(finite(dict(sample))), float(sample.get("time", now))
+        samples.append((number, taken, record.decode(), tables.resource_crc(number, taken, record)))
     position = replace(
         position,
         last_seq=seq,
@@ -92,13 +92,13 @@ def write_batch(
         revision=revision,
         heartbeat=position.heartbeat + 1,
     )
-    _commit(connection, epochs, events, models, samples, position, schema.with_seconds(position.run, seconds), now)
+    _commit(connection, epochs, events, models, samples, position, tables.with_seconds(position.run, seconds), now)
     return position
 
 
 def put_paths(connection: sqlite3.Connection, paths: Iterable[OwnPath]) -> None:
     """Record what the run has created; what is recorded already stays as it is."""
-    rows = ((one.path, int(one.is_directory), schema.path_crc(one.path.encode(), one.is_directory)) for one in paths)
+    rows = ((one.path, int(one.is_directory), tables.path_crc(one.path.encode(), one.is_directory)) for one in paths)
     connection.executemany("INSERT OR IGNORE INTO paths (path, directory, crc) VALUES (?, ?, ?)", rows)
 
 
@@ -108,17 +108,17 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, d
     `directories`: those that the run in `path` has made since.
     """
     made = list(directories)
-    if version == schema.VERSION and not made:
+    if version == tables.VERSION and not made:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         if version == 1:
-            connection.execute(f"ALTER TABLE epochs ADD COLUMN {schema.ADDED_IN_2} REAL")
-        if version < schema.WITH_PATHS:
-            connection.execute(schema.PATHS_TABLE)
+            connection.execute(f"ALTER TABLE epochs ADD COLUMN {tables.ADDED_IN_2} REAL")
+        if version < tables.WITH_PATHS:
+            connection.execute(tables.PATHS_TABLE)
             made += directories_of_older(path)
         put_paths(connection, own_paths(made))
-        connection.execute(f"PRAGMA user_version={schema.VERSION}")
+        connection.execute(f"PRAGMA user_version={tables.VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -135,17 +135,17 @@ def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[
         seq += 1
         if type(event) is EpochFinished:
             try:
-                epochs.append(schema.epoch_row(seq, event))
+                epochs.append(tables.epoch_row(seq, event))
                 continue
             except (ValueError, TypeError, OverflowError, struct.error):
                 pass  # It does not fit the columns: as JSON it is kept all the same.
-        record = schema.to_json(to_record(event, position.run_id))
-        events.append((seq, record.decode(), schema.event_crc(seq, record)))
+        record = tables.to_json(to_record(event, position.run_id))
+        events.append((seq, record.decode(), tables.event_crc(seq, record)))
     return epochs, events, seq
 
 
 _PUT_EPOCH = (
-    f"INSERT INTO epochs ({', '.join(schema.EPOCH_COLUMNS)}) VALUES ({', '.join('?' * len(schema.EPOCH_COLUMNS))})"
+    f"INSERT INTO epochs ({', '.join(tables.EPOCH_COLUMNS)}) VALUES ({', '.join('?' * len(tables.EPOCH_COLUMNS))})"
 )
 _PUT_MODEL = "INSERT OR REPLACE INTO models (model_index, revision, record, crc) VALUES (?, ?, ?, ?)"
 _PUT_RUN = (
@@ -170,7 +170,7 @@ def _commit(
         connection.executemany(_PUT_MODEL, models)
         connection.executemany("INSERT INTO resources (seq, time, record, crc) VALUES (?, ?, ?, ?)", samples)
         numbers = (position.revision, position.heartbeat, now, position.last_seq)
-        connection.execute(_PUT_RUN, (record.decode(), *numbers, schema.run_crc(record, *numbers)))
+        connection.execute(_PUT_RUN, (record.decode(), *numbers, tables.run_crc(record, *numbers)))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:

@@ -14,7 +14,7 @@ from forge_tui.settings.schema import DataSettings, RunSettings, Settings, Train
 from forge_tui.training import random_state
 from forge_tui.training.data import load_dataset
 from forge_tui.training.own_code import load_own_code
-from forge_tui.training.rehearsal import rehearse
+from forge_tui.worker.rehearsal import rehearse
 
 CPU = torch.device("cpu")
 CODE = """
@@ -173,7 +173,7 @@ def test_nothing_is_tried_where_only_built_in_code_takes_part(tmp_path: Path, mo
     def never(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr("forge_tui.training.rehearsal._Rehearsal", never)
+    monkeypatch.setattr("forge_tui.worker.rehearsal._Rehearsal", never)
     tried(tmp_path)
     with pytest.raises(AssertionError):
         tried(tmp_path, loss="loss")
