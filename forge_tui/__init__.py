@@ -24,12 +24,12 @@ _HOMES = {
     "create_progress_tracker": "forge_tui.compat.aggregator",
     "Snapshot": "forge_tui.protocol.snapshot",
     "TrainingFailed": "forge_tui.errors",
-    "Run": "forge_tui.session",
-    "start": "forge_tui.session",
-    "attach": "forge_tui.session",
+    "Run": "forge_tui.client",
+    "start": "forge_tui.client",
+    "attach": "forge_tui.client",
     "load_model": "forge_tui.training.export",
     "InputSpec": "forge_tui.training.models.inputs",
-    "load_ensemble": "forge_tui.ensemble",
+    "load_ensemble": "forge_tui.reports.ensemble",
 }
 
 __all__ = [*_HOMES, "__version__"]

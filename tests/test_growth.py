@@ -12,11 +12,12 @@ from counting import Work, counted, growth
 from run_directories import RunMaker
 from stage import M, Stage
 
+from forge_tui.client.run import Run
 from forge_tui.protocol.phases import RunState
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import Fingerprint, RunData
 from forge_tui.protocol.snapshot import RunInfo
-from forge_tui.report import write_report
+from forge_tui.reports.run_report import write_report
 from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
@@ -24,7 +25,6 @@ from forge_tui.runner.supervise import open_earlier
 from forge_tui.runs import run_models
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
-from forge_tui.session import Run
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import Settings, from_plain
 

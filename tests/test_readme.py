@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import forge_tui.cli
-from forge_tui.report import EPOCH_COLUMNS
+from forge_tui.reports.run_report import EPOCH_COLUMNS
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of
 from forge_tui.tui.bindings import ACTIONS
@@ -63,6 +63,4 @@ def test_the_quick_start_has_exactly_two_commands() -> None:
 
 def test_the_example_of_ones_own_code_is_the_starting_point() -> None:
     (shown,) = re.findall(r"<!-- network.py[^\n]*-->\n```python\n(.*?)```\n", README, re.DOTALL)
-    assert shown == (Path(forge_tui.cli.__file__).parents[1] / "starting_point" / "network.py").read_text(
-        encoding="utf-8"
-    )
+    assert shown == (Path(forge_tui.cli.__file__).parent / "starting_point" / "network.py").read_text(encoding="utf-8")

@@ -461,14 +461,14 @@ def test_an_early_run_that_is_not_known_is_not_ones_own(stranger: Place, registe
 
 
 def test_a_deleted_run_is_trusted_no_longer(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from forge_tui import session
+    from forge_tui import client
 
     monkeypatch.setenv("FORGE_TUI_STATE", str(tmp_path / "state"))
     shutil.copytree(place.finished.parent / "state", tmp_path / "state")
     kept = tmp_path / "state" / "trust"
     before = set(kept.iterdir())
     shutil.copytree(place.run, place.base / "copy")
-    session.delete(place.run)
+    client.delete(place.run)
     assert len(before - set(kept.iterdir())) == 1
     place.run = place.base / "copy"
     assert "--trust-code" in forge("resume", place.run, "--no-ui", "--epochs", "3", status=2).stderr

@@ -114,9 +114,9 @@ def _attach(run: list[str]) -> int:
     from forge_tui.cli import ui
 
     ui.require_terminal()
-    from forge_tui import session
+    from forge_tui import client
 
-    return ui.open_ui(run=session.attach(*run))
+    return ui.open_ui(run=client.attach(*run))
 
 
 def _command_list() -> str:

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Train both ways, and print the table."""
-    from forge_tui.bench import bench_table, compare
+    from forge_tui.reports.bench import bench_table, compare
     from forge_tui.settings.flags import resolve_arguments
 
     settings = resolve_arguments(arguments).settings

@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Print the path that `.json` and `.safetensors` are added to; fails where no model is completed."""
-    from forge_tui import session
+    from forge_tui import client
 
-    with session.attach(arguments.run) as attached:
+    with client.attach(arguments.run) as attached:
         snapshot, directory = attached.snapshot(), attached.directory
     best = require_best(directory.id, snapshot)
     _check_files(directory, best.model.name)

@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Start or resume, then watch in batch mode."""
-    from forge_tui import session
+    from forge_tui import client
     from forge_tui.cli import ui
 
     batch = arguments.no_ui or arguments.detach
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         batch = batch or arguments.json or not _on_terminal()
         if batch:
             say(f"{arguments.run}: reading the run and its data…")
-        started = session.resume(
+        started = client.resume(
             arguments.run,
             epochs=arguments.epochs,
             detach=True,
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         start_with = settings if name == "demo" else None
         return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=_source(arguments))
     say(f"{settings.training.dataset}: reading the data…")
-    started = session.start(settings, detach=True, previous=previous)
+    started = client.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
 
@@ -109,7 +109,7 @@ def _source(arguments: argparse.Namespace) -> Any:
 
 
 def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
-    from forge_tui import headless
+    from forge_tui.batch import watch
 
     with started:
         if detach:
@@ -119,7 +119,7 @@ def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
                 answer(str(started.path))
             _tell_endings()
             return 0
-        return headless.watch(started, json_lines=json_lines)
+        return watch.watch(started, json_lines=json_lines)
 
 
 def _tell_endings() -> None:
@@ -133,9 +133,9 @@ def _tell_endings() -> None:
 
 
 def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
-    from forge_tui import session
+    from forge_tui import client
 
-    reply = session.check(settings, previous=previous)
+    reply = client.check(settings, previous=previous)
     found, limit = reply.found or {}, reply.limit or {}
     if settings.run.json:
         print(json.dumps({"check": "passed", "found": found, "limit": limit}))

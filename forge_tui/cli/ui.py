@@ -10,7 +10,7 @@ from forge_tui.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
     from forge_tui.settings.schema import Settings
 
 
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Attach to a run."""
     require_terminal()
-    from forge_tui import session
+    from forge_tui import client
     from forge_tui.tui.options import read_options
 
     options = read_options()
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         theme=arguments.theme or options.theme,
         mouse=options.mouse and not arguments.no_mouse,
     )
-    return open_ui(options=options, run=session.attach(arguments.run))
+    return open_ui(options=options, run=client.attach(arguments.run))
 
 
 def require_terminal() -> None:

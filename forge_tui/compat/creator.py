@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.errors import RunGone, TrainingFailed, UsageError
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
@@ -119,7 +119,7 @@ class CognateCreator:
         settings = Settings(training=config, run=RunSettings(models=_MODELS, output=directory))
         with self._lock:
             self._snapshot = None
-        with session.start(settings, previous="move") as run:
+        with client.start(settings, previous="move") as run:
             follower = threading.Thread(target=self._follow, args=(run,), name="forge-tui progress", daemon=True)
             follower.start()
             try:
@@ -140,7 +140,7 @@ class CognateCreator:
             raise TrainingFailed(_why(snapshot), stems, snapshot.failures)
         return stems
 
-    def _follow(self, run: session.Run) -> None:
+    def _follow(self, run: client.Run) -> None:
         with contextlib.suppress(RunGone):  # `wait` raises it, too
             for snapshot in run.follow(_FOLLOW_SECONDS):
                 with self._lock:

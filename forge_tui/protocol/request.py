@@ -64,7 +64,7 @@ class Reply:
     """Whether the run has begun. If not: why, in words, the exit status that goes with it, and the error's class.
 
     `directory` is where it trains; `found` is what an inspection found out about the data and the model, `limit` what
-    the resource rules say, `plan` a `planner.RunPlan`.
+    the resource rules say, `plan` a `plan.RunPlan`.
     """
 
     status: Literal["started", "checked", "planned", "refused"]

@@ -32,15 +32,15 @@ from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
 from forge_tui.runner import groups, planner, prepare
+from forge_tui.runner.autotune import as_before, settle
 from forge_tui.runner.changes import compare_data
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.queue_after import predecessor
 from forge_tui.runner.remembered import Remembered
-from forge_tui.runner.settling import as_before, settle
 from forge_tui.runner.supervise import RUNNER_LOG, Earlier, Opened, open_earlier, open_new, supervise
-from forge_tui.runner.turn import predecessor
 from forge_tui.runs import registry, removal, run_models, starting
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere

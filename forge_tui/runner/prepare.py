@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 
 from forge_tui.protocol.job import Job
@@ -27,14 +26,6 @@ class Plan:
     reasons: tuple[tuple[str, str], ...]
     job: Job
     memory_estimate: int
-
-
-def ending(status: int | None) -> str:
-    """How a process ended, in words, from its exit status (negative: a signal)."""
-    if status is not None and status < 0:
-        named = -status in {*signal.Signals}  # most real-time signals have no name
-        return f"was killed by {signal.Signals(-status).name if named else f'signal {-status}'}"
-    return f"ended with status {status}"
 
 
 def allowed_workers(

@@ -29,6 +29,7 @@ from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.code_copy import Code, keep_trusted
 from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runner.directory_watch import DirectoryWatch
+from forge_tui.runner.divergence import goes_further, rolled_back
 from forge_tui.runner.failures import Consequence, consequence
 from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.groups import Group
@@ -36,7 +37,6 @@ from forge_tui.runner.halving import Halving, Reached, rungs_of
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.rollbacks import goes_further, rolled_back
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import Verdict
 from forge_tui.runs.layout import RunDirectory

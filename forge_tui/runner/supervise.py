@@ -30,15 +30,15 @@ from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
+from forge_tui.runner.divergence import rolled_back
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.neighbours import Neighbours
 from forge_tui.runner.prepare import Plan, allowed_workers, slowness
-from forge_tui.runner.rollbacks import rolled_back
+from forge_tui.runner.queue_after import predecessor, waiting_for
 from forge_tui.runner.scheduler import Scheduler
-from forge_tui.runner.turn import predecessor, waiting_for
 from forge_tui.runs import registry, run_models, trust
 from forge_tui.runs.belongings import place_of
 from forge_tui.runs.checkpoint_files import saved_in

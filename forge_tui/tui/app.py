@@ -25,10 +25,10 @@ from forge_tui.tui.steady import steadied
 from forge_tui.tui.stylesheet import KeptStylesheet
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.resources.manager import ResourceManager
     from forge_tui.resources.monitor import ResourceSample
-    from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form_source import FormSource
 
@@ -216,10 +216,10 @@ class ForgeApp(LeavingApp):
     @work(thread=True, exclusive=True, group="count", exit_on_error=False)
     def count_live_runs(self) -> None:
         """Say in the header how many runs are live, where none is watched."""
-        from forge_tui import session
+        from forge_tui import client
 
         try:
-            live = sum(1 for run in session.known_runs() if run.status in ("queued", "running", "paused", "stopping"))
+            live = sum(1 for run in client.known_runs() if run.status in ("queued", "running", "paused", "stopping"))
         except ForgeError:
             return
         note = "" if not live else f"{live} live run{'s' if live > 1 else ''}: 3"

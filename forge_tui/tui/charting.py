@@ -9,8 +9,8 @@ from forge_tui.tui.quantities import LOSS, Quantity
 from forge_tui.tui.widgets.chart import Series
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import ModelState
-    from forge_tui.session import Run
 
 
 def fetch_series(run: Run, models: Sequence[ModelState], buckets: int, quantity: Quantity = LOSS) -> tuple[Series, ...]:

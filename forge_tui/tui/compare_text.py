@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forge_tui.analysis.configs import ConfigResults
-from forge_tui.comparison import Comparison, equal_line, figure_rows, setting_rows
+from forge_tui.reports.comparison import Comparison, equal_line, figure_rows, setting_rows
 from forge_tui.text.config_tables import ranked_by, result_rows
 from forge_tui.text.figures import short_path
 from forge_tui.tui.glyphs import Glyphs

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
-from forge_tui.event_files import write_event_files
-from forge_tui.report import FORMATS, ReportFormat, export_report
-from forge_tui.session import Run
+from forge_tui.exporters.tensorboard import write_event_files
+from forge_tui.reports.run_report import FORMATS, ReportFormat, export_report
 from forge_tui.text.figures import short_path
 from forge_tui.tui.screens.dialogs import Choice
 

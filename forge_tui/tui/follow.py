@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from forge_tui.protocol.phases import RunState, TrainingPhase
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import Snapshot
-    from forge_tui.session import Run
 
 # A run with a long past is not read from its beginning: the log shows the newest.
 NEWEST_EVENTS = 500

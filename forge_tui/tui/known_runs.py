@@ -7,12 +7,12 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
+from forge_tui.client.run import Run
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.phases import RunState
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.runs import registry
 from forge_tui.runs.registry import KnownRun
-from forge_tui.session import Run
 
 _Signature = tuple[tuple[int, int], ...]
 

@@ -31,8 +31,8 @@ from forge_tui.tui.way_back import WayBack
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import ModelState, Snapshot
-    from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.form import Form
     from forge_tui.tui.form_source import Draft, FormSource
@@ -301,7 +301,7 @@ class RunApp(TerminalApp):
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
         """Start a run and watch it; a refusal reaches the screen in front with its reason."""
-        from forge_tui import session
+        from forge_tui import client
 
         self.tell("Reading the data and building the model…")
 
@@ -309,15 +309,15 @@ class RunApp(TerminalApp):
             if self.front is not None:
                 self.front.post_message(StartRefused(reason))
 
-        starting = functools.partial(session.start, settings, detach=True, previous=previous)
+        starting = functools.partial(client.start, settings, detach=True, previous=previous)
         self._open_run(starting, started_here=True, refused=refused)
 
     def resume_run(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
         """Continue a run and watch it; where that would run code of somebody else's, ask first."""
-        from forge_tui import session
+        from forge_tui import client
 
         self.tell(f"Resuming {path.name}…")
-        resuming = functools.partial(session.resume, path, epochs=epochs, detach=True, trust_code=trust_code)
+        resuming = functools.partial(client.resume, path, epochs=epochs, detach=True, trust_code=trust_code)
         untrusted = functools.partial(self._ask_for_trust, path, epochs)
         self._open_run(resuming, started_here=True, untrusted=untrusted)
 
@@ -334,9 +334,9 @@ class RunApp(TerminalApp):
 
     def attach_run(self, path: Path) -> None:
         """Watch a run that is there."""
-        from forge_tui import session
+        from forge_tui import client
 
-        self._open_run(lambda: session.attach(path), started_here=False)
+        self._open_run(lambda: client.attach(path), started_here=False)
 
     def _open_run(
         self,
@@ -390,10 +390,10 @@ class RunApp(TerminalApp):
         if run is None:
             self.tell("No run is watched: 3 shows the known ones.", "warning")
             return
-        from forge_tui import session
+        from forge_tui import client
         from forge_tui.tui.exporting import ask_and_export
 
-        await ask_and_export(self, run.id, lambda: session.attach(run.path))
+        await ask_and_export(self, run.id, lambda: client.attach(run.path))
 
     def tell_untrusted(self, what: list[str] | ForgeError) -> None:
         """Say what code new settings would run that come from somebody else's run."""
@@ -408,11 +408,11 @@ class RunApp(TerminalApp):
             return
 
         def read() -> tuple[Form, list[str]]:
-            from forge_tui import session
+            from forge_tui import client
             from forge_tui.tui.form_source import fill, run_form
 
             base = self.draft.form or fill(self.draft.source, {}).form
-            return run_form(run.directory.settings, base).for_a_new_run(), session.untrusted_code(run.path)
+            return run_form(run.directory.settings, base).for_a_new_run(), client.untrusted_code(run.path)
 
         def taken(result: tuple[Form, list[str]] | ForgeError) -> None:
             if isinstance(result, ForgeError):

@@ -14,7 +14,7 @@ from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.widgets.chart import Kind, Series
 
 if TYPE_CHECKING:
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
     from forge_tui.tui.run_app import RunApp
 
 MOST_CONFIGS = 8

@@ -13,8 +13,8 @@ from forge_tui.protocol.phases import RunState
 from forge_tui.tui.run_app import RunApp
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import ModelState, Snapshot
-    from forge_tui.session import Run
 
 _NAMED = 3
 ANSWER_SECONDS = 5.0

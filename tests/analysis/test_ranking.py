@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forge_tui.analysis.ranking import LAST_PLACE, Standings, best_model, best_so_far, first_of, model_key
-from forge_tui.headless import progress_line
+from forge_tui.batch.progress import progress_line
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, RunInfo, Snapshot
 

@@ -30,8 +30,8 @@ from pathlib import Path
 
 from ui_support import FORGE_TUI, Terminal, folder, machine
 
+from forge_tui.client.run import Run
 from forge_tui.protocol.job import Job
-from forge_tui.session import Run
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig, to_plain
 
 WARM_UP = 40

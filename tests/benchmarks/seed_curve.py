@@ -13,12 +13,12 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+from forge_tui.client.run import Run
 from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
-from forge_tui.session import Run
 from forge_tui.tui.seeds import SeedReader
 
 BUCKETS = 240

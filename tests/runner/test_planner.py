@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import ResourceError
+from forge_tui.protocol.plan import RunPlan, Way
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.runner.planner import RunPlan, Way, candidates, choose, compiled, estimate, limit_in_words, measure
+from forge_tui.runner.planner import candidates, choose, compiled, estimate, limit_in_words, measure
 from forge_tui.settings.schema import Settings, from_plain
 
 

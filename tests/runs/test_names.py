@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from run_directories import RunMaker
 from storm_checks import told
 
+from forge_tui.client import delete
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import commands, tables
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, type_word
 from forge_tui.runs.names import checked_name, is_inside, is_name, original_of
 from forge_tui.runs.reader import RunReader
-from forge_tui.session import delete
 from forge_tui.training.model_file import read_record
 
 HOSTILE = (

@@ -46,11 +46,11 @@ def test_a_caller_keeps_its_closed_descriptors(tmp_path: Path) -> None:
     """Nothing of a run takes their place, in the caller or in the runner."""
     code = (
         "import os, sys, forge_tui\n"
-        "from forge_tui import session\n"
+        "from forge_tui import client\n"
         "from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig\n"
         "training, run = TrainingConfig(epochs=1, model_size=2000), RunSettings(models=1, output='run')\n"
         "settings = Settings(training=training, run=run)\n"
-        "with session.start(settings) as run:\n"
+        "with client.start(settings) as run:\n"
         "    os.write(int(sys.argv[1]), str([os.path.exists(f'/proc/self/fd/{n}') for n in range(3)]).encode())\n"
         "    run.farewell(60.0)\n"
     )

@@ -15,7 +15,7 @@ from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, Mod
 from forge_tui.protocol.job import Control, Job
 from forge_tui.protocol.rollback import Rollback, Saved
 from forge_tui.protocol.snapshot import ModelState, apply
-from forge_tui.runner.rollbacks import rolled_back
+from forge_tui.runner.divergence import rolled_back
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.failures import Diverged

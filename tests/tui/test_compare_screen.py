@@ -12,9 +12,9 @@ from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
 
-from forge_tui.comparison import Comparer
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
+from forge_tui.reports.comparison import Comparer
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import ResourceSettings, Settings, TrainingConfig
 from forge_tui.tui.bindings import actions_of
@@ -143,9 +143,9 @@ async def test_a_mark_leaves_with_its_run(maker: RunMaker, tmp_path: Path) -> No
     async with app.run_test(size=(80, 24)) as pilot:
         await listed(app, pilot, 2)
         await pilot.press("space", "space")
-        from forge_tui import session
+        from forge_tui import client
 
-        session.delete(gone)
+        client.delete(gone)
         assert isinstance(app.front, RunsScreen)
         app.front.look()
         await listed(app, pilot, 1)

@@ -10,10 +10,10 @@ from run_directories import RunMaker
 from textual.widgets import OptionList
 from tui_host import until
 
+from forge_tui.client.run import Run
 from forge_tui.errors import DataError
 from forge_tui.protocol.phases import RunState
-from forge_tui.runner.planner import Estimate, RunPlan, Way
-from forge_tui.session import Run
+from forge_tui.protocol.plan import Estimate, RunPlan, Way
 from forge_tui.settings.files import read_settings
 from forge_tui.settings.schema import Settings
 from forge_tui.tui.app import ForgeApp
@@ -308,7 +308,7 @@ async def test_p_measures_and_the_way_chosen_is_put_into_the_form(state: Path, m
         measured.append(settings)
         return PLAN
 
-    monkeypatch.setattr("forge_tui.session.plan", plan)
+    monkeypatch.setattr("forge_tui.client.plan", plan)
     async with configure(state) as hand:
         await hand.press("P")
         await hand.until(lambda: isinstance(hand.app.screen, PickScreen))
@@ -331,7 +331,7 @@ async def test_what_cannot_be_measured_is_told(state: Path, monkeypatch: pytest.
     def plan(settings: Settings) -> RunPlan:
         raise DataError("nowhere.csv: no such file")
 
-    monkeypatch.setattr("forge_tui.session.plan", plan)
+    monkeypatch.setattr("forge_tui.client.plan", plan)
     async with configure(state) as hand:
         await hand.press("P")
         await hand.until(lambda: "not measured: nowhere.csv: no such file" in hand.status)

@@ -39,7 +39,7 @@ class LateWatch(WatchScreen):
 def test_what_the_first_paint_does_not_need_is_not_imported_before_it() -> None:
     code = (
         "import sys, forge_tui.tui.app, forge_tui.tui.screens.watch, forge_tui.tui.screens.configure\n"
-        f"from forge_tui import session; print([name for name in {_AFTER_IT} if name in sys.modules])"
+        f"from forge_tui import client; print([name for name in {_AFTER_IT} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -13,8 +13,8 @@ from textual.app import App, ComposeResult
 from textual.widgets import Static
 from tui_host import Host, until
 
+from forge_tui.client.run import Run
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.session import Run
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.terminal import _HARMLESS, TerminalApp

@@ -13,7 +13,7 @@ from run_directories import MESSAGE, RunMaker, write_checkpoint
 from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.checkpoint_files import checkpoint_files
@@ -52,7 +52,7 @@ def hostile(model: ModelState) -> ModelState:
 
 
 def host(path: Path) -> Host:
-    return Host(WatchScreen, run=session.attach(path))
+    return Host(WatchScreen, run=client.attach(path))
 
 
 async def opened(app: Host, pilot: Pilot[int], name: str) -> ModelScreen:

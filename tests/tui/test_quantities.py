@@ -11,8 +11,8 @@ from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import screen_text, until
 
+from forge_tui.client.run import Run
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.session import Run
 from forge_tui.settings.user_file import user_settings_file
 from forge_tui.tui import advice
 from forge_tui.tui.app import ForgeApp

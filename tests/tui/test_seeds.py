@@ -14,11 +14,11 @@ from run_directories import RunMaker, loss_at
 from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
 
+from forge_tui.client.run import Run
 from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.store import RunStore
-from forge_tui.session import Run
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen

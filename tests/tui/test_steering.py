@@ -12,7 +12,7 @@ from steered import SteeredRun
 from textual.widgets import Static
 from tui_host import Host, screen_text, until
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.lifetime import Ending
 from forge_tui.tui import leaving
@@ -39,7 +39,7 @@ class Hand:
     """Drives Watch on one run by keys."""
 
     def __init__(self, directory: Path, first: type = WatchScreen) -> None:
-        self.app = Host(first, run=session.attach(directory))
+        self.app = Host(first, run=client.attach(directory))
 
     @property
     def status(self) -> str:
@@ -172,7 +172,7 @@ async def test_the_log_says_who_sent_what(run: SteeredRun) -> None:
         await hand.press("l", "p")
         await hand.until_status("pause: done")
         await until(hand.pilot, lambda: "pause from ui ada@gpu7 accepted" in screen_text(hand.app))
-        session.attach(run.directory.path).unpause(sender="bob@" + socket.gethostname())
+        client.attach(run.directory.path).unpause(sender="bob@" + socket.gethostname())
         await until(hand.pilot, lambda: "continue from bob@" in screen_text(hand.app))
 
 

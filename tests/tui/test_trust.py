@@ -11,10 +11,10 @@ from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import screen_text, until
 
-from forge_tui import session
+from forge_tui import client
+from forge_tui.client.run import Run
 from forge_tui.errors import UntrustedCode
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.session import Run
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, theirs: Path) -> list[tuple[Path, int
             raise UntrustedCode(WHAT)
         return Run(path)
 
-    monkeypatch.setattr(session, "resume", resume)
+    monkeypatch.setattr(client, "resume", resume)
     return found
 
 

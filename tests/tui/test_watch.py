@@ -17,12 +17,12 @@ from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import burst, screen_text
 
-from forge_tui import session
+from forge_tui import client
+from forge_tui.client.run import Run
 from forge_tui.errors import UsageError
 from forge_tui.protocol.events import ResourceWarned
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
-from forge_tui.session import Run
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
@@ -276,7 +276,7 @@ async def test_leaving_while_a_run_starts_waits_until_it_has_begun(
         assert begins.wait(30)
         return Run(live)
 
-    monkeypatch.setattr(session, "start", starts)
+    monkeypatch.setattr(client, "start", starts)
     async with at(maker.make("old", RunState.COMPLETED), tmp_path / "ui.json") as hand:
         hand.app.start_run(Settings())
         await hand.press(key)
@@ -296,7 +296,7 @@ async def test_a_start_that_is_refused_keeps_the_screen(
         assert refuses.wait(30)
         raise UsageError("no such data")
 
-    monkeypatch.setattr(session, "start", starts)
+    monkeypatch.setattr(client, "start", starts)
     async with at(maker.make("old", RunState.COMPLETED), tmp_path / "ui.json") as hand:
         hand.app.start_run(Settings())
         await hand.press("q")
@@ -309,7 +309,7 @@ async def test_a_start_that_is_refused_keeps_the_screen(
 
 async def test_asked_twice_it_leaves_at_once(live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begins = threading.Event()
-    monkeypatch.setattr(session, "start", lambda settings, **_: begins.wait(30) and Run(live))
+    monkeypatch.setattr(client, "start", lambda settings, **_: begins.wait(30) and Run(live))
     async with at(live, tmp_path / "ui.json") as hand:
         hand.app.start_run(Settings())
         await hand.press("q", "q")
@@ -322,7 +322,7 @@ async def test_a_run_starts_still_when_another_is_looked_at_meanwhile(
     live: Path, maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begins = threading.Event()
-    monkeypatch.setattr(session, "start", lambda settings, **_: begins.wait(30) and Run(live))
+    monkeypatch.setattr(client, "start", lambda settings, **_: begins.wait(30) and Run(live))
     old, other = (maker.make(name, RunState.COMPLETED) for name in ("old", "other"))
     async with at(old, tmp_path / "ui.json") as hand:
         hand.app.start_run(Settings())

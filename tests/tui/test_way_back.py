@@ -12,8 +12,8 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from tui_host import burst, screen_text, until
 
+from forge_tui.client.run import Run
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.session import Run
 from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.screens.palette import Palette
 from forge_tui.tui.screens.pick import PickScreen

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from forge_tui.comparison import Comparer, Comparison
 from forge_tui.errors import ForgeError
+from forge_tui.reports.comparison import Comparer, Comparison
 from forge_tui.tui.compare_text import document
 from forge_tui.tui.screens.text_and_curve import TextAndCurve
 from forge_tui.tui.seeds import SeedFeed

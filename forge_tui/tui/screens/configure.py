@@ -13,9 +13,9 @@ from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
+    from forge_tui.protocol.plan import RunPlan
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
-    from forge_tui.runner.planner import RunPlan
     from forge_tui.tui.form import Form
     from forge_tui.tui.messages import StartRefused
     from forge_tui.tui.widgets.form_panel import FormPanel
@@ -188,11 +188,11 @@ class ConfigureScreen(ForgeScreen):
         if self._planning:
             self.forge.tell("the ways to train this are being measured")
             return
-        from forge_tui import session
+        from forge_tui import client
 
         self._planning = True
         self.forge.tell("Measuring the ways to train this here, which takes some seconds…")
-        self.forge.call_in_thread(partial(session.plan, form.settings()), then=self._planned)
+        self.forge.call_in_thread(partial(client.plan, form.settings()), then=self._planned)
 
     def _planned(self, plan: RunPlan | BaseException) -> None:
         from forge_tui.tui.screens import configure_dialogs as dialogs
@@ -230,9 +230,9 @@ class ConfigureScreen(ForgeScreen):
         panel.show_draft()
         self.forge.tell("new settings from these; Ctrl+R starts a run with them")
         if shown is not None:
-            from forge_tui import session
+            from forge_tui import client
 
-            self.forge.call_in_thread(partial(session.untrusted_code, Path(shown)), then=self.forge.tell_untrusted)
+            self.forge.call_in_thread(partial(client.untrusted_code, Path(shown)), then=self.forge.tell_untrusted)
 
     def action_show_command(self) -> None:
         """Show the command that starts the same run without the screen."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 
 from forge_tui.errors import ForgeError, SettingsError
-from forge_tui.plan_text import time_text, way_text
+from forge_tui.reports.plan_table import time_text, way_text
 from forge_tui.text.figures import short_path
 from forge_tui.tui.dataset_file import ENDINGS, MADE, SYNTHETIC, DatasetFile
 from forge_tui.tui.form_source import Preset, preset_file
@@ -21,7 +21,7 @@ from forge_tui.tui.screens.pick import Option, PickScreen
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
-    from forge_tui.runner.planner import RunPlan
+    from forge_tui.protocol.plan import RunPlan
     from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.form import Form
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 
+from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.snapshot import ModelState, Snapshot
-from forge_tui.session import Run
 from forge_tui.tui import model_text
 from forge_tui.tui.charting import fetch_series
 from forge_tui.tui.model_files import ModelFiles, read_files

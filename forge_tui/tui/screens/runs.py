@@ -268,7 +268,7 @@ class RunsScreen(FilterScreen):
 
     def action_compare(self) -> None:
         """The marked runs side by side; one marked run with the selected one; of a sweep alone its configs."""
-        from forge_tui.comparison import MOST_RUNS
+        from forge_tui.reports.comparison import MOST_RUNS
         from forge_tui.tui.screens.compare import CompareScreen
 
         paths, selected = list(self.runs.marks), self.runs.selected
@@ -361,16 +361,16 @@ class RunsScreen(FilterScreen):
             if self.is_there:
                 self.look()
 
-        from forge_tui import session
+        from forge_tui import client
 
-        self.forge.call_in_thread(lambda: session.delete(path), then=deleted)
+        self.forge.call_in_thread(lambda: client.delete(path), then=deleted)
 
     @work(group="dialog", exclusive=True)
     async def action_export(self) -> None:
         """Ask for a format, then write the selected run's report to a file."""
         look = self._readable_or_tell()
         if look is not None:
-            from forge_tui import session
+            from forge_tui import client
 
             path = look.entry.path
-            await ask_and_export(self.forge, look.entry.run, lambda: session.attach(path))
+            await ask_and_export(self.forge, look.entry.run, lambda: client.attach(path))

@@ -11,13 +11,13 @@ from types import TracebackType
 from typing import Any, Literal
 
 from forge_tui.analysis.configs import ConfigResults, Finals, best_counted, config_results, finals_of
+from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import Writable, printable
-from forge_tui.session import Run
 from forge_tui.text.config_tables import configs_record, configs_table, ranked_by
 from forge_tui.text.figures import UNKNOWN, duration, number, spread_text, table
 

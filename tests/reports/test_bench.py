@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running import SMALL, forge
 
-from forge_tui.bench import Compared, bench_table
+from forge_tui.reports.bench import Compared, bench_table
 
 
 def test_both_ways_are_timed_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

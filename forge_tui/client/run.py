@@ -1,55 +1,34 @@
-"""Start, attach to, follow and control a run: the only way a front end reaches one.
-
-The runner is a process of its own, in a session of its own, and needs none of its viewers. All they share with it
-is the run directory.
-"""
+"""A run as a front end sees it: looked at, followed and steered through its run directory."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import os
 import select
 import socket
-import subprocess
-import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from forge_tui.errors import (
-    ChangedError,
-    ForgeError,
-    ResourceError,
-    RunDirectoryError,
-    RunGone,
-    UntrustedCode,
-    UsageError,
-)
+from forge_tui.client.following import changes
+from forge_tui.errors import RunDirectoryError, RunGone, UsageError
 from forge_tui.protocol.phases import RunState
-from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.place import Identity
-from forge_tui.runs.unfinished_start import refuse_unless_a_run_comes_back, start_in_words, state_of_start
-from forge_tui.safe_io.descriptors import reserved
 
 if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished
-    from forge_tui.protocol.request import Farewell, Reply, Request
+    from forge_tui.protocol.request import Farewell
     from forge_tui.protocol.snapshot import ModelState, RunInfo, Snapshot
-    from forge_tui.runner.planner import RunPlan
     from forge_tui.runs.reader import Losses, RunReader
-    from forge_tui.settings.schema import Settings
 
 _Found = TypeVar("_Found")
-_News = TypeVar("_News", None, list[dict[str, Any]])
 
 POLL_SECONDS = 0.1
 # How soon it is seen that a run has let go of its directory: a look at the lock takes 10 µs.
@@ -57,267 +36,6 @@ _END_SECONDS = 0.02
 _NAMED = 10
 # Models whose histories are read at one opening of the file, which is held open no longer than for these.
 _PAGE = 100
-# The runner leaves a sign of life every second: older data is news.
-_STALE_SECONDS = 5.0
-_ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
-_NAMED_ERRORS: dict[str, type[ForgeError]] = {error.__name__: error for error in (ChangedError, UntrustedCode)}
-
-
-def start(
-    settings: Settings | None = None,
-    detach: bool = False,
-    *,
-    previous: Literal["refuse", "move"] = "refuse",
-    leash: bool | None = None,
-) -> Run:
-    """Start a run and return when it has begun: its data is read and its first models are queued.
-
-    Without `detach` the run stops after a checkpoint when this process dies (`leash=False`: it goes on). `previous`
-    says what happens to an earlier run in the same directory: `move` puts its files into `previous-N/` there. Raises
-    `ForgeError` with the reason if it cannot begin.
-    """
-    request = _request("start", settings, previous, leash if leash is not None else not detach)
-    reply, channel = _launch(request)
-    return Run(Path(reply.directory), channel)
-
-
-def check(settings: Settings | None = None, *, previous: Literal["refuse", "move"] = "refuse") -> Reply:
-    """Validate everything a run would need (settings, data, model, memory, directory) and train nothing.
-
-    `previous`: as of `start`.
-    """
-    request = _request("check", settings, previous, leash=True)
-    reply, channel = _launch(request)
-    channel.close()
-    return reply
-
-
-def plan(settings: Settings | None = None) -> RunPlan:
-    """Measure how long the run would take here in each way it could be carried out; train nothing, write nothing."""
-    from forge_tui.runner.planner import RunPlan
-
-    reply, channel = _launch(_request("plan", settings, "refuse", leash=True))
-    channel.close()
-    assert reply.plan is not None
-    return RunPlan.from_record(reply.plan)
-
-
-def resume(
-    run: str | os.PathLike[str],
-    *,
-    epochs: int | None = None,
-    detach: bool = False,
-    accept_changes: bool = False,
-    trust_code: bool = False,
-    dataset: str | os.PathLike[str] | None = None,
-    python_path: Sequence[str | os.PathLike[str]] = (),
-) -> Run:
-    """Continue a run that was stopped, has failed or has died; `epochs` trains a finished one further.
-
-    `accept_changes`: with the data and code as they are now, though they differ from those of the start; its models are
-    no longer `exact`. `trust_code`: run custom code though this user has not started the run here.
-
-    Of a project that was moved, what lies in it is found from the run directory and from the working directory; else
-    `dataset` is the file now, and `python_path` has the directories of its code. Raises
-    `ChangedError` and `UntrustedCode` without them.
-    """
-    from forge_tui.protocol.request import Request
-
-    path = registry.resolve(os.fspath(run))
-    refuse_unless_a_run_comes_back(path)
-    request = Request(
-        action="resume",
-        directory=str(path),
-        working_directory=os.getcwd(),
-        epochs=epochs,
-        leash=not detach,
-        accept_changes=accept_changes,
-        trust_code=trust_code,
-        dataset=None if dataset is None else os.fspath(dataset),
-        python_path=tuple(os.path.abspath(Path(place).expanduser()) for place in python_path),
-    )
-    _reply, channel = _launch(request)
-    return Run(path, channel)
-
-
-def attach(run: str | os.PathLike[str] | None = None) -> Run:
-    """Look at a run that is there, live or finished: a directory, a run id, or the newest."""
-    path = registry.resolve(None if run is None else os.fspath(run))
-    words = start_in_words(path)
-    if words is not None:
-        raise RunDirectoryError(words)
-    return Run(path)
-
-
-def find(run: str | None) -> Path:
-    """The run directory of a directory, a run id, or the newest run. Raises `RunDirectoryError` if there is none."""
-    return registry.resolve(run)
-
-
-def known_runs() -> list[registry.KnownRun]:
-    """All known runs, the newest first, each with its state as it is now as `status`."""
-    return [entry if entry.status is not None else _looked_up(entry) for entry in registry.known()]
-
-
-def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
-    try:
-        with Run(entry.path) as run:
-            state = run.snapshot().state.value
-    except RunDirectoryError:
-        state = state_of_start(entry.path) or "unreadable"
-    return dataclasses.replace(entry, status=state)
-
-
-def untrusted_code(path: Path) -> list[str]:
-    """What code the settings of a run name that this user has not started here, in words; empty where there is none.
-
-    Raises `RunDirectoryError` and `SettingsError` where the run cannot be read.
-    """
-    from forge_tui.runs import trust
-    from forge_tui.runs.reader import RunReader
-    from forge_tui.settings.files import read_settings
-
-    directory = RunDirectory(path)
-    found = trust.what_runs(read_settings(directory.settings))
-    if found:
-        with RunReader(directory.database) as reader:
-            if trust.doubt(directory, reader.info()) is not None:
-                return found
-    return []
-
-
-def delete(path: Path) -> tuple[Path, ...]:
-    """Delete the run in a directory with everything that it has made there, and return what stayed: no run made it.
-
-    A symbolic link to the directory goes with that. Raises `RunDirectoryError` if the run is live, and where there is
-    none, or none of whose files can be told.
-    """
-    from forge_tui.runs import removal, trust
-
-    given = RunDirectory(path).path
-    directory = RunDirectory(Path(os.path.realpath(given)))
-    key = _key_of(directory)
-    stayed = removal.delete(directory)
-    if given.is_symlink() and not os.path.lexists(directory.path):
-        given.unlink()
-    for one in {given, directory.path}:
-        registry.forget(one)
-    if key:
-        trust.forget(key)
-    return stayed
-
-
-def _key_of(directory: RunDirectory) -> str:
-    """The key by which the run is trusted, if its record can be read."""
-    from forge_tui.runs.reader import RunReader
-
-    try:
-        with RunReader(directory.database) as reader:
-            return reader.info().key
-    except RunDirectoryError:
-        return ""
-
-
-def _request(
-    action: Literal["start", "check", "plan"],
-    settings: Settings | None,
-    previous: Literal["refuse", "move"],
-    leash: bool,
-) -> Request:
-    from forge_tui.protocol.request import Request
-    from forge_tui.settings.own_names import own_functions, own_in_sweep
-    from forge_tui.settings.schema import Settings, from_plain, to_plain
-
-    # Checked again: values may have been changed since; the keys of a sweep get their full names.
-    settings = from_plain(to_plain(settings or Settings()))
-    plain = to_plain(settings)
-    output = settings.run.output
-    directory = None if output is None else str(Path(output).expanduser().absolute())
-    plain["run"]["output"] = directory
-    if own_functions(settings.training) or own_in_sweep(settings.sweep):
-        _place_own_code(plain)
-    plain["training"]["dataset"] = _absolute(plain["training"]["dataset"])
-    swept = plain["sweep"].get("training.dataset")
-    if swept is not None:
-        plain["sweep"]["training.dataset"] = [_absolute(name) for name in swept]
-    return Request(
-        action=action,
-        directory=directory,
-        working_directory=os.getcwd(),
-        settings=plain,
-        previous=previous,
-        leash=leash,
-    )
-
-
-def _absolute(dataset: str) -> str:
-    """A dataset's name; where it is a file, its path from the root."""
-    from forge_tui.settings.own_names import named_function
-
-    path = Path(dataset).expanduser()
-    return str(path.absolute()) if path.suffix and named_function(dataset) is None else dataset
-
-
-def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
-    """Say where functions of the user's own are, so that a resume and `load_model` find them from anywhere."""
-    from forge_tui.settings.own_names import OWN, found_beside
-
-    places = [Path(place).expanduser().absolute() for place in plain["run"]["python_path"]]
-    places += [Path.cwd()] if Path.cwd() not in places else []
-    plain["run"]["python_path"] = [str(place) for place in places]
-    training, swept = plain["training"], plain["sweep"]
-    for name in OWN:
-        training[name] = found_beside(training[name], places)
-        if f"training.{name}" in swept:
-            swept[f"training.{name}"] = [found_beside(text, places) for text in swept[f"training.{name}"]]
-
-
-def _launch(request: Request) -> tuple[Reply, socket.socket]:
-    """Start a runner, hand it the request and wait for its answer."""
-    from forge_tui.protocol.request import Reply
-    from forge_tui.protocol.wire import receive_message, send_message
-
-    with contextlib.ExitStack() as stack:
-        with reserved():
-            ours, theirs = socket.socketpair()
-            stack.enter_context(theirs)
-            output = stack.enter_context(tempfile.TemporaryFile())
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "forge_tui.runner", str(theirs.fileno())],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-            pass_fds=(theirs.fileno(),),
-        )
-        # Reaped in the background, so that no zombie is left when the caller does not wait for the run.
-        threading.Thread(target=process.wait, name="reap runner", daemon=True).start()
-        theirs.close()
-        try:
-            send_message(ours, request.to_record())
-            received = receive_message(ours)
-        except OSError:
-            received = None
-        except BaseException:
-            ours.close()
-            raise
-        if received is None:
-            ours.close()
-            process.wait()
-            output.seek(0)
-            said = output.read().decode(errors="replace").strip()
-            from forge_tui.runner.prepare import ending
-
-            what = f"the runner {ending(process.returncode)} before the run began"
-            if said:
-                raise ForgeError(f"{what}. It said:\n{said}")
-            raise ForgeError(f"{what}, and said nothing; try again (`forge-tui runs` shows what it has left)")
-    reply = Reply.from_record(received[0])
-    if reply.status == "refused":
-        ours.close()
-        kind = _NAMED_ERRORS.get(reply.error) or _ERRORS.get(reply.exit_status, ForgeError)
-        raise kind(reply.message)
-    return reply, ours
 
 
 class Run:
@@ -507,7 +225,7 @@ class Run:
         """
         end = cancelled or threading.Event()
         wait = functools.partial(self.pass_time, interval, end.is_set)
-        for snapshot, _ in self._follow(lambda: (self.snapshot(), None), None, wait, end):
+        for snapshot, _ in changes(lambda: (self.snapshot(), None), None, wait, end):
             yield snapshot
 
     def follow_with_messages(
@@ -529,37 +247,7 @@ class Run:
         nothing: list[dict[str, Any]] = []
         wait = functools.partial(cancelled.wait, interval)
         rest = None if past_the_end is None else functools.partial(cancelled.wait, past_the_end)
-        yield from self._follow(lambda: self._at_one_moment(look), nothing, wait, cancelled, rest)
-
-    @staticmethod
-    def _follow(
-        look: Callable[[], tuple[Snapshot, _News]],
-        nothing: _News,
-        wait: Callable[[], object],
-        cancelled: threading.Event,
-        rest: Callable[[], object] | None = None,
-    ) -> Iterator[tuple[Snapshot, _News]]:
-        """`nothing`: what is found beside the last snapshot where the directory is gone; `rest` waits past the end."""
-        last: tuple[int, RunInfo, RunState, int] | None = None
-        snapshot: Snapshot | None = None
-        while not cancelled.is_set():
-            try:
-                snapshot, found = look()
-            except RunGone:
-                if snapshot is not None and rest is None:
-                    yield dataclasses.replace(snapshot, state=RunState.DIED), nothing
-                raise
-            live = snapshot.state.is_live
-            mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS) if live else 0)
-            if mark != last or found:
-                last = mark
-                yield snapshot, found
-            if live:
-                wait()
-            elif rest is None:
-                return
-            else:
-                rest()
+        yield from changes(lambda: self._at_one_moment(look), nothing, wait, cancelled, rest)
 
     def events(self, since: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
         """Events after sequence number `since`, oldest first, as (sequence number, JSON-able record)."""

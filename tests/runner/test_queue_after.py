@@ -9,7 +9,7 @@ from run_directories import RunMaker
 
 from forge_tui.errors import ForgeError, UsageError
 from forge_tui.protocol.phases import RunState
-from forge_tui.runner.turn import predecessor, waiting_for
+from forge_tui.runner.queue_after import predecessor, waiting_for
 
 
 def test_no_run_to_wait_for_is_no_waiting(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.phases import RunState
 from forge_tui.text.figures import table
@@ -85,10 +85,10 @@ def _timed(settings: Settings) -> tuple[float, RunInfo]:
     with tempfile.TemporaryDirectory(prefix="forge-tui-bench-") as place:
         path = Path(place) / "run"
         begun = time.perf_counter()
-        with session.start(replace(settings, run=replace(settings.run, output=str(path)))) as run:
+        with client.start(replace(settings, run=replace(settings.run, output=str(path)))) as run:
             ended = run.wait()
         seconds = time.perf_counter() - begun
-        session.delete(path)
+        client.delete(path)
         if ended.state is not RunState.COMPLETED:
             raise ForgeError(f"a run to be timed ended as {ended.state}: {ended.run.reason or 'no reason is known'}")
         return seconds, ended.run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from forge_tui.text.figures import duration, memory, table
 
 if TYPE_CHECKING:
-    from forge_tui.runner.planner import Estimate, RunPlan
+    from forge_tui.protocol.plan import Estimate, RunPlan
 
 _IN_SECONDS = 100.0
 _HEADER = ("", "MODE", "WORKERS", "TOGETHER", "THREADS", "STEPS/S", "MEMORY", "TIME")

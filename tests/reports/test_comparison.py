@@ -15,8 +15,8 @@ import pytest
 from run_directories import RunMaker
 
 from forge_tui.cli import main
-from forge_tui.comparison import Comparer, Comparison, equal_line, figure_rows, setting_rows, write_comparison
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.reports.comparison import Comparer, Comparison, equal_line, figure_rows, setting_rows, write_comparison
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, UiSettings, keys_by_name
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.plan import Estimate, Way
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups, planner
-from forge_tui.runner.planner import Ask, Estimate, Found, Way
+from forge_tui.runner.planner import Ask, Found
 from forge_tui.runner.remembered import Remembered
 from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings

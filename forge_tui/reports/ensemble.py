@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.analysis.ranking import require_completed
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.run_data import recorded_data
@@ -18,8 +18,8 @@ from forge_tui.settings.files import read_settings
 from forge_tui.text.figures import number, table
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import ModelState
-    from forge_tui.session import Run
     from forge_tui.training.ensemble import Ensemble, Measured
     from forge_tui.training.losses import Validation
 
@@ -41,7 +41,7 @@ def load_ensemble(
     Regression: the mean of the predictions, (N, targets). `trust_code`: as of `load_model`. Raises `UsageError` for a
     run or a model that is not there, `ForgeError` where none is completed, and as `load_model`.
     """
-    with session.attach(run) as attached:
+    with client.attach(run) as attached:
         stems = [attached.directory.stem(model.name) for model in _chosen(attached, models)]
     from forge_tui.training.ensemble import load_members
 

@@ -16,11 +16,11 @@ import torch
 from run_directories import RunMaker
 from running import SMALL, forge
 
-from forge_tui import load_ensemble, load_model, session
+from forge_tui import client, load_ensemble, load_model
 from forge_tui.cli import main
-from forge_tui.ensemble import measure_ensemble
 from forge_tui.errors import ForgeError, UsageError
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.reports.ensemble import measure_ensemble
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_json_has_the_figures_that_the_run_recorded(run: Path, capsys: pytest.Ca
     assert main(["ensemble", str(run), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert (told["run"], told["task"], told["validation_samples"]) == ("run", "classification", 180)
-    with session.attach(run) as attached:
+    with client.attach(run) as attached:
         models = attached.snapshot().models
     for found, model in zip(told["models"], models, strict=True):
         assert (found["name"], found["index"]) == (model.name, model.index)
@@ -144,7 +144,7 @@ def test_a_dataset_function_gives_its_split_of_the_training_and_the_callers_gene
     forge("--no-ui", *SMALL, "--dataset", "data.py", "--epochs", "2", "--output", "run", cwd=tmp_path)
     torch.manual_seed(11)
     before = torch.get_rng_state()
-    with session.attach(tmp_path / "run") as attached:
+    with client.attach(tmp_path / "run") as attached:
         found = measure_ensemble(attached)
         models = attached.snapshot().models
     assert torch.equal(torch.get_rng_state(), before)

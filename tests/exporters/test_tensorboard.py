@@ -12,9 +12,10 @@ import pytest
 from event_reader import read_events
 from run_directories import RunMaker
 
-from forge_tui import event_files, session
+from forge_tui import client
 from forge_tui.cli import main
 from forge_tui.errors import ForgeError
+from forge_tui.exporters import tensorboard
 from forge_tui.protocol.phases import RunState, TrainingPhase
 
 
@@ -57,7 +58,7 @@ def test_every_figure_of_every_epoch_is_read_back(
     assert out == f"{written}\n"
     assert f"`tensorboard --logdir {written}`" in said
     assert sorted(item.name for item in written.iterdir()) == ["cognate_planner_1", "cognate_planner_2"]
-    with session.attach(path) as run:
+    with client.attach(path) as run:
         for index in (1, 2):
             found, history = read_back(written / f"cognate_planner_{index}"), run.history(index)
             assert sorted(found) == [
@@ -82,14 +83,14 @@ def test_what_is_there_is_not_written_over(maker: RunMaker, here: Path, capsys: 
 
 
 def test_a_loss_that_is_not_a_number_stays_one(maker: RunMaker, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with session.attach(maker.make("one", count=1)) as run:
+    with client.attach(maker.make("one", count=1)) as run:
         first, *others = run.history(1)
 
         def histories(models: Any) -> Iterator[Any]:
             yield [dataclasses.replace(first, loss=math.nan), *others]
 
         monkeypatch.setattr(run, "histories", histories)
-        written = event_files.write_event_files(run, here)
+        written = tensorboard.write_event_files(run, here)
     losses = read_back(written / "cognate_planner_1")["loss"]
     assert math.isnan(losses[0][2])
     assert losses[1][2] == pytest.approx(others[0].loss, rel=1e-6)
@@ -97,13 +98,13 @@ def test_a_loss_that_is_not_a_number_stays_one(maker: RunMaker, here: Path, monk
 
 def test_a_run_without_epochs_and_a_directory_that_takes_nothing(maker: RunMaker, tmp_path: Path, here: Path) -> None:
     queued = maker.make("queued", RunState.STOPPED, [maker.model(1, TrainingPhase.QUEUED)])
-    with session.attach(queued) as run, pytest.raises(ForgeError, match="no model has finished an epoch yet"):
-        event_files.write_event_files(run, here)
+    with client.attach(queued) as run, pytest.raises(ForgeError, match="no model has finished an epoch yet"):
+        tensorboard.write_event_files(run, here)
     with (
-        session.attach(maker.make("one")) as run,
+        client.attach(maker.make("one")) as run,
         pytest.raises(ForgeError, match=r"cannot write .*nowhere.*: No such"),
     ):
-        event_files.write_event_files(run, tmp_path / "nowhere")
+        tensorboard.write_event_files(run, tmp_path / "nowhere")
     assert list(here.iterdir()) == []
 
 
@@ -112,7 +113,7 @@ def test_half_a_run_is_not_left_behind(maker: RunMaker, here: Path, monkeypatch:
         directory.mkdir()
         raise OSError(28, "No space left on device", str(directory))
 
-    monkeypatch.setattr(event_files, "_write_events", full)
-    with session.attach(maker.make("one")) as run, pytest.raises(ForgeError, match=r"cannot write .*: No space left"):
-        event_files.write_event_files(run, here)
+    monkeypatch.setattr(tensorboard, "_write_events", full)
+    with client.attach(maker.make("one")) as run, pytest.raises(ForgeError, match=r"cannot write .*: No space left"):
+        tensorboard.write_event_files(run, here)
     assert list(here.iterdir()) == []

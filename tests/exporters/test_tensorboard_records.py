@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from event_reader import read_events
 
-from forge_tui.event_records import figures_record, first_record, masked_crc
+from forge_tui.exporters.tensorboard_records import figures_record, first_record, masked_crc
 
 # Written by `tensorboard.summary.writer.record_writer.RecordWriter` (tensorboard 2.21) from its own `Event` messages.
 FIRST = "1800000000000000a37f4b22090000000000408f401a0d627261696e2e4576656e743a3273ae6b56"

@@ -23,8 +23,8 @@ from forge_tui.text.config_tables import combination_text, configs_record, confi
 from forge_tui.text.figures import UNKNOWN, best_text, duration, memory, metric_text, number, table
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.protocol.events import EpochFinished
-    from forge_tui.session import Run
 
 ReportFormat = Literal["text", "json", "csv"]
 FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")

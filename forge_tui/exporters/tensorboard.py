@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import ForgeError
-from forge_tui.event_records import figures_record, first_record
-from forge_tui.report import EPOCH_FIGURES, report_stem
+from forge_tui.exporters.tensorboard_records import figures_record, first_record
+from forge_tui.reports.run_report import EPOCH_FIGURES, report_stem
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.protocol.events import EpochFinished
-    from forge_tui.session import Run
 
 # What TensorBoard looks for in a file's name.
 _FILE_NAME = "events.out.tfevents"

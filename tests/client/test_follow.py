@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,8 @@ from types import SimpleNamespace
 import pytest
 from run_directories import RunMaker
 
-from forge_tui import headless, session
+from forge_tui import client
+from forge_tui.batch import watch
 from forge_tui.cli import main
 from forge_tui.errors import RunGone
 from forge_tui.protocol.events import ResourceWarned
@@ -43,7 +45,7 @@ def test_a_runner_without_a_sign_of_life_is_news_every_five_seconds(maker: RunMa
 
     clock = iter([1_000_001.0, *[1_003_600.0] * 9])  # it is set an hour ahead after the first look
     path = maker.make(state=RunState.RUNNING)
-    with session.Run(path, clock=lambda: next(clock), monotonic=monotonic) as run:
+    with client.Run(path, clock=lambda: next(clock), monotonic=monotonic) as run:
         ages = [round(snapshot.age, 1) for snapshot in run.follow(0.001, cancelled)]
     assert ages == [1.0, 5.1, 10.1]
 
@@ -57,7 +59,7 @@ def test_how_long_a_run_goes_on_is_what_its_runner_measured_and_what_the_viewer_
     wall, runner, viewer = [1_000_000.0], [50.0], [900.0]
     info = RunReader(path).info()
     journal = Journal(store, info, [maker.model(1, TrainingPhase.QUEUED)], lambda: wall[0], lambda: runner[0])
-    with session.Run(path, clock=lambda: wall[0], monotonic=lambda: viewer[0]) as run:
+    with client.Run(path, clock=lambda: wall[0], monotonic=lambda: viewer[0]) as run:
 
         def look(runner_seconds: float, viewer_seconds: float, set_by: float, phase: TrainingPhase | None) -> Snapshot:
             runner[0] += runner_seconds
@@ -102,13 +104,13 @@ def test_a_run_that_died_went_on_until_its_last_sign_of_life(maker: RunMaker) ->
     store.append(ResourceWarned(time=1.0, kind="x", message="another"))
     assert store.flush()
     maker.close()
-    with session.Run(path) as run:
+    with client.Run(path) as run:
         snapshot = run.snapshot()
     assert (snapshot.state, snapshot.elapsed_seconds) == (RunState.DIED, 12.5)
 
 
 def test_of_a_run_that_measured_nothing_the_wall_clock_tells(maker: RunMaker) -> None:
-    with session.Run(maker.make(ago=3600.0)) as run:
+    with client.Run(maker.make(ago=3600.0)) as run:
         snapshot = run.snapshot()
     assert (snapshot.seconds, snapshot.elapsed_seconds) == (None, 600.0)
     assert snapshot.models[0].took(snapshot.elapsed_seconds, 0.0) == 600.0
@@ -135,15 +137,15 @@ class Slow:
 
 def test_batch_mode_looks_seldom_where_a_look_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Slow()
-    monkeypatch.setattr(headless, "time", run)
-    assert len(list(headless._looks(run, []))) == 3  # type: ignore[arg-type]
+    monkeypatch.setattr(watch, "time", run)
+    assert len(list(watch._looks(run, []))) == 3  # type: ignore[arg-type]
     assert run.waited == pytest.approx([20.0, 20.0])
 
 
 def test_an_answer_is_looked_for_only_in_what_came_after_the_command(
     maker: RunMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with session.Run(maker.make(state=RunState.RUNNING)) as run:
+    with client.Run(maker.make(state=RunState.RUNNING)) as run:
         newest = run.messages(0, limit=0)[1]
         assert newest > 0
         asked: list[int] = []
@@ -155,15 +157,15 @@ def test_an_answer_is_looked_for_only_in_what_came_after_the_command(
 
 
 @pytest.fixture
-def held(maker: RunMaker) -> Iterator[tuple[session.Run, RunLock]]:
+def held(maker: RunMaker) -> Iterator[tuple[client.Run, RunLock]]:
     """A run whose directory is held."""
-    with session.Run(maker.make(state=RunState.COMPLETED)) as run:
+    with client.Run(maker.make(state=RunState.COMPLETED)) as run:
         lock = RunLock.acquire(run.directory.lock)
         yield run, lock
         lock.release()
 
 
-def test_the_end_of_a_run_is_seen_at_once_however_long_is_waited(held: tuple[session.Run, RunLock]) -> None:
+def test_the_end_of_a_run_is_seen_at_once_however_long_is_waited(held: tuple[client.Run, RunLock]) -> None:
     run, lock = held
     looks: list[bool] = []
 
@@ -177,7 +179,7 @@ def test_the_end_of_a_run_is_seen_at_once_however_long_is_waited(held: tuple[ses
     assert len(looks) == 3
 
 
-def test_a_wait_ends_when_it_is_interrupted(held: tuple[session.Run, RunLock]) -> None:
+def test_a_wait_ends_when_it_is_interrupted(held: tuple[client.Run, RunLock]) -> None:
     run, _lock = held
     looks = iter([False, False, True])
     run.pass_time(1_000_000.0, lambda: next(looks))
@@ -191,9 +193,9 @@ def test_what_nobody_holds_is_waited_for_as_long_as_asked(maker: RunMaker, monke
         nonlocal now
         now += seconds
 
-    with session.Run(maker.make(state=RunState.COMPLETED)) as run:
-        monkeypatch.setattr(session.time, "monotonic", lambda: now)
-        monkeypatch.setattr(session.time, "sleep", sleep)
+    with client.Run(maker.make(state=RunState.COMPLETED)) as run:
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        monkeypatch.setattr(time, "sleep", sleep)
         run.pass_time(0.5)
     assert now == pytest.approx(0.5)
 
@@ -226,11 +228,11 @@ def test_viewers_of_a_live_run_end_with_words_when_its_directory_goes_away(
         if looks == 2:
             go_away(what, directory)
 
-    monkeypatch.setattr(session.Run, "pass_time", pass_time)
+    monkeypatch.setattr(client.Run, "pass_time", pass_time)
     monkeypatch.setattr("forge_tui.cli.look.time", SimpleNamespace(sleep=pass_time))
     if viewer == "batch mode":
-        with session.Run(directory) as run:
-            status = headless.watch(run, json_lines=False)
+        with client.Run(directory) as run:
+            status = watch.watch(run, json_lines=False)
     else:
         status = main([viewer, str(directory), *(["--follow"] if viewer == "logs" else [])])
     assert status == 1
@@ -241,7 +243,7 @@ def test_viewers_of_a_live_run_end_with_words_when_its_directory_goes_away(
 @pytest.mark.parametrize("name", ["run.db", "lock"])
 def test_a_directory_that_is_being_deleted_is_no_run_that_has_died(name: str, maker: RunMaker) -> None:
     directory = maker.make("live", RunState.RUNNING)
-    with session.Run(directory) as run:
+    with client.Run(directory) as run:
         assert run.snapshot().state is RunState.RUNNING
         (directory / name).unlink()
         with pytest.raises(RunGone, match=f"run live: {directory / name} was deleted"):
@@ -250,7 +252,7 @@ def test_a_directory_that_is_being_deleted_is_no_run_that_has_died(name: str, ma
 
 def test_who_follows_gets_a_last_snapshot_that_is_not_live_and_then_the_reason(maker: RunMaker) -> None:
     directory = maker.make("live", RunState.RUNNING)
-    with session.Run(directory) as run:
+    with client.Run(directory) as run:
         following = run.follow(0.01)
         assert next(following).state is RunState.RUNNING
         go_away("moved", directory)
@@ -263,6 +265,6 @@ def test_who_follows_gets_a_last_snapshot_that_is_not_live_and_then_the_reason(m
 def test_a_run_that_has_died_and_was_copied_without_its_lock_is_shown_as_died(maker: RunMaker) -> None:
     directory = maker.make("dead", RunState.DIED)
     (directory / "lock").unlink(missing_ok=True)
-    with session.Run(directory) as run:
+    with client.Run(directory) as run:
         assert run.snapshot().state is RunState.DIED
         assert run.wait().state is RunState.DIED
