@@ -36,6 +36,7 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
+from forge_tui.resources.processor import processor
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.training.job import STOP_SIGNALS
 from forge_tui.training.wire import receive_message, send_message
@@ -86,6 +87,7 @@ def _preload() -> None:
     import forge_tui.training.warm_up
     import forge_tui.training.worker  # noqa: F401
 
+    processor()  # /proc/cpuinfo is read once, not by each worker
     from_plain(to_plain(Settings()))  # what is derived from the settings' types is kept
     gc.freeze()  # collections in the children then leave the shared pages alone
     gc.enable()
