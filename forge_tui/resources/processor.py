@@ -1,4 +1,4 @@
-"""Which microarchitecture a CPU is: libraries of linear algebra pick their kernels by it, and kernels differ in bytes."""
+"""Which microarchitecture a CPU is: libraries of linear algebra pick kernels by it, and kernels differ in bytes."""
 
 from __future__ import annotations
 

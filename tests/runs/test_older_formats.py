@@ -111,7 +111,9 @@ def computes_alike(tmp_path_factory: pytest.TempPathFactory) -> bool:
     place = tmp_path_factory.mktemp("alike")
     old = unpack("architectures", place / "old")
     forge("--no-ui", *old.arguments, "--output", place / "new")
-    bytes_of = [{path.name: path.read_bytes() for path in run.glob("*.safetensors")} for run in (old.run, place / "new")]
+    bytes_of = [
+        {path.name: path.read_bytes() for path in run.glob("*.safetensors")} for run in (old.run, place / "new")
+    ]
     assert sorted(bytes_of[0]) == sorted(bytes_of[1]) != []
     return bytes_of[0] == bytes_of[1]
 

@@ -12,7 +12,8 @@ from trained import KillAt, Killed
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelStarted, ResourceWarned
-from forge_tui.training import checkpoint as checkpoints, state
+from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training import state
 from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
