@@ -70,7 +70,7 @@ class WatchCurves(WatchLists):
             self._next_fetch = time.monotonic() + _FETCH_SHARE * seconds
             self.chart.show(series)
 
-        self.forge.call_in_thread(fetch, then=fetched)
+        self.forge.call_in_thread(fetch, then=fetched, subject="curves")
 
     def _names_to_chart(self) -> tuple[str, ...]:
         if self.table.marks:
