@@ -71,7 +71,7 @@ class RunApp(TerminalApp):
         self.started_here = False
         self._starts = 0
         self._asked = 0
-        self._answered: dict[str, int] = {}  # the number of the newest answer about each subject
+        self._newest_answers: dict[str, int] = {}  # the number of the newest answer about each subject
         self.shell_is_painted = False
         self._title_shown = ""
         self._last_snapshot = -math.inf
@@ -146,8 +146,8 @@ class RunApp(TerminalApp):
         number = self._asked = self._asked + 1
 
         def in_order(result: Any) -> None:
-            if not subject or self._answered.get(subject, 0) < number:
-                self._answered[subject] = number
+            if not subject or self._newest_answers.get(subject, 0) < number:
+                self._newest_answers[subject] = number
                 then(result)
 
         def run() -> None:
