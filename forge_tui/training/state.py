@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import platform
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
+from forge_tui.resources.processor import processor
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state
 from forge_tui.training.acceleration import autocast, compiled
@@ -39,7 +39,7 @@ KEPT = ("optimizer", "filter", "average", "gradients")
 
 def environment(threads: int, device: torch.device) -> dict[str, Any]:
     """What changes the bytes of a result beside settings and seed (contracts, Exactness)."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "threads": threads,
         "device": device.type,

@@ -70,6 +70,8 @@ class RunApp(TerminalApp):
         self.history: list[dict[str, Any]] = []
         self.started_here = False
         self._starts = 0
+        self._asked = 0
+        self._newest_answers: dict[str, int] = {}  # the number of the newest answer about each subject
         self.shell_is_painted = False
         self._title_shown = ""
         self._last_snapshot = -math.inf
@@ -136,15 +138,24 @@ class RunApp(TerminalApp):
         """Whether the watched run is no longer live."""
         return self.snapshot is not None and not self.snapshot.state.is_live
 
-    def call_in_thread(self, function: Callable[[], Any], *, then: Callable[[Any], None]) -> None:
-        """Run `function` beside the UI; `then` gets its result, or the `ForgeError` or `OSError` it raised."""
+    def call_in_thread(self, function: Callable[[], Any], *, then: Callable[[Any], None], subject: str = "") -> None:
+        """Run `function` beside the UI; `then` gets its result, or the `ForgeError` or `OSError` it raised.
+
+        What was asked about a `subject` and is found after the answer to a later question about it is dropped.
+        """
+        number = self._asked = self._asked + 1
+
+        def in_order(result: Any) -> None:
+            if not subject or self._newest_answers.get(subject, 0) < number:
+                self._newest_answers[subject] = number
+                then(result)
 
         def run() -> None:
             try:
                 result: Any = function()
             except (ForgeError, OSError) as error:
                 result = error if isinstance(error, ForgeError) else ForgeError(str(error))
-            self.post_message(ThreadDone(then, result))
+            self.post_message(ThreadDone(in_order, result))
 
         self.run_worker(run, thread=True, group="io")
 

@@ -38,6 +38,7 @@ from setproctitle import setproctitle
 
 from forge_tui.protocol.job import STOP_SIGNALS
 from forge_tui.protocol.wire import receive_message, send_message
+from forge_tui.resources.processor import processor
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 
 _PR_SET_PDEATHSIG = 1
@@ -86,6 +87,7 @@ def _preload() -> None:
     import forge_tui.worker.memory_meter
     import forge_tui.worker.warm_up  # noqa: F401
 
+    processor()  # /proc/cpuinfo is read once, not by each worker
     from_plain(to_plain(Settings()))  # what is derived from the settings' types is kept
     gc.freeze()  # collections in the children then leave the shared pages alone
     gc.enable()

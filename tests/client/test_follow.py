@@ -117,17 +117,21 @@ def test_of_a_run_that_measured_nothing_the_wall_clock_tells(maker: RunMaker) ->
 
 
 class Slow:
-    """A run of which a look takes a second, and that ends at the third look."""
+    """A run of which a look takes a second of CPU, and that ends at the third look."""
 
     def __init__(self) -> None:
-        self.now = 0.0
+        self.now = self.busy = 0.0
         self.waited: list[float] = []
 
     def monotonic(self) -> float:
         return self.now
 
+    def thread_time(self) -> float:
+        return self.busy
+
     def snapshot(self) -> SimpleNamespace:
         self.now += 1.0
+        self.busy += 1.0
         return SimpleNamespace(state=RunState.COMPLETED if len(self.waited) == 2 else RunState.RUNNING)
 
     def pass_time(self, seconds: float, interrupted: Callable[[], bool]) -> None:
@@ -139,6 +143,14 @@ def test_batch_mode_looks_seldom_where_a_look_takes_long(monkeypatch: pytest.Mon
     run = Slow()
     monkeypatch.setattr(watch, "time", run)
     assert len(list(watch._looks(run, []))) == 3  # type: ignore[arg-type]
+    assert run.waited == pytest.approx([20.0, 20.0])
+
+
+def test_a_slow_reader_of_the_output_does_not_make_looks_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Slow()
+    monkeypatch.setattr(watch, "time", run)
+    for _ in watch._looks(run, []):  # type: ignore[arg-type]
+        run.now += 3600.0  # the pipe is full
     assert run.waited == pytest.approx([20.0, 20.0])
 
 

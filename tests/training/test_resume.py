@@ -14,6 +14,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, ModelStarted, ResourceWarned
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training import state
 from forge_tui.training.trainer import Trainer
 
 CONFIGS: dict[str, dict[str, Any]] = {
@@ -132,6 +133,20 @@ def test_resuming_with_other_threads_warns_and_is_recorded(make_job: Any, train:
     assert warning.kind == "exactness"
     assert "threads 1 → 2" in warning.message
     assert json.loads((Path(other.directory) / f"{other.model}.json").read_bytes())["exact"] is False
+
+
+def test_resuming_on_another_processor_is_not_exact(
+    make_job: Any, train: Any, stop_after: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same instructions: products of matrices come from other kernels there."""
+    monkeypatch.setattr(state, "processor", lambda: "x86_64 GenuineIntel 6 106")
+    Trainer([make_job()], lambda event: None, stop_after(6)).run()
+    monkeypatch.setattr(state, "processor", lambda: "x86_64 AuthenticAMD 25 17")
+    job = make_job()
+    _, events = train(job)
+    (warning,) = [event for event in events if isinstance(event, ResourceWarned)]
+    assert "hardware x86_64 GenuineIntel 6 106 → x86_64 AuthenticAMD 25 17" in warning.message
+    assert json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())["exact"] is False
 
 
 def test_a_checkpoint_of_other_settings_is_refused(make_job: Any, train: Any, stop_after: Any) -> None:

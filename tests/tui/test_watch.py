@@ -514,3 +514,39 @@ async def test_the_sidebar_tells_how_many_models_a_worker_trains_together(maker:
     run = maker.make("alone")
     async with at(run, tmp_path / "ui.json", (120, 40)) as hand:
         assert "together each" not in screen_text(hand.app)
+
+
+async def test_curves_that_were_asked_for_earlier_and_come_later_replace_no_newer_ones(
+    live: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a chart that had no width yet."""
+    from forge_tui.tui import charting
+
+    read: list[int] = []
+    is_shown = threading.Event()
+
+    def fetch(*_: Any) -> tuple[int, ...]:
+        read.append(len(read) + 1)
+        number = read[-1]
+        if number == 1:
+            assert is_shown.wait(60.0)
+        return (number,)
+
+    async with at(live, tmp_path / "ui.json") as hand:
+        await hand.until(lambda: not [worker for worker in hand.app.workers if worker.group == "io"])
+        shown: list[tuple[int, ...]] = []
+
+        def show(series: tuple[int, ...]) -> None:
+            shown.append(series)
+            is_shown.set()
+
+        monkeypatch.setattr(charting, "fetch_series", fetch)
+        monkeypatch.setattr(hand.watch.chart, "show", show)
+        hand.watch.on_chart_view_changed()
+        await hand.until(lambda: read)
+        hand.watch.on_chart_view_changed()
+        await hand.until(lambda: shown)
+        await hand.until(lambda: not [worker for worker in hand.app.workers if worker.group == "io"])
+        await hand.pilot.pause()
+        assert (1,) not in shown
+        assert (2,) in shown

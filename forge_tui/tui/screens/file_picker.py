@@ -94,7 +94,7 @@ class FilePicker(ModalScreen[str | None]):
         """Show a directory, read in a thread: it may lie on a slow or dead network file system."""
         self._wanted = select or ""
         read = partial(list_directory, path, self._endings, self._hidden)
-        cast("ForgeApp", self.app).call_in_thread(read, then=self._listed)
+        cast("ForgeApp", self.app).call_in_thread(read, then=self._listed, subject="files")
 
     def _listed(self, listing: Listing | BaseException) -> None:
         if isinstance(listing, BaseException) or not self.is_mounted:

@@ -58,8 +58,8 @@ class WatchCurves(WatchLists):
         def fetch() -> tuple[tuple[Series, ...], float]:
             from forge_tui.tui.charting import fetch_series
 
-            started = time.monotonic()
-            return fetch_series(run, models, buckets, quantity), time.monotonic() - started
+            started = time.thread_time()  # a disk that was slow once does not keep the curves old for minutes
+            return fetch_series(run, models, buckets, quantity), time.thread_time() - started
 
         def fetched(result: tuple[tuple[Series, ...], float] | ForgeError) -> None:
             if isinstance(result, ForgeError) or not self.is_there or self._seeds is not None:
@@ -70,7 +70,7 @@ class WatchCurves(WatchLists):
             self._next_fetch = time.monotonic() + _FETCH_SHARE * seconds
             self.chart.show(series)
 
-        self.forge.call_in_thread(fetch, then=fetched)
+        self.forge.call_in_thread(fetch, then=fetched, subject="curves")
 
     def _names_to_chart(self) -> tuple[str, ...]:
         if self.table.marks:

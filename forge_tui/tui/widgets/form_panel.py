@@ -192,7 +192,7 @@ class FormPanel(Vertical):
                 self.draw()
 
         name = str(self.draft.form.values[DATASET])
-        self._forge.call_in_thread(partial(examine, name, Path.cwd()), then=found)
+        self._forge.call_in_thread(partial(examine, name, Path.cwd()), then=found, subject="dataset")
 
     def open_selected(self) -> None:
         """Open the selected setting: switch it, choose the next word, pick a file or column, or edit the value."""
