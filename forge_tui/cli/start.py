@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _on_terminal() -> bool:
-    from forge_tui.tui.capabilities import this_terminal
+    from forge_tui.tui.terminal.capabilities import this_terminal
 
     return this_terminal().usable
 
@@ -97,7 +97,7 @@ def _on_terminal() -> bool:
 def _source(arguments: argparse.Namespace) -> Any:
     """What was given here, for the form."""
     from forge_tui.settings.flags import flag_values
-    from forge_tui.tui.form_source import FormSource
+    from forge_tui.tui.form.source import FormSource
 
     return FormSource(
         preset=arguments.preset,

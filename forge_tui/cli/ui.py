@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def require_terminal() -> None:
     """Raise `UsageError` in words unless the UI can be drawn here."""
-    from forge_tui.tui.capabilities import this_terminal
+    from forge_tui.tui.terminal.capabilities import this_terminal
 
     this_terminal().check()
 
@@ -64,9 +64,9 @@ def open_ui(
     """Run the app on this terminal; return the exit status."""
     gc.disable()  # What is made until the first paint stays: looking for garbage in it takes 20 ms. The app enables it.
     from forge_tui.tui.app import ForgeApp
-    from forge_tui.tui.capabilities import this_terminal
     from forge_tui.tui.options import read_options
-    from forge_tui.tui.terminal import run_app
+    from forge_tui.tui.terminal.capabilities import this_terminal
+    from forge_tui.tui.terminal.terminal_app import run_app
 
     options = options or read_options()
     only_ascii = this_terminal(force_ascii=options.ascii).ascii

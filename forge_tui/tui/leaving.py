@@ -26,7 +26,7 @@ class LeavingApp(SteeringApp):
     @work(group="dialog", exclusive=True)
     async def action_leave(self) -> None:
         """Leave; ask first where a live run was started here."""
-        from forge_tui.tui.screens.dialogs import Choice
+        from forge_tui.tui.dialogs.questions import Choice
 
         if self.is_starting:
             self._leave_while_starting()

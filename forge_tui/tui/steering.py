@@ -72,7 +72,7 @@ class SteeringApp(RunApp):
 
     @work(group="dialog", exclusive=True)
     async def _ask_and_send(self, command: str, question: str, key: str, label: str) -> None:
-        from forge_tui.tui.screens.dialogs import Choice
+        from forge_tui.tui.dialogs.questions import Choice
 
         if self._live(command) is None:
             return
@@ -82,7 +82,7 @@ class SteeringApp(RunApp):
     @work(group="dialog", exclusive=True)
     async def action_workers(self) -> None:
         """Ask for another number of workers; the resource rules have the last word."""
-        from forge_tui.tui.screens.dialogs import Ask
+        from forge_tui.tui.dialogs.questions import Ask
 
         snapshot = self._live("change the workers of")
         if snapshot is None:
@@ -105,7 +105,7 @@ class SteeringApp(RunApp):
     @work(group="dialog", exclusive=True)
     async def action_cancel(self) -> None:
         """Ask, then end the models selected by X, or the one in the selected row, after a checkpoint."""
-        from forge_tui.tui.screens.dialogs import Choice
+        from forge_tui.tui.dialogs.questions import Choice
 
         models = self._models_to("cancel")
         if not models:

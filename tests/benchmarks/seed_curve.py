@@ -19,7 +19,7 @@ from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
-from forge_tui.tui.seeds import SeedReader
+from forge_tui.tui.chart.seeds import SeedReader
 
 BUCKETS = 240
 

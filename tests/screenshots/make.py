@@ -16,10 +16,10 @@ from textual.pilot import Pilot
 from forge_tui import client
 from forge_tui.settings.schema import ResourceSettings, RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.runs import RunsScreen
-from forge_tui.tui.state import UiChoices
 
 HERE = Path(__file__).resolve().parent
 PLACE = Path("/tmp/forge-demo")

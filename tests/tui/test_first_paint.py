@@ -8,9 +8,9 @@ from pathlib import Path
 
 from tui_host import Host, until
 
+from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.state import UiChoices
 from forge_tui.tui.stylesheet import KeptStylesheet
 from forge_tui.tui.widgets.line import Line
 
@@ -19,10 +19,10 @@ _AFTER_IT = (
     "forge_tui.resources.manager",
     "forge_tui.protocol.events",
     "forge_tui.settings.schema",
-    "forge_tui.tui.screens.dialogs",
-    "forge_tui.tui.widgets.chart",
-    "forge_tui.tui.widgets.form_panel",
-    "forge_tui.tui.widgets.model_table",
+    "forge_tui.tui.dialogs.questions",
+    "forge_tui.tui.chart.chart",
+    "forge_tui.tui.form.panel",
+    "forge_tui.tui.lists.model_table",
 )
 
 

@@ -23,10 +23,10 @@ from forge_tui.client.run import Run
 from forge_tui.protocol.events import ModelFailed
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.follow import Turn, has_failed, turn
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.state import UiChoices
 
 LONG = (*SMALL, "--no-ui", "--models", "2", "--mode", "parallel", "--workers", "2", "--epochs", "100000")
 

@@ -20,11 +20,11 @@ from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
 from forge_tui.settings.schema import Settings
 from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.dialogs.pick import PickScreen
+from forge_tui.tui.dialogs.questions import Question, Reading
 from forge_tui.tui.options import UiOptions
-from forge_tui.tui.screens.dialogs import Question, Reading
-from forge_tui.tui.screens.pick import PickScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.state import UiChoices
 
 
 @pytest.fixture

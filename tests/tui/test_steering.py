@@ -16,8 +16,8 @@ from forge_tui import client
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.lifetime import Ending
 from forge_tui.tui import leaving
+from forge_tui.tui.dialogs.questions import Ask, Question
 from forge_tui.tui.screens.configure import ConfigureScreen
-from forge_tui.tui.screens.dialogs import Ask, Question
 from forge_tui.tui.screens.watch import WatchScreen
 
 

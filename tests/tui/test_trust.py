@@ -18,8 +18,8 @@ from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
-from forge_tui.tui.screens.dialogs import Question
-from forge_tui.tui.state import UiChoices
+from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.dialogs.questions import Question
 
 WHAT = (
     "/there: this is a run that you have not started here. It would run code:\n  --model-type \x1b[2Jnet.py\nLook at it"

@@ -10,10 +10,10 @@ from textual.app import ComposeResult
 
 from forge_tui.errors import ForgeError
 from forge_tui.reports.comparison import Comparer, Comparison
-from forge_tui.tui.compare_text import document
+from forge_tui.tui.chart.chart import Chart, Series
+from forge_tui.tui.chart.seeds import SeedFeed
+from forge_tui.tui.screens.compare_text import document
 from forge_tui.tui.screens.text_and_curve import TextAndCurve
-from forge_tui.tui.seeds import SeedFeed
-from forge_tui.tui.widgets.chart import Chart, Series
 from forge_tui.tui.widgets.document import Document, Paragraph
 
 READ_SECONDS = 2.0

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
 
-from forge_tui.tui.form_source import Draft, Filled, fill, load_file, presets, run_form
+from forge_tui.tui.form.source import Draft, Filled, fill, load_file, presets, run_form
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from forge_tui.protocol.plan import RunPlan
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
-    from forge_tui.tui.form import Form
+    from forge_tui.tui.form.form import Form
+    from forge_tui.tui.form.panel import FormPanel
     from forge_tui.tui.messages import StartRefused
-    from forge_tui.tui.widgets.form_panel import FormPanel
 
 _LAST_FORM = "form"
 _END = 10**6
@@ -42,7 +42,7 @@ class ConfigureScreen(ForgeScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form."""
-        from forge_tui.tui.widgets.form_panel import FormPanel
+        from forge_tui.tui.form.panel import FormPanel
 
         yield FormPanel(self.draft, self.forge.glyphs)
 
@@ -145,7 +145,7 @@ class ConfigureScreen(ForgeScreen):
 
     def _is_right(self, form: Form, consequence: str) -> bool:
         """Whether no setting is wrong; if one is, what follows is told, and the first is selected."""
-        from forge_tui.tui.form_fields import title_of
+        from forge_tui.tui.form.fields import title_of
 
         errors = form.errors()
         if errors:
@@ -156,7 +156,7 @@ class ConfigureScreen(ForgeScreen):
 
     def on_start_refused(self, refused: StartRefused) -> None:
         """The runner will not begin: say why, beside the setting that its words name if there is one."""
-        from forge_tui.tui.form_fields import named_in
+        from forge_tui.tui.form.fields import named_in
 
         self.panel.starting = False
         reason = _one_line(refused.reason)
@@ -239,7 +239,7 @@ class ConfigureScreen(ForgeScreen):
         self.panel.finish_edit(keep=True)
         form, draft = self.panel.form, self.draft
         if form is not None:
-            from forge_tui.tui.command_line import command
+            from forge_tui.tui.form.command import command
 
             # The next run's form may change until the app is left; a live run's does not.
             read_only = self.panel.read_only

@@ -10,13 +10,13 @@ from textual.app import ComposeResult
 from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.snapshot import ModelState, Snapshot
-from forge_tui.tui import model_text
-from forge_tui.tui.charting import fetch_series
-from forge_tui.tui.model_files import ModelFiles, read_files
-from forge_tui.tui.quantities import LOSSES, Quantity, recorded
+from forge_tui.tui.chart.chart import Chart, Series
+from forge_tui.tui.chart.fetching import fetch_series
+from forge_tui.tui.chart.quantities import LOSSES, Quantity, recorded
+from forge_tui.tui.screens import model_text
+from forge_tui.tui.screens.model_files import ModelFiles, read_files
 from forge_tui.tui.screens.text_and_curve import TextAndCurve
-from forge_tui.tui.widgets import cells, columns
-from forge_tui.tui.widgets.chart import Chart, Series
+from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
 
@@ -218,7 +218,7 @@ class ModelScreen(TextAndCurve):
         self._fit_curve()
 
 
-def _text(pieces: list[columns.Run]) -> Text:
+def _text(pieces: list[cells.Piece]) -> Text:
     text = Text()
     for piece, style in pieces:
         text.append(piece, style=style)

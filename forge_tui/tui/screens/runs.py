@@ -13,15 +13,15 @@ from forge_tui.errors import ForgeError
 from forge_tui.protocol.phases import RunState
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.text.figures import short_path
-from forge_tui.tui.exporting import ask_and_export
-from forge_tui.tui.known_runs import KnownRuns, RunLook
-from forge_tui.tui.run_text import about_run
-from forge_tui.tui.screens.dialogs import Ask, Choice
+from forge_tui.tui.dialogs.questions import Ask, Choice
+from forge_tui.tui.lists.known_runs import KnownRuns, RunLook
+from forge_tui.tui.lists.run_list import RunList
+from forge_tui.tui.screens.exporting import ask_and_export
 from forge_tui.tui.screens.filter_line import FilterLine, FilterScreen
+from forge_tui.tui.screens.run_text import about_run
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
-from forge_tui.tui.widgets.run_list import RunList
 
 LOOK_SECONDS = 2.0
 # Below this many lines the selected run is not described under the list.

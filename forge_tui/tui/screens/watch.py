@@ -13,9 +13,9 @@ from textual.app import ComposeResult
 
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.text.event_lines import log_line
-from forge_tui.tui import watch_text
+from forge_tui.tui.chart.quantities import LOSS
 from forge_tui.tui.follow import has_failed
-from forge_tui.tui.quantities import LOSS
+from forge_tui.tui.screens import watch_text
 from forge_tui.tui.screens.filter_line import FilterLine
 from forge_tui.tui.screens.watch_curves import WatchCurves
 from forge_tui.tui.widgets import cells
@@ -23,7 +23,7 @@ from forge_tui.tui.widgets.line import Line, joined
 
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState, Snapshot
-    from forge_tui.tui.widgets.model_table import ModelTable
+    from forge_tui.tui.lists.model_table import ModelTable
 
 CHART_SECONDS = 2.0
 
@@ -39,9 +39,9 @@ class WatchScreen(WatchCurves):
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
-        from forge_tui.tui.widgets.chart import Chart
+        from forge_tui.tui.chart.chart import Chart
+        from forge_tui.tui.lists.model_table import ModelTable
         from forge_tui.tui.widgets.log_pane import LogPane
-        from forge_tui.tui.widgets.model_table import ModelTable
 
         self._apply_panes()
         glyphs = self.forge.glyphs

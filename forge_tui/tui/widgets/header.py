@@ -17,8 +17,8 @@ from rich.text import Text
 from forge_tui.protocol.fields import LATEST_MOMENT
 from forge_tui.protocol.phases import RunState
 from forge_tui.safe_io.printing import printable
-from forge_tui.tui.glyphs import Glyphs
 from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.glyphs import Glyphs
 from forge_tui.tui.widgets.line import Line, joined
 
 if TYPE_CHECKING:

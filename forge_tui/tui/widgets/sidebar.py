@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.containers import Container
 
 from forge_tui.safe_io.printing import printable
-from forge_tui.tui.glyphs import Glyphs
+from forge_tui.tui.widgets.glyphs import Glyphs
 from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_counts
 from forge_tui.tui.widgets.text_panel import TextPanel
 
