@@ -27,7 +27,8 @@ from forge_tui.runs.names import (
     STEP,
     original_of,
 )
-from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.own_paths import Record
+from forge_tui.runs.record import read_record
 
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 _MODEL_ENDINGS = ("json", "safetensors")

@@ -14,7 +14,8 @@ from forge_tui.runs.intent import read_intent
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, MOVING, REMOVED, ROOMS, SHARED, STARTING_FILE
-from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.own_paths import Record
+from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import survey
 from forge_tui.safe_io.whole_files import in_words
 

@@ -1,48 +1,20 @@
-"""What a run has created in its directory, as its database records it: paths, names of models, files of code."""
+"""Reads from a run's database what it has created in its directory: paths, names of models, files of code."""
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import tables
 from forge_tui.runs.names import DATABASE, FILES, MOVING, PREVIOUS, ROOMS, ROOT, checked_name, is_inside
+from forge_tui.runs.own_paths import OwnPath, Record, own_paths
 from forge_tui.runs.reader import RunReader
 from forge_tui.safe_io.whole_files import in_words
 from forge_tui.settings.problems import shown
 
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
-
-
-@dataclass(frozen=True, slots=True)
-class OwnPath:
-    """A path that a run creates, relative to its directory, with `/` between its parts."""
-
-    path: str
-    is_directory: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What is recorded of a run's paths. `code`: its files below `code/`; `is_older`: of a format without paths.
-
-    Models of damaged rows count as somebody else's.
-    """
-
-    models: frozenset[str] = frozenset()
-    files: frozenset[str] = frozenset(FILES)
-    directories: frozenset[str] = frozenset()
-    code: frozenset[str] = frozenset()
-    is_older: bool = False
-
-
-def own_paths(directories: Iterable[str]) -> list[OwnPath]:
-    """What the record of a run lists: the files of every run, and the `directories` that this one has made."""
-    return [*(OwnPath(file) for file in FILES), *(OwnPath(one, is_directory=True) for one in sorted(set(directories)))]
 
 
 def read_record(database: Path) -> Record:

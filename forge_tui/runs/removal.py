@@ -19,8 +19,9 @@ from forge_tui.runs.inside import is_file
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import DATABASE, LOCK, REMOVED, ROOT
+from forge_tui.runs.own_paths import Record
 from forge_tui.runs.reader import RunReader
-from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import Folder, survey
 from forge_tui.runs.survey import delete as delete_found
 from forge_tui.safe_io.whole_files import in_words, sync_directory

@@ -34,7 +34,8 @@ from forge_tui.runs.names import (
     STARTING_LOG,
     original_of,
 )
-from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.own_paths import Record
+from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import delete, move, survey
 from forge_tui.safe_io.whole_files import in_words, sync_directory
 

@@ -19,8 +19,8 @@ from forge_tui.runs import shape, tables
 from forge_tui.runs.connection import RESTORE_ADVICE
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.own_paths import own_paths
 from forge_tui.runs.place import Identity
-from forge_tui.runs.record import own_paths
 from forge_tui.runs.replacing import replace_by_copy
 from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.transaction import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch

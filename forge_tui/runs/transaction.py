@@ -12,7 +12,8 @@ from typing import Any
 from forge_tui.protocol.events import EpochFinished, Event, finite, to_record
 from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs import tables
-from forge_tui.runs.record import OwnPath, directories_of_older, own_paths
+from forge_tui.runs.own_paths import OwnPath, own_paths
+from forge_tui.runs.record import directories_of_older
 
 
 @dataclass(frozen=True, slots=True)
