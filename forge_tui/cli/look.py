@@ -79,8 +79,8 @@ def _runs(as_json: bool) -> int:
 
 def _status(which: str | None, as_json: bool) -> int:
     from forge_tui import client
+    from forge_tui.batch.batch_mode import why_it_ended
     from forge_tui.batch.progress import progress_line
-    from forge_tui.batch.watch import why_it_ended
     from forge_tui.protocol.phases import RunState
     from forge_tui.reports.run_report import best_line, result_table, status_record
 
@@ -103,7 +103,7 @@ def _status(which: str | None, as_json: bool) -> int:
 
 def _wait(which: str) -> int:
     from forge_tui import client
-    from forge_tui.batch.watch import why_it_ended
+    from forge_tui.batch.batch_mode import why_it_ended
     from forge_tui.protocol.phases import RunState
 
     with client.attach(which) as attached:

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     batch = batch or settings.run.json or (name == "demo" and not _on_terminal())
     if not batch:
         start_with = settings if name == "demo" else None
-        return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=_source(arguments))
+        return ui.open_ui(options=ui.ui_options(settings), start_with=start_with, given=_source(arguments))
     say(f"{settings.training.dataset}: reading the data…")
     started = client.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
@@ -109,7 +109,7 @@ def _source(arguments: argparse.Namespace) -> Any:
 
 
 def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
-    from forge_tui.batch import watch
+    from forge_tui.batch import batch_mode
 
     with started:
         if detach:
@@ -119,7 +119,7 @@ def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
                 answer(str(started.path))
             _tell_endings()
             return 0
-        return watch.watch(started, json_lines=json_lines)
+        return batch_mode.watch(started, json_lines=json_lines)
 
 
 def _tell_endings() -> None:

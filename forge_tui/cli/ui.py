@@ -49,7 +49,7 @@ def require_terminal() -> None:
     this_terminal().check()
 
 
-def options_of(settings: Settings) -> Any:
+def ui_options(settings: Settings) -> Any:
     """The UI's options of resolved settings."""
     from dataclasses import asdict
 

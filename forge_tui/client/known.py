@@ -70,13 +70,13 @@ def delete(path: Path) -> tuple[Path, ...]:
     given = RunDirectory(path).path
     directory = RunDirectory(Path(os.path.realpath(given)))
     key = _key_of(directory)
-    stayed = removal.delete(directory)
+    stayed = removal.remove_run(directory)
     if given.is_symlink() and not os.path.lexists(directory.path):
         given.unlink()
     for one in {given, directory.path}:
         registry.forget(one)
     if key:
-        trust.forget(key)
+        trust.forget_key(key)
     return stayed
 
 

@@ -19,8 +19,8 @@ from forge_tui.errors import RunDirectoryError, RunGone, UsageError
 from forge_tui.protocol.phases import RunState
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
+from forge_tui.runs.location import Identity
 from forge_tui.runs.lock import is_locked
-from forge_tui.runs.place import Identity
 
 if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished

@@ -18,7 +18,7 @@ from typing import Any
 
 from forge_tui.engines.output import Output, Outputs
 from forge_tui.errors import ForgeError
-from forge_tui.protocol.job import Job, in_words
+from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
 
 _READ_SIZE = 1 << 18
@@ -148,7 +148,7 @@ class LocalLauncher:
             "id": worker.id,
             "kind": kind,
             "jobs": [job.to_record() for job in jobs],
-            "title": f"forge-tui: {in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
+            "title": f"forge-tui: {models_in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
             "ahead": f"forge-tui: spare worker ({jobs[0].run})" if ahead else None,
         }
         try:

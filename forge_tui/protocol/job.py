@@ -30,7 +30,7 @@ class Job:
     `learning_rate_factor` is below 1 for a model that diverged and went back, `rollbacks` times so far; `rollback` is
     the last time if that is not over: checkpoints saved before it, of later steps, are discarded. `epochs_recorded`: so
     many stand in the run's history; those that a checkpoint has beyond them are reported again (None: none). `code`,
-    `code_roots` and `code_modules` are the run's record of the custom code that it uses (`progress.snapshot.RunInfo`);
+    `code_roots` and `code_modules` are the run's record of the custom code that it uses (`protocol.snapshot.RunInfo`);
     the code, whose copy lies in `directory`/code, is given with the first job of a worker. `data` is the fingerprint of
     the model's data (`progress.fingerprint`; of a job to inspect, that of all the run's data); None: not known yet.
     `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing
@@ -72,7 +72,7 @@ class Job:
         return cls(**{**record, "rungs": tuple(record["rungs"]), "rollback": rollback, "place": place})
 
 
-def in_words(jobs: Iterable[Job]) -> str:
+def models_in_words(jobs: Iterable[Job]) -> str:
     """The models of a worker: `cognate_planner_1 and 5 more`."""
     first, *more = jobs
     return f"{first.model} and {len(more)} more" if more else first.model

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forge_tui.protocol.fields import check
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.record_fields import check_record
 from forge_tui.protocol.rollback import Rollback
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class ModelState:
 
         Raises `ValueError` where a value is none that is ever written, `TypeError` and `KeyError` where one is missing.
         """
-        check(record, cls)
+        check_record(record, cls)
         known = record.keys() <= _MODEL_FIELDS
         values = dict(record) if known else {key: value for key, value in record.items() if key in _MODEL_FIELDS}
         values["phase"] = TrainingPhase(values["phase"])
@@ -169,7 +169,7 @@ class ModelState:
 
 
 def _checked(of: type[_Part], record: dict[str, Any]) -> _Part:
-    check(record, of)
+    check_record(record, of)
     return of(**record)
 
 
@@ -274,7 +274,7 @@ class RunInfo:
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunInfo:
         """The record that `to_record` wrote; a newer writer's keys are left out. Raises as `ModelState.from_record`."""
-        check(record, cls)
+        check_record(record, cls)
         values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
         values["state"] = RunState(values["state"])
         return cls(**values)

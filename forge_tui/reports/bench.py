@@ -42,7 +42,7 @@ class Compared:
         return {**asdict(self), "speed_up": self.speed_up}
 
 
-def compare(
+def compare_modes(
     settings: Settings, sizes: Sequence[int], counts: Sequence[int], rounds: int, tell: Callable[[str], None]
 ) -> list[Compared]:
     """Train every size and count in series and in parallel, in turn; the runs are deleted afterwards.

@@ -20,7 +20,7 @@ from forge_tui.text.figures import number, table
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import ModelState
-    from forge_tui.training.ensemble import Ensemble, Measured
+    from forge_tui.training.ensemble import Ensemble, EnsembleFigures
     from forge_tui.training.losses import Validation
 
 # What is shown beside the loss, by task.
@@ -54,7 +54,7 @@ class EnsembleReport:
 
     run: str
     models: tuple[ModelState, ...]
-    measured: Measured
+    measured: EnsembleFigures
 
     def changed(self) -> list[tuple[str, str]]:
         """Names of models that were trained on other data, and how it differs, in words."""
@@ -97,13 +97,13 @@ def measure_ensemble(run: Run, trust_code: bool = False) -> EnsembleReport:
     where the data cannot be read or has no validation part, and as `load_model`.
     """
     snapshot, models = run.snapshot(), tuple(_chosen(run, None))
-    from forge_tui.training.ensemble import measure
+    from forge_tui.training.ensemble import measure_members
 
     stems = [run.directory.stem(model.name) for model in models]
     recorded = recorded_data(snapshot.run)
     known = () if recorded is None else recorded.all()
     now = found_again(snapshot.run, read_settings(run.directory.settings), run.path, Path.cwd())
-    found = measure(stems, Path(now.working_directory), known, trust_code=trust_code, moved=now.moved)
+    found = measure_members(stems, Path(now.working_directory), known, trust_code=trust_code, moved=now.moved)
     return EnsembleReport(run=run.id, models=models, measured=found)
 
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from forge_tui.engines.local import Worker
 from forge_tui.protocol.events import ModelFailed
-from forge_tui.protocol.job import Job, in_words
+from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.resources.oom import oom_kills
 from forge_tui.resources.process_memory import process_memory
 from forge_tui.resources.system_probe import SystemProbe
@@ -56,7 +56,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """Its models, in words."""
-        return in_words(self.jobs.values())
+        return models_in_words(self.jobs.values())
 
     def held(self) -> int | None:
         """What the worker costs at this moment (bytes), often far less than at its peak; None: not known."""

@@ -14,9 +14,9 @@ from typing import Any
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.plan import Estimate, Way
 from forge_tui.resources.policy import WorkerLimit
-from forge_tui.runner import groups, planner
-from forge_tui.runner.planner import Ask, Found
+from forge_tui.runner import groups, run_planner
 from forge_tui.runner.remembered import Remembered
+from forge_tui.runner.run_planner import Ask, Found
 from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
@@ -57,7 +57,7 @@ def settle(
     `grouping_problem`: why such models cannot be trained together.
     """
     mode = settings.training.training_mode
-    threads = planner.thread_counts(settings, limit)
+    threads = run_planner.thread_counts(settings, limit)
     sizes = _sizes(settings, limit)
     alone: _Reasons = ()
     if grouping_problem is not None and len(sizes) > 1:
@@ -69,7 +69,7 @@ def settle(
     first = seen.look([Way(mode, workers, sizes[0], count) for count in threads], _FIRST_SECONDS)
     if not first:
         return Settled(threads[0], sizes[0], (("threads", f"{_threads(threads[0])}: {seen.problem}"), *alone))
-    best = planner.choose(first, 0.0).best
+    best = run_planner.choose(first, 0.0).best
     short = best.seconds < _SHORT_RUN_SECONDS
     if len(sizes) > 1 and not short:
         counts = sorted({best.way.threads, threads[-1]})
@@ -94,9 +94,9 @@ def _best_group(seen: _Seen, sizes: list[list[Way]], alone: Estimate) -> Estimat
         estimates = seen.look(ways, min(_MOST_SECONDS, max(_LEAST_SECONDS, _SHARE * best.seconds)))
         if not estimates:
             continue
-        best = planner.choose(seen.estimates(), 0.0).best
+        best = run_planner.choose(seen.estimates(), 0.0).best
         soonest = estimates[0].seconds
-        if soonest > soonest_larger * planner.WORTH_IT:
+        if soonest > soonest_larger * run_planner.WORTH_IT:
             break
         soonest_larger = min(soonest, soonest_larger)
     return best
@@ -105,7 +105,7 @@ def _best_group(seen: _Seen, sizes: list[list[Way]], alone: Estimate) -> Estimat
 def _sizes(settings: Settings, limit: WorkerLimit) -> list[int]:
     if settings.engine.fuse != "auto" or settings.training.training_mode != "parallel":
         return [groups.width(settings)]
-    return planner.group_sizes(run_models.count(settings), limit.workers, run_models.of_a_kind(settings))
+    return run_planner.group_sizes(run_models.count(settings), limit.workers, run_models.of_a_kind(settings))
 
 
 class _Seen:
@@ -124,7 +124,7 @@ class _Seen:
             self._since = min(filter(None, (self._since, self._remembered.since(ways))))
         missing = [way for way in ways if way not in found]
         try:
-            new = planner.measure(missing, self._ask, seconds)
+            new = run_planner.measure_ways(missing, self._ask, seconds)
         except ForgeError as error:
             # Whoever measures may be ended for want of memory: no reason not to train.
             self.problem, new = str(error), {}
@@ -135,7 +135,7 @@ class _Seen:
 
     def estimates(self) -> tuple[Estimate, ...]:
         """Those of all ways looked at, the soonest first."""
-        return planner.estimate(self._settings, self.found, 0.0)
+        return run_planner.estimate_ways(self._settings, self.found, 0.0)
 
     def told(self) -> str:
         """When it was measured, as the words of a reason begin."""

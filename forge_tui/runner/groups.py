@@ -25,7 +25,7 @@ def settled(settings: Settings, fuse: int) -> Settings:
     return replace(settings, engine=replace(settings.engine, fuse=fuse)) if settings.engine.fuse == "auto" else settings
 
 
-def count(settings: Settings) -> int:
+def group_count(settings: Settings) -> int:
     """How many groups the run has: it can use no more workers."""
     return run_models.kinds(settings) * -(-run_models.of_a_kind(settings) // width(settings))
 

@@ -14,7 +14,7 @@ from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, Usage
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.run_data import Fingerprint, RunData, data_part
 from forge_tui.runner.code_copy import Code
-from forge_tui.runner.planner import Asked
+from forge_tui.runner.run_planner import Asked
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.sweep import Combination
 from forge_tui.text.exit_status import exit_in_words

@@ -35,7 +35,7 @@ def allowed_workers(
     training = settings.training
     requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
     return worker_limit(
-        min(requested, groups.count(settings)),
+        min(requested, groups.group_count(settings)),
         resources,
         settings.resources,
         mode=training.training_mode,

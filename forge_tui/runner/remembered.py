@@ -21,7 +21,7 @@ from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.plan import Way
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.runner.planner import Found
+from forge_tui.runner.run_planner import Found
 from forge_tui.safe_io.plain_files import read_file
 from forge_tui.safe_io.strict_json import Limits, parse_object
 from forge_tui.safe_io.whole_files import make_private, write_atomically

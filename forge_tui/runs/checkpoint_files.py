@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.protocol.fields import is_whole
+from forge_tui.protocol.record_fields import is_whole
 from forge_tui.protocol.rollback import Saved
 from forge_tui.runs.inside import open_inside
 from forge_tui.runs.names import STEP

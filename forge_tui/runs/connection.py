@@ -17,7 +17,7 @@ from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, REMOVED
 from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.unfinished_start import start_in_words
-from forge_tui.safe_io.whole_files import LONGEST_DATABASE, in_words, path_bytes
+from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, path_bytes
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
 BUSY_SECONDS = 0.2
@@ -39,13 +39,13 @@ def _no_run(database: Path) -> RunDirectoryError:
     )
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def database_is_busy(error: sqlite3.Error) -> bool:
     """Whether the database was only in use at that moment."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
-class Source:
+class RunDatabase:
     """A run's database file and the way it can be opened, found out at the first opening."""
 
     def __init__(self, path: Path) -> None:
@@ -65,7 +65,7 @@ class Source:
         except (FileNotFoundError, NotADirectoryError):
             raise _no_run(self.path) from None
         except OSError as error:
-            raise in_words(error, "read", self.path) from error
+            raise directory_error(error, "read", self.path) from error
         refuse_links(self.path, self.path.parent)
         if (length := path_bytes(self.path)) > LONGEST_DATABASE:
             raise RunDirectoryError(

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo
 from forge_tui.runs import rows, tables
-from forge_tui.runs.connection import Source, is_busy
+from forge_tui.runs.connection import RunDatabase, database_is_busy
 from forge_tui.runs.damage import Damage
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class RunReader:
 
     def __init__(self, path: Path) -> None:
         """`path` is run.db, or the run directory. Raises `RunDirectoryError` if there is no readable run."""
-        self._source = Source(path / "run.db" if os.path.isdir(path) else path)
+        self._source = RunDatabase(path / "run.db" if os.path.isdir(path) else path)
         self._damage = Damage(self._source.path)
         self._open: sqlite3.Connection | None = None
         self._row: rows.RunRow | None = None
@@ -119,7 +119,7 @@ class RunReader:
                 assert self._open is not None
                 return read(self._open)
         except sqlite3.Error as error:
-            if is_busy(error):
+            if database_is_busy(error):
                 return unknown
             raise self._source.in_words(error) from error
 
@@ -310,7 +310,7 @@ class RunReader:
 
     def _is_good_epoch(self, row: tuple[Any, ...]) -> bool:
         try:
-            rows.check_epoch(row)
+            rows.require_epoch(row)
         except rows.ERRORS as error:
             self._left_out("epochs", row[0], error)
             return False
@@ -344,7 +344,7 @@ class RunReader:
     def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
         """A curve for drawing: at most `buckets` of `(last epoch, minimum, maximum)`, None where no number is known.
 
-        `column` is one of `schema.EPOCH_NUMBERS`. Raises `ValueError` for another one and for `buckets` < 1.
+        `column` is one of `tables.EPOCH_NUMBERS`. Raises `ValueError` for another one and for `buckets` < 1.
         """
         if column not in tables.EPOCH_NUMBERS:
             raise ValueError(f"no column {column!r} in the epochs; there are {', '.join(tables.EPOCH_NUMBERS)}")

@@ -11,7 +11,7 @@ from forge_tui.runs import tables
 from forge_tui.runs.names import DATABASE, FILES, MOVING, PREVIOUS, ROOMS, ROOT, checked_name, is_inside
 from forge_tui.runs.own_paths import OwnPath, Record, own_paths
 from forge_tui.runs.reader import RunReader
-from forge_tui.safe_io.whole_files import in_words
+from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.problems import shown
 
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
@@ -81,7 +81,7 @@ def directories_of_older(path: Path) -> list[str]:
         with os.scandir(path) as entries:
             inner = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError as error:
-        raise in_words(error, "look into", path) from error
+        raise directory_error(error, "look into", path) from error
     for entry in inner:
         if entry.name == MOVING or (PREVIOUS.fullmatch(entry.name) and _holds_run(Path(entry.path))):
             found.append(entry.name)

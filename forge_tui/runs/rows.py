@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from forge_tui.protocol.fields import BadField, check_event, check_sample
+from forge_tui.protocol.record_fields import BadField, check_event, check_sample
 from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo
 from forge_tui.runs import tables
 from forge_tui.runs.names import checked_name
@@ -85,8 +85,8 @@ def sample_of(row: tuple[Any, ...]) -> dict[str, Any]:
     return record
 
 
-def check_epoch(row: tuple[Any, ...]) -> None:
-    """Of all of `schema.EPOCH_COLUMNS`."""
+def require_epoch(row: tuple[Any, ...]) -> None:
+    """Of all of `tables.EPOCH_COLUMNS`."""
     _require(tables.epoch_crc(row[:-1]), row[-1])
     tables.check_epoch(row)
 

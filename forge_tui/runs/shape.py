@@ -1,7 +1,7 @@
 """Whether a database has the tables of a run and nothing else: seen before anything of it is read or written.
 
 A view in place of a table computes what it shows, and a trigger runs with each row that is written: both are SQL of
-whoever made the file. What it holds is then checked row by row (`schema`, `progress.fields`).
+whoever made the file. What it holds is then checked row by row (`tables`, `protocol.record_fields`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from forge_tui.runs import tables
 from forge_tui.safe_io.printing import escaped
 
 LONGEST_VALUE = 256 << 20
-"""No text of a row is read that has more bytes; the largest record has `schema.RECORD.size`."""
+"""No text of a row is read that has more bytes; the largest record has `tables.RECORD.size`."""
 _LEFT_BY_SQLITE = b"sqlite_"
 _SHOWN = 60
 

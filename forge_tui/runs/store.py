@@ -19,12 +19,12 @@ from forge_tui.runs import shape, tables
 from forge_tui.runs.connection import RESTORE_ADVICE
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.location import Identity
 from forge_tui.runs.own_paths import own_paths
-from forge_tui.runs.place import Identity
 from forge_tui.runs.replacing import replace_by_copy
 from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.transaction import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
-from forge_tui.safe_io.whole_files import half_written, in_words, sync_directory, sync_file
+from forge_tui.safe_io.whole_files import directory_error, half_written, sync_directory, sync_file
 
 TRANSACTION_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
@@ -117,7 +117,7 @@ class RunStore:
         except OSError as error:
             if isinstance(error, RunDirectoryError):
                 raise
-            raise in_words(error, "create", path) from error
+            raise directory_error(error, "create", path) from error
         except sqlite3.Error as error:
             raise RunDirectoryError(f"cannot create {path}: {error}; see that its disk has space and works") from error
         return cls.open(path, clock=clock)

@@ -12,7 +12,7 @@ import struct
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from forge_tui.protocol.fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
+from forge_tui.protocol.record_fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
 from forge_tui.safe_io.strict_json import LARGEST_INTEGER, Limits, parse_object
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ _ADVICE = {
 }
 
 
-def in_words(error: OSError, doing: str, path: Path | str) -> RunDirectoryError:
+def directory_error(error: OSError, doing: str, path: Path | str) -> RunDirectoryError:
     """`error` as a `RunDirectoryError` that says what was being done, to what, and what to do next."""
     cause = error.strerror or str(error) or type(error).__name__
     advice = _ADVICE.get(error.errno or 0)
@@ -122,4 +122,4 @@ def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview], mode
             os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        raise in_words(error, "write", path) from error
+        raise directory_error(error, "write", path) from error

@@ -16,8 +16,8 @@ from typing import Any
 from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.safe_io.plain_files import open_file
 from forge_tui.safe_io.printing import escaped
+from forge_tui.settings.key_lines import key_lines
 from forge_tui.settings.keys import Key
-from forge_tui.settings.lines import key_lines
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import (
     FREE_TABLES,

@@ -53,7 +53,7 @@ def _code() -> dict[str, Any]:
     return {"code": record.files, "code_roots": record.roots, "code_modules": record.modules}
 
 
-def describe(
+def model_record(
     job: Job,
     training: TrainingConfig,
     state: TrainingState,

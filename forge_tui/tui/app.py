@@ -16,7 +16,7 @@ from forge_tui.safe_io.printing import printable
 from forge_tui.tui import themes
 from forge_tui.tui.bindings import SEEN_ONLY
 from forge_tui.tui.choices import UiChoices
-from forge_tui.tui.leaving import LeavingApp
+from forge_tui.tui.leaving_app import LeavingApp
 from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
@@ -312,9 +312,9 @@ class ForgeApp(LeavingApp):
 
         def read() -> str:
             from forge_tui.tui.form.command import command
-            from forge_tui.tui.form.source import fill, run_form
+            from forge_tui.tui.form.source import fill_form, run_form
 
-            base = self.draft.form or fill(self.draft.source, {}).form
+            base = self.draft.form or fill_form(self.draft.source, {}).form
             return command(run_form(run.directory.settings, base).for_a_new_run())
 
         def shown(text: str | ForgeError) -> None:

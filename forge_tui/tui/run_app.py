@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.dialogs.questions import Choice
-    from forge_tui.tui.form.form import Form
+    from forge_tui.tui.form.form_values import Form
     from forge_tui.tui.form.source import Draft, FormSource
 
 _KEPT_MESSAGES = 200
@@ -420,9 +420,9 @@ class RunApp(TerminalApp):
 
         def read() -> tuple[Form, list[str]]:
             from forge_tui import client
-            from forge_tui.tui.form.source import fill, run_form
+            from forge_tui.tui.form.source import fill_form, run_form
 
-            base = self.draft.form or fill(self.draft.source, {}).form
+            base = self.draft.form or fill_form(self.draft.source, {}).form
             return run_form(run.directory.settings, base).for_a_new_run(), client.untrusted_code(run.path)
 
         def taken(result: tuple[Form, list[str]] | ForgeError) -> None:

@@ -18,10 +18,10 @@ from forge_tui.errors import ForgeError, SettingsError
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.run_data import RunData
 from forge_tui.settings.schema import Settings, from_plain
-from forge_tui.settings.sweep import Combination, in_words, with_combination
+from forge_tui.settings.sweep import Combination, combination_in_words, with_combination
 from forge_tui.training import checkpoint
 from forge_tui.training.acceleration import missing_compiler
-from forge_tui.training.checkpoint_writer import copied, is_copied
+from forge_tui.training.checkpoint_writer import copied_to_cpu, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import is_out_of_memory
@@ -33,7 +33,7 @@ from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
 from forge_tui.training.state import SingleState, TrainingState
 from forge_tui.worker.grouping import grouping_problem
-from forge_tui.worker.memory_estimate import estimate
+from forge_tui.worker.memory_estimate import estimate_memory
 from forge_tui.worker.memory_meter import MemoryMeter
 from forge_tui.worker.rehearsal import rehearse
 
@@ -240,7 +240,7 @@ class Probe:
 
     def _bytes(self, models: int) -> int:
         """What a worker takes that trains so many together."""
-        return estimate(
+        return estimate_memory(
             self._settings.training, self._dataset, self._single.network, held=self._held, peak=self._peak,
             members=models, own=self._own,
         )  # fmt: skip
@@ -254,7 +254,7 @@ def _named(combination: Combination) -> Iterator[None]:
     except ForgeError as error:
         if not combination:
             raise
-        raise type(error)(f"with {in_words(combination)}: {error}") from error
+        raise type(error)(f"with {combination_in_words(combination)}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +365,7 @@ class _Candidate:
             return self.models * save_seconds
         begun = self._now()
         for number in range(self.models):
-            copied(state.tensors(number))
+            copied_to_cpu(state.tensors(number))
         return self._now() - begun
 
 
@@ -373,7 +373,7 @@ def _save_seconds(state: TrainingState) -> float:
     """What writing a checkpoint of one model takes, as far as the disk of temporary files tells."""
     with tempfile.TemporaryDirectory() as place:
         begun = time.perf_counter()
-        checkpoint.save(Path(place), 1, state.tensors(0), state.record(0))
+        checkpoint.save_checkpoint(Path(place), 1, state.tensors(0), state.record(0))
         return time.perf_counter() - begun
 
 

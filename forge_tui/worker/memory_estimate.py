@@ -22,7 +22,7 @@ _ROWS = 2
 _ALIVE = 3
 
 
-def estimate(
+def estimate_memory(
     training: TrainingConfig,
     dataset: Dataset,
     network: Network,

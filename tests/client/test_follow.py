@@ -14,7 +14,7 @@ import pytest
 from run_directories import RunMaker
 
 from forge_tui import client
-from forge_tui.batch import watch
+from forge_tui.batch import batch_mode
 from forge_tui.cli import main
 from forge_tui.errors import RunGone
 from forge_tui.protocol.events import ResourceWarned
@@ -141,15 +141,15 @@ class Slow:
 
 def test_batch_mode_looks_seldom_where_a_look_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Slow()
-    monkeypatch.setattr(watch, "time", run)
-    assert len(list(watch._looks(run, []))) == 3  # type: ignore[arg-type]
+    monkeypatch.setattr(batch_mode, "time", run)
+    assert len(list(batch_mode._looks(run, []))) == 3  # type: ignore[arg-type]
     assert run.waited == pytest.approx([20.0, 20.0])
 
 
 def test_a_slow_reader_of_the_output_does_not_make_looks_rare(monkeypatch: pytest.MonkeyPatch) -> None:
     run = Slow()
-    monkeypatch.setattr(watch, "time", run)
-    for _ in watch._looks(run, []):  # type: ignore[arg-type]
+    monkeypatch.setattr(batch_mode, "time", run)
+    for _ in batch_mode._looks(run, []):  # type: ignore[arg-type]
         run.now += 3600.0  # the pipe is full
     assert run.waited == pytest.approx([20.0, 20.0])
 
@@ -244,7 +244,7 @@ def test_viewers_of_a_live_run_end_with_words_when_its_directory_goes_away(
     monkeypatch.setattr("forge_tui.cli.look.time", SimpleNamespace(sleep=pass_time))
     if viewer == "batch mode":
         with client.Run(directory) as run:
-            status = watch.watch(run, json_lines=False)
+            status = batch_mode.watch(run, json_lines=False)
     else:
         status = main([viewer, str(directory), *(["--follow"] if viewer == "logs" else [])])
     assert status == 1

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_tui.protocol import events
-from forge_tui.protocol.fields import (
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.record_fields import (
     _OF_EACH_EVENT,
     DURATIONS,
     LATEST_MOMENT,
@@ -21,7 +22,6 @@ from forge_tui.protocol.fields import (
     MOST_MODELS,
     check_event,
 )  # fmt: skip
-from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import TREND_LENGTH, ModelState, RunInfo, apply, apply_to_run
 
 # Text as processes put it out: any character, and bytes that were none.

@@ -15,8 +15,8 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.autotune import Settled, settle
-from forge_tui.runner.planner import group_sizes
 from forge_tui.runner.remembered import Remembered
+from forge_tui.runner.run_planner import group_sizes
 from forge_tui.settings.schema import Settings, from_plain
 
 INSPECTION = {

@@ -21,7 +21,7 @@ from forge_tui.runs import commands, tables
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, type_word
 from forge_tui.runs.names import checked_name, is_inside, is_name, original_of
 from forge_tui.runs.reader import RunReader
-from forge_tui.training.model_file import read_record
+from forge_tui.training.model_file import read_model_record
 
 HOSTILE = (
     "../outside",
@@ -196,7 +196,7 @@ def test_a_model_file_of_another_name_is_refused(tmp_path: Path) -> None:
     stem = tmp_path / "cognate_planner_1"
     stem.with_suffix(".json").write_text(json.dumps({"format": 1, "name": "../outside"}))
     with pytest.raises(RunDirectoryError, match=rf"^{stem}.json has the name"):
-        read_record(stem)
+        read_model_record(stem)
 
 
 def test_a_command_about_a_model_of_another_name_is_malformed(tmp_path: Path) -> None:

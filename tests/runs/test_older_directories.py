@@ -51,7 +51,7 @@ def old(tmp_path: Path) -> OldRun:
 
 def test_it_is_removed_by_the_names_of_its_models(old: OldRun) -> None:
     put(old.run)
-    stayed = removal.delete(RunDirectory(old.run))
+    stayed = removal.remove_run(RunDirectory(old.run))
     assert files(old.run) == set(FOREIGN)
     assert {str(path.relative_to(old.run)) for path in stayed} == {*FOREIGN[:-2], "previous-3"}
 
@@ -70,7 +70,7 @@ def test_it_records_its_paths_when_it_is_continued(old: OldRun) -> None:
         assert database.execute("PRAGMA user_version").fetchone() == (tables.VERSION,)
     with RunReader(old.run) as reader:
         assert reader.problems == ()
-    removal.delete(RunDirectory(old.run))
+    removal.remove_run(RunDirectory(old.run))
     assert files(old.run) == set(FOREIGN)
 
 
@@ -136,7 +136,7 @@ def test_an_interrupted_move_of_that_version_is_undone(
     assert not (old.run / ".previous.moving").exists()
     with RunReader(old.run) as reader:
         assert {model.name for model in reader.models()[0]} == set(old.models)
-    removal.delete(RunDirectory(removed))
+    removal.remove_run(RunDirectory(removed))
     assert files(removed) == mine
 
 

@@ -55,7 +55,7 @@ def test_groups_are_of_one_kind_and_may_hold_several_rates() -> None:
     configs = run_models.Configs(given, to_plain(given))
     # Configs in order: (0.1, 8), (0.1, 16), (0.2, 8), (0.2, 16), two seeds each.
     assert groups.queued(run_models.new_models(given), 3, configs.likeness) == [(1, 2, 5), (3, 4, 7), (6,), (8,)]
-    assert groups.count(given) == 4
+    assert groups.group_count(given) == 4
     assert run_models.rates(given, 3) == [(0.1, 0.0), (0.1, 0.0), (0.2, 0.0)]
 
 

@@ -127,7 +127,7 @@ def test_a_path_for_scripts_is_exact_to_the_byte(maker: RunMaker, tmp_path: Path
 def test_json_on_a_terminal_is_ascii_and_says_the_same(
     maker: RunMaker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from forge_tui.batch import watch
+    from forge_tui.batch import batch_mode
     from forge_tui.client.run import Run
 
     path = maker.make(NAME, models=[maker.model(1, TrainingPhase.COMPLETED, epoch=2)])
@@ -135,7 +135,7 @@ def test_json_on_a_terminal_is_ascii_and_says_the_same(
     for terminal in (False, True):
         monkeypatch.setattr(sys.stdout, "isatty", lambda terminal=terminal: terminal)
         with Run(path) as run:
-            watch.watch(run, json_lines=True)
+            batch_mode.watch(run, json_lines=True)
         shown.append(capsys.readouterr().out)
     first, second = ([json.loads(line) for line in text.rstrip("\n").split("\n")] for text in shown)
     assert first == second

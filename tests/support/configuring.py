@@ -18,7 +18,7 @@ from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.choices import UiChoices
-from forge_tui.tui.form.form import Form
+from forge_tui.tui.form.form_values import Form
 from forge_tui.tui.form.panel import FormPanel
 from forge_tui.tui.form.settings_rows import Item
 from forge_tui.tui.form.source import FormSource

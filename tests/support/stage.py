@@ -33,7 +33,7 @@ from forge_tui.resources.usage import CpuUsage
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Look
-from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.prepare import allowed_workers
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runs import commands
@@ -272,7 +272,7 @@ class Stage:
         self.base_job = _job(self)
         self.scheduler = Scheduler(
             self.directory, self.settings, self.base_job, self.journal, self.launcher, self.governor, self.machine,
-            Neighbours(self.claims, 1), self.selector, lambda: self.now,
+            OtherLiveRuns(self.claims, 1), self.selector, lambda: self.now,
         )  # fmt: skip
         self._waits = waits
         self.state: RunState | None = None

@@ -34,8 +34,8 @@ class Disk:
         self.most = 0
         self.threads: list[str] = []
         self._held = held
-        self._save = checkpoints.save
-        monkeypatch.setattr(checkpoints, "save", self.save)
+        self._save = checkpoints.save_checkpoint
+        monkeypatch.setattr(checkpoints, "save_checkpoint", self.save)
 
     def save(self, directory: Path, step: int, *content: Any) -> Path:
         self.under_way += 1
@@ -59,7 +59,7 @@ class Told:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, CheckpointSaved):
-            self.saved[event.step] = checkpoints.load(Path(event.path)).tensors
+            self.saved[event.step] = checkpoints.load_checkpoint(Path(event.path)).tensors
             self.sizes[event.path] = Path(event.path).stat().st_size
         with self._news:
             self.events.append(event)
@@ -89,7 +89,7 @@ def directory_of(job: Job) -> Path:
 
 
 def steps_of(job: Job) -> list[int]:
-    return [checkpoints.load(path).step for path in checkpoints.paths(directory_of(job))]
+    return [checkpoints.load_checkpoint(path).step for path in checkpoints.paths(directory_of(job))]
 
 
 def group_of(make_job: Any, **settings: Any) -> list[Job]:
@@ -301,7 +301,7 @@ def test_copies_are_expected_of_memory_unless_they_are_not_made(
     weights = sum(parameter.nbytes for parameter in network.body.parameters())
 
     def expected() -> int:
-        return memory_estimate.estimate(settings.training, dataset, network, held=0, peak=0, members=2)
+        return memory_estimate.estimate_memory(settings.training, dataset, network, held=0, peak=0, members=2)
 
     with_copies = expected()
     monkeypatch.setattr(memory_estimate, "COPIED_BYTES", 2 * kept * weights - 1)

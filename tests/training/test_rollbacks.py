@@ -173,7 +173,7 @@ def test_what_is_older_is_kept_until_the_model_is_beyond_its_rollback(
     with pytest.raises(Killed):
         run([replace(job, rollbacks=1, rollback=rollback)], KillAt(3 * exploding_code.STEPS + 1))
     assert [one.epoch for one in files_of(job)] == kept
-    told = checkpoints.load(checkpoints.paths(Path(job.directory) / "checkpoints" / job.model)[0]).record
+    told = checkpoints.load_checkpoint(checkpoints.paths(Path(job.directory) / "checkpoints" / job.model)[0]).record
     assert told["rollbacks"] == 1
     assert told["rollback"] == (None if loss > 0 else {"step": 20, "diverged_epoch": 6, "loss": -1.0})
 
@@ -185,9 +185,11 @@ def test_only_checkpoints_of_earlier_times_are_discarded(job_for: Callable[..., 
         run([job], KillAt(4 * exploding_code.STEPS + 1))
     assert [one.epoch for one in files_of(job)] == [4, 3]
     newest, before = checkpoints.paths(directory)
-    kept = checkpoints.load(newest)
+    kept = checkpoints.load_checkpoint(newest)
     assert "rollbacks" not in kept.record
-    checkpoints.save(directory, 21, kept.tensors, {**kept.record, "step": 21, "rollbacks": 1, "rollback": None})
+    checkpoints.save_checkpoint(
+        directory, 21, kept.tensors, {**kept.record, "step": 21, "rollbacks": 1, "rollback": None}
+    )
     (directory / "step-000000000022.safetensors").write_bytes(b"damaged")
     assert [path.name for path in checkpoints.discard(directory, 15, 1)] == [
         "step-000000000022.safetensors", newest.name,

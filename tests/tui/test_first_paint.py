@@ -20,7 +20,7 @@ _AFTER_IT = (
     "forge_tui.protocol.events",
     "forge_tui.settings.schema",
     "forge_tui.tui.dialogs.questions",
-    "forge_tui.tui.chart.chart",
+    "forge_tui.tui.chart.chart_widget",
     "forge_tui.tui.form.panel",
     "forge_tui.tui.lists.model_table",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from forge_tui.tui.chart.chart import Series
+from forge_tui.tui.chart.chart_widget import Series
 from forge_tui.tui.chart.quantities import LOSS, Quantity
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from forge_tui.analysis.spread import NO_NUMBER, Band, SeedCurve, SeedValues
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.snapshot import ModelState
-from forge_tui.tui.chart.chart import Kind, Series
+from forge_tui.tui.chart.chart_widget import Kind, Series
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
@@ -61,7 +61,7 @@ class SeedReader:
         The first config is that of the first model; at most `MOST_CONFIGS`, and the first `MOST_SEEDS` models of each.
         Raises `RunDirectoryError`; returns nothing once it is cancelled.
         """
-        groups = by_config(models)[:MOST_CONFIGS]
+        groups = seeds_by_config(models)[:MOST_CONFIGS]
         with self._lock:
             wanted = [model for group in groups for model in group]
             changed: dict[int, range] = {}
@@ -107,7 +107,7 @@ class SeedReader:
         return range(first, last)
 
 
-def by_config(models: Sequence[ModelState]) -> list[list[ModelState]]:
+def seeds_by_config(models: Sequence[ModelState]) -> list[list[ModelState]]:
     """The models that have begun, by config (in which the seed is not), in the order of their first ones."""
     groups: dict[str, list[ModelState]] = {}
     for model in models:

@@ -11,7 +11,7 @@ from forge_tui.settings.problems import shown
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import values_text
 from forge_tui.tui.form.fields import run_keys, same
-from forge_tui.tui.form.form import Form
+from forge_tui.tui.form.form_values import Form
 
 PROGRAM = ("forge-tui", "--no-ui")
 

@@ -8,12 +8,12 @@ from typing import Any
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.keys import Key
-from forge_tui.settings.layers import Layer, Source
 from forge_tui.settings.problems import shown
+from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
 from forge_tui.tui.form.fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, same, sections, title_of
-from forge_tui.tui.form.form import Changed, Form
+from forge_tui.tui.form.form_values import Changed, Form
 from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Tone
 from forge_tui.tui.widgets.glyphs import Glyphs
 

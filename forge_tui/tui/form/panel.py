@@ -17,13 +17,13 @@ from forge_tui.tui.form.settings_pane import SettingsPane, ValueEditor
 from forge_tui.tui.form.source import Draft
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.glyphs import Glyphs
-from forge_tui.tui.widgets.line import Line, joined
+from forge_tui.tui.widgets.line import Line, joined_ends
 
 if TYPE_CHECKING:
     from forge_tui.settings.keys import Key
     from forge_tui.tui.app_interface import AppInterface, ScreenInterface
     from forge_tui.tui.form.dataset_file import DatasetFile
-    from forge_tui.tui.form.form import Form
+    from forge_tui.tui.form.form_values import Form
 
 
 class FormPanel(Vertical):
@@ -125,7 +125,7 @@ class FormPanel(Vertical):
             )
             right = f"{wrong} to mend, {right}" if wrong else right
         title = self.query_one("#form-title", Line)
-        title.show(joined(Text(left), Text(right, style="not bold"), max(20, title.size.width)))
+        title.show(joined_ends(Text(left), Text(right, style="not bold"), max(20, title.size.width)))
 
     def _draw_help(self) -> None:
         form, key = self.form, self.selected_key()

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Line, Tone, arrange
+from forge_tui.tui.form.settings_rows import Detail, Heading, Item, RowLine, Tone, arrange
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
 
@@ -99,7 +99,7 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
         self.glyphs = glyphs
         self._rows: tuple[Heading | Item, ...] = ()
         self._items: tuple[Item, ...] = ()
-        self._lines: tuple[Line, ...] = ()
+        self._lines: tuple[RowLine, ...] = ()
         self._cursor = 0
 
     def show(self, rows: Sequence[Heading | Item]) -> None:

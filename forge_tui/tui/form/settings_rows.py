@@ -51,7 +51,7 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class RowLine:
     """One line on the screen: a heading, an item, or a part of a detail. `item` is its place among the items."""
 
     item: int
@@ -59,20 +59,20 @@ class Line:
     text: str = ""
 
 
-def arrange(rows: Sequence[Heading | Item], width: int, only_ascii: bool = False) -> tuple[Line, ...]:
+def arrange(rows: Sequence[Heading | Item], width: int, only_ascii: bool = False) -> tuple[RowLine, ...]:
     """The lines of a list whose details may take `width` cells; an empty line stands above each heading."""
-    lines: list[Line] = []
+    lines: list[RowLine] = []
     item = -1
     for row in rows:
         if isinstance(row, Heading):
-            lines += [Line(item, None), Line(item + 1, row)]
+            lines += [RowLine(item, None), RowLine(item + 1, row)]
             continue
         item += 1
-        lines.append(Line(item, row))
+        lines.append(RowLine(item, row))
         for detail in row.details:
             sign = _SIGNS.get(detail.tone, "  ")
             for number, part in enumerate(wrap(cells.clean(detail.text, only_ascii), width)):
-                lines.append(Line(item, detail, (sign if number == 0 else "  ") + part))
+                lines.append(RowLine(item, detail, (sign if number == 0 else "  ") + part))
     return tuple(lines)
 
 

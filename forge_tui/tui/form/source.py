@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forge_tui.errors import SettingsError
 
 if TYPE_CHECKING:
-    from forge_tui.tui.form.form import Form
+    from forge_tui.tui.form.form_values import Form
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Preset:
     shipped: bool = True
 
 
-def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
+def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
     """The form at the start: exactly what files, variables and flags give.
 
     Only where no preset, file, flag or variable was given, the values of the `last` form come over those of the user's
@@ -72,14 +72,14 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
 
     Reads files, and imports the schema: not for the thread that paints. A wrong file or variable is a `problem`.
     """
-    from forge_tui.settings.layers import Layer, Source, resolve
     from forge_tui.settings.schema import Settings, fields_of
+    from forge_tui.settings.setting_layers import Layer, Source, resolve_settings
     from forge_tui.settings.sweep import TABLE as SWEEP
-    from forge_tui.tui.form.form import Changed, form_of, key_named
+    from forge_tui.tui.form.form_values import Changed, form_key, form_of
 
     try:
-        base = resolve()
-        resolved = resolve(
+        base = resolve_settings()
+        resolved = resolve_settings(
             preset=source.preset,
             settings_file=source.settings_file,
             flags=source.flags,
@@ -95,7 +95,7 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
     for name, value in last.items():
         if name not in resolved.sources or name.startswith(f"{SWEEP}."):
             continue
-        if key_named(name).problem(value) is None:
+        if form_key(name).problem(value) is None:
             form = form.with_values({name: value}, {name: Changed(last_time=True)})
     return Filled(form)
 
@@ -103,7 +103,7 @@ def fill(source: FormSource, last: Mapping[str, Any]) -> Filled:
 def load_file(form: Form, path: Path, preset: str | None = None) -> Form:
     """The form with the values of a settings file. Raises `SettingsError` naming file, line and key."""
     from forge_tui.settings.files import read_values
-    from forge_tui.settings.layers import Layer, Source
+    from forge_tui.settings.setting_layers import Layer, Source
 
     layer = Layer.FILE if preset is None else Layer.PRESET
     return form.overlay(read_values(path), Source(layer, path, None, preset))
@@ -114,9 +114,9 @@ def run_form(path: Path, base: Form) -> Form:
     from dataclasses import replace
 
     from forge_tui.settings.files import read_values
-    from forge_tui.settings.layers import Layer, Source
     from forge_tui.settings.schema import Settings, fields_of
-    from forge_tui.tui.form.form import form_of
+    from forge_tui.settings.setting_layers import Layer, Source
+    from forge_tui.tui.form.form_values import form_of
 
     empty = form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()})
     return replace(empty.overlay(read_values(path), Source(Layer.FILE, path)), base=base.base)
@@ -124,7 +124,7 @@ def run_form(path: Path, base: Form) -> Form:
 
 def user_presets() -> Path:
     """Where the user's own presets are saved; the directory need not exist."""
-    from forge_tui.settings.layers import user_settings_file
+    from forge_tui.settings.setting_layers import user_settings_file
 
     return user_settings_file().parent / "presets"
 
@@ -156,7 +156,7 @@ def preset_file(name: str) -> Path:
     return path
 
 
-def save(form: Form, path: Path) -> None:
+def save_form(form: Form, path: Path) -> None:
     """Write the form's settings as a TOML file, readable by this user only; how the screen looks is left out.
 
     Raises `SettingsError` if a value may not stand, `RunDirectoryError` if the file cannot be written.

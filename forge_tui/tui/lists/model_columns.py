@@ -73,7 +73,7 @@ class Layout:
         return None
 
 
-def plan(
+def model_layout(
     width: int, name_cells: int, most_epochs: int, hidden: frozenset[str] = frozenset(), config_cells: int = 0
 ) -> Layout:
     """The layout for a table `width` cells wide whose longest name takes `name_cells`; `hidden` leave in any case.
@@ -161,7 +161,7 @@ def header(layout: Layout, glyphs: Glyphs, sort: str, reverse: bool) -> list[Pie
     return pad(runs, layout.width, "header")
 
 
-def row(
+def model_row(
     model: ModelState, layout: Layout, glyphs: Glyphs, took: float | None = None, place: int | None = None
 ) -> list[Piece]:
     """What one model shows, without the gutter, padded to the layout's width.
@@ -205,12 +205,12 @@ def row(
     room = layout.width - GUTTER - sum(cells.width_of(text) for text, _ in runs)
     if failed and room > 2:
         runs.append(
-            ("  " + cells.left(cells.clean(failure_text(model), glyphs.ascii), room - 2, glyphs.ellipsis), "failed")
+            ("  " + cells.left(cells.clean(failure_in_row(model), glyphs.ascii), room - 2, glyphs.ellipsis), "failed")
         )
     return pad(runs, layout.width - GUTTER, "name")
 
 
-def failure_text(model: ModelState) -> str:
+def failure_in_row(model: ModelState) -> str:
     """Why a model failed, on one line: `OutOfMemoryError, attempt 2: …`."""
     failure = model.error
     if failure is None:

@@ -393,7 +393,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
     def layout_now(self) -> model_columns.Layout:
         """The columns at the present width."""
         if self._layout is None:
-            self._layout = model_columns.plan(
+            self._layout = model_columns.model_layout(
                 self.size.width, self._name_cells, self._most_epochs, self.hidden, self._config_cells
             )
         return self._layout
@@ -426,7 +426,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
             second = self.glyphs.chosen if chosen else mark if state else " "
             return [
                 (first + second, "mark"),
-                *model_columns.row(model, self.layout_now, self.glyphs, self._took(model), place),
+                *model_columns.model_row(model, self.layout_now, self.glyphs, self._took(model), place),
             ]
 
         return self._painter.row((self._rows.shown[row], state, marked, chosen, place), model, draw, width)

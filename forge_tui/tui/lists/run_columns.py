@@ -50,7 +50,7 @@ class RunLayout:
     gap: int
 
 
-def plan(width: int, looks: Sequence[RunLook]) -> RunLayout:
+def run_layout(width: int, looks: Sequence[RunLook]) -> RunLayout:
     """The layout of a list `width` cells wide.
 
     As it shrinks, the directory, long models, long names, the year, the mode and the models leave, in this order.
@@ -94,7 +94,7 @@ def titles(layout: RunLayout, glyphs: Glyphs) -> list[Piece]:
     return [(cells.left(text, layout.width, glyphs.ellipsis), "header")]
 
 
-def row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Piece]:
+def run_row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Piece]:
     """One run, without the gutter. `now` in UNIX seconds."""
     entry, only_ascii = look.entry, glyphs.ascii
     phase, style = _LOOKS[look.state]

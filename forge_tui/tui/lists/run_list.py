@@ -253,13 +253,13 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
             text = self.empty_text if not self._looks else self.no_match_text
             return self._strip([(f"  {text}" if y == 1 else "", "empty")], width)
         if self._layout is None:
-            self._layout = run_columns.plan(width, self._looks)
+            self._layout = run_columns.run_layout(width, self._looks)
         if y == 0:
             return self._strip(run_columns.titles(self._layout, self.glyphs), width)
         row = self.scroll_offset.y + y - 1
         if row >= len(self._shown):
             return self._strip([], width)
-        runs = run_columns.row(self._shown[row], self._layout, self.glyphs, self._now())
+        runs = run_columns.run_row(self._shown[row], self._layout, self.glyphs, self._now())
         marked = self._shown[row].entry.path in self.marks
         if row == self._row:
             # One style for the whole row: every colour of a cell would need its contrast to the cursor's looked at.

@@ -9,7 +9,7 @@ from forge_tui.tui.chart.smoothing import Smoothing
 
 if TYPE_CHECKING:
     from forge_tui.tui.app_interface import AppInterface
-    from forge_tui.tui.chart.chart import Chart
+    from forge_tui.tui.chart.chart_widget import Chart
 
 
 class ChartKeys:

@@ -10,9 +10,9 @@ from textual.app import ComposeResult
 
 from forge_tui.errors import ForgeError
 from forge_tui.reports.comparison import Comparer, Comparison
-from forge_tui.tui.chart.chart import Chart, Series
+from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.seeds import SeedFeed
-from forge_tui.tui.screens.compare_text import document
+from forge_tui.tui.screens.compare_text import comparison_document
 from forge_tui.tui.screens.text_and_curve import TextAndCurve
 from forge_tui.tui.widgets.document import Document, Paragraph
 
@@ -105,7 +105,7 @@ class CompareScreen(TextAndCurve):
                 return
             self._comparison = result
             glyphs = self.forge.glyphs
-            self.document.show(lambda width: document(result, width, glyphs))
+            self.document.show(lambda width: comparison_document(result, width, glyphs))
             self._read_curves()
 
         self.forge.call_in_thread(self._comparer.look, then=read)

@@ -17,7 +17,7 @@ _GAP = 2
 _COLUMN_MOST = 34
 
 
-def document(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Paragraph]:
+def comparison_document(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Paragraph]:
     """The comparison in `width` cells. Text from files is plain text."""
     runs = comparison.runs
     lines = [

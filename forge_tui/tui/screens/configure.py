@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
 
-from forge_tui.tui.form.source import Draft, Filled, fill, load_file, presets, run_form
+from forge_tui.tui.form.source import Draft, Filled, fill_form, load_file, presets, run_form
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from forge_tui.protocol.plan import RunPlan
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
-    from forge_tui.tui.form.form import Form
+    from forge_tui.tui.form.form_values import Form
     from forge_tui.tui.form.panel import FormPanel
     from forge_tui.tui.messages import StartRefused
 
@@ -61,7 +61,7 @@ class ConfigureScreen(ForgeScreen):
 
     def _fill(self) -> None:
         last = self.forge.choices.get(_LAST_FORM, {}) if self.draft.remembers else {}
-        self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
+        self.forge.call_in_thread(partial(fill_form, self.draft.source, last), then=self._filled)
 
     def _filled(self, filled: Filled | BaseException) -> None:
         if isinstance(filled, BaseException):
@@ -254,7 +254,7 @@ class ConfigureScreen(ForgeScreen):
 
         self.panel.finish_edit(keep=True)
         if self.panel.editable() is not None:
-            self.forge.call_in_thread(presets, then=lambda found: dialogs.load(self.app, found, self._load))
+            self.forge.call_in_thread(presets, then=lambda found: dialogs.ask_for_preset(self.app, found, self._load))
 
     def _load(self, path: Path, preset: str | None) -> None:
         before = self.draft.form
@@ -278,7 +278,7 @@ class ConfigureScreen(ForgeScreen):
 
         self.panel.finish_edit(keep=True)
         if self.panel.form is not None:
-            dialogs.save(self.forge, self.panel.form)
+            dialogs.ask_and_save(self.forge, self.panel.form)
 
     # One setting
 

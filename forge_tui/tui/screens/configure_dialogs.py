@@ -16,13 +16,13 @@ from forge_tui.tui.dialogs.file_picker import FilePicker
 from forge_tui.tui.dialogs.pick import Option, PickScreen
 from forge_tui.tui.dialogs.questions import Ask, Choice, Question
 from forge_tui.tui.form.source import Preset, preset_file
-from forge_tui.tui.form.source import save as save_form
+from forge_tui.tui.form.source import save_form as save_form
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
     from forge_tui.protocol.plan import RunPlan
     from forge_tui.tui.app_interface import AppInterface
-    from forge_tui.tui.form.form import Form
+    from forge_tui.tui.form.form_values import Form
 
 MOVE = "move"
 _FROM_FILE = "\0file"
@@ -44,7 +44,9 @@ def earlier_run(reason: str) -> Question:
     return Question(reason, (back, Choice("m", "Move its files to previous-N/ in there, and start", MOVE)), "back")
 
 
-def load(app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]) -> None:
+def ask_for_preset(
+    app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]
+) -> None:
     """Choose one of the presets that were found, or a file; `take` gets its path, and its name if it ships with us."""
     presets = () if isinstance(found, BaseException) else found
     by_value = {str(preset.path): preset for preset in presets}
@@ -66,7 +68,7 @@ def load(app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callabl
     app.push_screen(PickScreen("Load a preset: its values replace those in the form", options), picked)
 
 
-def save(forge: AppInterface, form: Form) -> None:
+def ask_and_save(forge: AppInterface, form: Form) -> None:
     """Ask for a name or path and write the form's settings there; asks again before a file is replaced."""
 
     def written(path: Path, result: ForgeError | None) -> None:

@@ -26,7 +26,7 @@ _NAMED = 3
 Pair = tuple[str, str]
 
 
-def document(
+def model_document(
     model: ModelState,
     files: ModelFiles | None,
     problem: str,
@@ -71,7 +71,7 @@ def headline(model: ModelState, glyphs: Glyphs, count: int, width: int) -> list[
     return pieces
 
 
-def progress_line(model: ModelState, glyphs: Glyphs, width: int, took: float | None) -> list[Piece]:
+def model_progress(model: ModelState, glyphs: Glyphs, width: int, took: float | None) -> list[Piece]:
     """The second line: epochs with a bar, loss and the lowest so far, validation, time left; of a failed model, why."""
     if model.error is not None:
         return [(cells.clean(f"{first_line(model.error)} (epoch {model.error.epoch})", glyphs.ascii), "bold red")]

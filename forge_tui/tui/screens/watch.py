@@ -19,7 +19,7 @@ from forge_tui.tui.screens import watch_text
 from forge_tui.tui.screens.filter_line import FilterLine
 from forge_tui.tui.screens.watch_curves import WatchCurves
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.line import Line, joined
+from forge_tui.tui.widgets.line import Line, joined_ends
 
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState, Snapshot
@@ -39,7 +39,7 @@ class WatchScreen(WatchCurves):
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
-        from forge_tui.tui.chart.chart import Chart
+        from forge_tui.tui.chart.chart_widget import Chart
         from forge_tui.tui.lists.model_table import ModelTable
         from forge_tui.tui.widgets.log_pane import LogPane
 
@@ -126,7 +126,7 @@ class WatchScreen(WatchCurves):
         bar = Text()
         bar.append(done, style="red" if snapshot.failed else "green")
         bar.append(left, style="dim")
-        line.show(joined(bar, right, width))
+        line.show(joined_ends(bar, right, width))
 
     def _draw_divider(self) -> None:
         line = self.query_one("#divider", Line)
@@ -162,7 +162,7 @@ class WatchScreen(WatchCurves):
         right = Text(f" {self.table.visible_range}" if self.table.display else "")
         width = max(20, line.size.width or self.size.width)
         left.append(dash * max(0, width - left.cell_len - right.cell_len))
-        line.show(joined(left, right, width))
+        line.show(joined_ends(left, right, width))
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Add events to the log; what failed first stays in the status line."""

@@ -12,7 +12,7 @@ from forge_tui.tui.screens.watch_lists import WatchLists
 
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState
-    from forge_tui.tui.chart.chart import Series
+    from forge_tui.tui.chart.chart_widget import Series
     from forge_tui.tui.chart.seeds import SeedFeed
 
 MOST_CURVES = 8
@@ -138,6 +138,6 @@ class WatchCurves(WatchLists):
 
 
 def _no_epoch() -> str:
-    from forge_tui.tui.chart.chart import NO_EPOCH  # here: imported with the body's widgets
+    from forge_tui.tui.chart.chart_widget import NO_EPOCH  # here: imported with the body's widgets
 
     return NO_EPOCH

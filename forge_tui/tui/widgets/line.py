@@ -70,7 +70,7 @@ def _plain(text: str | Text) -> Text:
     return text
 
 
-def joined(left: Text, right: Text, width: int) -> Text:
+def joined_ends(left: Text, right: Text, width: int) -> Text:
     """`left` and `right` at the two ends of a line of `width` cells; the left gives way where both do not fit."""
     room = width - right.cell_len
     if room < 8:

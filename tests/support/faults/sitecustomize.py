@@ -195,7 +195,7 @@ def _install(plan: dict[str, dict]) -> None:
         enter(self, phase, reason)
 
     Reporter.enter = and_tell
-    save = checkpoint.save
+    save = checkpoint.save_checkpoint
 
     def tell_and_save(directory, *content):
         if told := plan.get(directory.name, {}).get("tell"):
@@ -203,7 +203,7 @@ def _install(plan: dict[str, dict]) -> None:
                 print("checkpoint", file=file)
         return save(directory, *content)
 
-    checkpoint.save = tell_and_save
+    checkpoint.save_checkpoint = tell_and_save
 
 
 def _pretend(cpus: int) -> None:

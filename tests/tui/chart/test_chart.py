@@ -11,7 +11,7 @@ from textual.app import App, ComposeResult
 
 from forge_tui.tui.chart import plot, scale
 from forge_tui.tui.chart.canvas import Canvas, Pixels, Projection, dotted, trace
-from forge_tui.tui.chart.chart import Chart, Series
+from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.quantities import LOSS, TRAINING_LOSS, VALIDATION_LOSS
 from forge_tui.tui.widgets.glyphs import ASCII, UNICODE
 

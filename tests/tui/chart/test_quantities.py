@@ -157,9 +157,9 @@ def test_what_diverged_leaves_the_others_readable(log: bool) -> None:
 
 def test_columns_leave_in_their_order_and_val_last() -> None:
     gone: list[str] = []
-    shown = [column.key for column in model_columns.plan(200, 18, 100, config_cells=10).columns]
+    shown = [column.key for column in model_columns.model_layout(200, 18, 100, config_cells=10).columns]
     for width in range(200, 20, -1):
-        now = {column.key for column in model_columns.plan(width, 18, 100, config_cells=10).columns}
+        now = {column.key for column in model_columns.model_layout(width, 18, 100, config_cells=10).columns}
         left = [key for key in shown if key not in now and key not in gone]
         gone += sorted(left, key=model_columns.LEAVING.index)
     assert gone == ["device", "attempt", "time", "steps", "trend", "eta", "best", "config", "val"]

@@ -19,8 +19,8 @@ from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.store import RunStore
-from forge_tui.tui.chart.chart import Chart, Smoothing
-from forge_tui.tui.chart.seeds import MOST_SEEDS, SeedReader, _labels, by_config
+from forge_tui.tui.chart.chart_widget import Chart, Smoothing
+from forge_tui.tui.chart.seeds import MOST_SEEDS, SeedReader, _labels, seeds_by_config
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.runs import RunsScreen
@@ -169,8 +169,8 @@ def test_models_that_have_not_begun_count_nowhere_and_the_number_of_seeds_has_an
     def model(index: int, epoch: int) -> ModelState:
         return ModelState(name=f"m{index}", index=index, seed=index, epochs=5, epoch=epoch)
 
-    assert by_config([model(1, 0)]) == []
-    (group,) = by_config([model(index, min(1, index - 1)) for index in range(1, MOST_SEEDS + 10)])
+    assert seeds_by_config([model(1, 0)]) == []
+    (group,) = seeds_by_config([model(index, min(1, index - 1)) for index in range(1, MOST_SEEDS + 10)])
     assert [each.index for each in group] == list(range(2, MOST_SEEDS + 2))
 
 
@@ -179,7 +179,7 @@ def test_configs_of_a_sweep_of_the_data_are_told_apart() -> None:
         swept = {"config": {"learning_rate": 0.1}, "combination": {"samples": samples}}
         return ModelState(name=f"m{index}", index=index, seed=index, epochs=5, epoch=1, **swept)
 
-    groups = by_config([model(1, 100), model(2, 100), model(3, 200)])
+    groups = seeds_by_config([model(1, 100), model(2, 100), model(3, 200)])
     assert [[each.index for each in group] for group in groups] == [[1, 2], [3]]
     assert _labels(groups, "") == ["samples 100 (2 seeds)", "samples 200 (1 seed)"]
 

@@ -7,7 +7,7 @@ import pytest
 
 from forge_tui.tui.chart import plot
 from forge_tui.tui.chart.canvas import Curve, Pixels, faint
-from forge_tui.tui.chart.chart import Chart, Series, Smoothing
+from forge_tui.tui.chart.chart_widget import Chart, Series, Smoothing
 from forge_tui.tui.chart.smoothing import smoothed
 from forge_tui.tui.widgets.glyphs import ASCII
 

@@ -11,8 +11,8 @@ import pytest
 from forge_tui.settings.flags import add_flags, add_source_flags, resolve_arguments
 from forge_tui.settings.schema import Settings
 from forge_tui.tui.form.command import command
-from forge_tui.tui.form.form import Form
-from forge_tui.tui.form.source import FormSource, fill
+from forge_tui.tui.form.form_values import Form
+from forge_tui.tui.form.source import FormSource, fill_form
 
 
 def settings_of(line: str) -> Settings:
@@ -30,11 +30,11 @@ def settings_of(line: str) -> Settings:
 
 
 def test_defaults_need_no_flags() -> None:
-    assert command(fill(FormSource(), {}).form) == "forge-tui --no-ui"
+    assert command(fill_form(FormSource(), {}).form) == "forge-tui --no-ui"
 
 
 def test_only_what_differs_is_said_and_quoted_for_a_shell() -> None:
-    form = fill(FormSource(), {}).form
+    form = fill_form(FormSource(), {}).form
     form = form.put("training.training_mode", "parallel").put("training.dataset", "my data/it's.csv")
 
     assert command(form) == """forge-tui --no-ui --dataset 'my data/it'"'"'s.csv' --mode parallel"""
@@ -56,7 +56,7 @@ def test_only_what_differs_is_said_and_quoted_for_a_shell() -> None:
     ],
 )
 def test_the_command_gives_the_same_settings(name: str, value: Any) -> None:
-    form = fill(FormSource(), {}).form.put(name, value)
+    form = fill_form(FormSource(), {}).form.put(name, value)
 
     assert settings_of(command(form)) == form.settings()
 
@@ -70,7 +70,7 @@ def test_the_command_gives_the_same_settings(name: str, value: Any) -> None:
     ],
 )
 def test_the_command_of_a_sweep_gives_the_same_sweep(sweeps: tuple[str, ...]) -> None:
-    form = fill(FormSource(sweeps=sweeps), {}).form
+    form = fill_form(FormSource(sweeps=sweeps), {}).form
 
     assert len(form.settings().sweep) == len(sweeps)
     assert settings_of(command(form)) == form.settings()
@@ -79,7 +79,9 @@ def test_the_command_of_a_sweep_gives_the_same_sweep(sweeps: tuple[str, ...]) ->
 def test_arguments_of_ones_own_functions_are_given_too() -> None:
     assignments = ("model.channels=8", "model.name=a b", "model.sizes=[1, 2]", "model.deep=true")
     sweeps = ("model.width=4,8",)
-    form = fill(FormSource(flags={"training.model_type": "net.py"}, assignments=assignments, sweeps=sweeps), {}).form
+    form = fill_form(
+        FormSource(flags={"training.model_type": "net.py"}, assignments=assignments, sweeps=sweeps), {}
+    ).form
 
     assert form.settings().model == {"channels": 8, "name": "a b", "sizes": [1, 2], "deep": True}
     assert settings_of(command(form)) == form.settings()
@@ -87,7 +89,7 @@ def test_arguments_of_ones_own_functions_are_given_too() -> None:
 
 def test_a_default_is_said_where_the_environment_has_another_value(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGE_TUI_TRAINING__EPOCHS", "5")
-    form: Form = fill(FormSource(), {}).form
+    form: Form = fill_form(FormSource(), {}).form
 
     assert command(form) == "forge-tui --no-ui --epochs 5"
     assert command(form.put("training.epochs", 100)) == "forge-tui --no-ui --epochs 100"

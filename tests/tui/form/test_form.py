@@ -14,13 +14,13 @@ from forge_tui.settings.files import read_settings
 from forge_tui.settings.schema import Settings, fields_of
 from forge_tui.tui.form.dataset_file import ENDINGS, DatasetFile, examine
 from forge_tui.tui.form.fields import FIRST, named_in, sections
-from forge_tui.tui.form.form import Form
-from forge_tui.tui.form.source import FormSource, fill, load_file, preset_file, presets, run_form, save
+from forge_tui.tui.form.form_values import Form
+from forge_tui.tui.form.source import FormSource, fill_form, load_file, preset_file, presets, run_form, save_form
 
 
 @pytest.fixture
 def form() -> Form:
-    return fill(FormSource(), {}).form
+    return fill_form(FormSource(), {}).form
 
 
 def machine(cpus: int = 4, memory: float = 64.0) -> SystemResources:
@@ -56,10 +56,10 @@ def test_what_is_typed_is_read_by_the_type_of_the_setting(form: Form) -> None:
 
 
 def test_a_sweep_stands_beside_the_settings_until_one_value_is_given(tmp_path: Path) -> None:
-    form = fill(FormSource(sweeps=("learning_rate=0.001,0.003", "batch_size=8,16")), {}).form
+    form = fill_form(FormSource(sweeps=("learning_rate=0.001,0.003", "batch_size=8,16")), {}).form
 
     assert form.swept("training.learning_rate") == [0.001, 0.003]
-    save(form, tmp_path / "mine.toml")
+    save_form(form, tmp_path / "mine.toml")
     assert read_settings(tmp_path / "mine.toml").sweep == form.settings().sweep
     assert run_form(tmp_path / "mine.toml", form).swept("training.batch_size") == [8, 16]
     edited = form.edit("training.learning_rate", "0.001")
@@ -80,9 +80,13 @@ def test_a_sweep_is_typed_and_does_not_come_back_the_next_time(form: Form) -> No
     assert {key.key for key in swept.changed()} == {rate, size, betas}
     for name in (rate, size, betas):
         assert swept.edit_values(name, swept.typed_values(name)).plain() == swept.plain()
-    assert fill(FormSource(), swept.edit("run.seed", "3").set_here()).form.plain() == form.put("run.seed", 3).plain()
+    assert (
+        fill_form(FormSource(), swept.edit("run.seed", "3").set_here()).form.plain() == form.put("run.seed", 3).plain()
+    )
     # As an earlier version kept it.
-    assert fill(FormSource(), {f"sweep.{rate}": [1, 2], "sweep.training.gone": [1, 2]}).form.plain() == form.plain()
+    assert (
+        fill_form(FormSource(), {f"sweep.{rate}": [1, 2], "sweep.training.gone": [1, 2]}).form.plain() == form.plain()
+    )
     one = swept.edit_values(rate, "0.5")
     assert (one.values[rate], one.swept(rate)) == (0.5, None)
 
@@ -245,7 +249,7 @@ def test_a_setting_that_one_value_of_a_sweep_needs_plays_a_part(form: Form) -> N
 def test_the_last_form_comes_back_where_nothing_is_given() -> None:
     last = {"training.batch_size": 8, "run.seed": 9, "run.models": 0, "no.key": 1}
 
-    filled = fill(FormSource(), last).form
+    filled = fill_form(FormSource(), last).form
 
     assert (filled.values["run.seed"], filled.sources["run.seed"].text) == (9, "as last time")
     assert filled.values["run.models"] == 3
@@ -276,7 +280,7 @@ def test_where_anything_is_given_the_form_starts_from_exactly_that(
         monkeypatch.setenv(given, "light" if given.endswith("THEME") else "2")
     source = given if isinstance(given, FormSource) else FormSource()
 
-    with_last, without = fill(source, {"run.seed": 9, "training.batch_size": 8}).form, fill(source, {}).form
+    with_last, without = fill_form(source, {"run.seed": 9, "training.batch_size": 8}).form, fill_form(source, {}).form
 
     assert with_last.plain() == without.plain()
     assert with_last.from_last_time == 0
@@ -284,7 +288,7 @@ def test_where_anything_is_given_the_form_starts_from_exactly_that(
 
 def test_all_defaults_come_back_at_once() -> None:
     source = FormSource(preset="parallel", assignments=("model.width=3",), sweeps=("batch_size=8,16",))
-    form = fill(source, {}).form.put("run.seed", 9)
+    form = fill_form(source, {}).form.put("run.seed", 9)
 
     plain = form.reset_all()
 
@@ -298,7 +302,7 @@ def test_a_wrong_file_is_told_and_leaves_the_defaults(tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.toml"
     wrong.write_text("[training]\nepochs = 0\n", encoding="utf-8")
 
-    filled = fill(FormSource(settings_file=str(wrong)), {})
+    filled = fill_form(FormSource(settings_file=str(wrong)), {})
 
     assert filled.problem == f"{wrong}, line 2: training.epochs = 0: must be at least 1"
     assert filled.form.changed() == ()
@@ -319,7 +323,7 @@ def test_a_saved_preset_is_read_back_and_found_again(form: Form) -> None:
     path = preset_file("mine")
     form = form.put("training.epochs", 7).put("run.seed", 4)
 
-    save(form, path)
+    save_form(form, path)
 
     assert read_settings(path) == form.settings()
     assert "[ui]" not in path.read_text(encoding="utf-8")
@@ -328,9 +332,9 @@ def test_a_saved_preset_is_read_back_and_found_again(form: Form) -> None:
 
 def test_a_saved_preset_keeps_arguments_of_ones_own_functions(tmp_path: Path) -> None:
     assignments = ("training.model_type=net.py", "model.channels=8")
-    form = fill(FormSource(assignments=assignments), {}).form
+    form = fill_form(FormSource(assignments=assignments), {}).form
 
-    save(form, tmp_path / "mine.toml")
+    save_form(form, tmp_path / "mine.toml")
 
     assert read_settings(tmp_path / "mine.toml").model == {"channels": 8}
     assert run_form(tmp_path / "mine.toml", form).settings().model == {"channels": 8}
@@ -344,13 +348,13 @@ def test_a_preset_needs_a_name(name: str) -> None:
 
 def test_a_preset_with_a_wrong_value_is_not_written(form: Form, tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="Epochs: must be at least 1"):
-        save(form.edit("training.epochs", "0"), tmp_path / "x.toml")
+        save_form(form.edit("training.epochs", "0"), tmp_path / "x.toml")
 
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_run_s_settings_and_new_ones_from_them(form: Form, tmp_path: Path) -> None:
-    save(form.put("training.epochs", 7).put("run.output", str(tmp_path / "r")), tmp_path / "settings.toml")
+    save_form(form.put("training.epochs", 7).put("run.output", str(tmp_path / "r")), tmp_path / "settings.toml")
 
     of_run = run_form(tmp_path / "settings.toml", form)
     new = of_run.for_a_new_run()

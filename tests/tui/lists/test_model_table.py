@@ -42,8 +42,8 @@ def places(table: ModelTable, lines: range) -> list[str]:
 
 
 def row_text(state: ModelState, width: int = 80, name_cells: int = 18, place: int | None = None) -> str:
-    layout = model_columns.plan(width, name_cells, state.epochs)
-    return "".join(text for text, _ in model_columns.row(state, layout, UNICODE, place=place))
+    layout = model_columns.model_layout(width, name_cells, state.epochs)
+    return "".join(text for text, _ in model_columns.model_row(state, layout, UNICODE, place=place))
 
 
 class Clock:
@@ -82,25 +82,25 @@ def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
     needed = model_columns.config_cells(swept)
     assert needed == len("learning_rate 0.001")
     assert model_columns.config_cells([trained(0, 0.5)]) == 0
-    layout = model_columns.plan(120, 18, 100, config_cells=needed)
+    layout = model_columns.model_layout(120, 18, 100, config_cells=needed)
     assert [column.key for column in layout.columns][:3] == ["name", "config", "phase"]
-    line = "".join(text for text, _ in model_columns.row(swept[1], layout, UNICODE))
+    line = "".join(text for text, _ in model_columns.model_row(swept[1], layout, UNICODE))
     assert " learning_rate 0.002 " in line
     both = [
         trained(index, 0.5, combination={"learning_rate": 0.001 * (index + 1), "batch_size": 16}) for index in (0, 1)
     ]
-    narrow = model_columns.plan(80, 18, 100, config_cells=model_columns.config_cells(both))
-    first, second = ("".join(text for text, _ in model_columns.row(model, narrow, UNICODE)) for model in both)
+    narrow = model_columns.model_layout(80, 18, 100, config_cells=model_columns.config_cells(both))
+    first, second = ("".join(text for text, _ in model_columns.model_row(model, narrow, UNICODE)) for model in both)
     assert " 0.001, 16 " in first  # names that are cut off would be the same in all rows
     assert " 0.002, 16 " in second
     for width in range(60, 200):
-        layout = model_columns.plan(width, 18, 100, config_cells=needed)
+        layout = model_columns.model_layout(width, 18, 100, config_cells=needed)
         assert (
-            sum(cell_len(text) for text, _ in model_columns.row(swept[0], layout, UNICODE))
+            sum(cell_len(text) for text, _ in model_columns.model_row(swept[0], layout, UNICODE))
             == width - model_columns.GUTTER
         )
         assert {"name", "phase", "epoch", "loss", "val"} <= {column.key for column in layout.columns}
-    assert "config" in {column.key for column in model_columns.plan(80, 18, 100, config_cells=needed).columns}
+    assert "config" in {column.key for column in model_columns.model_layout(80, 18, 100, config_cells=needed).columns}
 
 
 def test_the_filter_finds_a_config() -> None:
@@ -112,9 +112,9 @@ def test_the_filter_finds_a_config() -> None:
 
 def test_columns_leave_in_their_order_as_the_width_shrinks() -> None:
     left: list[str] = []
-    before = {column.key for column in model_columns.plan(200, 18, 100).columns}
+    before = {column.key for column in model_columns.model_layout(200, 18, 100).columns}
     for width in range(200, 40, -1):
-        now = {column.key for column in model_columns.plan(width, 18, 100).columns}
+        now = {column.key for column in model_columns.model_layout(width, 18, 100).columns}
         left += before - now
         before = now
     assert left == ["device", "attempt", "time", "steps", "trend", "eta", "best", "val"]
@@ -122,7 +122,7 @@ def test_columns_leave_in_their_order_as_the_width_shrinks() -> None:
 
 
 def test_at_80_cells_a_usual_run_shows_all_but_the_extra_columns() -> None:
-    layout = model_columns.plan(80, len("cognate_planner_12"), 100)
+    layout = model_columns.model_layout(80, len("cognate_planner_12"), 100)
     assert " ".join(column.key for column in layout.columns) == "name phase epoch loss best val trend eta"
     assert layout.columns[0].width == 18
 
@@ -152,10 +152,10 @@ def test_a_row_says_what_is_known_and_a_dash_for_the_rest() -> None:
 
 
 def test_the_time_column_is_what_was_measured_and_else_of_the_wall_clock() -> None:
-    layout = model_columns.plan(160, 18, 100)
+    layout = model_columns.model_layout(160, 18, 100)
 
     def shown(state: ModelState, run_seconds: float, now: float) -> str:
-        line = [text for text, _ in model_columns.row(state, layout, UNICODE, state.took(run_seconds, now))]
+        line = [text for text, _ in model_columns.model_row(state, layout, UNICODE, state.took(run_seconds, now))]
         end = sum(column.gap + column.width for column in layout.columns[: [*_keys(layout)].index("time") + 1])
         return "".join(line)[:end].split()[-1]
 

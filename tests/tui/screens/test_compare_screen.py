@@ -21,7 +21,7 @@ from forge_tui.tui.bindings import actions_of
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.dialogs.questions import Reading
 from forge_tui.tui.screens.compare import CompareScreen
-from forge_tui.tui.screens.compare_text import document
+from forge_tui.tui.screens.compare_text import comparison_document
 from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.widgets.document import Document
 from forge_tui.tui.widgets.glyphs import ASCII, UNICODE
@@ -280,7 +280,7 @@ def test_tables_stay_aligned_at_every_width(maker: RunMaker, width: int, glyphs,
     paths = [run(maker, f"20261123-15021{number}-planner", 10 + number, models=tiny) for number in range(count)]
     with Comparer(paths) as comparer:
         comparison = comparer.look()
-    paragraphs = document(comparison, width, glyphs)
+    paragraphs = comparison_document(comparison, width, glyphs)
     lines = ["".join(text for text, _ in paragraph.pieces) for paragraph in paragraphs]
     table = lines[lines.index(next(line for line in lines if line.startswith("FIGURES"))) : -1]
     assert len({cell_len(line) for line in table}) == 1

@@ -304,9 +304,11 @@ def test_checkpoint_files_that_cannot_be_read_say_so(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_the_trainer_is_understood(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from forge_tui.training.checkpoint import save
+    from forge_tui.training.checkpoint import save_checkpoint
 
-    path = save(tmp_path / "m", 640, {"model/weight": torch.zeros(100)}, {"epoch": 32, "step": 640, "model": "m"})
+    path = save_checkpoint(
+        tmp_path / "m", 640, {"model/weight": torch.zeros(100)}, {"epoch": 32, "step": 640, "model": "m"}
+    )
     (file,) = checkpoint_files(tmp_path / "m")
     assert (file.path, file.epoch, file.step, file.bytes, file.problem) == (path, 32, 640, path.stat().st_size, "")
 
@@ -338,7 +340,7 @@ def test_files_that_may_not_be_read_are_told(tmp_path: Path) -> None:
 def test_every_line_fits_the_width(maker: RunMaker, width: int) -> None:
     model = maker.failed(1, name="日本語" * 50, config={"nested": {"key": "x" * 300}, "long_name_" * 9: 1, "empty": []})
     files = ModelFiles(log=("日本語" * 100, "word " * 100, ""), problem="a problem " * 20)
-    paragraphs = model_text.document(model, files, "", width, UNICODE, time.time(), 7.0)
+    paragraphs = model_text.model_document(model, files, "", width, UNICODE, time.time(), 7.0)
     lines = ["".join(text for text, _ in line) for paragraph in paragraphs for line in wrapped(paragraph, width)]
     assert max(cell_len(line) for line in lines) <= width
     assert "nested.key" in "\n".join(lines)

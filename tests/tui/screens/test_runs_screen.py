@@ -156,13 +156,13 @@ async def test_of_a_thousand_runs_only_those_in_view_are_drawn(
     maker.base.mkdir()
     maker.register_only(1000)
     drawn: list[str] = []
-    row = run_columns.row
+    row = run_columns.run_row
 
     def counted(look, *rest):  # type: ignore[no-untyped-def]
         drawn.append(look.entry.run)
         return row(look, *rest)
 
-    monkeypatch.setattr(run_columns, "row", counted)
+    monkeypatch.setattr(run_columns, "run_row", counted)
     app = host()
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(names(app)) == 1000 and "run-0000" in drawn)
@@ -388,9 +388,9 @@ def test_rows_and_titles_fill_exactly_the_width(maker: RunMaker, width: int, gly
     looks = known.look()
     known.close()
     assert len(looks) == 3
-    layout = run_columns.plan(width, looks)
+    layout = run_columns.run_layout(width, looks)
     for look in looks:
-        row = "".join(text for text, _ in run_columns.row(look, layout, glyphs, maker.now))
+        row = "".join(text for text, _ in run_columns.run_row(look, layout, glyphs, maker.now))
         assert cell_len(row) == width - run_columns.GUTTER
         assert row.isascii() or not glyphs.ascii
     assert cell_len(run_columns.titles(layout, glyphs)[0][0]) == width
@@ -401,8 +401,8 @@ def test_a_default_run_id_is_whole_at_80_columns(maker: RunMaker) -> None:
     maker.make("n" * 90, model_type="package.module:function")
     known = KnownRuns()
     looks = known.look()
-    layout = run_columns.plan(80, looks)
-    row = next("".join(text for text, _ in run_columns.row(look, layout, UNICODE, maker.now)) for look in looks
+    layout = run_columns.run_layout(80, looks)
+    row = next("".join(text for text, _ in run_columns.run_row(look, layout, UNICODE, maker.now)) for look in looks
                if look.entry.run.startswith("2026"))  # fmt: skip
     assert "20261123-150210-reasoner" in row
     assert "12 × reasoner" in row
@@ -411,7 +411,7 @@ def test_a_default_run_id_is_whole_at_80_columns(maker: RunMaker) -> None:
 def test_directory_mode_and_year_appear_with_the_room(maker: RunMaker) -> None:
     maker.make("20261123-150210-planner", mode="series")
     looks = KnownRuns().look()
-    narrow, middle, wide = (run_columns.plan(width, looks) for width in (80, 100, 168))
+    narrow, middle, wide = (run_columns.run_layout(width, looks) for width in (80, 100, 168))
     assert (narrow.mode, narrow.directory) == (0, 0)
     assert middle.mode > 0
     assert middle.created == 16

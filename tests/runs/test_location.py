@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import place as places
-from forge_tui.runs.place import Identity, Lost, Place
+from forge_tui.runs import location as places
+from forge_tui.runs.location import Identity, Location, Lost
 
 
 @pytest.fixture
@@ -23,20 +23,20 @@ def run(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def place(run: Path) -> Iterator[Place]:
-    made = Place(run)
+def place(run: Path) -> Iterator[Location]:
+    made = Location(run)
     yield made
     made.close()
 
 
-def test_a_directory_that_is_where_it_was_is_not_lost(place: Place, run: Path) -> None:
+def test_a_directory_that_is_where_it_was_is_not_lost(place: Location, run: Path) -> None:
     (run / "file").touch()
     assert place.look() is None
     assert place.is_here()
 
 
 @pytest.mark.parametrize("what", ["directory", "parent"])
-def test_a_moved_one_is_found_and_found_again(what: str, place: Place, run: Path, tmp_path: Path) -> None:
+def test_a_moved_one_is_found_and_found_again(what: str, place: Location, run: Path, tmp_path: Path) -> None:
     moved = run if what == "directory" else run.parent
     os.rename(moved, tmp_path / "new")
     now = tmp_path / "new" if what == "directory" else tmp_path / "new" / "run"
@@ -49,7 +49,7 @@ def test_a_moved_one_is_found_and_found_again(what: str, place: Place, run: Path
     assert lost.path == Path(str(now).replace("new", "newer"))
 
 
-def test_another_directory_at_its_path_is_told(place: Place, run: Path, tmp_path: Path) -> None:
+def test_another_directory_at_its_path_is_told(place: Location, run: Path, tmp_path: Path) -> None:
     os.rename(run, tmp_path / "new")
     run.mkdir()
     lost = place.look()
@@ -59,7 +59,7 @@ def test_another_directory_at_its_path_is_told(place: Place, run: Path, tmp_path
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_deleted_one_is_gone_whatever_is_at_its_path(again: bool, place: Place, run: Path) -> None:
+def test_a_deleted_one_is_gone_whatever_is_at_its_path(again: bool, place: Location, run: Path) -> None:
     shutil.rmtree(run.parent)
     if again:
         run.mkdir(parents=True)
@@ -67,7 +67,7 @@ def test_a_deleted_one_is_gone_whatever_is_at_its_path(again: bool, place: Place
 
 
 def test_a_name_that_cannot_be_found_may_come_back(
-    place: Place, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Location, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
     monkeypatch.setattr(places.time, "monotonic", lambda: now[0])
@@ -83,7 +83,7 @@ def test_a_name_that_cannot_be_found_may_come_back(
     assert place.look() == Lost(f"its directory {run} was moved or deleted while the run was live")
 
 
-def test_a_path_that_cannot_be_looked_at_may_pass(place: Place, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_path_that_cannot_be_looked_at_may_pass(place: Location, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(path: object) -> os.stat_result:
         raise OSError(errno.EIO, "Input/output error")
 

@@ -13,7 +13,7 @@ from forge_tui.runs.claims import Claims
 _Decision = TypeVar("_Decision")
 
 
-class Neighbours:
+class OtherLiveRuns:
     """Tells what the other runs have taken, and them what this one takes: `threads` CPUs a worker.
 
     Where the state directory cannot be used each run keeps within the rules by itself; `problem` then says why.

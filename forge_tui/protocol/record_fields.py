@@ -34,7 +34,7 @@ class BadField(ValueError):
     """A record holds a value that is never written; the message names the field and the value."""
 
 
-def check(record: Mapping[str, Any], of: type) -> None:
+def check_record(record: Mapping[str, Any], of: type) -> None:
     """Raise `BadField` where a value of a record of a dataclass is of another kind or range than the field's.
 
     Numbers are finite; whole ones are from 0 to 2⁶³ − 1; times can be shown as dates. Keys that are no fields are left
@@ -48,9 +48,9 @@ def check(record: Mapping[str, Any], of: type) -> None:
 
 
 def check_event(record: Mapping[str, Any]) -> None:
-    """As `check`, of a record of any kind of event: it has what that kind has, and names mean the same in all of them.
+    """As `check_record`, of a record of any kind of event: it has what that kind has, and a name means the same in all.
 
-    Written here a second time, because a viewer starts without `progress.events`.
+    Written here a second time, because a viewer starts without `protocol.events`.
     """
     event = record.get("event")
     if type(event) is not str:
@@ -65,7 +65,7 @@ def check_event(record: Mapping[str, Any]) -> None:
 
 
 def check_sample(record: Mapping[str, Any]) -> None:
-    """As `check`, of a resource sample: numbers by name, and what is no number as JSON has it."""
+    """As `check_record`, of a resource sample: numbers by name, and what is no number as JSON has it."""
     if not _is_moment(record.get("time")):
         raise _bad("time", record.get("time"))
     for name, value in record.items():

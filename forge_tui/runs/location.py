@@ -62,7 +62,7 @@ class Identity:
             raise error
 
 
-class Place:
+class Location:
     """The directory of a live run, held open. Close it."""
 
     def __init__(self, path: Path) -> None:

@@ -19,7 +19,7 @@ from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import Key
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.presets import preset_path
-from forge_tui.settings.problems import nearest, shown
+from forge_tui.settings.problems import nearest_meaning, shown
 from forge_tui.settings.schema import (
     FREE_TABLES,
     Settings,
@@ -86,7 +86,7 @@ class _Value:
     source: Source
 
 
-def resolve(
+def resolve_settings(
     *,
     preset: str | None = None,
     settings_file: Path | str | None = None,
@@ -189,7 +189,7 @@ def _variable_near(variable: str) -> str:
     ending = variable.removeprefix(VARIABLE_PREFIX).upper()
     by_name = {key.name.upper(): key.variable for key in fields_of()}
     by_ending = {key.variable.removeprefix(VARIABLE_PREFIX): key.variable for key in fields_of()}
-    meant = by_name.get(ending) or nearest(ending, by_ending)
+    meant = by_name.get(ending) or nearest_meaning(ending, by_ending)
     return f"did you mean {meant}?" if meant else "`forge-tui config` lists all settings"
 
 

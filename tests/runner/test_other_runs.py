@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from forge_tui.resources.policy import OtherRuns
-from forge_tui.runner.neighbours import Neighbours
+from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 
 
-def neighbours(base: Path, name: str, threads: int, state: str = "state") -> Neighbours:
-    return Neighbours(Claims(RunDirectory(base / name), base / state), threads)
+def neighbours(base: Path, name: str, threads: int, state: str = "state") -> OtherLiveRuns:
+    return OtherLiveRuns(Claims(RunDirectory(base / name), base / state), threads)
 
 
 def test_each_decides_with_what_the_others_have_taken_and_its_own_claim_does_not_count(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import Key
-from forge_tui.settings.layers import Layer, Source
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import FREE_TABLES, Settings, fields_of, from_plain, keys_by_name, tables, to_plain
+from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
 from forge_tui.tui.advice import NAMES, limit_of
@@ -209,7 +209,7 @@ class Form:
             for name, source in self.sources.items()
             if isinstance(source, Changed)
             and not name.startswith(f"{SWEEP}.")
-            and key_named(name).problem(self.values[name]) is None
+            and form_key(name).problem(self.values[name]) is None
         }
 
     def for_a_new_run(self) -> Form:
@@ -264,7 +264,7 @@ class Form:
         )
 
 
-def key_named(name: str) -> Key | SweepKey:
+def form_key(name: str) -> Key | SweepKey:
     """What may stand under a name of `Form.values`. Raises `SettingsError` if there is no such name."""
     by_name = keys_by_name()
     table, _, swept = name.partition(".")

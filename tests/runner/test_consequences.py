@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from forge_tui.protocol.events import ModelFailed
-from forge_tui.runner.failures import Consequence, consequence
+from forge_tui.runner.consequences import Consequence, consequence
 
 KINDS = ("exception", "signal", "out_of_memory", "hang", "diverged", "changed", "exit")
 

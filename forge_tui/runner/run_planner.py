@@ -42,10 +42,10 @@ Asked = tuple[int, int, bool]
 """What a worker is to measure: models together, threads, and whether they are compiled."""
 
 Ask = Callable[[Sequence[Asked], int, float], list[dict[str, Any]]]
-"""What so many workers at once measure, each way for so many seconds: their `probe.Measurement`s."""
+"""What so many workers at once measure, each way for so many seconds: their `inspection.Measurement`s."""
 
 Found = dict[Way, list[dict[str, Any]]]
-"""What each worker of a way told: a `probe.Measured`, with what its `Measurement` tells of all ways."""
+"""What each worker of a way told: a `inspection.Measured`, with what its `Measurement` tells of all ways."""
 
 
 def candidates(
@@ -80,7 +80,7 @@ def limit_in_words(settings: Settings, resources: SystemResources, others: Other
     return f"{limit.reason}. For more: {limit.hint}" if limit.hint else limit.reason
 
 
-def compiled(estimates: Sequence[Estimate]) -> list[Way]:
+def compiled_way(estimates: Sequence[Estimate]) -> list[Way]:
     """The best way with its models compiled, to be measured too, where the run is long enough to gain from that."""
     best = min(estimates, key=lambda one: one.seconds, default=None)
     return [replace(best.way, compile=True)] if best is not None and best.seconds > _LONG_SECONDS else []
@@ -115,7 +115,7 @@ def group_sizes(models: int, workers: int, most: int = _LARGEST_GROUP) -> list[i
     return sorted({min(size, most) for size in sizes if size <= _LARGEST_GROUP})
 
 
-def measure(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
+def measure_ways(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
     """Have the ways measured, as many workers at once as each has; those that do not fit into memory are left out."""
     found: Found = {}
     for workers in sorted({way.workers for way in ways}):
@@ -131,7 +131,7 @@ def measure(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
     return found
 
 
-def estimate(settings: Settings, found: Found, startup_seconds: float) -> tuple[Estimate, ...]:
+def estimate_ways(settings: Settings, found: Found, startup_seconds: float) -> tuple[Estimate, ...]:
     """The whole run in each way, the soonest first."""
     made = []
     for way, answers in found.items():

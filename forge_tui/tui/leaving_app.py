@@ -8,7 +8,7 @@ from textual import work
 
 from forge_tui.protocol.phases import RunState
 from forge_tui.safe_io.printing import printable, shell_word
-from forge_tui.tui.steering import SteeringApp
+from forge_tui.tui.steering_app import SteeringApp
 
 
 class LeavingApp(SteeringApp):
