@@ -10,10 +10,14 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from forge_tui.errors import ForgeError
 from forge_tui.safe_io.descriptors import open_closed
 from forge_tui.safe_io.printing import fit_streams_to_locale, say
+
+if TYPE_CHECKING:
+    import argparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +29,46 @@ class Command:
     module: str
 
 
-COMMANDS = (
-    Command("demo", "train three planners, seconds long, at once", "start"),
-    Command("attach", "open the UI on a run that is there, live or finished", "ui"),
-    Command("runs", "the known runs", "look"),
-    Command("status", "one run's models", "look"),
-    Command("report", "summary of a run as text, JSON, CSV or files for TensorBoard", "report"),
-    Command("best", "the path of a run's best model, by validation where there is one", "best"),
-    Command("ensemble", "a run's models beside their mean prediction, on its validation part", "ensemble"),
-    Command("sample", "text from a run's language model", "sample"),
-    Command("logs", "the output of a run or of one model", "look"),
-    Command("wait", "block until a run ends, with its exit status", "look"),
-    Command("stop", "stop a live run after a checkpoint", "steer"),
-    Command("kill", "end a live run at once", "steer"),
-    Command("pause", "hold a live run: its memory is kept, the CPU is free", "steer"),
-    Command("continue", "go on with a paused run", "steer"),
-    Command("cancel", "end one model of a live run", "steer"),
-    Command("retry", "train a failed or cancelled model of a live run again", "steer"),
-    Command("workers", "change how many workers a live run asks for", "steer"),
-    Command("resume", "go on with a run that was stopped or has died", "start"),
-    Command("plan", "how long the configured run would take here in each way, measured", "plan"),
-    Command("bench", "what parallel training gains on this machine: both ways in full", "bench"),
-    Command("rm", "delete a run", "steer"),
-    Command("new", "write a starting point for a model and data of your own", "new"),
-    Command("doctor", "what this machine has and allows", "inform"),
-    Command("config", "every setting, its value and where it came from", "inform"),
-)
-_START = Command("", "start a run", "start")
+GROUPS: dict[str, tuple[Command, ...]] = {
+    "Train": (
+        Command("demo", "train three small models at once, which takes seconds", "start"),
+        Command("resume", "continue a run that was stopped or has died", "start"),
+        Command("plan", "measure how long the configured run would take here, each way", "plan"),
+        Command("bench", "measure what parallel training gains on this machine", "bench"),
+        Command("new", "write a starting point for a model and data of your own", "new"),
+    ),
+    "Watch": (
+        Command("attach", "open the UI on a run, live or finished", "ui"),
+        Command("runs", "list the known runs", "look"),
+        Command("status", "show the models of one run", "look"),
+        Command("logs", "show the output of a run or of one model", "look"),
+        Command("wait", "block until a run ends, with its exit status", "look"),
+    ),
+    "Control": (
+        Command("stop", "stop a live run after a checkpoint", "steer"),
+        Command("kill", "end a live run at once", "steer"),
+        Command("pause", "pause a live run: memory is kept, the CPU is free", "steer"),
+        Command("continue", "continue a paused run", "steer"),
+        Command("cancel", "end one model of a live run", "steer"),
+        Command("retry", "train a failed or cancelled model of a live run again", "steer"),
+        Command("workers", "change the number of workers of a live run", "steer"),
+        Command("rm", "delete a run", "steer"),
+    ),
+    "Results": (
+        Command("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
+        Command("best", "print the path of a run's best model", "best"),
+        Command("ensemble", "compare a run's models with their mean prediction", "ensemble"),
+        Command("sample", "generate text with a run's language model", "sample"),
+    ),
+    "Machine and settings": (
+        Command("doctor", "show what this machine has and allows", "inform"),
+        Command("config", "show every setting, its value and its source", "inform"),
+        Command("completion", "print completion code for bash, zsh or fish", "completion"),
+        Command("help", "show the help of a command", "overview"),
+    ),
+}
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
+START = Command("", "start a run", "start")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,12 +78,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     fit_streams_to_locale(os.environ)
     commands = {command.name: command for command in COMMANDS}
     try:
+        if "_ARGCOMPLETE" in os.environ:
+            from forge_tui.cli import completion
+
+            return completion.complete()
+        if arguments[:1] in (["--help"], ["-h"]):
+            from forge_tui.cli import overview
+
+            return overview.show()
         if arguments[:1] == ["attach"] and len(arguments) <= 2 and not arguments[-1].startswith("-"):
             return _attach(arguments[1:])
         if arguments and not arguments[0].startswith("-"):
             command = commands.get(arguments[0])
             if command is None:
-                return _unknown(arguments[0])
+                return unknown(arguments[0])
             return _run(command, arguments[1:])
         if not arguments:
             # The most common start builds no flags and reads no settings before the first paint.
@@ -74,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             ui.require_terminal()
             return ui.open_ui()
-        return _run(_START, arguments)
+        return _run(START, arguments)
     except ForgeError as error:
         say(f"forge-tui: {error}")
         return error.exit_status
@@ -86,27 +111,35 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(command: Command, arguments: list[str]) -> int:
+def parser_of(command: Command) -> argparse.ArgumentParser:
+    """The parser of a command and its options; that of `START` has every setting."""
     import argparse
 
     from forge_tui.cli.parser import Parser
 
-    module = importlib.import_module(f"forge_tui.cli.{command.module}")
     parser = Parser(
         prog=f"forge-tui {command.name}".strip(),
-        description=command.help[:1].upper() + command.help[1:] + ".",
+        description=f"{command.help[:1].upper()}{command.help[1:]}.",
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    if command is _START:
+    module = importlib.import_module(f"forge_tui.cli.{command.module}")
+    if command is START:
         from forge_tui import __version__
 
         parser.usage = "forge-tui [--no-ui] [OPTIONS] | forge-tui COMMAND [OPTIONS]"
         parser.description = "Train several PyTorch models, in series or in parallel, without overloading the machine."
-        parser.epilog = _command_list()
-        parser.add_argument("--version", action="version", version=f"forge-tui {__version__}")
+        parser.epilog = "`forge-tui --help` lists the commands."
+        parser.add_argument("--help-all", action="help", help="show this help message and exit")
+        parser.add_argument("-V", "--version", action="version", version=f"forge-tui {__version__}")
     module.configure(parser, command.name)
-    return module.run(parser.parse_args(arguments), command.name)
+    return parser
+
+
+def _run(command: Command, arguments: list[str]) -> int:
+    module = importlib.import_module(f"forge_tui.cli.{command.module}")
+    status: int = module.run(parser_of(command).parse_args(arguments), command.name)
+    return status
 
 
 def _attach(run: list[str]) -> int:
@@ -119,13 +152,8 @@ def _attach(run: list[str]) -> int:
     return ui.open_ui(run=client.attach(*run))
 
 
-def _command_list() -> str:
-    width = max(len(command.name) for command in COMMANDS)
-    lines = [f"  {command.name.ljust(width)}  {command.help}" for command in COMMANDS]
-    return "\n".join(["commands (`forge-tui COMMAND --help` tells more):", *lines])
-
-
-def _unknown(word: str) -> int:
+def unknown(word: str) -> int:
+    """Say that there is no such command, and which may be meant; the exit status."""
     import difflib
 
     near = difflib.get_close_matches(word, [command.name for command in COMMANDS], n=1)

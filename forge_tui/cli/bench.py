@@ -8,6 +8,7 @@ import sys
 
 from forge_tui.errors import UsageError
 from forge_tui.safe_io.printing import say
+from forge_tui.settings.amounts import whole_number
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -48,7 +49,7 @@ def _tell(words: str) -> None:
 
 
 def _number(text: str) -> int:
-    number = int(text)
+    number = whole_number(text)
     if number < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return number

@@ -35,8 +35,8 @@ def _doctor(as_json: bool) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
+    from forge_tui.settings.config_rows import config_rows
     from forge_tui.settings.flags import resolve_arguments
-    from forge_tui.settings.overview import config_rows
     from forge_tui.text.figures import table
 
     resolved = resolve_arguments(arguments)

@@ -8,6 +8,7 @@ import math
 import sys
 
 from forge_tui.safe_io.printing import harmless
+from forge_tui.settings.amounts import whole_number
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -73,7 +74,7 @@ def _seed(text: str) -> int:
 
 def _whole(text: str, least: int) -> int:
     try:
-        number = int(text)
+        number = whole_number(text)
     except ValueError:
         number = -1
     if not least <= number < 2**63:

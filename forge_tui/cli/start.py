@@ -7,6 +7,7 @@ import json
 from typing import Any, Literal
 
 from forge_tui.safe_io.printing import answer, say
+from forge_tui.settings.amounts import whole_number
 
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
 
@@ -15,7 +16,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of one way to start."""
     if name == "resume":
         parser.add_argument("run", metavar="RUN", help="run directory or run id")
-        parser.add_argument("--epochs", type=int, metavar="N", help="train a finished run further, to N epochs")
+        parser.add_argument(
+            "--epochs", type=whole_number, metavar="N", help="train a finished run further, to N epochs"
+        )
         parser.add_argument("--no-ui", action="store_true", help="batch mode (what happens without a terminal)")
         parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
         parser.add_argument("--detach", action="store_true", help="return when the run has begun")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.safe_io.printing import named, say
+from forge_tui.settings.amounts import whole_number
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
@@ -30,7 +31,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     if name in ("cancel", "retry"):
         parser.add_argument("model", metavar="MODEL", help="the model's name, or its number")
     elif name == "workers":
-        parser.add_argument("workers", metavar="N", type=int, help="how many workers to ask for")
+        parser.add_argument("workers", metavar="N", type=whole_number, help="how many workers to ask for")
     elif name == "rm":
         parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
 

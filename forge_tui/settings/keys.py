@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
+from forge_tui.settings.amounts import real_number, whole_number
 from forge_tui.settings.checked import Rule, annotations_of, is_union, parts_of, problem_of
 from forge_tui.settings.own_names import OWN_CODE, free_value_problem
 from forge_tui.settings.problems import bound_text
@@ -86,8 +87,9 @@ class Key:
     def parse(self, text: str) -> Any:
         """The value that a text stands for in a flag or a variable.
 
-        Lists are TOML's, the brackets may be left out, and of texts the quotes: `a,b`. `none` unsets a number that has
-        no default. A text that does not fit the type is returned as it is: `problem` says what is wrong with it.
+        Numbers may have a unit: `100k`, `2M`. Lists are TOML's, the brackets may be left out, and of texts the quotes:
+        `a,b`. `none` unsets a number that has no default. A text that does not fit the type is returned as it is:
+        `problem` says what is wrong with it.
         """
         if self.is_free:
             return toml_value(text)
@@ -164,9 +166,9 @@ def _parsed(annotation: Any, text: str) -> Any:
         if annotation is bool:
             return {"true": True, "false": False}.get(text, text)
         if annotation is int:
-            return int(text)
+            return whole_number(text)
         if annotation is float:
-            return float(text)
+            return real_number(text)
         if annotation is types.NoneType:
             return None if text == "none" else text
         if get_origin(annotation) is tuple and "\n" not in text:

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forge_tui.errors import SettingsError
-from forge_tui.settings.overview import config_rows
+from forge_tui.settings.config_rows import config_rows
 from forge_tui.settings.schema import Settings, fields_of
 from forge_tui.settings.setting_layers import Layer, Source, resolve_settings, user_settings_file
 

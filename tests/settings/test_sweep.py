@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import SettingsError
+from forge_tui.settings.config_rows import config_rows
 from forge_tui.settings.files import read_settings, write_settings
-from forge_tui.settings.overview import config_rows
 from forge_tui.settings.schema import RunSettings, Settings, from_plain, to_plain
 from forge_tui.settings.setting_layers import Layer, resolve_settings
 from forge_tui.settings.sweep import combination_at, combination_count, likeness, with_combination

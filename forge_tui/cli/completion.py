@@ -1,0 +1,127 @@
+"""`forge-tui completion SHELL`, and the answers to a shell that completes a command line (argcomplete).
+
+Commands, flags, the words that settings take, files, known runs and their models are completed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_SHELLS = ("bash", "zsh", "fish")
+_PROGRAM = "forge-tui"
+Completer = Callable[..., Iterable[str]]
+
+
+def configure(parser: argparse.ArgumentParser, _name: str) -> None:
+    """Add the options of `completion`."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("shell", metavar="SHELL", choices=_SHELLS, help=", ".join(_SHELLS))
+    parser.epilog = (
+        "bash:  forge-tui completion bash >> ~/.bash_completion\n"
+        'zsh:   eval "$(forge-tui completion zsh)"   in ~/.zshrc, after compinit\n'
+        "fish:  forge-tui completion fish > ~/.config/fish/completions/forge-tui.fish"
+    )
+
+
+def run(arguments: argparse.Namespace, _name: str) -> int:
+    """Print what the shell is to evaluate."""
+    import argcomplete
+
+    print(argcomplete.shellcode([_PROGRAM], shell=arguments.shell))
+    return 0
+
+
+def complete() -> int:
+    """Answer the shell, which gives the line in its variables, and exit."""
+    import argcomplete
+
+    argcomplete.autocomplete(whole_parser(os.environ.get("COMP_LINE", "")), always_complete_options=False)
+    return 1  # it has exited where a shell asks
+
+
+def whole_parser(line: str) -> argparse.ArgumentParser:
+    """All commands in one parser; only the one on `line` has its options, since others are not asked for."""
+    from forge_tui.cli import COMMANDS, START, parser_of
+    from forge_tui.cli.parser import Parser
+
+    parser = parser_of(START)
+    commands = parser.add_subparsers(dest="command", parser_class=Parser)
+    words = line.split()
+    for command in COMMANDS:
+        one = commands.add_parser(command.name, help=command.help, allow_abbrev=False)
+        if command.name in words:
+            importlib.import_module(f"forge_tui.cli.{command.module}").configure(one, command.name)
+            _add_completers(one)
+    _add_completers(parser)
+    return parser
+
+
+def _add_completers(parser: argparse.ArgumentParser) -> None:
+    from argcomplete.completers import DirectoriesCompleter, FilesCompleter
+
+    from forge_tui.settings.presets import preset_names
+    from forge_tui.settings.schema import keys_by_name
+
+    by_dest: dict[str, Completer] = {
+        "run": _runs,
+        "against": _runs,
+        "model": _models,
+        "preset": lambda **_: preset_names(),
+        "set": _assignments,
+        "sweep": _assignments,
+        "command": lambda **_: _names(),
+        "run.output": DirectoriesCompleter(),
+    }
+    for action in parser._actions:
+        key = keys_by_name().get(action.dest)
+        if action.dest in by_dest:
+            completer: Any = by_dest[action.dest]
+        elif action.choices:
+            continue
+        elif key is not None and key.type_words != "text" and "text" not in key.type_words:
+            completer = _choices(key.words)
+        elif action.metavar == "DIR":
+            completer = DirectoriesCompleter()
+        elif action.metavar in ("FILE", "TEXT"):
+            completer = FilesCompleter() if key is None or not key.words else _choices(key.words)
+        else:
+            completer = _choices(() if key is None else key.words)
+        action.completer = completer  # type: ignore[attr-defined]
+
+
+def _choices(words: Iterable[str]) -> Completer:
+    return lambda **_: words
+
+
+def _names() -> list[str]:
+    from forge_tui.cli import COMMANDS
+
+    return [command.name for command in COMMANDS]
+
+
+def _assignments(**_: Any) -> list[str]:
+    from forge_tui.settings.schema import fields_of
+
+    return [f"{key.key}=" for key in fields_of()]
+
+
+def _runs(prefix: str, **_: Any) -> list[str]:
+    """Ids of the known runs; directories, where a path is typed."""
+    from argcomplete.completers import DirectoriesCompleter
+
+    from forge_tui import client
+
+    if os.sep in prefix or prefix.startswith("."):
+        return list(DirectoriesCompleter()(prefix))
+    return [entry.run for entry in client.known_runs()]
+
+
+def _models(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
+    from forge_tui import client
+
+    with client.attach(parsed_args.run) as run:
+        return [model.name for model in run.snapshot().models]
