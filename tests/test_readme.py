@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import forge_tui.cli
+import forge_tui.cli.command_table
 from forge_tui.reports.run_report import EPOCH_COLUMNS
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of
@@ -26,7 +26,7 @@ def test_the_settings_table_is_the_schema() -> None:
 
 
 def test_every_command_is_described() -> None:
-    for command in forge_tui.cli.COMMANDS:
+    for command in forge_tui.cli.command_table.COMMANDS:
         assert re.search(rf"`(forge-tui )?{command.name}\b", README), command.name
 
 

@@ -45,7 +45,7 @@ def complete() -> int:
 
 def whole_parser(line: str) -> argparse.ArgumentParser:
     """All commands in one parser; only the one on `line` has its options, since others are not asked for."""
-    from forge_tui.cli import COMMANDS, START, parser_of
+    from forge_tui.cli.command_table import COMMANDS, START, parser_of
     from forge_tui.cli.parser import Parser
 
     parser = parser_of(START)
@@ -98,7 +98,7 @@ def _choices(words: Iterable[str]) -> Completer:
 
 
 def _names() -> list[str]:
-    from forge_tui.cli import COMMANDS
+    from forge_tui.cli.command_table import COMMANDS
 
     return [command.name for command in COMMANDS]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from forge_tui.cli import COMMANDS, GROUPS, parser_of, unknown
+from forge_tui.cli.command_table import COMMANDS, GROUPS, parser_of, unknown
 
 EXAMPLES = (
     ("forge-tui", "configure and start a run in the UI"),

@@ -12,7 +12,8 @@ import pytest
 from run_directories import RunMaker
 
 from forge_tui import __version__
-from forge_tui.cli import COMMANDS, main, overview
+from forge_tui.cli import main, overview
+from forge_tui.cli.command_table import COMMANDS
 from forge_tui.client import Run
 from forge_tui.protocol.phases import RunState
 from forge_tui.runs import registry
@@ -46,7 +47,7 @@ def test_there_are_other_ways_to_the_overview(arguments: tuple[str, ...], capsys
 
 
 def test_the_examples_are_right() -> None:
-    from forge_tui.cli import START, parser_of
+    from forge_tui.cli.command_table import START, parser_of
 
     for line, _ in overview.EXAMPLES:
         _, *words = line.split()

@@ -299,9 +299,9 @@ def _import_all() -> None:
     """What the commands import, so that a fork has it."""
     import importlib
 
-    import forge_tui.cli as cli
+    from forge_tui.cli import command_table
 
-    for name in (*{command.module for command in cli.COMMANDS}, "parser"):
+    for name in (*{command.module for command in command_table.COMMANDS}, "parser"):
         importlib.import_module(f"forge_tui.cli.{name}")
     for name in (
         "reports.ensemble", "reports.comparison", "exporters.tensorboard", "batch.watch", "reports.run_report",
