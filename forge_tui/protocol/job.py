@@ -132,7 +132,7 @@ class Control:
         """Ask for one model of a group to leave it after the epoch, with a checkpoint."""
         self._leaving.add(index)
 
-    def takes(self, index: int) -> bool:
+    def pop_leave_request(self, index: int) -> bool:
         """Whether the model is to leave; it is asked once."""
         if index not in self._leaving:
             return False

@@ -146,7 +146,7 @@ class ModelState:
         return record
 
     @classmethod
-    def from_record(cls, record: dict[str, Any], alike: Alike | None = None) -> ModelState:
+    def from_record(cls, record: dict[str, Any], interner: Interner | None = None) -> ModelState:
         """The state that `to_record` wrote; keys of a newer writer are left out. `alike`: see there.
 
         Raises `ValueError` where a value is none that is ever written, `TypeError` and `KeyError` where one is missing.
@@ -161,10 +161,10 @@ class ModelState:
             values["rollback"] = _checked(Rollback, values["rollback"])
         if values.get("group") is not None:
             values["group"] = tuple(values["group"])
-        if alike is not None:
-            values["group"] = alike.group(values.get("group"))
-            values["config"] = alike.config(values.get("config", {}))
-            values["combination"] = alike.combination(values.get("combination", {}))
+        if interner is not None:
+            values["group"] = interner.group(values.get("group"))
+            values["config"] = interner.config(values.get("config", {}))
+            values["combination"] = interner.combination(values.get("combination", {}))
         return cls(**values)
 
 
@@ -173,7 +173,7 @@ def _checked(of: type[_Part], record: dict[str, Any]) -> _Part:
     return of(**record)
 
 
-class Alike:
+class Interner:
     """Makes equal configs and groups of neighbouring models one object.
 
     As they come from JSON each model has its own: 12 KB a model in a run of groups of 50.
@@ -288,11 +288,11 @@ _model_values = operator.attrgetter(*_MODEL_NAMES)
 _RUN_FIELDS = frozenset(item.name for item in dataclasses.fields(RunInfo))
 
 
-def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) -> ModelState:
+def apply(model: ModelState, event: happened.Event, interner: Interner | None = None) -> ModelState:
     """The state of `model` after `event`. `alike`: see there."""
     from forge_tui.protocol import events as happened  # 10 ms, and a viewer needs none of them
 
-    alike = alike or Alike()
+    interner = interner or Interner()
     match event:
         case happened.PhaseChanged():
             phase = TrainingPhase(event.phase)
@@ -312,13 +312,13 @@ def apply(model: ModelState, event: happened.Event, alike: Alike | None = None) 
             return replace(
                 model,
                 attempt=event.attempt,
-                config=alike.config(event.config),
+                config=interner.config(event.config),
                 seed=event.seed,
                 parameters=event.parameters,
                 worker=event.worker,
                 device=event.device,
                 threads=event.threads,
-                group=alike.group(event.group),
+                group=interner.group(event.group),
                 started=model.started if model.started is not None else event.time,
             )
         case happened.EpochFinished():

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo
+from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
 from forge_tui.runs import rows, tables
 from forge_tui.runs.connection import RunDatabase, database_is_busy
 from forge_tui.runs.damage import Damage
@@ -67,7 +67,7 @@ class RunReader:
         self._open: sqlite3.Connection | None = None
         self._row: rows.RunRow | None = None
         self._row_is_of_now = False
-        self._alike = Alike()
+        self._interner = Interner()
         self._checked: dict[int, int] = {}
         self._bad_epochs: dict[int, set[int]] = {}
         self._run_row()
@@ -166,7 +166,7 @@ class RunReader:
             )
             for row in changed:
                 try:
-                    found.append(rows.model_of(row, self._alike, self.path))
+                    found.append(rows.model_of(row, self._interner, self.path))
                     self._damage.mend("models", row[0])
                 except rows.ERRORS as error:
                     self._left_out("models", row[0], error)

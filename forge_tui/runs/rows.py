@@ -10,7 +10,7 @@ import struct
 from typing import Any, NamedTuple
 
 from forge_tui.protocol.record_fields import BadField, check_event, check_sample
-from forge_tui.protocol.snapshot import Alike, ModelState, RunInfo
+from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
 from forge_tui.runs import tables
 from forge_tui.runs.names import checked_name
 from forge_tui.safe_io.strict_json import BadJson
@@ -45,7 +45,7 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
     return RunRow(RunInfo.from_record(about), revision, heartbeat, written, last_seq, seconds)
 
 
-def model_of(row: tuple[Any, ...], alike: Alike, where: object) -> ModelState:
+def model_of(row: tuple[Any, ...], interner: Interner, where: object) -> ModelState:
     """Of `model_index, revision, record, crc`. Raises `RunDirectoryError` where its name is no model's.
 
     Such a name becomes part of a path; `where` it was read, for that message.
@@ -56,7 +56,7 @@ def model_of(row: tuple[Any, ...], alike: Alike, where: object) -> ModelState:
     group = about.get("group")
     for name in (about.get("name"), *(group[:1] if isinstance(group, list) else ())):
         checked_name(name, f"model {index} in {where}")
-    model = ModelState.from_record(about, alike)
+    model = ModelState.from_record(about, interner)
     if model.index != index:
         raise BadField(f"index = {model.index} is that of another row")
     return model

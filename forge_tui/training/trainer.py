@@ -216,7 +216,9 @@ class Trainer:
         for number in reversed(diverged):
             what = f"the loss of epoch {state.epoch} is {losses[number]}"
             self._let_go(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
-        for number in reversed([n for n, member in enumerate(self._members) if self._control.takes(member.job.index)]):
+        for number in reversed(
+            [n for n, member in enumerate(self._members) if self._control.pop_leave_request(member.job.index)]
+        ):
             self._let_go(state, number, None)
 
     def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Validation]) -> None:

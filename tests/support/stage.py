@@ -32,7 +32,7 @@ from forge_tui.resources.policy import GIB, OtherRuns
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
-from forge_tui.runner.machine import Look
+from forge_tui.runner.machine import MachineSample
 from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.prepare import allowed_workers
 from forge_tui.runner.scheduler import Scheduler
@@ -411,7 +411,7 @@ class _StageMachine:
 
     def __init__(self, stage: Stage, first: SystemResources) -> None:
         self._stage = stage
-        self.latest = Look(0, first)
+        self.latest = MachineSample(0, first)
         self.is_watched = False
         self.anew = 0
         """How often a look was asked for that waits for none."""
@@ -438,7 +438,7 @@ class _StageMachine:
             memory_used=limit - available, memory_available=available, memory_limit=limit, load_average=None,
             pressure=found.pressure, usage=usage,
         )  # fmt: skip
-        self.latest = Look(self.latest.number + 1, found, sample)
+        self.latest = MachineSample(self.latest.number + 1, found, sample)
 
 
 class _Turns(selectors.BaseSelector):
