@@ -60,8 +60,8 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
               will_retry=st.booleans(), **ABOUT),
     st.builds(ModelRetried, from_epoch=COUNT, reason=TEXT, learning_rate_factor=st.floats(0.01, 1.0), **ABOUT),
     st.builds(RunStateChanged, state=st.sampled_from(R), reason=st.none() | TEXT, time=ABOUT["time"]),
-    st.builds(WorkerLimited, requested=WORKERS, workers=WORKERS, policy=TEXT, reason=TEXT, limited_by=TEXT, hint=st.none(),
-              time=ABOUT["time"]),
+    st.builds(WorkerLimited, requested=WORKERS, workers=WORKERS, policy=TEXT, reason=TEXT, limited_by=TEXT,
+              hint=st.none(), time=ABOUT["time"]),
     st.builds(RunFinished, status=st.sampled_from(R), seconds=st.floats(0, 9), models=st.just([]), time=ABOUT["time"]),
 )  # fmt: skip
 
