@@ -10,7 +10,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from forge_tui.cli.command_table import COMMANDS, START, Command, parser_of, unknown
+from forge_tui.cli.command_table import COMMANDS, START, CommandWord, parser_of, unknown_command
 from forge_tui.errors import ForgeError
 from forge_tui.safe_io.descriptors import open_closed
 from forge_tui.safe_io.printing import fit_streams_to_locale, say
@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "_ARGCOMPLETE" in os.environ:
             from forge_tui.cli import completion
 
-            return completion.complete()
+            return completion.complete_line()
         if arguments[:1] in (["--help"], ["-h"]):
             from forge_tui.cli import overview
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and not arguments[0].startswith("-"):
             command = commands.get(arguments[0])
             if command is None:
-                return unknown(arguments[0])
+                return unknown_command(arguments[0])
             return _run(command, arguments[1:])
         if not arguments:
             # The most common start builds no flags and reads no settings before the first paint.
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _run(command: Command, arguments: list[str]) -> int:
+def _run(command: CommandWord, arguments: list[str]) -> int:
     module = importlib.import_module(f"forge_tui.cli.{command.module}")
     status: int = module.run(parser_of(command).parse_args(arguments), command.name)
     return status

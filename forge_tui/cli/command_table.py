@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
+class CommandWord:
     """A word of the command line: what it does, and the module with its `configure` and `run`."""
 
     name: str
@@ -21,49 +21,49 @@ class Command:
     module: str
 
 
-GROUPS: dict[str, tuple[Command, ...]] = {
+GROUPS: dict[str, tuple[CommandWord, ...]] = {
     "Train": (
-        Command("demo", "train three small models at once, which takes seconds", "start"),
-        Command("resume", "continue a run that was stopped or has died", "start"),
-        Command("plan", "measure how long the configured run would take here, each way", "plan"),
-        Command("bench", "measure what parallel training gains on this machine", "bench"),
-        Command("new", "write a starting point for a model and data of your own", "new"),
+        CommandWord("demo", "train three small models at once, which takes seconds", "start"),
+        CommandWord("resume", "continue a run that was stopped or has died", "start"),
+        CommandWord("plan", "measure how long the configured run would take here, each way", "plan"),
+        CommandWord("bench", "measure what parallel training gains on this machine", "bench"),
+        CommandWord("new", "write a starting point for a model and data of your own", "new"),
     ),
     "Watch": (
-        Command("attach", "open the UI on a run, live or finished", "ui"),
-        Command("runs", "list the known runs", "look"),
-        Command("status", "show the models of one run", "look"),
-        Command("logs", "show the output of a run or of one model", "look"),
-        Command("wait", "block until a run ends, with its exit status", "look"),
+        CommandWord("attach", "open the UI on a run, live or finished", "ui"),
+        CommandWord("runs", "list the known runs", "look"),
+        CommandWord("status", "show the models of one run", "look"),
+        CommandWord("logs", "show the output of a run or of one model", "look"),
+        CommandWord("wait", "block until a run ends, with its exit status", "look"),
     ),
     "Control": (
-        Command("stop", "stop a live run after a checkpoint", "steer"),
-        Command("kill", "end a live run at once", "steer"),
-        Command("pause", "pause a live run: memory is kept, the CPU is free", "steer"),
-        Command("continue", "continue a paused run", "steer"),
-        Command("cancel", "end one model of a live run", "steer"),
-        Command("retry", "train a failed or cancelled model of a live run again", "steer"),
-        Command("workers", "change the number of workers of a live run", "steer"),
-        Command("rm", "delete a run", "steer"),
+        CommandWord("stop", "stop a live run after a checkpoint", "steer"),
+        CommandWord("kill", "end a live run at once", "steer"),
+        CommandWord("pause", "pause a live run: memory is kept, the CPU is free", "steer"),
+        CommandWord("continue", "continue a paused run", "steer"),
+        CommandWord("cancel", "end one model of a live run", "steer"),
+        CommandWord("retry", "train a failed or cancelled model of a live run again", "steer"),
+        CommandWord("workers", "change the number of workers of a live run", "steer"),
+        CommandWord("rm", "delete a run", "steer"),
     ),
     "Results": (
-        Command("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
-        Command("best", "print the path of a run's best model", "best"),
-        Command("ensemble", "compare a run's models with their mean prediction", "ensemble"),
-        Command("sample", "generate text with a run's language model", "sample"),
+        CommandWord("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
+        CommandWord("best", "print the path of a run's best model", "best"),
+        CommandWord("ensemble", "compare a run's models with their mean prediction", "ensemble"),
+        CommandWord("sample", "generate text with a run's language model", "sample"),
     ),
     "Machine and settings": (
-        Command("doctor", "show what this machine has and allows", "inform"),
-        Command("config", "show every setting, its value and its source", "inform"),
-        Command("completion", "print completion code for bash, zsh or fish", "completion"),
-        Command("help", "show the help of a command", "overview"),
+        CommandWord("doctor", "show what this machine has and allows", "inform"),
+        CommandWord("config", "show every setting, its value and its source", "inform"),
+        CommandWord("completion", "print completion code for bash, zsh or fish", "completion"),
+        CommandWord("help", "show the help of a command", "overview"),
     ),
 }
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
-START = Command("", "start a run", "start")
+START = CommandWord("", "start a run", "start")
 
 
-def parser_of(command: Command) -> argparse.ArgumentParser:
+def parser_of(command: CommandWord) -> argparse.ArgumentParser:
     """The parser of a command and its options; that of `START` has every setting."""
     import argparse
 
@@ -88,7 +88,7 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
     return parser
 
 
-def unknown(word: str) -> int:
+def unknown_command(word: str) -> int:
     """Say that there is no such command, and which may be meant; the exit status."""
     import difflib
 

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, _name: str) -> int:
     return 0
 
 
-def complete() -> int:
+def complete_line() -> int:
     """Answer the shell, which gives the line in its variables, and exit."""
     import argcomplete
 
