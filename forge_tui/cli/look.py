@@ -17,7 +17,7 @@ from typing import Any
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.log_file import LogReader
 from forge_tui.runs.unfinished_start import start_in_words
-from forge_tui.safe_io.printing import answer, harmless, printable, say, shell_word
+from forge_tui.safe_io.printing import answer, harmless, named, printable, say, shell_word
 from forge_tui.safe_io.rewriting import Rewriter
 
 _FOLLOW_SECONDS = 0.2
@@ -188,4 +188,4 @@ def _pieces_of(log: LogReader, path: Path) -> Iterator[bytes]:
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise RunDirectoryError(f"{path}: cannot be read: {error.strerror}") from error
+        raise RunDirectoryError(f"{named(path)}: cannot be read: {error.strerror}") from error

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any, Literal
 
-from forge_tui.safe_io.printing import answer, say
+from forge_tui.safe_io.printing import answer, named, say
 from forge_tui.settings.amounts import whole_number
 
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if name == "resume":
         batch = batch or arguments.json or not _on_terminal()
         if batch:
-            say(f"{arguments.run}: reading the run and its data…")
+            say(f"{named(arguments.run)}: reading the run and its data…")
         started = client.resume(
             arguments.run,
             epochs=arguments.epochs,
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if not batch:
         start_with = settings if name == "demo" else None
         return ui.open_ui(options=ui.ui_options(settings), start_with=start_with, given=_source(arguments))
-    say(f"{settings.training.dataset}: reading the data…")
+    say(f"{named(settings.training.dataset)}: reading the data…")
     started = client.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 

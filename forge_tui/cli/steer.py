@@ -57,7 +57,7 @@ def _command(attached: Run, name: str, given: dict[str, Any]) -> int:
     answer = attached.answer(command, _ANSWER_SECONDS)
     if answer is None:
         raise ForgeError(
-            f"run {attached.id}: no answer to {name} within {_ANSWER_SECONDS:g} s; it is kept for the runner"
+            f"run {attached.id}: no answer to {named(name)} within {_ANSWER_SECONDS:g} s; it is kept for the runner"
         )
     if answer["outcome"] == "accepted":
         if name in _TO_THE_END:
@@ -65,9 +65,9 @@ def _command(attached: Run, name: str, given: dict[str, Any]) -> int:
         answer = attached.answer(command, timeout=None, done=True)
     snapshot = attached.snapshot()
     if answer is None:
-        raise ForgeError(f"run {attached.id} {snapshot.state} before it could {name}")
+        raise ForgeError(f"run {attached.id} {snapshot.state} before it could {named(name)}")
     if answer["outcome"] in ("refused", "failed"):
-        raise ForgeError(f"run {attached.id} {answer['outcome']} {name}: {answer['reason']}")
+        raise ForgeError(f"run {attached.id} {answer['outcome']} {named(name)}: {answer['reason']}")
     about = f"{given['model']} of run" if "model" in given else "run"
     reason = f": {answer['reason']}" if answer.get("reason") and name == "workers" else ""
     done = {"cancel": "cancelled", "retry": "queued again", "workers": f"{snapshot.run.workers} workers at once"}

@@ -21,6 +21,7 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.location import Identity
 from forge_tui.runs.lock import is_locked
+from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished
@@ -116,10 +117,10 @@ class Run:
     def _require_place(self) -> None:
         """Raise `RunGone` unless the directory is the one it was, and still has all that a run is seen by."""
         if self._identity is not None and not self._identity.is_at(self.directory.path):
-            raise RunGone(f"run {self.id}: its directory {self.directory.path} was moved or deleted")
+            raise RunGone(f"run {self.id}: its directory {named(self.directory.path)} was moved or deleted")
         for path, was_there in ((self.directory.database, self._was_read), (self.directory.lock, self._was_held)):
             if was_there and not os.path.lexists(path):
-                raise RunGone(f"run {self.id}: {path} was deleted")
+                raise RunGone(f"run {self.id}: {named(path)} was deleted")
 
     def farewell(self, timeout: float) -> Farewell | None:
         """What the runner says when the run has ended: where it is, should its directory have been moved or deleted.
@@ -364,7 +365,7 @@ class Run:
         snapshot = self.snapshot()
         if not snapshot.state.is_live:
             instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` goes on with it"
-            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}{instead}")
+            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {named(name)}{instead}")
         from forge_tui.runs import commands
 
         newest = self._newest()

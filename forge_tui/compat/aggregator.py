@@ -18,6 +18,7 @@ from typing import Any
 from forge_tui.analysis.eta import remaining_seconds
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
+from forge_tui.safe_io.printing import named
 
 __all__ = ["ProgressAggregator", "TrainingPhase", "create_progress_tracker"]
 
@@ -359,7 +360,7 @@ def _whole(name: str, value: Any, *, least: int) -> int:
     except TypeError:
         whole = None
     if whole is None or whole < least:
-        raise ValueError(f"{name} must be a whole number from {least} up, not {value!r}")
+        raise ValueError(f"{named(name)} must be a whole number from {least} up, not {value!r}")
     return whole
 
 
@@ -371,4 +372,4 @@ def _number(name: str, value: Any) -> float | None:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{name} must be a number or None, not {value!r}") from None
+        raise ValueError(f"{named(name)} must be a number or None, not {value!r}") from None

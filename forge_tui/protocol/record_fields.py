@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import LARGEST_INTEGER
 
 LATEST_MOMENT = 253_402_214_400.0
@@ -57,7 +58,7 @@ def check_event(record: Mapping[str, Any]) -> None:
         raise _bad("event", event)
     for name in ("time", *_OF_EACH_EVENT.get(event, ())):
         if name not in record:
-            raise BadField(f"an event {event} without its {name} is never written")
+            raise BadField(f"an event {event} without its {named(name)} is never written")
     for name, value in record.items():
         rule = _OF_EVENTS.get(name)
         if rule is not None and not rule(value):
@@ -88,7 +89,7 @@ def _bad(name: str, value: Any) -> BadField:
     from forge_tui.settings.problems import shown  # here: it is seldom needed
 
     text = shown(value)
-    return BadField(f"{name} = {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'} is never written")
+    return BadField(f"{named(name)} = {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'} is never written")
 
 
 def _is_moment(value: Any) -> bool:

@@ -18,7 +18,7 @@ from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, Snapshot
-from forge_tui.safe_io.printing import Writable, printable
+from forge_tui.safe_io.printing import Writable, named, printable
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.text.figures import UNKNOWN, best_text, duration, memory, metric_text, number, table
 
@@ -74,7 +74,7 @@ def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
             count += 1
         except OSError as error:
             raise ForgeError(
-                f"cannot write {path}: {error.strerror}; use `forge-tui report {run.id} --format {form}` "
+                f"cannot write {named(path)}: {error.strerror}; use `forge-tui report {run.id} --format {form}` "
                 "from a directory of your own"
             ) from error
 

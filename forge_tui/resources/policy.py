@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from forge_tui.errors import ResourceError
+from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -215,7 +216,7 @@ def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> No
     source = f" ({resources.memory_limit_source})" if resources.memory_limit_source else ""
     raise ResourceError(
         f"one model needs about {estimated_bytes / GIB:.1f} GiB, but {resources.memory_gb:.1f} GiB is all that this "
-        f"process may use{source}: train with a smaller --model-size or --batch-size, or raise that limit"
+        f"process may use{named(source)}: train with a smaller --model-size or --batch-size, or raise that limit"
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from forge_tui.safe_io.printing import named
+
 _MIB_PER_GIB = 1024
 
 
@@ -41,5 +43,5 @@ def _number(environment: Mapping[str, str], name: str) -> float | None:
     if not text:
         return None
     if not text.isdigit():
-        raise ValueError(f"{name}={text!r} is not a whole number")
+        raise ValueError(f"{named(name)}={text!r} is not a whole number")
     return float(text)

@@ -10,6 +10,7 @@ from forge_tui.errors import ChangedError
 from forge_tui.protocol.run_data import Fingerprint, RunData, difference, recorded_data
 from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs.moved import relocated_data
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.sweep import combination_at
 
@@ -48,7 +49,7 @@ def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunDat
     if not accept:
         raise ChangedError(
             f"the data is not what run {info.run} was started with: {what}. Put it back as it was, or continue with it "
-            f"as it is: `forge-tui resume {directory} --accept-changes` (its models are then no longer exact)"
+            f"as it is: `forge-tui resume {named(directory)} --accept-changes` (its models are then no longer exact)"
         )
     words = f"the run continues with other data ({what}), as --accept-changes asks: from here on no model is exact"
     return Changes(data=now, accepted=(("data", words),))

@@ -19,6 +19,7 @@ from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 
 from forge_tui.errors import SettingsError
 from forge_tui.runs.code import SUFFIX, is_installed, read_code_file
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.own_names import named_function
 
 
@@ -87,7 +88,7 @@ class _Reader:
                 try:
                     self._found.files[module.file] = read_code_file(module.file)
                 except OSError as error:
-                    raise SettingsError(f"{module.file} cannot be read: {error.strerror or error}") from None
+                    raise SettingsError(f"{named(module.file)} cannot be read: {error.strerror or error}") from None
             package = name if module.locations is not None else name.rpartition(".")[0]
             for wanted in _imports(self._found.files[module.file], package):
                 self._take(wanted)

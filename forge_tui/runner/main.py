@@ -52,7 +52,7 @@ from forge_tui.runs.moved import relocated_data
 from forge_tui.runs.names import ROOT
 from forge_tui.runs.starting import Start
 from forge_tui.safe_io.descriptors import open_closed
-from forge_tui.safe_io.printing import say
+from forge_tui.safe_io.printing import named, say
 from forge_tui.safe_io.whole_files import directory_error as disk_in_words
 from forge_tui.settings.files import settings_text
 from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -165,7 +165,9 @@ def _prepare(
         plan = _plan(settings, look, earlier)
     selector.unregister(channel)
     if not place.is_here():
-        raise RunDirectoryError(f"{directory.path} was moved or deleted before the run began; nothing was started")
+        raise RunDirectoryError(
+            f"{named(directory.path)} was moved or deleted before the run began; nothing was started"
+        )
     plan = replace(plan, job=replace(plan.job, place=(place.identity.device, place.identity.inode)))
     if earlier is None or changes is None:
         assert start is not None
@@ -190,7 +192,7 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
         directory.check_writable()
         refuse_foreign_lock(directory)
         if is_locked(directory.lock):
-            raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
+            raise RunDirectoryError(f"{named(directory.path)} is in use: a run is being trained there")
         refuse_what_is_in_the_way(directory, run_models.names(settings), request.previous)
     launcher, code = _launcher_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
     with _look(request, directory, settings, launcher, selector, None, code) as look:

@@ -53,7 +53,7 @@ from forge_tui.runs.record import read_record
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
 from forge_tui.runs.survey import refuse_links_in, tidy
-from forge_tui.safe_io.printing import say, shell_word
+from forge_tui.safe_io.printing import named, say, shell_word
 from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.files import read_settings, settings_digest, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -283,7 +283,7 @@ def _is_done(model: ModelState, epochs: int) -> bool:
 def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     """Read the run that is to be resumed. Raises `RunDirectoryError` or `UsageError` if there is nothing to resume."""
     if not os.path.lexists(directory.database):
-        raise RunDirectoryError(f"{directory.path}: there is no run here; `forge-tui runs` lists the known ones")
+        raise RunDirectoryError(f"{named(directory.path)}: there is no run here; `forge-tui runs` lists the known ones")
     record = read_record(directory.database)
     place = belonging_of(directory.path, record)
     refuse_links_in(directory.path, place)
@@ -301,7 +301,8 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         reached = _reached(reader, rungs_of(settings), states)
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
-            f"{directory.settings} is not what the run was started with (it was edited, or is damaged): going on would "
+            f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged): "
+            "going on would "
             "give other models; put it back as it was, or start anew with --overwrite"
         )
     epochs = settings.training.epochs

@@ -25,6 +25,7 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import STATE, parse_object
 from forge_tui.safe_io.whole_files import directory_error, make_private
 from forge_tui.settings.user_file import state_directory
@@ -171,7 +172,7 @@ class Claims:
             os.close(descriptor)
             if time.monotonic() >= deadline:
                 raise RunDirectoryError(
-                    f"{path} is held by another of your runs, which does not go on; is its runner stopped? "
+                    f"{named(path)} is held by another of your runs, which does not go on; is its runner stopped? "
                     "Let it go on (kill -CONT), or end it"
                 )
             time.sleep(_RETRY_SECONDS)
@@ -254,12 +255,12 @@ def _claim(data: bytes) -> Claim:
 def _word(record: dict[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise ValueError(f"`{key}` is no text")
+        raise ValueError(f"`{named(key)}` is no text")
     return value
 
 
 def _number(record: dict[str, Any], key: str) -> int:
     value = record.get(key)
     if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:
-        raise ValueError(f"`{key}` is no number from 0 to {_LARGEST_NUMBER:,}")
+        raise ValueError(f"`{named(key)}` is no number from 0 to {_LARGEST_NUMBER:,}")
     return value

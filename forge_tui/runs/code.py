@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import ChangedError, RunDirectoryError
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, write_atomically
 
 if TYPE_CHECKING:
@@ -66,10 +67,14 @@ def recorded_code(info: RunInfo) -> CodeRecord:
     try:
         for path in info.code:
             if check_path(path) and label_of(path) not in info.code_roots:
-                raise RunDirectoryError(f"{info.path}: the record of the run's code is damaged: {path!r} has no root")
+                raise RunDirectoryError(
+                    f"{named(info.path)}: the record of the run's code is damaged: {path!r} has no root"
+                )
         return CodeRecord(_texts(info.code), _texts(info.code_roots), _texts(info.code_modules))
     except AttributeError:
-        raise RunDirectoryError(f"{info.path}: the record of the run's code is damaged; restore a copy") from None
+        raise RunDirectoryError(
+            f"{named(info.path)}: the record of the run's code is damaged; restore a copy"
+        ) from None
 
 
 def _texts(table: Mapping[str, str]) -> dict[str, str]:
@@ -116,12 +121,15 @@ def read_copies(directory: Path, files: Mapping[str, str]) -> dict[str, bytes]:
         try:
             found[path] = read_code_file(copy)
         except FileNotFoundError:
-            raise ChangedError(f"{copy} is missing: put it back as it was, or {_ACCEPT}") from None
+            raise ChangedError(f"{named(copy)} is missing: put it back as it was, or {_ACCEPT}") from None
         except OSError as error:
-            raise ChangedError(f"{copy} cannot be read: {error.strerror or error}; put it back, or {_ACCEPT}") from None
+            raise ChangedError(
+                f"{named(copy)} cannot be read: {error.strerror or error}; put it back, or {_ACCEPT}"
+            ) from None
         if sha256(found[path]) != recorded:
             raise ChangedError(
-                f"{copy} is not what the run was started with (it was edited, or is damaged): put it back as it was, "
+                f"{named(copy)} is not what the run was started with (it was edited, or is damaged): put it back "
+                "as it was, "
                 f"or {_ACCEPT}"
             )
     return found
@@ -200,6 +208,6 @@ def _inside(directory: Path, path: str) -> Path:
     for place in (directory, *(directory / above for above in Path(path).parents[:-1]), copy):
         if place.is_symlink():
             raise RunDirectoryError(
-                f"{place} is a symbolic link, which is not followed here; put the file itself there"
+                f"{named(place)} is a symbolic link, which is not followed here; put the file itself there"
             )
     return copy

@@ -14,6 +14,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import is_name
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import STATE, parse_object
 from forge_tui.safe_io.whole_files import directory_error, write_atomically
 
@@ -43,7 +44,7 @@ def send(directory: RunDirectory | Path, name: str, arguments: dict[str, Any], s
     commands = _commands_of(directory)
     refuse_links(commands, commands.parent)
     if not commands.is_dir():
-        raise RunDirectoryError(f"{commands.parent} takes no commands: there is no run in it")
+        raise RunDirectoryError(f"{named(commands.parent)} takes no commands: there is no run in it")
     now = time.time()
     identity = os.urandom(6).hex()
     record = {"v": VERSION, "id": identity, "name": name, "arguments": arguments, "from": sender, "time": now}
@@ -138,5 +139,5 @@ def _content(path: Path) -> bytes:
 def _typed(record: dict[str, Any], key: str, kind: Any) -> Any:
     value = record.get(key)
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise ValueError(f"`{key}` is {'missing' if key not in record else 'of the wrong type'}")
+        raise ValueError(f"`{named(key)}` is {'missing' if key not in record else 'of the wrong type'}")
     return value

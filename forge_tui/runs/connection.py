@@ -17,6 +17,7 @@ from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, REMOVED
 from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.unfinished_start import start_in_words
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, path_bytes
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
@@ -30,12 +31,13 @@ def _no_run(database: Path) -> RunDirectoryError:
     directory = database.parent
     if database.name == DATABASE and os.path.lexists(directory / REMOVED):
         return RunDirectoryError(
-            f"the run in {directory} is being deleted; if that was interrupted, `forge-tui rm {directory}` finishes it"
+            f"the run in {named(directory)} is being deleted; if that was interrupted, `forge-tui rm "
+            f"{named(directory)}` finishes it"
         )
     if database.name == DATABASE and (start := start_in_words(directory)) is not None:
         return RunDirectoryError(start)
     return RunDirectoryError(
-        f"there is no run in {directory} (no {database.name}); `forge-tui runs` lists the known ones"
+        f"there is no run in {named(directory)} (no {named(database.name)}); `forge-tui runs` lists the known ones"
     )
 
 
@@ -69,13 +71,14 @@ class RunDatabase:
         refuse_links(self.path, self.path.parent)
         if (length := path_bytes(self.path)) > LONGEST_DATABASE:
             raise RunDirectoryError(
-                f"{self.path} has {length} bytes, and SQLite opens no path of more than {LONGEST_DATABASE}; move the "
+                f"{named(self.path)} has {length} bytes, and SQLite opens no path of more than "
+                f"{LONGEST_DATABASE}; move the "
                 "run to a shorter one"
             )
         if not stat.S_ISREG(status.st_mode):
-            raise RunDirectoryError(f"{self.path} is not a file; name the directory of a run")
+            raise RunDirectoryError(f"{named(self.path)} is not a file; name the directory of a run")
         if status.st_size == 0:
-            raise RunDirectoryError(f"{self.path} is empty: it was cut off; {RESTORE_ADVICE}")
+            raise RunDirectoryError(f"{named(self.path)} is empty: it was cut off; {RESTORE_ADVICE}")
         check_sidecars(self.path)
 
     def close(self) -> None:
@@ -145,17 +148,18 @@ class RunDatabase:
         (identity,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if identity != tables.APPLICATION_ID:
-            raise RunDirectoryError(f"{self.path} is not the database of a run; name the directory of a run")
+            raise RunDirectoryError(f"{named(self.path)} is not the database of a run; name the directory of a run")
         if version > tables.VERSION:
             raise RunDirectoryError(
-                f"{self.path} was written by a newer forge-tui (format {version}, this one knows {tables.VERSION}); "
+                f"{named(self.path)} was written by a newer forge-tui (format {version}, this one knows "
+                f"{tables.VERSION}); "
                 "update forge-tui"
             )
         if version not in tables.KNOWN:
-            raise RunDirectoryError(f"{self.path} is damaged: its format is {version}; {RESTORE_ADVICE}")
+            raise RunDirectoryError(f"{named(self.path)} is damaged: its format is {version}; {RESTORE_ADVICE}")
         wrong = shape.problem(connection, version)
         if wrong is not None:
-            raise RunDirectoryError(f"{self.path} is damaged: {wrong}; {RESTORE_ADVICE}")
+            raise RunDirectoryError(f"{named(self.path)} is damaged: {wrong}; {RESTORE_ADVICE}")
         self.version = version
         self._checked = True
 
@@ -163,7 +167,9 @@ class RunDatabase:
         """`error` of SQLite as one that says what is wrong with the file, and what to do next."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
-            return RunDirectoryError(f"{self.path} is not the database of a run; name the directory of a run")
+            return RunDirectoryError(f"{named(self.path)} is not the database of a run; name the directory of a run")
         if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
-            return RunDirectoryError(f"cannot read {self.path}: {error}; see that you may read it and its directory")
-        return RunDirectoryError(f"{self.path} is damaged or cut off ({error}); {RESTORE_ADVICE}")
+            return RunDirectoryError(
+                f"cannot read {named(self.path)}: {error}; see that you may read it and its directory"
+            )
+        return RunDirectoryError(f"{named(self.path)} is damaged or cut off ({error}); {RESTORE_ADVICE}")

@@ -9,6 +9,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.liveness import Sign, wait_until_sure
 from forge_tui.runs.reader import RunReader
+from forge_tui.safe_io.printing import named
 
 
 def refuse_if_trained_elsewhere(directory: RunDirectory) -> None:
@@ -33,6 +34,7 @@ def refuse_if_trained_elsewhere(directory: RunDirectory) -> None:
 
         if wait_until_sure(read):
             raise RunDirectoryError(
-                f"{directory.path} is in use: the run is being trained on {info.host} (its heartbeat goes on, though "
+                f"{named(directory.path)} is in use: the run is being trained on {named(info.host)} (its "
+                "heartbeat goes on, though "
                 "its lock cannot be seen from here); stop it there"
             )

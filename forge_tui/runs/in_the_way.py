@@ -17,6 +17,7 @@ from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, MOVING, REMOVED
 from forge_tui.runs.own_paths import Record
 from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import survey
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error
 
 _ELSEWHERE = "choose another directory with --output"
@@ -78,7 +79,7 @@ def _earlier(directory: RunDirectory, previous: Literal["refuse", "move"]) -> Re
         raise _unreadable(directory, error) from None
     if previous == "refuse":
         raise RunDirectoryError(
-            f"{directory.path} holds a run already; go on with it: `forge-tui resume {directory.path}`, "
+            f"{named(directory.path)} holds a run already; go on with it: `forge-tui resume {named(directory.path)}`, "
             "or move its files to previous-N/ with --overwrite"
         )
     return record
@@ -134,12 +135,12 @@ def _taken(directory: RunDirectory, names: Sequence[str]) -> RunDirectoryError:
     what = f"{first} and {len(others)} more" if others else first
     needs, them = ("those names", "them") if others else ("that name", "it")
     return RunDirectoryError(
-        f"{directory.path} holds {what}, which no run of forge-tui has made there, and a new run needs {needs}: "
+        f"{named(directory.path)} holds {what}, which no run of forge-tui has made there, and a new run needs {needs}: "
         f"{_ELSEWHERE}, or move {them} away"
     )
 
 
 def _unreadable(directory: RunDirectory, error: RunDirectoryError) -> RunDirectoryError:
     return RunDirectoryError(
-        f"{directory.path} cannot take a new run: whose its {DATABASE} is cannot be read ({error}); {_ELSEWHERE}"
+        f"{named(directory.path)} cannot take a new run: whose its {DATABASE} is cannot be read ({error}); {_ELSEWHERE}"
     )

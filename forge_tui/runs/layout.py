@@ -178,7 +178,8 @@ class RunDirectory:
             return
         if os.path.lexists(self.path / REMOVED):
             raise RunDirectoryError(
-                f"the run in {self.path} was being deleted, and that was interrupted; `forge-tui rm {self.path}` "
+                f"the run in {named(self.path)} was being deleted, and that was interrupted; `forge-tui rm "
+                f"{named(self.path)}` "
                 "finishes it"
             )
         if not self.may_hold_run():

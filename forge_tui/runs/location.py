@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.safe_io.printing import named
 
 _F_GETPATH = 50  # fcntl.h of macOS
 _LONGEST_PATH = 1024
@@ -57,7 +58,7 @@ class Identity:
         It is an error that may pass: `errno` is ESTALE.
         """
         if not self.is_at(path) or not os.path.lexists(database):
-            error = RunDirectoryError(f"{path} is not the run's directory any more: it was moved or deleted")
+            error = RunDirectoryError(f"{named(path)} is not the run's directory any more: it was moved or deleted")
             error.errno = errno.ESTALE
             raise error
 
@@ -75,7 +76,7 @@ class Location:
     def fileno(self) -> int:
         """The descriptor of the directory. Raises `ValueError` once closed."""
         if self._descriptor is None:
-            raise ValueError(f"{self.path} was closed")
+            raise ValueError(f"{named(self.path)} was closed")
         return self._descriptor
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, temporary_name
 
 MARK = b"held while forge-tui trains in this directory\n"
@@ -58,8 +59,8 @@ class RunLock:
                 if time.monotonic() >= deadline:
                     os.close(descriptor)
                     raise RunDirectoryError(
-                        f"{path.parent} is in use: a run is being trained there; watch it with "
-                        f"`forge-tui attach {path.parent}`, end it with `forge-tui stop {path.parent}`, "
+                        f"{named(path.parent)} is in use: a run is being trained there; watch it with "
+                        f"`forge-tui attach {named(path.parent)}`, end it with `forge-tui stop {named(path.parent)}`, "
                         "or choose another directory with --output"
                     ) from None
             os.close(descriptor)
@@ -94,7 +95,7 @@ class RunLock:
     def fileno(self) -> int:
         """The descriptor to hand to children. Raises `ValueError` once released."""
         if self._descriptor is None:
-            raise ValueError(f"the lock {self.path} was released")
+            raise ValueError(f"the lock {named(self.path)} was released")
         return self._descriptor
 
     def remove(self) -> None:

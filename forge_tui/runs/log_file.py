@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from forge_tui.runs.inside import open_inside
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import temporary_name
 
 LEAST_BYTES = 64 << 10
@@ -146,7 +147,7 @@ class LogFile:
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, f"{self._name} is no file")
+                raise OSError(errno.EINVAL, f"{named(self._name)} is no file")
         except OSError:
             os.close(file)
             raise

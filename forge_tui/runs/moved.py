@@ -116,7 +116,7 @@ def require_data(settings: Settings, directory: Path) -> None:
             )
             raise DataError(
                 f"--dataset {named(path)}: there is no such file, and none in its place beside the run or where you "
-                f"are; put it back, or say where it is now{where}"
+                f"are; put it back, or say where it is now{named(where)}"
             )
 
 

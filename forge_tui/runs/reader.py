@@ -17,6 +17,7 @@ from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
 from forge_tui.runs import rows, tables
 from forge_tui.runs.connection import RunDatabase, database_is_busy
 from forge_tui.runs.damage import Damage
+from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished
@@ -127,14 +128,16 @@ class RunReader:
         def read(connection: sqlite3.Connection) -> rows.RunRow | None:
             found = connection.execute("SELECT record, revision, heartbeat, written, last_seq, crc FROM run").fetchone()
             if found is None:
-                raise RunDirectoryError(f"{self.path} is damaged: the record of the run is missing; restore a copy")
+                raise RunDirectoryError(
+                    f"{named(self.path)} is damaged: the record of the run is missing; restore a copy"
+                )
             try:
                 return rows.run_of(found)
             except rows.ERRORS as error:
                 why = rows.why(error)
                 told = "does not match its checksum" if why == rows.WRONG_CHECKSUM else f"cannot be right ({why})"
                 raise RunDirectoryError(
-                    f"{self.path} is damaged: the record of the run {told}; restore a copy"
+                    f"{named(self.path)} is damaged: the record of the run {told}; restore a copy"
                 ) from None
 
         if self._row is not None and self._row_is_of_now:
@@ -142,7 +145,7 @@ class RunReader:
         self._row = self._read(read, self._row)
         self._row_is_of_now = self._open is not None
         if self._row is None:
-            raise RunDirectoryError(f"{self.path} {_LOCKED}")
+            raise RunDirectoryError(f"{named(self.path)} {_LOCKED}")
         return self._row
 
     def info(self) -> RunInfo:
@@ -186,7 +189,7 @@ class RunReader:
         """All rows of a query, text as bytes, their checksums not looked at. Raises as the other methods do."""
         found = self._read(lambda connection: connection.execute(query).fetchall(), None)
         if found is None:
-            raise RunDirectoryError(f"{self.path} {_LOCKED}")
+            raise RunDirectoryError(f"{named(self.path)} {_LOCKED}")
         return found
 
     def events(self, since_seq: int = 0, limit: int = 1_000) -> list[tuple[int, dict[str, Any]]]:

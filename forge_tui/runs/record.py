@@ -11,6 +11,7 @@ from forge_tui.runs import tables
 from forge_tui.runs.names import DATABASE, FILES, MOVING, PREVIOUS, ROOMS, ROOT, checked_name, is_inside
 from forge_tui.runs.own_paths import OwnPath, Record, own_paths
 from forge_tui.runs.reader import RunReader
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.problems import shown
 
@@ -66,7 +67,8 @@ def _paths(reader: RunReader) -> list[OwnPath]:
             is_whole = False
         if not is_whole:
             raise RunDirectoryError(
-                f"{reader.path} is damaged: which files are the run's cannot be read any more; restore a copy of it"
+                f"{named(reader.path)} is damaged: which files are the run's cannot be read any more; restore a "
+                "copy of it"
             )
     return found
 

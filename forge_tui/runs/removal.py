@@ -24,6 +24,7 @@ from forge_tui.runs.reader import RunReader
 from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import Folder, survey
 from forge_tui.runs.survey import delete_own as delete_found
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, sync_directory
 
 _STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS, errno.ENOENT)
@@ -41,7 +42,7 @@ def remove_run(directory: RunDirectory) -> tuple[Path, ...]:
     if os.path.lexists(database):
         _check_is_ours(database)
     elif not directory.may_hold_run():
-        raise RunDirectoryError(f"there is no run in {directory.path}; `forge-tui runs` lists the known ones")
+        raise RunDirectoryError(f"there is no run in {named(directory.path)}; `forge-tui runs` lists the known ones")
     with RunLock.acquire(directory.lock, timeout=0.0) as lock:
         try:
             undone = starting.recover(directory)
@@ -62,7 +63,8 @@ def _check_is_ours(database: Path) -> None:
         RunReader(database).close()
     except RunDirectoryError as error:
         raise RunDirectoryError(
-            f"{database.parent} is not deleted: what in it is a run's cannot be told ({error}); delete what you do not "
+            f"{named(database.parent)} is not deleted: what in it is a run's cannot be told ({error}); delete "
+            "what you do not "
             "need yourself"
         ) from None
 
@@ -144,5 +146,6 @@ def _remove_if_empty(path: Path) -> None:
     except OSError as error:
         if error.errno not in _STAYS:
             raise RunDirectoryError(
-                f"the run in {path} is deleted, and its empty directory cannot be: {error.strerror}; delete it yourself"
+                f"the run in {named(path)} is deleted, and its empty directory cannot be: {error.strerror}; "
+                "delete it yourself"
             ) from error

@@ -14,6 +14,7 @@ from pathlib import Path
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.inside import refuse_links
 from forge_tui.safe_io.plain_files import open_file
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error
 
 _ENDINGS = ("-journal", "-wal", "-shm")
@@ -31,10 +32,11 @@ def check_sidecars(database: Path) -> None:
             continue
         refuse_links(path, path.parent)
         if not stat.S_ISREG(mode):
-            raise RunDirectoryError(f"{path} is no file: somebody else has put it there; remove it")
+            raise RunDirectoryError(f"{named(path)} is no file: somebody else has put it there; remove it")
         if ending == "-journal" and _names_another(path):
             raise RunDirectoryError(
-                f"{path} names another file, which would be deleted: no run writes such a journal; remove it, and see "
+                f"{named(path)} names another file, which would be deleted: no run writes such a journal; remove "
+                "it, and see "
                 "what else somebody else has changed here"
             )
 

@@ -37,6 +37,7 @@ from forge_tui.runs.names import (
 from forge_tui.runs.own_paths import Record
 from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import delete_own, move, survey
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, sync_directory
 
 _PIECE = 1 << 20
@@ -228,8 +229,8 @@ def _move_back(path: Path, source: Path, earlier: Record) -> None:
     taken = move(survey(source, belonging_of(source, inside)), source, path)
     if taken:
         raise RunDirectoryError(
-            f"a start in {path} was interrupted, and the earlier run's {taken[0]} cannot be put back from "
-            f"{source.name}/: there is another one; move that away, and try again"
+            f"a start in {named(path)} was interrupted, and the earlier run's {taken[0]} cannot be put back from "
+            f"{named(source.name)}/: there is another one; move that away, and try again"
         )
     if not any(os.scandir(source)):
         source.rmdir()

@@ -24,6 +24,7 @@ from forge_tui.runs.own_paths import own_paths
 from forge_tui.runs.replacing import replace_by_copy
 from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.transaction import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, half_written, sync_directory, sync_file
 
 TRANSACTION_SECONDS = 0.1
@@ -96,7 +97,7 @@ class RunStore:
         try:
             if os.path.lexists(path):
                 raise RunDirectoryError(
-                    f"{path} is there already: go on with that run (`forge-tui resume {path.parent}`), "
+                    f"{named(path)} is there already: go on with that run (`forge-tui resume {named(path.parent)}`), "
                     "or move it away with --overwrite"
                 )
             with half_written(path, "-journal") as temporary:
@@ -119,7 +120,9 @@ class RunStore:
                 raise
             raise directory_error(error, "create", path) from error
         except sqlite3.Error as error:
-            raise RunDirectoryError(f"cannot create {path}: {error}; see that its disk has space and works") from error
+            raise RunDirectoryError(
+                f"cannot create {named(path)}: {error}; see that its disk has space and works"
+            ) from error
         return cls.open(path, clock=clock)
 
     @classmethod
@@ -131,7 +134,7 @@ class RunStore:
         """
         refuse_links(path, path.parent)
         if not path.is_file():
-            raise RunDirectoryError(f"{path} is missing: there is no run in {path.parent}")
+            raise RunDirectoryError(f"{named(path)} is missing: there is no run in {named(path.parent)}")
         check_sidecars(path)
         try:
             connection = _connect(path)
@@ -140,16 +143,16 @@ class RunStore:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
                 if version > tables.VERSION:
                     raise RunDirectoryError(
-                        f"{path} was written by a newer forge-tui (format {version}, this one knows "
+                        f"{named(path)} was written by a newer forge-tui (format {version}, this one knows "
                         f"{tables.VERSION}); update forge-tui"
                     )
                 if connection.execute("PRAGMA application_id").fetchone()[0] != tables.APPLICATION_ID:
-                    raise RunDirectoryError(f"{path} is not the database of a run; name the directory of a run")
+                    raise RunDirectoryError(f"{named(path)} is not the database of a run; name the directory of a run")
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
                 if version not in tables.KNOWN or verdict != "ok":
-                    raise RunDirectoryError(f"{path} is damaged ({verdict}); {RESTORE_ADVICE}")
+                    raise RunDirectoryError(f"{named(path)} is damaged ({verdict}); {RESTORE_ADVICE}")
                 if (wrong := shape.problem(connection, version)) is not None:
-                    raise RunDirectoryError(f"{path} is damaged: {wrong}; {RESTORE_ADVICE}")
+                    raise RunDirectoryError(f"{named(path)} is damaged: {wrong}; {RESTORE_ADVICE}")
                 try:
                     _set_journal(connection, path)
                     bring_up_to_date(connection, version, path.parent, directories)
@@ -168,7 +171,7 @@ class RunStore:
                 raise
         except (sqlite3.Error, ValueError) as error:
             raise RunDirectoryError(
-                f"cannot go on writing {path}: {error}; if it is damaged, {RESTORE_ADVICE}"
+                f"cannot go on writing {named(path)}: {error}; if it is damaged, {RESTORE_ADVICE}"
             ) from error
 
     def measure(self, seconds: Callable[[], float]) -> None:

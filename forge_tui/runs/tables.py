@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from forge_tui.protocol.record_fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import LARGEST_INTEGER, Limits, parse_object
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def check_run(revision: Any, heartbeat: Any, written: Any, last_seq: Any) -> Non
     numbers = (("revision", revision), ("heartbeat", heartbeat), ("last_seq", last_seq))
     for name, value in numbers:
         if not is_whole(value, LARGEST_COUNTER):
-            raise BadField(f"{name} = {value!r:.60} is never written")
+            raise BadField(f"{named(name)} = {value!r:.60} is never written")
     if type(written) not in (int, float) or not 0 <= written <= LATEST_MOMENT:
         raise BadField(f"written = {written!r:.60} is never written")
 
@@ -215,13 +216,13 @@ def check_epoch(row: tuple[Any, ...]) -> None:
     whole = {"seq": LARGEST_COUNTER, "model_index": MOST_MODELS, "diverged": 1}
     for name, value in zip(EPOCH_COLUMNS[:7], row, strict=False):
         if not is_whole(value, whole.get(name, LARGEST_INTEGER)):
-            raise BadField(f"{name} = {value!r:.60} is never written")
+            raise BadField(f"{named(name)} = {value!r:.60} is never written")
     if not 0 <= time <= LATEST_MOMENT:
         raise BadField(f"time = {time!r:.60} is never written")
     for name, value in zip(EPOCH_NUMBERS, numbers, strict=True):
         longest = LONGEST_SECONDS if name in DURATIONS else math.inf
         if value is not None and (value - value != 0.0 or abs(value) > longest):
-            raise BadField(f"{name} = {value!r:.60} is never written")
+            raise BadField(f"{named(name)} = {value!r:.60} is never written")
     if len(model) > RECORD.text:
         raise BadField("model is a very long text")
 

@@ -23,7 +23,7 @@ from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.plain_files import read_file
-from forge_tui.safe_io.printing import escaped
+from forge_tui.safe_io.printing import escaped, named
 from forge_tui.safe_io.strict_json import STATE, parse_object
 from forge_tui.safe_io.whole_files import directory_error, write_atomically
 from forge_tui.settings.files import settings_digest
@@ -123,7 +123,7 @@ def require(directory: RunDirectory, info: RunInfo, what: list[str], allow: str,
         return
     listed = "".join(f"\n  {one}" for one in what)
     raise UntrustedCode(
-        f"{directory.path}: this is a run that {reason}. It would run code:{listed}\n"
+        f"{named(directory.path)}: this is a run that {reason}. It would run code:{listed}\n"
         f"Look at that code first; {allow} runs it"
     )
 

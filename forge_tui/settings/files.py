@@ -15,7 +15,7 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.safe_io.plain_files import open_file
-from forge_tui.safe_io.printing import escaped
+from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.key_lines import key_lines
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
@@ -170,7 +170,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ..
         what = escaped(found["what"] if found else str(error))
         last_line = text.rstrip().count("\n") + 1
         where = f"line {found['line']}, column {found['column']}" if found and found["line"] else f"line {last_line}"
-        raise SettingsError(f"{_name(path)}, {where}: {what}; this is not TOML") from None
+        raise SettingsError(f"{_name(path)}, {named(where)}: {what}; this is not TOML") from None
     except RecursionError:
         raise SettingsError(f"{_name(path)}: is nested too deeply") from None
     except ValueError as error:
@@ -208,8 +208,8 @@ def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey:
     name = ".".join(place)
     if name in (*tables(), *FREE_TABLES, SWEEP):
         if isinstance(value, list):
-            raise SettingsError(f"{name}: must be one table; write [{name}] once, in single brackets")
-        raise SettingsError(f"{name} = {shown(value)}: must be a table")
+            raise SettingsError(f"{named(name)}: must be one table; write [{named(name)}] once, in single brackets")
+        raise SettingsError(f"{named(name)} = {shown(value)}: must be a table")
     key = key_named(name)
     if key is None:
         is_table = isinstance(value, dict) or (

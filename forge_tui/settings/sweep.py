@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.errors import SettingsError
-from forge_tui.safe_io.printing import escaped
+from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.keys import Key, free_key, toml_value
 from forge_tui.settings.problems import nearest_meaning, shown
 
@@ -95,13 +95,13 @@ def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
     swept = {full: key for full, key in keys.items() if key.table in _SWEPT_TABLES}
     found = [key for key in swept.values() if name in (key.key, key.name)]
     if len(found) > 1:
-        raise SettingsError(f"{name} may be {' or '.join(key.key for key in found)}; give the full name")
+        raise SettingsError(f"{named(name)} may be {' or '.join(key.key for key in found)}; give the full name")
     if found:
         if found[0].key in _OF_THE_RUN:
             raise SettingsError(f"{found[0].key} cannot be swept: {_OF_THE_RUN[found[0].key]}")
         return SweepKey(found[0])
     if name in keys:
-        raise SettingsError(f"{name} cannot be swept: settings of [training], [data] and [model] can")
+        raise SettingsError(f"{named(name)} cannot be swept: settings of [training], [data] and [model] can")
     offered = [key for key in swept.values() if key.key not in _OF_THE_RUN]
     meant = nearest_meaning(name, {either: key.key for key in offered for either in (key.name, key.key)})
     hint = f"; did you mean {meant}?" if meant else "; name a setting of [training] or [data]"

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.own_names import named_function
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
@@ -48,7 +49,9 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     except ForgeError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
-        raise RunDirectoryError(f"{path}.json is damaged ({type(error).__name__}: {error}); restore a copy") from error
+        raise RunDirectoryError(
+            f"{named(path)}.json is damaged ({type(error).__name__}: {error}); restore a copy"
+        ) from error
     try:
         _check_size(record, sum(weight.numel() for weight in weights.values()))
         # As training began with it: what a custom module draws of random numbers is drawn again.
@@ -108,7 +111,7 @@ def _check_size(record: Mapping[str, Any], numbers: int) -> None:
     }
     for name, size in sizes.items():
         if type(size) is not int or size > numbers:
-            raise ValueError(f"its {name} cannot be that of {numbers:,} weights")
+            raise ValueError(f"its {named(name)} cannot be that of {numbers:,} weights")
 
 
 def _inputs(record: dict[str, Any]) -> InputSpec:

@@ -15,6 +15,7 @@ from forge_tui.protocol.events import finite
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, checked_name, original_of
 from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import Limits, parse
 from forge_tui.safe_io.whole_files import directory_error, write_atomically
 from forge_tui.training.model_fields import check_fields
@@ -85,17 +86,23 @@ def read_model_record(stem: Path) -> dict[str, Any]:
         _refuse_link_in_run(path)
         record = parse(read_file(path, _RECORD.size), _RECORD)
     except FileNotFoundError:
-        raise RunDirectoryError(f"there is no model at {stem}: {path} is missing; is its run complete?") from None
+        raise RunDirectoryError(
+            f"there is no model at {stem}: {named(path)} is missing; is its run complete?"
+        ) from None
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
+        raise RunDirectoryError(
+            f"{named(path)} cannot be read: {error.strerror or error}; check its permissions"
+        ) from None
     except ValueError as error:
-        raise RunDirectoryError(f"{path} is damaged: {error}; train the model again") from None
+        raise RunDirectoryError(f"{named(path)} is damaged: {error}; train the model again") from None
     if not isinstance(record, dict) or not isinstance(record.get("format"), int):
-        raise RunDirectoryError(f"{path} is not a model's metadata; give the path stem that the run reported")
+        raise RunDirectoryError(f"{named(path)} is not a model's metadata; give the path stem that the run reported")
     if record["format"] > FORMAT:
-        raise RunDirectoryError(f"{path} has format {record['format']}, made by a newer forge-tui: update this one")
+        raise RunDirectoryError(
+            f"{named(path)} has format {record['format']}, made by a newer forge-tui: update this one"
+        )
     if "name" in record:
         checked_name(record["name"], path)
     check_fields(record, path)
@@ -109,15 +116,19 @@ def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
         _refuse_link_in_run(path)
         weights, _ = read_tensors(path)
     except FileNotFoundError:
-        raise RunDirectoryError(f"{path} is missing; train the model again") from None
+        raise RunDirectoryError(f"{named(path)} is missing; train the model again") from None
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise RunDirectoryError(f"{path} cannot be read: {error.strerror or error}; check its permissions") from None
+        raise RunDirectoryError(
+            f"{named(path)} cannot be read: {error.strerror or error}; check its permissions"
+        ) from None
     except DamagedFile as error:
         raise RunDirectoryError(f"{error}; resume its run to write it again") from None
     if digest(weights) != sha256:
-        raise RunDirectoryError(f"{path} is damaged: its SHA-256 is not the recorded one; resume its run to mend it")
+        raise RunDirectoryError(
+            f"{named(path)} is damaged: its SHA-256 is not the recorded one; resume its run to mend it"
+        )
     return weights
 
 

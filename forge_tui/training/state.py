@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
 from forge_tui.resources.processor import processor
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state
 from forge_tui.training.acceleration import autocast, compiled
@@ -288,7 +289,7 @@ class TrainingState(ABC):
                 progress.history = History.from_tensor(checkpoint.part("epochs")["history"])
         except (KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
             raise RunDirectoryError(
-                f"{found[0].path} is of another model than these settings describe ({error}); "
+                f"{named(found[0].path)} is of another model than these settings describe ({error}); "
                 "resume with the run's own settings, or start anew with --overwrite"
             ) from error
 

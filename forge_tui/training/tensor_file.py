@@ -20,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from forge_tui.safe_io.plain_files import open_file
+from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import Limits, parse
 from forge_tui.safe_io.whole_files import write_parts_atomically
 from forge_tui.text.figures import memory
@@ -126,7 +127,7 @@ def _content(blocks: Mapping[str, Block], record: Mapping[str, Any] | None) -> I
 def _rank(name: str, block: Block) -> int:
     """The place of the block's type among all: those with the largest numbers come first in a file."""
     if block.dtype not in _TYPES:
-        raise TypeError(f"{name} is of {block.dtype}, and safetensors files have no such type")
+        raise TypeError(f"{named(name)} is of {block.dtype}, and safetensors files have no such type")
     return list(_TYPES).index(block.dtype)
 
 
@@ -162,7 +163,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     size = os.fstat(descriptor).st_size
     os.close(descriptor)
     if size > _SMALL_BYTES and size > (room := available()):  # a file may have any size and take no room on the disk
-        raise MemoryError(f"{path} has {memory(size)}, and {memory(room)} of memory are available")
+        raise MemoryError(f"{named(path)} has {memory(size)}, and {memory(room)} of memory are available")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}

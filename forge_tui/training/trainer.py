@@ -18,6 +18,7 @@ from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.run_data import Fingerprint
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.checkpoint import Checkpoint
@@ -305,7 +306,8 @@ class Trainer:
             job, record = member.job, checkpoint.record
             if (record["model"], record["seed"]) != (job.model, job.seed):
                 raise RunDirectoryError(
-                    f"{checkpoint.path} is of {record['model']} with seed {record['seed']}, not of {job.model} with "
+                    f"{named(checkpoint.path)} is of {record['model']} with seed {record['seed']}, not of "
+                    f"{job.model} with "
                     f"seed {job.seed}; start anew with --overwrite"
                 )
         state.restore(found)

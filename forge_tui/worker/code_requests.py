@@ -10,6 +10,7 @@ from typing import Any
 
 from forge_tui.protocol.job import Job
 from forge_tui.runs.code import CodeRecord
+from forge_tui.safe_io.printing import named
 from forge_tui.training.code_finder import CodeFinder, Copy, copies_in, install
 
 _Message = dict[str, Any]
@@ -39,7 +40,8 @@ class CodeRequests:
         """Have the runner copy a file. Raises `ImportError` with the reason where it does not."""
         if os.getpid() != self._pid:  # the answer would reach the worker that this process was forked from
             raise ImportError(
-                f"{file} is not among the code that the run was started with, and a process that a worker has started "
+                f"{named(file)} is not among the code that the run was started with, and a process that a worker "
+                "has started "
                 "cannot add it; import it before that, such as at the top of the file that settings name"
             )
         self._send({"code": file})

@@ -17,6 +17,7 @@ import torch
 from forge_tui.errors import ForgeError, SettingsError
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.run_data import RunData
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings, from_plain
 from forge_tui.settings.sweep import Combination, combination_in_words, with_combination
 from forge_tui.training import checkpoint
@@ -149,7 +150,9 @@ class Probe:
         except Exception as error:
             if self._own.model is None or isinstance(error, ForgeError) or is_out_of_memory(error):
                 raise
-            raise SettingsError(f"--model-type {training.model_type} cannot be trained: {told(error)}") from error
+            raise SettingsError(
+                f"--model-type {named(training.model_type)} cannot be trained: {told(error)}"
+            ) from error
 
     def inspect(self, together: int = 1, rehearsal: float | None = None) -> Inspection:
         """What data and model look like, and what a worker will take that trains so many together.

@@ -16,8 +16,12 @@ from hypothesis import strategies as st
 from run_directories import RunMaker
 
 from forge_tui.cli import main
+from forge_tui.errors import ForgeError
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.safe_io.printing import escaped, harmless, in_ascii, is_plain_locale, printable, say, shell_word
+from forge_tui.settings.schema import Settings, TrainingConfig
+from forge_tui.settings.setting_layers import resolve_settings
+from forge_tui.training.data.load import load_dataset
 from forge_tui.tui.widgets import cells
 
 # ESC, BEL, DEL, C1 (CSI, OSC, the last), directions, separators, a zero-width space, a byte that is no UTF-8.
@@ -174,3 +178,54 @@ def test_batch_output_is_ascii_where_the_locale_is(arguments: tuple[str, ...]) -
     )
     assert (done.stdout + done.stderr).isascii()
     assert b"Traceback" not in done.stderr
+
+
+BROKEN = "a\nforge-tui: all is well"
+COMMANDS = ("status", "report", "best", "ensemble", "sample", "logs", "wait", "stop", "kill", "pause", "resume")
+
+
+def lines_broken(text: str) -> list[str]:
+    """What would be taken for a message of ours."""
+    return [line for line in text.split("\n") if line.strip().startswith("forge-tui: all is well")]
+
+
+@pytest.mark.parametrize("arguments", [*((word,) for word in COMMANDS), ("rm", "--yes")])
+@pytest.mark.parametrize("holds", ["nothing", "a file", "a broken database"])
+def test_a_line_break_in_the_name_of_a_run_breaks_no_line_of_a_message(
+    arguments: tuple[str, ...], holds: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = tmp_path / BROKEN
+    if holds != "nothing":
+        directory.mkdir()
+        (directory / ("notes.txt" if holds == "a file" else "run.db")).write_text("no database")
+    command, *options = arguments
+    status = main([command, str(directory), *options])
+    err = capsys.readouterr().err
+    assert "all is well" in err or (command == "logs" and status == 0)  # there are none of a database that is broken
+    assert lines_broken(err) == []
+
+
+@pytest.mark.parametrize("name", ["data.csv", "data.parquet", "data.npy", "data.npz", "data.txt", "data.py"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\x00"])
+def test_a_line_break_in_the_name_of_a_file_breaks_no_line_of_a_message(
+    name: str, content: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / BROKEN / name
+    if content is not None:
+        path.parent.mkdir()
+        path.write_bytes(content)
+    settings = Settings(training=TrainingConfig(dataset=str(path)))
+    with pytest.raises(ForgeError) as caught:
+        load_dataset(settings, tmp_path)
+    assert "all is well" in str(caught.value)
+    assert lines_broken(str(caught.value)) == []
+
+
+def test_a_line_break_in_the_name_of_a_settings_file_breaks_no_line_of_a_message(tmp_path: Path) -> None:
+    path = tmp_path / f"{BROKEN}.toml"
+    for content in (None, b"epochs = ", b"[training]\nepochs = 0\n", b"\xff"):
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(ForgeError) as caught:
+            resolve_settings(settings_file=str(path))
+        assert lines_broken(str(caught.value)) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.declared import require_memory, require_plain
@@ -36,20 +37,20 @@ def _header(path: Path) -> list[str]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             names = next(csv.reader(file), [])
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text ({error.reason}); save it as UTF-8") from None
+        raise DataError(f"{named(path)} is no UTF-8 text ({error.reason}); save it as UTF-8") from None
     except csv.Error as error:
-        raise DataError(f"{path}: the header cannot be read: {error}") from None
+        raise DataError(f"{named(path)}: the header cannot be read: {error}") from None
     if any("\0" in name for name in names):
-        raise DataError(f"{path} is no UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8")
+        raise DataError(f"{named(path)} is no UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8")
     if not any(name.strip() for name in names):
         empty = "begins with an empty line" if path.read_bytes().strip() else "is empty"
-        raise DataError(f"{path} {empty}; it needs a header with column names, and rows of data")
+        raise DataError(f"{named(path)} {empty}; it needs a header with column names, and rows of data")
     for separator in _OTHER_SEPARATORS:
         if len(names) == 1 and separator in names[0]:
-            raise DataError(f"{path}: its header has {separator!r} where commas belong; save it with commas")
+            raise DataError(f"{named(path)}: its header has {separator!r} where commas belong; save it with commas")
     repeated = [name for name, count in Counter(names).items() if count > 1]
     if repeated:
-        raise DataError(f"{path}: several columns are called {listed(repeated)}; give every column its own name")
+        raise DataError(f"{named(path)}: several columns are called {listed(repeated)}; give every column its own name")
     return names
 
 
@@ -59,15 +60,17 @@ def _read(path: Path, names: list[str]) -> polars.DataFrame:
     try:
         frame = polars.read_csv(path, infer_schema_length=None, glob=False)
     except polars.exceptions.NoDataError:
-        raise DataError(f"{path} is empty; it needs a header with column names, and rows of data") from None
+        raise DataError(f"{named(path)} is empty; it needs a header with column names, and rows of data") from None
     except polars.exceptions.PolarsError as error:
         reason = str(error).strip().splitlines()[0]
         if "utf-8" in reason:
-            raise DataError(f"{path} is no UTF-8 text ({reason}); save it as UTF-8") from None
-        raise DataError(f"{path} is no well-formed CSV file: {reason}; give every row one value per column") from None
+            raise DataError(f"{named(path)} is no UTF-8 text ({reason}); save it as UTF-8") from None
+        raise DataError(
+            f"{named(path)} is no well-formed CSV file: {reason}; give every row one value per column"
+        ) from None
     if frame.columns != names:
         raise DataError(
-            f"{path}: its header ends in no line break that is known ({listed(frame.columns)} is read of it); "
+            f"{named(path)}: its header ends in no line break that is known ({listed(frame.columns)} is read of it); "
             "save it with lines that end in LF or CR LF"
         )
     return frame

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forge_tui.errors import DataError, SettingsError
 from forge_tui.protocol.run_data import Fingerprint
+from forge_tui.safe_io.printing import named
 from forge_tui.training.data.fingerprint import split_digest
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.models.inputs import InputSpec
@@ -218,4 +219,4 @@ def assemble(
 def check_sample_count(samples: int, source: str) -> None:
     """Raise `DataError` unless there is something to train on."""
     if samples < 1:
-        raise DataError(f"{source} holds no samples; give a dataset with at least one row of data")
+        raise DataError(f"{named(source)} holds no samples; give a dataset with at least one row of data")

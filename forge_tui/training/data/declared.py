@@ -13,6 +13,7 @@ from forge_tui.errors import DataError
 from forge_tui.resources.cgroups import read_limits
 from forge_tui.resources.monitor import memory_room
 from forge_tui.resources.system_probe import SystemProbe
+from forge_tui.safe_io.printing import named
 from forge_tui.text.figures import memory
 
 # What polars unpacks unasked when it reads a CSV file. No text in UTF-8 begins with one of these.
@@ -41,7 +42,7 @@ def require_plain(path: Path) -> None:
         beginning = file.read(8)
     for mark, kind in _COMPRESSED.items():
         if beginning.startswith(mark):
-            raise DataError(f"{path} is compressed ({kind}), and how large it is is not known; unpack it first")
+            raise DataError(f"{named(path)} is compressed ({kind}), and how large it is is not known; unpack it first")
 
 
 def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
@@ -60,7 +61,8 @@ def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
         # Objects have no size of their own; they are refused by who reads them.
         if not dtype.hasobject and begin + size != declared:
             raise DataError(
-                f"{path}: array {name!r} says that it has the shape {shape} of {dtype}, which is {memory(size)}, and "
+                f"{named(path)}: array {name!r} says that it has the shape {shape} of {dtype}, which is "
+                f"{memory(size)}, and "
                 f"unpacked it has {memory(declared - begin)}; write the file again"
             )
     require_memory(

@@ -20,6 +20,7 @@ from torch.utils.data import (
 )
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 
 _ADVICE = (
     "of Datasets and DataLoaders give one, or two, for training and validation; "
@@ -39,14 +40,16 @@ def samples_of(given: Any, source: str) -> tuple[Any, ...] | None:
     if isinstance(given, Mapping):
         for name, value in given.items():
             if isinstance(value, DataLoader | Dataset):
-                raise DataError(f"{source} gives a {type(value).__name__} as {name!r}; {_ADVICE}")
+                raise DataError(f"{named(source)} gives a {type(value).__name__} as {name!r}; {_ADVICE}")
     if not isinstance(given, tuple | list):
         return None
     found = [value for value in given if isinstance(value, DataLoader | Dataset)]
     if not found:
         return None
     if len(found) != len(given) or len(found) != 2:
-        raise DataError(f"{source} gives a {type(given).__name__} with a {type(found[0]).__name__} in it; {_ADVICE}")
+        raise DataError(
+            f"{named(source)} gives a {type(given).__name__} with a {type(found[0]).__name__} in it; {_ADVICE}"
+        )
     return tuple(_unwrapped(value, source) if isinstance(value, DataLoader) else value for value in found)
 
 
@@ -55,7 +58,8 @@ def _unwrapped(loader: DataLoader[Any], source: str) -> Any:
     if loader.collate_fn not in (default_collate, default_convert):
         name = getattr(loader.collate_fn, "__name__", type(loader.collate_fn).__name__)
         raise DataError(
-            f"{source} gives a DataLoader with a collate_fn of its own ({name}), which makes the batches; batches are "
+            f"{named(source)} gives a DataLoader with a collate_fn of its own ({named(name)}), which makes the "
+            "batches; batches are "
             "made by the training: do in the dataset's __getitem__ what it does, or give tensors (inputs, targets)"
         )
     if isinstance(loader.dataset, IterableDataset):
@@ -76,7 +80,8 @@ def _unwrapped(loader: DataLoader[Any], source: str) -> Any:
 def _selects(sampler: Any, source: str) -> DataError:
     rare = " (for rare classes there is --class-weights balanced)" if type(sampler) is WeightedRandomSampler else ""
     return DataError(
-        f"{source} gives a DataLoader whose sampler ({type(sampler).__name__}) decides which samples are seen, and how "
+        f"{named(source)} gives a DataLoader whose sampler ({type(sampler).__name__}) decides which samples are "
+        "seen, and how "
         f"often; give the samples themselves: a Dataset (a part of one as torch.utils.data.Subset), or tensors "
         f"(inputs, targets){rare}"
     )

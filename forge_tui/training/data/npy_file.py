@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.text.figures import memory
 from forge_tui.training.data.dataset import (
@@ -49,7 +50,8 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
     scaling = settings.data.scaling if settings.data.normalise else None
     if scaling == "robust" and not is_kept:
         raise DataError(
-            f"{path}: --scaling robust sorts each column, and features of more than {memory(_KEPT_BYTES)} stay on "
+            f"{named(path)}: --scaling robust sorts each column, and features of more than {memory(_KEPT_BYTES)} "
+            "stay on "
             "disk; take --scaling standard or minmax"
         )
     fit = Extremes(len(columns)) if scaling == "minmax" else Moments(len(columns))
@@ -90,25 +92,28 @@ def _table(path: Path) -> StoredTable:
     """The file's table, its header checked; no number is read yet."""
     with path.open("rb") as file:
         if file.read(len(_BEGINNING)) != _BEGINNING:
-            raise DataError(f"{path} is no .npy file; write it with numpy.save")
+            raise DataError(f"{named(path)} is no .npy file; write it with numpy.save")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, TokenError) as error:
         objects = "Python objects" in str(error)
         why = "it holds Python objects, which are never unpickled" if objects else str(error) or type(error).__name__
-        raise DataError(f"{path} is no readable .npy file: {why}; write it again with numpy.save") from None
+        raise DataError(f"{named(path)} is no readable .npy file: {why}; write it again with numpy.save") from None
     if array.ndim != 2:
         raise DataError(
-            f"{path} has the shape {array.shape}; give it a row a sample and a column for each feature and the target, "
+            f"{named(path)} has the shape {array.shape}; give it a row a sample and a column for each feature and "
+            "the target, "
             "or save features and targets apart with numpy.savez"
         )
     if array.dtype.kind not in "fiub":
-        raise DataError(f"{path} holds {array.dtype}; features and target are real numbers")
+        raise DataError(f"{named(path)} holds {array.dtype}; features and target are real numbers")
     check_sample_count(array.shape[0], str(path))
     if array.shape[1] < 2:
-        raise DataError(f"{path} has {array.shape[1]} columns; at least 2 are needed, a feature and the target")
+        raise DataError(f"{named(path)} has {array.shape[1]} columns; at least 2 are needed, a feature and the target")
     if not array.flags.c_contiguous:
-        raise DataError(f"{path} is stored column by column (Fortran order); save numpy.ascontiguousarray(…) of it")
+        raise DataError(
+            f"{named(path)} is stored column by column (Fortran order); save numpy.ascontiguousarray(…) of it"
+        )
     return StoredTable(path, (array.shape[0], array.shape[1]), array.dtype, array.offset)
 
 
@@ -144,6 +149,7 @@ def _check_finite(path: Path, names: Sequence[str], start: int, piece: np.ndarra
         return
     row, column = (int(number) for number in np.argwhere(~finite)[0])
     raise DataError(
-        f"{path}: column {names[column]!r} has {piece[row, column]} in row {start + row + 1}, and needs finite numbers "
+        f"{named(path)}: column {names[column]!r} has {piece[row, column]} in row {start + row + 1}, and needs "
+        "finite numbers "
         "within ±3.4e38; fill or remove such rows"
     )

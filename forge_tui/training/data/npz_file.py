@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
 from forge_tui.training.data.declared import check_member
@@ -38,27 +39,28 @@ def npz_dataset(path: Path, settings: Settings) -> Dataset:
     features, targets = arrays[FEATURES], arrays[wanted]
     place = f"{path}: array {FEATURES!r}"
     if features.ndim == 0 or targets.ndim == 0:
-        raise DataError(f"{path}: {FEATURES!r} or {wanted!r} is a single value; both need one row per sample")
+        raise DataError(f"{named(path)}: {FEATURES!r} or {wanted!r} is a single value; both need one row per sample")
     if len(features) != len(targets):
         raise DataError(
-            f"{path}: {FEATURES!r} has {len(features)} rows and {wanted!r} {len(targets)}; give both one row per sample"
+            f"{named(path)}: {FEATURES!r} has {len(features)} rows and {wanted!r} {len(targets)}; give both one "
+            "row per sample"
         )
     check_sample_count(len(features), str(path))
     table = features.reshape(len(features), -1)
     if table.shape[1] == 0:
-        raise DataError(f"{place} has no columns; give at least one feature per sample")
+        raise DataError(f"{named(place)} has no columns; give at least one feature per sample")
     if table.dtype.kind not in "fiub":
-        raise DataError(f"{place} holds {table.dtype}; features are real numbers")
+        raise DataError(f"{named(place)} holds {table.dtype}; features are real numbers")
     single = _single(table, place)
     target = f"{path}: array {wanted!r}"
     if targets.dtype.kind not in "fiubUS":
-        raise DataError(f"{target} holds {targets.dtype}; targets are numbers, or text or booleans as classes")
+        raise DataError(f"{named(target)} holds {targets.dtype}; targets are numbers, or text or booleans as classes")
     if targets.ndim > 1 and targets[0].size == 1:
         targets = targets.reshape(len(targets))
     if targets.dtype.kind == "f":
         _check_finite(targets.reshape(len(targets), -1), target)
     if targets.ndim > 1 and targets.dtype.kind in "USb":
-        raise DataError(f"{target} has shape {targets.shape}; classes need the shape ({len(targets)},)")
+        raise DataError(f"{named(target)} has shape {targets.shape}; classes need the shape ({len(targets)},)")
     if targets.dtype.kind == "S":
         targets = np.char.decode(targets, "utf-8", "replace")
     found = make_target(targets, target)
@@ -81,12 +83,18 @@ def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise DataError(f"{path} is no .npz archive; write it with numpy.savez(path, features=…, targets=…)")
+                raise DataError(
+                    f"{named(path)} is no .npz archive; write it with numpy.savez(path, features=…, targets=…)"
+                )
             for name, why in ((FEATURES, ""), (wanted, " (--target)" if wanted != TARGETS else "")):
                 if name not in file.files:
-                    raise DataError(f"{path} has no array {name!r}{why}; there are {listed(file.files) or 'none'}")
+                    raise DataError(
+                        f"{named(path)} has no array {name!r}{why}; there are {listed(file.files) or 'none'}"
+                    )
             if wanted == FEATURES:
-                raise DataError(f"{path}: --target {wanted} names the features; name the array to predict")
+                raise DataError(
+                    f"{named(path)}: --target {named(wanted)} names the features; name the array to predict"
+                )
             assert file.zip is not None
             members = set(file.zip.namelist())
             for name in (FEATURES, wanted):
@@ -98,7 +106,9 @@ def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
             raise
         pickled = "allow_pickle" in str(error)
         why = "it holds Python objects, which are never unpickled" if pickled else str(error) or type(error).__name__
-        raise DataError(f"{path} is no readable .npz archive: {why}; save plain arrays with numpy.savez") from None
+        raise DataError(
+            f"{named(path)} is no readable .npz archive: {why}; save plain arrays with numpy.savez"
+        ) from None
 
 
 def _single(table: np.ndarray, place: str) -> np.ndarray:
@@ -114,6 +124,6 @@ def _check_finite(values: np.ndarray, place: str, shown: np.ndarray | None = Non
     wrong = np.argwhere(~np.isfinite(values))
     row, column = (int(number) for number in wrong[0])
     raise DataError(
-        f"{place} has {(values if shown is None else shown)[row, column]} in row {row + 1}, column {column + 1} "
+        f"{named(place)} has {(values if shown is None else shown)[row, column]} in row {row + 1}, column {column + 1} "
         f"({len(wrong)} such in all), and needs finite numbers within ±3.4e38; fill or remove such rows"
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import (
     Dataset,
@@ -51,7 +52,7 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
     held = _inputs(parts["validation_inputs"], f"{source}: validation_inputs", tokens) if split_given else None
     if held is not None and held.shape[1:] != inputs.shape[1:] and tokens is None:
         raise DataError(
-            f"{source}: training samples have the shape {tuple(inputs.shape[1:])}, validation samples "
+            f"{named(source)}: training samples have the shape {tuple(inputs.shape[1:])}, validation samples "
             f"{tuple(held.shape[1:])}; they must be alike"
         )
     targets = [_array(parts["targets"], f"{source}: targets")]
@@ -60,7 +61,8 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
     for samples, wanted, part in zip((inputs, held), targets, ("", "validation_"), strict=False):
         if samples is not None and len(wanted) != len(samples):
             raise DataError(
-                f"{source}: {len(samples)} {part}inputs and {len(wanted)} {part}targets; each sample has one of both"
+                f"{named(source)}: {len(samples)} {part}inputs and {len(wanted)} {part}targets; each sample has "
+                "one of both"
             )
     task, values, outputs, classes = _targets(targets, source, inputs, tokens, parts.get("classes"))
     if held is not None:
@@ -107,17 +109,19 @@ def _parts(given: Any, source: str) -> dict[str, Any]:
     elif isinstance(given, tuple | list) and len(given) in (2, 4) and not _are_samples(given):
         parts = dict(zip(_PARTS, given, strict=False))
     elif isinstance(given, Tensor | np.ndarray | str | bytes) or given is None:
-        raise DataError(f"{source} gives {_kind(given)}; {_SHAPES}")
+        raise DataError(f"{named(source)} gives {_kind(given)}; {_SHAPES}")
     else:
         parts = _read(given, source)
     unknown = [str(name) for name in parts if name not in _NAMES]
     if unknown:
-        raise DataError(f"{source} gives a part {unknown[0]!r}; there are {', '.join(sorted(_NAMES))}")
+        raise DataError(f"{named(source)} gives a part {unknown[0]!r}; there are {', '.join(sorted(_NAMES))}")
     for name in ("inputs", "targets"):
         if parts.get(name) is None:
-            raise DataError(f"{source} gives no {name}; {_SHAPES}")
+            raise DataError(f"{named(source)} gives no {named(name)}; {_SHAPES}")
     if (parts.get("validation_inputs") is None) != (parts.get("validation_targets") is None):
-        raise DataError(f"{source} gives validation_inputs or validation_targets without the other; give both or none")
+        raise DataError(
+            f"{named(source)} gives validation_inputs or validation_targets without the other; give both or none"
+        )
     return parts
 
 
@@ -134,16 +138,16 @@ def _read(given: Any, source: str) -> dict[str, Any]:
     elif hasattr(given, "__iter__") or hasattr(given, "__next__"):
         samples = given
     else:
-        raise DataError(f"{source} gives {_kind(given)}; {_SHAPES}")
+        raise DataError(f"{named(source)} gives {_kind(given)}; {_SHAPES}")
     inputs: list[Any] = []
     targets: list[Any] = []
     for number, sample in zip(itertools.count(1), samples):
         if not isinstance(sample, tuple | list) or len(sample) != 2:
-            raise DataError(f"{source}: sample {number} is {_kind(sample)}; each must be (input, target)")
+            raise DataError(f"{named(source)}: sample {number} is {_kind(sample)}; each must be (input, target)")
         inputs.append(sample[0])
         targets.append(sample[1])
     if not inputs:
-        raise DataError(f"{source} holds no samples; give a dataset with at least one")
+        raise DataError(f"{named(source)} holds no samples; give a dataset with at least one")
     return {"inputs": _together(inputs, f"{source}: input"), "targets": _together(targets, f"{source}: target")}
 
 
@@ -155,7 +159,8 @@ def _together(values: list[Any], source: str) -> Any:
     for number, tensor in enumerate(tensors, 1):
         if tensor.shape != tensors[0].shape:
             raise DataError(
-                f"{source} {number} has the shape {tuple(tensor.shape)}, the first one {tuple(tensors[0].shape)}; "
+                f"{named(source)} {number} has the shape {tuple(tensor.shape)}, the first one "
+                f"{tuple(tensors[0].shape)}; "
                 "all must be alike"
             )
     return torch.stack(tensors)
@@ -166,9 +171,9 @@ def _array(value: Any, source: str) -> np.ndarray:
     try:
         array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     except (ValueError, TypeError) as error:
-        raise DataError(f"{source} cannot be read as an array: {error}") from None
+        raise DataError(f"{named(source)} cannot be read as an array: {error}") from None
     if array.ndim == 0 or array.dtype.kind not in "fiubU":
-        raise DataError(f"{source}: {_kind(value)} of {array.dtype}; give an array (N, …) of numbers or text")
+        raise DataError(f"{named(source)}: {_kind(value)} of {array.dtype}; give an array (N, …) of numbers or text")
     return array
 
 
@@ -179,29 +184,33 @@ def _tokens(vocabulary: Any, source: str) -> tuple[str, ...] | None:
         return tuple(str(number) for number in range(vocabulary))
     if isinstance(vocabulary, tuple | list) and vocabulary and all(isinstance(one, str) for one in vocabulary):
         return tuple(vocabulary)
-    raise DataError(f"{source}: vocabulary must be the number of tokens, or a list of their names")
+    raise DataError(f"{named(source)}: vocabulary must be the number of tokens, or a list of their names")
 
 
 def _inputs(value: Any, source: str, tokens: tuple[str, ...] | None) -> Tensor:
     array = _array(value, source)
     if tokens is not None:
         if array.dtype.kind not in "iu" or array.ndim != 2:
-            raise DataError(f"{source} are {array.dtype} {array.shape}; tokens are whole numbers (N, T)")
+            raise DataError(f"{named(source)} are {array.dtype} {array.shape}; tokens are whole numbers (N, T)")
         _check_tokens(array, tokens, source)
         return torch.from_numpy(array.astype(np.int64))
     if array.dtype.kind == "U" or array.ndim < 2:
-        raise DataError(f"{source} are {array.dtype} {array.shape}; inputs are numbers, (N, features) or (N, …)")
+        raise DataError(f"{named(source)} are {array.dtype} {array.shape}; inputs are numbers, (N, features) or (N, …)")
     found = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     finite = torch.isfinite(found.flatten(1)).all(dim=1)
     if not bool(finite.all()):
         sample = int((~finite).nonzero()[0, 0]) + 1
-        raise DataError(f"{source}: sample {sample} holds a value that is NaN, infinite or beyond ±3.4e38; remove it")
+        raise DataError(
+            f"{named(source)}: sample {sample} holds a value that is NaN, infinite or beyond ±3.4e38; remove it"
+        )
     return found
 
 
 def _check_tokens(values: np.ndarray, tokens: tuple[str, ...], source: str) -> None:
     if values.size and not 0 <= values.min() <= values.max() < len(tokens):
-        raise DataError(f"{source} hold tokens {values.min()} to {values.max()}; allowed are 0 to {len(tokens) - 1}")
+        raise DataError(
+            f"{named(source)} hold tokens {values.min()} to {values.max()}; allowed are 0 to {len(tokens) - 1}"
+        )
 
 
 def _targets(
@@ -209,15 +218,15 @@ def _targets(
 ) -> tuple[Task, Tensor, int, tuple[str | int | float | bool, ...] | None]:
     """Task, values of all parts, outputs and class names."""
     if len({part.shape[1:] for part in parts}) > 1:
-        raise DataError(f"{source}: training and validation targets have different shapes; they must be alike")
+        raise DataError(f"{named(source)}: training and validation targets have different shapes; they must be alike")
     values = np.concatenate(parts)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values.reshape(len(values), -1)).all(axis=1))[0, 0]) + 1
-        raise DataError(f"{source}: target {row} is NaN or infinite; remove the sample")
+        raise DataError(f"{named(source)}: target {row} is NaN or infinite; remove the sample")
     if tokens is not None and values.ndim > 1:
         if values.dtype.kind not in "iu" or values.shape[1:] != tuple(inputs.shape[1:]):
             told = f"{values.dtype} {values.shape}"
-            raise DataError(f"{source}: targets are {told}; next tokens are whole numbers of the inputs' shape")
+            raise DataError(f"{named(source)}: targets are {told}; next tokens are whole numbers of the inputs' shape")
         _check_tokens(values, tokens, f"{source}: targets")
         return Task.NEXT_TOKEN, torch.from_numpy(values.astype(np.int64)), len(tokens), None
     if classes is not None:
@@ -232,9 +241,9 @@ def _named_classes(
     values: np.ndarray, classes: Any, source: str
 ) -> tuple[Task, Tensor, int, tuple[str | int | float | bool, ...]]:
     if not isinstance(classes, tuple | list) or not classes:
-        raise DataError(f"{source}: classes must be a list of their names")
+        raise DataError(f"{named(source)}: classes must be a list of their names")
     if values.ndim != 1 or values.dtype.kind not in "iu" or not 0 <= values.min() <= values.max() < len(classes):
-        raise DataError(f"{source}: with classes, targets are their numbers (N,), 0 to {len(classes) - 1}")
+        raise DataError(f"{named(source)}: with classes, targets are their numbers (N,), 0 to {len(classes) - 1}")
     return Task.CLASSIFICATION, torch.from_numpy(values.astype(np.int64)), len(classes), tuple(classes)
 
 

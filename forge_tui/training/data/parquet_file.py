@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.declared import require_memory
@@ -34,7 +35,7 @@ def parquet_dataset(path: Path, settings: Settings) -> Dataset:
             if isinstance(error, DataError):
                 raise
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise DataError(f"{path} is no readable Parquet file: {reason}; write it again") from None
+            raise DataError(f"{named(path)} is no readable Parquet file: {reason}; write it again") from None
     return table_dataset(path, frame, names, target, settings)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
 from forge_tui.training.data.targets import make_target
@@ -27,11 +28,11 @@ def target_column(path: Path, names: Sequence[str], wanted: str | None) -> str:
         if DEFAULT_TARGET in names:
             return DEFAULT_TARGET
         raise DataError(
-            f"{path} has no column {DEFAULT_TARGET!r}: say with --target which one to predict; "
+            f"{named(path)} has no column {DEFAULT_TARGET!r}: say with --target which one to predict; "
             f"there are {listed(names) or 'none'}"
         )
     if wanted not in names:
-        raise DataError(f"{path} has no column {wanted!r} (--target); there are {listed(names)}")
+        raise DataError(f"{named(path)} has no column {wanted!r} (--target); there are {listed(names)}")
     return wanted
 
 
@@ -46,7 +47,7 @@ def table_dataset(
     check_sample_count(frame.height, str(path))
     features = [name for name in names if name != target]
     if not features:
-        raise DataError(f"{path}: {target!r} is its only column; add columns to predict it from")
+        raise DataError(f"{named(path)}: {target!r} is its only column; add columns to predict it from")
     table = np.empty((frame.height, len(features)), dtype=np.float32)
     for position, name in enumerate(features):
         table[:, position] = _feature(frame[name], path)
@@ -83,7 +84,7 @@ def _feature(column: polars.Series, path: Path) -> np.ndarray:
         row, text = _first_text(column)
         kind = "text" if column.dtype == polars.String else str(column.dtype)
         raise DataError(
-            f"{place} holds {kind} ({text!r} in row {row}), and features are numbers; "
+            f"{named(place)} holds {kind} ({text!r} in row {row}), and features are numbers; "
             f"encode the {'text' if kind == 'text' else 'values'} as numbers, take the column out, "
             "or make it the --target"
         )
@@ -102,12 +103,14 @@ def _target(column: polars.Series, path: Path) -> np.ndarray:
         values = _numbers(column)
         _check_finite(values, place, column)
         if values.dtype.kind == "f" and column.dtype.is_integer():
-            raise DataError(f"{place} has whole numbers of more than 64 bits; rescale the target, or write it as text")
+            raise DataError(
+                f"{named(place)} has whole numbers of more than 64 bits; rescale the target, or write it as text"
+            )
         return values
     if column.dtype == polars.Boolean:
         return column.to_numpy()
     if column.dtype.is_nested() or column.dtype in (polars.Binary, polars.Object):
-        raise DataError(f"{place} holds {column.dtype}; a target is one number, text or true/false in each row")
+        raise DataError(f"{named(place)} holds {column.dtype}; a target is one number, text or true/false in each row")
     return np.asarray([str(value) for value in column.to_list()], dtype=str)
 
 
@@ -127,7 +130,9 @@ def _numbers(column: polars.Series) -> np.ndarray:
 def _check_filled(column: polars.Series, place: str) -> None:
     if column.null_count():
         row = int(column.is_null().arg_max() or 0) + 1
-        raise DataError(f"{place} has no value in row {row} ({column.null_count()} in all); fill or remove such rows")
+        raise DataError(
+            f"{named(place)} has no value in row {row} ({column.null_count()} in all); fill or remove such rows"
+        )
 
 
 def _check_finite(values: np.ndarray, place: str, column: polars.Series) -> None:
@@ -135,7 +140,7 @@ def _check_finite(values: np.ndarray, place: str, column: polars.Series) -> None
     if len(wrong):
         row = int(wrong[0])
         raise DataError(
-            f"{place} has {column[row]} in row {row + 1} ({len(wrong)} such in all), and needs finite numbers "
+            f"{named(place)} has {column[row]} in row {row + 1} ({len(wrong)} such in all), and needs finite numbers "
             "within ±3.4e38; fill or remove such rows"
         )
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.training.data.dataset import Task
 
 FEW_DISTINCT = 20
@@ -60,5 +61,5 @@ def make_target(values: np.ndarray, source: str) -> Target:
         single = table.astype(np.float32)
     if not np.isfinite(single).all():
         row = int(np.argwhere(~np.isfinite(single))[0, 0]) + 1
-        raise DataError(f"{source}: row {row} is beyond ±3.4e38; rescale the target")
+        raise DataError(f"{named(source)}: row {row} is beyond ±3.4e38; rescale the target")
     return Target(task=Task.REGRESSION, values=torch.from_numpy(single), outputs=single.shape[1], classes=None)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset, Task
 from forge_tui.training.data.declared import require_memory
@@ -30,11 +31,13 @@ def text_dataset(path: Path, settings: Settings) -> Dataset:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text (byte {error.start + 1}: {error.reason}); save it as UTF-8") from None
+        raise DataError(
+            f"{named(path)} is no UTF-8 text (byte {error.start + 1}: {error.reason}); save it as UTF-8"
+        ) from None
     if "\0" in text:
-        raise DataError(f"{path} is no UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8")
+        raise DataError(f"{named(path)} is no UTF-8 text (it has zero bytes, as UTF-16 has); save it as UTF-8")
     if len(text) < 2:
-        raise DataError(f"{path} holds {len(text)} characters; at least 2 are needed to learn which one follows")
+        raise DataError(f"{named(path)} holds {len(text)} characters; at least 2 are needed to learn which one follows")
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
     known, numbers = np.unique(points, return_inverse=True)
     tokens = torch.from_numpy(numbers.astype(np.int64).reshape(-1))

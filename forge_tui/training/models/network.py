@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from forge_tui.safe_io.printing import named
+
 if TYPE_CHECKING:
     from forge_tui.training.data.dataset import Normalisation
 
@@ -74,7 +76,7 @@ def set_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
         raise ValueError(f"other weights than the model's: {sorted(own.keys() ^ tensors.keys())[:6]}")
     for name, tensor in tensors.items():
         if own[name].shape != tensor.shape or own[name].dtype != tensor.dtype:
-            raise ValueError(f"{name} is {tuple(tensor.shape)}, and the model's {tuple(own[name].shape)}")
+            raise ValueError(f"{named(name)} is {tuple(tensor.shape)}, and the model's {tuple(own[name].shape)}")
         if not fill(own[name], tensor):
             owner, _, key = name.rpartition(".")
             module.get_submodule(owner)._buffers[key] = tensor.to(own[name].device, copy=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from forge_tui.errors import SettingsError
+from forge_tui.safe_io.printing import named
 
 TOLERANCE = 0.05
 _ROUND = 8
@@ -87,6 +88,6 @@ def fit(
             return shape
     smallest = count(Shape(width=shape_of(1).width, hidden=1, depth=shape_of(1).depth, heads=shape_of(1).heads))
     raise SettingsError(
-        f"model_size = {size}: a {name} for {inputs} cannot be made that small; "
+        f"model_size = {size}: a {named(name)} for {inputs} cannot be made that small; "
         f"its smallest has {smallest:,} parameters: raise --model-size"
     )

@@ -13,6 +13,7 @@ from typing import Any
 from forge_tui.errors import SettingsError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
+from forge_tui.safe_io.printing import named
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
@@ -271,7 +272,7 @@ def form_key(name: str) -> Key | SweepKey:
     if table == SWEEP:
         return sweep_key(swept, by_name)
     if name not in by_name:
-        raise SettingsError(f"unknown key {name}")
+        raise SettingsError(f"unknown key {named(name)}")
     return by_name[name]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import SettingsError
+from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
     from forge_tui.tui.form.form_values import Form
@@ -152,7 +153,7 @@ def preset_file(name: str) -> Path:
         path = path.with_name(path.name + ".toml")
     path = user_presets() / path if len(path.parts) == 1 else path.absolute()
     if path.is_dir():
-        raise SettingsError(f"{path} is a directory; give the path of a .toml file")
+        raise SettingsError(f"{named(path)} is a directory; give the path of a .toml file")
     return path
 
 
@@ -177,5 +178,5 @@ def save_form(form: Form, path: Path) -> None:
     try:
         make_private(path.parent)
     except OSError as error:
-        raise SettingsError(f"{path.parent}: cannot be made: {error.strerror or error}") from None
+        raise SettingsError(f"{named(path.parent)}: cannot be made: {error.strerror or error}") from None
     write_atomically(path, text.encode())
