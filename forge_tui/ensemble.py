@@ -66,7 +66,7 @@ class EnsembleReport:
         about = [{"name": model.name, "index": model.index} for model in self.models]
         figures = [_figures(validation) for validation in self.measured.members]
         mean = {name: _mean([one[name] for one in figures]) for name in figures[0]}
-        return finite(
+        record: dict[str, Any] = finite(
             {
                 "run": self.run,
                 "task": self.measured.task,
@@ -76,6 +76,7 @@ class EnsembleReport:
                 "ensemble": _figures(self.measured.ensemble),
             }
         )
+        return record
 
     def to_text(self) -> str:
         """A table: a line a model, their mean, and the ensemble."""

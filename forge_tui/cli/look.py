@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def _runs(as_json: bool) -> int:
     from forge_tui.session import known_runs
-    from forge_tui.text import printable, table
+    from forge_tui.text import table
 
     known = known_runs()
     if as_json:

@@ -124,7 +124,7 @@ def run_form(path: Path, base: Form) -> Form:
 
 def user_presets() -> Path:
     """Where the user's own presets are saved; the directory need not exist."""
-    from forge_tui.settings.layers import user_settings_file
+    from forge_tui.settings.user_file import user_settings_file
 
     return user_settings_file().parent / "presets"
 
@@ -167,7 +167,7 @@ def save(form: Form, path: Path) -> None:
 
     from forge_tui.runs.files import make_private, write_atomically
     from forge_tui.settings.files import settings_text
-    from forge_tui.settings.schema import FREE_TABLES
+    from forge_tui.settings.keys import FREE_TABLES
     from forge_tui.settings.sweep import TABLE as SWEEP
     from forge_tui.tui.form_fields import run_keys
 

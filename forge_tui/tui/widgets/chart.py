@@ -15,10 +15,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from forge_tui.tui.glyphs import UNICODE, Glyphs
-from forge_tui.tui.quantities import LOSS, Quantity
+from forge_tui.tui.quantities import LOSS, Kind, Quantity
 from forge_tui.tui.widgets import cells, plot
 from forge_tui.tui.widgets.canvas import Pixels
-from forge_tui.tui.widgets.plot import Kind, Series
+from forge_tui.tui.widgets.plot import Series
 from forge_tui.tui.widgets.smoothing import Smoothing
 
 __all__ = ["NO_EPOCH", "Chart", "Kind", "Pixels", "Series", "Smoothing"]
