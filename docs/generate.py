@@ -12,12 +12,13 @@ import enum
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import forge_tui
 from forge_tui.cli import GROUPS, START, Command, parser_of
+from forge_tui.progress import transitions
 from forge_tui.progress.events import KINDS, Event, ModelEvent
 from forge_tui.runs import schema as database
 from forge_tui.settings import schema
@@ -32,22 +33,25 @@ _LONGEST_DEFAULT = 60
 def pages() -> dict[Path, str]:
     """Every generated page and its text."""
     reference = DOCS / "reference"
-    files = reference / "files.md"
+    files, architecture = reference / "files.md", DOCS / "architecture.md"
     return {
         reference / "settings.md": settings_page(),
         reference / "commands.md": commands_page(),
         reference / "python.md": python_page(),
-        files: filled(files.read_text(encoding="utf-8"), {"tables": tables_of_run_db, "events": events}),
+        files: filled(files, {"tables": tables_of_run_db, "events": events}),
+        architecture: filled(architecture, {"run_states": run_states, "model_states": model_states}),
     }
 
 
-def filled(text: str, parts: dict[str, Callable[[], str]]) -> str:
-    """`text` with what lies between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
+def filled(page: Path, parts: dict[str, Callable[[], str]]) -> str:
+    """The text of `page` with what lies between `<!-- generated: NAME -->` and `<!-- end -->` made anew."""
 
     def part(match: re.Match[str]) -> str:
         return f"<!-- generated: {match[1]} -->\n{parts[match[1]]()}\n<!-- end -->"
 
-    return re.sub(r"<!-- generated: (\w+) -->\n.*?<!-- end -->", part, text, flags=re.DOTALL)
+    return re.sub(
+        r"<!-- generated: (\w+) -->\n.*?<!-- end -->", part, page.read_text(encoding="utf-8"), flags=re.DOTALL
+    )
 
 
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -183,8 +187,29 @@ def events() -> str:
 _RENAMED = {"sender": "from"}
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
+
+
+# --- the state machines
+
+
+def run_states() -> str:
+    """What a run may become, and which commands it follows."""
+    rows = []
+    for state, following in transitions.RUN.items():
+        followed = [name for name, states in transitions.COMMANDS.items() if state in states]
+        rows.append((f"`{state}`", _listed(sorted(following)), _listed(followed) or "—"))
+    return table(("state", "may become", "commands"), rows)
+
+
+def model_states() -> str:
+    """What a model may become, and which commands it follows."""
+    rows = []
+    for phase, following in transitions.MODEL.items():
+        followed = [name for name, phases in transitions.MODEL_COMMANDS.items() if phase in phases]
+        rows.append((f"`{phase}`", _listed(sorted(following)), _listed(followed) or "—"))
+    return table(("phase", "may become", "commands"), rows)
 
 
 # --- the Python interface

@@ -15,7 +15,7 @@ from forge_tui.report import EPOCH_COLUMNS
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import Settings, fields_of
 
-GENERATED = ("settings", "commands", "python", "files")
+GENERATED = ("settings", "commands", "python", "files", "architecture")
 
 
 @pytest.mark.parametrize("name", GENERATED)
