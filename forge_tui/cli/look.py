@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("run", metavar="RUN", nargs=optional, help="run directory or run id")
     if name == "logs":
         parser.add_argument("model", metavar="MODEL", nargs="?", help="a model's name; without it the runner's output")
-        parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+        parser.add_argument("-f", "--follow", action="store_true", help="continue until the run ends")
     if name in ("runs", "status"):
         parser.add_argument("--json", action="store_true", help="as JSON")
 

@@ -134,7 +134,7 @@ def free_key(full: str) -> Key | None:
         default=None,
         type_words="value",
         allowed="",
-        help="an argument of your own function",
+        help="an argument of custom code",
     )
 
 
