@@ -646,7 +646,7 @@ class Run:
         return self.control("kill", sender=sender)
 
     def pause(self, sender: str = "python") -> str:
-        """Ask the run to pause at the next step of every model: memory is kept, the CPU is free; returns the command's id."""
+        """Ask the run to pause at the next step of every model (memory kept, CPU free); returns the command's id."""
         return self.control("pause", sender=sender)
 
     def unpause(self, sender: str = "python") -> str:
