@@ -29,6 +29,21 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(cpus + 1, 8)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--deep`: all values of parametrized tests, which takes half as long again (`support/depth.py`)."""
+    parser.addoption("--deep", action="store_true", help="also run the tests that are marked deep")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the deep tests out unless they are asked for."""
+    if config.getoption("--deep"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("deep") is not None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("deep") is None]
+
+
 @pytest.fixture(autouse=True)
 def private_directories(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the user's own settings and list of runs out of the tests, and the tests out of them."""

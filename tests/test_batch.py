@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from depth import deep
 from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
 
 _TO_STOP = ("--no-ui", "--epochs", "60", "--models", "1", "--checkpoint-interval", "50", *SMALL)
@@ -134,7 +135,7 @@ def test_run_directory_is_private_and_complete(finished: Finished) -> None:
     assert logs == {"runner.log", *(f"{name}.log" for name in names)}
 
 
-@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("signum", [signal.SIGINT, deep(signal.SIGTERM), deep(signal.SIGUSR1)])
 def test_signal_stops_after_a_checkpoint_and_resume_gives_the_same_bytes(
     signum: signal.Signals, run_directory: Path, left_alone: dict[str, bytes]
 ) -> None:

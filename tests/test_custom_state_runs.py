@@ -9,6 +9,7 @@ from pathlib import Path
 
 import modules_code
 import pytest
+from depth import deep
 from running import begin, epochs_of, events, forge, processes_of, wait_until, weights
 
 IN_PLACE = """
@@ -63,7 +64,7 @@ def histories(run: Path, name: str, models: int = 3) -> list[list[dict[str, obje
     return [[{**epoch, "seconds": 0.0} for epoch in record["history"]] for record in records]
 
 
-@pytest.mark.parametrize("fuse", ["1", "3"])
+@pytest.mark.parametrize("fuse", [deep("1"), "3"])
 def test_code_in_place_trains_and_measures_as_code_that_copies(place: Path, fuse: str) -> None:
     for name in ("in_place", "copying"):
         functions = [part for flag in ("model-type", "loss", "metric") for part in (f"--{flag}", f"{name}.py")]
@@ -71,7 +72,7 @@ def test_code_in_place_trains_and_measures_as_code_that_copies(place: Path, fuse
     assert histories(place / "in_place", "in_place") == histories(place / "copying", "copying")
 
 
-@pytest.mark.parametrize(("kind", "fuse"), [("frozen", "1"), ("frozen", "3"), ("extra", "1"), ("hidden", "3")])
+@pytest.mark.parametrize(("kind", "fuse"), [deep("frozen", "1"), ("frozen", "3"), ("extra", "1"), deep("hidden", "3")])
 def test_a_killed_run_goes_on_to_the_same_bytes(place: Path, kind: str, fuse: str) -> None:
     run = (*QUICK, "--model-type", f"net.py:{kind}", "--models", "3", "--epochs", "40", "--fuse", fuse)
     forge(*run, "--output", "whole", cwd=place)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from depth import deep
 from running import SMALL, events, forge
 
 DATA = """
@@ -70,7 +71,9 @@ def record_of(directory: Path, index: int = 1) -> dict[str, Any]:
     return record
 
 
-@pytest.mark.parametrize("function", ["with_scikit_learn", "with_torch", "with_random", "with_sets", "with_numpy"])
+@pytest.mark.parametrize(
+    "function", [deep("with_scikit_learn"), deep("with_torch"), "with_random", "with_sets", "with_numpy"]
+)
 def test_all_models_and_a_resume_have_one_split(place: Path, function: str) -> None:
     run = ("--dataset", f"data.py:{function}", "--models", "2", "--epochs", "1", "--output", "run")
     forge("--no-ui", *SMALL, *run, cwd=place)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from depth import deep
 from run_directories import RunMaker, write_checkpoint
 from running import SMALL, forge
 from storm_checks import told
@@ -323,7 +324,9 @@ def test_a_log_outside_the_run_is_not_shown(trained: Path, tmp_path: Path) -> No
 # --- a start that is killed
 
 
-@pytest.mark.parametrize("instant", ["previous-1/checkpoints", "previous-1/run.db", "/settings.toml", "run/run.db"])
+@pytest.mark.parametrize(
+    "instant", ["previous-1/checkpoints", deep("previous-1/run.db"), deep("/settings.toml"), "run/run.db"]
+)
 def test_a_start_that_is_killed_while_it_moves_a_run_away_costs_nothing(
     instant: str, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import exploding_code
 import pytest
+from depth import deep
 from running import begin, events, forge, processes_of, wait_until, weights
 
 from forge_tui.errors import RunDirectoryError
@@ -97,7 +98,7 @@ def rollbacks_of(run: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize("rollbacks", [1, 2, 3])
+@pytest.mark.parametrize("rollbacks", [deep(1), 2, deep(3)])
 def test_killed_after_it_went_back_it_ends_with_the_same_bytes(place: Path, rollbacks: int) -> None:
     forge(*arguments(12, "--output", "whole"), cwd=place)
     process = begin(*arguments(12, "--output", "killed"), cwd=place)

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from depth import deep
 from faulty import environment
 from running import SMALL, begin, epochs_of, forge, processes_of, wait_until, weights
 
@@ -31,7 +32,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     [
         (signal.SIGXCPU, "front end"),
         (signal.SIGTERM, "runner"),
-        (signal.SIGUSR2, "all"),
+        deep(signal.SIGUSR2, "all"),
         (signal.SIGTERM, "all"),
     ],
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from depth import deep
 
 from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.output import Outputs
@@ -30,6 +31,8 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "momentum": ({"model_size": 4_000_000, "optimizer": "sgd", "momentum": 0.9, "grokfast_enabled": True}, {}),
     "averaged weights": ({"model_size": 4_000_000, "weights_average": 0.9}, {}),
 }
+
+DEEPER = ("large batch", "much data", "reasoner", "momentum")
 
 
 class Watched:
@@ -84,7 +87,9 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this kernel does not tell what is private")
-@pytest.mark.parametrize(("case", "fuse"), [*((case, 1) for case in CASES), ("reasoner", 4)])
+@pytest.mark.parametrize(
+    ("case", "fuse"), [*(deep(case, 1) if case in DEEPER else (case, 1) for case in CASES), ("reasoner", 4)]
+)
 def test_measured_cost_is_right_and_the_estimate_within_reason(
     case: str, fuse: int, workers: Watched, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from depth import deep
 from faulty import environment
 from run_directories import RunMaker
 from running import SMALL, begin, epochs_of, events, forge, kill_all, processes_of, wait_until, weights
@@ -76,7 +77,7 @@ def files_in(directory: Path) -> list[str]:
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*"))
 
 
-@pytest.mark.parametrize("what", ["moved", "parent", "another"])
+@pytest.mark.parametrize("what", ["moved", deep("parent"), "another"])
 def test_a_moved_run_stops_after_a_checkpoint_and_is_resumed_where_it_is(
     what: str, live: Live, undisturbed: dict[str, bytes]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -26,6 +27,7 @@ from forge_tui.progress.events import (
     WorkerLimited,
     from_record,
 )
+from forge_tui.progress.fields import LONGEST_SECONDS, MOST_MODELS
 from forge_tui.progress.phases import RunState, TrainingPhase
 from forge_tui.progress.snapshot import ModelState, RunInfo, apply, apply_to_run
 from forge_tui.progress.transitions import may_follow_model, may_follow_run
@@ -37,26 +39,29 @@ M, R = TrainingPhase, RunState
 
 
 ABOUT = {"model": st.just("planner_1"), "index": st.just(1), "attempt": st.integers(1, 5), "time": st.floats(0.0, 1e9)}
+TEXT = st.text(max_size=20).filter(lambda text: text.isprintable())
 COUNT = st.integers(0, 10**9)
+WORKERS = st.integers(0, MOST_MODELS)
+GROUP = st.none() | st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,9}", fullmatch=True), min_size=1)
 FIGURE = st.none() | st.floats(allow_nan=False, allow_infinity=False)
 LOSS = st.none() | st.floats()
-TEXT = st.text(max_size=20).filter(lambda text: text.isprintable())
+SECONDS = st.floats(0.0, LONGEST_SECONDS)
 PHASES = st.builds(PhaseChanged, phase=st.sampled_from(M), previous=st.just("queued"), reason=st.none() | TEXT, **ABOUT)
 EVENTS: st.SearchStrategy[Event] = st.one_of(
     PHASES,
     PHASES,
     st.builds(ModelStarted, config=st.dictionaries(TEXT, FIGURE), seed=COUNT, parameters=COUNT, worker=COUNT,
-              device=TEXT, threads=COUNT, group=st.none() | st.lists(TEXT), **ABOUT),
+              device=TEXT, threads=WORKERS, group=GROUP, **ABOUT),
     st.builds(EpochFinished, epoch=COUNT, epochs=COUNT, step=COUNT, loss=LOSS, best_loss=FIGURE,
-              validation_loss=FIGURE, learning_rate=FIGURE, seconds=FIGURE, steps_per_second=FIGURE, **ABOUT),
+              validation_loss=FIGURE, learning_rate=FIGURE, seconds=SECONDS, steps_per_second=FIGURE, **ABOUT),
     st.builds(CheckpointSaved, epoch=COUNT, step=COUNT, path=TEXT, bytes=COUNT, seconds=st.floats(0, 9), **ABOUT),
     st.builds(ModelCompleted, path=TEXT, loss=FIGURE, exact=st.booleans(), **ABOUT),
     st.builds(ModelFailed, kind=st.sampled_from(["exception", "hang"]), message=TEXT, traceback=st.none() | TEXT,
               will_retry=st.booleans(), **ABOUT),
     st.builds(ModelRetried, from_epoch=COUNT, reason=TEXT, learning_rate_factor=st.floats(0.01, 1.0), **ABOUT),
     st.builds(RunStateChanged, state=st.sampled_from(R), reason=st.none() | TEXT, time=ABOUT["time"]),
-    st.builds(WorkerLimited, requested=COUNT, workers=COUNT, policy=TEXT, reason=TEXT, limited_by=TEXT, hint=st.none(),
-              time=ABOUT["time"]),
+    st.builds(WorkerLimited, requested=WORKERS, workers=WORKERS, policy=TEXT, reason=TEXT, limited_by=TEXT,
+              hint=st.none(), time=ABOUT["time"]),
     st.builds(RunFinished, status=st.sampled_from(R), seconds=st.floats(0, 9), models=st.just([]), time=ABOUT["time"]),
 )  # fmt: skip
 
@@ -74,6 +79,9 @@ class Book:
         self.path = base / "run.db"
         self.store = RunStore.create(self.path, info, models)
         self.journal = Journal(self.store, info, models, lambda: 7.0)
+
+    def close(self) -> None:
+        self.store.close()
 
     def events(self) -> list[dict]:
         assert self.store.flush()
@@ -129,8 +137,7 @@ def test_a_run_that_waits_tells_for_what(book: Book) -> None:
 def test_the_recorded_events_alone_give_the_run_and_its_model_and_nothing_impossible_is_among_them(
     given_events: list[Event],
 ) -> None:
-    with TemporaryDirectory() as base:
-        book = Book(Path(base))
+    with TemporaryDirectory() as base, closing(Book(Path(base))) as book:
         info, model = book.first
         for event in given_events:
             book.journal.record(event)
@@ -146,4 +153,3 @@ def test_the_recorded_events_alone_give_the_run_and_its_model_and_nothing_imposs
         with RunReader(book.path) as reader:
             assert reader.models(0)[0] == [model] == [book.journal.models[1]]
             assert reader.info() == info == book.journal.info
-        book.store.close()
