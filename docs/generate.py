@@ -12,7 +12,7 @@ import enum
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ def filled(page: Path, parts: dict[str, Callable[[], str]]) -> str:
     )
 
 
-def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A table in Markdown; `|` within cells is escaped."""
     lines = [head, tuple("---" for _ in head), *(tuple(cell.replace("|", r"\|") for cell in row) for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -125,7 +125,7 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _command(command: Command, settings: dict[str, Any]) -> str:
+def _command(command: Command, settings: Mapping[str, Key]) -> str:
     parser = parser_of(command)
     actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
     own = [action for action in actions if action.dest not in settings]
@@ -217,7 +217,7 @@ def model_states() -> str:
 
 def python_page() -> str:
     """Every public name of `forge_tui`, with its signature and docstring."""
-    names = [name for name in forge_tui.__all__ if not name.startswith("_")]
+    names = [name for name in vars(forge_tui)["__all__"] if not name.startswith("_")]
     parts = [
         f"# Python interface\n\n{NOTE}",
         "The public names of `forge_tui`; names with an underscore may change. `import forge_tui` imports neither\n"
