@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from doc_pages import ROOT, generator, section, text_of
@@ -81,9 +80,10 @@ def test_type_checkers_see_every_public_name() -> None:
     assert named == forge_tui._HOMES
 
 
-def test_the_type_marker_is_part_of_the_wheel(tmp_path: Path) -> None:
+def test_the_type_marker_is_part_of_the_wheel() -> None:
     from hatchling.builders.wheel import WheelBuilder
 
     builder = WheelBuilder(str(ROOT))
     files = {included.distribution_path for included in builder.recurse_included_files()}
-    assert {"forge_tui/py.typed", "forge_tui/__init__.pyi"} <= files
+    assert {"forge_tui/py.typed", "forge_tui/__init__.pyi", "agent_forge/__init__.py"} <= files
+    assert not any(path.startswith(("docs", "tests")) for path in files)
