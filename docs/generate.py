@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import forge_tui
-from forge_tui.cli import GROUPS, START, Command, parser_of
-from forge_tui.progress import transitions
-from forge_tui.progress.events import KINDS, Event, ModelEvent
-from forge_tui.runs import schema as database
+from forge_tui.cli.command_table import GROUPS, START, CommandWord, parser_of
+from forge_tui.protocol import transitions
+from forge_tui.protocol.events import KINDS, Event, ModelEvent
+from forge_tui.runs import tables as database
 from forge_tui.settings import schema
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
@@ -125,7 +125,7 @@ def commands_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _command(command: Command, settings: Mapping[str, Key]) -> str:
+def _command(command: CommandWord, settings: Mapping[str, Key]) -> str:
     parser = parser_of(command)
     actions = [action for action in parser._actions if not isinstance(action, argparse._HelpAction)]
     own = [action for action in actions if action.dest not in settings]

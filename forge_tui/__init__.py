@@ -11,8 +11,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "CognateCreator": "forge_tui.creator",
-    "create_cognate_models": "forge_tui.creator",
+    "CognateCreator": "forge_tui.compat.creator",
+    "create_cognate_models": "forge_tui.compat.creator",
     "TrainingConfig": "forge_tui.settings.schema",
     "Settings": "forge_tui.settings.schema",
     "RunSettings": "forge_tui.settings.schema",
@@ -24,17 +24,17 @@ _HOMES = {
     "SystemResources": "forge_tui.resources.hardware",
     "get_optimal_workers": "forge_tui.resources.manager",
     "get_resource_summary": "forge_tui.resources.manager",
-    "ProgressAggregator": "forge_tui.progress.aggregator",
-    "TrainingPhase": "forge_tui.progress.phases",
-    "create_progress_tracker": "forge_tui.progress.aggregator",
-    "Snapshot": "forge_tui.progress.snapshot",
+    "ProgressAggregator": "forge_tui.compat.aggregator",
+    "TrainingPhase": "forge_tui.protocol.phases",
+    "create_progress_tracker": "forge_tui.compat.aggregator",
+    "Snapshot": "forge_tui.protocol.snapshot",
     "TrainingFailed": "forge_tui.errors",
-    "Run": "forge_tui.session",
-    "start": "forge_tui.session",
-    "attach": "forge_tui.session",
+    "Run": "forge_tui.client",
+    "start": "forge_tui.client",
+    "attach": "forge_tui.client",
     "load_model": "forge_tui.training.export",
     "InputSpec": "forge_tui.training.models.inputs",
-    "load_ensemble": "forge_tui.ensemble",
+    "load_ensemble": "forge_tui.reports.ensemble",
 }
 
 __all__ = [*_HOMES, "__version__"]

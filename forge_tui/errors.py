@@ -62,7 +62,7 @@ class RunGone(RunDirectoryError):
 class TrainingFailed(ForgeError, RuntimeError):
     """Some models of a run did not complete.
 
-    `completed` holds the path stems of those that did, `failures` one record (`progress.snapshot.Failure`)
+    `completed` holds the path stems of those that did, `failures` one record (`protocol.snapshot.Failure`)
     for each of the others.
     """
 

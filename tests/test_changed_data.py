@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from running import SMALL, events, forge, weights
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.errors import ChangedError
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
@@ -99,7 +99,7 @@ def test_a_resume_with_other_data_is_refused(trained: Path, data: Path, change: 
     assert f"the data is not what run run was started with: {data}: {words}. Put it back as it was" in said
     assert f"`forge-tui resume {trained / 'run'} --accept-changes`" in said
     assert {path: path.read_bytes() for path in before} == before
-    with pytest.raises(ChangedError, match=words), session.resume(trained / "run", epochs=6):
+    with pytest.raises(ChangedError, match=words), client.resume(trained / "run", epochs=6):
         pass
 
 

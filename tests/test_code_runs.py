@@ -14,8 +14,8 @@ from custom_code import CODE, EDITED, RUN, Held, change, described, edit, output
 from running import events, forge, weights
 
 from forge_tui import load_model
+from forge_tui.client.run import Run
 from forge_tui.errors import ChangedError
-from forge_tui.session import Run
 
 
 def sha256(path: Path) -> str:

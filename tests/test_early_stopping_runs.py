@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running import events, forge
 
-from forge_tui import session
+from forge_tui import client
 
 RUN = (
     "--no-ui", "--json", "--model-size", "2000", "--policy", "dedicated", "--threads", "1", "--models", "3",
@@ -22,7 +22,7 @@ def test_models_that_stop_early_are_completed_and_trained_no_further(
 ) -> None:
     told = events(forge(*RUN, *mode, "--output", run_directory).stdout)
     assert told[-1]["status"] == "completed"
-    with session.attach(run_directory) as run:
+    with client.attach(run_directory) as run:
         snapshot = run.snapshot()
     assert snapshot.overall_percent == 100.0
     for model in snapshot.models:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from running import SMALL, events, forge
 
-from forge_tui import session
+from forge_tui import client
 
 ARGUMENTS = (
     "--no-ui", "--json", *SMALL, "--mode", "parallel", "--workers", "2", "--models", "5", "--epochs", "6",
@@ -56,7 +56,7 @@ def test_auto_measures_and_says_what_it_takes(run_directory: Path) -> None:
     forge(*ARGUMENTS, "--fuse", "auto", "--output", directory)
     more = events(forge("resume", directory, "--epochs", "8", "--json").stdout)
     assert more[-1]["status"] == "completed"
-    with session.attach(directory) as run:
+    with client.attach(directory) as run:
         recorded = [record for _, record in run.events(0)]
         assert run.snapshot().run.fuse == 1  # over in seconds: no group is worth it
     # The settings of the run still say `auto`; a resume keeps what it came to, and does not measure again.

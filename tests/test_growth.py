@@ -12,18 +12,19 @@ from counting import Work, counted, growth
 from run_directories import RunMaker
 from stage import M, Stage
 
-from forge_tui.progress.fingerprint import Fingerprint, RunData
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import RunInfo
-from forge_tui.report import write_report
-from forge_tui.runner import groups, models
+from forge_tui.client.run import Run
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.request import Request
+from forge_tui.protocol.run_data import Fingerprint, RunData
+from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.reports.run_report import write_report
+from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
-from forge_tui.runner.request import Request
 from forge_tui.runner.supervise import open_earlier
+from forge_tui.runs import run_models
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
-from forge_tui.session import Run
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import Settings, from_plain
 
@@ -54,8 +55,8 @@ def test_making_the_models_of_a_run(tmp_path: Path) -> None:
             epochs=100, created=1.0,
         )  # fmt: skip
         with counted() as found:
-            states = models.new_models(settings)
-            list(models.names(settings))
+            states = run_models.new_models(settings)
+            list(run_models.names(settings))
             store = RunStore.create(directory.database, info, states, made)
             groups.queued(states, 8)
         store.close()

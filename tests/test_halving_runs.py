@@ -8,7 +8,7 @@ from typing import Any
 
 from running import SMALL, begin, events, forge, processes_of, wait_until
 
-from forge_tui import session
+from forge_tui import client
 
 RUN = (
     "--no-ui", *SMALL, "--models", "3", "--sweep", "learning_rate=0.03,0.001,0.01", "--epochs", "9", "--halving", "3",
@@ -19,7 +19,7 @@ RUNGS = (1, 3)
 
 def ends(directory: Path) -> dict[int, int]:
     """The last epoch of each model."""
-    with session.attach(directory) as run:
+    with client.attach(directory) as run:
         return {model.index: model.epoch for model in run.snapshot().models}
 
 
@@ -50,7 +50,7 @@ def test_the_best_third_goes_on_from_a_rung_and_the_run_is_completed(run_directo
     pruned = [event["reason"] for event in told if event["event"] == "decision" and event["kind"] == "prune"]
     assert len(pruned) == sum(1 for epoch in expected.values() if epoch < 9)
     assert told[-1]["status"] == "completed"
-    with session.attach(run_directory) as run:
+    with client.attach(run_directory) as run:
         snapshot = run.snapshot()
     assert snapshot.overall_percent == 100.0
     assert snapshot.completed + snapshot.pruned == 9

@@ -14,9 +14,9 @@ from run_directories import RunMaker, write_checkpoint
 from running import SMALL, forge
 from storm_checks import told
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.runs.layout import RunDirectory
 
 FAULTS = Path(__file__).parent / "support" / "faults"
@@ -115,7 +115,7 @@ def test_foreign_files_stay_and_are_named(run: Path) -> None:
 
 def test_python_is_given_the_files_that_stayed(run: Path) -> None:
     put(run / "logs" / "app.log")
-    assert session.delete(run) == (run / "logs" / "app.log",)
+    assert client.delete(run) == (run / "logs" / "app.log",)
     assert contents(run) == {"logs": None, "logs/app.log": b"mine"}
 
 
@@ -131,7 +131,7 @@ def test_a_link_goes_with_the_run_it_leads_to(run: Path, tmp_path: Path) -> None
     assert told("rm", "--yes", link)[0] == 0
     assert not run.exists()
     assert not link.is_symlink()
-    assert session.known_runs() == []
+    assert client.known_runs() == []
 
 
 def test_links_inside_a_run_are_not_followed(run: Path, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_live_run_is_not_deleted(maker: RunMaker) -> None:
     path = maker.make("live", state=RunState.RUNNING)
     before = contents(path)
     with pytest.raises(RunDirectoryError, match="in use"):
-        session.delete(path)
+        client.delete(path)
     assert contents(path).keys() == before.keys()
 
 

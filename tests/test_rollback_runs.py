@@ -13,8 +13,8 @@ import pytest
 from depth import deep
 from running import begin, events, forge, processes_of, wait_until, weights
 
+from forge_tui.client.run import Run
 from forge_tui.errors import RunDirectoryError
-from forge_tui.session import Run
 
 CODE = Path(exploding_code.__file__)
 

@@ -12,9 +12,9 @@ import pytest
 from doc_pages import text_of
 from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
 
-from forge_tui import load_model, session
-from forge_tui.progress.configs import config_results
-from forge_tui.progress.phases import TrainingPhase
+from forge_tui import client, load_model
+from forge_tui.analysis.configs import config_results
+from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.settings.files import read_settings
 
 RUN = ("--no-ui", "--json", *SMALL, "--models", "2", "--epochs", "3", "--set", "data.samples=200")
@@ -47,7 +47,7 @@ def test_every_combination_and_seed_is_a_model_with_its_own_config(run_directory
     assert read_settings(run_directory / "settings.toml").sweep == {
         "training.model_type": ("planner", "memory"), "training.learning_rate": (0.001, 0.01),
     }  # fmt: skip
-    with session.attach(run_directory) as run:
+    with client.attach(run_directory) as run:
         snapshot = run.snapshot()
     assert snapshot.run.model_type == "planner, memory"
     assert [one.combination for one in snapshot.models[2:4]] == [{"model_type": "planner", "learning_rate": 0.01}] * 2
@@ -100,7 +100,7 @@ def test_a_killed_runner_goes_on_with_each_models_own_config(run_directory: Path
     wait_until(lambda: epochs_of(run_directory) > 3, "it goes on")
     forge("cancel", run_directory, "1")
     wait_until(lambda: epochs_of(run_directory, 2) > 2, "the second one trains")
-    with session.attach(run_directory) as run:
+    with client.attach(run_directory) as run:
         second = run.snapshot().models[1]
     assert (second.config["batch_size"], second.combination) == (64, {"batch_size": 64})
     forge("stop", run_directory)
@@ -149,7 +149,7 @@ def test_the_guides_example_does_what_it_says(tmp_path: Path, monkeypatch: pytes
     assert command is not None
     monkeypatch.chdir(tmp_path)
     forge(*shlex.split(command[1]))
-    with session.attach(tmp_path / "rates") as run:
+    with client.attach(tmp_path / "rates") as run:
         models = run.snapshot().models
     assert {one.phase for one in models} == {TrainingPhase.COMPLETED}
     shown = re.findall(r"^(\d) +([\d.]+) +(\d+) +3/3 done .* ([\d.]+) ± [\d.]+$", page, re.MULTILINE)

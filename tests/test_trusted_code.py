@@ -20,7 +20,7 @@ from running import forge, wait_until
 
 from forge_tui import load_ensemble, load_model
 from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError, UntrustedCode
-from forge_tui.runs import schema
+from forge_tui.runs import tables
 from forge_tui.settings.files import settings_digest
 from forge_tui.settings.user_file import state_directory
 
@@ -94,8 +94,8 @@ class Place:
         with sqlite3.connect(self.run / "run.db") as database:
             row = database.execute("SELECT record, revision, heartbeat, written, last_seq FROM run").fetchone()
             text = row[0] if isinstance(row[0], bytes) else row[0].encode()
-            record = schema.to_json(schema.from_json(text) | changes)
-            database.execute("UPDATE run SET record = ?, crc = ?", (record.decode(), schema.run_crc(record, *row[1:])))
+            record = tables.to_json(tables.from_json(text) | changes)
+            database.execute("UPDATE run SET record = ?, crc = ?", (record.decode(), tables.run_crc(record, *row[1:])))
         database.close()
 
 
@@ -301,7 +301,7 @@ def _record(run: Path) -> dict[str, Any]:
     with sqlite3.connect(run / "run.db") as database:
         text = database.execute("SELECT record FROM run").fetchone()[0]
     database.close()
-    return schema.from_json(text if isinstance(text, bytes) else text.encode())
+    return tables.from_json(text if isinstance(text, bytes) else text.encode())
 
 
 def _harmful(place: Place) -> str:
@@ -461,14 +461,14 @@ def test_an_early_run_that_is_not_known_is_not_ones_own(stranger: Place, registe
 
 
 def test_a_deleted_run_is_trusted_no_longer(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from forge_tui import session
+    from forge_tui import client
 
     monkeypatch.setenv("FORGE_TUI_STATE", str(tmp_path / "state"))
     shutil.copytree(place.finished.parent / "state", tmp_path / "state")
     kept = tmp_path / "state" / "trust"
     before = set(kept.iterdir())
     shutil.copytree(place.run, place.base / "copy")
-    session.delete(place.run)
+    client.delete(place.run)
     assert len(before - set(kept.iterdir())) == 1
     place.run = place.base / "copy"
     assert "--trust-code" in forge("resume", place.run, "--no-ui", "--epochs", "3", status=2).stderr

@@ -9,66 +9,11 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from forge_tui.descriptors import open_closed
+from forge_tui.cli.command_table import COMMANDS, START, CommandWord, parser_of, unknown_command
 from forge_tui.errors import ForgeError
-from forge_tui.printing import fit_streams_to_locale, say
-
-if TYPE_CHECKING:
-    import argparse
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A word of the command line: what it does, and the module with its `configure` and `run`."""
-
-    name: str
-    help: str
-    module: str
-
-
-GROUPS: dict[str, tuple[Command, ...]] = {
-    "Train": (
-        Command("demo", "train three small models at once, which takes seconds", "start"),
-        Command("resume", "continue a run that was stopped or has died", "start"),
-        Command("plan", "measure how long the configured run would take here, each way", "plan"),
-        Command("bench", "measure what parallel training gains on this machine", "bench"),
-        Command("new", "write a starting point for a model and data of your own", "new"),
-    ),
-    "Watch": (
-        Command("attach", "open the UI on a run, live or finished", "ui"),
-        Command("runs", "list the known runs", "look"),
-        Command("status", "show the models of one run", "look"),
-        Command("logs", "show the output of a run or of one model", "look"),
-        Command("wait", "block until a run ends, with its exit status", "look"),
-    ),
-    "Control": (
-        Command("stop", "stop a live run after a checkpoint", "steer"),
-        Command("kill", "end a live run at once", "steer"),
-        Command("pause", "pause a live run: memory is kept, the CPU is free", "steer"),
-        Command("continue", "continue a paused run", "steer"),
-        Command("cancel", "end one model of a live run", "steer"),
-        Command("retry", "train a failed or cancelled model of a live run again", "steer"),
-        Command("workers", "change the number of workers of a live run", "steer"),
-        Command("rm", "delete a run", "steer"),
-    ),
-    "Results": (
-        Command("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
-        Command("best", "print the path of a run's best model", "best"),
-        Command("ensemble", "compare a run's models with their mean prediction", "ensemble"),
-        Command("sample", "generate text with a run's language model", "sample"),
-    ),
-    "Machine and settings": (
-        Command("doctor", "show what this machine has and allows", "inform"),
-        Command("config", "show every setting, its value and its source", "inform"),
-        Command("completion", "print completion code for bash, zsh or fish", "completion"),
-        Command("help", "show the help of a command", "overview"),
-    ),
-}
-COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
-START = Command("", "start a run", "start")
+from forge_tui.safe_io.descriptors import open_closed
+from forge_tui.safe_io.printing import fit_streams_to_locale, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "_ARGCOMPLETE" in os.environ:
             from forge_tui.cli import completion
 
-            return completion.complete()
+            return completion.complete_line()
         if arguments[:1] in (["--help"], ["-h"]):
             from forge_tui.cli import overview
 
@@ -91,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments and not arguments[0].startswith("-"):
             command = commands.get(arguments[0])
             if command is None:
-                return unknown(arguments[0])
+                return unknown_command(arguments[0])
             return _run(command, arguments[1:])
         if not arguments:
             # The most common start builds no flags and reads no settings before the first paint.
@@ -111,32 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
-def parser_of(command: Command) -> argparse.ArgumentParser:
-    """The parser of a command and its options; that of `START` has every setting."""
-    import argparse
-
-    from forge_tui.cli.parser import Parser
-
-    parser = Parser(
-        prog=f"forge-tui {command.name}".strip(),
-        description=f"{command.help[:1].upper()}{command.help[1:]}.",
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    module = importlib.import_module(f"forge_tui.cli.{command.module}")
-    if command is START:
-        from forge_tui import __version__
-
-        parser.usage = "forge-tui [--no-ui] [OPTIONS] | forge-tui COMMAND [OPTIONS]"
-        parser.description = "Train several PyTorch models, in series or in parallel, without overloading the machine."
-        parser.epilog = "`forge-tui --help` lists the commands."
-        parser.add_argument("--help-all", action="help", help="show this help message and exit")
-        parser.add_argument("-V", "--version", action="version", version=f"forge-tui {__version__}")
-    module.configure(parser, command.name)
-    return parser
-
-
-def _run(command: Command, arguments: list[str]) -> int:
+def _run(command: CommandWord, arguments: list[str]) -> int:
     module = importlib.import_module(f"forge_tui.cli.{command.module}")
     status: int = module.run(parser_of(command).parse_args(arguments), command.name)
     return status
@@ -147,16 +67,6 @@ def _attach(run: list[str]) -> int:
     from forge_tui.cli import ui
 
     ui.require_terminal()
-    from forge_tui import session
+    from forge_tui import client
 
-    return ui.open_ui(run=session.attach(*run))
-
-
-def unknown(word: str) -> int:
-    """Say that there is no such command, and which may be meant; the exit status."""
-    import difflib
-
-    near = difflib.get_close_matches(word, [command.name for command in COMMANDS], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else "; `forge-tui --help` lists the commands"
-    say(f"forge-tui: there is no command {word!r}{hint}")
-    return 2
+    return ui.open_ui(run=client.attach(*run))

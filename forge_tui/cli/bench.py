@@ -7,7 +7,7 @@ import json
 import sys
 
 from forge_tui.errors import UsageError
-from forge_tui.printing import say
+from forge_tui.safe_io.printing import say
 from forge_tui.settings.amounts import whole_number
 
 
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Train both ways, and print the table."""
-    from forge_tui.bench import bench_table, compare
+    from forge_tui.reports.bench import bench_table, compare_modes
     from forge_tui.settings.flags import resolve_arguments
 
     settings = resolve_arguments(arguments).settings
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         )
     sizes = arguments.sizes or [settings.training.model_size]
     counts = arguments.counts or [settings.run.models]
-    found = compare(settings, sizes, counts, arguments.rounds, _tell)
+    found = compare_modes(settings, sizes, counts, arguments.rounds, _tell)
     if settings.run.json:
         print(json.dumps([one.to_record() for one in found]))
     else:

@@ -7,11 +7,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.printing import answer, say
+from forge_tui.safe_io.printing import answer, say
 
 if TYPE_CHECKING:
-    from forge_tui.progress.ranking import Best
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.analysis.ranking import Best
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.runs.layout import RunDirectory
 
 
@@ -23,9 +23,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Print the path that `.json` and `.safetensors` are added to; fails where no model is completed."""
-    from forge_tui import session
+    from forge_tui import client
 
-    with session.attach(arguments.run) as attached:
+    with client.attach(arguments.run) as attached:
         snapshot, directory = attached.snapshot(), attached.directory
     best = require_best(directory.id, snapshot)
     _check_files(directory, best.model.name)
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def require_best(run: str, snapshot: Snapshot) -> Best:
     """The best model of a run. Raises `ForgeError` with what to do where no model is completed."""
-    from forge_tui.progress.ranking import best_model, require_completed
+    from forge_tui.analysis.ranking import best_model, require_completed
 
     best = best_model(require_completed(run, snapshot))
     if best is None:

@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, _name: str) -> int:
     return 0
 
 
-def complete() -> int:
+def complete_line() -> int:
     """Answer the shell, which gives the line in its variables, and exit."""
     import argcomplete
 
@@ -45,7 +45,7 @@ def complete() -> int:
 
 def whole_parser(line: str) -> argparse.ArgumentParser:
     """All commands in one parser; only the one on `line` has its options, since others are not asked for."""
-    from forge_tui.cli import COMMANDS, START, parser_of
+    from forge_tui.cli.command_table import COMMANDS, START, parser_of
     from forge_tui.cli.parser import Parser
 
     parser = parser_of(START)
@@ -98,7 +98,7 @@ def _choices(words: Iterable[str]) -> Completer:
 
 
 def _names() -> list[str]:
-    from forge_tui.cli import COMMANDS
+    from forge_tui.cli.command_table import COMMANDS
 
     return [command.name for command in COMMANDS]
 
@@ -113,15 +113,15 @@ def _runs(prefix: str, **_: Any) -> list[str]:
     """Ids of the known runs; directories, where a path is typed."""
     from argcomplete.completers import DirectoriesCompleter
 
-    from forge_tui import session
+    from forge_tui import client
 
     if os.sep in prefix or prefix.startswith("."):
         return list(DirectoriesCompleter()(prefix))
-    return [entry.run for entry in session.known_runs()]
+    return [entry.run for entry in client.known_runs()]
 
 
 def _models(parsed_args: argparse.Namespace, **_: Any) -> list[str]:
-    from forge_tui import session
+    from forge_tui import client
 
-    with session.attach(parsed_args.run) as run:
+    with client.attach(parsed_args.run) as run:
         return [model.name for model in run.snapshot().models]

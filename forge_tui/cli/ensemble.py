@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from forge_tui.printing import answers, say
+from forge_tui.safe_io.printing import answers, say
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -17,10 +17,10 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Print each completed model's validation figures, their mean, and those of the ensemble."""
-    from forge_tui import session
-    from forge_tui.ensemble import measure_ensemble
+    from forge_tui import client
+    from forge_tui.reports.ensemble import measure_ensemble
 
-    with session.attach(arguments.run) as attached:
+    with client.attach(arguments.run) as attached:
         found = measure_ensemble(attached, arguments.trust_code)
     answers().write(json.dumps(found.to_record()) + "\n" if arguments.json else found.to_text())
     if changed := found.changed():

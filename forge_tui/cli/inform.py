@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from forge_tui.printing import answers
+from forge_tui.safe_io.printing import answers
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -35,9 +35,9 @@ def _doctor(as_json: bool) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
+    from forge_tui.settings.config_rows import config_rows
     from forge_tui.settings.flags import resolve_arguments
-    from forge_tui.settings.overview import config_rows
-    from forge_tui.text import table
+    from forge_tui.text.figures import table
 
     resolved = resolve_arguments(arguments)
     rows = config_rows(resolved)

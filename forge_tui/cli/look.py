@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.printing import answer, harmless, printable, say, shell_word
-from forge_tui.rewriting import Rewriter
 from forge_tui.runs.log_file import LogReader
 from forge_tui.runs.unfinished_start import start_in_words
+from forge_tui.safe_io.printing import answer, harmless, printable, say, shell_word
+from forge_tui.safe_io.rewriting import Rewriter
 
 _FOLLOW_SECONDS = 0.2
 
@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _runs(as_json: bool) -> int:
-    from forge_tui.session import known_runs
-    from forge_tui.text import table
+    from forge_tui.client import known_runs
+    from forge_tui.text.figures import table
 
     known = known_runs()
     if as_json:
@@ -78,12 +78,13 @@ def _runs(as_json: bool) -> int:
 
 
 def _status(which: str | None, as_json: bool) -> int:
-    from forge_tui import session
-    from forge_tui.headless import progress_line, why_it_ended
-    from forge_tui.progress.phases import RunState
-    from forge_tui.report import best_line, result_table, status_record
+    from forge_tui import client
+    from forge_tui.batch.batch_mode import why_it_ended
+    from forge_tui.batch.progress import progress_line
+    from forge_tui.protocol.phases import RunState
+    from forge_tui.reports.run_report import best_line, result_table, status_record
 
-    with session.attach(which) as attached:
+    with client.attach(which) as attached:
         snapshot = attached.snapshot()
     if as_json:
         print(json.dumps(status_record(snapshot)))
@@ -101,11 +102,11 @@ def _status(which: str | None, as_json: bool) -> int:
 
 
 def _wait(which: str) -> int:
-    from forge_tui import session
-    from forge_tui.headless import why_it_ended
-    from forge_tui.progress.phases import RunState
+    from forge_tui import client
+    from forge_tui.batch.batch_mode import why_it_ended
+    from forge_tui.protocol.phases import RunState
 
-    with session.attach(which) as attached:
+    with client.attach(which) as attached:
         snapshot = attached.wait()
     reason = why_it_ended(snapshot)
     say(f"run {snapshot.run.run} {snapshot.state}" + (f": {reason}" if reason else ""))
@@ -113,9 +114,9 @@ def _wait(which: str) -> int:
 
 
 def _logs(which: str, model: str | None, follow: bool) -> int:
-    from forge_tui import session
+    from forge_tui import client
 
-    with session.attach(which) as attached:
+    with client.attach(which) as attached:
         path = attached.directory.log("runner" if model is None else attached.model_named(model).log_name)
         if not _copy_log(path, attached, follow):
             say(f"nothing was printed by {'the runner' if model is None else 'this model'}")

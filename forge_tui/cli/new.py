@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from forge_tui.errors import UsageError
-from forge_tui.printing import answer, escaped, named, shell_word
+from forge_tui.safe_io.printing import answer, escaped, named, shell_word
 
 _FILES = ("network.py", "settings.toml")
 
@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     taken = [file for file in _FILES if (directory / file).exists()]
     if taken:
         raise UsageError(f"{named(directory / taken[0])} is there already; give another name")
-    source = resources.files("forge_tui") / "starting_point"
+    source = resources.files("forge_tui.cli") / "starting_point"
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for file in _FILES:

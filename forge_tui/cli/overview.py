@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from forge_tui.cli import COMMANDS, GROUPS, parser_of, unknown
+from forge_tui.cli.command_table import COMMANDS, GROUPS, parser_of, unknown_command
 
 EXAMPLES = (
     ("forge-tui", "configure and start a run in the UI"),
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace, _name: str) -> int:
         if command.name == arguments.command:
             parser_of(command).print_help()
             return 0
-    return unknown(arguments.command)
+    return unknown_command(arguments.command)
 
 
 def show() -> int:

@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 
 
 class Parser(argparse.ArgumentParser):

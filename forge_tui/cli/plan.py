@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from forge_tui.printing import answer
+from forge_tui.safe_io.printing import answer
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -19,12 +19,12 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Measure, and print the ways, the best first."""
-    from forge_tui import session
-    from forge_tui.plan_text import plan_table
+    from forge_tui import client
+    from forge_tui.reports.plan_table import plan_table
     from forge_tui.settings.flags import resolve_arguments
 
     settings = resolve_arguments(arguments).settings
-    plan = session.plan(settings)
+    plan = client.plan(settings)
     if settings.run.json:
         print(json.dumps(plan.to_record()))
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from forge_tui.printing import answer, answers, say, shell_word
+from forge_tui.safe_io.printing import answer, answers, say, shell_word
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -27,17 +27,17 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Write the report to stdout; for TensorBoard the path of what was written."""
-    from forge_tui import session
-    from forge_tui.report import FORMATS, write_report
+    from forge_tui import client
+    from forge_tui.reports.run_report import FORMATS, write_report
 
     form = arguments.format or ("json" if arguments.json else "text")
     if arguments.against:
         return _compare([arguments.run, *arguments.against], form)
-    with session.attach(arguments.run) as attached:
+    with client.attach(arguments.run) as attached:
         if form in FORMATS:
             write_report(attached, form, answers())
         else:
-            from forge_tui.event_files import write_event_files
+            from forge_tui.exporters.tensorboard import write_event_files
 
             path = write_event_files(attached, Path())
             answer(str(path))
@@ -49,16 +49,16 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def _compare(which: list[str | None], form: str) -> int:
     """Write a comparison to stdout; 4 where a run or its settings cannot be read."""
-    from forge_tui import session
-    from forge_tui.comparison import MOST_RUNS, Comparer, write_comparison
+    from forge_tui import client
     from forge_tui.errors import RunDirectoryError, UsageError
+    from forge_tui.reports.comparison import MOST_RUNS, Comparer, write_comparison
 
     if form not in ("text", "json"):
         kind = {"csv": "CSV", "tensorboard": "event files"}[form]
         raise UsageError(f"a comparison has no {kind}; use --format text or --format json")
     if len(which) > MOST_RUNS:
         raise UsageError(f"at most {MOST_RUNS} runs are compared, not {len(which)}")
-    paths = [session.find(run) for run in which]
+    paths = [client.find(run) for run in which]
     if len(set(paths)) < len(paths):
         raise UsageError("a run is compared with itself; name another one with --against")
     with Comparer(paths) as comparer:

@@ -7,7 +7,7 @@ import io
 import math
 import sys
 
-from forge_tui.printing import harmless
+from forge_tui.safe_io.printing import harmless
 from forge_tui.settings.amounts import whole_number
 
 
@@ -31,10 +31,10 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Write the text to stdout as it comes: the prompt, then what the model adds; nothing else."""
-    from forge_tui import session
+    from forge_tui import client
     from forge_tui.cli.best import require_best
 
-    with session.attach(arguments.run) as attached:
+    with client.attach(arguments.run) as attached:
         if arguments.model is None:
             model = require_best(attached.id, attached.snapshot()).model
         else:

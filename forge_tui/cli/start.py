@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any, Literal
 
-from forge_tui.printing import answer, say
+from forge_tui.safe_io.printing import answer, say
 from forge_tui.settings.amounts import whole_number
 
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Start or resume, then watch in batch mode."""
-    from forge_tui import session
+    from forge_tui import client
     from forge_tui.cli import ui
 
     batch = arguments.no_ui or arguments.detach
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         batch = batch or arguments.json or not _on_terminal()
         if batch:
             say(f"{arguments.run}: reading the run and its data…")
-        started = session.resume(
+        started = client.resume(
             arguments.run,
             epochs=arguments.epochs,
             detach=True,
@@ -85,14 +85,14 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     batch = batch or settings.run.json or (name == "demo" and not _on_terminal())
     if not batch:
         start_with = settings if name == "demo" else None
-        return ui.open_ui(options=ui.options_of(settings), start_with=start_with, given=_source(arguments))
+        return ui.open_ui(options=ui.ui_options(settings), start_with=start_with, given=_source(arguments))
     say(f"{settings.training.dataset}: reading the data…")
-    started = session.start(settings, detach=True, previous=previous)
+    started = client.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
 
 def _on_terminal() -> bool:
-    from forge_tui.tui.capabilities import this_terminal
+    from forge_tui.tui.terminal.capabilities import this_terminal
 
     return this_terminal().usable
 
@@ -100,7 +100,7 @@ def _on_terminal() -> bool:
 def _source(arguments: argparse.Namespace) -> Any:
     """What was given here, for the form."""
     from forge_tui.settings.flags import flag_values
-    from forge_tui.tui.form_source import FormSource
+    from forge_tui.tui.form.source import FormSource
 
     return FormSource(
         preset=arguments.preset,
@@ -112,7 +112,7 @@ def _source(arguments: argparse.Namespace) -> Any:
 
 
 def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
-    from forge_tui import headless
+    from forge_tui.batch import batch_mode
 
     with started:
         if detach:
@@ -122,13 +122,13 @@ def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
                 answer(str(started.path))
             _tell_endings()
             return 0
-        return headless.watch(started, json_lines=json_lines)
+        return batch_mode.watch(started, json_lines=json_lines)
 
 
 def _tell_endings() -> None:
     """A detached run outlives this terminal, but not everything: say what would end it."""
     from forge_tui.resources.lifetime import endings
-    from forge_tui.resources.probe import SystemProbe
+    from forge_tui.resources.system_probe import SystemProbe
 
     for ending in endings(SystemProbe()):
         remedy = f" {ending.remedy[:1].upper()}{ending.remedy[1:]}." if ending.remedy else ""
@@ -136,19 +136,19 @@ def _tell_endings() -> None:
 
 
 def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
-    from forge_tui import session
+    from forge_tui import client
 
-    reply = session.check(settings, previous=previous)
+    reply = client.check(settings, previous=previous)
     found, limit = reply.found or {}, reply.limit or {}
     if settings.run.json:
         print(json.dumps({"check": "passed", "found": found, "limit": limit}))
         return 0
-    from forge_tui.runner import models
+    from forge_tui.runs import run_models
 
     least, most = found["parameters_least"], found["parameters_most"]
     size = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     answer(
-        f"Everything is in order: {models.count(settings)} {models.type_words(settings)} models of "
+        f"Everything is in order: {run_models.count(settings)} {run_models.type_words(settings)} models of "
         f"{size} parameters, {found['train_samples']:,} training and "
         f"{found['validation_samples']:,} validation samples ({found['task']})."
     )

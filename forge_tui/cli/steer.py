@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.printing import named, say
+from forge_tui.safe_io.printing import named, say
 from forge_tui.settings.amounts import whole_number
 
 if TYPE_CHECKING:
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
 
 _ANSWER_SECONDS = 5.0
 # So many files that stay are named.
@@ -40,9 +40,9 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     """Carry out one command."""
     if name == "rm":
         return _remove(arguments.run, arguments.yes)
-    from forge_tui import session
+    from forge_tui import client
 
-    with session.attach(arguments.run) as attached:
+    with client.attach(arguments.run) as attached:
         given: dict[str, Any] = {}
         if name in ("cancel", "retry"):
             given = {"model": attached.model_named(arguments.model).name}
@@ -76,16 +76,16 @@ def _command(attached: Run, name: str, given: dict[str, Any]) -> int:
 
 
 def _remove(which: str, sure: bool) -> int:
-    from forge_tui import session
+    from forge_tui import client
 
-    path = session.find(which)
+    path = client.find(which)
     if not sure:
         if not sys.stdin.isatty():
             raise RunDirectoryError(f"{named(path)}: not deleted; give --yes to delete it without being asked")
         if input(f"Delete {named(path)} and all models in it? [y/N] ").strip().lower() not in ("y", "yes"):
             say("Nothing was deleted.")
             return 1
-    stayed = session.delete(path)
+    stayed = client.delete(path)
     say(_removed(path, stayed))
     return 0
 

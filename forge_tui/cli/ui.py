@@ -10,7 +10,7 @@ from forge_tui.errors import UsageError
 if TYPE_CHECKING:
     import argparse
 
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
     from forge_tui.settings.schema import Settings
 
 
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Attach to a run."""
     require_terminal()
-    from forge_tui import session
+    from forge_tui import client
     from forge_tui.tui.options import read_options
 
     options = read_options()
@@ -39,17 +39,17 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         theme=arguments.theme or options.theme,
         mouse=options.mouse and not arguments.no_mouse,
     )
-    return open_ui(options=options, run=session.attach(arguments.run))
+    return open_ui(options=options, run=client.attach(arguments.run))
 
 
 def require_terminal() -> None:
     """Raise `UsageError` in words unless the UI can be drawn here."""
-    from forge_tui.tui.capabilities import this_terminal
+    from forge_tui.tui.terminal.capabilities import this_terminal
 
     this_terminal().check()
 
 
-def options_of(settings: Settings) -> Any:
+def ui_options(settings: Settings) -> Any:
     """The UI's options of resolved settings."""
     from dataclasses import asdict
 
@@ -64,9 +64,9 @@ def open_ui(
     """Run the app on this terminal; return the exit status."""
     gc.disable()  # What is made until the first paint stays: looking for garbage in it takes 20 ms. The app enables it.
     from forge_tui.tui.app import ForgeApp
-    from forge_tui.tui.capabilities import this_terminal
     from forge_tui.tui.options import read_options
-    from forge_tui.tui.terminal import run_app
+    from forge_tui.tui.terminal.capabilities import this_terminal
+    from forge_tui.tui.terminal.terminal_app import run_app
 
     options = options or read_options()
     only_ascii = this_terminal(force_ascii=options.ascii).ascii

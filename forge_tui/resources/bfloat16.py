@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 _FAST = frozenset({"avx512_bf16", "amx_bf16", "avx10_2"})
 

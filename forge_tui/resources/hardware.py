@@ -14,8 +14,8 @@ from forge_tui.resources.cgroups import CgroupLimits, read_limits
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.policy import GIB, DefaultThresholds, Thresholds, recommended_workers
 from forge_tui.resources.pressure import Pressure, read_pressure
-from forge_tui.resources.probe import Memory, SystemProbe
 from forge_tui.resources.slurm import SlurmLimit, read_slurm
+from forge_tui.resources.system_probe import Memory, SystemProbe
 from forge_tui.resources.usage import CpuMeter, CpuUsage, Own
 
 _log = logging.getLogger(__name__)

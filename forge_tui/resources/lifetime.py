@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from forge_tui.resources.logind import read_logind
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")

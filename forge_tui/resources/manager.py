@@ -21,7 +21,7 @@ from forge_tui.resources.policy import (
     WorkerLimit,
     worker_limit,
 )
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.resources.usage import CpuMeter, Own
 
 __all__ = [
@@ -142,7 +142,7 @@ class ResourceManager:
         `system_info`, `current_usage`, `recommendations` (with `parallel_workers`, `training_mode_suggestion`),
         `constraints` (with `memory_limited`, `cpu_limited`, `high_usage`).
         """
-        from forge_tui.resources.report import build_report  # here: a monitor needs none
+        from forge_tui.resources.resource_report import build_report  # here: a monitor needs none
 
         return build_report(self.detect_system_resources(), self._settings, self._probe)
 

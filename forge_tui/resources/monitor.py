@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from forge_tui.resources.cgroups import CgroupLimits, read_limits
 from forge_tui.resources.policy import GIB, Thresholds
 from forge_tui.resources.pressure import Pressure, read_pressure
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.resources.usage import SAMPLE_SECONDS, CpuMeter, CpuUsage, Own
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.resources.cgroups import find_groups
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 LOWER_PRIORITY = 10  # nice; about a ninth of the share of a process at 0
 

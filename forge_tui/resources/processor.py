@@ -15,12 +15,12 @@ def processor() -> str:
     """What tells this machine's CPU from those that compute otherwise, as `x86_64 AuthenticAMD 25 17`."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            return named(platform.machine(), file.read(_HEAD))
+            return processor_named(platform.machine(), file.read(_HEAD))
     except OSError:
-        return named(platform.machine(), "")
+        return processor_named(platform.machine(), "")
 
 
-def named(machine: str, cpuinfo: str) -> str:
+def processor_named(machine: str, cpuinfo: str) -> str:
     """`machine` and what the first paragraph of /proc/cpuinfo says: vendor, family and model, or ARM's part numbers."""
     lines = cpuinfo.split("\n\n", 1)[0].splitlines()
     found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

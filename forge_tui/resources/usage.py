@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 SAMPLE_SECONDS = 0.1  # the shortest sample a decision is made on; at 100 ticks a second it resolves 10 %
 _OWN_TITLE = "forge-tui:"

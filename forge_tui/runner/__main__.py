@@ -1,4 +1,4 @@
-"""`python -P -m forge_tui.runner FD`: the runner, started by `session`; FD is its channel to the caller."""
+"""`python -P -m forge_tui.runner FD`: the runner, started by `client`; FD is its channel to the caller."""
 
 import sys
 

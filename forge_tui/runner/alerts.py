@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from forge_tui.printing import say
-from forge_tui.progress import events as happened
-from forge_tui.text import memory
+from forge_tui.protocol import events as happened
+from forge_tui.safe_io.printing import say
+from forge_tui.text.figures import memory
 
 _SECONDS = 5.0
 _IN_A_ROW = 2

@@ -6,14 +6,14 @@ import signal
 from dataclasses import dataclass, field
 from typing import Literal
 
-from forge_tui.progress.events import ModelFailed
+from forge_tui.engines.local import Worker
+from forge_tui.protocol.events import ModelFailed
+from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.probe import SystemProbe
 from forge_tui.resources.process_memory import process_memory
-from forge_tui.runner.local import Worker
-from forge_tui.runner.prepare import ending
+from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.runner.watchdog import Watchdog
-from forge_tui.training.job import Job, in_words
+from forge_tui.text.exit_status import exit_in_words
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Attempt:
     @property
     def name(self) -> str:
         """Its models, in words."""
-        return in_words(self.jobs.values())
+        return models_in_words(self.jobs.values())
 
     def held(self) -> int | None:
         """What the worker costs at this moment (bytes), often far less than at its peak; None: not known."""
@@ -94,7 +94,7 @@ def unexplained(worker: Worker, job: Job, when: float, oom_kills_meanwhile: int)
     """The record of a worker that ended without a word about one of its models."""
     status = worker.status if worker.status is not None else 0
     kind = "signal" if status < 0 else "exit"
-    cause = "ended because its fork server died" if worker.orphaned else ending(status)
+    cause = "ended because its fork server died" if worker.orphaned else exit_in_words(status)
     if status == -signal.SIGKILL and oom_kills_meanwhile > 0 and not worker.orphaned:
         kind, cause = "out_of_memory", "was ended by the kernel for want of memory (SIGKILL)"
     return ModelFailed(

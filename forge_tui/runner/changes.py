@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import ChangedError
-from forge_tui.progress.fingerprint import Fingerprint, RunData, difference, recorded_data
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.run_data import Fingerprint, RunData, difference, recorded_data
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs.moved import relocated_data
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.sweep import combination_at

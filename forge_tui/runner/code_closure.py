@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 
 from forge_tui.errors import SettingsError
-from forge_tui.runs.code import SUFFIX, is_installed, read_file
+from forge_tui.runs.code import SUFFIX, is_installed, read_code_file
 from forge_tui.settings.own_names import named_function
 
 
@@ -85,7 +85,7 @@ class _Reader:
             assert module.file is not None
             if module.file not in self._found.files:
                 try:
-                    self._found.files[module.file] = read_file(module.file)
+                    self._found.files[module.file] = read_code_file(module.file)
                 except OSError as error:
                     raise SettingsError(f"{module.file} cannot be read: {error.strerror or error}") from None
             package = name if module.locations is not None else name.rpartition(".")[0]

@@ -14,30 +14,30 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runner.code_closure import Closure, closure
 from forge_tui.runs import trust
 from forge_tui.runs.code import (
     SUFFIX,
     CodeRecord,
     check_path,
+    code_paths,
     is_below,
     is_installed,
     label_of,
     labels_for,
     outermost,
-    paths_of,
+    read_code_file,
     read_copies,
-    read_file,
     recorded_code,
     sha256,
     write_copies,
 )
-from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.schema import Settings
-from forge_tui.training.job import Job
 
 NONE = CodeRecord()
 _NOWHERE = Path()
@@ -103,7 +103,7 @@ class Code:
             return code
         if accept_changes and (changed := cls._changed(directory, record, settings)) is not None:
             code = cls._fresh(changed, _directories(settings), record, stack)
-            names = listed(_differences(record, changed.files)) or "the copy was damaged"
+            names = files_in_words(_differences(record, changed.files)) or "the copy was damaged"
             code.changes_accepted = True
             code.notices.append(
                 f"the run continues with other code ({names}), as --accept-changes asks: from here on no model is exact"
@@ -121,7 +121,9 @@ class Code:
         try:
             place = Path(tempfile.mkdtemp(prefix="forge-tui-code-"))
         except OSError as error:
-            raise in_words(error, "copy the run's code to", "a directory for temporary files (TMPDIR)") from error
+            raise directory_error(
+                error, "copy the run's code to", "a directory for temporary files (TMPDIR)"
+            ) from error
         stack.callback(shutil.rmtree, place, ignore_errors=True)
         write_copies(place / "code", _by_path(record, found.files))
         return cls(record, place, found.files, directories, before)
@@ -166,7 +168,7 @@ class Code:
         if known is not None:
             return {**told, "path": known, "sha256": self.record.files[known]}, False
         try:
-            path, content = self._path_for(file), read_file(file)
+            path, content = self._path_for(file), read_code_file(file)
             write_copies(self._place / "code", {path: content})
         except (OSError, ForgeError) as error:
             why = getattr(error, "strerror", None) or error
@@ -208,7 +210,7 @@ class Code:
         """Put a new copy where `settle` says. Raises `RunDirectoryError`."""
         if self._new is None:
             return
-        paths = paths_of(self.record.current().files)
+        paths = code_paths(self.record.current().files)
         self.made = [path for path in paths if not os.path.lexists(directory.path / path)]
         write_copies(directory.code, _by_path(self.record, self._new))
         shutil.rmtree(self._place, ignore_errors=True)
@@ -301,7 +303,7 @@ def _differences(record: CodeRecord, files: Mapping[str, bytes]) -> list[str]:
     return sorted(file for file in before.keys() | now.keys() if before.get(file) != now.get(file))
 
 
-def listed(files: Sequence[str]) -> str:
+def files_in_words(files: Sequence[str]) -> str:
     """A few files in words."""
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     return ", ".join(files[:_NAMED]) + more
@@ -310,6 +312,6 @@ def listed(files: Sequence[str]) -> str:
 def digest_of(file: str) -> str | None:
     """SHA-256 of a file of code; None where it cannot be read."""
     try:
-        return sha256(read_file(file))
+        return sha256(read_code_file(file))
     except OSError:
         return None

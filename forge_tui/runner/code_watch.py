@@ -7,7 +7,7 @@ import os
 import queue
 import threading
 
-from forge_tui.runner.code_copy import Code, digest_of, listed
+from forge_tui.runner.code_copy import Code, digest_of, files_in_words
 
 LOOK_SECONDS = 5.0
 
@@ -51,13 +51,15 @@ class CodeWatch:
         edited = [file for file in different if found[file] is not None]
         if edited:
             self._found.put(
-                f"code was changed after the run had been started: {listed(edited)}. Its models are trained with the "
-                "copy in code/ all the same; `forge-tui resume RUN --accept-changes` takes the code as it is then"
+                f"code was changed after the run had been started: {files_in_words(edited)}. Its models are trained "
+                "with the copy in code/ all the same; `forge-tui resume RUN --accept-changes` takes the code as it is "
+                "then"
             )
         gone = [file for file in different if found[file] is None]
         if gone:
             self._found.put(
-                f"code is no longer where it was: {listed(gone)}. The run's models are trained with the copy in code/"
+                f"code is no longer where it was: {files_in_words(gone)}. The run's models are trained with the copy "
+                "in code/"
             )
 
     def _touched(self, file: str) -> str | None:

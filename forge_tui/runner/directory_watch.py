@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from forge_tui.runner.journal import Journal
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.location import Location, Lost
 from forge_tui.runs.lock import RunLock
-from forge_tui.runs.place import Lost, Place
 
 
 class DirectoryWatch:
     """Looks at all of them, which takes some microseconds."""
 
-    def __init__(self, place: Place, lock: RunLock, directory: RunDirectory, journal: Journal) -> None:
+    def __init__(self, place: Location, lock: RunLock, directory: RunDirectory, journal: Journal) -> None:
         self._place = place
         self._lock = lock
         self._directory = directory

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 
 SECONDS = 60.0
 _LOOK_SECONDS = 0.1

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState
-from forge_tui.runner import models as run_models
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState
+from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
 Group = tuple[int, ...]
@@ -25,7 +25,7 @@ def settled(settings: Settings, fuse: int) -> Settings:
     return replace(settings, engine=replace(settings.engine, fuse=fuse)) if settings.engine.fuse == "auto" else settings
 
 
-def count(settings: Settings) -> int:
+def group_count(settings: Settings) -> int:
     """How many groups the run has: it can use no more workers."""
     return run_models.kinds(settings) * -(-run_models.of_a_kind(settings) // width(settings))
 

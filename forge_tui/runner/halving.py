@@ -22,7 +22,7 @@ def rungs_of(settings: Settings) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class RungVerdict:
     """A model's place at a rung: `rank` from 1 among the `of` that have reached it so far, itself included."""
 
     goes_on: bool
@@ -59,14 +59,14 @@ class Halving:
         self._rungs = rungs
         self._at_rung: dict[int, tuple[int, float | None]] = {}
         self._losses: dict[int, dict[int, float]] = {}
-        self._verdicts: dict[tuple[int, int], Verdict] = {}
+        self._verdicts: dict[tuple[int, int], RungVerdict] = {}
         self._spared: set[int] = set()
         for one in earlier:
             self._take(one.index, one.epoch, one.loss)
             if one.went_on is not None:
                 self._verdicts[one.index, one.epoch] = self._judge(one.index, one.epoch, one.went_on)
 
-    def reached(self, index: int, epoch: int, loss: float | None) -> Verdict:
+    def reached(self, index: int, epoch: int, loss: float | None) -> RungVerdict:
         """What becomes of a model that has come to the rung at `epoch`; asked again, the verdict is the same.
 
         `loss`: that of validation, or without one of training; None and NaN are worse than any number.
@@ -102,11 +102,11 @@ class Halving:
         value = math.inf if loss is None or not math.isfinite(loss) else loss
         self._losses.setdefault(epoch, {})[index] = value
 
-    def _judge(self, index: int, epoch: int, went_on: bool | None = None) -> Verdict:
+    def _judge(self, index: int, epoch: int, went_on: bool | None = None) -> RungVerdict:
         losses = self._losses[epoch]
         # Of equal ones the one that came first is better.
         order = sorted(losses, key=losses.__getitem__)
         rank, of = order.index(index) + 1, len(order)
         if went_on is None:
             went_on = index in self._spared or rank <= max(1, of // self._factor)
-        return Verdict(went_on, epoch, rank, of)
+        return RungVerdict(went_on, epoch, rank, of)

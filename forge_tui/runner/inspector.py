@@ -9,15 +9,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+from forge_tui.engines.local import LocalLauncher, Worker
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
-from forge_tui.progress.fingerprint import Fingerprint, RunData, data_part
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.run_data import Fingerprint, RunData, data_part
 from forge_tui.runner.code_copy import Code
-from forge_tui.runner.local import LocalLauncher, Worker
-from forge_tui.runner.planner import Asked
-from forge_tui.runner.prepare import ending
+from forge_tui.runner.run_planner import Asked
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.sweep import Combination
-from forge_tui.training.job import Job
+from forge_tui.text.exit_status import exit_in_words
 
 _REFUSALS = {3: ResourceError, 4: RunDirectoryError}
 
@@ -129,7 +129,7 @@ class Inspector:
         answer = self._answers.get(worker.id)
         if answer is None:
             raise ForgeError(
-                f"the worker that was to read the data {ending(worker.status)} and said nothing; try again"
+                f"the worker that was to read the data {exit_in_words(worker.status)} and said nothing; try again"
             )
         if "refused" in answer:
             raise _REFUSALS.get(answer["exit_status"], UsageError)(answer["refused"])

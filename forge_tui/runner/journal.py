@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from forge_tui.progress import events as happened
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import Alike, ModelState, RunInfo, apply, apply_to_run
-from forge_tui.progress.transitions import may_follow_model, may_follow_run
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo, apply, apply_to_run
+from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
 
@@ -35,7 +35,7 @@ class Journal:
         self._monotonic, self._begun = monotonic, monotonic()
         self.info = info
         self.models = {model.index: model for model in models}
-        self._alike = Alike()
+        self._interner = Interner()
         store.measure(self.seconds)
 
     def seconds(self) -> float:
@@ -51,7 +51,7 @@ class Journal:
         if isinstance(event, happened.PhaseChanged | happened.RunFinished):
             event = replace(event, run_seconds=self.seconds())
         if isinstance(event, happened.ModelEvent):
-            model = apply(self.models[event.index], event, self._alike)
+            model = apply(self.models[event.index], event, self._interner)
             self.models[event.index] = model
             self._store.append(event)
             self._store.put_model(model)

@@ -9,13 +9,13 @@ from forge_tui.resources.cgroups import read_limits
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.monitor import Monitor, ResourceSample, memory_room
 from forge_tui.resources.policy import GIB, Thresholds
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 SAMPLE_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class MachineSample:
     """The machine at one moment; `number` counts the looks, so that each is judged once. The first has no sample."""
 
     number: int
@@ -47,7 +47,7 @@ class Machine:
     def __init__(self, first: SystemResources, settings: Thresholds, probe: SystemProbe | None = None) -> None:
         self._probe = probe or SystemProbe()
         self._settings = settings
-        self.latest = Look(0, first)
+        self.latest = MachineSample(0, first)
         self._monitor: Monitor | None = None
 
     def watch(self) -> None:
@@ -57,7 +57,7 @@ class Machine:
 
     def look_anew(self) -> None:
         """Look now, and wait for it (100 ms): what was seen last is of long ago."""
-        self.latest = Look(self.latest.number, detect(self._probe, self._settings))
+        self.latest = MachineSample(self.latest.number, detect(self._probe, self._settings))
 
     def now(self) -> SystemResources:
         """The memory that is available at this moment, the rest as last seen: for admitting a worker (1 ms)."""
@@ -75,4 +75,4 @@ class Machine:
     def _receive(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread; replacing one attribute needs no lock."""
         found = detect(self._probe, self._settings, usage=sample.usage)
-        self.latest = Look(self.latest.number + 1, found, sample)
+        self.latest = MachineSample(self.latest.number + 1, found, sample)

@@ -19,44 +19,44 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
-from forge_tui.descriptors import open_closed
+from forge_tui.engines.local import LocalLauncher
+from forge_tui.engines.output import Outputs
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
-from forge_tui.printing import say
-from forge_tui.progress.fingerprint import RunData, recorded_data
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.job import STOP_SIGNALS, Job
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.request import Farewell, Reply, Request
+from forge_tui.protocol.run_data import RunData, recorded_data
+from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.wire import receive_message, send_message
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.resources.priority import LOWER_PRIORITY, lower_session
-from forge_tui.runner import groups, models, planner, prepare
+from forge_tui.runner import groups, prepare, run_planner
+from forge_tui.runner.autotune import as_before, settle
 from forge_tui.runner.changes import compare_data
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.finishing import run_on_finish
 from forge_tui.runner.inspector import Inspector
-from forge_tui.runner.local import LocalLauncher
-from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.output import Outputs
+from forge_tui.runner.other_runs import OtherLiveRuns
+from forge_tui.runner.queue_after import predecessor
 from forge_tui.runner.remembered import Remembered
-from forge_tui.runner.request import Farewell, Reply, Request
-from forge_tui.runner.settling import as_before, settle
 from forge_tui.runner.supervise import RUNNER_LOG, Earlier, Opened, open_earlier, open_new, supervise
-from forge_tui.runner.turn import predecessor
-from forge_tui.runs import registry, removal, starting
+from forge_tui.runs import registry, removal, run_models, starting
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
-from forge_tui.runs.files import in_words as disk_in_words
 from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the_way
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name
+from forge_tui.runs.location import Identity, Location
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.runs.moved import relocated_data
 from forge_tui.runs.names import ROOT
-from forge_tui.runs.place import Identity, Place
 from forge_tui.runs.starting import Start
+from forge_tui.safe_io.descriptors import open_closed
+from forge_tui.safe_io.printing import say
+from forge_tui.safe_io.whole_files import directory_error as disk_in_words
 from forge_tui.settings.files import settings_text
 from forge_tui.settings.schema import Settings, from_plain, to_plain
-from forge_tui.settings.sweep import in_words, with_combination
-from forge_tui.training.job import STOP_SIGNALS, Job
-from forge_tui.training.wire import receive_message, send_message
+from forge_tui.settings.sweep import combination_in_words, with_combination
 
 _FLUSH_SECONDS = 5.0
 _TRIES = 20
@@ -182,7 +182,7 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     """Try everything a start would but measuring, and leave nothing behind."""
     settings = _settings(request)
     base = Path(request.working_directory) / "runs"
-    new = default_run_path(models.type_words(settings), time.time(), base)
+    new = default_run_path(run_models.type_words(settings), time.time(), base)
     directory = RunDirectory(new if request.directory is None else Path(request.directory))
     if not os.path.lexists(directory.path):
         directory.check_makeable()
@@ -191,7 +191,7 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
         refuse_foreign_lock(directory)
         if is_locked(directory.lock):
             raise RunDirectoryError(f"{directory.path} is in use: a run is being trained there")
-        refuse_what_is_in_the_way(directory, models.names(settings), request.previous)
+        refuse_what_is_in_the_way(directory, run_models.names(settings), request.previous)
     launcher, code = _launcher_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
     with _look(request, directory, settings, launcher, selector, None, code) as look:
         warning = prepare.slowness(settings, look.job.device)
@@ -209,15 +209,17 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     with _look(request, directory, settings, launcher, selector, None, code) as look:
         startup = time.monotonic() - begun  # a run begins with a worker that loads the data and answers, too
         alone = look.found["grouping_problem"] is not None
-        ways = planner.candidates(settings, look.resources, look.others, alone=alone)
-        found = planner.measure(ways, look.ask, planner.SECONDS)
+        ways = run_planner.candidates(settings, look.resources, look.others, alone=alone)
+        found = run_planner.measure_ways(ways, look.ask, run_planner.SECONDS)
         if look.found["can_compile"]:
-            found |= planner.measure(
-                planner.compiled(planner.estimate(settings, found, startup)), look.ask, planner.SECONDS
+            found |= run_planner.measure_ways(
+                run_planner.compiled_way(run_planner.estimate_ways(settings, found, startup)),
+                look.ask,
+                run_planner.SECONDS,
             )
         look.remembered(settings).keep(found)
-        plan = planner.choose(planner.estimate(settings, found, startup), time.monotonic() - begun)
-        limit = planner.limit_in_words(settings, look.resources, look.others)
+        plan = run_planner.choose(run_planner.estimate_ways(settings, found, startup), time.monotonic() - begun)
+        limit = run_planner.limit_in_words(settings, look.resources, look.others)
         plan = replace(plan, limit=limit, warning=prepare.slowness(settings, look.job.device) or "")
     return Reply(status="planned", plan=plan.to_record())
 
@@ -263,7 +265,7 @@ def _make_directory(request: Request, undo: contextlib.ExitStack) -> tuple[RunDi
     """The run directory, and whether it was made; `undo` removes it if it was and is empty then."""
     if request.directory is None:
         base = Path(request.working_directory) / "runs"
-        directory, is_new = RunDirectory.create_new(models.type_words(_settings(request)), time.time(), base), True
+        directory, is_new = RunDirectory.create_new(run_models.type_words(_settings(request)), time.time(), base), True
     else:
         directory = RunDirectory(Path(request.directory))
         if request.action == "resume":
@@ -278,7 +280,7 @@ def _begin(request: Request, directory: RunDirectory, made_root: bool) -> Start:
     """Announce the start of a new run. Raises `RunDirectoryError` where something is in its way."""
     settings = _settings(request)
     text = settings_text(settings).encode()
-    return Start.begin(directory, models.names(settings), text, request.previous, made_root=made_root)
+    return Start.begin(directory, run_models.names(settings), text, request.previous, made_root=made_root)
 
 
 def _acquire(directory: RunDirectory) -> RunLock:
@@ -316,7 +318,7 @@ class _Look:
     data: RunData
     code: Code
 
-    def ask(self, ways: Sequence[planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
+    def ask(self, ways: Sequence[run_planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """What so many workers measure at once in the memory that is available."""
         room = self.resources.available_memory_gb * GIB
         return self.inspector.measure(ways, workers, seconds, room, self.combination, self.rates)
@@ -358,10 +360,10 @@ def _look(
     """
     launcher.start()  # imports torch while the resources are looked at
     resources = detect(settings=settings.resources)
-    others = Neighbours(Claims(directory), 1).taken()
+    others = OtherLiveRuns(Claims(directory), 1).taken()
     limit = prepare.allowed_workers(settings, resources, others)
     if earlier is None:
-        threads, device = planner.thread_counts(settings, limit)[0], prepare.choose_device(settings, resources)
+        threads, device = run_planner.thread_counts(settings, limit)[0], prepare.choose_device(settings, resources)
         job = _job(request.working_directory, directory, settings, threads, device)
     else:
         info = earlier.info
@@ -370,8 +372,8 @@ def _look(
         known = None if recorded is None else relocated_data(recorded, info.moved)
         job = replace(job, data=None if known is None else known.to_record())
     with Inspector(launcher, selector, job, code) as inspector:
-        combinations = models.inspected(settings)
-        together = min(groups.width(settings), models.of_a_kind(settings))
+        combinations = run_models.inspected(settings)
+        together = min(groups.width(settings), run_models.of_a_kind(settings))
         is_tried = earlier is not None and not code.changes_accepted
         room = None if is_tried else resources.available_memory_gb * GIB
         inspections = inspector.inspect(combinations, together, room)
@@ -382,7 +384,9 @@ def _look(
         try:
             require_room_for_one(int(found["estimated_bytes"]), resources)
         except ResourceError as error:
-            raise ResourceError(f"with {in_words(combination)}: {error}" if combination else str(error)) from error
+            raise ResourceError(
+                f"with {combination_in_words(combination)}: {error}" if combination else str(error)
+            ) from error
         parameters = [int(one["parameters"]) for one in inspections]
         yield _Look(
             resources=resources,
@@ -397,7 +401,7 @@ def _look(
             },
             inspector=inspector,
             combination=combination,
-            rates=models.rates(settings, _MOST_RATES),
+            rates=run_models.rates(settings, _MOST_RATES),
             data=inspector.data,
             code=code,
         )
@@ -461,9 +465,9 @@ def _caller_left(channel: socket.socket) -> None:
         raise _Interrupted("the caller went away before the run began; nothing was started")
 
 
-def _open(directory: RunDirectory) -> Place:
+def _open(directory: RunDirectory) -> Location:
     try:
-        return Place(directory.path)
+        return Location(directory.path)
     except OSError as error:
         raise disk_in_words(error, "open", directory.path) from error
 
@@ -486,8 +490,8 @@ def _list_start(directory: RunDirectory, settings: Settings, undo: contextlib.Ex
         path=str(directory.path),
         mode=settings.training.training_mode,
         policy=settings.resources.policy,
-        model_type=models.type_words(settings),
-        models=models.count(settings),
+        model_type=run_models.type_words(settings),
+        models=run_models.count(settings),
         epochs=settings.training.epochs,
         created=time.time(),
         host=socket.gethostname(),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass
 
+from forge_tui.protocol.job import Job
 from forge_tui.resources.bfloat16 import slow_bfloat16
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import OtherRuns, WorkerLimit, worker_limit
 from forge_tui.runner import groups
 from forge_tui.settings.schema import Settings
-from forge_tui.training.job import Job
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,14 +28,6 @@ class Plan:
     memory_estimate: int
 
 
-def ending(status: int | None) -> str:
-    """How a process ended, in words, from its exit status (negative: a signal)."""
-    if status is not None and status < 0:
-        named = -status in {*signal.Signals}  # most real-time signals have no name
-        return f"was killed by {signal.Signals(-status).name if named else f'signal {-status}'}"
-    return f"ended with status {status}"
-
-
 def allowed_workers(
     settings: Settings, resources: SystemResources, others: OtherRuns | None = None, threads: int = 1
 ) -> WorkerLimit:
@@ -44,7 +35,7 @@ def allowed_workers(
     training = settings.training
     requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
     return worker_limit(
-        min(requested, groups.count(settings)),
+        min(requested, groups.group_count(settings)),
         resources,
         settings.resources,
         mode=training.training_mode,

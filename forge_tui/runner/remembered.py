@@ -19,14 +19,15 @@ from typing import Any
 
 from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
-from forge_tui.plain_files import read_file
+from forge_tui.protocol.plan import Way
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.runner.planner import Found, Way
-from forge_tui.runs.files import make_private, write_atomically
+from forge_tui.runner.run_planner import Found
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.strict_json import Limits, parse_object
+from forge_tui.safe_io.whole_files import make_private, write_atomically
 from forge_tui.settings.own_names import own_functions
 from forge_tui.settings.schema import Settings, to_plain
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import Limits, parse_object
 
 FORMAT = 2
 _MOST_SECONDS = 30 * 86_400.0

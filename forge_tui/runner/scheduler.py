@@ -16,34 +16,34 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from forge_tui.progress import events as happened
-from forge_tui.progress.fingerprint import recorded_data
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.rollback import Saved
+from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.rollback import Saved
+from forge_tui.protocol.run_data import recorded_data
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.alerts import DiskWatch, HistoryWatch, SpeedWatch
 from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.code_copy import Code, keep_trusted
 from forge_tui.runner.code_watch import CodeWatch
+from forge_tui.runner.consequences import Consequence, consequence
 from forge_tui.runner.directory_watch import DirectoryWatch
-from forge_tui.runner.failures import Consequence, consequence
+from forge_tui.runner.divergence import goes_further, rolled_back
 from forge_tui.runner.governor import Governor, Load
 from forge_tui.runner.groups import Group
 from forge_tui.runner.halving import Halving, Reached, rungs_of
 from forge_tui.runner.journal import Journal
-from forge_tui.runner.local import LocalLauncher, Worker
 from forge_tui.runner.machine import Machine
-from forge_tui.runner.models import Configs
-from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.rollbacks import goes_further, rolled_back
+from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.steering import Steering
-from forge_tui.runner.watchdog import Verdict
+from forge_tui.runner.watchdog import HangVerdict
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.location import Location
 from forge_tui.runs.lock import RunLock
-from forge_tui.runs.place import Place
+from forge_tui.runs.run_models import Configs
 from forge_tui.settings.schema import Settings
-from forge_tui.training.job import Job
 
 TICK_SECONDS = 0.1
 # A run that waits for another one looks less and less often whether that has ended, and for commands.
@@ -66,13 +66,13 @@ class Scheduler:
         launcher: LocalLauncher,
         governor: Governor,
         machine: Machine,
-        neighbours: Neighbours,
+        neighbours: OtherLiveRuns,
         selector: selectors.BaseSelector,
         monotonic: Callable[[], float] = time.monotonic,
         reached: Iterable[Reached] = (),
         code: Code | None = None,
         watch: CodeWatch | None = None,
-        place: Place | None = None,
+        place: Location | None = None,
         lock: RunLock | None = None,
     ) -> None:
         """`reached`: the rungs that models came to before a resume, in that order. `code`: custom code, where the run
@@ -497,9 +497,9 @@ class Scheduler:
             # Told to go on, it has to.
             paused = self._pausing and self._is_held(attempt)
             match attempt.watchdog.look(now, paused=paused):
-                case Verdict.ASK:
+                case HangVerdict.ASK:
                     attempt.worker.send({"command": "where"})
-                case Verdict.END:
+                case HangVerdict.END:
                     # Whoever told of a failure before has to leave too.
                     for index, job in attempt.jobs.items():
                         attempt.failures.setdefault(index, attempt.hang(job, self._journal.clock()))

@@ -17,44 +17,44 @@ from functools import partial
 from pathlib import Path
 
 import forge_tui
+from forge_tui.engines.local import LocalLauncher
+from forge_tui.engines.output import Outputs
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.printing import say, shell_word
-from forge_tui.progress.events import ModelRetried, RunStarted
-from forge_tui.progress.fingerprint import RunData
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import ModelRetried, RunStarted
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.request import Request
+from forge_tui.protocol.run_data import RunData
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
-from forge_tui.runner import groups, models
+from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
+from forge_tui.runner.divergence import rolled_back
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
 from forge_tui.runner.journal import Journal
-from forge_tui.runner.local import LocalLauncher
 from forge_tui.runner.machine import Machine
-from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.output import Outputs
+from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.prepare import Plan, allowed_workers, slowness
-from forge_tui.runner.request import Request
-from forge_tui.runner.rollbacks import rolled_back
+from forge_tui.runner.queue_after import predecessor, waiting_for
 from forge_tui.runner.scheduler import Scheduler
-from forge_tui.runner.turn import predecessor, waiting_for
-from forge_tui.runs import registry, trust
-from forge_tui.runs.belongings import place_of
+from forge_tui.runs import registry, run_models, trust
+from forge_tui.runs.belongings import belonging_of
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.files import in_words
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.location import Location
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.moved import Given, found_again, relocated, require_data
 from forge_tui.runs.names import CODE, ROOMS
-from forge_tui.runs.place import Place
 from forge_tui.runs.reader import Heartbeat, RunReader
 from forge_tui.runs.record import read_record
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
 from forge_tui.runs.survey import refuse_links_in, tidy
+from forge_tui.safe_io.printing import say, shell_word
+from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.files import read_settings, settings_digest, write_settings
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 
@@ -78,7 +78,7 @@ class Opened:
     selector: selectors.BaseSelector | None = None
     is_resumed: bool = False
     reached: tuple[Reached, ...] = ()
-    place: Place | None = None
+    place: Location | None = None
     lock: RunLock | None = None
     is_gone: bool = False
     """Whether the directory, or its database, was deleted or replaced."""
@@ -112,8 +112,8 @@ def open_new(
         path=str(directory.path),
         mode=training.training_mode,
         policy=settings.resources.policy,
-        model_type=models.type_words(settings),
-        models=models.count(settings),
+        model_type=run_models.type_words(settings),
+        models=run_models.count(settings),
         epochs=training.epochs,
         created=time.time(),
         host=socket.gethostname(),
@@ -127,7 +127,7 @@ def open_new(
         settings_sha256=settings_digest(directory.settings),
         data=data.to_record(),
     )
-    states = models.new_models(settings)
+    states = run_models.new_models(settings)
     start.announce(code.settle(directory))
     code.keep(directory)
     try:
@@ -170,7 +170,7 @@ def _take_over(store: RunStore, directory: RunDirectory, start: Start, outputs: 
         store.close()
         if isinstance(error, RunDirectoryError):
             raise
-        raise in_words(error, "write", directory.path / RUNNER_LOG) from error
+        raise directory_error(error, "write", directory.path / RUNNER_LOG) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +285,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     if not os.path.lexists(directory.database):
         raise RunDirectoryError(f"{directory.path}: there is no run here; `forge-tui runs` lists the known ones")
     record = read_record(directory.database)
-    place = place_of(directory.path, record)
+    place = belonging_of(directory.path, record)
     refuse_links_in(directory.path, place)
     tidy(directory.path, place)
     written = read_settings(directory.settings)
@@ -344,12 +344,12 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     journal, plan, settings, selector = opened.journal, opened.plan, opened.settings, opened.selector
     journal.put_info(replace(journal.info, threads=plan.threads, device=plan.job.device))
     with contextlib.ExitStack() as stack:
-        neighbours = Neighbours(Claims(opened.directory), plan.threads)
+        neighbours = OtherLiveRuns(Claims(opened.directory), plan.threads)
         stack.callback(neighbours.release)
         limit = neighbours.decide(
             lambda others: allowed_workers(settings, plan.resources, others, plan.threads),
             # One that waits for another run takes nothing yet.
-            lambda: 0 if _waits(opened) else min(plan.limit.workers, groups.count(settings)),
+            lambda: 0 if _waits(opened) else min(plan.limit.workers, groups.group_count(settings)),
         )
         _tell_the_plan(journal, plan, limit, neighbours.problem)
         governor = Governor(
@@ -470,7 +470,7 @@ def _trusted(info: RunInfo, settings: Settings) -> tuple[RunInfo, str | None]:
 def _distrust(info: RunInfo) -> None:
     """The run did not begin."""
     with contextlib.suppress(RunDirectoryError):  # what is left behind says nothing of any other run
-        trust.forget(info.key)
+        trust.forget_key(info.key)
 
 
 def _report_code(journal: Journal, code: Code, untrusted: str | None) -> None:

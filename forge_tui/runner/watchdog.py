@@ -9,7 +9,7 @@ from enum import Enum
 _ANSWER_SECONDS = 2.0
 
 
-class Verdict(Enum):
+class HangVerdict(Enum):
     """What to do about a worker now."""
 
     FINE = "fine"
@@ -29,18 +29,18 @@ class Watchdog:
         """The worker got on."""
         self.alive_at, self.asked_at = now, None
 
-    def look(self, now: float, *, paused: bool) -> Verdict:
+    def look(self, now: float, *, paused: bool) -> HangVerdict:
         """First a worker that hangs is asked where it is, then it is ended. A paused one does not hang."""
         if self.patience is None:
-            return Verdict.FINE
+            return HangVerdict.FINE
         if paused:
             self.sign_of_life(now)
         if now - self.alive_at < self.patience:
-            return Verdict.FINE
+            return HangVerdict.FINE
         if self.asked_at is None:
             self.asked_at = now
-            return Verdict.ASK
-        return Verdict.END if now - self.asked_at >= _ANSWER_SECONDS else Verdict.FINE
+            return HangVerdict.ASK
+        return HangVerdict.END if now - self.asked_at >= _ANSWER_SECONDS else HangVerdict.FINE
 
     def answered(self) -> None:
         """It has said where it hangs: nothing more to wait for."""

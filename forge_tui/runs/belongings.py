@@ -27,7 +27,8 @@ from forge_tui.runs.names import (
     STEP,
     original_of,
 )
-from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.own_paths import Record
+from forge_tui.runs.record import read_record
 
 _DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")
 _MODEL_ENDINGS = ("json", "safetensors")
@@ -54,7 +55,7 @@ def is_database(name: str) -> bool:
 # --- directories, and which of their entries are the run's
 
 
-class Place(Protocol):
+class Belonging(Protocol):
     """A directory in which there are files of a run."""
 
     @property
@@ -64,11 +65,11 @@ class Place(Protocol):
     def owns(self, name: str) -> bool:
         """Whether a file called `name` is the run's."""
 
-    def inner(self, name: str) -> Place | None:
+    def inner(self, name: str) -> Belonging | None:
         """The directory called `name`; None where nothing in it can be the run's."""
 
 
-def place_of(path: Path, record: Record) -> Place:
+def belonging_of(path: Path, record: Record) -> Belonging:
     """The run directory itself."""
     return _Root(path, record)
 
@@ -92,7 +93,7 @@ class _Root:
         stem, _, ending = name.rpartition(".")
         return name in self.record.files or (ending in _MODEL_ENDINGS and stem in self.record.models)
 
-    def inner(self, name: str) -> Place | None:
+    def inner(self, name: str) -> Belonging | None:
         record, is_recorded = self.record, name in self.record.directories
         if name == CHECKPOINTS:
             return _Checkpoints(is_recorded, record.models)
@@ -114,7 +115,7 @@ def _of_moving(record: Record) -> Record:
     return replace(record, directories=(record.directories | {ROOT}) - {MOVING})
 
 
-def _earlier(path: Path) -> Place:
+def _earlier(path: Path) -> Belonging:
     """An earlier run's directory, which was made for it; without its record nothing in it is known to be the run's."""
     try:
         refuse_links(path, path.parent)
@@ -138,7 +139,7 @@ class _Files:
     def owns(self, name: str) -> bool:
         return self.is_file(name) or self.is_file(original_of(name) or "")
 
-    def inner(self, name: str) -> Place | None:
+    def inner(self, name: str) -> Belonging | None:
         return None
 
 
@@ -158,7 +159,7 @@ class _Checkpoints:
     def owns(self, name: str) -> bool:
         return False
 
-    def inner(self, name: str) -> Place | None:
+    def inner(self, name: str) -> Belonging | None:
         return _Files(_is_checkpoint) if name in self.models else None
 
 
@@ -176,7 +177,7 @@ class _Logs:
         found = _LOG.fullmatch(name)
         return found is not None and found[1] in self.record.models
 
-    def inner(self, name: str) -> Place | None:
+    def inner(self, name: str) -> Belonging | None:
         return None
 
 
@@ -191,7 +192,7 @@ class _Code:
     def owns(self, name: str) -> bool:
         return self.prefix + name in self.files or self.prefix + (original_of(name) or "/") in self.files
 
-    def inner(self, name: str) -> Place | None:
+    def inner(self, name: str) -> Belonging | None:
         if name == _CACHE:
             return _Files(self._is_compiled)
         below = f"{self.prefix}{name}/"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.fields import is_whole
-from forge_tui.progress.rollback import Saved
+from forge_tui.protocol.record_fields import is_whole
+from forge_tui.protocol.rollback import Saved
 from forge_tui.runs.inside import open_inside
 from forge_tui.runs.names import STEP
-from forge_tui.strict_json import Limits, parse_object
+from forge_tui.safe_io.strict_json import Limits, parse_object
 
 _METADATA_KEY = "forge_tui"
 # A safetensors file begins with the length of its header (8 bytes, little-endian), a JSON table.

@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, make_private
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import directory_error, make_private
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import STATE, parse_object
 
 VERSION = 1
 LOCK_SECONDS = 2.0
@@ -149,7 +149,7 @@ class Claims:
                 os.close(descriptor)
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
-            raise in_words(error, "tell your other runs of this one in", self._file) from error
+            raise directory_error(error, "tell your other runs of this one in", self._file) from error
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor, self._set = descriptor, (workers, threads)
@@ -167,7 +167,7 @@ class Claims:
             except OSError as error:
                 if error.errno not in _TAKEN:
                     os.close(descriptor)
-                    raise in_words(error, "lock", path) from error
+                    raise directory_error(error, "lock", path) from error
             os.close(descriptor)
             if time.monotonic() >= deadline:
                 raise RunDirectoryError(
@@ -182,7 +182,7 @@ class Claims:
             make_private(self._directory)
             return os.open(path, flags, 0o600)
         except OSError as error:
-            raise in_words(error, "tell your other runs of this one in", path) from error
+            raise directory_error(error, "tell your other runs of this one in", path) from error
 
     def _look(self, *, sweep: bool) -> tuple[Claim, ...]:
         try:

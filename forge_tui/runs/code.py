@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import ChangedError, RunDirectoryError
-from forge_tui.runs.files import in_words, write_atomically
+from forge_tui.safe_io.whole_files import directory_error, write_atomically
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import RunInfo
+    from forge_tui.protocol.snapshot import RunInfo
 
 SUFFIX = ".py"
 _LARGEST_FILE = 1 << 26
@@ -94,7 +94,7 @@ def check_path(path: str) -> str:
     return path
 
 
-def read_file(path: Path | str) -> bytes:
+def read_code_file(path: Path | str) -> bytes:
     """The content of a file of code. Raises `OSError`; of something that is no file, or far too large, too."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # to open a pipe would wait for ever
     with os.fdopen(descriptor, "rb") as file:
@@ -114,7 +114,7 @@ def read_copies(directory: Path, files: Mapping[str, str]) -> dict[str, bytes]:
     for path, recorded in files.items():
         copy = _inside(directory, path)
         try:
-            found[path] = read_file(copy)
+            found[path] = read_code_file(copy)
         except FileNotFoundError:
             raise ChangedError(f"{copy} is missing: put it back as it was, or {_ACCEPT}") from None
         except OSError as error:
@@ -135,11 +135,11 @@ def write_copies(directory: Path, sources: Mapping[str, bytes]) -> None:
             try:
                 parent.mkdir(mode=0o700, exist_ok=True)
             except OSError as error:
-                raise in_words(error, "create the directory", parent) from error
+                raise directory_error(error, "create the directory", parent) from error
         write_atomically(copy, content)
 
 
-def paths_of(files: Iterable[str]) -> list[str]:
+def code_paths(files: Iterable[str]) -> list[str]:
     """What lies below the run directory for these recorded paths: the files, then their directories from within."""
     copies = [f"code/{check_path(path)}" for path in files]
     above = {parent.as_posix() for copy in copies for parent in Path(copy).parents if parent.name}

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import is_name
-from forge_tui.strict_json import STATE, parse_object
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import directory_error, write_atomically
 
 VERSION = 1
 LARGEST = 65_536
@@ -70,7 +70,7 @@ def take(directory: RunDirectory | Path) -> list[Command]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise in_words(error, "look for commands in", commands) from error
+        raise directory_error(error, "look for commands in", commands) from error
     found = []
     for name in names:
         command = _read(commands / name)
@@ -79,7 +79,7 @@ def take(directory: RunDirectory | Path) -> list[Command]:
         except FileNotFoundError:
             continue  # Another one took it.
         except OSError as error:
-            raise in_words(error, "take the command", commands / name) from error
+            raise directory_error(error, "take the command", commands / name) from error
         found.append(command)
     return found
 

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import schema, shape
-from forge_tui.runs.files import LONGEST_DATABASE, in_words, path_bytes
+from forge_tui.runs import shape, tables
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, REMOVED
 from forge_tui.runs.sidecars import check_sidecars
 from forge_tui.runs.unfinished_start import start_in_words
+from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, path_bytes
 
 # Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
 BUSY_SECONDS = 0.2
@@ -39,13 +39,13 @@ def _no_run(database: Path) -> RunDirectoryError:
     )
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+def database_is_busy(error: sqlite3.Error) -> bool:
     """Whether the database was only in use at that moment."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
-class Source:
+class RunDatabase:
     """A run's database file and the way it can be opened, found out at the first opening."""
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +55,7 @@ class Source:
         self._file = self.path
         self._immutable = False
         self._checked = False
-        self.version = schema.VERSION
+        self.version = tables.VERSION
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._check_file()
 
@@ -65,7 +65,7 @@ class Source:
         except (FileNotFoundError, NotADirectoryError):
             raise _no_run(self.path) from None
         except OSError as error:
-            raise in_words(error, "read", self.path) from error
+            raise directory_error(error, "read", self.path) from error
         refuse_links(self.path, self.path.parent)
         if (length := path_bytes(self.path)) > LONGEST_DATABASE:
             raise RunDirectoryError(
@@ -128,7 +128,7 @@ class Source:
         try:
             connection.text_factory = bytes
             shape.harden(connection)
-            if not self._checked or self.version != schema.VERSION:  # then it may have been brought up to date
+            if not self._checked or self.version != tables.VERSION:  # then it may have been brought up to date
                 self._check_kind(connection)
             # The first look at the file: here it shows whether it can be read this way.
             connection.execute("SELECT 1 FROM run").fetchone()
@@ -144,14 +144,14 @@ class Source:
     def _check_kind(self, connection: sqlite3.Connection) -> None:
         (identity,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if identity != schema.APPLICATION_ID:
+        if identity != tables.APPLICATION_ID:
             raise RunDirectoryError(f"{self.path} is not the database of a run; name the directory of a run")
-        if version > schema.VERSION:
+        if version > tables.VERSION:
             raise RunDirectoryError(
-                f"{self.path} was written by a newer forge-tui (format {version}, this one knows {schema.VERSION}); "
+                f"{self.path} was written by a newer forge-tui (format {version}, this one knows {tables.VERSION}); "
                 "update forge-tui"
             )
-        if version not in schema.KNOWN:
+        if version not in tables.KNOWN:
             raise RunDirectoryError(f"{self.path} is damaged: its format is {version}; {RESTORE_ADVICE}")
         wrong = shape.problem(connection, version)
         if wrong is not None:

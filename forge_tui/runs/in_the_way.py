@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.belongings import Place, place_of
-from forge_tui.runs.files import in_words
+from forge_tui.runs.belongings import Belonging, belonging_of
 from forge_tui.runs.intent import read_intent
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import CODE, COMMANDS, DATABASE, LOCK, MOVING, REMOVED, ROOMS, SHARED, STARTING_FILE
-from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.own_paths import Record
+from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import survey
+from forge_tui.safe_io.whole_files import directory_error
 
 _ELSEWHERE = "choose another directory with --output"
 
@@ -55,11 +56,11 @@ def refuse_what_is_in_the_way(
                 return None
         earlier = _earlier(directory, previous)
         needed = Record(models=frozenset(names), directories=frozenset((*ROOMS, CODE)))
-        found = list(_taken_names(path, place_of(path, needed), list(_own(path, earlier))))
+        found = list(_taken_names(path, belonging_of(path, needed), list(_own(path, earlier))))
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise in_words(error, "look into", path) from error
+        raise directory_error(error, "look into", path) from error
     if found:
         raise _taken(directory, sorted(found))
     return earlier
@@ -83,18 +84,18 @@ def _earlier(directory: RunDirectory, previous: Literal["refuse", "move"]) -> Re
     return record
 
 
-def _own(path: Path, earlier: Record | None) -> Iterator[Place]:
+def _own(path: Path, earlier: Record | None) -> Iterator[Belonging]:
     """What goes before a new run begins: an earlier one, and what a start or a removal that was killed has left."""
     if earlier is not None:
-        yield place_of(path, earlier)
+        yield belonging_of(path, earlier)
     intent = read_intent(path)
     if intent is not None:
-        yield place_of(path, replace(intent.record(), files=intent.record().files | {STARTING_FILE}))
+        yield belonging_of(path, replace(intent.record(), files=intent.record().files | {STARTING_FILE}))
     if earlier is None and os.path.lexists(path / REMOVED):
-        yield place_of(path, read_record(path / REMOVED))
+        yield belonging_of(path, read_record(path / REMOVED))
 
 
-def _taken_names(path: Path, needed: Place, own: Sequence[Place]) -> Iterator[str]:
+def _taken_names(path: Path, needed: Belonging, own: Sequence[Belonging]) -> Iterator[str]:
     """What is in the run directory under names that a new run needs, and is not `own`ed by an earlier one."""
     with os.scandir(path) as entries:
         for entry in entries:
@@ -115,7 +116,7 @@ def _taken_names(path: Path, needed: Place, own: Sequence[Place]) -> Iterator[st
                 yield name
 
 
-def _taken_below(path: Path, needed: Place, own: Sequence[Place]) -> Iterator[str]:
+def _taken_below(path: Path, needed: Belonging, own: Sequence[Belonging]) -> Iterator[str]:
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import write_atomically
 from forge_tui.runs.inside import open_inside
 from forge_tui.runs.names import CODE, PREVIOUS, ROOMS, ROOT, STARTING_FILE, STARTING_LOG, is_inside
-from forge_tui.runs.record import Record
-from forge_tui.strict_json import Limits, parse_object
+from forge_tui.runs.own_paths import Record
+from forge_tui.safe_io.strict_json import Limits, parse_object
+from forge_tui.safe_io.whole_files import write_atomically
 
 HEAD = '{"forge_tui": "start"'
 SETTINGS = "settings.toml"

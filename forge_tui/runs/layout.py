@@ -10,9 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.printing import named
-from forge_tui.runs.files import LONGEST_DATABASE, half_written, in_words, path_bytes, write_atomically
 from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
+from forge_tui.safe_io.printing import named
+from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, half_written, path_bytes, write_atomically
 
 __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
 
@@ -138,7 +138,7 @@ class RunDirectory:
             except FileExistsError:
                 continue
             except OSError as error:
-                raise in_words(error, "create the run directory", directory.path) from error
+                raise directory_error(error, "create the run directory", directory.path) from error
             return directory
 
     def create(self) -> list[str]:
@@ -189,7 +189,7 @@ class RunDirectory:
         try:
             owner = os.stat(self.path).st_uid
         except OSError as error:
-            raise in_words(error, "use the run directory", self.path) from error
+            raise directory_error(error, "use the run directory", self.path) from error
         if owner != os.geteuid():
             raise RunDirectoryError(
                 f"{named(self.path)} belongs to another user (uid {owner}, you are {os.geteuid()}); "
@@ -208,7 +208,7 @@ class RunDirectory:
                     os.close(descriptor)
                 os.unlink(probe)
         except OSError as error:
-            raise in_words(error, "write in", self.path) from error
+            raise directory_error(error, "write in", self.path) from error
 
     def check_makeable(self) -> None:
         """Raise `RunDirectoryError` unless the directory, which is not there, can be made and written in.
@@ -245,5 +245,5 @@ def _make_directory(path: Path) -> bool:
             ) from None
         return False
     except OSError as error:
-        raise in_words(error, "create the directory", path) from error
+        raise directory_error(error, "create the directory", path) from error
     return True

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.files import in_words, temporary_name
+from forge_tui.safe_io.whole_files import directory_error, temporary_name
 
 MARK = b"held while forge-tui trains in this directory\n"
 """What a lock holds, so that it is told apart from other files of that name. Those of version 0.1.0 are empty."""
@@ -54,7 +54,7 @@ class RunLock:
             except OSError as error:
                 if error.errno not in _TAKEN:
                     os.close(descriptor)
-                    raise in_words(error, "lock", path) from error
+                    raise directory_error(error, "lock", path) from error
                 if time.monotonic() >= deadline:
                     os.close(descriptor)
                     raise RunDirectoryError(
@@ -75,7 +75,7 @@ class RunLock:
             except OSError as error:
                 if isinstance(error, FileNotFoundError) and path.parent.is_dir():
                     continue  # one who had made it has just removed it
-                raise in_words(error, "open the lock", path) from error
+                raise directory_error(error, "open the lock", path) from error
 
     @staticmethod
     def is_own(path: Path) -> bool:
@@ -85,7 +85,7 @@ class RunLock:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
                 return False
-            raise in_words(error, "look at the lock", path) from error
+            raise directory_error(error, "look at the lock", path) from error
         try:
             return stat.S_ISREG(os.fstat(descriptor).st_mode) and os.read(descriptor, len(MARK) + 1) == MARK
         finally:
@@ -103,7 +103,7 @@ class RunLock:
             if _same_file(self.fileno(), self.path):
                 os.unlink(self.path)
         except OSError as error:
-            raise in_words(error, "remove the lock", self.path) from error
+            raise directory_error(error, "remove the lock", self.path) from error
 
     def is_at(self, path: Path) -> bool:
         """Whether the lock is the file at `path`, so that who looks there sees that it is held."""
@@ -181,7 +181,7 @@ def is_locked(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise in_words(error, "look at the lock", path) from error
+        raise directory_error(error, "look at the lock", path) from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError as error:
@@ -189,7 +189,7 @@ def is_locked(path: Path) -> bool:
             return True
         if error.errno in _NO_LOCKS:
             return False
-        raise in_words(error, "look at the lock", path) from error
+        raise directory_error(error, "look at the lock", path) from error
     finally:
         os.close(descriptor)
     return False

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from forge_tui.runs.files import temporary_name
 from forge_tui.runs.inside import open_inside
+from forge_tui.safe_io.whole_files import temporary_name
 
 LEAST_BYTES = 64 << 10
 """The smallest largest size: of less, no traceback would stay."""

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, DataError, UsageError
-from forge_tui.printing import named, shell_word
-from forge_tui.progress.fingerprint import RunData
-from forge_tui.progress.snapshot import RunInfo
-from forge_tui.runs.code import SUFFIX, read_file, sha256
+from forge_tui.protocol.run_data import RunData
+from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.runs.code import SUFFIX, read_code_file, sha256
+from forge_tui.safe_io.printing import named, shell_word
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.schema import Settings
 
@@ -185,7 +185,7 @@ def _given_code(info: RunInfo, given: Given) -> Iterator[tuple[str, str]]:
 def _require_same(info: RunInfo, label: str, place: str, given: Given) -> None:
     for path in () if given.accept_changes else _code_at(info, label, place):
         file = os.path.join(place, path.partition("/")[2])
-        if sha256(read_file(file)) != info.code[path]:
+        if sha256(read_code_file(file)) != info.code[path]:
             raise ChangedError(
                 f"--python-path {named(place)}: {named(file)} is not what the run was started with; put it back as "
                 "it was, or continue with it as it is: --accept-changes (its models are then no longer exact)"

@@ -13,15 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
-from forge_tui.runs import rows, schema
-from forge_tui.runs.connection import Source, is_busy
+from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
+from forge_tui.runs import rows, tables
+from forge_tui.runs.connection import RunDatabase, database_is_busy
 from forge_tui.runs.damage import Damage
 
 if TYPE_CHECKING:
-    from forge_tui.progress.events import EpochFinished
+    from forge_tui.protocol.events import EpochFinished
 
-_EPOCH, _LOSS, _VALIDATION = (schema.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
+_EPOCH, _LOSS, _VALIDATION = (tables.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
 _LOCKED = "is locked by another program; try again, or see what holds it"
 _Value = TypeVar("_Value")
@@ -62,12 +62,12 @@ class RunReader:
 
     def __init__(self, path: Path) -> None:
         """`path` is run.db, or the run directory. Raises `RunDirectoryError` if there is no readable run."""
-        self._source = Source(path / "run.db" if os.path.isdir(path) else path)
+        self._source = RunDatabase(path / "run.db" if os.path.isdir(path) else path)
         self._damage = Damage(self._source.path)
         self._open: sqlite3.Connection | None = None
         self._row: rows.RunRow | None = None
         self._row_is_of_now = False
-        self._alike = Alike()
+        self._interner = Interner()
         self._checked: dict[int, int] = {}
         self._bad_epochs: dict[int, set[int]] = {}
         self._run_row()
@@ -79,7 +79,7 @@ class RunReader:
 
     @property
     def _epoch_select(self) -> str:
-        return schema.epoch_select(self._source.version)
+        return tables.epoch_select(self._source.version)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -119,7 +119,7 @@ class RunReader:
                 assert self._open is not None
                 return read(self._open)
         except sqlite3.Error as error:
-            if is_busy(error):
+            if database_is_busy(error):
                 return unknown
             raise self._source.in_words(error) from error
 
@@ -166,7 +166,7 @@ class RunReader:
             )
             for row in changed:
                 try:
-                    found.append(rows.model_of(row, self._alike, self.path))
+                    found.append(rows.model_of(row, self._interner, self.path))
                     self._damage.mend("models", row[0])
                 except rows.ERRORS as error:
                     self._left_out("models", row[0], error)
@@ -283,7 +283,7 @@ class RunReader:
         self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]
     ) -> set[int]:
         """Adds the good rows with `after < seq <= end` to `found`, in order; returns which rows are there at all."""
-        from forge_tui.progress.events import to_record
+        from forge_tui.protocol.events import to_record
 
         good: dict[int, dict[str, Any]] = {}
         present: set[int] = set()
@@ -310,14 +310,14 @@ class RunReader:
 
     def _is_good_epoch(self, row: tuple[Any, ...]) -> bool:
         try:
-            rows.check_epoch(row)
+            rows.require_epoch(row)
         except rows.ERRORS as error:
             self._left_out("epochs", row[0], error)
             return False
         return True
 
     def _epoch(self, row: tuple[Any, ...]) -> tuple[EpochFinished, bool] | None:
-        return schema.epoch_of(row[:-1]) if self._is_good_epoch(row) else None
+        return tables.epoch_of(row[:-1]) if self._is_good_epoch(row) else None
 
     def epochs(self, index: int) -> list[EpochFinished]:
         """The history of model `index`, one record an epoch: where a retry did epochs again, the newer ones."""
@@ -344,10 +344,10 @@ class RunReader:
     def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
         """A curve for drawing: at most `buckets` of `(last epoch, minimum, maximum)`, None where no number is known.
 
-        `column` is one of `schema.EPOCH_NUMBERS`. Raises `ValueError` for another one and for `buckets` < 1.
+        `column` is one of `tables.EPOCH_NUMBERS`. Raises `ValueError` for another one and for `buckets` < 1.
         """
-        if column not in schema.EPOCH_NUMBERS:
-            raise ValueError(f"no column {column!r} in the epochs; there are {', '.join(schema.EPOCH_NUMBERS)}")
+        if column not in tables.EPOCH_NUMBERS:
+            raise ValueError(f"no column {column!r} in the epochs; there are {', '.join(tables.EPOCH_NUMBERS)}")
         if buckets < 1:
             raise ValueError(f"buckets must be at least 1, not {buckets}")
 

@@ -1,48 +1,20 @@
-"""What a run has created in its directory, as its database records it: paths, names of models, files of code."""
+"""Reads from a run's database what it has created in its directory: paths, names of models, files of code."""
 
 from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import schema
-from forge_tui.runs.files import in_words
+from forge_tui.runs import tables
 from forge_tui.runs.names import DATABASE, FILES, MOVING, PREVIOUS, ROOMS, ROOT, checked_name, is_inside
+from forge_tui.runs.own_paths import OwnPath, Record, own_paths
 from forge_tui.runs.reader import RunReader
+from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.problems import shown
 
 _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, struct.error)
-
-
-@dataclass(frozen=True, slots=True)
-class OwnPath:
-    """A path that a run creates, relative to its directory, with `/` between its parts."""
-
-    path: str
-    is_directory: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
-    """What is recorded of a run's paths. `code`: its files below `code/`; `is_older`: of a format without paths.
-
-    Models of damaged rows count as somebody else's.
-    """
-
-    models: frozenset[str] = frozenset()
-    files: frozenset[str] = frozenset(FILES)
-    directories: frozenset[str] = frozenset()
-    code: frozenset[str] = frozenset()
-    is_older: bool = False
-
-
-def own_paths(directories: Iterable[str]) -> list[OwnPath]:
-    """What the record of a run lists: the files of every run, and the `directories` that this one has made."""
-    return [*(OwnPath(file) for file in FILES), *(OwnPath(one, is_directory=True) for one in sorted(set(directories)))]
 
 
 def read_record(database: Path) -> Record:
@@ -51,7 +23,7 @@ def read_record(database: Path) -> Record:
         recorded = reader.info().code
         code = list(recorded) if isinstance(recorded, dict) else []
         models = _models(reader)
-        is_older = reader.version < schema.WITH_PATHS
+        is_older = reader.version < tables.WITH_PATHS
         paths = own_paths(directories_of_older(database.parent)) if is_older else _paths(reader)
     for path in (*code, *(one.path for one in paths if one.path != ROOT)):
         if not is_inside(path):
@@ -74,9 +46,9 @@ def _models(reader: RunReader) -> frozenset[str]:
     found = []
     for index, revision, record, crc in reader.rows("SELECT model_index, revision, record, crc FROM models"):
         try:
-            if schema.model_crc(index, revision, record) != crc:
+            if tables.model_crc(index, revision, record) != crc:
                 continue
-            name = schema.from_json(record)["name"]
+            name = tables.from_json(record)["name"]
         except _ROW_ERRORS:
             continue
         found.append(checked_name(name, f"model {index} in {reader.path}"))
@@ -88,7 +60,7 @@ def _paths(reader: RunReader) -> list[OwnPath]:
     found = []
     for path, is_directory, crc in reader.rows("SELECT path, directory, crc FROM paths"):
         try:
-            is_whole = schema.path_crc(path, is_directory) == crc
+            is_whole = tables.path_crc(path, is_directory) == crc
             found.append(OwnPath(path.decode(), bool(is_directory)))
         except _ROW_ERRORS:
             is_whole = False
@@ -109,7 +81,7 @@ def directories_of_older(path: Path) -> list[str]:
         with os.scandir(path) as entries:
             inner = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError as error:
-        raise in_words(error, "look into", path) from error
+        raise directory_error(error, "look into", path) from error
     for entry in inner:
         if entry.name == MOVING or (PREVIOUS.fullmatch(entry.name) and _holds_run(Path(entry.path))):
             found.append(entry.name)

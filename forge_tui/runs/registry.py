@@ -17,18 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.plain_files import read_file
-from forge_tui.printing import escaped, named
-from forge_tui.progress.fields import check
-from forge_tui.runs.files import in_words, make_private, write_atomically
+from forge_tui.protocol.record_fields import check_record
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import DATABASE
 from forge_tui.runs.unfinished_start import start_in_words, state_of_start
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.printing import escaped, named
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import directory_error, make_private, write_atomically
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import STATE, parse_object
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import RunInfo
+    from forge_tui.protocol.snapshot import RunInfo
 
 _LOG = logging.getLogger("forge_tui")
 _FILE = "runs.jsonl"
@@ -86,7 +86,7 @@ def known(state: Path | None = None) -> list[KnownRun]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise in_words(error, "read the list of runs", file) from error
+        raise directory_error(error, "read the list of runs", file) from error
     runs = (run for run in _fold(data).values() if may_be_there(run))
     # Runs of one second keep the order in which they were registered.
     return sorted(runs, key=lambda run: run.created)[::-1]
@@ -165,7 +165,7 @@ def _is_there(directory: RunDirectory) -> bool:
             return True
         return directory.may_hold_run()
     except PermissionError as error:
-        raise in_words(error, "look at", database) from error
+        raise directory_error(error, "look at", database) from error
     except (OSError, ValueError):  # not there, or nothing that can be a path
         return directory.may_hold_run()
 
@@ -188,7 +188,7 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
                     runs[path] = _run_of(record)
                 case "finished" if path in runs:
                     ended = {name: record[name] for name in ("status", "finished")}
-                    check(ended, KnownRun)
+                    check_record(ended, KnownRun)
                     runs[path] = replace(runs[path], **ended)
                 case "forgotten":
                     runs.pop(path, None)
@@ -198,7 +198,7 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
 
 
 def _run_of(record: dict[str, Any]) -> KnownRun:
-    check(record, KnownRun)
+    check_record(record, KnownRun)
     told = {name: record[name] for name in ("mode", "model_type", "models", "host") if name in record}
     return KnownRun(
         run=record["run"],
@@ -233,7 +233,7 @@ def _append(record: dict[str, Any], state: Path | None) -> None:
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise in_words(error, "write the list of runs", file) from error
+        raise directory_error(error, "write the list of runs", file) from error
 
 
 def _lines_of(run: KnownRun) -> bytes:

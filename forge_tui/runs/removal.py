@@ -13,22 +13,23 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import starting
-from forge_tui.runs.belongings import database_names, is_database, place_of
+from forge_tui.runs.belongings import belonging_of, database_names, is_database
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
-from forge_tui.runs.files import in_words, sync_directory
 from forge_tui.runs.inside import is_file
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.names import DATABASE, LOCK, REMOVED, ROOT
+from forge_tui.runs.own_paths import Record
 from forge_tui.runs.reader import RunReader
-from forge_tui.runs.record import Record, read_record
+from forge_tui.runs.record import read_record
 from forge_tui.runs.survey import Folder, survey
-from forge_tui.runs.survey import delete as delete_found
+from forge_tui.runs.survey import delete_own as delete_found
+from forge_tui.safe_io.whole_files import directory_error, sync_directory
 
 _STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EBUSY, errno.EROFS, errno.ENOENT)
 
 
-def delete(directory: RunDirectory) -> tuple[Path, ...]:
+def remove_run(directory: RunDirectory) -> tuple[Path, ...]:
     """Delete the run in `directory`, and that too if it was made for the run; returns what stayed.
 
     Stays what no run has made: files, and directories with all that is in them. A removal that was interrupted is
@@ -83,7 +84,7 @@ def _remove(directory: RunDirectory, lock: RunLock) -> tuple[Path, ...]:
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise in_words(error, "delete the run in", path) from error
+        raise directory_error(error, "delete the run in", path) from error
     return tuple(path / name for name in found.others())
 
 
@@ -99,7 +100,7 @@ def _remove_root(lock: RunLock, *, is_own: bool) -> None:
 def finish(directory: RunDirectory) -> bool:
     """Finish a removal that was interrupted, for another run to begin: the directory and its lock stay.
 
-    Returns whether the run that was removed had made the directory. Raises as `delete` does.
+    Returns whether the run that was removed had made the directory. Raises as `remove_run` does.
     """
     path = directory.path
     if os.path.lexists(path / DATABASE) or not is_file(path / REMOVED):
@@ -109,13 +110,13 @@ def finish(directory: RunDirectory) -> bool:
         _delete_recorded(path, record)
         _delete_databases(path)
     except OSError as error:
-        raise in_words(error, "finish deleting the run in", path) from error
+        raise directory_error(error, "finish deleting the run in", path) from error
     return ROOT in record.directories
 
 
 def _delete_recorded(path: Path, record: Record) -> Folder:
     """Delete all but the database and the lock; returns what was found."""
-    found = survey(path, place_of(path, record))
+    found = survey(path, belonging_of(path, record))
     delete_found(found, path, lambda name: name == LOCK or is_database(name))
     return found
 

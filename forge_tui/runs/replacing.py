@@ -7,7 +7,7 @@ import os
 import sqlite3
 from pathlib import Path
 
-from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
+from forge_tui.safe_io.whole_files import directory_error, half_written, sync_directory, sync_file
 
 
 def replace_by_copy(connection: sqlite3.Connection, path: Path) -> None:
@@ -25,4 +25,4 @@ def replace_by_copy(connection: sqlite3.Connection, path: Path) -> None:
             os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        raise in_words(error, "copy the database to", path) from error
+        raise directory_error(error, "copy the database to", path) from error

@@ -9,11 +9,11 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
-from forge_tui.progress.fields import BadField, check_event, check_sample
-from forge_tui.progress.snapshot import Alike, ModelState, RunInfo
-from forge_tui.runs import schema
+from forge_tui.protocol.record_fields import BadField, check_event, check_sample
+from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
+from forge_tui.runs import tables
 from forge_tui.runs.names import checked_name
-from forge_tui.strict_json import BadJson
+from forge_tui.safe_io.strict_json import BadJson
 
 ERRORS = (ValueError, TypeError, KeyError, AttributeError, struct.error, OverflowError, RecursionError)
 WRONG_CHECKSUM = "wrong checksum"
@@ -38,25 +38,25 @@ class RunRow(NamedTuple):
 def run_of(row: tuple[Any, ...]) -> RunRow:
     """Of `record, revision, heartbeat, written, last_seq, crc`."""
     record, *numbers, crc = row
-    _require(schema.run_crc(record, *numbers), crc)
-    schema.check_run(*numbers)
+    _require(tables.run_crc(record, *numbers), crc)
+    tables.check_run(*numbers)
     revision, heartbeat, written, last_seq = numbers
-    about, seconds = schema.without_seconds(schema.from_json(record))
+    about, seconds = tables.without_seconds(tables.from_json(record))
     return RunRow(RunInfo.from_record(about), revision, heartbeat, written, last_seq, seconds)
 
 
-def model_of(row: tuple[Any, ...], alike: Alike, where: object) -> ModelState:
+def model_of(row: tuple[Any, ...], interner: Interner, where: object) -> ModelState:
     """Of `model_index, revision, record, crc`. Raises `RunDirectoryError` where its name is no model's.
 
     Such a name becomes part of a path; `where` it was read, for that message.
     """
     index, revision, record, crc = row
-    _require(schema.model_crc(index, revision, record), crc)
-    about = schema.from_json(record)
+    _require(tables.model_crc(index, revision, record), crc)
+    about = tables.from_json(record)
     group = about.get("group")
     for name in (about.get("name"), *(group[:1] if isinstance(group, list) else ())):
         checked_name(name, f"model {index} in {where}")
-    model = ModelState.from_record(about, alike)
+    model = ModelState.from_record(about, interner)
     if model.index != index:
         raise BadField(f"index = {model.index} is that of another row")
     return model
@@ -65,13 +65,13 @@ def model_of(row: tuple[Any, ...], alike: Alike, where: object) -> ModelState:
 def is_event(row: tuple[Any, ...]) -> None:
     """Look at the checksum of `seq, record, crc` only."""
     seq, record, crc = row
-    _require(schema.event_crc(seq, record), crc)
+    _require(tables.event_crc(seq, record), crc)
 
 
 def event_of(row: tuple[Any, ...]) -> dict[str, Any]:
     """Of `seq, record, crc`."""
     is_event(row)
-    record = schema.from_json(row[1])
+    record = tables.from_json(row[1])
     check_event(record)
     return record
 
@@ -79,16 +79,16 @@ def event_of(row: tuple[Any, ...]) -> dict[str, Any]:
 def sample_of(row: tuple[Any, ...]) -> dict[str, Any]:
     """Of `seq, time, record, crc`."""
     seq, time, text, crc = row
-    _require(schema.resource_crc(seq, time, text), crc)
-    record = schema.from_json(text)
+    _require(tables.resource_crc(seq, time, text), crc)
+    record = tables.from_json(text)
     check_sample(record)
     return record
 
 
-def check_epoch(row: tuple[Any, ...]) -> None:
-    """Of all of `schema.EPOCH_COLUMNS`."""
-    _require(schema.epoch_crc(row[:-1]), row[-1])
-    schema.check_epoch(row)
+def require_epoch(row: tuple[Any, ...]) -> None:
+    """Of all of `tables.EPOCH_COLUMNS`."""
+    _require(tables.epoch_crc(row[:-1]), row[-1])
+    tables.check_epoch(row)
 
 
 def _require(found: int, crc: Any) -> None:

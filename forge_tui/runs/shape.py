@@ -1,18 +1,18 @@
 """Whether a database has the tables of a run and nothing else: seen before anything of it is read or written.
 
 A view in place of a table computes what it shows, and a trigger runs with each row that is written: both are SQL of
-whoever made the file. What it holds is then checked row by row (`schema`, `progress.fields`).
+whoever made the file. What it holds is then checked row by row (`tables`, `protocol.record_fields`).
 """
 
 from __future__ import annotations
 
 import sqlite3
 
-from forge_tui.printing import escaped
-from forge_tui.runs import schema
+from forge_tui.runs import tables
+from forge_tui.safe_io.printing import escaped
 
 LONGEST_VALUE = 256 << 20
-"""No text of a row is read that has more bytes; the largest record has `schema.RECORD.size`."""
+"""No text of a row is read that has more bytes; the largest record has `tables.RECORD.size`."""
 _LEFT_BY_SQLITE = b"sqlite_"
 _SHOWN = 60
 
@@ -33,8 +33,8 @@ def problem(connection: sqlite3.Connection, version: int) -> str | None:
 
     Raises `sqlite3.Error`.
     """
-    wanted = {name: list(columns) for name, columns in schema.columns(version).items()}
-    indexes = {(name, table) for name, table in schema.INDEXES}
+    wanted = {name: list(columns) for name, columns in tables.columns(version).items()}
+    indexes = {(name, table) for name, table in tables.INDEXES}
     found = set()
     rows = connection.execute("SELECT type, name, tbl_name, rootpage FROM sqlite_schema").fetchall()
     for kind, name, table, page in rows:

@@ -12,9 +12,9 @@ import stat
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.plain_files import open_file
-from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import refuse_links
+from forge_tui.safe_io.plain_files import open_file
+from forge_tui.safe_io.whole_files import directory_error
 
 _ENDINGS = ("-journal", "-wal", "-shm")
 # What a journal begins with, and ends with if it names another file (https://www.sqlite.org/fileformat.html, 3.1).
@@ -46,4 +46,4 @@ def _names_another(path: Path) -> bool:
             file.seek(max(0, size - len(_MARK)))
             return size > len(_MARK) and file.read() == _MARK
     except OSError as error:
-        raise in_words(error, "look at", path) from error
+        raise directory_error(error, "look at", path) from error

@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.belongings import Place, is_database, place_of
-from forge_tui.runs.files import in_words, sync_directory
+from forge_tui.runs.belongings import Belonging, belonging_of, is_database
 from forge_tui.runs.in_the_way import refuse_what_is_in_the_way
 from forge_tui.runs.inside import is_directory, is_file
 from forge_tui.runs.intent import HEAD, SETTINGS, Intent, read_intent
@@ -35,8 +34,10 @@ from forge_tui.runs.names import (
     STARTING_LOG,
     original_of,
 )
-from forge_tui.runs.record import Record, read_record
-from forge_tui.runs.survey import delete, move, survey
+from forge_tui.runs.own_paths import Record
+from forge_tui.runs.record import read_record
+from forge_tui.runs.survey import delete_own, move, survey
+from forge_tui.safe_io.whole_files import directory_error, sync_directory
 
 _PIECE = 1 << 20
 # Written before there is a record of them: what they begin with shows whose they are.
@@ -110,7 +111,7 @@ class Start:
         path, target = self._directory.path, self._directory.path / self._intent.previous
         with _in_words("move the earlier run's files in", path):
             os.mkdir(target, 0o700)
-            move(survey(path, place_of(path, _movable(self._earlier))), path, target)
+            move(survey(path, belonging_of(path, _movable(self._earlier))), path, target)
             sync_directory(target)
             sync_directory(path)
         self._make_rooms()
@@ -182,7 +183,7 @@ def _undo(directory: RunDirectory, intent: Intent) -> None:
     path = directory.path
     with _in_words("undo an interrupted start in", path):
         earlier, is_moved = _earlier_of(path, intent)
-        place = None if earlier is None else place_of(path, earlier)
+        place = None if earlier is None else belonging_of(path, earlier)
 
         def keep(name: str) -> bool:
             # While the earlier run's database is here, so are files of it under names that the start would use.
@@ -191,7 +192,7 @@ def _undo(directory: RunDirectory, intent: Intent) -> None:
             digest = intent.files.get(name)
             return digest is not None and digest != _digest(path / name)
 
-        delete(survey(path, place_of(path, intent.record())), path, keep)
+        delete_own(survey(path, belonging_of(path, intent.record())), path, keep)
         if earlier is not None and intent.previous is not None:
             _move_back(path, path / intent.previous, earlier)
         (path / STARTING_FILE).unlink(missing_ok=True)
@@ -206,7 +207,7 @@ def _earlier_of(path: Path, intent: Intent) -> tuple[Record | None, bool]:
     return _movable(read_record((path / intent.previous if is_moved else path) / DATABASE)), is_moved
 
 
-def _is_of(place: Place, name: str) -> bool:
+def _is_of(place: Belonging, name: str) -> bool:
     return place.owns(name) or place.inner(name) is not None
 
 
@@ -224,7 +225,7 @@ def _move_back(path: Path, source: Path, earlier: Record) -> None:
     if not is_directory(source):
         return
     inside = replace(earlier, directories=earlier.directories.union((ROOT, CODE, *ROOMS)))
-    taken = move(survey(source, place_of(source, inside)), source, path)
+    taken = move(survey(source, belonging_of(source, inside)), source, path)
     if taken:
         raise RunDirectoryError(
             f"a start in {path} was interrupted, and the earlier run's {taken[0]} cannot be put back from "
@@ -247,7 +248,7 @@ def _undo_older_move(path: Path) -> None:
     except RunDirectoryError:
         return  # whoever needs the run says so
     inside = replace(record, directories=frozenset((ROOT, *ROOMS)))
-    move(survey(moving, place_of(moving, inside)), moving, path)
+    move(survey(moving, belonging_of(moving, inside)), moving, path)
     if not any(os.scandir(moving)):
         moving.rmdir()
 
@@ -287,4 +288,4 @@ def _in_words(doing: str, path: Path) -> Iterator[None]:
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise in_words(error, doing, path) from error
+        raise directory_error(error, doing, path) from error

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Event, ResourceWarned
-from forge_tui.progress.snapshot import ModelState, RunInfo
-from forge_tui.runs import schema, shape
-from forge_tui.runs.batch import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
+from forge_tui.protocol.events import Event, ResourceWarned
+from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.runs import shape, tables
 from forge_tui.runs.connection import RESTORE_ADVICE
-from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
-from forge_tui.runs.place import Identity
-from forge_tui.runs.record import own_paths
+from forge_tui.runs.location import Identity
+from forge_tui.runs.own_paths import own_paths
 from forge_tui.runs.replacing import replace_by_copy
 from forge_tui.runs.sidecars import check_sidecars
+from forge_tui.runs.transaction import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
+from forge_tui.safe_io.whole_files import directory_error, half_written, sync_directory, sync_file
 
 TRANSACTION_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
@@ -104,20 +104,20 @@ class RunStore:
                 with closing(_connect(temporary)) as connection:
                     connection.executescript(
                         "PRAGMA synchronous=OFF; BEGIN; "
-                        f"PRAGMA application_id={schema.APPLICATION_ID}; {schema.TABLES} {schema.PATHS_TABLE} COMMIT;"
+                        f"PRAGMA application_id={tables.APPLICATION_ID}; {tables.TABLES} {tables.PATHS_TABLE} COMMIT;"
                     )
                     put_paths(connection, own_paths(directories))
                     batch = Batch(events=(), models=tuple(models), run=info, samples=())
                     write_batch(connection, batch, Position(run=b""), clock())
                     # Last: a database without its version was never finished.
-                    connection.execute(f"PRAGMA user_version={schema.VERSION}")
+                    connection.execute(f"PRAGMA user_version={tables.VERSION}")
                 sync_file(temporary)
                 os.replace(temporary, path)
             sync_directory(path.parent)
         except OSError as error:
             if isinstance(error, RunDirectoryError):
                 raise
-            raise in_words(error, "create", path) from error
+            raise directory_error(error, "create", path) from error
         except sqlite3.Error as error:
             raise RunDirectoryError(f"cannot create {path}: {error}; see that its disk has space and works") from error
         return cls.open(path, clock=clock)
@@ -138,15 +138,15 @@ class RunStore:
             try:
                 shape.harden(connection)
                 version = connection.execute("PRAGMA user_version").fetchone()[0]
-                if version > schema.VERSION:
+                if version > tables.VERSION:
                     raise RunDirectoryError(
                         f"{path} was written by a newer forge-tui (format {version}, this one knows "
-                        f"{schema.VERSION}); update forge-tui"
+                        f"{tables.VERSION}); update forge-tui"
                     )
-                if connection.execute("PRAGMA application_id").fetchone()[0] != schema.APPLICATION_ID:
+                if connection.execute("PRAGMA application_id").fetchone()[0] != tables.APPLICATION_ID:
                     raise RunDirectoryError(f"{path} is not the database of a run; name the directory of a run")
                 verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-                if version not in schema.KNOWN or verdict != "ok":
+                if version not in tables.KNOWN or verdict != "ok":
                     raise RunDirectoryError(f"{path} is damaged ({verdict}); {RESTORE_ADVICE}")
                 if (wrong := shape.problem(connection, version)) is not None:
                     raise RunDirectoryError(f"{path} is damaged: {wrong}; {RESTORE_ADVICE}")

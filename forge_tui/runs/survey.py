@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.belongings import Place, is_database
-from forge_tui.runs.files import in_words
+from forge_tui.runs.belongings import Belonging, is_database
 from forge_tui.runs.inside import IS_LINK
 from forge_tui.runs.names import CODE, DATABASE, LOGS, ROOMS, original_of
+from forge_tui.safe_io.whole_files import directory_error
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -47,7 +47,7 @@ class Folder:
                 yield prefix + folder.name
 
 
-def survey(directory: Path, place: Place) -> Folder:
+def survey(directory: Path, place: Belonging) -> Folder:
     """What is in `directory`, which is `place`. Raises `OSError`."""
     found = Folder(directory.name, place.is_own)
     with os.scandir(directory) as entries:
@@ -66,7 +66,7 @@ def survey(directory: Path, place: Place) -> Folder:
     return found
 
 
-def delete(folder: Folder, directory: Path, keep: Callable[[str], bool] = lambda path: False) -> None:
+def delete_own(folder: Folder, directory: Path, keep: Callable[[str], bool] = lambda path: False) -> None:
     """Delete what is the run's in `directory`, the directory itself aside; `keep`: files that stay, by relative path.
 
     A directory of the run's that holds anything else stays. Raises `OSError`.
@@ -116,13 +116,13 @@ def _move(folder: Folder, source: int, target: int) -> list[str]:
     return taken
 
 
-def refuse_links_in(directory: Path, place: Place) -> None:
+def refuse_links_in(directory: Path, place: Belonging) -> None:
     """Raise `RunDirectoryError` where a name that the run uses, in the run directory or one level below, is a link."""
     for one in _links(directory, place):
         raise RunDirectoryError(f"{one} {IS_LINK}")
 
 
-def _links(directory: Path, place: Place, *, deeper: bool = True) -> Iterator[Path]:
+def _links(directory: Path, place: Belonging, *, deeper: bool = True) -> Iterator[Path]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
@@ -134,10 +134,10 @@ def _links(directory: Path, place: Place, *, deeper: bool = True) -> Iterator[Pa
                     if inner is not None:
                         yield from _links(directory / entry.name, inner, deeper=False)
     except OSError as error:
-        raise in_words(error, "look into", directory) from error
+        raise directory_error(error, "look into", directory) from error
 
 
-def tidy(directory: Path, place: Place) -> None:
+def tidy(directory: Path, place: Belonging) -> None:
     """Remove what a kill has left half written in the run directory and its logs. Raises `RunDirectoryError`."""
     logs = place.inner(LOGS)
     rooms = ((directory, place), *([(directory / LOGS, logs)] if logs is not None else []))
@@ -151,7 +151,7 @@ def tidy(directory: Path, place: Place) -> None:
                 if inner.owns(entry.name):
                     os.unlink(entry.path)
     except OSError as error:
-        raise in_words(error, "tidy up in", directory) from error
+        raise directory_error(error, "tidy up in", directory) from error
 
 
 @contextmanager

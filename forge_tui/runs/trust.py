@@ -19,17 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError, SettingsError, UntrustedCode
-from forge_tui.plain_files import read_file
-from forge_tui.printing import escaped
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs import registry
-from forge_tui.runs.files import in_words, write_atomically
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.printing import escaped
+from forge_tui.safe_io.strict_json import STATE, parse_object
+from forge_tui.safe_io.whole_files import directory_error, write_atomically
 from forge_tui.settings.files import settings_digest
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.user_file import state_directory
-from forge_tui.strict_json import STATE, parse_object
 
 _DIRECTORY = "trust"
 _VERSION = 1
@@ -81,7 +81,7 @@ def record(info: RunInfo, state: Path | None = None) -> None:
     write_atomically(path, json.dumps(content).encode())
 
 
-def forget(key: str, state: Path | None = None) -> None:
+def forget_key(key: str, state: Path | None = None) -> None:
     """The run is deleted: trust it no longer. Raises `RunDirectoryError`."""
     path = _path(_directory(state), key)
     try:
@@ -89,7 +89,7 @@ def forget(key: str, state: Path | None = None) -> None:
     except NotADirectoryError:
         return
     except OSError as error:
-        raise in_words(error, "delete", path) from error
+        raise directory_error(error, "delete", path) from error
 
 
 def doubt(directory: RunDirectory, info: RunInfo, state: Path | None = None) -> str | None:
@@ -184,7 +184,7 @@ def _make_private(directory: Path) -> None:
                 place.mkdir(mode=0o700)
         except OSError as error:
             if not place.is_dir():  # a directory that is there may forbid that another is made beside it
-                raise in_words(error, "create the directory", place) from error
+                raise directory_error(error, "create the directory", place) from error
 
 
 def _is_registered(directory: RunDirectory, info: RunInfo, state: Path | None) -> bool:

@@ -19,7 +19,7 @@ from pydantic_core import ArgsKwargs, PydanticCustomError, SchemaValidator, Vali
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.own_names import OWN_CODE, free_value_problem, named_function
-from forge_tui.settings.problems import describe, explain
+from forge_tui.settings.problems import explain, problems_in_words
 
 _CONFIG: Any = {"strict": True, "extra_fields_behavior": "forbid", "allow_inf_nan": False}
 _PLAIN = {bool: "bool", int: "int", float: "float", str: "str"}
@@ -76,7 +76,7 @@ def checked(cls: _Class) -> _Class:
             validator.validate_python(ArgsKwargs(args, kwargs), self_instance=self)
         except ValidationError as error:
             values: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
-            raise SettingsError(describe(_errors(error), cls.__name__, names, values)) from None
+            raise SettingsError(problems_in_words(_errors(error), cls.__name__, names, values)) from None
 
     type.__setattr__(cls, "__init__", __init__)
     type.__setattr__(cls, "__schema__", schema)

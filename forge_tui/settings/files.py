@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError, SettingsError
-from forge_tui.plain_files import open_file
-from forge_tui.printing import escaped
+from forge_tui.safe_io.plain_files import open_file
+from forge_tui.safe_io.printing import escaped
+from forge_tui.settings.key_lines import key_lines
 from forge_tui.settings.keys import FREE_TABLES, Key
-from forge_tui.settings.lines import key_lines
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import (
     Settings,

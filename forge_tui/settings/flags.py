@@ -8,10 +8,10 @@ from typing import Any
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.keys import Key
-from forge_tui.settings.layers import Resolved, resolve
 from forge_tui.settings.presets import preset_names
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of, keys_by_name, tables, unknown
+from forge_tui.settings.setting_layers import Resolved, resolve_settings
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +67,7 @@ def resolve_arguments(namespace: argparse.Namespace, beneath: Mapping[str, str] 
 
     Raises `SettingsError`.
     """
-    return resolve(
+    return resolve_settings(
         preset=namespace.preset,
         settings_file=namespace.settings,
         flags={**(beneath or {}), **flag_values(namespace)},

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from forge_tui.settings.amounts import real_number, whole_number
 from forge_tui.settings.checked import Rule, annotations_of, is_union, parts_of, problem_of
 from forge_tui.settings.own_names import OWN_CODE, free_value_problem
-from forge_tui.settings.problems import number
+from forge_tui.settings.problems import bound_text
 
 # Databases and TOML files hold whole numbers of 64 bits.
 LARGEST_INTEGER = 2**63 - 1
@@ -216,8 +216,8 @@ def _range(rules: tuple[Rule, ...]) -> str:
     if bounds.get("le") == LARGEST_INTEGER:
         del bounds["le"]
     if "ge" in bounds and bounds.get("le") == bounds["ge"]:
-        return number(bounds["ge"])
+        return bound_text(bounds["ge"])
     if "ge" in bounds and "le" in bounds:
-        return f"{number(bounds['ge'])} to {number(bounds['le'])}"
+        return f"{bound_text(bounds['ge'])} to {bound_text(bounds['le'])}"
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
-    return ", ".join(f"{words[name]} {number(bound)}" for name, bound in bounds.items())
+    return ", ".join(f"{words[name]} {bound_text(bound)}" for name, bound in bounds.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from forge_tui.errors import SettingsError
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.problems import did_you_mean
 
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 
 _SINGLE_TYPES = {
     "int_type": "a whole number",
@@ -30,13 +30,13 @@ def allowed(problem: Mapping[str, Any]) -> str:
         return f"must be {_SINGLE_TYPES[kind]}"
     match kind:
         case "greater_than_equal":
-            return f"must be at least {number(context['ge'])}"
+            return f"must be at least {bound_text(context['ge'])}"
         case "greater_than":
-            return f"must be greater than {number(context['gt'])}"
+            return f"must be greater than {bound_text(context['gt'])}"
         case "less_than_equal":
-            return f"must be at most {number(context['le'])}"
+            return f"must be at most {bound_text(context['le'])}"
         case "less_than":
-            return f"must be less than {number(context['lt'])}"
+            return f"must be less than {bound_text(context['lt'])}"
         case "literal_error":
             return f"must be {context['expected']}"
         case "string_too_short":
@@ -57,7 +57,7 @@ def explain(problems: Sequence[Mapping[str, Any]]) -> str:
     return " or ".join([words[0], *(word.removeprefix("must be ") for word in words[1:])])
 
 
-def describe(
+def problems_in_words(
     problems: Sequence[Mapping[str, Any]], owner: str, fields: Sequence[str], values: Mapping[Any, Any]
 ) -> str:
     """The problems of one constructor call: `epochs = 0: must be at least 1; …`.
@@ -95,7 +95,7 @@ def _of_key(table: str, values: Mapping[Any, Any], problem: Mapping[str, Any]) -
     return f"{table}.{escaped(str(key))} = {shown(values.get(key))}: {allowed(problem)}"
 
 
-def nearest(word: str, meanings: Mapping[str, str]) -> str | None:
+def nearest_meaning(word: str, meanings: Mapping[str, str]) -> str | None:
     """The meaning of the name nearest to `word`, or None if no name is near."""
     by_fold = {name.casefold(): meaning for name, meaning in meanings.items()}
     near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
@@ -104,7 +104,7 @@ def nearest(word: str, meanings: Mapping[str, str]) -> str | None:
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
     """`; did you mean X?` for the name nearest to `word`, or nothing if none is near."""
-    near = nearest(word, {name: name for name in names})
+    near = nearest_meaning(word, {name: name for name in names})
     return f"; did you mean {near}?" if near else ""
 
 
@@ -144,6 +144,6 @@ def _words_of(value: Any) -> str:
         return f"a {type(value).__name__}"
 
 
-def number(value: Any) -> str:
+def bound_text(value: Any) -> str:
     """A bound as people write it: `1`, `0.9`, `1000000000`."""
     return str(value) if isinstance(value, int) else f"{value:g}"

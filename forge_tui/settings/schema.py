@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from forge_tui.errors import SettingsError
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.checked import Rule, checked
 from forge_tui.settings.keys import FREE_TABLES, LARGEST_INTEGER, Key, free_key, keys_of
-from forge_tui.settings.problems import did_you_mean, nearest, shown
+from forge_tui.settings.problems import did_you_mean, nearest_meaning, shown
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import checked_sweep, too_many
 
@@ -381,7 +381,7 @@ def unknown(name: str, *, is_table: bool = False) -> str:
     # The same name in another table first, then a similar one in this table, then one anywhere.
     anywhere = {key.name: key.key for key in reversed(fields_of())}
     beside = {key.name: key.key for key in fields_of() if key.table == table}
-    meant = anywhere.get(field_name) or nearest(field_name, beside) or nearest(field_name, anywhere)
+    meant = anywhere.get(field_name) or nearest_meaning(field_name, beside) or nearest_meaning(field_name, anywhere)
     hint = f"; did you mean {meant}?" if meant else "; `forge-tui config` lists all settings"
     return f"unknown key {escaped(name)}{hint}"
 

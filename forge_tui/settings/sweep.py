@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.errors import SettingsError
-from forge_tui.printing import escaped
+from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.keys import Key, free_key, toml_value
-from forge_tui.settings.problems import nearest, shown
+from forge_tui.settings.problems import nearest_meaning, shown
 
 TABLE = "sweep"
 MOST_MODELS = 100_000
@@ -103,7 +103,7 @@ def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
     if name in keys:
         raise SettingsError(f"{name} cannot be swept: settings of [training], [data] and [model] can")
     offered = [key for key in swept.values() if key.key not in _OF_THE_RUN]
-    meant = nearest(name, {either: key.key for key in offered for either in (key.name, key.key)})
+    meant = nearest_meaning(name, {either: key.key for key in offered for either in (key.name, key.key)})
     hint = f"; did you mean {meant}?" if meant else "; name a setting of [training] or [data]"
     raise SettingsError(f"unknown key {TABLE}.{escaped(name)}{hint}")
 
@@ -179,7 +179,7 @@ def short_names(combination: Combination) -> dict[str, Any]:
     return {name.rpartition(".")[2]: value for name, value in combination.items()}
 
 
-def in_words(combination: Combination) -> str:
+def combination_in_words(combination: Combination) -> str:
     """A combination as text: `learning_rate 0.003, batch_size 64`."""
     return ", ".join(f"{name} {_value(value)}" for name, value in short_names(combination).items())
 

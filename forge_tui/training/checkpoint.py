@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.runs.checkpoint_files import checkpoint_files
-from forge_tui.runs.files import in_words
 from forge_tui.runs.inside import IS_LINK, is_file, refuse_links
 from forge_tui.runs.names import STEP, original_of
+from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.training.tensor_file import Block, DamagedFile, blocks_of, digest, read_tensors, write_tensors
 
 FORMAT = 1
@@ -48,7 +48,9 @@ def checkpoint_path(directory: Path, step: int) -> Path:
     return directory / f"step-{step:012d}.safetensors"
 
 
-def save(directory: Path, step: int, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any]) -> Path:
+def save_checkpoint(
+    directory: Path, step: int, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any]
+) -> Path:
     """Write a checkpoint, whole or not at all; `format` and `sha256` are added to `record`.
 
     `directory` and the one above are made if need be, but no run directory: one that was moved or deleted is not made
@@ -59,7 +61,7 @@ def save(directory: Path, step: int, tensors: Mapping[str, Tensor | Block], reco
         for path in (directory.parent, directory):
             path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise in_words(error, "create the directory", directory) from error
+        raise directory_error(error, "create the directory", directory) from error
     path = checkpoint_path(directory, step)
     full = {**record, "format": FORMAT}
     blocks = blocks_of(tensors)
@@ -67,7 +69,7 @@ def save(directory: Path, step: int, tensors: Mapping[str, Tensor | Block], reco
     return path
 
 
-def load(path: Path) -> Checkpoint:
+def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint. Raises `DamagedFile` unless every byte of its content is as it was written."""
     if path.is_symlink():
         raise DamagedFile(f"{path} {IS_LINK}")
@@ -91,7 +93,7 @@ def newest_valid(directory: Path, warn: Callable[[str], None] = lambda message: 
     found = None
     for path in paths(directory):
         try:
-            found = load(path)
+            found = load_checkpoint(path)
             break
         except (DamagedFile, OSError) as error:
             passed_over.append(str(error))
@@ -111,7 +113,7 @@ def newest_common(directories: Sequence[Path], warn: Callable[[str], None] = lam
     group: list[Checkpoint] = []
     for step in sorted(steps, reverse=True):
         try:
-            group = [load(checkpoint_path(directory, step)) for directory in directories]
+            group = [load_checkpoint(checkpoint_path(directory, step)) for directory in directories]
             break
         except (DamagedFile, OSError) as error:
             passed_over.append(str(error))
@@ -133,7 +135,7 @@ def discard(directory: Path, step: int, rollbacks: int) -> list[Path]:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise in_words(error, "delete", path) from error
+            raise directory_error(error, "delete", path) from error
     return deleted
 
 
@@ -152,7 +154,10 @@ def prune(
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            warn(f"{in_words(error, 'delete', path)}; it only takes room, and is tried again with the next checkpoint")
+            warn(
+                f"{directory_error(error, 'delete', path)}; it only takes room, and is tried again with the next "
+                "checkpoint"
+            )
     return deleted
 
 
@@ -163,7 +168,7 @@ def _names(directory: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise in_words(error, "look for checkpoints in", directory) from error
+        raise directory_error(error, "look for checkpoints in", directory) from error
 
 
 def _refuse_links(directory: Path) -> None:

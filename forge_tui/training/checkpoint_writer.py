@@ -26,7 +26,7 @@ _FILES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Snapshot:
+class StateCopy:
     """A model at one step: what its checkpoint will hold."""
 
     member: Member
@@ -93,10 +93,10 @@ class CheckpointWriter:
         `done` is called in the writing thread, with the error if they could not be written. `wait` comes after it.
         """
         self.wait()
-        copies = [self._snapshot(state, member, number, copied) for number, member in enumerate(members)]
+        copies = [self._snapshot(state, member, number, copied_to_cpu) for number, member in enumerate(members)]
         self._pending = self._thread.submit(self._write_beside, copies, done)
 
-    def _write_beside(self, copies: list[Snapshot], done: Callable[[RunDirectoryError | None], None]) -> None:
+    def _write_beside(self, copies: list[StateCopy], done: Callable[[RunDirectoryError | None], None]) -> None:
         try:
             for snapshot in copies:
                 self._write(snapshot)
@@ -112,7 +112,7 @@ class CheckpointWriter:
         for member in members:
             # What is older may yet be gone back to.
             before = member.rollback.step if member.rollback is not None else 0
-            prune(member, self._keep, before=before)
+            prune_of_member(member, self._keep, before=before)
 
     def _snapshot(
         self,
@@ -120,23 +120,23 @@ class CheckpointWriter:
         member: Member,
         number: int,
         keep: Callable[[dict[str, Tensor]], Mapping[str, Tensor | Block]] = lambda tensors: tensors,
-    ) -> Snapshot:
+    ) -> StateCopy:
         about = {"model": member.job.model, "seed": member.job.seed, "environment": dict(self._environment)}
         about |= member.rollback_record()
         module = state.module_state(number)
         member.note_unkept(module, state.progress[number])
         record = {**state.record(number, module), **about}
-        return Snapshot(member=member, step=state.step, record=record, tensors=keep(state.tensors(number, module)))
+        return StateCopy(member=member, step=state.step, record=record, tensors=keep(state.tensors(number, module)))
 
-    def _write(self, snapshot: Snapshot) -> None:
+    def _write(self, snapshot: StateCopy) -> None:
         begun, member = time.perf_counter(), snapshot.member
         with member.in_place():
-            path = checkpoints.save(member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record)
+            path = checkpoints.save_checkpoint(member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record)
             seconds = time.perf_counter() - begun
             member.report.checkpoint(path, epoch=snapshot.record["epoch"], step=snapshot.step, seconds=seconds)
 
 
-def prune(member: Member, keep: int, *, before: int = 0) -> None:
+def prune_of_member(member: Member, keep: int, *, before: int = 0) -> None:
     """As `checkpoint.prune`; what cannot be deleted is reported, and fails nothing: what was saved is saved."""
     warn = partial(member.warn_once, "disk")
     try:
@@ -161,6 +161,6 @@ def write_all(write: Callable[[_Item], None], items: Iterable[_Item], *, togethe
             done.result()
 
 
-def copied(tensors: Mapping[str, Tensor]) -> dict[str, Block]:
+def copied_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Block]:
     """Copies on the CPU that training does not change; to write them takes no work of torch and none of its threads."""
     return {name: Block.copy_of(tensor) for name, tensor in tensors.items()}

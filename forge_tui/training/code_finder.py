@@ -25,7 +25,7 @@ _INIT = f"__init__{SUFFIX}"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CodeSource:
     """A file of code: `path` as it is recorded, its content, what `__file__` says, and what tracebacks say."""
 
     path: str
@@ -65,7 +65,7 @@ class CodeFinder(MetaPathFinder):
         self._shows_copies, self._builtins = shows_copies, builtins
         self._roots, self._modules = dict(record.roots), dict(record.modules)
         self._ask = ask
-        self._files: dict[str, Source] = {}
+        self._files: dict[str, CodeSource] = {}
         self._directories: set[str] = set()
         self._names: set[str] = set()
         self._recorded: dict[str, str] = {}
@@ -82,7 +82,7 @@ class CodeFinder(MetaPathFinder):
         """The code's record, with the files that the runner has added meanwhile."""
         return CodeRecord(dict(self._recorded), dict(self._roots), self._modules)
 
-    def source(self, file: str) -> Source | None:
+    def source(self, file: str) -> CodeSource | None:
         """The file of code at that place, given as the original or as the copy."""
         return self._files.get(os.path.abspath(file))
 
@@ -146,7 +146,7 @@ class CodeFinder(MetaPathFinder):
         source = self.source(spec.origin) or self._asked(spec.origin)
         return spec if source is None else self._spec(spec.name, source)
 
-    def _asked(self, file: str) -> Source | None:
+    def _asked(self, file: str) -> CodeSource | None:
         """A file that is imported for the first time, from now on with its copy; None of one that needs none."""
         where = os.path.abspath(file)
         is_custom = any(is_below(where, root) for root in self._roots.values()) and not is_installed(where)
@@ -154,11 +154,11 @@ class CodeFinder(MetaPathFinder):
             return None
         return self._add(*self._ask(where))
 
-    def _add(self, path: str, copy: Copy) -> Source:
+    def _add(self, path: str, copy: Copy) -> CodeSource:
         root, parts = self._roots[label_of(path)], path.split("/")[1:]
         original = os.path.join(root, *parts)
         file = original if os.path.isdir(os.path.dirname(original)) else copy.place
-        source = Source(path, copy.content, file, copy.place if self._shows_copies else file)
+        source = CodeSource(path, copy.content, file, copy.place if self._shows_copies else file)
         self._recorded[path] = sha256(copy.content)
         for place in (original, copy.place):
             self._files[place] = source
@@ -169,7 +169,7 @@ class CodeFinder(MetaPathFinder):
         self._names.update(part.removesuffix(SUFFIX) for part in parts)
         return source
 
-    def _spec(self, fullname: str, source: Source) -> ModuleSpec:
+    def _spec(self, fullname: str, source: CodeSource) -> ModuleSpec:
         is_package = os.path.basename(source.file) == _INIT
         locations = [os.path.dirname(source.file)] if is_package else None
         loader = CopyLoader(fullname, source, self._builtins)
@@ -183,7 +183,7 @@ class CodeFinder(MetaPathFinder):
 class CopyLoader(SourceFileLoader):
     """Executes a verified copy as if it were the original."""
 
-    def __init__(self, fullname: str, source: Source, builtins: dict[str, Any] | None = None) -> None:
+    def __init__(self, fullname: str, source: CodeSource, builtins: dict[str, Any] | None = None) -> None:
         super().__init__(fullname, source.file)
         self.source, self._builtins = source, builtins
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from forge_tui.runs.code import SUFFIX, CodeRecord, is_below, is_installed, read_file
+from forge_tui.runs.code import SUFFIX, CodeRecord, is_below, is_installed, read_code_file
 from forge_tui.training.code_finder import CodeFinder, Copy, CopyLoader, install
 
 _LOCK = threading.RLock()
@@ -98,7 +98,7 @@ class CodeSpace:
         """Whether the copies are what lies at the originals' places, and their names are free or theirs."""
         for where, content in self._contents.items():
             try:
-                if read_file(where) != content:
+                if read_code_file(where) != content:
                     return False
             except OSError:
                 return False

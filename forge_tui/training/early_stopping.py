@@ -12,7 +12,7 @@ from forge_tui.training.module_state import NOTHING, ModuleState
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Best:
+class BestEpoch:
     """A model's best epoch so far: that with the least `measure`, the validation loss or, without one, the loss.
 
     `epoch` is 0 until one has a finite measure. `weights` and `module` are what the finished model's files would hold
@@ -37,7 +37,7 @@ def has_run_out(patience: int, epoch: int, best_epoch: int) -> bool:
     return patience > 0 and epoch - best_epoch >= patience
 
 
-def in_words(patience: int, epoch: int, best_epoch: int | None) -> str:
+def why_stopped(patience: int, epoch: int, best_epoch: int | None) -> str:
     """Why a model stopped after `epoch`."""
     since = f"not better since epoch {best_epoch}" if best_epoch else "never a finite number"
     return f"stopped early at epoch {epoch}: its loss was {since} (training.patience = {patience})"

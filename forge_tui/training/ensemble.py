@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import DataError, RunDirectoryError, UsageError
-from forge_tui.progress.fingerprint import Fingerprint, difference
+from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.runs.moved import relocated
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.schema import from_plain
@@ -23,7 +23,7 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.export import load_model
 from forge_tui.training.losses import Validation, validate
 from forge_tui.training.model_code import code_of
-from forge_tui.training.model_file import read_record
+from forge_tui.training.model_file import read_model_record
 from forge_tui.training.models.network import Network
 from forge_tui.training.outputs import kind
 from forge_tui.training.own_code import load_own_code
@@ -65,7 +65,7 @@ class Ensemble(nn.Module):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
+class EnsembleFigures:
     """Each member and the ensemble of them on the validation part.
 
     `changed`: how the data differs from that of each member's training, in words (None: it does not).
@@ -83,7 +83,7 @@ def load_members(stems: Sequence[Path], trust_code: bool = False) -> Ensemble:
 
     Raises `UsageError` where they are models of different tasks or data, and as `load_model`.
     """
-    records = [read_record(stem) for stem in stems]
+    records = [read_model_record(stem) for stem in stems]
     for stem, record in zip(stems, records, strict=True):
         for what in ("task", "features", "classes", "vocabulary", "outputs"):
             if record.get(what) != records[0].get(what):
@@ -100,14 +100,14 @@ def _task_of(stem: Path, record: Mapping[str, Any]) -> Task:
         raise RunDirectoryError(f"{stem}.json is damaged: it names no task; train the model again") from None
 
 
-def measure(
+def measure_members(
     stems: Sequence[Path],
     working_directory: Path,
     known: Sequence[Fingerprint] = (),
     *,
     trust_code: bool = False,
     moved: Mapping[str, str] | None = None,
-) -> Measured:
+) -> EnsembleFigures:
     """Measure the models of one run, and the ensemble of them, on the validation part that they were trained beside.
 
     A relative dataset path counts from `working_directory`; `known` are fingerprints of the run's data, `moved` is of
@@ -115,7 +115,7 @@ def measure(
     `DataError` where the data cannot be read or has no validation part, and as `load_members`.
     """
     ensemble = load_members(stems, trust_code)
-    records = [read_record(stem) for stem in stems]
+    records = [read_model_record(stem) for stem in stems]
     for stem, record in zip(stems, records, strict=True):
         for what in ("split", "normalisation"):
             if record.get(what) != records[0].get(what):
@@ -138,7 +138,7 @@ def measure(
     bodies = [network.body for network in networks]
     members = [validate(body, data.task, *data.validation, own=own) for body in bodies]
     assert dataset.fingerprint is not None
-    return Measured(
+    return EnsembleFigures(
         task=data.task.value,
         validation_samples=len(data.validation[0]),
         members=tuple(members),

@@ -16,11 +16,11 @@ from forge_tui.settings.own_names import named_function
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
 from forge_tui.training.model_code import code_of
-from forge_tui.training.model_file import parts_of, read_record, read_weights
+from forge_tui.training.model_file import read_model_record, read_weights, weights_and_state
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.inputs import InputSpec
 from forge_tui.training.models.network import Network, count_parameters, set_weights
-from forge_tui.training.module_state import prepare, restore, unpacked
+from forge_tui.training.module_state import prepare, restore_module, unpacked
 from forge_tui.training.own_code import own_model
 
 
@@ -40,10 +40,10 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     path = Path(stem)
     if path.suffix in (".json", ".safetensors"):
         path = path.with_suffix("")
-    record = read_record(path)
+    record = read_model_record(path)
     try:
         inputs = _inputs(record)
-        weights, kept = parts_of(path, record, read_weights(path, record["sha256"]))
+        weights, kept = weights_and_state(path, record, read_weights(path, record["sha256"]))
         normalisation = _normalisation(record)
     except ForgeError:
         raise
@@ -58,7 +58,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         module = unpacked(kept.packed, kept.tensors)
         prepare(body, module)
         set_weights(network, weights)
-        restore(body, module)
+        restore_module(body, module)
     except ForgeError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:

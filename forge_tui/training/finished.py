@@ -10,13 +10,13 @@ from torch import Tensor
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.inside import refuse_links
 from forge_tui.training import model_file
-from forge_tui.training.checkpoint_writer import is_copied, prune, write_all
+from forge_tui.training.checkpoint_writer import is_copied, prune_of_member, write_all
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.early_stopping import in_words
+from forge_tui.training.early_stopping import why_stopped
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
-from forge_tui.training.metadata import describe
+from forge_tui.training.metadata import model_record
 from forge_tui.training.module_state import ModuleState
 from forge_tui.training.state import TrainingState
 
@@ -25,9 +25,9 @@ def is_finished(member: Member) -> bool:
     """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
     epochs = member.training.epochs
     try:
-        for path in model_file.paths_of(member.stem):
+        for path in model_file.model_paths(member.stem):
             refuse_links(path, path.parent)
-        record = model_file.read_record(member.stem)
+        record = model_file.read_model_record(member.stem)
         # One that stopped early would do so too if it had more epochs.
         ended = record.get("stopped_early") or record["epochs_completed"] >= epochs
         if record["seed"] != member.job.seed or not ended:
@@ -53,7 +53,7 @@ def complete(
     def item(number: int) -> tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]:
         member, module = members[number], state.final_module(number)
         member.note_unkept(module, state.progress[number])
-        record = describe(member.job, member.training, state, number, dataset, group, member.learning_rate_factor)
+        record = model_record(member.job, member.training, state, number, dataset, group, member.learning_rate_factor)
         return member, state.final_weights(number), record, module
 
     items = (item(number) for number in finished if not members[number].report.is_done)
@@ -64,7 +64,7 @@ def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState
     member, weights, record, module = item
     with member.in_place():
         model_file.write_model(member.stem, weights, record, module)
-        prune(member, 1)
+        prune_of_member(member, 1)
     _report_completed(member, record)
 
 
@@ -72,7 +72,7 @@ def _report_completed(member: Member, record: Mapping[str, Any]) -> None:
     """`record` is what NAME.json says."""
     reason, best_epoch = None, record.get("best_epoch")
     if record.get("stopped_early"):
-        reason = in_words(member.training.patience, record["epochs_completed"], best_epoch)
+        reason = why_stopped(member.training.patience, record["epochs_completed"], best_epoch)
     member.report.completed(
         member.stem,
         loss=record["loss"],

@@ -19,7 +19,7 @@ from forge_tui.errors import SettingsError
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.models.modes import evaluating
-from forge_tui.training.outputs import copied, joined, kind, mapped
+from forge_tui.training.outputs import copied, joined_outputs, kind, mapped
 from forge_tui.training.own_code import NONE, OwnCode
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -150,7 +150,7 @@ def validate(
                 kept.append(copied(out))
                 counts.append(len(batch))
             total.add_(loss_function(out, copy(wanted)), alpha=len(batch))
-        measured = None if own.metric is None else own.metric(joined(kept, counts), targets.clone())
+        measured = None if own.metric is None else own.metric(joined_outputs(kept, counts), targets.clone())
     right = int(correct.item()) if isinstance(out, Tensor) else None
     return _validation(task, total.item(), right, len(inputs), measured)
 
@@ -187,7 +187,7 @@ def validate_stacked(
             total.add_(stacked_losses(task, out, copy(wanted), own=own.loss), alpha=samples)
         measured: list[float | None] = [None] * models
         if own.metric is not None:
-            together = joined(kept, counts, axis=1)
+            together = joined_outputs(kept, counts, axis=1)
             measured = [own.metric(mapped(itemgetter(model), together), targets.clone()) for model in range(models)]
     right: list[int] | list[None] = correct.tolist() if isinstance(out, Tensor) else [None] * models
     sums = zip(total.tolist(), right, measured, strict=True)

@@ -8,12 +8,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from forge_tui.progress.events import Event, finite
-from forge_tui.progress.rollback import Rollback
+from forge_tui.protocol.events import Event, finite
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.rollback import Rollback
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.place import Identity
+from forge_tui.runs.location import Identity
 from forge_tui.settings.schema import from_plain
-from forge_tui.training.job import Job
 from forge_tui.training.module_state import ModuleState
 from forge_tui.training.reporter import Reporter
 from forge_tui.training.state import Progress

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from forge_tui import __version__
+from forge_tui.protocol.job import Job
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import code_finder
 from forge_tui.training.data.dataset import Dataset, Normalisation
 from forge_tui.training.history import EpochRecord
-from forge_tui.training.job import Job
 from forge_tui.training.losses import NAMES
 from forge_tui.training.models.network import Network, count_parameters
 from forge_tui.training.state import Progress, TrainingState
@@ -53,7 +53,7 @@ def _code() -> dict[str, Any]:
     return {"code": record.files, "code_roots": record.roots, "code_modules": record.modules}
 
 
-def describe(
+def model_record(
     job: Job,
     training: TrainingConfig,
     state: TrainingState,

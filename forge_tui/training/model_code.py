@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, RunDirectoryError, SettingsError, UntrustedCode
-from forge_tui.printing import escaped
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs import trust
-from forge_tui.runs.code import SUFFIX, CodeRecord, check_path, label_of, read_file, recorded_code, sha256
+from forge_tui.runs.code import SUFFIX, CodeRecord, check_path, label_of, read_code_file, recorded_code, sha256
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.moved import found_again, relocated
 from forge_tui.runs.reader import RunReader
+from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.files import read_settings
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.schema import Settings, from_plain
@@ -160,7 +160,7 @@ def _space_beside(stem: Path, record: Mapping[str, Any]) -> CodeSpace | None:
 
 def _content(place: Path) -> bytes | None:
     try:
-        return read_file(place)
+        return read_code_file(place)
     except OSError:
         return None
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.fields import is_number, is_whole
+from forge_tui.protocol.record_fields import is_number, is_whole
 from forge_tui.settings.problems import shown
 
 _Check = Callable[[Any], bool]

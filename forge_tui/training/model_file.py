@@ -11,12 +11,12 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.plain_files import read_file
-from forge_tui.progress.events import finite
-from forge_tui.runs.files import in_words, write_atomically
+from forge_tui.protocol.events import finite
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import DATABASE, checked_name, original_of
-from forge_tui.strict_json import Limits, parse
+from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.strict_json import Limits, parse
+from forge_tui.safe_io.whole_files import directory_error, write_atomically
 from forge_tui.training.model_fields import check_fields
 from forge_tui.training.module_state import NOTHING, ModuleState
 from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
@@ -27,7 +27,7 @@ _RECORD = Limits(size=512 << 20, values=20_000_000, depth=500, text=64 << 20, in
 _MODULE = "module_state/"
 
 
-def paths_of(stem: Path) -> tuple[Path, Path]:
+def model_paths(stem: Path) -> tuple[Path, Path]:
     """Metadata and weights of a path stem."""
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.safetensors")
 
@@ -40,7 +40,7 @@ def write_model(
     The weights' file has no metadata and no times: equal weights give equal bytes. What a custom `module` keeps beside
     its weights is written too: tensors as `module_state/…` among the weights, the rest as `module_state` in NAME.json.
     """
-    metadata_path, weights_path = paths_of(stem)
+    metadata_path, weights_path = model_paths(stem)
     tensors = {**weights, **{f"{_MODULE}{name}": tensor for name, tensor in module.tensors.items()}}
     full = {
         "format": FORMAT,
@@ -58,13 +58,13 @@ def write_model(
 
 
 def _remove_half_written(stem: Path) -> None:
-    names = [path.name for path in paths_of(stem)]
+    names = [path.name for path in model_paths(stem)]
     try:
         for name in os.listdir(stem.parent):
             if original_of(name) in names:
                 (stem.parent / name).unlink(missing_ok=True)
     except OSError as error:
-        raise in_words(error, "tidy up in", stem.parent) from error
+        raise directory_error(error, "tidy up in", stem.parent) from error
 
 
 def _in_lines(record: Mapping[str, Any]) -> str:
@@ -78,9 +78,9 @@ def _in_lines(record: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
-def read_record(stem: Path) -> dict[str, Any]:
+def read_model_record(stem: Path) -> dict[str, Any]:
     """NAME.json. Raises `RunDirectoryError` if it is missing, damaged, newer than this version, or no model's."""
-    path, _ = paths_of(stem)
+    path, _ = model_paths(stem)
     try:
         _refuse_link_in_run(path)
         record = parse(read_file(path, _RECORD.size), _RECORD)
@@ -104,7 +104,7 @@ def read_record(stem: Path) -> dict[str, Any]:
 
 def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
     """The tensors of NAME.safetensors. Raises `RunDirectoryError` if they are missing or not those of `sha256`."""
-    _, path = paths_of(stem)
+    _, path = model_paths(stem)
     try:
         _refuse_link_in_run(path)
         weights, _ = read_tensors(path)
@@ -127,7 +127,7 @@ def _refuse_link_in_run(path: Path) -> None:
         refuse_links(path, path.parent)
 
 
-def parts_of(
+def weights_and_state(
     stem: Path, record: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], ModuleState]:
     """Of what `read_weights` gave, the weights themselves, and what a custom module keeps beside them.
@@ -144,5 +144,5 @@ def parts_of(
             raise ValueError("the SHA-256 of module_state is not the recorded one")
         return weights, ModuleState(packed=told["state"], tensors=kept)
     except (TypeError, KeyError, ValueError) as error:
-        metadata_path, _ = paths_of(stem)
+        metadata_path, _ = model_paths(stem)
         raise RunDirectoryError(f"{metadata_path} is damaged ({error}); resume its run to write it again") from error

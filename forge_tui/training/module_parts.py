@@ -92,7 +92,7 @@ def with_extra_state(body: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def not_persistent(body: nn.Module) -> list[str]:
     """The names of the buffers that no `state_dict` holds."""
     return [
-        joined(path, name)
+        joined_name(path, name)
         for path, part in body.named_modules()
         for name, buffer in part._buffers.items()
         if buffer is not None and name in part._non_persistent_buffers_set
@@ -118,6 +118,6 @@ def dtype_of(name: str) -> torch.dtype:
     return found
 
 
-def joined(path: str, name: str) -> str:
+def joined_name(path: str, name: str) -> str:
     """The full name of what a part calls `name`."""
     return f"{path}.{name}" if path else name

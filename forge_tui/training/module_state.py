@@ -22,7 +22,7 @@ from forge_tui.training.module_parts import (
     dtype_of,
     hidden_buffers,
     holds_parts,
-    joined,
+    joined_name,
     known_parts,
     modes,
     not_persistent,
@@ -103,10 +103,10 @@ class Built:
         problems = dict[str, str]()
         attributes, removed = self._changed_attributes(problems)
         return [
-            *(joined(path, name) for path, part in attributes.items() for name in part),
-            *(joined(path, name) for path, names in removed.items() for name in names),
+            *(joined_name(path, name) for path, part in attributes.items() for name in part),
+            *(joined_name(path, name) for path, names in removed.items() for name in names),
             *problems,
-            *(joined(path, "get_extra_state()") for path, _ in with_extra_state(self._body)),
+            *(joined_name(path, "get_extra_state()") for path, _ in with_extra_state(self._body)),
             *self._changed_frozen(),
         ]
 
@@ -150,7 +150,7 @@ class Built:
                 continue
             path, name = place
             try:
-                where = joined(path, name)
+                where = joined_name(path, name)
                 how = self._how(value, where, is_original=value is original, known=known, taken=taken)
                 _, tensors = pack(how[1], where)
                 size = sum(tensor.nbytes for tensor in tensors.values())
@@ -162,7 +162,7 @@ class Built:
             except CannotPack as error:
                 # What such a part has to keep it says itself.
                 if path not in extra:
-                    problems[joined(path, name)] = str(error)
+                    problems[joined_name(path, name)] = str(error)
                 continue
             room -= size
             taken[id(value)] = place
@@ -200,7 +200,7 @@ def prepare(body: nn.Module, state: Any) -> None:
         owner._buffers[key] = torch.zeros(shape, dtype=dtype_of(dtype), device=device)
 
 
-def restore(body: nn.Module, state: Any) -> None:
+def restore_module(body: nn.Module, state: Any) -> None:
     """Make a module what it was when `state` was taken, but for its weights. Raises `ValueError`, `KeyError`,
     `AttributeError` or `TypeError` where it is of another module."""
     for name, value in state.get("buffers", {}).items():
@@ -224,7 +224,7 @@ def restore(body: nn.Module, state: Any) -> None:
 
 
 def unpacked(packed: Any, tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Any]:
-    """The state of a module that was kept, for `prepare` and `restore`; empty where none was. Raises `ValueError`."""
+    """The kept state of a module, for `prepare` and `restore_module`; empty where none was. Raises `ValueError`."""
     found = {} if packed is None else unpack(packed, tensors, "module state", device=device)
     if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
         raise ValueError("the module state is no table of tables")
@@ -247,11 +247,11 @@ def check_alike(bodies: Sequence[nn.Module]) -> None:
 def _likeness(body: nn.Module) -> dict[str, str]:
     known = known_parts(body)
     found = {
-        joined(path, name): mark_of(value, known, by_identity=False) for (path, name), value in attributes_of(body)
+        joined_name(path, name): mark_of(value, known, by_identity=False) for (path, name), value in attributes_of(body)
     }
-    found.update((joined(path, "training"), str(mode)) for path, mode in modes(body).items())
-    found.update((joined(name, "requires_grad"), str(one)) for name, one in trained(body).items())
-    found.update((joined(path, "type"), mark_of(type(part))) for path, part in body.named_modules())
+    found.update((joined_name(path, "training"), str(mode)) for path, mode in modes(body).items())
+    found.update((joined_name(name, "requires_grad"), str(one)) for name, one in trained(body).items())
+    found.update((joined_name(path, "type"), mark_of(type(part))) for path, part in body.named_modules())
     return found
 
 
@@ -277,13 +277,13 @@ def _set_attribute(body: nn.Module, path: str, name: str, how: str, value: Any) 
         case "part":
             attributes[name] = part_of(body, value)
         case _:
-            raise ValueError(f"{joined(path, name)} is kept in an unknown way, {how!r}")
+            raise ValueError(f"{joined_name(path, name)} is kept in an unknown way, {how!r}")
 
 
 def _extra_states(body: nn.Module, problems: dict[str, str]) -> dict[str, Any]:
     found = {}
     for path, part in with_extra_state(body):
-        place = joined(path, "get_extra_state()")
+        place = joined_name(path, "get_extra_state()")
         if type(part).set_extra_state is nn.Module.set_extra_state:
             problems[place] = f"{place} has no set_extra_state() that would take what it gives"
             continue

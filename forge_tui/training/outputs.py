@@ -40,7 +40,7 @@ def copied(outputs: Any) -> Any:
     return mapped(torch.clone, outputs)
 
 
-def joined(parts: Sequence[Any], samples: Sequence[int], axis: int = 0) -> Any:
+def joined_outputs(parts: Sequence[Any], samples: Sequence[int], axis: int = 0) -> Any:
     """The outputs for batches of so many `samples` as those for all of them, along `axis`.
 
     A tensor without a place for each sample of its batch, such as a loss, is that of the last batch.

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import ChangedError, SettingsError
-from forge_tui.printing import LONGEST_MESSAGE, escaped, shortened
+from forge_tui.safe_io.printing import LONGEST_MESSAGE, escaped, shortened
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.problems import did_you_mean, shown
 from forge_tui.settings.schema import Settings

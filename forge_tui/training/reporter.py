@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_tui.progress.events import (
+from forge_tui.protocol.events import (
     CheckpointSaved,
     EpochFinished,
     Event,
@@ -18,10 +18,10 @@ from forge_tui.progress.events import (
     PhaseChanged,
     ResourceWarned,
 )
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.rollback import Rollback
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.rollback import Rollback
 from forge_tui.training.history import EpochRecord
-from forge_tui.training.job import Job
 from forge_tui.training.losses import Validation
 
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.progress.fields import is_whole
+from forge_tui.protocol.record_fields import is_whole
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.export import load_model
-from forge_tui.training.model_file import read_record
+from forge_tui.training.model_file import read_model_record
 from forge_tui.training.outputs import kind
 
 _LINE_BREAK = "\n"
@@ -39,7 +39,7 @@ def sample_text(
     none. Raises `UsageError`, before anything is drawn, for a model that is no language model and for a prompt with a
     character that it does not know; and as `load_model`, which `trust_code` is for.
     """
-    record = read_record(Path(stem))
+    record = read_model_record(Path(stem))
     if record.get("task") != Task.NEXT_TOKEN.value:
         raise UsageError(
             f"{Path(stem).name} is a model for {record.get('task')}, no language model; "

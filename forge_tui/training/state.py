@@ -21,13 +21,13 @@ from forge_tui.training.averaging import MovingAverage
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.clipping import clip
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.early_stopping import Best
+from forge_tui.training.early_stopping import BestEpoch
 from forge_tui.training.grokfast import make_filter
 from forge_tui.training.history import History
 from forge_tui.training.losses import Validation, loss_in_use, validate
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
-from forge_tui.training.module_state import NOTHING, Built, ModuleState, prepare, restore, unpacked
+from forge_tui.training.module_state import NOTHING, Built, ModuleState, prepare, restore_module, unpacked
 from forge_tui.training.optimizers import Rates, hidden_matrices, make_optimizer
 from forge_tui.training.own_code import NONE, OwnCode
 from forge_tui.training.placed_data import PlacedData, metric_in_units
@@ -57,7 +57,7 @@ class Progress:
     best_loss: float | None = None
     started: float = 0.0
     exact: bool = True
-    best: Best = field(default_factory=Best)
+    best: BestEpoch = field(default_factory=BestEpoch)
     history: History = field(default_factory=History)
 
 
@@ -277,7 +277,7 @@ class TrainingState(ABC):
             for progress, checkpoint in zip(self.progress, found, strict=True):
                 progress.best_loss, progress.started = checkpoint.record["best_loss"], checkpoint.record["started"]
                 progress.exact = checkpoint.record["exact"]
-                progress.best = Best(
+                progress.best = BestEpoch(
                     epoch=checkpoint.record.get("best_epoch", 0),
                     measure=checkpoint.record.get("best_measure"),
                     weights=checkpoint.part("best"),
@@ -362,7 +362,7 @@ class SingleState(TrainingState):
         module = unpacked(checkpoint.record.get("module"), checkpoint.part("module"), device)
         prepare(self._body, module)
         set_weights(self.network, checkpoint.part("weights"))
-        restore(self._body, module)
+        restore_module(self._body, module)
         self._load_kept({part: checkpoint.part(part) for part in KEPT})
         self.loss_sum.copy_(checkpoint.part("epochs")["loss_sum"])
         random_state.restore(checkpoint.part("random"), device)

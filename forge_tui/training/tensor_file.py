@@ -19,10 +19,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from forge_tui.plain_files import open_file
-from forge_tui.runs.files import write_parts_atomically
-from forge_tui.strict_json import Limits, parse
-from forge_tui.text import memory
+from forge_tui.safe_io.plain_files import open_file
+from forge_tui.safe_io.strict_json import Limits, parse
+from forge_tui.safe_io.whole_files import write_parts_atomically
+from forge_tui.text.figures import memory
 from forge_tui.training.data.declared import available
 
 _METADATA_KEY = "forge_tui"

@@ -14,9 +14,10 @@ from pathlib import Path
 import torch
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Event
-from forge_tui.progress.fingerprint import Fingerprint
-from forge_tui.progress.phases import TrainingPhase
+from forge_tui.protocol.events import Event
+from forge_tui.protocol.job import Control, Job, Outcome
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.checkpoint import Checkpoint
@@ -29,7 +30,6 @@ from forge_tui.training.failures import Diverged
 from forge_tui.training.finished import complete, is_finished
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import config_record
@@ -216,7 +216,9 @@ class Trainer:
         for number in reversed(diverged):
             what = f"the loss of epoch {state.epoch} is {losses[number]}"
             self._let_go(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
-        for number in reversed([n for n, member in enumerate(self._members) if self._control.takes(member.job.index)]):
+        for number in reversed(
+            [n for n, member in enumerate(self._members) if self._control.pop_leave_request(member.job.index)]
+        ):
             self._let_go(state, number, None)
 
     def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Validation]) -> None:

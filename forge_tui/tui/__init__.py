@@ -1,1 +1,1 @@
-"""The terminal UI: screens and widgets over a session. Nothing here imports torch."""
+"""The terminal UI: screens and widgets over a run. Nothing here imports torch."""

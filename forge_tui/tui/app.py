@@ -12,25 +12,26 @@ from textual import work
 from textual.app import App
 
 from forge_tui.errors import ForgeError
-from forge_tui.printing import printable
-from forge_tui.tui import glyphs as glyph_sets
+from forge_tui.safe_io.printing import printable
 from forge_tui.tui import themes
 from forge_tui.tui.bindings import SEEN_ONLY
-from forge_tui.tui.leaving import LeavingApp
+from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.leaving_app import LeavingApp
 from forge_tui.tui.messages import ResourcesChanged, ThreadDone
 from forge_tui.tui.options import THEMES, UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.state import UiChoices
 from forge_tui.tui.steady import steadied
 from forge_tui.tui.stylesheet import KeptStylesheet
+from forge_tui.tui.widgets import glyphs as glyph_sets
 
 if TYPE_CHECKING:
+    from forge_tui.client.run import Run
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.resources.manager import ResourceManager
     from forge_tui.resources.monitor import ResourceSample
-    from forge_tui.session import Run
     from forge_tui.settings.schema import Settings
-    from forge_tui.tui.form_source import FormSource
+    from forge_tui.tui.app_interface import AppInterface
+    from forge_tui.tui.form.source import FormSource
 
 _MONITOR_SECONDS = 2.0
 _CURVE_SAMPLES = 24
@@ -146,7 +147,7 @@ class ForgeApp(LeavingApp):
     @work(thread=True, exclusive=True, group="machine", exit_on_error=False)
     def _look_at_machine(self) -> None:
         try:
-            from forge_tui.resources.probe import SystemProbe
+            from forge_tui.resources.system_probe import SystemProbe
             from forge_tui.resources.usage import CpuMeter
 
             probe = SystemProbe()
@@ -216,10 +217,10 @@ class ForgeApp(LeavingApp):
     @work(thread=True, exclusive=True, group="count", exit_on_error=False)
     def count_live_runs(self) -> None:
         """Say in the header how many runs are live, where none is watched."""
-        from forge_tui import session
+        from forge_tui import client
 
         try:
-            live = sum(1 for run in session.known_runs() if run.status in ("queued", "running", "paused", "stopping"))
+            live = sum(1 for run in client.known_runs() if run.status in ("queued", "running", "paused", "stopping"))
         except ForgeError:
             return
         note = "" if not live else f"{live} live run{'s' if live > 1 else ''}: 3"
@@ -277,14 +278,14 @@ class ForgeApp(LeavingApp):
 
     def action_messages(self) -> None:
         """The last messages of the status line, in full."""
-        from forge_tui.tui.screens.dialogs import Reading
-        from forge_tui.tui.watch_text import messages_text
+        from forge_tui.tui.dialogs.questions import Reading
+        from forge_tui.tui.screens.watch_text import messages_text
 
         self.push_screen(Reading(messages_text(self.told)))
 
     def action_help(self) -> None:
         """All keys."""
-        from forge_tui.tui.screens.help import help_screen
+        from forge_tui.tui.dialogs.help import help_screen
 
         if self.front is not None:
             self.push_screen(help_screen(self.front.name_of_screen, self.size.width))
@@ -292,7 +293,7 @@ class ForgeApp(LeavingApp):
     @work(group="dialog", exclusive=True)
     async def action_palette(self) -> None:
         """Any action by its name."""
-        from forge_tui.tui.screens.palette import Palette
+        from forge_tui.tui.dialogs.palette import Palette
 
         screen = self.front
         if screen is None:
@@ -310,10 +311,10 @@ class ForgeApp(LeavingApp):
             return
 
         def read() -> str:
-            from forge_tui.tui.command_line import command
-            from forge_tui.tui.form_source import fill, run_form
+            from forge_tui.tui.form.command import command
+            from forge_tui.tui.form.source import fill_form, run_form
 
-            base = self.draft.form or fill(self.draft.source, {}).form
+            base = self.draft.form or fill_form(self.draft.source, {}).form
             return command(run_form(run.directory.settings, base).for_a_new_run())
 
         def shown(text: str | ForgeError) -> None:
@@ -328,7 +329,7 @@ class ForgeApp(LeavingApp):
         """Show a text to copy: unwrapped, the mouse released. What it is on leaving is printed then."""
         from rich.text import Text
 
-        from forge_tui.tui.screens.dialogs import Reading
+        from forge_tui.tui.dialogs.questions import Reading
 
         self._mouse_on = not self.set_mouse(False) and self._mouse_on
         self.plain_text = text_now
@@ -343,3 +344,10 @@ class ForgeApp(LeavingApp):
         self._cancel_follow.set()
         if self._manager is not None:
             self._manager.stop_monitoring()
+
+
+if TYPE_CHECKING:
+
+    def _fits(app: ForgeApp) -> AppInterface:
+        """Those below see the app by its interface, which it has: mypy checks it here."""
+        return app

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import RunState, TrainingPhase
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.snapshot import Snapshot
 
 # A run with a long past is not read from its beginning: the log shows the newest.
 NEWEST_EVENTS = 500

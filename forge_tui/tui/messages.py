@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from textual.message import Message
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.monitor import ResourceSample
-    from forge_tui.session import Run
 
 
 @dataclass

@@ -20,23 +20,23 @@ from textual.css.query import NoMatches
 from textual.events import Key, Paste
 
 from forge_tui.errors import ForgeError, RunGone, UntrustedCode
-from forge_tui.printing import printable
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
+from forge_tui.safe_io.printing import printable
 from forge_tui.tui.follow import Turn, follow_run, turn
 from forge_tui.tui.messages import SnapshotChanged, StartRefused, ThreadDone
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.terminal import TerminalApp
+from forge_tui.tui.terminal.terminal_app import TerminalApp
 from forge_tui.tui.way_back import WayBack
 from forge_tui.tui.widgets.header import host_name
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState, Snapshot
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.settings.schema import Settings
-    from forge_tui.tui.form import Form
-    from forge_tui.tui.form_source import Draft, FormSource
-    from forge_tui.tui.screens.dialogs import Choice
+    from forge_tui.tui.dialogs.questions import Choice
+    from forge_tui.tui.form.form_values import Form
+    from forge_tui.tui.form.source import Draft, FormSource
 
 _KEPT_MESSAGES = 200
 _WHILE_STARTING = frozenset(
@@ -85,7 +85,7 @@ class RunApp(TerminalApp):
     @functools.cached_property
     def draft(self) -> Draft:
         """The settings of the next run, which outlive the screen that shows them."""
-        from forge_tui.tui.form_source import Draft, FormSource
+        from forge_tui.tui.form.source import Draft, FormSource
 
         return Draft(self._given or FormSource(), remembers=self._is_bare)
 
@@ -168,7 +168,7 @@ class RunApp(TerminalApp):
 
     async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. To be awaited in a worker."""
-        from forge_tui.tui.screens.dialogs import Question
+        from forge_tui.tui.dialogs.questions import Question
 
         return await self.push_screen_wait(Question(printable(question), choices, default))
 
@@ -305,14 +305,14 @@ class RunApp(TerminalApp):
 
     def _tell_the_end(self, snapshot: Snapshot) -> None:
         severity: Literal["information", "error"] = "information" if snapshot.state is RunState.COMPLETED else "error"
-        from forge_tui.tui.watch_text import ending_text
+        from forge_tui.tui.screens.watch_text import ending_text
 
         state = snapshot.state
         self.tell(ending_text(snapshot), severity, holds=lambda now: now.state is state)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
         """Start a run and watch it; a refusal reaches the screen in front with its reason."""
-        from forge_tui import session
+        from forge_tui import client
 
         self.tell("Reading the data and building the model…")
 
@@ -320,22 +320,22 @@ class RunApp(TerminalApp):
             if self.front is not None:
                 self.front.post_message(StartRefused(reason))
 
-        starting = functools.partial(session.start, settings, detach=True, previous=previous)
+        starting = functools.partial(client.start, settings, detach=True, previous=previous)
         self._open_run(starting, started_here=True, refused=refused)
 
     def resume_run(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
         """Continue a run and watch it; where that would run code of somebody else's, ask first."""
-        from forge_tui import session
+        from forge_tui import client
 
         self.tell(f"Resuming {path.name}…")
-        resuming = functools.partial(session.resume, path, epochs=epochs, detach=True, trust_code=trust_code)
+        resuming = functools.partial(client.resume, path, epochs=epochs, detach=True, trust_code=trust_code)
         untrusted = functools.partial(self._ask_for_trust, path, epochs)
         self._open_run(resuming, started_here=True, untrusted=untrusted)
 
     @work(group="dialog", exclusive=True)
     async def _ask_for_trust(self, path: Path, epochs: int | None, what: str) -> None:
         """Show what code would run; the answer that runs it is not the one that Enter gives."""
-        from forge_tui.tui.screens.dialogs import Choice, Question
+        from forge_tui.tui.dialogs.questions import Choice, Question
 
         self.tell("Not resumed: it would run code that you have not started here.", "warning")
         question = "\n".join(map(printable, what.split("\n")))
@@ -345,9 +345,9 @@ class RunApp(TerminalApp):
 
     def attach_run(self, path: Path) -> None:
         """Watch a run that is there."""
-        from forge_tui import session
+        from forge_tui import client
 
-        self._open_run(lambda: session.attach(path), started_here=False)
+        self._open_run(lambda: client.attach(path), started_here=False)
 
     def _open_run(
         self,
@@ -382,7 +382,7 @@ class RunApp(TerminalApp):
     @work(group="dialog", exclusive=True)
     async def action_resume(self) -> None:
         """Ask, then go on with the watched run."""
-        from forge_tui.tui.screens.dialogs import Choice
+        from forge_tui.tui.dialogs.questions import Choice
 
         snapshot = self.snapshot
         if snapshot is None or snapshot.state.is_live:
@@ -401,10 +401,10 @@ class RunApp(TerminalApp):
         if run is None:
             self.tell("No run is watched: 3 shows the known ones.", "warning")
             return
-        from forge_tui import session
-        from forge_tui.tui.exporting import ask_and_export
+        from forge_tui import client
+        from forge_tui.tui.screens.exporting import ask_and_export
 
-        await ask_and_export(self, run.id, lambda: session.attach(run.path))
+        await ask_and_export(self, run.id, lambda: client.attach(run.path))
 
     def tell_untrusted(self, what: list[str] | ForgeError) -> None:
         """Say what code new settings would run that come from somebody else's run."""
@@ -419,11 +419,11 @@ class RunApp(TerminalApp):
             return
 
         def read() -> tuple[Form, list[str]]:
-            from forge_tui import session
-            from forge_tui.tui.form_source import fill, run_form
+            from forge_tui import client
+            from forge_tui.tui.form.source import fill_form, run_form
 
-            base = self.draft.form or fill(self.draft.source, {}).form
-            return run_form(run.directory.settings, base).for_a_new_run(), session.untrusted_code(run.path)
+            base = self.draft.form or fill_form(self.draft.source, {}).form
+            return run_form(run.directory.settings, base).for_a_new_run(), client.untrusted_code(run.path)
 
         def taken(result: tuple[Form, list[str]] | ForgeError) -> None:
             if isinstance(result, ForgeError):

@@ -26,7 +26,7 @@ from typing import Any
 
 from ui_support import FORGE_TUI, folder, machine
 
-from forge_tui.runner.planner import group_sizes
+from forge_tui.runner.run_planner import group_sizes
 
 _WORKERS = 2
 _NEAR = 1.2

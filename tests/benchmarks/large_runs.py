@@ -26,13 +26,13 @@ from pathlib import Path
 import psutil
 from ui_support import FORGE_TUI, Terminal, folder, machine, own_state
 
-from forge_tui.progress.events import RunFinished
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.client.run import Run
+from forge_tui.protocol.events import RunFinished
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.store import RunStore
-from forge_tui.session import Run
 
 _POLL_SECONDS = 0.1
 _SELECTED = re.compile(r"> cognate\S*_\d+")

@@ -30,9 +30,9 @@ from pathlib import Path
 
 from ui_support import FORGE_TUI, Terminal, folder, machine
 
-from forge_tui.session import Run
+from forge_tui.client.run import Run
+from forge_tui.protocol.job import Job
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig, to_plain
-from forge_tui.training.job import Job
 
 WARM_UP = 40
 SAMPLES, BATCH = 640, 32
@@ -98,8 +98,8 @@ def train_silently(options: argparse.Namespace) -> list[float]:
     """Train with our trainer; when each epoch ended."""
     import torch
 
-    from forge_tui.progress.events import EpochFinished, Event
-    from forge_tui.training.job import Control
+    from forge_tui.protocol.events import EpochFinished, Event
+    from forge_tui.protocol.job import Control
     from forge_tui.training.trainer import Trainer
 
     torch.set_num_threads(options.threads)
@@ -127,10 +127,10 @@ def account(options: argparse.Namespace) -> dict[str, list[float]]:
     """What the training thread loses, in seconds by kind, and those of its epochs, in order."""
     import torch
 
-    from forge_tui.training import worker
-    from forge_tui.training.job import Control
-    from forge_tui.training.memory_meter import MemoryMeter
+    from forge_tui.protocol.job import Control
     from forge_tui.training.trainer import Trainer
+    from forge_tui.worker import loop
+    from forge_tui.worker.memory_meter import MemoryMeter
 
     torch.set_num_threads(1)
     ours, theirs = socket.socketpair()
@@ -141,13 +141,13 @@ def account(options: argparse.Namespace) -> dict[str, list[float]]:
         os._exit(0)
     theirs.close()
     found: dict[str, list[float]] = {"events": [], "memory": [], "checkpoints": [], "epochs": []}
-    _timed(worker.Channel, "send", found["events"])
+    _timed(loop.Channel, "send", found["events"])
     _timed(MemoryMeter, "grown", found["memory"])
     _timed(Trainer, "_checkpoint", found["checkpoints"])
     _timed(Trainer, "_train_epoch", found["epochs"])
     with tempfile.TemporaryDirectory() as place:
         job = _job(options, place, options.checkpoint_interval)
-        worker._train(worker.Channel(ours), [job], Control())
+        loop._train(loop.Channel(ours), [job], Control())
     return found
 
 

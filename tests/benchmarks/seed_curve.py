@@ -13,13 +13,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from forge_tui.progress.events import EpochFinished
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.client.run import Run
+from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
-from forge_tui.session import Run
-from forge_tui.tui.seeds import SeedReader
+from forge_tui.tui.chart.seeds import SeedReader
 
 BUCKETS = 240
 

@@ -11,8 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from forge_tui.progress.events import Decision, EpochFinished, Event
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import Decision, EpochFinished, Event
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 

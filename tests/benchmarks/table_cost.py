@@ -33,12 +33,12 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import DataTable, Static
 
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState
-from forge_tui.tui.glyphs import UNICODE
-from forge_tui.tui.widgets import plot
-from forge_tui.tui.widgets.canvas import Pixels
-from forge_tui.tui.widgets.model_table import ModelTable
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState
+from forge_tui.tui.chart import plot
+from forge_tui.tui.chart.canvas import Pixels
+from forge_tui.tui.lists.model_table import ModelTable
+from forge_tui.tui.widgets.glyphs import UNICODE
 
 SIDES = ("changes only", "ModelTable", "DataTable")
 REFRESH = 0.5

@@ -18,8 +18,8 @@ from textual.widgets import Static
 if TYPE_CHECKING:
     from textual.widgets import DataTable
 
-    from forge_tui.progress.snapshot import ModelState
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.snapshot import ModelState
 
 REFRESH = 0.5
 TITLES = ("MODEL", "PHASE", "EPOCH", "LOSS", "BEST", "VAL", "ETA")
@@ -107,8 +107,8 @@ def cells(model: ModelState) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     if len(sys.argv) > 2:
-        from forge_tui import session
+        from forge_tui import client
 
-        Table(session.attach(Path(sys.argv[2]))).run()
+        Table(client.attach(Path(sys.argv[2]))).run()
     else:
         Bare().run()

@@ -29,9 +29,9 @@ from pathlib import Path
 
 import pyte
 
-from forge_tui.progress.events import CheckpointSaved, EpochFinished
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo, apply
+from forge_tui.protocol.events import CheckpointSaved, EpochFinished
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo, apply
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.store import RunStore

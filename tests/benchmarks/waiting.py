@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 from ui_support import FORGE_TUI, folder, machine, own_state
 
-from forge_tui.progress.phases import RunState
-from forge_tui.session import Run
+from forge_tui.client.run import Run
+from forge_tui.protocol.phases import RunState
 
 _SETTLE_SECONDS = 5.0
 _GIVEN_UP = 120.0

@@ -10,12 +10,13 @@ from pathlib import Path
 from doc_pages import PAGES, blocks, section, text_of
 
 import forge_tui.cli
+from forge_tui.cli.command_table import COMMANDS
 from forge_tui.tui.bindings import ACTIONS
 
 
 def test_every_command_is_described() -> None:
     pages = "".join(page.read_text(encoding="utf-8") for page in PAGES if "reference" not in page.parts)
-    for command in forge_tui.cli.COMMANDS:
+    for command in COMMANDS:
         assert re.search(rf"`(forge-tui )?{command.name}\b", pages), command.name
 
 
@@ -46,5 +47,5 @@ def test_the_blocks_for_python_run_one_after_another(tmp_path: Path) -> None:
 
 def test_the_example_of_custom_code_is_the_starting_point() -> None:
     shown = [content for language, content in blocks(text_of("docs/guide/custom-code.md")) if language == "python"]
-    starting_point = Path(forge_tui.cli.__file__).parents[1] / "starting_point" / "network.py"
+    starting_point = Path(forge_tui.cli.__file__).parent / "starting_point" / "network.py"
     assert shown == [starting_point.read_text(encoding="utf-8")]

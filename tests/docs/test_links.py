@@ -50,10 +50,11 @@ def test_every_page_is_reached_from_the_front_page() -> None:
 
 
 def test_paths_of_the_package_that_pages_name_exist() -> None:
-    """Such as `runner/scheduler.py` and `runs/`, below `forge_tui/` or from the root."""
+    """Such as `runner/scheduler.py`, `runner/scheduler` and `runs/`, below `forge_tui/` or from the root."""
     for page in (ROOT / "docs" / "architecture.md", ROOT / "CONTRIBUTING.md"):
         for name in re.findall(r"`([\w./]+\.py|[\w.]+/[\w./]*)`", page.read_text(encoding="utf-8")):
-            assert (ROOT / name).exists() or (ROOT / "forge_tui" / name).exists(), f"{page.name}: {name}"
+            places = (ROOT / name, ROOT / "forge_tui" / name, ROOT / "forge_tui" / f"{name}.py")
+            assert any(place.exists() for place in places), f"{page.name}: {name}"
 
 
 def test_a_section_ends_at_the_next_heading_of_its_level() -> None:

@@ -11,7 +11,7 @@ from depth import deep
 from faulty import environment
 from running import SMALL, begin, epochs_of, forge, processes_of, wait_until, weights
 
-from forge_tui.session import Run
+from forge_tui.client.run import Run
 
 ARGUMENTS = (
     "--no-ui", "--epochs", "40", "--models", "2", "--mode", "parallel", "--checkpoint-interval", "100", *SMALL,

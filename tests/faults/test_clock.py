@@ -12,7 +12,7 @@ import pytest
 from faulty import environment
 from running import SMALL, epochs_of, forge, wait_until, weights
 
-from forge_tui.session import Run
+from forge_tui.client.run import Run
 
 _DAY = 86_400
 ARGUMENTS = ("--no-ui", "--epochs", "60", "--models", "1", *SMALL)

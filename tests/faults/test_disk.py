@@ -14,7 +14,7 @@ from disks import SmallDisk, read_only, small_disk
 from faulty import environment, planner
 from running import SMALL, epochs_of, forge, kill_all, processes_of, wait_until, weights
 
-from forge_tui.session import Run
+from forge_tui.client.run import Run
 
 EPOCHS = 60
 PACE = {"do": "pace", "seconds": 0.15, "epoch": 1}

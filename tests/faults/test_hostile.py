@@ -12,7 +12,7 @@ import pytest
 from running import SMALL, begin, epochs_of, forge, wait_until
 from storm_checks import told
 
-from forge_tui.session import Run
+from forge_tui.client.run import Run
 
 LIVE = ("--no-ui", "--epochs", "100000", "--models", "1", *SMALL)
 NOBODY = 65_534

@@ -171,7 +171,7 @@ def test_a_disk_that_another_program_fills_costs_output_and_nothing_else(code: P
 
 
 def warnings(directory: Path) -> list[str]:
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
 
     with Run(directory) as run:
         return [record["message"] for _, record in run.events() if record["event"] == "resource_warning"]

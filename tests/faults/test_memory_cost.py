@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from depth import deep
 
-from forge_tui.runner.local import LocalLauncher, Worker
-from forge_tui.runner.output import Outputs
+from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.output import Outputs
+from forge_tui.protocol.job import Job
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.place import Place
+from forge_tui.runs.location import Location
 from forge_tui.settings.schema import DataSettings, EngineSettings, RunSettings, Settings, TrainingConfig, to_plain
-from forge_tui.training.job import Job
 
 MIB = 1 << 20
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -79,7 +79,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     with (
         selectors.DefaultSelector() as selector,
         open(os.devnull, encoding="ascii") as lock,
-        closing(Place(base)) as place,
+        closing(Location(base)) as place,
         closing(Outputs(place.fileno(), 1 << 20)) as outputs,
         closing(LocalLauncher(selector, lock.fileno(), 0, outputs)) as launcher,
     ):

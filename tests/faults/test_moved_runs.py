@@ -17,10 +17,10 @@ from faulty import environment
 from run_directories import RunMaker
 from running import SMALL, begin, epochs_of, events, forge, kill_all, processes_of, wait_until, weights
 
+from forge_tui.client.run import Run
 from forge_tui.errors import RunGone
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.runs import registry
-from forge_tui.session import Run
 
 EPOCHS = 100
 PACE = {"do": "pace", "seconds": 0.1, "epoch": 1}

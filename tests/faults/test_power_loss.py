@@ -25,9 +25,9 @@ from make_runs import table as data_table
 from running import SMALL, begin, epochs_of, forge, kill_all, processes_of, wait_until, weights
 from storm_checks import history_problems, told
 
+from forge_tui.client.run import Run
 from forge_tui.runs.checkpoint_files import checkpoint_files
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.session import Run
 
 EPOCHS = 24
 ALWAYS = ("--no-ui", *SMALL, "--epochs", str(EPOCHS), "--checkpoint-interval", "2", "--set", "data.samples=200")

@@ -12,7 +12,7 @@ import pytest
 from faulty import environment
 from running import SMALL, epochs_of, forge, kill_all, processes_of, wait_until, weights
 
-from forge_tui.session import Run
+from forge_tui.client.run import Run
 
 SHORT = ("--no-ui", "--detach", "--epochs", "2", "--models", "1", *SMALL)
 LONG = ("--no-ui", "--detach", "--epochs", "100000", "--checkpoint-interval", "100000", "--models", "1", *SMALL)

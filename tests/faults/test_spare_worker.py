@@ -14,13 +14,13 @@ import psutil
 import pytest
 from running import wait_until
 
-from forge_tui.runner.local import LocalLauncher, Worker
-from forge_tui.runner.output import Outputs
+from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.output import Outputs
+from forge_tui.protocol.job import Job
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.location import Location
 from forge_tui.runs.lock import RunLock
-from forge_tui.runs.place import Place
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
-from forge_tui.training.job import Job
 
 TITLE = "forge-tui: spare worker (run)"
 NICE = 3
@@ -34,7 +34,7 @@ class Launched:
         self.lock = RunLock.acquire(base / "lock")
         self.selector = selectors.DefaultSelector()
         (base / "logs").mkdir()
-        self.place = Place(base)
+        self.place = Location(base)
         self.outputs = Outputs(self.place.fileno(), 1 << 20)
         self.launcher = LocalLauncher(self.selector, self.lock.fileno(), NICE, self.outputs)
         self.ended: list[Worker] = []

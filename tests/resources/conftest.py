@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.probe import Memory, SystemProbe
+from forge_tui.resources.system_probe import Memory, SystemProbe
 
 GIB = 2**30
 

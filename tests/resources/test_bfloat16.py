@@ -8,7 +8,7 @@ import pytest
 
 from forge_tui.resources import bfloat16
 from forge_tui.resources.bfloat16 import multiplies_bfloat16, slow_bfloat16
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.runner.prepare import slowness
 from forge_tui.settings.schema import Settings, TrainingConfig, from_plain
 

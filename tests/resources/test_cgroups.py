@@ -14,7 +14,7 @@ import pytest
 
 from forge_tui.resources.cgroups import find_groups, parse_cpu_list, read_limits
 from forge_tui.resources.hardware import detect
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 GIB = 2**30
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate\n"

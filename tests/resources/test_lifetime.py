@@ -13,7 +13,7 @@ import pytest
 from forge_tui.resources.doctor import doctor_text
 from forge_tui.resources.lifetime import endings
 from forge_tui.resources.manager import ResourceManager
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 LOGIN = {"/proc/self/cgroup": "0::/user.slice/user-1000.slice/session-7.scope\n"}
 LOGIN_V1 = {"/proc/self/cgroup": "4:memory:/user.slice\n1:name=systemd:/user.slice/user-1000.slice/session-c2.scope\n"}
@@ -273,7 +273,7 @@ def test_doctor_tells_in_text_and_as_data(machine):
     assert f"advice {LINGER_FIRST}" in " ".join(text.split())
 
 
-_SHOW = "from forge_tui.resources.lifetime import endings\nfrom forge_tui.resources.probe import SystemProbe\n"
+_SHOW = "from forge_tui.resources.lifetime import endings\nfrom forge_tui.resources.system_probe import SystemProbe\n"
 _SHOW += "print([ending.reason for ending in endings(SystemProbe())])"
 
 

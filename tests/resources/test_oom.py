@@ -14,7 +14,7 @@ import pytest
 
 from forge_tui.resources.cgroups import find_groups
 from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 
 V1_MOUNT = "35 31 0:32 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
 V2_MOUNT = "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
@@ -70,7 +70,7 @@ def test_a_file_that_cannot_be_read_leaves_the_next_one(machine):
 _SUPERVISOR = """
 import subprocess, sys
 from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.probe import SystemProbe
+from forge_tui.resources.system_probe import SystemProbe
 read = SystemProbe().read
 before = oom_kills(read)
 eat = "data = bytearray()\\nwhile True:\\n    data += bytes(b'x' * (1 << 20))"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_tui.progress.events import EpochFinished
+from forge_tui.protocol.events import EpochFinished
 from forge_tui.runner.alerts import HISTORY_BYTES, DiskWatch, HistoryWatch, SpeedWatch
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from forge_tui.engines.buffered_log import Log
+from forge_tui.engines.local import Worker
+from forge_tui.engines.output import Output
+from forge_tui.protocol.job import Job
 from forge_tui.runner.attempt import Attempt, unexplained
-from forge_tui.runner.local import Worker
-from forge_tui.runner.log import Log
-from forge_tui.runner.output import Output
-from forge_tui.training.job import Job
 
 JOB = Job(
     run="run", directory="/run", working_directory="/", model="planner_2", index=2, attempt=3, seed=1, settings={},

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import ChangedError, RunDirectoryError
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
-from forge_tui.runs.code import check_path, labels_for, paths_of
+from forge_tui.runs.code import check_path, code_paths, labels_for
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 
@@ -220,7 +220,7 @@ def test_directories_get_names_of_their_own(directories: list[str], taken: list[
 
 
 def test_recorded_paths_name_python_files_below_the_copy() -> None:
-    assert paths_of(["p/net.py", "p/deep/er/x.py"]) == [
+    assert code_paths(["p/net.py", "p/deep/er/x.py"]) == [
         "code/p/deep/er/x.py", "code/p/net.py", "code/p/deep/er", "code/p/deep", "code/p", "code",
     ]  # fmt: skip
     for path in (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.runner import finishing
 from forge_tui.runner.finishing import filled_in, run_on_finish
 
@@ -64,7 +64,7 @@ FLOOD = "import os\nwhile True: os.write(1, b'x' * 65536)"
 def test_a_command_that_prints_without_end_is_ended_before_it_has_filled_the_disk(tmp_path: Path) -> None:
     code = (
         "import sys, pathlib; from forge_tui.runner.finishing import run_on_finish; "
-        "from forge_tui.progress.phases import RunState; "
+        "from forge_tui.protocol.phases import RunState; "
         f"sys.stderr.write(run_on_finish([sys.executable, '-c', {FLOOD!r}], pathlib.Path('.'), RunState.FAILED, "
         f"pathlib.Path('.'), {MOST}))"
     )

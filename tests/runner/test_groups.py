@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from forge_tui.progress.phases import TrainingPhase
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runner import groups
 from forge_tui.settings.schema import from_plain
 
@@ -53,4 +53,4 @@ def test_halves(group: groups.Group, expected: list[groups.Group]) -> None:
 @pytest.mark.parametrize(("mode", "width", "count"), [("series", 1, 5), ("parallel", 3, 2)])
 def test_series_never_trains_together(mode: str, width: int, count: int) -> None:
     settings = from_plain({"training": {"training_mode": mode}, "run": {"models": 5}, "engine": {"fuse": 3}})
-    assert (groups.width(settings), groups.count(settings)) == (width, count)
+    assert (groups.width(settings), groups.group_count(settings)) == (width, count)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forge_tui.progress.events import (
+from forge_tui.protocol.events import (
     CheckpointSaved,
     EpochFinished,
     Event,
@@ -27,10 +27,10 @@ from forge_tui.progress.events import (
     WorkerLimited,
     from_record,
 )
-from forge_tui.progress.fields import LONGEST_SECONDS, MOST_MODELS
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo, apply, apply_to_run
-from forge_tui.progress.transitions import may_follow_model, may_follow_run
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.record_fields import LONGEST_SECONDS, MOST_MODELS
+from forge_tui.protocol.snapshot import ModelState, RunInfo, apply, apply_to_run
+from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runner.journal import Journal
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore

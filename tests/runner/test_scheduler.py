@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stage import M, Stage, machine_state
 
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 from forge_tui.resources.pressure import Pressure
 from forge_tui.runner.scheduler import LONGEST_TICK_SECONDS, TICK_SECONDS
 from forge_tui.runs.claims import Claims

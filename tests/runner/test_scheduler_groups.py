@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from stage import M, Stage, machine_state
 
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stage import Actor, M, Stage, machine_state
 
-from forge_tui.progress.events import from_record
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import apply, apply_to_run
-from forge_tui.progress.transitions import may_follow_model, may_follow_run
+from forge_tui.protocol.events import from_record
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.snapshot import apply, apply_to_run
+from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.reader import RunReader
 
 PICK = st.integers(0, 99)

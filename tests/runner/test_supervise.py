@@ -9,8 +9,8 @@ import pytest
 from run_directories import RunMaker
 from stage import M, Stage
 
-from forge_tui.progress.events import EpochFinished
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.phases import RunState
 from forge_tui.resources.policy import OtherRuns
 from forge_tui.runner import supervise
 from forge_tui.runner.prepare import Plan, allowed_workers

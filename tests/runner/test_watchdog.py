@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from forge_tui.runner.watchdog import Verdict, Watchdog
+from forge_tui.runner.watchdog import HangVerdict, Watchdog
 
-FINE, ASK, END = Verdict.FINE, Verdict.ASK, Verdict.END
+FINE, ASK, END = HangVerdict.FINE, HangVerdict.ASK, HangVerdict.END
 
 
 def test_asked_once_after_the_patience_and_ended_two_seconds_later() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from forge_tui.progress.events import EpochFinished
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs.store import RunStore
 
 

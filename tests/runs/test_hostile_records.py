@@ -10,12 +10,12 @@ import pytest
 from hostile_records import EPOCHS, EVENTS, LONG, MODELS, RUNS, SAMPLES, SCHEMA, STEERING, Change, model_record
 from run_directories import RunMaker
 
+from forge_tui.client.run import Run
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Decision, EpochFinished
+from forge_tui.protocol.events import Decision, EpochFinished
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.record import read_record
 from forge_tui.runs.store import RunStore
-from forge_tui.session import Run
 
 # Nothing is wrong with these: a run may say so.
 HARMLESS = {

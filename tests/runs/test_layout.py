@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs import layout
-from forge_tui.runs.files import path_bytes
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, write_atomically
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
+from forge_tui.safe_io.whole_files import path_bytes
 
 NOON = datetime(2026, 11, 23, 15, 2, 10)
 

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from run_directories import RunMaker
 from storm_checks import told
 
+from forge_tui.client import delete
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import commands, schema
+from forge_tui.runs import commands, tables
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, type_word
 from forge_tui.runs.names import checked_name, is_inside, is_name, original_of
 from forge_tui.runs.reader import RunReader
-from forge_tui.session import delete
-from forge_tui.training.model_file import read_record
+from forge_tui.training.model_file import read_model_record
 
 HOSTILE = (
     "../outside",
@@ -107,14 +107,14 @@ def rename_model(path: Path, index: int, name: object, **changes: Any) -> None:
             "SELECT revision, record FROM models WHERE model_index = ?", (index,)
         ).fetchall()
         record = json.dumps({**json.loads(text), "name": name, **changes})
-        crc = schema.model_crc(index, revision, record.encode())
+        crc = tables.model_crc(index, revision, record.encode())
         database.execute("UPDATE models SET record = ?, crc = ? WHERE model_index = ?", (record, crc, index))
     database.close()
 
 
 def record_path(path: Path, recorded: str, *, directory: bool = False) -> None:
     with sqlite3.connect(path / "run.db") as database:
-        row = (recorded, int(directory), schema.path_crc(recorded.encode(), directory))
+        row = (recorded, int(directory), tables.path_crc(recorded.encode(), directory))
         database.execute("INSERT INTO paths VALUES (?, ?, ?)", row)
     database.close()
 
@@ -123,7 +123,7 @@ def record_code(path: Path, code: object) -> None:
     with sqlite3.connect(path / "run.db") as database:
         text, *numbers = database.execute("SELECT record, revision, heartbeat, written, last_seq FROM run").fetchone()
         record = json.dumps({**json.loads(text), "code": code})
-        database.execute("UPDATE run SET record = ?, crc = ?", (record, schema.run_crc(record.encode(), *numbers)))
+        database.execute("UPDATE run SET record = ?, crc = ?", (record, tables.run_crc(record.encode(), *numbers)))
     database.close()
 
 
@@ -196,7 +196,7 @@ def test_a_model_file_of_another_name_is_refused(tmp_path: Path) -> None:
     stem = tmp_path / "cognate_planner_1"
     stem.with_suffix(".json").write_text(json.dumps({"format": 1, "name": "../outside"}))
     with pytest.raises(RunDirectoryError, match=rf"^{stem}.json has the name"):
-        read_record(stem)
+        read_model_record(stem)
 
 
 def test_a_command_about_a_model_of_another_name_is_malformed(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from older_runs import OldRun, install
 from running import SMALL, forge
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs import removal, schema, starting
+from forge_tui.runs import removal, starting, tables
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.reader import RunReader
@@ -51,7 +51,7 @@ def old(tmp_path: Path) -> OldRun:
 
 def test_it_is_removed_by_the_names_of_its_models(old: OldRun) -> None:
     put(old.run)
-    stayed = removal.delete(RunDirectory(old.run))
+    stayed = removal.remove_run(RunDirectory(old.run))
     assert files(old.run) == set(FOREIGN)
     assert {str(path.relative_to(old.run)) for path in stayed} == {*FOREIGN[:-2], "previous-3"}
 
@@ -67,10 +67,10 @@ def test_it_records_its_paths_when_it_is_continued(old: OldRun) -> None:
     assert (recorded.files, recorded.directories) == (by_name.files, by_name.directories)
     assert recorded.directories == {".", "checkpoints", "commands", "logs", "previous-1"}
     with contextlib.closing(sqlite3.connect(old.run / "run.db")) as database:
-        assert database.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
+        assert database.execute("PRAGMA user_version").fetchone() == (tables.VERSION,)
     with RunReader(old.run) as reader:
         assert reader.problems == ()
-    removal.delete(RunDirectory(old.run))
+    removal.remove_run(RunDirectory(old.run))
     assert files(old.run) == set(FOREIGN)
 
 
@@ -81,7 +81,7 @@ def test_a_migration_is_whole_or_not_at_all(old: OldRun, monkeypatch: pytest.Mon
         raise RunDirectoryError("killed here")
 
     with monkeypatch.context() as patch:
-        patch.setattr("forge_tui.runs.batch.put_paths", fails)
+        patch.setattr("forge_tui.runs.transaction.put_paths", fails)
         with pytest.raises(RunDirectoryError, match="killed here"):
             RunStore.open(old.run / "run.db")
     assert read_record(old.run / "run.db").is_older
@@ -136,7 +136,7 @@ def test_an_interrupted_move_of_that_version_is_undone(
     assert not (old.run / ".previous.moving").exists()
     with RunReader(old.run) as reader:
         assert {model.name for model in reader.models()[0]} == set(old.models)
-    removal.delete(RunDirectory(removed))
+    removal.remove_run(RunDirectory(removed))
     assert files(removed) == mine
 
 

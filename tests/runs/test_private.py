@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.files import make_private
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.tui.state import UiChoices
+from forge_tui.safe_io.whole_files import make_private
+from forge_tui.tui.choices import UiChoices
 
 INFO = RunInfo(
     run="r", path="/nowhere/r", mode="series", policy="shared", model_type="planner", models=1, epochs=1, created=1.0

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
+from forge_tui.analysis.spread import NO_NUMBER, SeedCurve, SeedValues
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Decision, ResourceWarned
-from forge_tui.progress.spread import NO_NUMBER, SeedCurve, SeedValues
+from forge_tui.protocol.events import Decision, ResourceWarned
 from forge_tui.runs import connection
 from forge_tui.runs.reader import RunReader
 

@@ -15,15 +15,15 @@ from killed import each_kill
 from run_directories import write_checkpoint
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.snapshot import ModelState, RunInfo
-from forge_tui.runs import files as runs_files
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs import removal, starting
-from forge_tui.runs.files import write_atomically
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
+from forge_tui.safe_io import whole_files as runs_files
+from forge_tui.safe_io.whole_files import write_atomically
 from forge_tui.settings.files import settings_text, write_settings
 from forge_tui.settings.schema import Settings
 
@@ -160,7 +160,7 @@ def test_a_move_that_is_killed_anywhere_is_undone_or_finished(
         start(again)
         check_moved(again, before)
         # A removal
-        removal.delete(RunDirectory(removed))
+        removal.remove_run(RunDirectory(removed))
         left = {name: content for name, content in before.items() if name in FOREIGN}
         assert files(removed) == left, number
         assert removed.exists() == bool(left)
@@ -181,10 +181,10 @@ def test_a_first_start_that_is_killed_anywhere_leaves_nothing_in_the_way(tmp_pat
         assert created(path) == NEW
         assert files(path).items() >= before.items()
         if RunDirectory(removed).may_hold_run():
-            removal.delete(RunDirectory(removed))
+            removal.remove_run(RunDirectory(removed))
             assert files(removed) == before
             undone += 1
-        removal.delete(RunDirectory(path))
+        removal.remove_run(RunDirectory(path))
         assert contents(path) == contents(original)
     assert undone > 12
 
@@ -248,7 +248,7 @@ def test_a_run_is_removed_but_for_its_empty_directory_where_the_disk_fails_at_th
 
 
 def delete(path: Path) -> None:
-    removal.delete(RunDirectory(path))
+    removal.remove_run(RunDirectory(path))
 
 
 def created_where(path: Path) -> float:
@@ -270,7 +270,7 @@ def test_a_directory_made_by_a_start_that_was_killed_goes_with_the_run(tmp_path:
         path = place / "run"
         if (path / "starting.json").exists():
             start(path)
-            assert removal.delete(RunDirectory(path)) == ()
+            assert removal.remove_run(RunDirectory(path)) == ()
             assert not path.exists()
 
 
@@ -332,7 +332,7 @@ def test_runs_moved_before_stay_known(fresh: Path) -> None:
         train(fresh)
     assert [created(fresh / f"previous-{number}") for number in (1, 2)] == [OLD, 3.0]
     (fresh / "previous-1" / "notes.txt").write_text("mine")
-    assert removal.delete(RunDirectory(fresh)) == (fresh / "previous-1" / "notes.txt",)
+    assert removal.remove_run(RunDirectory(fresh)) == (fresh / "previous-1" / "notes.txt",)
     assert contents(fresh) == {"previous-1": None, "previous-1/notes.txt": b"mine"}
 
 
@@ -340,11 +340,11 @@ def test_a_removal_that_is_killed_anywhere_is_finished_by_the_next(project: Path
     start(project)
     train(project)
     finished = 0
-    for number, path in each_kill(project, tmp_path / "killed", lambda path: removal.delete(RunDirectory(path))):
+    for number, path in each_kill(project, tmp_path / "killed", lambda path: removal.remove_run(RunDirectory(path))):
         again = shutil.copytree(path, tmp_path / "again" / f"{number}" / "run")
         directory = RunDirectory(path)
         if directory.may_hold_run():
-            removal.delete(directory)
+            removal.remove_run(directory)
             finished += 1
         assert files(path) == FOREIGN, number
         (again / IN_A_MODELS_DIRECTORY).unlink()
@@ -358,7 +358,7 @@ def test_a_removal_that_is_killed_anywhere_is_finished_by_the_next(project: Path
 
 def test_a_run_whose_removal_was_interrupted_is_not_resumed(fresh: Path, tmp_path: Path) -> None:
     whole = contents(fresh)
-    for _, path in each_kill(fresh, tmp_path / "killed", lambda path: removal.delete(RunDirectory(path))):
+    for _, path in each_kill(fresh, tmp_path / "killed", lambda path: removal.remove_run(RunDirectory(path))):
         if (path / "run.db").exists():
             now = contents(path)
             assert now == whole

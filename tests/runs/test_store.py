@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import Decision, ModelStarted, RunStateChanged
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.runs import schema, store
+from forge_tui.protocol.events import Decision, ModelStarted, RunStateChanged
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.runs import store, tables
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 
@@ -318,7 +318,7 @@ def test_a_backlog_is_written_in_several_transactions(runs: Any, monkeypatch: py
     assert [seq for seq, _ in RunReader(made.path).events()] == list(range(1, 96))
 
 
-@pytest.mark.parametrize("newer", [schema.VERSION + 1, 99])
+@pytest.mark.parametrize("newer", [tables.VERSION + 1, 99])
 def test_a_newer_database_is_refused(runs: Any, newer: int) -> None:
     made = runs.store()
     made.close()

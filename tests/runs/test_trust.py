@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.snapshot import RunInfo
+from forge_tui.protocol.snapshot import RunInfo
 from forge_tui.runs import trust
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.files import settings_digest, write_settings
@@ -50,8 +50,8 @@ def test_a_run_is_trusted_by_its_key_until_that_is_forgotten(
     trust.record(info, state)
     assert trust.doubt(directory, info, state) is None
     assert info.key not in kept(state).name + kept(state).read_text(encoding="utf-8")
-    trust.forget(info.key, state)
-    trust.forget(info.key, state)
+    trust.forget_key(info.key, state)
+    trust.forget_key(info.key, state)
     assert "you have not started here" in (trust.doubt(directory, info, state) or "")
 
 
@@ -141,7 +141,7 @@ def test_what_cannot_be_written_is_said(info: RunInfo, tmp_path: Path) -> None:
     (tmp_path / "state").touch()
     with pytest.raises(RunDirectoryError, match="cannot create the directory"):
         trust.record(info, tmp_path / "state")
-    trust.forget(info.key, tmp_path / "state")
+    trust.forget_key(info.key, tmp_path / "state")
 
 
 def test_what_runs_is_said_with_every_function_of_a_sweep() -> None:

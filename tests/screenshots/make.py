@@ -13,13 +13,13 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from forge_tui import session
+from forge_tui import client
 from forge_tui.settings.schema import ResourceSettings, RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.runs import RunsScreen
-from forge_tui.tui.state import UiChoices
 
 HERE = Path(__file__).resolve().parent
 PLACE = Path("/tmp/forge-demo")
@@ -42,7 +42,7 @@ async def until(pilot: Pilot[int], condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.1)
 
 
-async def shoot(run: session.Run, width: int, height: int, name: str, *keys: str, epoch: int = 0) -> None:
+async def shoot(run: client.Run, width: int, height: int, name: str, *keys: str, epoch: int = 0) -> None:
     """Attach at a size, press keys, and save what is shown."""
     app = ForgeApp(run=run, host="you@server", choices=UiChoices(PLACE / "ui.json"), options=UiOptions(theme="dark"))
     async with app.run_test(size=(width, height)) as pilot:
@@ -62,16 +62,16 @@ async def shoot(run: session.Run, width: int, height: int, name: str, *keys: str
 
 async def take() -> None:
     """All pictures."""
-    with session.start(settings("20261123-140355-planner", 20, 3)) as first:
+    with client.start(settings("20261123-140355-planner", 20, 3)) as first:
         first.wait()
-    with session.start(settings("20261123-150210-planner", EPOCHS, 4)) as run:
-        await shoot(session.attach(run.path), 120, 40, "watch", "space", "space", "up", "up", epoch=EPOCHS // 4)
-        await shoot(session.attach(run.path), 80, 24, "watch-80x24", epoch=EPOCHS // 3)
-        await shoot(session.attach(run.path), 100, 30, "runs", "3")
-        await shoot(session.attach(run.path), 100, 30, "model", "enter")
+    with client.start(settings("20261123-150210-planner", EPOCHS, 4)) as run:
+        await shoot(client.attach(run.path), 120, 40, "watch", "space", "space", "up", "up", epoch=EPOCHS // 4)
+        await shoot(client.attach(run.path), 80, 24, "watch-80x24", epoch=EPOCHS // 3)
+        await shoot(client.attach(run.path), 100, 30, "runs", "3")
+        await shoot(client.attach(run.path), 100, 30, "model", "enter")
         run.stop()
         run.wait()
-        await shoot(session.attach(run.path), 100, 30, "configure", "1")
+        await shoot(client.attach(run.path), 100, 30, "configure", "1")
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.settings.files import read_settings, settings_digest, settings_text, write_settings
-from forge_tui.settings.lines import key_lines
+from forge_tui.settings.key_lines import key_lines
 from forge_tui.settings.schema import Settings, TrainingConfig, from_plain, to_plain
 
 

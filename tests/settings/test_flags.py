@@ -9,8 +9,8 @@ import pytest
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.flags import add_flags, add_source_flags, flag_values
-from forge_tui.settings.layers import resolve
 from forge_tui.settings.schema import fields_of
+from forge_tui.settings.setting_layers import resolve_settings
 
 
 def parser(names: list[str] | None = None) -> argparse.ArgumentParser:
@@ -44,7 +44,7 @@ def test_flags_reach_the_settings() -> None:
     )
     namespace = parser().parse_args(shlex.split(line))
 
-    resolved = resolve(
+    resolved = resolve_settings(
         environment={}, preset=namespace.preset, flags=flag_values(namespace), assignments=namespace.set,
         use_user_file=False,
     )  # fmt: skip
@@ -61,7 +61,7 @@ def test_flags_reach_the_settings() -> None:
 def test_a_sign_alone_is_a_value(sign: str) -> None:
     flags = flag_values(parser().parse_args(["--operation", sign, "--seed", "4"]))
 
-    settings = resolve(environment={}, flags=flags, use_user_file=False).settings
+    settings = resolve_settings(environment={}, flags=flags, use_user_file=False).settings
     assert (settings.data.operation, settings.run.seed) == (sign, 4)
 
 
@@ -76,7 +76,7 @@ def test_a_wrong_value_is_told_by_the_name_of_its_flag() -> None:
     namespace = parser().parse_args(["--epochs", "0", "--seed", "-1", "--threads", "many", "--mode", "fast"])
 
     with pytest.raises(SettingsError) as caught:
-        resolve(environment={}, flags=flag_values(namespace), use_user_file=False)
+        resolve_settings(environment={}, flags=flag_values(namespace), use_user_file=False)
 
     assert str(caught.value).splitlines() == [
         "--epochs 0: must be at least 1",

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from forge_tui.errors import SettingsError
-from forge_tui.settings.layers import Layer, Source, resolve, user_settings_file
-from forge_tui.settings.overview import config_rows
+from forge_tui.settings.config_rows import config_rows
 from forge_tui.settings.schema import Settings, fields_of
+from forge_tui.settings.setting_layers import Layer, Source, resolve_settings, user_settings_file
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +26,12 @@ def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def problem(**arguments: Any) -> list[str]:
     with pytest.raises(SettingsError) as caught:
-        resolve(**{"environment": {}, **arguments})
+        resolve_settings(**{"environment": {}, **arguments})
     return str(caught.value).splitlines()
 
 
 def test_without_any_layer_all_values_are_defaults() -> None:
-    resolved = resolve(environment={})
+    resolved = resolve_settings(environment={})
 
     assert resolved.settings == Settings()
     assert set(resolved.sources.values()) == {Source(Layer.DEFAULT)}
@@ -48,7 +48,7 @@ def test_of_any_layers_given_the_highest_wins(own_configuration: Path, layers: s
     Path("user.toml").write_text("[run]\nmax_seconds = 1.0\n" if "user" in layers else "")
     Path("file.toml").write_text("\n[run]\nmax_seconds = 2.0\n" if "file" in layers else "")
 
-    resolved = resolve(
+    resolved = resolve_settings(
         user_file="user.toml",
         preset="headless" if "preset" in layers else None,
         settings_file="file.toml",
@@ -76,7 +76,7 @@ def test_each_source_is_told_with_its_file_and_line(own_configuration: Path) -> 
     user_file.write_text("# mine\n[run]\nseed = 7\n")
     Path("my.toml").write_text("training.epochs = 5\n")
 
-    resolved = resolve(
+    resolved = resolve_settings(
         preset="dedicated",
         settings_file="my.toml",
         environment={"FORGE_TUI_TRAINING__BATCH_SIZE": "8", "PATH": "/bin", "FORGE_TUX": "1"},
@@ -98,7 +98,7 @@ def test_each_source_is_told_with_its_file_and_line(own_configuration: Path) -> 
 
 
 def test_a_missing_user_file_is_no_error_but_a_missing_settings_file_is() -> None:
-    assert resolve(environment={}).settings == Settings()
+    assert resolve_settings(environment={}).settings == Settings()
     assert problem(settings_file="no.toml") == ["no.toml: there is no such file; give the path of a TOML file"]
 
 
@@ -107,7 +107,7 @@ def test_the_users_file_can_be_left_out(own_configuration: Path) -> None:
     user_file.parent.mkdir(parents=True)
     user_file.write_text("[run]\nseed = -7\n")
 
-    assert resolve(environment={}, use_user_file=False).settings == Settings()
+    assert resolve_settings(environment={}, use_user_file=False).settings == Settings()
     assert problem() == [f"{user_file}, line 2: run.seed = -7: must be at least 0"]
 
 
@@ -165,7 +165,7 @@ def test_a_wrong_assignment_is_named(assignment: str, message: str) -> None:
 
 
 def test_an_assignment_keeps_everything_after_the_first_equals_sign() -> None:
-    resolved = resolve(environment={}, assignments=["run.output= a=b "])
+    resolved = resolve_settings(environment={}, assignments=["run.output= a=b "])
 
     assert resolved.settings.run.output == " a=b "
 
@@ -174,7 +174,7 @@ def test_a_flag_and_an_assignment_of_one_key_must_agree() -> None:
     assert problem(flags={"training.epochs": "5"}, assignments=["training.epochs=7"]) == [
         "--epochs 5 and --set training.epochs=7 contradict each other; give one of them"
     ]
-    assert resolve(environment={}, flags={"training.epochs": 5}, assignments=["training.epochs=5"])
+    assert resolve_settings(environment={}, flags={"training.epochs": 5}, assignments=["training.epochs=5"])
 
 
 def test_a_wrong_value_is_told_even_where_a_later_layer_overrides_it() -> None:
@@ -186,7 +186,7 @@ def test_a_wrong_value_is_told_even_where_a_later_layer_overrides_it() -> None:
 
 
 def test_a_preset_with_a_time_limit_can_be_had_without_it() -> None:
-    resolved = resolve(environment={}, preset="headless", flags={"run.max_seconds": "none"})
+    resolved = resolve_settings(environment={}, preset="headless", flags={"run.max_seconds": "none"})
 
     assert resolved.settings.run.max_seconds is None
     assert resolved.sources["run.max_seconds"] == Source(Layer.FLAG, name="--max-time")
@@ -198,8 +198,8 @@ def test_a_preset_with_a_time_limit_can_be_had_without_it() -> None:
 def test_own_code_that_a_file_names_is_looked_for_beside_it(own_configuration: Path, text: str) -> None:
     (own_configuration / "deep").mkdir()
     (own_configuration / "deep" / "own.toml").write_text(text, encoding="utf-8")
-    found = resolve(settings_file="deep/own.toml", environment={})
+    found = resolve_settings(settings_file="deep/own.toml", environment={})
     assert found.settings.run.python_path == (str(own_configuration / "deep"),)
     assert "own.toml" in found.sources["run.python_path"].text
-    flag = resolve(flags={"training.model_type": "net.py"}, environment={})
+    flag = resolve_settings(flags={"training.model_type": "net.py"}, environment={})
     assert flag.settings.run.python_path == ()

@@ -253,14 +253,14 @@ def test_what_no_settings_file_can_hold_is_refused_where_it_is_given(given: dict
 
 
 def test_a_value_that_was_changed_since_is_refused_before_anything_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    from forge_tui import session
+    from forge_tui import client
 
-    monkeypatch.setattr(session, "_launch", lambda request: pytest.fail("nothing may be started"))
+    monkeypatch.setattr("forge_tui.client.launch._launch", lambda request: pytest.fail("nothing may be started"))
     settings = Settings()
     settings.model["a"] = object()
     with pytest.raises(SettingsError, match=r"model\.a = <object"):
-        session.check(settings)
+        client.check(settings)
     settings = Settings()
     settings.training.epochs = {1}  # type: ignore[assignment]
     with pytest.raises(SettingsError, match=r"training\.epochs = \{1\}: must be a whole number"):
-        session.start(settings)
+        client.start(settings)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import SettingsError
+from forge_tui.settings.config_rows import config_rows
 from forge_tui.settings.files import read_settings, write_settings
-from forge_tui.settings.layers import Layer, resolve
-from forge_tui.settings.overview import config_rows
 from forge_tui.settings.schema import RunSettings, Settings, from_plain, to_plain
+from forge_tui.settings.setting_layers import Layer, resolve_settings
 from forge_tui.settings.sweep import combination_at, combination_count, likeness, with_combination
 
 RATES = {"training.learning_rate": (0.001, 0.003)}
@@ -88,7 +88,7 @@ def test_more_models_than_a_run_may_have_are_refused_with_the_arithmetic() -> No
 
 def test_the_layers_are_merged_key_by_key_and_each_source_is_told() -> None:
     Path("file.toml").write_text("[sweep]\nlearning_rate = [0.1, 0.2]\nbatch_size = [8, 16]\n", encoding="utf-8")
-    resolved = resolve(
+    resolved = resolve_settings(
         settings_file="file.toml",
         environment={"FORGE_TUI_SWEEP__WEIGHT_DECAY": "0,0.1"},
         sweeps=["learning_rate=0.001,0.003"],
@@ -106,17 +106,17 @@ def test_the_layers_are_merged_key_by_key_and_each_source_is_told() -> None:
 
 def test_one_value_of_a_later_layer_ends_a_sweep() -> None:
     Path("file.toml").write_text("[training]\nbatch_size = 4\n[sweep]\nlearning_rate = [0.1]\nbatch_size = [8]\n")
-    assert resolve(settings_file="file.toml", environment={}).settings.sweep.keys() == {
+    assert resolve_settings(settings_file="file.toml", environment={}).settings.sweep.keys() == {
         "training.learning_rate", "training.batch_size",
     }  # fmt: skip
-    resolved = resolve(settings_file="file.toml", environment={}, flags={"training.learning_rate": "0.5"})
+    resolved = resolve_settings(settings_file="file.toml", environment={}, flags={"training.learning_rate": "0.5"})
     assert resolved.settings.sweep == {"training.batch_size": (8,)}
     assert resolved.settings.training.learning_rate == 0.5
     assert "sweep.training.learning_rate" not in resolved.sources
 
 
 def test_lists_in_lists_are_given_as_toml_writes_them() -> None:
-    resolved = resolve(environment={}, sweeps=["betas=[[0.9, 0.99], [0.8, 0.9]]", "model_type=planner,memory"])
+    resolved = resolve_settings(environment={}, sweeps=["betas=[[0.9, 0.99], [0.8, 0.9]]", "model_type=planner,memory"])
     assert resolved.settings.sweep["training.betas"] == ([0.9, 0.99], [0.8, 0.9])
     assert resolved.settings.sweep["training.model_type"] == ("planner", "memory")
 
@@ -143,7 +143,7 @@ def test_lists_in_lists_are_given_as_toml_writes_them() -> None:
 )
 def test_a_wrong_sweep_is_named_by_its_flag_or_variable(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(SettingsError) as caught:
-        resolve(**{"environment": {}, **arguments})
+        resolve_settings(**{"environment": {}, **arguments})
     assert str(caught.value).startswith(message)
 
 

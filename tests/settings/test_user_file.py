@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from forge_tui.settings.layers import resolve
+from forge_tui.settings.setting_layers import resolve_settings
 from forge_tui.settings.user_file import state_directory
 
 
@@ -24,4 +24,4 @@ def test_it_counts_from_the_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_it_is_no_unknown_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     environment = {"FORGE_TUI_STATE": str(tmp_path), "FORGE_TUI_TRAINING__EPOCHS": "7"}
-    assert resolve(environment=environment).settings.training.epochs == 7
+    assert resolve_settings(environment=environment).settings.training.epochs == 7

@@ -11,19 +11,19 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import RunInfo, Snapshot
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.snapshot import RunInfo, Snapshot
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
-from forge_tui.tui.form import Form
-from forge_tui.tui.form_source import FormSource
+from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.form.form_values import Form
+from forge_tui.tui.form.panel import FormPanel
+from forge_tui.tui.form.settings_rows import Item
+from forge_tui.tui.form.source import FormSource
 from forge_tui.tui.screens.configure import ConfigureScreen
-from forge_tui.tui.state import UiChoices
-from forge_tui.tui.widgets.form_panel import FormPanel
 from forge_tui.tui.widgets.line import Line
-from forge_tui.tui.widgets.settings_rows import Item
 
 MACHINE = SystemResources(
     cpu_count=4,

@@ -153,7 +153,7 @@ class Held:
 
 def records(run: Path, event: str, **fields: Any) -> list[dict[str, Any]]:
     """The recorded events of a kind whose fields have these values."""
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
 
     with Run(run) as attached:
         found = [record for _, record in attached.events() if record["event"] == event]

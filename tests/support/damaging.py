@@ -16,12 +16,12 @@ import torch
 from running import SMALL, begin, events, forge, processes_of, wait_until
 from storm_checks import told
 
+from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.job import Control, Job
 from forge_tui.runs import commands, registry
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
-from forge_tui.session import Run
-from forge_tui.training.job import Control, Job
 from forge_tui.training.tensor_file import digest
 
 _ARGUMENTS = (*SMALL, "--models", "2", "--set", "data.samples=128", "--checkpoint-interval", "4")
@@ -152,7 +152,7 @@ class Damage:
 
     def resumed(self, run: Path) -> str:
         """What `resume` would go on from."""
-        from forge_tui.runner.request import Request
+        from forge_tui.protocol.request import Request
         from forge_tui.runner.supervise import open_earlier
 
         request = Request(action="resume", directory=str(run), working_directory=str(run), epochs=48)

@@ -70,7 +70,7 @@ def _told(look: Callable[[Path], Any]) -> Callable[[Path], Any]:
 
     def do(run: Path) -> Any:
         from forge_tui.errors import ForgeError
-        from forge_tui.printing import say
+        from forge_tui.safe_io.printing import say
 
         try:
             look(run)
@@ -83,7 +83,7 @@ def _told(look: Callable[[Path], Any]) -> Callable[[Path], Any]:
 
 
 def _looks(run: Path) -> None:
-    from forge_tui.session import Run
+    from forge_tui.client.run import Run
 
     with Run(run) as attached:
         for model in attached.snapshot().models:
@@ -111,9 +111,9 @@ def _loads_ensemble(run: Path) -> None:
 
 
 def _resumes(run: Path) -> None:
-    from forge_tui import session
+    from forge_tui import client
 
-    with session.resume(run, epochs=4) as begun:
+    with client.resume(run, epochs=4) as begun:
         begun.wait(SECONDS)
 
 
@@ -299,14 +299,14 @@ def _import_all() -> None:
     """What the commands import, so that a fork has it."""
     import importlib
 
-    import forge_tui.cli as cli
+    from forge_tui.cli import command_table
 
-    for name in (*{command.module for command in cli.COMMANDS}, "parser"):
+    for name in (*{command.module for command in command_table.COMMANDS}, "parser"):
         importlib.import_module(f"forge_tui.cli.{name}")
     for name in (
-        "ensemble", "comparison", "event_files", "headless", "report", "session", "training.export",
-        "training.ensemble", "training.sampling", "tui.app", "tui.terminal", "tui.screens.watch", "tui.screens.model",
-        "tui.screens.runs",
+        "reports.ensemble", "reports.comparison", "exporters.tensorboard", "batch.watch", "reports.run_report",
+        "client", "training.export", "training.ensemble", "training.sampling", "tui.app", "tui.terminal",
+        "tui.screens.watch", "tui.screens.model", "tui.screens.runs",
     ):  # fmt: skip
         importlib.import_module(f"forge_tui.{name}")
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from forge_tui.runs import schema
+from forge_tui.runs import tables
 
 LONG = "x" * (20 << 20)
 STEERING = "\x1b]0;HOSTILE\x07\x1b[2J\u202ehostile\u2066\x9b31m\r\n\x00"
@@ -25,7 +25,7 @@ def run_record(run: Path, /, text: bytes | None = None, numbers: tuple[Any, ...]
         record = text if text is not None else _json({**json.loads(row[0]), **changes})
         values = numbers or row[1:]
         try:
-            crc = schema.run_crc(record, *values)
+            crc = tables.run_crc(record, *values)
         except Exception:
             crc = 0
         database.execute(
@@ -43,7 +43,7 @@ def model_record(run: Path, /, text: bytes | None = None, row: int | None = None
         values = (number, revision, record.decode() if _is_text(record) else record)
         database.execute("DELETE FROM models WHERE model_index = ?", (index,))
         database.execute(
-            "INSERT INTO models VALUES (?, ?, ?, ?)", (*values, schema.model_crc(number, revision, record))
+            "INSERT INTO models VALUES (?, ?, ?, ?)", (*values, tables.model_crc(number, revision, record))
         )
 
 
@@ -54,24 +54,24 @@ def event_record(run: Path, /, text: bytes | None = None, **record: Any) -> None
         content = text if text is not None else _json({"v": 1, "time": 1.0, "run": "run", **record})
         database.execute(
             "UPDATE events SET record = ?, crc = ? WHERE seq = ?",
-            (content.decode() if _is_text(content) else content, schema.event_crc(seq, content), seq),
+            (content.decode() if _is_text(content) else content, tables.event_crc(seq, content), seq),
         )
 
 
 def epoch_row(run: Path, /, **changes: Any) -> None:
     """Change the first row of epochs; its checksum is right if one can be made."""
     with _database(run) as database:
-        columns = ", ".join(schema.EPOCH_COLUMNS)
-        row = dict(zip(schema.EPOCH_COLUMNS, database.execute(f"SELECT {columns} FROM epochs").fetchone(), strict=True))
+        columns = ", ".join(tables.EPOCH_COLUMNS)
+        row = dict(zip(tables.EPOCH_COLUMNS, database.execute(f"SELECT {columns} FROM epochs").fetchone(), strict=True))
         seq = row["seq"]
         row |= changes
-        values = [row[name] for name in schema.EPOCH_COLUMNS[:-1]]
+        values = [row[name] for name in tables.EPOCH_COLUMNS[:-1]]
         try:
             packed = (*values[:-1], values[-1].encode() if isinstance(values[-1], str) else values[-1])
-            crc = schema.epoch_crc(packed)
+            crc = tables.epoch_crc(packed)
         except Exception:
             crc = 0
-        places = ", ".join(f"{name} = ?" for name in schema.EPOCH_COLUMNS)
+        places = ", ".join(f"{name} = ?" for name in tables.EPOCH_COLUMNS)
         database.execute(f"UPDATE epochs SET {places} WHERE seq = ?", (*values, crc, seq))
 
 
@@ -82,14 +82,14 @@ def sample_record(run: Path, /, **record: Any) -> None:
         content = _json({"time": 1.0, **record})
         database.execute(
             "INSERT INTO resources VALUES (?, ?, ?, ?)",
-            (seq, 1.0, content.decode(), schema.resource_crc(seq, 1.0, content)),
+            (seq, 1.0, content.decode(), tables.resource_crc(seq, 1.0, content)),
         )
 
 
 def path_row(run: Path, path: str, directory: int = 0) -> None:
     """Record a path as one that the run has made."""
     with _database(run) as database:
-        crc = schema.path_crc(path.encode(), directory)
+        crc = tables.path_crc(path.encode(), directory)
         database.execute("INSERT OR REPLACE INTO paths VALUES (?, ?, ?)", (path, directory, crc))
 
 

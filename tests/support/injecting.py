@@ -22,9 +22,9 @@ from running import SMALL, epochs_of, kill_all, processes_of, wait_until, weight
 from storm_checks import history_problems, told
 from traced import CALLS, Call, Injection, Place, Role, Tracer, calls, run
 
+from forge_tui.client.run import Run
 from forge_tui.runs import registry
 from forge_tui.runs.names import DATABASE, REMOVED
-from forge_tui.session import Run
 
 SETTINGS = (
     *SMALL, "--models", "1", "--epochs", "4", "--checkpoint-interval", "2", "--samples", "100", "--features", "4",

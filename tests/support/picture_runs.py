@@ -11,7 +11,7 @@ from typing import Any
 
 from run_directories import RunMaker, loss_at
 
-from forge_tui.progress.events import (
+from forge_tui.protocol.events import (
     Event,
     ModelCompleted,
     ModelFailed,
@@ -19,8 +19,8 @@ from forge_tui.progress.events import (
     RunStarted,
     WorkerLimited,
 )
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 

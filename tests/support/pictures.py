@@ -19,14 +19,14 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from tui_host import screen_text
 
+from forge_tui.client.run import Run
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.pressure import Pressure
 from forge_tui.resources.usage import CpuUsage
-from forge_tui.session import Run
 from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.messages import ResourcesChanged
 from forge_tui.tui.options import UiOptions
-from forge_tui.tui.state import UiChoices
 
 NOW = 1_795_446_130.0  # 2026-11-23 15:02:10 UTC
 GIB = 1 << 30

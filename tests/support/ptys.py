@@ -21,7 +21,7 @@ from typing import Any
 
 import pyte
 
-SHELL = Path(__file__).parent.parent / "terminal" / "apps" / "job_shell.py"
+SHELL = Path(__file__).parent.parent / "tui" / "terminal" / "apps" / "job_shell.py"
 _SECONDS = 60.0
 _MODE = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")
 _NOT_FOR_PYTE = re.compile(r"\x1b\[[<>][0-9]*u|\x1b\[\?[0-9]+\$p|\x1b\][^\x07\x1b]*(\x07|\x1b\\)|\x1b\[[0-9;]+t")

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from forge_tui.progress.events import EpochFinished, Event, ModelFailed, PhaseChanged
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo, apply
+from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, PhaseChanged
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo, apply
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock

@@ -97,8 +97,8 @@ def _open_files(pid: int) -> Iterator[str]:
 
 def epochs_of(directory: Path, index: int = 1) -> int:
     """How many epochs of a model are recorded; 0 while there is no run."""
+    from forge_tui.client.run import Run
     from forge_tui.errors import RunDirectoryError
-    from forge_tui.session import Run
 
     try:
         with Run(directory) as run:

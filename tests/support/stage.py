@@ -17,21 +17,23 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from forge_tui.progress import events as happened
-from forge_tui.progress.events import Event, to_record
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.engines.buffered_log import Log
+from forge_tui.engines.local import Worker
+from forge_tui.engines.output import Output
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.events import Event, to_record
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.wire import LineBuffer
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.policy import GIB, OtherRuns
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
-from forge_tui.runner.local import Worker
-from forge_tui.runner.log import Log
-from forge_tui.runner.machine import Look
-from forge_tui.runner.neighbours import Neighbours
-from forge_tui.runner.output import Output
+from forge_tui.runner.machine import MachineSample
+from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.prepare import allowed_workers
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runs import commands
@@ -39,8 +41,6 @@ from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
 from forge_tui.settings.schema import from_plain
-from forge_tui.training.job import Job
-from forge_tui.training.wire import LineBuffer
 
 M = TrainingPhase
 _SECONDS = 30.0
@@ -272,7 +272,7 @@ class Stage:
         self.base_job = _job(self)
         self.scheduler = Scheduler(
             self.directory, self.settings, self.base_job, self.journal, self.launcher, self.governor, self.machine,
-            Neighbours(self.claims, 1), self.selector, lambda: self.now,
+            OtherLiveRuns(self.claims, 1), self.selector, lambda: self.now,
         )  # fmt: skip
         self._waits = waits
         self.state: RunState | None = None
@@ -411,7 +411,7 @@ class _StageMachine:
 
     def __init__(self, stage: Stage, first: SystemResources) -> None:
         self._stage = stage
-        self.latest = Look(0, first)
+        self.latest = MachineSample(0, first)
         self.is_watched = False
         self.anew = 0
         """How often a look was asked for that waits for none."""
@@ -438,7 +438,7 @@ class _StageMachine:
             memory_used=limit - available, memory_available=available, memory_limit=limit, load_average=None,
             pressure=found.pressure, usage=usage,
         )  # fmt: skip
-        self.latest = Look(self.latest.number + 1, found, sample)
+        self.latest = MachineSample(self.latest.number + 1, found, sample)
 
 
 class _Turns(selectors.BaseSelector):

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from forge_tui.progress.events import ModelRetried
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.progress.snapshot import ModelState, RunInfo
+from forge_tui.protocol.events import ModelRetried
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.steering import Steering

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from storm_run import SPARE, Holder, Role, holders, is_alive
 
 from forge_tui import cli
-from forge_tui.progress.phases import RunState
-from forge_tui.session import Run
+from forge_tui.client.run import Run
+from forge_tui.protocol.phases import RunState
 
 if TYPE_CHECKING:
     from storm_scenarios import Scenario

@@ -18,7 +18,7 @@ from pathlib import Path
 SPARE = "spare worker"
 """What a worker has in its title instead of a model until it is given one."""
 
-_ROLES = {"forge_tui.runner": "runner", "forge_tui.training.forkserver": "fork server"}
+_ROLES = {"forge_tui.runner": "runner", "forge_tui.worker.fork_server": "fork server"}
 
 
 class Role(StrEnum):

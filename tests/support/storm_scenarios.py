@@ -12,7 +12,7 @@ import numpy as np
 from make_runs import table
 from running import SMALL, forge
 
-from forge_tui.session import Run
+from forge_tui.client.run import Run
 
 STATEFUL_NET = '''\
 """A network with state of every kind that a checkpoint has to keep."""

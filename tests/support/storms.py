@@ -13,7 +13,7 @@ from storm_run import Role, StormRun, holders
 from storm_scenarios import Scenario, Undisturbed
 from storm_tally import ENDS, LOOKS, RESUMES, Moment, Tally
 
-from forge_tui.progress.phases import RunState
+from forge_tui.protocol.phases import RunState
 
 _INSTANT_SECONDS = 0.35
 _FIRST_SECONDS = 0.3

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_tui.progress.events import Event
-from forge_tui.progress.fingerprint import Fingerprint
+from forge_tui.protocol.events import Event
+from forge_tui.protocol.job import Control, Job, Outcome
+from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.settings.schema import Settings
 from forge_tui.training.data import load_dataset
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from made_jobs import make_job as make_job
 from trained import dataset_of
 
-from forge_tui.progress.events import Event
-from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, to_plain
+from forge_tui.protocol.events import Event
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.training import trainer
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 
@@ -34,43 +32,6 @@ def float64(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trainer, "load_dataset", dataset_of)
     yield
     torch.set_default_dtype(torch.float32)
-
-
-JobMaker = Callable[..., Job]
-
-
-@pytest.fixture
-def make_job(tmp_path: Path) -> JobMaker:
-    """Jobs for small planners; `training`, `data` and `run` override settings, the others fields of the job."""
-
-    def make(
-        directory: str = "run",
-        training: dict[str, Any] | None = None,
-        data: dict[str, Any] | None = None,
-        run: dict[str, Any] | None = None,
-        **fields: Any,
-    ) -> Job:
-        (tmp_path / directory).mkdir(exist_ok=True)
-        settings = Settings(
-            training=TrainingConfig(**{"model_size": 2_000, "epochs": 4, **(training or {})}),
-            data=DataSettings(**{"samples": 110, "features": 12, "classes": 4, **(data or {})}),
-            run=RunSettings(**(run or {})),
-        )
-        values: dict[str, Any] = {
-            "run": directory,
-            "directory": str(tmp_path / directory),
-            "working_directory": str(tmp_path),
-            "model": "cognate_planner_1",
-            "index": 1,
-            "attempt": 1,
-            "seed": 0,
-            "settings": to_plain(settings),
-            "threads": 1,
-            "device": "cpu",
-        }
-        return Job(**{**values, **fields})
-
-    return make
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ import pytest
 from trained import bytes_of, jobs_of, record_of, run
 
 from forge_tui.errors import ChangedError
-from forge_tui.progress.events import EpochFinished, ModelCompleted
+from forge_tui.protocol.events import EpochFinished, ModelCompleted
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import random_state
 from forge_tui.training.data import load_dataset, npy_file
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.model_file import read_weights
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.trainer import Trainer

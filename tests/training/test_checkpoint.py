@@ -13,11 +13,11 @@ from forge_tui.training.tensor_file import DamagedFile
 
 def save(directory: Path, step: int, value: float = 1.0) -> Path:
     tensors = {"weights/a": torch.full((3, 2), value), "optimizer/0.step": torch.tensor(float(step))}
-    return checkpoints.save(directory, step, tensors, {"epoch": step // 10, "step": step, "loss": 0.1 + 0.2})
+    return checkpoints.save_checkpoint(directory, step, tensors, {"epoch": step // 10, "step": step, "loss": 0.1 + 0.2})
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
-    found = checkpoints.load(save(tmp_path, 25, value=7.0))
+    found = checkpoints.load_checkpoint(save(tmp_path, 25, value=7.0))
     assert (found.epoch, found.step, found.record["loss"]) == (2, 25, 0.1 + 0.2)
     assert found.part("weights")["a"].tolist() == [[7.0, 7.0]] * 3
     assert found.part("optimizer")["0.step"].item() == 25.0
@@ -73,14 +73,14 @@ def test_checkpoints_that_cannot_be_deleted_are_told_and_hold_up_nothing(tmp_pat
 def test_any_flipped_byte_is_noticed(tmp_path: Path) -> None:
     """A flip either makes the file invalid or leaves every number in it as it was."""
     path = save(tmp_path, 3)
-    original, sound = path.read_bytes(), checkpoints.load(path)
+    original, sound = path.read_bytes(), checkpoints.load_checkpoint(path)
     noticed = 0
     for position in range(len(original)):
         damaged = bytearray(original)
         damaged[position] ^= 0x04
         path.write_bytes(damaged)
         try:
-            found = checkpoints.load(path)
+            found = checkpoints.load_checkpoint(path)
         except DamagedFile:
             noticed += 1
             continue
@@ -117,7 +117,7 @@ def test_a_newer_format_is_not_guessed_at(tmp_path: Path, monkeypatch: pytest.Mo
     path = save(tmp_path, 1)
     monkeypatch.undo()
     with pytest.raises(DamagedFile, match="format 2"):
-        checkpoints.load(path)
+        checkpoints.load_checkpoint(path)
 
 
 def test_pruning_touches_files_of_its_own_names_only(tmp_path: Path) -> None:

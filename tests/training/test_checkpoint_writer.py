@@ -12,14 +12,15 @@ import pytest
 import torch
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, PhaseChanged, ResourceWarned
+from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, PhaseChanged, ResourceWarned
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training import checkpoint_writer, memory_estimate
+from forge_tui.training import checkpoint_writer
 from forge_tui.training.data import load_dataset
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.state import new_network
 from forge_tui.training.trainer import Trainer
+from forge_tui.worker import memory_estimate
 
 PATIENCE = 30.0
 TRAINING = {"epochs": 5, "checkpoint_interval": 2}  # 99 samples: 4 steps an epoch
@@ -33,8 +34,8 @@ class Disk:
         self.most = 0
         self.threads: list[str] = []
         self._held = held
-        self._save = checkpoints.save
-        monkeypatch.setattr(checkpoints, "save", self.save)
+        self._save = checkpoints.save_checkpoint
+        monkeypatch.setattr(checkpoints, "save_checkpoint", self.save)
 
     def save(self, directory: Path, step: int, *content: Any) -> Path:
         self.under_way += 1
@@ -58,7 +59,7 @@ class Told:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, CheckpointSaved):
-            self.saved[event.step] = checkpoints.load(Path(event.path)).tensors
+            self.saved[event.step] = checkpoints.load_checkpoint(Path(event.path)).tensors
             self.sizes[event.path] = Path(event.path).stat().st_size
         with self._news:
             self.events.append(event)
@@ -88,7 +89,7 @@ def directory_of(job: Job) -> Path:
 
 
 def steps_of(job: Job) -> list[int]:
-    return [checkpoints.load(path).step for path in checkpoints.paths(directory_of(job))]
+    return [checkpoints.load_checkpoint(path).step for path in checkpoints.paths(directory_of(job))]
 
 
 def group_of(make_job: Any, **settings: Any) -> list[Job]:
@@ -300,7 +301,7 @@ def test_copies_are_expected_of_memory_unless_they_are_not_made(
     weights = sum(parameter.nbytes for parameter in network.body.parameters())
 
     def expected() -> int:
-        return memory_estimate.estimate(settings.training, dataset, network, held=0, peak=0, members=2)
+        return memory_estimate.estimate_memory(settings.training, dataset, network, held=0, peak=0, members=2)
 
     with_copies = expected()
     monkeypatch.setattr(memory_estimate, "COPIED_BYTES", 2 * kept * weights - 1)

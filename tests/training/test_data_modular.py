@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from forge_tui.errors import SettingsError
-from forge_tui.progress.events import EpochFinished
+from forge_tui.protocol.events import EpochFinished
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig, from_plain
 from forge_tui.training.data import Dataset, Task, load_dataset
 from forge_tui.training.export import load_model
-from forge_tui.training.probe import Probe
+from forge_tui.worker.inspection import Probe
 
 RESULTS: dict[str, Any] = {
     "*": lambda x, y: x * y,

@@ -18,8 +18,8 @@ from forge_tui.training.data import Dataset, Task, load_dataset, npy_file, store
 from forge_tui.training.data.dataset import fit_scale
 from forge_tui.training.data.stored import StoredRows, StoredTable
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.memory_meter import _status
 from forge_tui.training.placed_data import PlacedData
+from forge_tui.worker.memory_meter import _status
 
 
 def load(path: Path, **data: Any) -> Dataset:

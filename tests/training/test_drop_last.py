@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from forge_tui.errors import SettingsError
+from forge_tui.protocol.job import Control, Job
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig, to_plain
 from forge_tui.training.data import load_dataset
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.job import Control, Job
 from forge_tui.training.order import Batches, epoch_order
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState

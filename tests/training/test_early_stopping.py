@@ -10,9 +10,9 @@ import pytest
 from trained import KillAt, Killed, jobs_of, run
 from trained import record_of as record
 
-from forge_tui.progress.events import EpochFinished, Event, ModelCompleted, PhaseChanged
-from forge_tui.training.early_stopping import Best, has_run_out
-from forge_tui.training.job import Control, Job, Outcome
+from forge_tui.protocol.events import EpochFinished, Event, ModelCompleted, PhaseChanged
+from forge_tui.protocol.job import Control, Job, Outcome
+from forge_tui.training.early_stopping import BestEpoch, has_run_out
 from forge_tui.training.trainer import Trainer
 
 EPOCHS, PATIENCE = 40, 3
@@ -36,7 +36,7 @@ def expected_end(history: list[dict[str, Any]], patience: int, measure: str) -> 
 
 
 def test_the_best_epoch_is_the_least_finite_measure() -> None:
-    best = Best()
+    best = BestEpoch()
     taken = [best.take(epoch, value) for epoch, value in enumerate([math.nan, 2.0, math.inf, 1.0, 1.0, 1.5], 1)]
     assert taken == [False, True, False, True, False, False]
     assert (best.epoch, best.measure) == (4, 1.0)

@@ -11,12 +11,12 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from forge_tui.errors import DataError, UsageError
+from forge_tui.protocol.job import Control
 from forge_tui.settings.schema import from_plain
 from forge_tui.training.data import load_dataset
-from forge_tui.training.ensemble import load_members, measure
+from forge_tui.training.ensemble import load_members, measure_members
 from forge_tui.training.export import load_model
-from forge_tui.training.job import Control
-from forge_tui.training.model_file import read_record
+from forge_tui.training.model_file import read_model_record
 from forge_tui.training.trainer import Trainer
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 20
@@ -51,7 +51,7 @@ def test_classes_have_the_mean_of_the_probabilities(trained: Any, tmp_path: Path
     mean = torch.stack([load_model(stem)(inputs).softmax(dim=-1) for stem in stems]).mean(dim=0)
     torch.testing.assert_close(ensemble(inputs).exp(), mean, rtol=1e-5, atol=1e-7)
     torch.testing.assert_close(ensemble(inputs).softmax(dim=-1), mean, rtol=1e-5, atol=1e-7)
-    found = measure(stems, tmp_path)
+    found = measure_members(stems, tmp_path)
     assert (found.task, found.validation_samples) == ("classification", len(targets))
     assert found.ensemble.loss == pytest.approx(-mean[range(len(targets)), targets].log().mean().item(), rel=1e-5)
     assert found.ensemble.accuracy == (mean.argmax(dim=1) == targets).float().mean().item()
@@ -59,7 +59,7 @@ def test_classes_have_the_mean_of_the_probabilities(trained: Any, tmp_path: Path
     for stem, own in zip(stems, found.members, strict=True):
         expected = cross_entropy(load_model(stem)(inputs), targets).item()
         assert own.loss == pytest.approx(expected, rel=1e-5)
-        assert own.loss == pytest.approx(read_record(stem)["validation"]["loss"], rel=1e-4)
+        assert own.loss == pytest.approx(read_model_record(stem)["validation"]["loss"], rel=1e-4)
 
 
 def test_tokens_too(trained: Any, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_tokens_too(trained: Any, tmp_path: Path) -> None:
     dataset = load_dataset(settings, tmp_path)
     mean = torch.stack([load_model(stem)(dataset.validation_inputs).softmax(dim=-1) for stem in stems]).mean(dim=0)
     torch.testing.assert_close(load_members(stems)(dataset.validation_inputs).exp(), mean, rtol=1e-4, atol=1e-7)
-    found = measure(stems, tmp_path)
+    found = measure_members(stems, tmp_path)
     loss = -mean.gather(-1, dataset.validation_targets.unsqueeze(-1)).log().mean()
     assert found.ensemble.loss == pytest.approx(loss.item(), rel=1e-5)
     assert found.ensemble.perplexity == pytest.approx(loss.exp().item(), rel=1e-5)
@@ -79,7 +79,7 @@ def test_a_regression_has_the_mean_of_the_predictions_in_their_own_units(trained
     inputs, targets = dataset.validation_inputs, dataset.validation_targets
     mean = torch.stack([load_model(stem)(inputs) for stem in stems]).mean(dim=0)
     torch.testing.assert_close(load_members(stems)(inputs), mean, rtol=1e-5, atol=1e-3)
-    found = measure(stems, tmp_path)
+    found = measure_members(stems, tmp_path)
     deviation = load_model(stems[0]).target_scale
     assert found.ensemble.loss == pytest.approx(((mean - targets) / deviation).square().mean().item(), rel=1e-4)
     assert (found.ensemble.accuracy, found.ensemble.perplexity) == (None, None)
@@ -87,7 +87,7 @@ def test_a_regression_has_the_mean_of_the_predictions_in_their_own_units(trained
 
 def test_one_model_is_its_own_ensemble(trained: Any, tmp_path: Path) -> None:
     stems, _ = trained(models=1)
-    found = measure(stems, tmp_path)
+    found = measure_members(stems, tmp_path)
     assert found.ensemble.loss == pytest.approx(found.members[0].loss, rel=1e-6)
     assert found.ensemble.accuracy == found.members[0].accuracy
 
@@ -100,10 +100,10 @@ def test_models_that_do_not_fit_together_are_refused(trained: Any, tmp_path: Pat
     (larger, *_), _ = trained("larger", data={"samples": 120})
     assert len(load_members([one, larger]).members) == 2
     with pytest.raises(UsageError, match="differ in split: no validation part is that of both"):
-        measure([one, larger], tmp_path)
+        measure_members([one, larger], tmp_path)
 
 
 def test_without_a_validation_part_there_is_nothing_to_measure(trained: Any, tmp_path: Path) -> None:
     stems, _ = trained(data={"validation_fraction": 0.0})
     with pytest.raises(DataError, match="the run has no validation part to measure on; train with --validation-frac"):
-        measure(stems, tmp_path)
+        measure_members(stems, tmp_path)

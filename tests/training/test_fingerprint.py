@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import ChangedError
-from forge_tui.progress.fingerprint import Fingerprint, difference
+from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig
 from forge_tui.training.data import dataset as dataset_module
 from forge_tui.training.data import fingerprint, load_dataset, npy_file

@@ -12,12 +12,12 @@ from depth import deep
 from torch import nn
 from trained import KillAt, Killed, bytes_of, dataset_of, jobs_of, record_of, run
 
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, ModelCompleted, ModelStarted
+from forge_tui.protocol.events import CheckpointSaved, EpochFinished, ModelCompleted, ModelStarted
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.failures import Diverged
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.models.stack import Stack
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData

@@ -13,18 +13,18 @@ import torch
 from torch import Tensor
 from trained import record_of, run
 
+from forge_tui.protocol.job import Job
 from forge_tui.settings.schema import DataSettings, Settings, TrainingConfig
 from forge_tui.training import order
 from forge_tui.training.data import npy_file
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.stored import StoredRows
-from forge_tui.training.ensemble import measure
+from forge_tui.training.ensemble import measure_members
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.job import Job
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.probe import Probe
 from forge_tui.training.state import SingleState, TrainingState
+from forge_tui.worker.inspection import Probe
 
 CPU = torch.device("cpu")
 CODE = """
@@ -303,7 +303,7 @@ def test_an_ensemble_measures_every_member_on_the_same_data(make_job: Any, code:
     jobs = [make_job("run", named, model=f"cognate_m_{n}", index=n, seed=n) for n in (1, 2, 3)]
     for job in jobs:
         run([job])
-    found = measure([Path(job.directory) / job.model for job in jobs], tmp_path, trust_code=True)
+    found = measure_members([Path(job.directory) / job.model for job in jobs], tmp_path, trust_code=True)
     recorded = [record_of(job)["validation"]["loss"] for job in jobs]
     assert [member.loss for member in found.members] == pytest.approx(recorded, rel=1e-6)
 

@@ -14,17 +14,17 @@ from trained import KillAt, Killed, bytes_of, record_of, run
 
 from forge_tui import load_model
 from forge_tui.errors import RunDirectoryError, SettingsError
-from forge_tui.progress.events import Event, ResourceWarned
+from forge_tui.protocol.events import Event, ResourceWarned
+from forge_tui.protocol.job import Job, Outcome
 from forge_tui.settings.schema import Settings, TrainingConfig
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.data.load import load_dataset
-from forge_tui.training.job import Job, Outcome
 from forge_tui.training.models.modes import evaluating
-from forge_tui.training.module_state import Built, prepare, restore, unpacked
+from forge_tui.training.module_state import Built, prepare, restore_module, unpacked
 from forge_tui.training.own_code import load_own_code
-from forge_tui.training.probe import Probe
 from forge_tui.training.tensor_file import read_tensors
 from forge_tui.training.trainer import Trainer
+from forge_tui.worker.inspection import Probe
 
 CODE = Path(modules_code.__file__)
 # 54 samples for training: 4 steps an epoch.
@@ -333,11 +333,11 @@ def test_a_model_and_a_checkpoint_of_an_early_version_are_taken(make_job: Any) -
     with pytest.raises(Killed):
         run([job], KillAt(9))
     (path,) = checkpoints.paths(Path(job.directory) / "checkpoints" / job.model)
-    kept = checkpoints.load(path)
+    kept = checkpoints.load_checkpoint(path)
     tensors = {name: item for name, item in kept.tensors.items() if not name.startswith("module/")}
     record = {name: told for name, told in kept.record.items() if name != "module"}
     assert (len(tensors), len(record)) == (len(kept.tensors) - 1, len(kept.record) - 1)
-    checkpoints.save(path.parent, kept.step, tensors, record)
+    checkpoints.save_checkpoint(path.parent, kept.step, tensors, record)
     outcome, _ = run([job])
     assert outcome is Outcome.COMPLETED
     assert record_of(job)["epochs_completed"] == 6
@@ -356,7 +356,7 @@ def test_what_was_one_object_is_one_again(kind: str) -> None:
     kept = built.state()
     module = unpacked(json.loads(json.dumps(kept.packed)), {name: item.clone() for name, item in kept.tensors.items()})
     prepare(other, module)
-    restore(other, module)
+    restore_module(other, module)
     if kind == "nested":
         assert other.log is other.last.log
         assert (other.log, other.pair, other.table) == (body.log, body.pair, body.table)

@@ -11,10 +11,10 @@ import pytest
 from running import wait_until
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import CheckpointSaved, Event, ModelCompleted, ResourceWarned
-from forge_tui.runs.place import Identity
+from forge_tui.protocol.events import CheckpointSaved, Event, ModelCompleted, ResourceWarned
+from forge_tui.protocol.job import Control, Job, Outcome
+from forge_tui.runs.location import Identity
 from forge_tui.training import checkpoint
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 STEPS = 4  # in an epoch of 99 samples
@@ -81,7 +81,7 @@ def test_the_last_step_is_saved_where_the_directory_is_now(again: bool, job: Job
     assert outcome is Outcome.STOPPED
     saved = [event for event in events if isinstance(event, CheckpointSaved)][-1]
     assert (saved.step, Path(saved.path).parent) == (2 * STEPS + 2, control.new / "checkpoints" / job.model)
-    assert checkpoint.load(Path(saved.path)).step == 2 * STEPS + 2
+    assert checkpoint.load_checkpoint(Path(saved.path)).step == 2 * STEPS + 2
     assert control.old.exists() == again
     assert files_in(control.old) == []
 
@@ -101,7 +101,7 @@ def test_a_model_that_is_done_waits_to_hear_where_its_directory_is(again: bool, 
 
 def test_a_move_in_the_middle_of_a_write_is_told_like_any_other(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     control = Mover(job, 2 * STEPS + 2, tells=False, again=False)
-    save, moved = checkpoint.save, list[Path]()
+    save, moved = checkpoint.save_checkpoint, list[Path]()
 
     def save_and_move(directory: Path, step: int, *content: Any) -> Path:
         path = save(directory, step, *content)
@@ -110,7 +110,7 @@ def test_a_move_in_the_middle_of_a_write_is_told_like_any_other(job: Job, monkey
             moved.append(path)
         return path
 
-    monkeypatch.setattr(checkpoint, "save", save_and_move)
+    monkeypatch.setattr(checkpoint, "save_checkpoint", save_and_move)
     monkeypatch.setattr(control, "wait_for_checkpoint", lambda: None)
     control._left = 1_000
     outcome, events = trained(job, control)
@@ -151,8 +151,8 @@ def test_an_attempt_in_another_directory_does_not_begin(job: Job) -> None:
 def test_a_checkpoint_makes_its_own_directories_but_no_run_directory(tmp_path: Path) -> None:
     record: dict[str, Any] = {"epoch": 1, "step": 1}
     with pytest.raises(RunDirectoryError, match=r"cannot create the directory .*: No such file or directory"):
-        checkpoint.save(tmp_path / "run" / "checkpoints" / "one", 1, {}, record)
+        checkpoint.save_checkpoint(tmp_path / "run" / "checkpoints" / "one", 1, {}, record)
     assert files_in(tmp_path) == []
     (tmp_path / "run").mkdir()
-    checkpoint.save(tmp_path / "run" / "checkpoints" / "one", 1, {}, record)
+    checkpoint.save_checkpoint(tmp_path / "run" / "checkpoints" / "one", 1, {}, record)
     assert len(list((tmp_path / "run" / "checkpoints" / "one").iterdir())) == 1

@@ -101,8 +101,8 @@ def test_state_goes_on_exactly(training: TrainingConfig) -> None:
 def test_no_training_imports_dynamo() -> None:
     code = (
         "import sys, torch; from forge_tui.settings.schema import TrainingConfig;"
-        "from forge_tui.training import forkserver; from forge_tui.training.optimizers import make_optimizer;"
-        "forkserver._preload(); p = [torch.nn.Parameter(torch.ones(3))]; o = make_optimizer(p, TrainingConfig());"
+        "from forge_tui.worker import fork_server; from forge_tui.training.optimizers import make_optimizer;"
+        "fork_server._preload(); p = [torch.nn.Parameter(torch.ones(3))]; o = make_optimizer(p, TrainingConfig());"
         "(p[0] ** 2).sum().backward(); o.step(); print('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

@@ -16,12 +16,12 @@ from torch.nn.functional import cross_entropy
 from torch.optim import lr_scheduler
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from forge_tui.progress.events import EpochFinished
+from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.job import Job
 from forge_tui.settings.schema import from_plain
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.data import load_dataset
 from forge_tui.training.export import load_model
-from forge_tui.training.job import Job
 from forge_tui.training.models.network import Network
 from forge_tui.training.order import epoch_order
 from forge_tui.training.state import new_network

@@ -11,10 +11,10 @@ import pytest
 from trained import KillAt, Killed
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelStarted, ResourceWarned
+from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, ModelStarted, ResourceWarned
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import state
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 CONFIGS: dict[str, dict[str, Any]] = {

@@ -11,14 +11,14 @@ import exploding_code
 import pytest
 from trained import KillAt, Killed, bytes_of, record_of, run
 
-from forge_tui.progress.events import CheckpointSaved, EpochFinished, Event, ModelFailed, ModelRetried, ResourceWarned
-from forge_tui.progress.rollback import Rollback, Saved
-from forge_tui.progress.snapshot import ModelState, apply
-from forge_tui.runner.rollbacks import rolled_back
+from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, ModelFailed, ModelRetried, ResourceWarned
+from forge_tui.protocol.job import Control, Job
+from forge_tui.protocol.rollback import Rollback, Saved
+from forge_tui.protocol.snapshot import ModelState, apply
+from forge_tui.runner.divergence import rolled_back
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.failures import Diverged
-from forge_tui.training.job import Control, Job
 from forge_tui.training.trainer import Trainer
 
 CODE = exploding_code.__file__
@@ -173,7 +173,7 @@ def test_what_is_older_is_kept_until_the_model_is_beyond_its_rollback(
     with pytest.raises(Killed):
         run([replace(job, rollbacks=1, rollback=rollback)], KillAt(3 * exploding_code.STEPS + 1))
     assert [one.epoch for one in files_of(job)] == kept
-    told = checkpoints.load(checkpoints.paths(Path(job.directory) / "checkpoints" / job.model)[0]).record
+    told = checkpoints.load_checkpoint(checkpoints.paths(Path(job.directory) / "checkpoints" / job.model)[0]).record
     assert told["rollbacks"] == 1
     assert told["rollback"] == (None if loss > 0 else {"step": 20, "diverged_epoch": 6, "loss": -1.0})
 
@@ -185,9 +185,11 @@ def test_only_checkpoints_of_earlier_times_are_discarded(job_for: Callable[..., 
         run([job], KillAt(4 * exploding_code.STEPS + 1))
     assert [one.epoch for one in files_of(job)] == [4, 3]
     newest, before = checkpoints.paths(directory)
-    kept = checkpoints.load(newest)
+    kept = checkpoints.load_checkpoint(newest)
     assert "rollbacks" not in kept.record
-    checkpoints.save(directory, 21, kept.tensors, {**kept.record, "step": 21, "rollbacks": 1, "rollback": None})
+    checkpoints.save_checkpoint(
+        directory, 21, kept.tensors, {**kept.record, "step": 21, "rollbacks": 1, "rollback": None}
+    )
     (directory / "step-000000000022.safetensors").write_bytes(b"damaged")
     assert [path.name for path in checkpoints.discard(directory, 15, 1)] == [
         "step-000000000022.safetensors", newest.name,

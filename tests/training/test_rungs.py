@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from trained import KillAt, Killed, bytes_of, jobs_of
 
-from forge_tui.progress.events import EpochFinished, Event, ModelCompleted, ResourceWarned
+from forge_tui.protocol.events import EpochFinished, Event, ModelCompleted, ResourceWarned
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.trainer import Trainer
 
 

@@ -14,7 +14,7 @@ import torch
 from sklearn.datasets import load_digits
 
 from forge_tui.errors import DataError, RunDirectoryError
-from forge_tui.progress.events import (
+from forge_tui.protocol.events import (
     CheckpointSaved,
     EpochFinished,
     Event,
@@ -23,17 +23,17 @@ from forge_tui.progress.events import (
     PhaseChanged,
     to_record,
 )
+from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.settings.schema import TrainingConfig, from_plain
 from forge_tui.training import random_state, state
 from forge_tui.training.data import load_dataset
 from forge_tui.training.export import load_model
 from forge_tui.training.failures import Diverged
-from forge_tui.training.job import Control, Job, Outcome
 from forge_tui.training.losses import Task, validate
 from forge_tui.training.models import Network, build_model
-from forge_tui.training.probe import Probe
 from forge_tui.training.state import SingleState
 from forge_tui.training.trainer import Trainer
+from forge_tui.worker.inspection import Probe
 
 
 def stem(job: Job) -> Path:

@@ -8,21 +8,21 @@ from pathlib import Path
 
 from tui_host import Host, until
 
+from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.screens.runs import RunsScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.state import UiChoices
 from forge_tui.tui.stylesheet import KeptStylesheet
 from forge_tui.tui.widgets.line import Line
 
 _AFTER_IT = (
     "psutil",
     "forge_tui.resources.manager",
-    "forge_tui.progress.events",
+    "forge_tui.protocol.events",
     "forge_tui.settings.schema",
-    "forge_tui.tui.screens.dialogs",
-    "forge_tui.tui.widgets.chart",
-    "forge_tui.tui.widgets.form_panel",
-    "forge_tui.tui.widgets.model_table",
+    "forge_tui.tui.dialogs.questions",
+    "forge_tui.tui.chart.chart_widget",
+    "forge_tui.tui.form.panel",
+    "forge_tui.tui.lists.model_table",
 )
 
 
@@ -39,7 +39,7 @@ class LateWatch(WatchScreen):
 def test_what_the_first_paint_does_not_need_is_not_imported_before_it() -> None:
     code = (
         "import sys, forge_tui.tui.app, forge_tui.tui.screens.watch, forge_tui.tui.screens.configure\n"
-        f"from forge_tui import session; print([name for name in {_AFTER_IT} if name in sys.modules])"
+        f"from forge_tui import client; print([name for name in {_AFTER_IT} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -19,14 +19,14 @@ from running import SMALL, forge
 from textual.pilot import Pilot
 from tui_host import screen_text, until
 
-from forge_tui.progress.events import ModelFailed
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.session import Run
+from forge_tui.client.run import Run
+from forge_tui.protocol.events import ModelFailed
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.follow import Turn, has_failed, turn
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.state import UiChoices
 
 LONG = (*SMALL, "--no-ui", "--models", "2", "--mode", "parallel", "--workers", "2", "--epochs", "100000")
 

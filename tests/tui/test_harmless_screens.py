@@ -13,11 +13,11 @@ from textual.app import App, ComposeResult
 from textual.widgets import Static
 from tui_host import Host, until
 
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.session import Run
+from forge_tui.client.run import Run
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.tui.screens.model import ModelScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.terminal import _HARMLESS, TerminalApp
+from forge_tui.tui.terminal.terminal_app import _HARMLESS, TerminalApp
 
 NAME = "run\x1b]0;owned\x07\x9b31m\u202egpj\u2028\n[/b]"
 

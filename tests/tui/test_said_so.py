@@ -14,17 +14,17 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 from tui_host import burst, screen_text, until
 
-from forge_tui import session
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui import client
+from forge_tui.client.run import Run
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runs import commands
-from forge_tui.session import Run
 from forge_tui.settings.schema import Settings
 from forge_tui.tui.app import ForgeApp
+from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.dialogs.pick import PickScreen
+from forge_tui.tui.dialogs.questions import Question, Reading
 from forge_tui.tui.options import UiOptions
-from forge_tui.tui.screens.dialogs import Question, Reading
-from forge_tui.tui.screens.pick import PickScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.state import UiChoices
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ async def test_keys_typed_while_a_run_starts_go_nowhere(
     live: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begins = threading.Event()
-    monkeypatch.setattr(session, "start", lambda settings, **_: begins.wait(30) and Run(live))
+    monkeypatch.setattr(client, "start", lambda settings, **_: begins.wait(30) and Run(live))
     app = ForgeApp(host="ada@server", choices=UiChoices(state), monitor=False)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: app.draft.form is not None)

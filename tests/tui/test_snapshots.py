@@ -16,8 +16,8 @@ from picture_runs import RUN, make, mixed, several, swept, trained
 from pictures import NOW, PictureApp, press, same_everywhere
 from run_directories import RunMaker, write_checkpoint
 
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.tui.form_source import FormSource
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.tui.form.source import FormSource
 
 # Another version may draw a border or a colour otherwise; the pictures are taken anew when the version is raised.
 TAKEN_WITH = "8.2.8"

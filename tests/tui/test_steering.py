@@ -12,12 +12,12 @@ from steered import SteeredRun
 from textual.widgets import Static
 from tui_host import Host, screen_text, until
 
-from forge_tui import session
-from forge_tui.progress.phases import RunState, TrainingPhase
+from forge_tui import client
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.lifetime import Ending
-from forge_tui.tui import leaving
+from forge_tui.tui import leaving_app
+from forge_tui.tui.dialogs.questions import Ask, Question
 from forge_tui.tui.screens.configure import ConfigureScreen
-from forge_tui.tui.screens.dialogs import Ask, Question
 from forge_tui.tui.screens.watch import WatchScreen
 
 
@@ -39,7 +39,7 @@ class Hand:
     """Drives Watch on one run by keys."""
 
     def __init__(self, directory: Path, first: type = WatchScreen) -> None:
-        self.app = Host(first, run=session.attach(directory))
+        self.app = Host(first, run=client.attach(directory))
 
     @property
     def status(self) -> str:
@@ -149,7 +149,7 @@ async def test_a_refusal_is_told_with_its_reason(tmp_path: Path) -> None:
 async def test_a_command_that_nobody_answers_is_told_after_five_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_tui.tui.steering.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("forge_tui.tui.steering_app.ANSWER_SECONDS", 0.2)
     models = [RunMaker(tmp_path).model(1, TrainingPhase.TRAINING, epoch=5)]
     with SteeredRun(tmp_path / "deaf", models, deaf=True) as steered:
         async with Hand(steered.directory.path) as hand:
@@ -172,14 +172,14 @@ async def test_the_log_says_who_sent_what(run: SteeredRun) -> None:
         await hand.press("l", "p")
         await hand.until_status("pause: done")
         await until(hand.pilot, lambda: "pause from ui ada@gpu7 accepted" in screen_text(hand.app))
-        session.attach(run.directory.path).unpause(sender="bob@" + socket.gethostname())
+        client.attach(run.directory.path).unpause(sender="bob@" + socket.gethostname())
         await until(hand.pilot, lambda: "continue from bob@" in screen_text(hand.app))
 
 
 async def test_detaching_warns_where_the_run_would_be_ended(run: SteeredRun, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Ending("Slurm job 7", "Slurm ends all processes of a job", None)
     monkeypatch.setattr("forge_tui.resources.lifetime.endings", lambda probe: (job,))
-    assert leaving._endings() == ["Slurm job 7"]
+    assert leaving_app._endings() == ["Slurm job 7"]
     async with Hand(run.directory.path) as hand:
         hand.app.started_here = True
         await hand.press("q")

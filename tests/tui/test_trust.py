@@ -11,15 +11,15 @@ from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import screen_text, until
 
-from forge_tui import session
+from forge_tui import client
+from forge_tui.client.run import Run
 from forge_tui.errors import UntrustedCode
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.session import Run
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
-from forge_tui.tui.screens.dialogs import Question
-from forge_tui.tui.state import UiChoices
+from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.dialogs.questions import Question
 
 WHAT = (
     "/there: this is a run that you have not started here. It would run code:\n  --model-type \x1b[2Jnet.py\nLook at it"
@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, theirs: Path) -> list[tuple[Path, int
             raise UntrustedCode(WHAT)
         return Run(path)
 
-    monkeypatch.setattr(session, "resume", resume)
+    monkeypatch.setattr(client, "resume", resume)
     return found
 
 

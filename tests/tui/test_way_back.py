@@ -12,13 +12,13 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 from tui_host import burst, screen_text, until
 
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.session import Run
+from forge_tui.client.run import Run
+from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.tui.app import ForgeApp
-from forge_tui.tui.screens.palette import Palette
-from forge_tui.tui.screens.pick import PickScreen
+from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.dialogs.palette import Palette
+from forge_tui.tui.dialogs.pick import PickScreen
 from forge_tui.tui.screens.watch import WatchScreen
-from forge_tui.tui.state import UiChoices
 from forge_tui.tui.way_back import WayBack
 
 

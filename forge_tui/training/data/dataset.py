@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from forge_tui.errors import DataError, SettingsError
-from forge_tui.progress.fingerprint import Fingerprint
+from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.training.data.fingerprint import split_digest
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.models.inputs import InputSpec

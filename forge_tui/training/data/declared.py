@@ -12,8 +12,8 @@ import numpy as np
 from forge_tui.errors import DataError
 from forge_tui.resources.cgroups import read_limits
 from forge_tui.resources.monitor import memory_room
-from forge_tui.resources.probe import SystemProbe
-from forge_tui.text import memory
+from forge_tui.resources.system_probe import SystemProbe
+from forge_tui.text.figures import memory
 
 # What polars unpacks unasked when it reads a CSV file. No text in UTF-8 begins with one of these.
 _COMPRESSED = {

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import Tensor
 
-from forge_tui.progress.fingerprint import Fingerprint, SourceFile
+from forge_tui.protocol.run_data import Fingerprint, SourceFile
 
 if TYPE_CHECKING:
     from pathlib import Path

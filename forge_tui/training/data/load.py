@@ -13,8 +13,8 @@ from typing import Any
 import torch
 
 from forge_tui.errors import ChangedError, DataError
-from forge_tui.printing import escaped, named
-from forge_tui.progress.fingerprint import Fingerprint
+from forge_tui.protocol.run_data import Fingerprint
+from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.schema import DataSettings, Settings
 from forge_tui.training import random_state
 from forge_tui.training.data import fingerprint

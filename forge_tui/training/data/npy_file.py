@@ -12,7 +12,7 @@ from torch import Tensor
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings
-from forge_tui.text import memory
+from forge_tui.text.figures import memory
 from forge_tui.training.data.dataset import (
     Dataset,
     check_sample_count,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from forge_tui.errors import ChangedError
-from forge_tui.progress.fingerprint import Fingerprint, difference
+from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.stored import StoredRows
 

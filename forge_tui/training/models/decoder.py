@@ -14,7 +14,7 @@ from forge_tui.training.models.inputs import InputSpec
 from forge_tui.training.models.layers import Embedding, LayerNorm, Linear, attention
 
 
-class Block(nn.Module):
+class DecoderBlock(nn.Module):
     """Attention and a GELU layer four times as wide, each after a normalisation and around a residual path.
 
     Initial values are those of `torch.nn.MultiheadAttention`: Glorot for the three projections, biases of zero.
@@ -52,7 +52,7 @@ class Decoder(nn.Module):
         self.last_only = inputs.last_only
         self.tokens = Embedding(inputs.vocabulary or 0, width)
         self.positions = Embedding(context, width)
-        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.blocks = nn.ModuleList(DecoderBlock(width, heads) for _ in range(depth))
         self.norm = LayerNorm(width)
         self.head = Linear(width, inputs.outputs, bias=False)
 

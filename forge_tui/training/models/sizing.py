@@ -43,7 +43,7 @@ def largest(limit: int, count: Callable[[int], int]) -> int:
     return low
 
 
-def nearest(target: int, count: Callable[[int], int]) -> int:
+def nearest_size(target: int, count: Callable[[int], int]) -> int:
     """The n ≥ 1 whose `count(n)` is nearest to `target`; the smaller of two that are equally near."""
     low = max(1, largest(target, count))
     return low if abs(count(low) - target) <= abs(count(low + 1) - target) else low + 1
@@ -72,7 +72,7 @@ def fit(
         def with_hidden(steps: int) -> Shape:
             return Shape(width=base.width, hidden=steps * step, depth=base.depth, heads=base.heads)
 
-        return with_hidden(nearest(size, lambda steps: count(with_hidden(steps))))
+        return with_hidden(nearest_size(size, lambda steps: count(with_hidden(steps))))
 
     width = max(1, largest(size, lambda width: count(shape_of(width))))
     rounded = _ROUND * math.ceil(width / _ROUND)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.compose import compose
@@ -20,8 +20,8 @@ from forge_tui.tui.widgets.line import Line
 from forge_tui.tui.widgets.sidebar import Sidebar
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
-    from forge_tui.tui.app import ForgeApp
+    from forge_tui.protocol.snapshot import Snapshot
+    from forge_tui.tui.app_interface import AppInterface
 
 WIDE = 100
 SMALLEST = (60, 15)
@@ -43,13 +43,9 @@ class ForgeScreen(Screen[None]):
         super().__init_subclass__(**kwargs)
 
     @property
-    def forge(self) -> ForgeApp:
-        """The app, by its own type."""
-        from forge_tui.tui.app import ForgeApp
-
-        app = self.app
-        assert isinstance(app, ForgeApp)
-        return app
+    def forge(self) -> AppInterface:
+        """The app, as screens see it."""
+        return cast("AppInterface", self.app)
 
     @property
     def is_there(self) -> bool:

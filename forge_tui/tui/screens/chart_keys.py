@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from forge_tui.tui.quantities import LOSSES, Quantity, following
-from forge_tui.tui.widgets.smoothing import Smoothing
+from forge_tui.tui.chart.quantities import LOSSES, Quantity, following
+from forge_tui.tui.chart.smoothing import Smoothing
 
 if TYPE_CHECKING:
-    from forge_tui.tui.app import ForgeApp
-    from forge_tui.tui.widgets.chart import Chart
+    from forge_tui.tui.app_interface import AppInterface
+    from forge_tui.tui.chart.chart_widget import Chart
 
 
 class ChartKeys:
@@ -18,7 +18,7 @@ class ChartKeys:
     if TYPE_CHECKING:
 
         @property
-        def forge(self) -> ForgeApp:
+        def forge(self) -> AppInterface:
             """The screen's app."""
 
     @property

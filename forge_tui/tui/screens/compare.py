@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from forge_tui.comparison import Comparer, Comparison
 from forge_tui.errors import ForgeError
-from forge_tui.tui.compare_text import document
+from forge_tui.reports.comparison import Comparer, Comparison
+from forge_tui.tui.chart.chart_widget import Chart, Series
+from forge_tui.tui.chart.seeds import SeedFeed
+from forge_tui.tui.screens.compare_text import comparison_document
 from forge_tui.tui.screens.text_and_curve import TextAndCurve
-from forge_tui.tui.seeds import SeedFeed
-from forge_tui.tui.widgets.chart import Chart, Series
 from forge_tui.tui.widgets.document import Document, Paragraph
 
 READ_SECONDS = 2.0
@@ -105,7 +105,7 @@ class CompareScreen(TextAndCurve):
                 return
             self._comparison = result
             glyphs = self.forge.glyphs
-            self.document.show(lambda width: document(result, width, glyphs))
+            self.document.show(lambda width: comparison_document(result, width, glyphs))
             self._read_curves()
 
         self.forge.call_in_thread(self._comparer.look, then=read)

@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from textual.app import ComposeResult
 
-from forge_tui.tui.form_source import Draft, Filled, fill, load_file, presets, run_form
+from forge_tui.tui.form.source import Draft, Filled, fill_form, load_file, presets, run_form
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.protocol.plan import RunPlan
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
-    from forge_tui.runner.planner import RunPlan
-    from forge_tui.tui.form import Form
+    from forge_tui.tui.form.form_values import Form
+    from forge_tui.tui.form.panel import FormPanel
     from forge_tui.tui.messages import StartRefused
-    from forge_tui.tui.widgets.form_panel import FormPanel
 
 _LAST_FORM = "form"
 _END = 10**6
@@ -42,7 +42,7 @@ class ConfigureScreen(ForgeScreen):
 
     def compose_body(self) -> ComposeResult:
         """The form."""
-        from forge_tui.tui.widgets.form_panel import FormPanel
+        from forge_tui.tui.form.panel import FormPanel
 
         yield FormPanel(self.draft, self.forge.glyphs)
 
@@ -61,7 +61,7 @@ class ConfigureScreen(ForgeScreen):
 
     def _fill(self) -> None:
         last = self.forge.choices.get(_LAST_FORM, {}) if self.draft.remembers else {}
-        self.forge.call_in_thread(partial(fill, self.draft.source, last), then=self._filled)
+        self.forge.call_in_thread(partial(fill_form, self.draft.source, last), then=self._filled)
 
     def _filled(self, filled: Filled | BaseException) -> None:
         if isinstance(filled, BaseException):
@@ -145,7 +145,7 @@ class ConfigureScreen(ForgeScreen):
 
     def _is_right(self, form: Form, consequence: str) -> bool:
         """Whether no setting is wrong; if one is, what follows is told, and the first is selected."""
-        from forge_tui.tui.form_fields import title_of
+        from forge_tui.tui.form.fields import title_of
 
         errors = form.errors()
         if errors:
@@ -156,7 +156,7 @@ class ConfigureScreen(ForgeScreen):
 
     def on_start_refused(self, refused: StartRefused) -> None:
         """The runner will not begin: say why, beside the setting that its words name if there is one."""
-        from forge_tui.tui.form_fields import named_in
+        from forge_tui.tui.form.fields import named_in
 
         self.panel.starting = False
         reason = _one_line(refused.reason)
@@ -188,11 +188,11 @@ class ConfigureScreen(ForgeScreen):
         if self._planning:
             self.forge.tell("the ways to train this are being measured")
             return
-        from forge_tui import session
+        from forge_tui import client
 
         self._planning = True
         self.forge.tell("Measuring the ways to train this here, which takes some seconds…")
-        self.forge.call_in_thread(partial(session.plan, form.settings()), then=self._planned)
+        self.forge.call_in_thread(partial(client.plan, form.settings()), then=self._planned)
 
     def _planned(self, plan: RunPlan | BaseException) -> None:
         from forge_tui.tui.screens import configure_dialogs as dialogs
@@ -230,16 +230,16 @@ class ConfigureScreen(ForgeScreen):
         panel.show_draft()
         self.forge.tell("new settings from these; Ctrl+R starts a run with them")
         if shown is not None:
-            from forge_tui import session
+            from forge_tui import client
 
-            self.forge.call_in_thread(partial(session.untrusted_code, Path(shown)), then=self.forge.tell_untrusted)
+            self.forge.call_in_thread(partial(client.untrusted_code, Path(shown)), then=self.forge.tell_untrusted)
 
     def action_show_command(self) -> None:
         """Show the command that starts the same run without the screen."""
         self.panel.finish_edit(keep=True)
         form, draft = self.panel.form, self.draft
         if form is not None:
-            from forge_tui.tui.command_line import command
+            from forge_tui.tui.form.command import command
 
             # The next run's form may change until the app is left; a live run's does not.
             read_only = self.panel.read_only
@@ -254,7 +254,7 @@ class ConfigureScreen(ForgeScreen):
 
         self.panel.finish_edit(keep=True)
         if self.panel.editable() is not None:
-            self.forge.call_in_thread(presets, then=lambda found: dialogs.load(self.app, found, self._load))
+            self.forge.call_in_thread(presets, then=lambda found: dialogs.ask_for_preset(self.app, found, self._load))
 
     def _load(self, path: Path, preset: str | None) -> None:
         before = self.draft.form
@@ -278,7 +278,7 @@ class ConfigureScreen(ForgeScreen):
 
         self.panel.finish_edit(keep=True)
         if self.panel.form is not None:
-            dialogs.save(self.forge, self.panel.form)
+            dialogs.ask_and_save(self.forge, self.panel.form)
 
     # One setting
 

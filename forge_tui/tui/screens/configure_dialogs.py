@@ -10,40 +10,23 @@ from typing import TYPE_CHECKING, Any
 from textual.app import App
 
 from forge_tui.errors import ForgeError, SettingsError
-from forge_tui.plan_text import time_text, way_text
-from forge_tui.text import short_path
-from forge_tui.tui.dataset_file import ENDINGS, MADE, SYNTHETIC, DatasetFile
-from forge_tui.tui.form_source import Preset, preset_file
-from forge_tui.tui.form_source import save as save_form
-from forge_tui.tui.screens.dialogs import Ask, Choice, Question
-from forge_tui.tui.screens.file_picker import FilePicker
-from forge_tui.tui.screens.pick import Option, PickScreen
+from forge_tui.reports.plan_table import time_text, way_text
+from forge_tui.text.figures import short_path
+from forge_tui.tui.dialogs.file_picker import FilePicker
+from forge_tui.tui.dialogs.pick import Option, PickScreen
+from forge_tui.tui.dialogs.questions import Ask, Choice, Question
+from forge_tui.tui.form.source import Preset, preset_file
+from forge_tui.tui.form.source import save_form as save_form
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
-    from forge_tui.runner.planner import RunPlan
-    from forge_tui.tui.app import ForgeApp
-    from forge_tui.tui.form import Form
+    from forge_tui.protocol.plan import RunPlan
+    from forge_tui.tui.app_interface import AppInterface
+    from forge_tui.tui.form.form_values import Form
 
 MOVE = "move"
 _FROM_FILE = "\0file"
 _SAVE_QUESTION = "Save these settings as a preset. A bare name goes among your own presets, a path is taken as it is:"
-
-
-def dataset_picker(name: str) -> FilePicker:
-    """Choose a dataset: one that needs no file, or a file."""
-    here = Path.cwd()
-    start = here / SYNTHETIC if name in MADE else here / Path(name).expanduser()
-    start = start if start.parent.is_dir() else here / SYNTHETIC
-    return FilePicker("Dataset", start, here, ENDINGS, list(MADE.items()))
-
-
-def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:
-    """Choose the column or array to predict."""
-    words = {dataset.default_target: "taken where none is chosen"}
-    options = [Option(name, name, words.get(name, "")) for name in dataset.columns]
-    kind = "Column" if dataset.ending == ".csv" else "Array"
-    return PickScreen(f"{kind} of {cells.clean(dataset.name)} to predict", options, target or dataset.default_target)
 
 
 def way_picker(plan: RunPlan) -> PickScreen:
@@ -61,7 +44,9 @@ def earlier_run(reason: str) -> Question:
     return Question(reason, (back, Choice("m", "Move its files to previous-N/ in there, and start", MOVE)), "back")
 
 
-def load(app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]) -> None:
+def ask_for_preset(
+    app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]
+) -> None:
     """Choose one of the presets that were found, or a file; `take` gets its path, and its name if it ships with us."""
     presets = () if isinstance(found, BaseException) else found
     by_value = {str(preset.path): preset for preset in presets}
@@ -83,7 +68,7 @@ def load(app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callabl
     app.push_screen(PickScreen("Load a preset: its values replace those in the form", options), picked)
 
 
-def save(forge: ForgeApp, form: Form) -> None:
+def ask_and_save(forge: AppInterface, form: Form) -> None:
     """Ask for a name or path and write the form's settings there; asks again before a file is replaced."""
 
     def written(path: Path, result: ForgeError | None) -> None:

@@ -10,8 +10,8 @@ from textual.widgets import Input
 from forge_tui.tui.screens.base import ForgeScreen
 
 if TYPE_CHECKING:
-    from forge_tui.tui.widgets.model_table import ModelTable
-    from forge_tui.tui.widgets.run_list import RunList
+    from forge_tui.tui.lists.model_table import ModelTable
+    from forge_tui.tui.lists.run_list import RunList
 
 
 class FilterLine(Input):

@@ -7,16 +7,16 @@ from typing import ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 
+from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
-from forge_tui.progress.snapshot import ModelState, Snapshot
-from forge_tui.session import Run
-from forge_tui.tui import model_text
-from forge_tui.tui.charting import fetch_series
-from forge_tui.tui.model_files import ModelFiles, read_files
-from forge_tui.tui.quantities import LOSSES, Quantity, recorded
+from forge_tui.protocol.snapshot import ModelState, Snapshot
+from forge_tui.tui.chart.chart_widget import Chart, Series
+from forge_tui.tui.chart.fetching import fetch_series
+from forge_tui.tui.chart.quantities import LOSSES, Quantity, recorded
+from forge_tui.tui.screens import model_text
+from forge_tui.tui.screens.model_files import ModelFiles, read_files
 from forge_tui.tui.screens.text_and_curve import TextAndCurve
-from forge_tui.tui.widgets import cells, columns
-from forge_tui.tui.widgets.chart import Chart, Series
+from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
 
@@ -106,7 +106,7 @@ class ModelScreen(TextAndCurve):
         width = line.content_size.width or self.size.width
         line.show(_text(model_text.headline(model, glyphs, count, width)))
         took = self.forge.took(model)
-        self.query_one("#progress", Line).show(_text(model_text.progress_line(model, glyphs, width, took)))
+        self.query_one("#progress", Line).show(_text(model_text.model_progress(model, glyphs, width, took)))
         self._draw_document(model)
         self._fit_curve()
 
@@ -115,7 +115,7 @@ class ModelScreen(TextAndCurve):
 
         def build(width: int) -> list[Paragraph]:
             took = self.forge.took(model)
-            return model_text.document(model, files, problem, width, glyphs, self.forge.clock(), took)
+            return model_text.model_document(model, files, problem, width, glyphs, self.forge.clock(), took)
 
         self.document.show(build)
 
@@ -218,7 +218,7 @@ class ModelScreen(TextAndCurve):
         self._fit_curve()
 
 
-def _text(pieces: list[columns.Run]) -> Text:
+def _text(pieces: list[cells.Piece]) -> Text:
     text = Text()
     for piece, style in pieces:
         text.append(piece, style=style)

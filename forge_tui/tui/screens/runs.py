@@ -10,18 +10,18 @@ from textual.app import ComposeResult
 from textual.events import Resize
 
 from forge_tui.errors import ForgeError
-from forge_tui.progress.phases import RunState
-from forge_tui.progress.snapshot import Snapshot
-from forge_tui.text import short_path
-from forge_tui.tui.exporting import ask_and_export
-from forge_tui.tui.known_runs import KnownRuns, RunLook
-from forge_tui.tui.run_text import about_run
-from forge_tui.tui.screens.dialogs import Ask, Choice
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.snapshot import Snapshot
+from forge_tui.text.figures import short_path
+from forge_tui.tui.dialogs.questions import Ask, Choice
+from forge_tui.tui.lists.known_runs import KnownRuns, RunLook
+from forge_tui.tui.lists.run_list import RunList
+from forge_tui.tui.screens.exporting import ask_and_export
 from forge_tui.tui.screens.filter_line import FilterLine, FilterScreen
+from forge_tui.tui.screens.run_text import about_run
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
-from forge_tui.tui.widgets.run_list import RunList
 
 LOOK_SECONDS = 2.0
 # Below this many lines the selected run is not described under the list.
@@ -268,7 +268,7 @@ class RunsScreen(FilterScreen):
 
     def action_compare(self) -> None:
         """The marked runs side by side; one marked run with the selected one; of a sweep alone its configs."""
-        from forge_tui.comparison import MOST_RUNS
+        from forge_tui.reports.comparison import MOST_RUNS
         from forge_tui.tui.screens.compare import CompareScreen
 
         paths, selected = list(self.runs.marks), self.runs.selected
@@ -361,16 +361,16 @@ class RunsScreen(FilterScreen):
             if self.is_there:
                 self.look()
 
-        from forge_tui import session
+        from forge_tui import client
 
-        self.forge.call_in_thread(lambda: session.delete(path), then=deleted)
+        self.forge.call_in_thread(lambda: client.delete(path), then=deleted)
 
     @work(group="dialog", exclusive=True)
     async def action_export(self) -> None:
         """Ask for a format, then write the selected run's report to a file."""
         look = self._readable_or_tell()
         if look is not None:
-            from forge_tui import session
+            from forge_tui import client
 
             path = look.entry.path
-            await ask_and_export(self.forge, look.entry.run, lambda: session.attach(path))
+            await ask_and_export(self.forge, look.entry.run, lambda: client.attach(path))

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from rich.text import Text
 from textual.app import ComposeResult
 
-from forge_tui.event_text import log_line
-from forge_tui.progress.phases import RunState, TrainingPhase
-from forge_tui.tui import watch_text
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.text.event_lines import log_line
+from forge_tui.tui.chart.quantities import LOSS
 from forge_tui.tui.follow import has_failed
-from forge_tui.tui.quantities import LOSS
+from forge_tui.tui.screens import watch_text
 from forge_tui.tui.screens.filter_line import FilterLine
 from forge_tui.tui.screens.watch_curves import WatchCurves
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.line import Line, joined
+from forge_tui.tui.widgets.line import Line, joined_ends
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState, Snapshot
-    from forge_tui.tui.widgets.model_table import ModelTable
+    from forge_tui.protocol.snapshot import ModelState, Snapshot
+    from forge_tui.tui.lists.model_table import ModelTable
 
 CHART_SECONDS = 2.0
 
@@ -39,9 +39,9 @@ class WatchScreen(WatchCurves):
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
-        from forge_tui.tui.widgets.chart import Chart
+        from forge_tui.tui.chart.chart_widget import Chart
+        from forge_tui.tui.lists.model_table import ModelTable
         from forge_tui.tui.widgets.log_pane import LogPane
-        from forge_tui.tui.widgets.model_table import ModelTable
 
         self._apply_panes()
         glyphs = self.forge.glyphs
@@ -126,7 +126,7 @@ class WatchScreen(WatchCurves):
         bar = Text()
         bar.append(done, style="red" if snapshot.failed else "green")
         bar.append(left, style="dim")
-        line.show(joined(bar, right, width))
+        line.show(joined_ends(bar, right, width))
 
     def _draw_divider(self) -> None:
         line = self.query_one("#divider", Line)
@@ -162,7 +162,7 @@ class WatchScreen(WatchCurves):
         right = Text(f" {self.table.visible_range}" if self.table.display else "")
         width = max(20, line.size.width or self.size.width)
         left.append(dash * max(0, width - left.cell_len - right.cell_len))
-        line.show(joined(left, right, width))
+        line.show(joined_ends(left, right, width))
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Add events to the log; what failed first stays in the status line."""

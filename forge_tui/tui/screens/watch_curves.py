@@ -6,14 +6,14 @@ import time
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import ForgeError
-from forge_tui.tui import watch_text
-from forge_tui.tui.quantities import LOSS, LOSSES, Quantity, recorded
+from forge_tui.tui.chart.quantities import LOSS, LOSSES, Quantity, recorded
+from forge_tui.tui.screens import watch_text
 from forge_tui.tui.screens.watch_lists import WatchLists
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import ModelState
-    from forge_tui.tui.seeds import SeedFeed
-    from forge_tui.tui.widgets.chart import Series
+    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.tui.chart.chart_widget import Series
+    from forge_tui.tui.chart.seeds import SeedFeed
 
 MOST_CURVES = 8
 # Reading the curves of a long run may take one part in so many of the time: 100,000 epochs take half a second.
@@ -56,7 +56,7 @@ class WatchCurves(WatchLists):
             return
 
         def fetch() -> tuple[tuple[Series, ...], float]:
-            from forge_tui.tui.charting import fetch_series
+            from forge_tui.tui.chart.fetching import fetch_series
 
             started = time.thread_time()  # a disk that was slow once does not keep the curves old for minutes
             return fetch_series(run, models, buckets, quantity), time.thread_time() - started
@@ -93,7 +93,7 @@ class WatchCurves(WatchLists):
         return recorded(model for model in self.forge.snapshot.models if model.name in names)
 
     def _new_seeds(self) -> SeedFeed:
-        from forge_tui.tui.seeds import SeedFeed  # here: most start without it
+        from forge_tui.tui.chart.seeds import SeedFeed  # here: most start without it
 
         return SeedFeed(self.forge, self._show_seeds)
 
@@ -138,6 +138,6 @@ class WatchCurves(WatchLists):
 
 
 def _no_epoch() -> str:
-    from forge_tui.tui.widgets.chart import NO_EPOCH  # here: imported with the body's widgets
+    from forge_tui.tui.chart.chart_widget import NO_EPOCH  # here: imported with the body's widgets
 
     return NO_EPOCH

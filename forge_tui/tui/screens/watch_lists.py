@@ -8,7 +8,7 @@ from forge_tui.tui.screens.filter_line import FilterScreen
 from forge_tui.tui.screens.watch_panes import WatchPanes
 
 if TYPE_CHECKING:
-    from forge_tui.tui.widgets.model_table import ModelTable
+    from forge_tui.tui.lists.model_table import ModelTable
 
 
 class WatchLists(FilterScreen, WatchPanes):

@@ -12,9 +12,9 @@ from forge_tui.tui.screens.chart_keys import ChartKeys
 
 # The body's widgets are imported after the first paint, when it is made: 12 ms.
 if TYPE_CHECKING:
-    from forge_tui.tui.widgets.chart import Chart
+    from forge_tui.tui.chart.chart_widget import Chart
+    from forge_tui.tui.lists.model_table import ModelTable
     from forge_tui.tui.widgets.log_pane import LogPane
-    from forge_tui.tui.widgets.model_table import ModelTable
 
 TALL = 34
 PANES = ("table", "chart", "log")

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 
 from rich.cells import cell_len
 
-from forge_tui.printing import PLAIN, printable
-from forge_tui.tui.glyphs import Glyphs
+from forge_tui.safe_io.printing import PLAIN, printable
+from forge_tui.tui.widgets.glyphs import Glyphs
 
 NUMBER_CELLS = 6
 _VARIATION_SELECTORS = re.compile("[\ufe00-\ufe0f]")
+
+Piece = tuple[str, str]
+"""A piece of a line: text and the name of its style."""
 
 
 def clean(text: str, only_ascii: bool = False) -> str:
@@ -150,3 +153,24 @@ def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str
         glyphs.gap if mean is None else glyphs.spark[round((mean - low) / span * top) if span > 0 else top // 2]
         for mean in means
     )
+
+
+def pad(runs: list[Piece], width: int, style: str) -> list[Piece]:
+    """`runs` in exactly `width` cells; neighbours of one style are joined."""
+    used, fitted = 0, []
+    last, joined = "", ""
+    for text, name in (*runs, (" " * width, style)):
+        cell_width = width_of(text)
+        if used + cell_width > width:
+            text = left(text, width - used, "")
+            cell_width = width - used
+        used += cell_width
+        if name == last:
+            joined += text
+            continue
+        if joined:
+            fitted.append((joined, last))
+        last, joined = name, text
+    if joined:
+        fitted.append((joined, last))
+    return fitted

@@ -14,7 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.columns import Run
+from forge_tui.tui.widgets.cells import Piece
 
 # A longer word, such as a path, is broken where the line ends.
 _LONGEST_WORD = 24
@@ -28,7 +28,7 @@ class Paragraph:
     Where they take more than a line, the further lines are indented by `hang` cells. `anchor` names a place to go to.
     """
 
-    pieces: tuple[Run, ...] = ()
+    pieces: tuple[Piece, ...] = ()
     hang: int = 0
     anchor: str = ""
 
@@ -69,7 +69,7 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
         self._only_ascii = only_ascii
         self._build: Builder | None = None
         self._paragraphs: Sequence[Paragraph] = ()
-        self._lines: list[list[Run]] = []
+        self._lines: list[list[Piece]] = []
         self._anchors: dict[str, int] = {}
         self._styles: dict[str, Style] = {}
 
@@ -133,7 +133,7 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
             return
         followed = 0 < self._last_top <= self.scroll_offset.y
         self._paragraphs = paragraphs
-        lines: list[list[Run]] = []
+        lines: list[list[Piece]] = []
         anchors: dict[str, int] = {}
         for paragraph in paragraphs:
             if paragraph.anchor:
@@ -170,9 +170,9 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
         return style
 
 
-def wrapped(paragraph: Paragraph, width: int, only_ascii: bool = False) -> list[list[Run]]:
+def wrapped(paragraph: Paragraph, width: int, only_ascii: bool = False) -> list[list[Piece]]:
     """The lines of a paragraph, each at most `width` cells; broken at a blank where one is near the end of a line."""
-    lines: list[list[Run]] = [[]]
+    lines: list[list[Piece]] = [[]]
     room = width
     hang = min(paragraph.hang, max(0, width - 8))
     for text, style in paragraph.pieces:

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from forge_tui.printing import printable
-from forge_tui.progress.fields import LATEST_MOMENT
-from forge_tui.progress.phases import RunState
-from forge_tui.tui.glyphs import Glyphs
+from forge_tui.protocol.phases import RunState
+from forge_tui.protocol.record_fields import LATEST_MOMENT
+from forge_tui.safe_io.printing import printable
 from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.line import Line, joined
+from forge_tui.tui.widgets.glyphs import Glyphs
+from forge_tui.tui.widgets.line import Line, joined_ends
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import RunInfo, Snapshot
+    from forge_tui.protocol.snapshot import RunInfo, Snapshot
     from forge_tui.resources.monitor import ResourceSample
 
 GIB = 1 << 30
@@ -65,7 +65,7 @@ class HeaderLine(Line):
         """Draw for a snapshot, or without a run."""
         width = max(20, self.size.width or self.app.size.width)
         if snapshot is None:
-            self.show(joined(Text(f"{self._screen} · forge-tui · {self._host}"), Text(note), width))
+            self.show(joined_ends(Text(f"{self._screen} · forge-tui · {self._host}"), Text(note), width))
             return
         state = Text(f" {self._glyphs.live} {state_word(snapshot.state)} ", style=_STATE_STYLES[snapshot.state])
         right = Text(self._right(snapshot, width))
@@ -75,7 +75,7 @@ class HeaderLine(Line):
         left = Text(where)
         left.append(cells.middle(who, room, self._glyphs.ellipsis).rstrip() if cells.width_of(who) > room else who)
         left.append_text(state)
-        self.show(joined(left, right, width))
+        self.show(joined_ends(left, right, width))
 
     def _right(self, snapshot: Snapshot, width: int) -> str:
         parts = [f"{snapshot.completed}/{len(snapshot.models)} done", f"{snapshot.overall_percent:3.0f}%"]
@@ -130,7 +130,7 @@ class ResourceLine(Line):
         if snapshot is not None:
             run = snapshot.run
             text.append(f"  workers {run.workers}/{run.requested}: {printable(without_counts(run.limit_reason))}")
-        self.show(joined(text, Text(" i resources"), width))
+        self.show(joined_ends(text, Text(" i resources"), width))
 
 
 def without_counts(reason: str) -> str:

@@ -7,7 +7,7 @@ from rich.text import Text
 from textual.geometry import Region
 from textual.widget import Widget
 
-from forge_tui.printing import in_ascii
+from forge_tui.safe_io.printing import in_ascii
 
 
 class Line(Widget):
@@ -70,7 +70,7 @@ def _plain(text: str | Text) -> Text:
     return text
 
 
-def joined(left: Text, right: Text, width: int) -> Text:
+def joined_ends(left: Text, right: Text, width: int) -> Text:
     """`left` and `right` at the two ends of a line of `width` cells; the left gives way where both do not fit."""
     room = width - right.cell_len
     if room < 8:

@@ -10,13 +10,13 @@ from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container
 
-from forge_tui.printing import printable
-from forge_tui.tui.glyphs import Glyphs
+from forge_tui.safe_io.printing import printable
+from forge_tui.tui.widgets.glyphs import Glyphs
 from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_counts
 from forge_tui.tui.widgets.text_panel import TextPanel
 
 if TYPE_CHECKING:
-    from forge_tui.progress.snapshot import Snapshot
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.resources.monitor import ResourceSample
 

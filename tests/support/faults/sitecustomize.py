@@ -195,7 +195,7 @@ def _install(plan: dict[str, dict]) -> None:
         enter(self, phase, reason)
 
     Reporter.enter = and_tell
-    save = checkpoint.save
+    save = checkpoint.save_checkpoint
 
     def tell_and_save(directory, *content):
         if told := plan.get(directory.name, {}).get("tell"):
@@ -203,12 +203,12 @@ def _install(plan: dict[str, dict]) -> None:
                 print("checkpoint", file=file)
         return save(directory, *content)
 
-    checkpoint.save = tell_and_save
+    checkpoint.save_checkpoint = tell_and_save
 
 
 def _pretend(cpus: int) -> None:
     from forge_tui.resources import cgroups
-    from forge_tui.resources.probe import SystemProbe
+    from forge_tui.resources.system_probe import SystemProbe
 
     SystemProbe.cpu_count = SystemProbe.online_cpus = lambda self: cpus
     SystemProbe.affinity = lambda self: frozenset(range(cpus))
@@ -258,7 +258,7 @@ def _set_clock(file: str) -> None:
     time.time_ns = lambda: real_ns() + offset() * 1_000_000_000
 
 
-if "TRACED_RUNNER" in os.environ and not {"forge_tui.runner", "forge_tui.training.forkserver"} & {*sys.orig_argv}:
+if "TRACED_RUNNER" in os.environ and not {"forge_tui.runner", "forge_tui.worker.fork_server"} & {*sys.orig_argv}:
     sys.executable = os.environ["TRACED_RUNNER"]
 if "PLAIN_NAMES" in os.environ:
     _count_names()
@@ -270,5 +270,5 @@ if "KILL_AT_RENAME" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _die_at_rename(os.environ["KILL_AT_RENAME"])
 if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend(int(os.environ["MACHINE_CPUS"]))
-if "WORKER_FAULTS" in os.environ and "forge_tui.training.forkserver" in sys.orig_argv:
+if "WORKER_FAULTS" in os.environ and "forge_tui.worker.fork_server" in sys.orig_argv:
     _install(json.loads(os.environ["WORKER_FAULTS"]))

@@ -1,0 +1,1 @@
+"""Batch mode: a run without a screen."""

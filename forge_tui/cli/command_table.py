@@ -1,0 +1,98 @@
+"""The words of the command line: what each does, where it lies, and its parser."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forge_tui.safe_io.printing import say
+
+if TYPE_CHECKING:
+    import argparse
+
+
+@dataclass(frozen=True, slots=True)
+class CommandWord:
+    """A word of the command line: what it does, and the module with its `configure` and `run`."""
+
+    name: str
+    help: str
+    module: str
+
+
+GROUPS: dict[str, tuple[CommandWord, ...]] = {
+    "Train": (
+        CommandWord("demo", "train three small models at once, which takes seconds", "start"),
+        CommandWord("resume", "continue a run that was stopped or has died", "start"),
+        CommandWord("plan", "measure how long the configured run would take here, each way", "plan"),
+        CommandWord("bench", "measure what parallel training gains on this machine", "bench"),
+        CommandWord("new", "write a starting point for a model and data of your own", "new"),
+    ),
+    "Watch": (
+        CommandWord("attach", "open the UI on a run, live or finished", "ui"),
+        CommandWord("runs", "list the known runs", "look"),
+        CommandWord("status", "show the models of one run", "look"),
+        CommandWord("logs", "show the output of a run or of one model", "look"),
+        CommandWord("wait", "block until a run ends, with its exit status", "look"),
+    ),
+    "Control": (
+        CommandWord("stop", "stop a live run after a checkpoint", "steer"),
+        CommandWord("kill", "end a live run at once", "steer"),
+        CommandWord("pause", "pause a live run: memory is kept, the CPU is free", "steer"),
+        CommandWord("continue", "continue a paused run", "steer"),
+        CommandWord("cancel", "end one model of a live run", "steer"),
+        CommandWord("retry", "train a failed or cancelled model of a live run again", "steer"),
+        CommandWord("workers", "change the number of workers of a live run", "steer"),
+        CommandWord("rm", "delete a run", "steer"),
+    ),
+    "Results": (
+        CommandWord("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
+        CommandWord("best", "print the path of a run's best model", "best"),
+        CommandWord("ensemble", "compare a run's models with their mean prediction", "ensemble"),
+        CommandWord("sample", "generate text with a run's language model", "sample"),
+    ),
+    "Machine and settings": (
+        CommandWord("doctor", "show what this machine has and allows", "inform"),
+        CommandWord("config", "show every setting, its value and its source", "inform"),
+        CommandWord("completion", "print completion code for bash, zsh or fish", "completion"),
+        CommandWord("help", "show the help of a command", "overview"),
+    ),
+}
+COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
+START = CommandWord("", "start a run", "start")
+
+
+def parser_of(command: CommandWord) -> argparse.ArgumentParser:
+    """The parser of a command and its options; that of `START` has every setting."""
+    import argparse
+
+    from forge_tui.cli.parser import Parser
+
+    parser = Parser(
+        prog=f"forge-tui {command.name}".strip(),
+        description=f"{command.help[:1].upper()}{command.help[1:]}.",
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module = importlib.import_module(f"forge_tui.cli.{command.module}")
+    if command is START:
+        from forge_tui import __version__
+
+        parser.usage = "forge-tui [--no-ui] [OPTIONS] | forge-tui COMMAND [OPTIONS]"
+        parser.description = "Train several PyTorch models, in series or in parallel, without overloading the machine."
+        parser.epilog = "`forge-tui --help` lists the commands."
+        parser.add_argument("--help-all", action="help", help="show this help message and exit")
+        parser.add_argument("-V", "--version", action="version", version=f"forge-tui {__version__}")
+    module.configure(parser, command.name)
+    return parser
+
+
+def unknown_command(word: str) -> int:
+    """Say that there is no such command, and which may be meant; the exit status."""
+    import difflib
+
+    near = difflib.get_close_matches(word, [command.name for command in COMMANDS], n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else "; `forge-tui --help` lists the commands"
+    say(f"forge-tui: there is no command {word!r}{hint}")
+    return 2

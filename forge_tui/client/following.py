@@ -1,0 +1,52 @@
+"""Following a run: a snapshot whenever something has changed, until the run ends, is gone or nobody asks any more."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from forge_tui.errors import RunGone
+from forge_tui.protocol.phases import RunState
+
+if TYPE_CHECKING:
+    from forge_tui.protocol.snapshot import RunInfo, Snapshot
+
+_News = TypeVar("_News", None, list[dict[str, Any]])
+
+# The runner leaves a sign of life every second: older data is news.
+_STALE_SECONDS = 5.0
+
+
+def changes(
+    look: Callable[[], tuple[Snapshot, _News]],
+    nothing: _News,
+    wait: Callable[[], object],
+    cancelled: threading.Event,
+    rest: Callable[[], object] | None = None,
+) -> Iterator[tuple[Snapshot, _News]]:
+    """What `look` finds, whenever that has changed.
+
+    `nothing`: what is found beside the last snapshot where the directory is gone; `rest` waits past the end.
+    """
+    last: tuple[int, RunInfo, RunState, int] | None = None
+    snapshot: Snapshot | None = None
+    while not cancelled.is_set():
+        try:
+            snapshot, found = look()
+        except RunGone:
+            if snapshot is not None and rest is None:
+                yield dataclasses.replace(snapshot, state=RunState.DIED), nothing
+            raise
+        live = snapshot.state.is_live
+        mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS) if live else 0)
+        if mark != last or found:
+            last = mark
+            yield snapshot, found
+        if live:
+            wait()
+        elif rest is None:
+            return
+        else:
+            rest()

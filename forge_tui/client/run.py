@@ -1,0 +1,411 @@
+"""A run as a front end sees it: looked at, followed and steered through its run directory."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from forge_tui.client.following import changes
+from forge_tui.errors import RunDirectoryError, RunGone, UsageError
+from forge_tui.protocol.phases import RunState
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.liveness import Liveness, Pulse
+from forge_tui.runs.location import Identity
+from forge_tui.runs.lock import is_locked
+
+if TYPE_CHECKING:
+    from forge_tui.protocol.events import EpochFinished
+    from forge_tui.protocol.request import Farewell
+    from forge_tui.protocol.snapshot import ModelState, RunInfo, Snapshot
+    from forge_tui.runs.reader import Losses, RunReader
+
+_Found = TypeVar("_Found")
+
+POLL_SECONDS = 0.1
+# How soon it is seen that a run has let go of its directory: a look at the lock takes 10 µs.
+_END_SECONDS = 0.02
+_NAMED = 10
+# Models whose histories are read at one opening of the file, which is held open no longer than for these.
+_PAGE = 100
+
+
+class Run:
+    """A run, live or finished, seen through its run directory.
+
+    Every method may be called from any thread. Close it, or use it in a `with` block.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        channel: socket.socket | None = None,
+        *,
+        clock: Callable[[], float] | None = None,
+        monotonic: Callable[[], float] | None = None,
+    ) -> None:
+        """`clock` (UNIX seconds) and `monotonic` (seconds) are those of snapshots, in place of this machine's."""
+        self._clock, self._monotonic = clock or time.time, monotonic or time.monotonic
+        self.directory = RunDirectory(path)
+        self._identity = _identity_of(self.directory.path)
+        self._was_read = self._was_held = False
+        self._created: float | None = None
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._liveness = Liveness()
+        self._pulse = Pulse()
+        self._models: dict[int, ModelState] = {}
+        self._ordered: tuple[ModelState, ...] = ()
+        self._revision = 0
+        self._sent: dict[str, int] = {}
+
+    @functools.cached_property
+    def _reader(self) -> RunReader:
+        from forge_tui.runs.reader import RunReader  # here: the UI paints before it reads
+
+        return RunReader(self.directory.database)
+
+    @property
+    def id(self) -> str:
+        """The run id: the run directory's last component."""
+        return self.directory.id
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+        return self.directory.path
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the run's files. A run that was started without `detach` stops after a checkpoint."""
+        with self._lock:
+            if "_reader" in vars(self):
+                self._reader.close()
+            if self._channel is not None:
+                self._channel.close()
+                self._channel = None
+
+    # --- looking
+
+    @contextlib.contextmanager
+    def _looking(self) -> Iterator[RunReader]:
+        """The reader, for one caller at a time. Raises `RunGone` where the directory is not the one it was."""
+        with self._lock:
+            self._require_place()
+            try:
+                yield self._reader
+            except RunDirectoryError:
+                self._require_place()
+                raise
+
+    def _require_place(self) -> None:
+        """Raise `RunGone` unless the directory is the one it was, and still has all that a run is seen by."""
+        if self._identity is not None and not self._identity.is_at(self.directory.path):
+            raise RunGone(f"run {self.id}: its directory {self.directory.path} was moved or deleted")
+        for path, was_there in ((self.directory.database, self._was_read), (self.directory.lock, self._was_held)):
+            if was_there and not os.path.lexists(path):
+                raise RunGone(f"run {self.id}: {path} was deleted")
+
+    def farewell(self, timeout: float) -> Farewell | None:
+        """The runner's last message when the run has ended: where the run is, if its directory was moved or deleted.
+
+        None if there is no message within `timeout` seconds; see `has_runner`.
+        """
+        from forge_tui.protocol.request import Farewell
+        from forge_tui.protocol.wire import receive_message
+
+        channel, received = self._channel, None
+        if channel is None or not select.select([channel], [], [], timeout)[0]:
+            return None
+        with contextlib.suppress(OSError):
+            received = receive_message(channel)
+        if received is None:
+            self._channel = None
+            channel.close()
+            return None
+        return Farewell.from_record(received[0])
+
+    @property
+    def has_runner(self) -> bool:
+        """Whether a runner that was started from this process may still send a message."""
+        return self._channel is not None
+
+    def snapshot(self) -> Snapshot:
+        """The state of the run now. Records of models that did not change are shared with the last snapshot."""
+        return self._at_one_moment(self._snapshot)
+
+    def _at_one_moment(self, look: Callable[[], _Found]) -> _Found:
+        """What `look` finds; the file is opened once for all that it reads."""
+        import sqlite3
+
+        with self._looking() as reader:
+            try:
+                with reader.reading():
+                    return look()
+            except sqlite3.Error:  # in use just now, or damaged: each look by itself copes with that, or says so
+                return look()
+
+    def _snapshot(self) -> Snapshot:
+        from forge_tui.analysis.eta import remaining_seconds
+        from forge_tui.protocol.snapshot import Snapshot
+
+        info = self._reader.info()
+        self._was_read = True
+        if self._created not in (None, info.created):
+            told = f"run {self.id}: another run was started in its directory {self.directory.path}"
+            raise RunGone(told, "gave way to another run in its directory")
+        self._created = info.created
+        state = info.state
+        now, monotonic = self._clock(), self._monotonic()
+        if state.is_live and not self._is_alive(info, now, monotonic):
+            self._require_place()  # without its directory a live run looks as if it had died
+            info = self._reader.info()  # it may have ended between the two looks
+            state = RunState.DIED if info.state.is_live else info.state
+        changed, revision = self._reader.models(self._revision)
+        if changed:
+            for model in changed:
+                self._models[model.index] = model
+            self._ordered = tuple(self._models[index] for index in sorted(self._models))
+            self._revision = revision
+        eta = remaining_seconds(self._ordered, info.workers * _width(self._ordered)) if state.is_live else None
+        beat = self._reader.heartbeat()
+        self._pulse.look(beat.count, beat.written, now, monotonic)
+        seconds = beat.seconds if info.state.is_live else info.seconds
+        if seconds is not None and state.is_live:
+            seconds += self._pulse.watched
+        return Snapshot(
+            run=info,
+            models=self._ordered,
+            state=state,
+            revision=self._revision,
+            time=now,
+            age=self._pulse.age if state.is_live or state is RunState.DIED else 0.0,
+            written=beat.written,
+            seconds=seconds,
+            eta_seconds=eta,
+            problems=tuple(self._reader.problems),
+        )
+
+    def _is_alive(self, info: RunInfo, now: float, monotonic: float) -> bool:
+        """Whether somebody trains here: by the lock, on another host by the heartbeat."""
+        beat = self._reader.heartbeat()
+        locked = is_locked(self.directory.lock)
+        self._was_held = self._was_held or locked
+        return self._liveness.is_live(
+            locked=locked,
+            host=info.host,
+            here=socket.gethostname(),
+            heartbeat=beat.count,
+            written=beat.written,
+            now=now,
+            monotonic=monotonic,
+        )
+
+    def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
+        """Yield a snapshot now and whenever something changed, at most every `interval` seconds.
+
+        Silence of the runner also counts as a change, every five seconds of it.
+        Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set. Where the
+        directory is moved or deleted, the last snapshot comes again as `died`, and `RunGone` is raised.
+        """
+        end = cancelled or threading.Event()
+        wait = functools.partial(self.pass_time, interval, end.is_set)
+        for snapshot, _ in changes(lambda: (self.snapshot(), None), None, wait, end):
+            yield snapshot
+
+    def follow_with_messages(
+        self, newest: int, interval: float, cancelled: threading.Event, *, past_the_end: float | None = None
+    ) -> Iterator[tuple[Snapshot, list[dict[str, Any]]]]:
+        """As `follow`, with the new events except epochs, at most the `newest` of them.
+
+        `past_the_end`: seconds between two reads of a run that is no longer live, which may be resumed from elsewhere;
+        it is then followed until `cancelled` or deleted. None: the end of the run ends this too.
+        """
+        since = 0
+
+        def look() -> tuple[Snapshot, list[dict[str, Any]]]:
+            nonlocal since
+            snapshot = self._snapshot()
+            found, since = self._reader.messages(since, newest)
+            return snapshot, found
+
+        nothing: list[dict[str, Any]] = []
+        wait = functools.partial(cancelled.wait, interval)
+        rest = None if past_the_end is None else functools.partial(cancelled.wait, past_the_end)
+        yield from changes(lambda: self._at_one_moment(look), nothing, wait, cancelled, rest)
+
+    def events(self, since: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
+        """Events after sequence number `since`, oldest first, as (sequence number, JSON-able record)."""
+        with self._looking() as reader:
+            return reader.events(since, limit=limit)
+
+    def events_of(self, kinds: Collection[str]) -> list[dict[str, Any]]:
+        """All events of some kinds, oldest first, as JSON-able records."""
+        with self._looking() as reader:
+            return reader.events_of(kinds)
+
+    def messages(self, since: int, limit: int) -> tuple[list[dict[str, Any]], int]:
+        """The newest `limit` events after `since` except epochs, and the sequence number for the next call."""
+        with self._looking() as reader:
+            return reader.messages(since, limit)
+
+    def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
+        """A model's curve for drawing: at most `buckets` of (last epoch, smallest, largest) of an epoch column."""
+        with self._looking() as reader:
+            return reader.series(index, column, buckets)
+
+    def losses(self, index: int, since: int, limit: int) -> Losses:
+        """Up to `limit` of a model's epochs after number `since` (0: from the first on), in the order of training."""
+        with self._looking() as reader:
+            return reader.losses(index, since, limit)
+
+    def resources(self) -> list[dict[str, Any]]:
+        """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""
+        with self._looking() as reader:
+            found: list[dict[str, Any]] = []
+            since = 0
+            while page := reader.resources(since):
+                found += [record for _, record in page]
+                since = page[-1][0]
+            return found
+
+    def history(self, index: int) -> list[EpochFinished]:
+        """The epochs of one model (index 1…N), oldest first."""
+        with self._looking() as reader:
+            return reader.epochs(index)
+
+    def histories(self, models: Sequence[ModelState]) -> Iterator[list[EpochFinished]]:
+        """The epochs of each of `models`, oldest first; the file is opened once for many of them."""
+        for start in range(0, len(models), _PAGE):
+            yield from self._at_one_moment(functools.partial(self._histories, models[start : start + _PAGE]))
+
+    def _histories(self, models: Sequence[ModelState]) -> list[list[EpochFinished]]:
+        return [self._reader.epochs(model.index) for model in models]
+
+    def wait(self, timeout: float | None = None) -> Snapshot:
+        """Block until the run is no longer live and nobody holds its directory; return the last snapshot.
+
+        Raises `TimeoutError` after `timeout` seconds, `RunGone` where the directory was moved or deleted meanwhile.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            snapshot = self.snapshot()
+            if not snapshot.state.is_live and not is_locked(self.directory.lock):
+                return snapshot
+            if deadline is not None and time.monotonic() >= deadline:
+                raise TimeoutError(f"run {self.id} is still {snapshot.state} after {timeout:g} s")
+            self.pass_time(POLL_SECONDS)
+
+    def pass_time(self, seconds: float, interrupted: Callable[[], bool] = lambda: False) -> None:
+        """Wait `seconds`; less once `interrupted()` is true, or when the run's directory is released."""
+        deadline = time.monotonic() + seconds
+        was_held = is_locked(self.directory.lock)
+        while not interrupted() and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, _END_SECONDS))
+            if was_held and not is_locked(self.directory.lock):
+                return
+
+    # --- steering
+
+    def stop(self, sender: str = "python") -> str:
+        """Ask the run to stop after a checkpoint; returns the command's id, for `answer`."""
+        return self.control("stop", sender=sender)
+
+    def kill(self, sender: str = "python") -> str:
+        """Ask the run to end at once; returns the command's id."""
+        return self.control("kill", sender=sender)
+
+    def pause(self, sender: str = "python") -> str:
+        """Ask the run to pause at the next step of every model (memory kept, CPU free); returns the command's id."""
+        return self.control("pause", sender=sender)
+
+    def unpause(self, sender: str = "python") -> str:
+        """Ask a paused run to continue; returns the command's id."""
+        return self.control("continue", sender=sender)
+
+    def cancel(self, model: str | int, sender: str = "python") -> str:
+        """Ask the run to end one model (its name or index) after a checkpoint; returns the command's id."""
+        return self.control("cancel", {"model": self.model_named(model).name}, sender)
+
+    def retry(self, model: str | int, sender: str = "python") -> str:
+        """Ask the run to train a failed or cancelled model (its name or index) again; returns the command's id."""
+        return self.control("retry", {"model": self.model_named(model).name}, sender)
+
+    def set_workers(self, workers: int, sender: str = "python") -> str:
+        """Ask the run for another number of workers; the resource rules may allow fewer. Returns the command's id."""
+        return self.control("workers", {"workers": workers}, sender)
+
+    def model_named(self, model: str | int) -> ModelState:
+        """The model of that name, or with that index 1…N. Raises `UsageError` where there is none."""
+        models = self.snapshot().models
+        for state in models:
+            if model == state.name or str(model) == str(state.index):
+                return state
+        some = ", ".join(state.name for state in models[:_NAMED]) + (", …" if len(models) > _NAMED else "")
+        raise UsageError(f"run {self.id} has no model {model!r}; it has {some}")
+
+    def control(self, name: str, arguments: dict[str, Any] | None = None, sender: str = "python") -> str:
+        """Leave a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
+        snapshot = self.snapshot()
+        if not snapshot.state.is_live:
+            instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` goes on with it"
+            raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {name}{instead}")
+        from forge_tui.runs import commands
+
+        newest = self._newest()
+        command = commands.send(self.directory, name, arguments or {}, sender)
+        self._sent[command] = newest
+        return command
+
+    def _newest(self) -> int:
+        """The number of the newest event there is."""
+        return self.messages(0, limit=0)[1]
+
+    def answer(self, command: str, timeout: float | None = 5.0, done: bool = False) -> dict[str, Any] | None:
+        """Wait for the runner's answer to a command: its `command` event, or None after `timeout` seconds.
+
+        With `done`, waits for the second answer: that it was carried out. With `timeout=None` it waits as long as the
+        run is live.
+        """
+        final = ("refused", "done", "failed")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        seen = self._sent.get(command, 0)  # what happened before it was sent may be long to read, and is no answer
+        while True:
+            live = deadline is not None or self.snapshot().state.is_live
+            while events := self.events(seen):
+                for _, record in events:
+                    if record["event"] != "command" or record["id"] != command:
+                        continue
+                    if not done or record["outcome"] in final:
+                        return record
+                seen = events[-1][0]
+            if not live or (deadline is not None and time.monotonic() >= deadline):
+                return None
+            time.sleep(POLL_SECONDS)
+
+
+def _identity_of(path: Path) -> Identity | None:
+    try:
+        return Identity.of(path)
+    except OSError:
+        return None  # what is wrong with it is told when it is read
+
+
+def _width(models: Sequence[ModelState]) -> int:
+    """How many models a worker trains together."""
+    return max((len(model.group) for model in models if model.group), default=1)

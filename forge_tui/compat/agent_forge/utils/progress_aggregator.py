@@ -1,8 +1,0 @@
-"""Progress of several models: the names existing code imports from here."""
-
-from __future__ import annotations
-
-from forge_tui.progress.aggregator import ProgressAggregator, create_progress_tracker
-from forge_tui.progress.phases import TrainingPhase
-
-__all__ = ["ProgressAggregator", "TrainingPhase", "create_progress_tracker"]

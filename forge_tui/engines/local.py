@@ -1,0 +1,292 @@
+"""The local launcher: workers forked from a fork server on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forge_tui.engines.output import Output, Outputs
+from forge_tui.errors import ForgeError
+from forge_tui.protocol.job import Job, models_in_words
+from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
+
+_READ_SIZE = 1 << 18
+_SOCKET_BUFFER = 1 << 20
+# A disk that takes longer to write a worker's last output holds up nobody.
+_OUTPUT_SECONDS = 1.0
+
+
+@dataclass(eq=False, slots=True)
+class Worker:
+    """A worker as the runner sees it, with the models it was started for.
+
+    `status` is its exit status (negative: a signal), None while it runs.
+    """
+
+    id: int
+    jobs: tuple[Job, ...]
+    channel: socket.socket
+    output: Output
+    on_message: Callable[[Worker, dict[str, Any]], None]
+    on_exit: Callable[[Worker], None]
+    pid: int | None = None
+    status: int | None = None
+    closed: bool = False
+    orphaned: bool = False
+    killed: bool = False
+    buffer: LineBuffer = field(default_factory=LineBuffer)
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a command; a worker that has just gone does not mind."""
+        try:
+            self.channel.sendall(encode_line(message))
+        except OSError:
+            return
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self.killed = True
+        if self.pid is not None and self.status is None:
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return
+
+    def kill_group(self) -> None:
+        """End the worker, whose fork server has died, with the processes that user code forked in it."""
+        if self.pid is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+
+class LocalLauncher:
+    """Starts workers and tells what they say and how they end.
+
+    All calls are made by one thread, the one that waits on `selector`; the callbacks run in it. A worker's
+    `on_exit` is called once, after its last message, when its process is really gone and its output in its log.
+    """
+
+    def __init__(
+        self, selector: selectors.BaseSelector, lock_fd: int, nice: int, outputs: Outputs, seed: int = 0
+    ) -> None:
+        """`outputs` takes what the fork server and the workers print. `seed` is the run's: the order of sets of text in
+        workers follows from it unless PYTHONHASHSEED is set.
+        """
+        self._selector = selector
+        self._lock_fd = lock_fd
+        self._nice = nice
+        self._environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)}
+        self._outputs = outputs
+        self.on_problem: Callable[[str], None] = lambda problem: None
+        """Called with what is wrong with a log, in words."""
+        self._ids = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._server: socket.socket | None = None
+        self._is_ready = False
+        self._server_output: Output | None = None
+        self._starting: dict[int, Worker] = {}
+        self._ended: list[tuple[Worker, int, float]] = []
+        """Workers whose last output is being written: up to which byte, and until when that is waited for."""
+        self.workers: list[Worker] = []
+        selector.register(outputs.news, selectors.EVENT_READ, self._report_ended)
+
+    def start(self) -> None:
+        """Start the fork server. It imports torch in the background; requests wait for it."""
+        ours, theirs = socket.socketpair()
+        self._is_ready = False
+        numbers = (str(theirs.fileno()), str(self._lock_fd), str(self._nice))
+        self._server_output, writing = self._outputs.pipe(None)
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", "forge_tui.worker.fork_server", *numbers],
+                    stdin=subprocess.DEVNULL,
+                    env=self._environment,
+                    stdout=writing,
+                    stderr=writing,
+                    pass_fds=(theirs.fileno(), self._lock_fd),
+                )
+        finally:
+            os.close(writing)
+        self._server = ours
+        self._selector.register(ours, selectors.EVENT_READ, self._read_server)
+
+    def spawn(
+        self,
+        kind: str,
+        jobs: Sequence[Job],
+        log: str | None,
+        on_message: Callable[[Worker, dict[str, Any]], None],
+        on_exit: Callable[[Worker], None],
+        *,
+        ahead: bool = False,
+    ) -> Worker:
+        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`; the log of its output, or the runner's.
+
+        `ahead`: another one will be asked for when one ends; it is forked now and waits.
+        """
+        if self._server is None:
+            self.start()
+        assert self._server is not None
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        output, writing = self._outputs.pipe(log)
+        worker = Worker(next(self._ids), tuple(jobs), ours, output, on_message, on_exit)
+        request = {
+            "id": worker.id,
+            "kind": kind,
+            "jobs": [job.to_record() for job in jobs],
+            "title": f"forge-tui: {models_in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
+            "ahead": f"forge-tui: spare worker ({jobs[0].run})" if ahead else None,
+        }
+        try:
+            send_message(self._server, request, (theirs.fileno(), writing, output.descriptor))
+            self._starting[worker.id] = worker
+        except OSError:
+            worker.orphaned = True
+        finally:
+            os.close(writing)
+            theirs.close()
+        self.workers.append(worker)
+        self._selector.register(ours, selectors.EVENT_READ, lambda: self._read_worker(worker))
+        return worker
+
+    def tick(self) -> None:
+        """Look after workers whose fork server died, and after those whose last output a disk does not take."""
+        problem = self._outputs.take_problem()
+        if problem is not None:
+            self.on_problem(problem)
+        if self._ended:
+            self._report_ended()
+        for worker in [worker for worker in self.workers if worker.orphaned]:
+            if worker.closed if worker.pid is None else not _alive(worker.pid):
+                worker.status = -signal.SIGKILL
+                self._finish(worker)
+
+    def hang_up(self) -> None:
+        """End the fork server and with it every worker; `close` waits until they are gone."""
+        if self._server is not None:
+            self._selector.unregister(self._server)
+            self._server.close()
+            self._server = None
+
+    def close(self) -> None:
+        """End the fork server and with it every worker, and wait until they are gone."""
+        self.hang_up()
+        if self._process is not None:
+            if not self._is_ready:
+                self._process.kill()  # it may still be importing torch, and has nobody to look after
+            self._process.wait()
+            self._process = None
+
+    def _read_server(self) -> None:
+        assert self._server is not None
+        try:
+            received = receive_message(self._server)
+        except OSError:
+            received = None
+        if received is None:
+            self._server_died()
+            return
+        message = received[0]
+        self._is_ready = True
+        if "started" in message:
+            worker = self._starting.pop(message["started"])
+            worker.pid = message["pid"]
+            if worker.killed:
+                worker.kill()
+        elif "exited" in message:
+            for worker in self.workers:
+                if worker.pid == message["exited"]:
+                    worker.status = message["status"]
+                    self._finish(worker)
+                    break
+
+    def _server_died(self) -> None:
+        assert self._server is not None
+        assert self._process is not None
+        self._selector.unregister(self._server)
+        self._server.close()
+        self._server = None
+        status = self._process.wait()
+        self._process = None
+        for worker in self.workers:
+            worker.orphaned = True
+            worker.kill_group()
+        self._starting.clear()
+        if status > 0 and not any(worker.pid for worker in self.workers):
+            assert self._server_output is not None
+            self._outputs.drained(self._server_output)
+            said = self._server_output.log.last.decode(errors="replace").strip() or "nothing"
+            raise ForgeError(
+                "the fork server could not start; try: python -c 'import torch' in the same environment. "
+                f"It printed:\n{said}"
+            )
+
+    def _read_worker(self, worker: Worker) -> None:
+        """Take what the worker has sent by now."""
+        while not worker.closed:
+            try:
+                data = worker.channel.recv(_READ_SIZE)
+            except BlockingIOError:
+                return
+            except OSError:
+                data = b""
+            if not data:
+                self._hang_up(worker)
+            for message in worker.buffer.feed(data):
+                worker.on_message(worker, message)
+
+    def _hang_up(self, worker: Worker) -> None:
+        worker.closed = True
+        self._selector.unregister(worker.channel)
+        worker.channel.close()
+
+    def _finish(self, worker: Worker) -> None:
+        """The process is gone, so all it ever sent lies in its socket: read that, then report the end."""
+        self._read_worker(worker)
+        if not worker.closed:  # a process that user code forked still holds the other side
+            self._hang_up(worker)
+        self.workers.remove(worker)
+        mark = self._outputs.drained(worker.output)
+        self._ended.append((worker, mark, time.monotonic() + _OUTPUT_SECONDS))
+        self._report_ended()
+
+    def _report_ended(self) -> None:
+        """Report the workers that have ended whose output is in their logs by now."""
+        self._outputs.hear_news()
+        now = time.monotonic()
+        waiting, self._ended = self._ended, []
+        for ended in waiting:
+            worker, mark, deadline = ended
+            if now < deadline and not self._outputs.is_written(worker.output, mark):
+                self._ended.append(ended)
+            else:
+                worker.on_exit(worker)
+
+
+def _alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in ("Z", "X")
+    except FileNotFoundError:
+        if Path("/proc/self/stat").exists():
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

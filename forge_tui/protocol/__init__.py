@@ -1,0 +1,1 @@
+"""What processes say to each other and write down: events and the state they lead to, jobs, requests. Pure."""

@@ -1,0 +1,293 @@
+"""What can happen in a run, as records: the JSON lines of `--json` and of `run.db`.
+
+Durations are in seconds, times in UNIX seconds, memory in bytes, accuracy 0–1. Unknown is None.
+NaN and infinity become null in JSON, with `"diverged": true`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from forge_tui.protocol.rollback import Rollback
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a run at `time`."""
+
+    event: ClassVar[str]
+    time: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEvent(Event):
+    """Something that happened to one model: its NAME, its index 1…N, and the attempt 1… it belongs to."""
+
+    model: str
+    index: int
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted(Event):
+    event = "run_started"
+    mode: str
+    models: int
+    epochs: int
+    settings: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStateChanged(Event):
+    event = "run_state_changed"
+    state: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseChanged(ModelEvent):
+    """`pruned`: others did better, so that nothing more is to be done for the model ([run] halving).
+
+    `run_seconds`: how long the run had gone on, by its runner's monotonic clock; a worker leaves it out.
+    """
+
+    event = "phase_changed"
+    phase: str
+    previous: str
+    reason: str | None = None
+    pruned: bool = False
+    run_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerLimited(Event):
+    event = "worker_limit"
+    requested: int
+    workers: int
+    policy: str
+    reason: str
+    limited_by: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelStarted(ModelEvent):
+    event = "model_started"
+    config: dict[str, Any]
+    seed: int
+    parameters: int
+    worker: int
+    device: str
+    threads: int
+    group: list[str] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochFinished(ModelEvent):
+    event = "epoch_finished"
+    epoch: int
+    epochs: int
+    step: int
+    loss: float | None
+    best_loss: float | None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_perplexity: float | None = None
+    validation_metric: float | None = None
+    learning_rate: float | None = None
+    seconds: float | None = None
+    steps_per_second: float | None = None
+    eta_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved(ModelEvent):
+    event = "checkpoint_saved"
+    epoch: int
+    step: int
+    path: str
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCompleted(ModelEvent):
+    """`best_epoch`: with early stopping that of the weights, of the losses and metrics told here; None: the last."""
+
+    event = "model_completed"
+    path: str
+    loss: float | None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_perplexity: float | None = None
+    validation_metric: float | None = None
+    seconds: float | None = None
+    exact: bool = True
+    best_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFailed(ModelEvent):
+    """`kind`: exception, signal, out_of_memory, hang, diverged, changed or exit."""
+
+    event = "model_failed"
+    kind: str
+    message: str
+    traceback: str | None = None
+    will_retry: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRetried(ModelEvent):
+    """`learning_rate_factor`: what the configured rate is multiplied with from here on, after a divergence.
+
+    After a divergence also: `rollbacks`, how often the model has gone back so far, and what `progress.rollback` says
+    of this time (`to_step`, `diverged_epoch`, `loss_to_beat`; `to_step` is None where that is over).
+    """
+
+    event = "model_retried"
+    from_epoch: int
+    reason: str
+    learning_rate_factor: float = 1.0
+    rollbacks: int | None = None
+    to_step: int | None = None
+    diverged_epoch: int | None = None
+    loss_to_beat: float | None = None
+
+    @property
+    def rollback(self) -> Rollback | None:
+        """The rollback that the model is in from here on."""
+        if self.to_step is None:
+            return None
+        return Rollback(step=self.to_step, diverged_epoch=self.diverged_epoch or 0, loss=self.loss_to_beat)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceWarned(Event):
+    event = "resource_warning"
+    kind: str
+    message: str
+    value: float | None = None
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision(Event):
+    """`kind`: plan, admit, hold, shrink, grow, group, threads, requeue or prune."""
+
+    event = "decision"
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandAnswered(Event):
+    """`outcome`: accepted or refused, then done or failed."""
+
+    event = "command"
+    id: str
+    name: str
+    arguments: dict[str, Any]
+    sender: str
+    outcome: str
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished(Event):
+    """`models`: for each `name`, `index`, `path`, `phase`, `loss`, `validation_*`, `attempts`, `error`.
+
+    `seconds`: of training, since the start or the resume; `run_seconds`: of the whole run, as in `PhaseChanged`.
+    """
+
+    event = "run_finished"
+    status: str
+    seconds: float
+    models: list[dict[str, Any]]
+    run_seconds: float | None = None
+
+
+KINDS: dict[str, type[Event]] = {
+    kind.event: kind
+    for kind in (
+        RunStarted, RunStateChanged, PhaseChanged, WorkerLimited, ModelStarted, EpochFinished, CheckpointSaved,
+        ModelCompleted, ModelFailed, ModelRetried, ResourceWarned, Decision, CommandAnswered, RunFinished,
+    )
+}  # fmt: skip
+
+# `from` is a word of the language: the field is called `sender` in Python and `from` in JSON.
+_JSON_NAMES = {"sender": "from"}
+_MODEL_FIELDS = ("model", "index", "attempt")
+
+
+def _field_names(kind: type[Event]) -> tuple[tuple[str, str], ...]:
+    names = [field.name for field in dataclasses.fields(kind) if field.name not in ("time", *_MODEL_FIELDS)]
+    if issubclass(kind, ModelEvent):
+        names = [*_MODEL_FIELDS, *names]
+    return tuple((name, _JSON_NAMES.get(name, name)) for name in names)
+
+
+_FIELDS = {kind: _field_names(kind) for kind in KINDS.values()}
+
+
+def finite(value: Any) -> Any:
+    """`value` with every NaN and infinity in it replaced by None, as JSON wants it."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def to_record(event: Event, run: str) -> dict[str, Any]:
+    """The event as a JSON-able dict: `v`, `event`, `time`, `run`, then its own fields."""
+    record: dict[str, Any] = {"v": VERSION, "event": event.event, "time": event.time, "run": run}
+    diverged = False
+    for name, key in _FIELDS[type(event)]:
+        value = getattr(event, name)
+        kind = type(value)
+        if kind is float:
+            if not math.isfinite(value):
+                value, diverged = None, True
+        elif kind is dict or kind is list:
+            value = finite(value)
+        record[key] = value
+    if diverged:
+        record["diverged"] = True
+    return record
+
+
+def from_record(record: dict[str, Any]) -> Event:
+    """The event that `to_record` wrote. Keys it does not know are left out: a newer writer may have added some.
+
+    Raises `ValueError` for an unknown event and for a record that lacks a field.
+    """
+    kind = KINDS.get(str(record.get("event")))
+    if kind is None:
+        raise ValueError(f"unknown event {record.get('event')!r}")
+    diverged = record.get("diverged") is True
+    values: dict[str, Any] = {}
+    for name, key in (("time", "time"), *_FIELDS[kind]):
+        if key in record:
+            values[name] = record[key]
+    if diverged and "loss" in values and values["loss"] is None:
+        values["loss"] = math.nan
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise ValueError(f"incomplete event {kind.event}: {error}") from None
+
+
+def encode(event: Event, run: str) -> str:
+    """The event as one line of JSON, without the newline. Lone surrogates (output that was no UTF-8) become `?`."""
+    line = json.dumps(to_record(event, run), ensure_ascii=False, separators=(",", ":"))
+    return line.encode("utf-8", "replace").decode()

@@ -1,0 +1,175 @@
+"""What a worker is told to do, and what it may be asked while it does it. No torch here: the runner uses this too."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from forge_tui.protocol.rollback import Rollback
+
+_LOOK_SECONDS = 0.05
+# The runner answers within a millisecond or two.
+_ANSWER_SECONDS = 0.001
+# Batch systems warn by any of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
+# Some warn every process of it: runner, fork server and workers all have to know them.
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One model to train, in one attempt.
+
+    `directory` is the run directory, `settings` the run's settings as nested plain dicts
+    (`settings.schema.to_plain`), with what a sweep made the model's own. A relative dataset path counts from
+    `working_directory`. After each epoch of `rungs` the runner is asked whether the model goes on.
+    `learning_rate_factor` is below 1 for a model that diverged and went back, `rollbacks` times so far; `rollback` is
+    the last time if that is not over: checkpoints saved before it, of later steps, are discarded. `epochs_recorded`: so
+    many stand in the run's history; those that a checkpoint has beyond them are reported again (None: none). `code`,
+    `code_roots` and `code_modules` are the run's record of the custom code that it uses (`protocol.snapshot.RunInfo`);
+    the code, whose copy lies in `directory`/code, is given with the first job of a worker. `data` is the fingerprint of
+    the model's data (`progress.fingerprint`; of a job to inspect, that of all the run's data); None: not known yet.
+    `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing
+    may be written into another one.
+    """
+
+    run: str
+    directory: str
+    working_directory: str
+    model: str
+    index: int
+    attempt: int
+    seed: int
+    settings: dict[str, Any]
+    threads: int
+    device: str
+    rungs: tuple[int, ...] = ()
+    learning_rate_factor: float = 1.0
+    rollbacks: int = 0
+    rollback: Rollback | None = None
+    epochs_recorded: int | None = None
+    code: dict[str, str] = dataclasses.field(default_factory=dict)
+    code_roots: dict[str, str] = dataclasses.field(default_factory=dict)
+    code_modules: dict[str, str] = dataclasses.field(default_factory=dict)
+    data: dict[str, Any] | None = None
+    exact: bool = True
+    place: tuple[int, int] | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
+        record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {**record, "rollback": None if self.rollback is None else dataclasses.asdict(self.rollback)}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Job:
+        """The job that `to_record` wrote."""
+        rollback = None if record["rollback"] is None else Rollback(**record["rollback"])
+        place = None if record["place"] is None else tuple(record["place"])
+        return cls(**{**record, "rungs": tuple(record["rungs"]), "rollback": rollback, "place": place})
+
+
+def models_in_words(jobs: Iterable[Job]) -> str:
+    """The models of a worker: `cognate_planner_1 and 5 more`."""
+    first, *more = jobs
+    return f"{first.model} and {len(more)} more" if more else first.model
+
+
+class Outcome(StrEnum):
+    """How a trainer's run ended, if no exception ended it."""
+
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+
+
+class Control:
+    """What others ask of a trainer. Flags only, so that a signal handler may set them: work stops at a step boundary.
+
+    `beats` counts the trainer's signs of life; whoever sees it stand still for long knows that training hangs.
+    """
+
+    def __init__(self) -> None:
+        self.beats = 0
+        self.paused_seconds = 0.0
+        self.on_hold: Callable[[bool], None] = lambda paused: None
+        self._stop = False
+        self._pause = False
+        self._asked = False
+        self._directory: str | None = None
+        self._leaving: set[int] = set()
+        self._rungs: dict[tuple[int, int], bool] = {}
+
+    def request_stop(self) -> None:
+        """Ask for a checkpoint at the next step boundary, then the end. It wins over a pause."""
+        self._stop = self._asked = True
+
+    def pause(self) -> None:
+        """Ask the trainer to hold at the next step boundary: its memory is kept, the CPU is free."""
+        self._pause = self._asked = True
+
+    def unpause(self) -> None:
+        """Let it go on."""
+        self._pause = False
+
+    def move(self, directory: str) -> None:
+        """Tell where the run directory is by now."""
+        self._directory = directory
+
+    def take_move(self) -> str | None:
+        """Where the run directory is, if it was moved; it is told once."""
+        directory, self._directory = self._directory, None
+        return directory
+
+    def goes_on(self) -> bool:
+        """Called before every step: holds while paused; False once a stop is asked for."""
+        self.beats += 1
+        return not self._asked or self._obey()
+
+    def let_go(self, index: int) -> None:
+        """Ask for one model of a group to leave it after the epoch, with a checkpoint."""
+        self._leaving.add(index)
+
+    def pop_leave_request(self, index: int) -> bool:
+        """Whether the model is to leave; it is asked once."""
+        if index not in self._leaving:
+            return False
+        self._leaving.discard(index)
+        return True
+
+    def rung(self, index: int, epoch: int, goes_on: bool) -> None:
+        """The runner's answer about a model at a rung."""
+        self._rungs[index, epoch] = goes_on
+
+    def goes_on_from(self, index: int, epoch: int) -> bool:
+        """Wait for that answer; a stop that comes first lets the model go on to it."""
+        while (index, epoch) not in self._rungs and not self._stop:
+            self.beats += 1
+            time.sleep(_ANSWER_SECONDS)
+        return self._rungs.get((index, epoch), True)
+
+    def wait(self, seconds: float) -> bool:
+        """Stand by for `seconds`, not hanging; False at once when a stop is asked for."""
+        deadline = time.monotonic() + seconds
+        while not self._stop and time.monotonic() < deadline:
+            self.beats += 1
+            time.sleep(_LOOK_SECONDS)
+        return not self._stop
+
+    def _obey(self) -> bool:
+        if self._pause and not self._stop:
+            begun = time.perf_counter()
+            self.on_hold(True)
+            # Looked at in turns instead of waited for: no lock of a condition can be taken in a signal handler.
+            while self._pause and not self._stop:
+                time.sleep(_LOOK_SECONDS)
+            if not self._stop:
+                self.on_hold(False)
+            self.paused_seconds += time.perf_counter() - begun
+        # Taken back first: what is asked for in between is seen below or sets it again.
+        self._asked = False
+        if self._stop or self._pause:
+            self._asked = True
+        return not self._stop

@@ -1,0 +1,100 @@
+"""A plan as the runner gives it to a front end: the ways to carry out a run, and what each would come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to carry out a run: so many workers at once, each training `models` together with `threads`."""
+
+    mode: str
+    workers: int
+    models: int
+    threads: int
+    compile: bool = False
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict; `Way.from_record` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Way:
+        """The way that `to_record` wrote; other entries are left alone."""
+        workers, models, threads = (int(record[name]) for name in ("workers", "models", "threads"))
+        return cls(str(record["mode"]), workers, models, threads, bool(record.get("compile", False)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that choose it, by their full names."""
+        rest = {"resources.threads": self.threads, "training.compile": self.compile}
+        if self.mode == "series":
+            return {"training.training_mode": "series", **rest}
+        parallel = {"training.max_parallel_workers": self.workers, "engine.fuse": self.models}
+        return {"training.training_mode": "parallel", **parallel, **rest}
+
+    @property
+    def flags(self) -> str:
+        """The flags that choose it."""
+        compiled = " --compile" if self.compile else ""
+        if self.mode == "series":
+            return f"--mode series --threads {self.threads}{compiled}"
+        return f"--mode parallel --workers {self.workers} --fuse {self.models} --threads {self.threads}{compiled}"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A way and what it comes to: seconds of the whole run, steps per second of all models, bytes of all workers."""
+
+    way: Way
+    seconds: float
+    steps_per_second: float
+    memory: int
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict; `Estimate.from_record` reads it."""
+        return {**asdict(self), "flags": self.way.flags}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> Estimate:
+        """The estimate that `to_record` wrote."""
+        rest = {name: record[name] for name in ("seconds", "steps_per_second", "memory")}
+        return cls(way=Way.from_record(record["way"]), **rest)
+
+
+@dataclass(frozen=True, slots=True)
+class RunPlan:
+    """The estimates, the best first, why it is, and how many seconds finding out took.
+
+    `limit`: why there is no way with more workers, where the rules allow fewer than the run has models. `warning`: what
+    makes all ways slow here.
+    """
+
+    estimates: tuple[Estimate, ...]
+    reason: str
+    measured_seconds: float
+    limit: str = ""
+    warning: str = ""
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> RunPlan:
+        """The plan that `to_record` wrote."""
+        estimates = tuple(Estimate.from_record(one) for one in record["estimates"])
+        return cls(
+            estimates, record["reason"], record["measured_seconds"], record.get("limit", ""), record.get("warning", "")
+        )
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict."""
+        estimates = [one.to_record() for one in self.estimates]
+        rest = {"reason": self.reason, "measured_seconds": self.measured_seconds, "limit": self.limit}
+        rest |= {"warning": self.warning}
+        return {"estimates": estimates, **rest}
+
+    @property
+    def best(self) -> Estimate:
+        """The way to take."""
+        return self.estimates[0]

@@ -1,0 +1,230 @@
+"""What may stand in the fields of records that are read from a file: the kind of each value, and its range.
+
+Whoever has made a run directory has made its records too, checksums and all. What was checked here can be computed
+with, compared and shown; what was not fails somewhere in a screen.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from forge_tui.safe_io.strict_json import LARGEST_INTEGER
+
+LATEST_MOMENT = 253_402_214_400.0
+"""The last day of year 9999 (UNIX seconds): no later time can be shown as a date."""
+MOST_MODELS = 1_000_000
+_MOMENTS = ("time", "started", "finished", "created", "resumed")
+LONGEST_SECONDS = 1e22
+"""More than the most epochs that can be asked for take; what is added up of so many models overflows nothing."""
+DURATIONS = ("seconds", "epoch_seconds", "eta_seconds", "active_since", "seconds_before", "run_seconds")
+_COUNTS = ("models", "workers", "threads", "fuse", "index")
+_SHARES = ("validation_accuracy",)
+_TREND_MOST, _GROUP_MOST = 1_024, 4_096
+# Of percent and bytes.
+_LARGEST_SAMPLE = 1e18
+_SHOWN = 60
+
+Check = Callable[[Any], bool]
+
+
+class BadField(ValueError):
+    """A record holds a value that is never written; the message names the field and the value."""
+
+
+def check_record(record: Mapping[str, Any], of: type) -> None:
+    """Raise `BadField` where a value of a record of a dataclass is of another kind or range than the field's.
+
+    Numbers are finite; whole ones are from 0 to 2⁶³ − 1; times can be shown as dates. Keys that are no fields are left
+    alone: a newer writer may have added some.
+    """
+    rules = _rules(of)
+    for name, value in record.items():
+        rule = rules.get(name)
+        if rule is not None and not rule(value):
+            raise _bad(name, value)
+
+
+def check_event(record: Mapping[str, Any]) -> None:
+    """As `check_record`, of a record of any kind of event: it has what that kind has, and a name means the same in all.
+
+    Written here a second time, because a viewer starts without `protocol.events`.
+    """
+    event = record.get("event")
+    if type(event) is not str:
+        raise _bad("event", event)
+    for name in ("time", *_OF_EACH_EVENT.get(event, ())):
+        if name not in record:
+            raise BadField(f"an event {event} without its {name} is never written")
+    for name, value in record.items():
+        rule = _OF_EVENTS.get(name)
+        if rule is not None and not rule(value):
+            raise _bad(name, value)
+
+
+def check_sample(record: Mapping[str, Any]) -> None:
+    """As `check_record`, of a resource sample: numbers by name, and what is no number as JSON has it."""
+    if not _is_moment(record.get("time")):
+        raise _bad("time", record.get("time"))
+    for name, value in record.items():
+        if type(value) in (int, float) and not abs(value) <= _LARGEST_SAMPLE:
+            raise _bad(name, value)
+
+
+def is_whole(value: Any, most: int = LARGEST_INTEGER) -> bool:
+    """Whether it is a whole number from 0 to `most`."""
+    return type(value) is int and 0 <= value <= most
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a number that can be computed with."""
+    kind = type(value)
+    return (kind is float and value - value == 0.0) or (kind is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER)
+
+
+def _bad(name: str, value: Any) -> BadField:
+    from forge_tui.settings.problems import shown  # here: it is seldom needed
+
+    text = shown(value)
+    return BadField(f"{name} = {text if len(text) <= _SHOWN else text[: _SHOWN - 1] + '…'} is never written")
+
+
+def _is_moment(value: Any) -> bool:
+    return (type(value) is float or type(value) is int) and 0 <= value <= LATEST_MOMENT
+
+
+def _is_duration(value: Any) -> bool:
+    return (type(value) is float or type(value) is int) and -LONGEST_SECONDS <= value <= LONGEST_SECONDS
+
+
+def _is_share(value: Any) -> bool:
+    return (type(value) is float or type(value) is int) and 0 <= value <= 1
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= MOST_MODELS
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: Any) -> bool:
+    return type(value) is bool
+
+
+def _is_table(value: Any) -> bool:
+    return type(value) is dict
+
+
+def _is_table_of_texts(value: Any) -> bool:
+    return type(value) is dict and all(type(item) is str for item in value.values())
+
+
+def _are_texts(value: Any) -> bool:
+    return type(value) in (list, tuple) and 0 < len(value) <= _GROUP_MOST and all(type(item) is str for item in value)
+
+
+def _are_numbers(value: Any) -> bool:
+    return (
+        type(value) in (list, tuple)
+        and len(value) <= _TREND_MOST
+        and all(item is None or is_number(item) for item in value)
+    )
+
+
+def _are_tables(value: Any) -> bool:
+    return type(value) in (list, tuple) and all(type(item) is dict for item in value)
+
+
+_BY_TYPE: dict[str, Check] = {
+    "int": is_whole,
+    "float": is_number,
+    "str": _is_text,
+    "bool": _is_flag,
+    "dict[str, Any]": _is_table,
+    "dict[str, str]": _is_table_of_texts,
+    "tuple[str, ...]": _are_texts,
+    "tuple[float | None, ...]": _are_numbers,
+    "tuple[Failure, ...]": _are_tables,
+    "TrainingPhase": _is_text,
+    "RunState": _is_text,
+    "Rollback": _is_table,
+    "Path": _is_text,
+}
+_BY_NAME: dict[str, Check] = {
+    **dict.fromkeys(_MOMENTS, _is_moment),
+    **dict.fromkeys(DURATIONS, _is_duration),
+    **dict.fromkeys(_COUNTS, _is_count),
+    **dict.fromkeys(_SHARES, _is_share),
+}
+
+
+def _or_none(rule: Check) -> Check:
+    return lambda value: value is None or rule(value)
+
+
+@cache
+def _rules(of: type) -> dict[str, Check]:
+    """The rule of each field of a dataclass, by its annotation and its name."""
+    found = {}
+    for field in dataclasses.fields(of):
+        annotation = str(field.type)
+        kind = annotation.removesuffix(" | None")
+        rule = _BY_NAME.get(field.name) or _BY_TYPE[kind]
+        found[field.name] = rule if kind == annotation else _or_none(rule)
+    return found
+
+
+def _is_worker(value: Any) -> bool:
+    return value is None or is_whole(value) or _is_text(value)
+
+
+_WHOLE_IN_EVENTS = (
+    "attempt", "bytes", "epoch", "epochs", "from_epoch", "parameters", "requested", "seed", "step",
+)  # fmt: skip
+_NUMBERS_IN_EVENTS = (
+    "best_loss", "diverged_epoch", "learning_rate", "learning_rate_factor", "loss", "loss_to_beat",
+    "rollbacks", "steps_per_second", "threshold", "to_step", "validation_loss",
+    "validation_metric", "validation_perplexity", "value",
+)  # fmt: skip
+_TEXTS_IN_EVENTS = (
+    "device", "from", "hint", "id", "kind", "limited_by", "message", "mode", "model", "name", "outcome", "output",
+    "path", "phase", "policy", "previous", "reason", "run", "settings", "state", "status", "traceback",
+)  # fmt: skip
+_MODEL = ("model", "index", "attempt")
+_OF_EACH_EVENT: dict[str, tuple[str, ...]] = {
+    "run_started": ("mode", "models", "epochs", "settings", "output"),
+    "run_state_changed": ("state",),
+    "phase_changed": (*_MODEL, "phase", "previous"),
+    "worker_limit": ("requested", "workers", "policy", "reason", "limited_by"),
+    "model_started": (*_MODEL, "config", "seed", "parameters", "worker", "device", "threads"),
+    "epoch_finished": (*_MODEL, "epoch", "epochs", "step", "loss", "best_loss"),
+    "checkpoint_saved": (*_MODEL, "epoch", "step", "path", "bytes", "seconds"),
+    "model_completed": (*_MODEL, "path", "loss"),
+    "model_failed": (*_MODEL, "kind", "message"),
+    "model_retried": (*_MODEL, "from_epoch", "reason"),
+    "resource_warning": ("kind", "message"),
+    "decision": ("kind", "reason"),
+    "command": ("id", "name", "arguments", "from", "outcome"),
+    "run_finished": ("status", "seconds", "models"),
+}
+# All may be unknown but those that something is always counted or sorted by.
+_OF_EVENTS: dict[str, Check] = {
+    **dict.fromkeys(_WHOLE_IN_EVENTS, is_whole),
+    **dict.fromkeys(_NUMBERS_IN_EVENTS, _or_none(is_number)),
+    **dict.fromkeys(DURATIONS, _or_none(_is_duration)),
+    **dict.fromkeys(_TEXTS_IN_EVENTS, _or_none(_is_text)),
+    "arguments": _is_table,
+    "config": _is_table,
+    "group": _or_none(_are_texts),
+    "index": _is_count,
+    "models": lambda value: _is_count(value) or _are_tables(value),
+    "threads": _is_count,
+    "time": _is_moment,
+    "validation_accuracy": _or_none(_is_share),
+    "worker": _is_worker,
+    "workers": _is_count,
+}

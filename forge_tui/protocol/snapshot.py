@@ -1,0 +1,518 @@
+"""The state of a run at one moment, which every front end draws from, and how events change it.
+
+Everything here is immutable: two snapshots share the records of the models that did not change between them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.record_fields import check_record
+from forge_tui.protocol.rollback import Rollback
+
+if TYPE_CHECKING:
+    from forge_tui.protocol import events as happened
+
+_Part = TypeVar("_Part")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why one attempt at a model ended. `kind` as in the event `model_failed`."""
+
+    model: str
+    index: int
+    attempt: int
+    kind: str
+    message: str
+    traceback: str | None = None
+    time: float | None = None
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelState:
+    """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set.
+
+    `combination`: what `[sweep]` made its own of the settings, by their short names. `rollbacks`: how often it went
+    back after a divergence; `rollback`: the last time, if it is not beyond that. `seconds`: how long workers were
+    busy with it, up to `active_since` where one is: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured
+    by the runner's monotonic clock, and None in runs that were recorded before they were.
+    """
+
+    name: str
+    index: int
+    seed: int
+    epochs: int
+    phase: TrainingPhase = TrainingPhase.QUEUED
+    reason: str | None = None
+    attempt: int = 1
+    epoch: int = 0
+    step: int = 0
+    loss: float | None = None
+    best_loss: float | None = None
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_perplexity: float | None = None
+    validation_metric: float | None = None
+    diverged: bool = False
+    learning_rate: float | None = None
+    learning_rate_factor: float = 1.0
+    rollbacks: int = 0
+    rollback: Rollback | None = None
+    steps_per_second: float | None = None
+    epoch_seconds: float | None = None
+    eta_seconds: float | None = None
+    parameters: int | None = None
+    worker: int | None = None
+    device: str | None = None
+    threads: int | None = None
+    group: tuple[str, ...] | None = None
+    config: dict[str, Any] = field(default_factory=dict)
+    combination: dict[str, Any] = field(default_factory=dict)
+    started: float | None = None
+    finished: float | None = None
+    seconds: float | None = None
+    active_since: float | None = None
+    checkpoint_epoch: int = 0
+    checkpoint_step: int = 0
+    path: str | None = None
+    best_epoch: int | None = None
+    pruned: bool = False
+    exact: bool = True
+    trend: tuple[float | None, ...] = ()
+    failures: tuple[Failure, ...] = ()
+
+    @property
+    def percent(self) -> float:
+        """Share of the model's epochs that are done, 0–100."""
+        if self.is_done:
+            return 100.0
+        return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the run has nothing more to do for it: it is completed, or others did better."""
+        return self.phase is TrainingPhase.COMPLETED or self.pruned
+
+    @property
+    def stopped_early(self) -> bool:
+        """Whether it is done before its last epoch: its validation loss got no better (`training.patience`)."""
+        return self.phase is TrainingPhase.COMPLETED and self.epoch < self.epochs
+
+    @property
+    def log_name(self) -> str:
+        """The model whose log takes what this one's code prints: a group has one, its first model's."""
+        return self.group[0] if self.group else self.name
+
+    def took(self, run_seconds: float, now: float) -> float | None:
+        """How long workers have been busy with it (seconds), when the run has gone on for `run_seconds`.
+
+        Where that was not measured it is the time since it started, by the wall clock: `now` is in UNIX seconds.
+        """
+        if self.seconds is not None:
+            return self.seconds + (0.0 if self.active_since is None else max(0.0, run_seconds - self.active_since))
+        if self.started is None:
+            return None
+        return max(0.0, (now if self.finished is None else self.finished) - self.started)
+
+    @property
+    def error(self) -> Failure | None:
+        """The newest failure of a model that has failed for good."""
+        return self.failures[-1] if self.failures and self.phase is TrainingPhase.FAILED else None
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the state."""
+        from forge_tui.protocol import events as happened
+
+        record: dict[str, Any] = dict(zip(_MODEL_NAMES, _model_values(self), strict=True))
+        for name, value in record.items():
+            if type(value) is float and not math.isfinite(value):
+                record[name] = None
+        record["group"] = None if self.group is None else list(self.group)
+        record["config"] = happened.finite(self.config)
+        record["combination"] = happened.finite(self.combination)
+        record["rollback"] = None if self.rollback is None else happened.finite(dataclasses.asdict(self.rollback))
+        record["trend"] = happened.finite(self.trend)
+        record["failures"] = [happened.finite(dataclasses.asdict(failure)) for failure in self.failures]
+        return record
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any], interner: Interner | None = None) -> ModelState:
+        """The state that `to_record` wrote; keys of a newer writer are left out. `alike`: see there.
+
+        Raises `ValueError` where a value is none that is ever written, `TypeError` and `KeyError` where one is missing.
+        """
+        check_record(record, cls)
+        known = record.keys() <= _MODEL_FIELDS
+        values = dict(record) if known else {key: value for key, value in record.items() if key in _MODEL_FIELDS}
+        values["phase"] = TrainingPhase(values["phase"])
+        values["failures"] = tuple(_checked(Failure, failure) for failure in values.get("failures", ()))
+        values["trend"] = tuple(values.get("trend", ()))
+        if values.get("rollback") is not None:
+            values["rollback"] = _checked(Rollback, values["rollback"])
+        if values.get("group") is not None:
+            values["group"] = tuple(values["group"])
+        if interner is not None:
+            values["group"] = interner.group(values.get("group"))
+            values["config"] = interner.config(values.get("config", {}))
+            values["combination"] = interner.combination(values.get("combination", {}))
+        return cls(**values)
+
+
+def _checked(of: type[_Part], record: dict[str, Any]) -> _Part:
+    check_record(record, of)
+    return of(**record)
+
+
+class Interner:
+    """Makes equal configs and groups of neighbouring models one object.
+
+    As they come from JSON each model has its own: 12 KB a model in a run of groups of 50.
+    """
+
+    def __init__(self) -> None:
+        self._config: dict[str, Any] = {}
+        self._combination: dict[str, Any] = {}
+        self._group: tuple[str, ...] | None = None
+
+    def config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """`config`, or the last one if that is equal."""
+        if config != self._config:
+            self._config = config
+        return self._config
+
+    def combination(self, combination: dict[str, Any]) -> dict[str, Any]:
+        """`combination`, or the last one if that is equal."""
+        if combination != self._combination:
+            self._combination = combination
+        return self._combination
+
+    def group(self, group: Sequence[str] | None) -> tuple[str, ...] | None:
+        """`group` as a tuple, or the last one if that is equal."""
+        if group is None:
+            return None
+        members = tuple(group)
+        if members != self._group:
+            self._group = members
+        return self._group
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInfo:
+    """The run itself: what it is, how it stands, and what the resource rules gave it.
+
+    Of a run that was resumed, `resumed` is when that was last, and `seconds_before` how long it had gone on until then.
+    `key` is the random key by which this user's state directory knows the run; `code` the SHA-256 of each file of
+    custom code by its path under `code/`, `code_roots` the directories that those paths stand for, and `code_modules`
+    the versions of installed modules that the settings name (`runs.code`); `data` the fingerprint of the data
+    (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
+    `changes_accepted`: how often a resume went on with other data or code. `moved`: where paths of the settings are by
+    now, of a project that was moved (`runs.moved`).
+    `seconds`: how long one that has ended went on in all, by its runner's monotonic clock.
+    """
+
+    run: str
+    path: str
+    mode: str
+    policy: str
+    model_type: str
+    models: int
+    epochs: int
+    state: RunState = RunState.QUEUED
+    reason: str | None = None
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    resumed: float | None = None
+    seconds_before: float = 0.0
+    seconds: float | None = None
+    host: str = ""
+    runner: int | None = None
+    user: str = ""
+    workers: int = 1
+    requested: int = 1
+    limited_by: str = "none"
+    limit_reason: str = ""
+    limit_hint: str | None = None
+    threads: int = 1
+    fuse: int = 1
+    device: str = "cpu"
+    working_directory: str = ""
+    version: str = ""
+    settings_sha256: str = ""
+    key: str = ""
+    code: dict[str, str] = field(default_factory=dict)
+    code_roots: dict[str, str] = field(default_factory=dict)
+    code_modules: dict[str, str] = field(default_factory=dict)
+    data: dict[str, Any] | None = None
+    changes_accepted: int = 0
+    moved: dict[str, str] = field(default_factory=dict)
+
+    def seconds_until(self, moment: float) -> float:
+        """How long it had gone on at `moment` (UNIX seconds), or when it finished, by the wall clock.
+
+        For runs whose runner did not measure it.
+        """
+        begun = self.started if self.resumed is None else self.resumed
+        if begun is None:
+            return 0.0
+        return self.seconds_before + max(0.0, (moment if self.finished is None else self.finished) - begun)
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of the record."""
+        return {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> RunInfo:
+        """The record that `to_record` wrote; a newer writer's keys are left out. Raises as `ModelState.from_record`."""
+        check_record(record, cls)
+        values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
+        values["state"] = RunState(values["state"])
+        return cls(**values)
+
+
+TREND_LENGTH = 24
+# Asked for with every record: 500 times at a look while a large run is watched.
+_MODEL_NAMES = tuple(item.name for item in dataclasses.fields(ModelState))
+_MODEL_FIELDS = frozenset(_MODEL_NAMES)
+_model_values = operator.attrgetter(*_MODEL_NAMES)
+_RUN_FIELDS = frozenset(item.name for item in dataclasses.fields(RunInfo))
+
+
+def apply(model: ModelState, event: happened.Event, interner: Interner | None = None) -> ModelState:
+    """The state of `model` after `event`. `alike`: see there."""
+    from forge_tui.protocol import events as happened  # 10 ms, and a viewer needs none of them
+
+    interner = interner or Interner()
+    match event:
+        case happened.PhaseChanged():
+            phase = TrainingPhase(event.phase)
+            changed = replace(
+                model,
+                phase=phase,
+                reason=event.reason,
+                pruned=event.pruned,
+                attempt=event.attempt,
+                worker=model.worker if phase.is_active else None,
+                group=None if phase is TrainingPhase.CANCELLED else model.group,
+                eta_seconds=None if phase.is_final else model.eta_seconds,
+                finished=event.time if phase.is_final else None,
+            )
+            return changed if event.run_seconds is None else _timed(changed, event.run_seconds)
+        case happened.ModelStarted():
+            return replace(
+                model,
+                attempt=event.attempt,
+                config=interner.config(event.config),
+                seed=event.seed,
+                parameters=event.parameters,
+                worker=event.worker,
+                device=event.device,
+                threads=event.threads,
+                group=interner.group(event.group),
+                started=model.started if model.started is not None else event.time,
+            )
+        case happened.EpochFinished():
+            diverged = event.loss is None or not math.isfinite(event.loss)
+            loss = None if diverged else event.loss
+            return replace(
+                model,
+                attempt=event.attempt,
+                epoch=event.epoch,
+                epochs=event.epochs,
+                step=event.step,
+                loss=loss,
+                best_loss=event.best_loss,
+                validation_loss=event.validation_loss,
+                validation_accuracy=event.validation_accuracy,
+                validation_perplexity=event.validation_perplexity,
+                validation_metric=event.validation_metric,
+                diverged=diverged,
+                rollback=None if model.rollback and model.rollback.is_over(event.epoch, loss) else model.rollback,
+                learning_rate=event.learning_rate,
+                steps_per_second=event.steps_per_second,
+                epoch_seconds=event.seconds,
+                eta_seconds=event.eta_seconds,
+                trend=(*model.trend[-TREND_LENGTH + 1 :], loss),
+            )
+        case happened.CheckpointSaved():
+            return replace(model, checkpoint_epoch=event.epoch, checkpoint_step=event.step)
+        case happened.ModelCompleted():
+            done = replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
+            if event.best_epoch is None:
+                return done
+            # What counts is what its file holds, and that are not the last epoch's weights.
+            return replace(
+                done,
+                best_epoch=event.best_epoch,
+                loss=event.loss,
+                validation_loss=event.validation_loss,
+                validation_accuracy=event.validation_accuracy,
+                validation_perplexity=event.validation_perplexity,
+                validation_metric=event.validation_metric,
+            )
+        case happened.ModelFailed():
+            failure = Failure(
+                model=event.model,
+                index=event.index,
+                attempt=event.attempt,
+                kind=event.kind,
+                message=event.message,
+                traceback=event.traceback,
+                time=event.time,
+                epoch=model.epoch,
+            )
+            # One that diverges leaves its group: it goes on alone, from another step.
+            group = None if event.kind == "diverged" else model.group
+            return replace(model, failures=(*model.failures, failure), worker=None, group=group)
+        case happened.ModelRetried():
+            retried = replace(
+                model,
+                attempt=event.attempt,
+                epoch=event.from_epoch,
+                diverged=False,
+                learning_rate_factor=event.learning_rate_factor,
+            )
+            if event.rollbacks is None:
+                return retried
+            rollback = event.rollback
+            if rollback is None:
+                return replace(retried, rollbacks=event.rollbacks, rollback=None)
+            # What was saved later is discarded.
+            return replace(
+                retried,
+                rollbacks=event.rollbacks,
+                rollback=rollback,
+                checkpoint_epoch=event.from_epoch,
+                checkpoint_step=rollback.step,
+            )
+    return model
+
+
+def _timed(model: ModelState, run_seconds: float) -> ModelState:
+    """`model` with its stopwatch started or stopped, as its phase wants it."""
+    since = model.active_since
+    if model.phase.is_active == (since is not None):
+        return model
+    if since is None:
+        return replace(model, seconds=model.seconds or 0.0, active_since=run_seconds)
+    return replace(model, seconds=(model.seconds or 0.0) + max(0.0, run_seconds - since), active_since=None)
+
+
+def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
+    """The run's own record after `event`."""
+    from forge_tui.protocol import events as happened
+
+    match event:
+        case happened.RunStarted():
+            return replace(run, started=event.time)
+        case happened.RunStateChanged():
+            state = RunState(event.state)
+            if state.is_live:
+                return replace(run, state=state, reason=event.reason, finished=None, seconds=None)
+            return replace(run, state=state, reason=event.reason)
+        case happened.WorkerLimited():
+            return replace(
+                run,
+                workers=event.workers,
+                requested=event.requested,
+                limited_by=event.limited_by,
+                limit_reason=event.reason,
+                limit_hint=event.hint,
+            )
+        case happened.RunFinished():
+            return replace(run, state=RunState(event.status), finished=event.time, seconds=event.run_seconds)
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A run and all its models at one moment (`time`, UNIX seconds).
+
+    `eta_seconds` is the time until the last model ends, None while unknown. `age` is how old the data is
+    (seconds since the runner last wrote, which was at `written`, UNIX seconds). `seconds` is how long the run has
+    lasted, as it was measured; None where it was not. `problems` says in words what could not be read.
+    """
+
+    run: RunInfo
+    models: tuple[ModelState, ...]
+    state: RunState
+    revision: int
+    time: float
+    age: float = 0.0
+    written: float | None = None
+    seconds: float | None = None
+    eta_seconds: float | None = None
+    problems: tuple[str, ...] = ()
+
+    @cached_property
+    def counts(self) -> Counter[TrainingPhase]:
+        """How many models are in each phase."""
+        return Counter(model.phase for model in self.models)
+
+    @property
+    def completed(self) -> int:
+        """How many models are completed."""
+        return self.counts[TrainingPhase.COMPLETED]
+
+    @cached_property
+    def pruned(self) -> int:
+        """How many models stopped because others did better."""
+        return sum(model.pruned for model in self.models)
+
+    @property
+    def failed(self) -> int:
+        """How many models have failed for good."""
+        return self.counts[TrainingPhase.FAILED]
+
+    @cached_property
+    def overall_percent(self) -> float:
+        """Mean share of the models' epochs that are done, 0–100."""
+        return sum(model.percent for model in self.models) / len(self.models) if self.models else 0.0
+
+    @property
+    def elapsed_seconds(self) -> float:
+        """How long the run has lasted, or took (seconds), without the time between its end and a resume."""
+        if self.seconds is not None:
+            return self.seconds
+        # What died stopped with its last sign of life.
+        return self.run.seconds_until(self.time - (0 if self.state.is_live else self.age))
+
+    @property
+    def runner_time(self) -> float:
+        """When it was taken, by the clock that dates the run's events (UNIX seconds): clocks are set, and differ."""
+        return self.time if self.written is None else self.written + self.age
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """The newest failure of every model that failed for good, the first to fail first."""
+        found = [model.error for model in self.models if model.error is not None]
+        return tuple(sorted(found, key=lambda failure: failure.time or 0.0))
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict: the run's own record, its state, and `models`."""
+        about = self.run.to_record()
+        del about["key"]  # it is nobody's business
+        return {
+            **about,
+            "state": self.state.value,
+            "time": self.time,
+            "age": self.age,
+            "overall_percent": self.overall_percent,
+            "elapsed_seconds": self.elapsed_seconds,
+            "eta_seconds": self.eta_seconds,
+            "completed": self.completed,
+            "failed": self.failed,
+            "problems": list(self.problems),
+            "models_total": len(self.models),
+            "models": [model.to_record() for model in self.models],
+        }

@@ -1,0 +1,1 @@
+"""What came of runs, as text or files: report, comparison, ensemble, benchmark, plan."""

@@ -1,0 +1,273 @@
+"""Runs side by side: which settings differ, and what came of them; as data, as rows of text, and as a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from forge_tui.analysis.configs import ConfigResults, Finals, best_counted, config_results, finals_of
+from forge_tui.client.run import Run
+from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.snapshot import Snapshot
+from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.printing import Writable, printable
+from forge_tui.text.config_tables import configs_record, configs_table, ranked_by
+from forge_tui.text.figures import UNKNOWN, duration, number, spread_text, table
+
+MOST_RUNS = 4
+"""More columns than these have no room for a mean and its deviation at 80 cells."""
+
+# They say where a run lies and how it is shown, and would differ between any two runs.
+_NOT_COMPARED = ("run.output", "run.json", "ui.")
+UNREADABLE = "?"
+
+ComparisonFormat = Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedRun:
+    """One of the runs. What cannot be read is None, and its `…problem` says why.
+
+    `configs`: of a sweep, what came of each config. `settings` are by dotted key, as lists, numbers and text.
+    """
+
+    name: str
+    path: Path
+    snapshot: Snapshot | None = None
+    finals: Finals | None = None
+    configs: ConfigResults | None = None
+    problem: str = ""
+    settings: Mapping[str, Any] | None = None
+    settings_problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A setting that differs: its value in each run, None where it is not set or the run's settings are not known."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """The runs, the settings that differ between those whose settings are known, and how many are `equal`."""
+
+    runs: tuple[ComparedRun, ...]
+    differences: tuple[Difference, ...]
+    equal: int
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What could not be read, in words."""
+        found = []
+        for run in self.runs:
+            found += [f"{run.name}: {problem}" for problem in (run.problem, run.settings_problem) if problem]
+            found += [f"{run.name}: {problem}" for problem in (run.snapshot.problems if run.snapshot else ())]
+        return tuple(found)
+
+
+class Comparer:
+    """Reads some runs and keeps them open, so that another look reads what has changed. May be used from any thread."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        """`paths` are run directories."""
+        self.paths = tuple(paths)
+        self.runs: dict[Path, Run] = {}
+        self._settings: dict[Path, tuple[Mapping[str, Any] | None, str]] = {}
+
+    def __enter__(self) -> Comparer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the runs."""
+        for run in list(self.runs.values()):
+            run.close()
+
+    def look(self) -> Comparison:
+        """The runs as they are now. One that cannot be read is told, and raises nothing."""
+        return compare([self._look_at(path) for path in self.paths])
+
+    def _look_at(self, path: Path) -> ComparedRun:
+        if path not in self._settings:
+            self._settings[path] = _read_settings(path)
+        settings, settings_problem = self._settings[path]
+        found = ComparedRun(name=path.name, path=path, settings=settings, settings_problem=settings_problem)
+        try:
+            if path not in self.runs:
+                self.runs[path] = Run(path)
+            snapshot = self.runs[path].snapshot()
+        except RunDirectoryError as error:
+            return dataclasses.replace(found, problem=str(error))
+        return dataclasses.replace(
+            found, snapshot=snapshot, finals=finals_of(snapshot.models), configs=config_results(snapshot.models)
+        )
+
+
+def compare(runs: Sequence[ComparedRun]) -> Comparison:
+    """What differs between the settings of `runs`, in the order of the first of them."""
+    known = [run.settings for run in runs if run.settings is not None]
+    keys = [key for key in dict.fromkeys(key for settings in known for key in settings) if _is_compared(key)]
+    differing = [key for key in keys if any(settings.get(key) != known[0].get(key) for settings in known[1:])]
+    differences = tuple(
+        Difference(key, tuple(None if run.settings is None else run.settings.get(key) for run in runs))
+        for key in differing
+    )
+    return Comparison(runs=tuple(runs), differences=differences, equal=len(keys) - len(differing))
+
+
+def _read_settings(path: Path) -> tuple[Mapping[str, Any] | None, str]:
+    from forge_tui.settings.files import read_settings
+    from forge_tui.settings.schema import to_plain
+
+    try:
+        settings = RunDirectory(path).settings
+        refuse_links(settings, settings.parent)
+        plain = to_plain(read_settings(settings))
+    except ForgeError as error:
+        return None, str(error)
+    return {f"{name}.{key}": value for name, values in plain.items() for key, value in values.items()}, ""
+
+
+def _is_compared(key: str) -> bool:
+    return not any(key == left_out or (left_out[-1] == "." and key.startswith(left_out)) for left_out in _NOT_COMPARED)
+
+
+# --- as rows of text
+
+
+def setting_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """One row a setting that differs: its key, then its value in each run."""
+    return [
+        (
+            difference.key,
+            *(
+                UNREADABLE if run.settings is None else _value(value)
+                for run, value in zip(comparison.runs, difference.values, strict=True)
+            ),
+        )
+        for difference in comparison.differences
+    ]
+
+
+def equal_line(comparison: Comparison) -> str:
+    """How many settings are equal, in words; that none could be compared where that is so."""
+    known = sum(1 for run in comparison.runs if run.settings is not None)
+    if known < 2:
+        return "no settings are compared: those of " + ("one run alone" if known else "no run") + " can be read"
+    return f"{comparison.equal} setting{'' if comparison.equal == 1 else 's'} equal"
+
+
+def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """One row a figure: what it is, then its value in each run. What no run has is left out.
+
+    "… best" is the figure of each run's best model (`ranking.comparison_key`), "… mean" that of all that count.
+    """
+    runs = comparison.runs
+    rows = [("state", *(run.snapshot.state.value if run.snapshot else "unreadable" for run in runs))]
+    rows.append(("models", *(_models(run) for run in runs)))
+    if any(run.finals and run.finals.so_far for run in runs):
+        rows.append(("values", *("so far" if run.finals and run.finals.so_far else "final" for run in runs)))
+    bests = [None if run.snapshot is None else best_counted(run.snapshot.models) for run in runs]
+    if any(bests):
+        rows.append(("best model", *(UNKNOWN if best is None else printable(best.model.name) for best in bests)))
+    for label, name in (
+        ("loss", "loss"),
+        ("val. loss", "validation_loss"),
+        ("accuracy", "validation_accuracy"),
+        ("perplexity", "validation_perplexity"),
+        ("own metric", "validation_metric"),
+    ):
+        spreads = [None if run.finals is None else getattr(run.finals, name) for run in runs]
+        if not any(spreads):
+            continue
+        rows.append(
+            (f"{label} best", *(UNKNOWN if best is None else number(getattr(best.model, name)) for best in bests))
+        )
+        rows.append((f"{label} mean", *(spread_text(each) for each in spreads)))
+    rows.append(("took", *(duration(run.snapshot.elapsed_seconds) if run.snapshot else UNKNOWN for run in runs)))
+    rows.append(("workers", *(_workers(run) for run in runs)))
+    return rows
+
+
+def _value(value: Any) -> str:
+    match value:
+        case None:
+            return UNKNOWN
+        case bool():
+            return str(value).lower()
+        case list():
+            return ", ".join(_value(each) for each in value)
+    return printable(str(value))
+
+
+def _models(run: ComparedRun) -> str:
+    if run.snapshot is None:
+        return UNKNOWN
+    failed = f", {run.snapshot.failed} failed" if run.snapshot.failed else ""
+    return f"{run.snapshot.completed}/{len(run.snapshot.models)} done{failed}"
+
+
+def _workers(run: ComparedRun) -> str:
+    return UNKNOWN if run.snapshot is None else f"{run.snapshot.run.workers} of {run.snapshot.run.requested}"
+
+
+# --- as a report
+
+
+def write_comparison(comparison: Comparison, form: ComparisonFormat, out: Writable) -> None:
+    """Write the comparison to `out`: `text` as two tables, `json` as data with every value in full."""
+    if form == "json":
+        out.write(json.dumps(_record(comparison)) + "\n")
+        return
+    names = [f"{place} {run.name}" for place, run in enumerate(comparison.runs, 1)]
+    for name, run in zip(names, comparison.runs, strict=True):
+        out.write(printable(f"{name}: {run.path}") + "\n")
+    if rows := setting_rows(comparison):
+        out.write("\n" + table([printable(cell) for cell in ("SETTING", *names)], rows))
+    out.write(f"{equal_line(comparison)}\n\n" if rows else f"\n{equal_line(comparison)}\n\n")
+    out.write(table([printable(cell) for cell in ("FIGURE", *names)], figure_rows(comparison)))
+    counted = [f"{run.finals.models}" for run in comparison.runs if run.finals is not None]
+    for name, run in zip(names, comparison.runs, strict=True):
+        if run.configs is not None:
+            out.write(printable(f"\n{name}") + f": {ranked_by(run.configs)}\n")
+            out.write(configs_table(run.configs) + "\n")
+    if counted:
+        out.write(f"mean ± standard deviation over {' and '.join(counted)} models\n")
+    for problem in comparison.problems:
+        out.write("".join(printable(line) + "\n" for line in f"warning: {problem}".split("\n")))
+
+
+def _record(comparison: Comparison) -> dict[str, Any]:
+    runs = []
+    for run in comparison.runs:
+        snapshot = run.snapshot
+        known = {} if snapshot is None else {
+            "state": snapshot.state.value, "models": len(snapshot.models), "completed": snapshot.completed,
+            "failed": snapshot.failed, "elapsed_seconds": snapshot.elapsed_seconds,
+            "workers": snapshot.run.workers, "requested_workers": snapshot.run.requested,
+        }  # fmt: skip
+        runs.append({
+            "run": run.name, "path": str(run.path), "problem": run.problem or None,
+            "settings_problem": run.settings_problem or None, **known,
+            "best": None if snapshot is None or (best := best_counted(snapshot.models)) is None else best.to_record(),
+            "final": None if run.finals is None else finite(dataclasses.asdict(run.finals)),
+            "configs": None if run.configs is None else configs_record(run.configs),
+        })  # fmt: skip
+    return {
+        "runs": runs,
+        "settings": {difference.key: list(difference.values) for difference in comparison.differences},
+        "equal_settings": comparison.equal,
+    }

@@ -1,0 +1,128 @@
+"""The models of a run taken together: as one module, and measured beside each of them."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge_tui import client
+from forge_tui.analysis.ranking import require_completed
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.run_data import recorded_data
+from forge_tui.runs.moved import found_again
+from forge_tui.settings.files import read_settings
+from forge_tui.text.figures import number, table
+
+if TYPE_CHECKING:
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.training.ensemble import Ensemble, EnsembleFigures
+    from forge_tui.training.losses import Validation
+
+# What is shown beside the loss, by task.
+_METRICS = {
+    "classification": {"validation_accuracy": "ACCURACY"},
+    "next_token": {"validation_perplexity": "PERPLEXITY"},
+}
+
+
+def load_ensemble(
+    run: str | os.PathLike[str], models: Sequence[str | int] | None = None, trust_code: bool = False
+) -> Ensemble:
+    """The mean prediction of a run's models as one `nn.Module`, in eval mode on the CPU.
+
+    `run` is a run directory or a run id, `models` names or numbers (1…N); by default all completed ones. It takes
+    raw features or tokens, as the models of `load_model`. Classes and tokens: it returns the logarithms of the mean of
+    the models' probabilities, (N, classes) or (N, T, vocabulary), used as logits: `softmax` gives the mean.
+    Regression: the mean of the predictions, (N, targets). `trust_code`: as of `load_model`. Raises `UsageError` for a
+    run or a model that does not exist, `ForgeError` if none is completed, and the errors of `load_model`.
+    """
+    with client.attach(run) as attached:
+        stems = [attached.directory.stem(model.name) for model in _chosen(attached, models)]
+    from forge_tui.training.ensemble import load_members
+
+    return load_members(stems, trust_code)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnsembleReport:
+    """How a run's completed models, and the ensemble of them, do on its validation part."""
+
+    run: str
+    models: tuple[ModelState, ...]
+    measured: EnsembleFigures
+
+    def changed(self) -> list[tuple[str, str]]:
+        """Names of models that were trained on other data, and how it differs, in words."""
+        each = zip(self.models, self.measured.changed, strict=True)
+        return [(model.name, change) for model, change in each if change is not None]
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict of it."""
+        about = [{"name": model.name, "index": model.index} for model in self.models]
+        figures = [_figures(validation) for validation in self.measured.members]
+        mean = {name: _mean([one[name] for one in figures]) for name in figures[0]}
+        record: dict[str, Any] = finite(
+            {
+                "run": self.run,
+                "task": self.measured.task,
+                "validation_samples": self.measured.validation_samples,
+                "models": [one | values for one, values in zip(about, figures, strict=True)],
+                "mean": mean,
+                "ensemble": _figures(self.measured.ensemble),
+            }
+        )
+        return record
+
+    def to_text(self) -> str:
+        """A table: a line a model, their mean, and the ensemble."""
+        record = self.to_record()
+        lines = [
+            *((one["name"], one) for one in record["models"]),
+            (f"mean of {len(self.models)}", record["mean"]),
+            ("ensemble", record["ensemble"]),
+        ]
+        columns = {"validation_loss": "VAL LOSS", **_METRICS.get(self.measured.task, {})}
+        rows = [(name, *(number(figures[column]) for column in columns)) for name, figures in lines]
+        return table(("MODEL", *columns.values()), rows)
+
+
+def measure_ensemble(run: Run, trust_code: bool = False) -> EnsembleReport:
+    """Measure a run's completed models and the ensemble of them on its validation part.
+
+    `trust_code`: as of `load_model`, for custom data too. Raises `ForgeError` where no model is completed, `DataError`
+    where the data cannot be read or has no validation part, and as `load_model`.
+    """
+    snapshot, models = run.snapshot(), tuple(_chosen(run, None))
+    from forge_tui.training.ensemble import measure_members
+
+    stems = [run.directory.stem(model.name) for model in models]
+    recorded = recorded_data(snapshot.run)
+    known = () if recorded is None else recorded.all()
+    now = found_again(snapshot.run, read_settings(run.directory.settings), run.path, Path.cwd())
+    found = measure_members(stems, Path(now.working_directory), known, trust_code=trust_code, moved=now.moved)
+    return EnsembleReport(run=run.id, models=models, measured=found)
+
+
+def _chosen(run: Run, models: Sequence[str | int] | None) -> list[ModelState]:
+    if models is None:
+        return list(require_completed(run.id, run.snapshot()))
+    chosen = {found.index: found for found in (run.model_named(model) for model in models)}
+    return [chosen[index] for index in sorted(chosen)]
+
+
+def _figures(validation: Validation) -> dict[str, float | None]:
+    return {
+        "validation_loss": validation.loss,
+        "validation_accuracy": validation.accuracy,
+        "validation_perplexity": validation.perplexity,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.fmean(known) if len(known) == len(values) else None

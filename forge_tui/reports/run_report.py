@@ -1,0 +1,197 @@
+"""The report of a run as text, JSON or CSV: the same from the command line and from the UI."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import re
+import statistics
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from forge_tui.analysis.configs import config_results
+from forge_tui.analysis.ranking import best_model
+from forge_tui.errors import ForgeError
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.snapshot import ModelState, Snapshot
+from forge_tui.safe_io.printing import Writable, printable
+from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
+from forge_tui.text.figures import UNKNOWN, best_text, duration, memory, metric_text, number, table
+
+if TYPE_CHECKING:
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.events import EpochFinished
+
+ReportFormat = Literal["text", "json", "csv"]
+FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
+_ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
+EPOCH_FIGURES = (
+    "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
+    "steps_per_second", "validation_metric",
+)  # fmt: skip
+"""The fields of an epoch that are measured."""
+EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", *EPOCH_FIGURES)
+"""The columns of the CSV report."""
+_REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
+
+
+def write_report(run: Run, form: ReportFormat, out: Writable) -> None:
+    """Write a report to `out`: `text` a summary, `json` everything, `csv` every epoch of every model.
+
+    Raises `RunDirectoryError` where the run cannot be read.
+    """
+    snapshot = run.snapshot()
+    match form:
+        case "csv":
+            _write_csv(run, snapshot, out)
+        case "json":
+            out.write(json.dumps(_record(run, snapshot)) + "\n")
+        case "text":
+            out.write(_text(run, snapshot))
+
+
+def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
+    """Write a report to a new file in `directory`, such as `20261123-150210-planner-report.csv`; returns its path.
+
+    Nothing is written over: `-2`, `-3`, … where the name is taken. Raises `ForgeError` where no file can be made.
+    """
+    stem = report_stem(run.id)
+    content = io.StringIO(newline="")
+    write_report(run, form, content)
+    count = 1
+    while True:
+        path = directory / f"{stem}-report{f'-{count}' if count > 1 else ''}.{_ENDINGS[form]}"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
+                file.write(content.getvalue())
+            return path
+        except FileExistsError:
+            count += 1
+        except OSError as error:
+            raise ForgeError(
+                f"cannot write {path}: {error.strerror}; use `forge-tui report {run.id} --format {form}` "
+                "from a directory of your own"
+            ) from error
+
+
+def report_stem(run: str) -> str:
+    """What the name of a file made of a run begins with: the run's id, without what some file systems refuse."""
+    return (re.sub(r"[^\w.-]+", "_", run).strip("_.") or "run")[:200]
+
+
+def result_table(snapshot: Snapshot) -> str:
+    """The final table: one line a model, with its metrics and where it lies; of a sweep a line a config too."""
+    results = config_results(snapshot.models)
+    swept = results is not None
+    rows = [
+        (
+            model.name,
+            *((combination_text(model.combination),) if swept else ()),
+            model.phase.value,
+            f"{model.epoch}/{model.epochs}",
+            "diverged" if model.diverged else number(model.loss),
+            number(model.validation_loss),
+            metric_text(model) or UNKNOWN,
+            model.path or (model.error.message if model.error else _ended(model)) or UNKNOWN,
+        )
+        for model in snapshot.models
+    ]
+    config = ("CONFIG",) if swept else ()
+    found = table(("MODEL", *config, "PHASE", "EPOCH", "LOSS", "VAL LOSS", "METRIC", "PATH OR REASON"), rows)
+    if results is not None:
+        found += f"\n{configs_table(results)}{ranked_by(results)}\n"
+    return found
+
+
+def best_line(snapshot: Snapshot) -> str:
+    """Which of several completed models is the best and why, as a line; empty where there are none to choose from."""
+    best = best_model(snapshot.models) if snapshot.completed > 1 else None
+    return "" if best is None else f"best of the completed models: {printable(best.model.name)}, {best_text(best)}\n"
+
+
+def _ended(model: ModelState) -> str | None:
+    """Why a model that is cancelled is."""
+    return model.reason if model.phase is TrainingPhase.CANCELLED else None
+
+
+def status_record(snapshot: Snapshot) -> dict[str, Any]:
+    """A JSON-able dict of the snapshot, and `best`: the best of the completed models, None where there is none."""
+    best = best_model(snapshot.models)
+    return {**snapshot.to_record(), "best": None if best is None else best.to_record()}
+
+
+def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
+    """The snapshot, the epochs of every model, and the events that explain what happened."""
+    record = status_record(snapshot)
+    for model, history in zip(record["models"], run.histories(snapshot.models), strict=True):
+        model["history"] = [finite(_fields(epoch)) for epoch in history]
+    results = config_results(snapshot.models)
+    record["configs"] = None if results is None else configs_record(results)
+    record["events"] = _remarkable(run)
+    record["resources"] = run.resources()
+    return record
+
+
+def _remarkable(run: Run) -> list[dict[str, Any]]:
+    return run.events_of(_REMARKABLE)
+
+
+def _fields(epoch: EpochFinished) -> dict[str, Any]:
+    return {field.name: getattr(epoch, field.name) for field in dataclasses.fields(epoch)}
+
+
+def _write_csv(run: Run, snapshot: Snapshot, out: Writable) -> None:
+    writer = csv.writer(out)
+    writer.writerow(EPOCH_COLUMNS)
+    for history in run.histories(snapshot.models):
+        for epoch in history:
+            values = (getattr(epoch, column) for column in EPOCH_COLUMNS)
+            writer.writerow(["" if value is None else value for value in values])
+
+
+def _text(run: Run, snapshot: Snapshot) -> str:
+    info = snapshot.run
+    lines = [
+        f"Run {info.run}: {snapshot.state}" + (f" ({info.reason})" if info.reason else ""),
+        f"{len(snapshot.models)} {info.model_type} models, {info.epochs} epochs, {info.mode}, policy {info.policy}",
+        f"Workers {info.workers} of {info.requested}, {info.threads} thread{'s' if info.threads > 1 else ''} each: "
+        f"{info.limit_reason}",
+        f"Took {duration(snapshot.elapsed_seconds)}; directory {info.path}",
+        *_machine_lines(run.resources()),
+        "",
+    ]
+    text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)
+    text += best_line(snapshot)
+    for record in _remarkable(run):
+        if record["event"] == "model_failed":
+            failed = f"{record['model']} attempt {record['attempt']} failed ({record['kind']}): {record['message']}"
+            text += printable(failed) + "\n"
+        elif record["event"] == "resource_warning":
+            text += printable(f"warning: {record['message']}") + "\n"
+        elif record["event"] == "decision" and record["kind"] not in ("plan", "threads"):
+            text += printable(f"{record['kind']}: {record['reason']}") + "\n"
+    return text
+
+
+def _machine_lines(samples: list[dict[str, Any]]) -> list[str]:
+    """What the machine did meanwhile, from the samples that were kept with the run."""
+    if not samples:
+        return []
+
+    def values(name: str) -> list[float]:
+        return [sample[name] for sample in samples if isinstance(sample.get(name), int | float)]
+
+    def mean(name: str) -> str:
+        found = values(name)
+        return f"{statistics.fmean(found):.0f} %" if found else UNKNOWN
+
+    return [
+        f"Machine: CPU {mean('cpu_percent')} busy, {mean('others_cpu_percent')} with others' work; memory at most "
+        f"{memory(max(values('memory_used'), default=None))} of {memory(max(values('memory_limit'), default=None))}, "
+        f"workers at most {memory(max(values('own_memory'), default=None))} beyond what they share"
+    ]

@@ -1,0 +1,142 @@
+"""The resource report as data: what was detected, from where, what it allows and why."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.lifetime import endings
+from forge_tui.resources.policy import (
+    Thresholds,
+    capacity,
+    cpu_share,
+    is_busy,
+    is_low_on_memory,
+    memory_capacity,
+    standing_warnings,
+    threads_allowed,
+)
+from forge_tui.resources.priority import priority_effect
+from forge_tui.resources.system_probe import SystemProbe
+
+
+@dataclass(frozen=True, slots=True)
+class _WithPolicy:
+    """The thresholds given, under another policy."""
+
+    policy: str
+    memory_per_worker_gb: float | str
+    max_cpu_utilization: float
+    high_cpu_threshold: float
+    min_available_memory_gb: float
+    max_suggested_workers: int
+    memory_pressure_threshold: float
+
+
+def build_report(resources: SystemResources, settings: Thresholds, probe: SystemProbe) -> dict[str, Any]:
+    """The report of `ResourceManager.generate_resource_report`, JSON-able."""
+    allowed = capacity(resources, settings)
+    workers = min(allowed.workers, settings.max_suggested_workers)
+    reason, hint = allowed.reason, allowed.hint
+    if allowed.workers > workers:
+        reason = f"at most {workers} are suggested; {allowed.workers} are possible ({allowed.reason})"
+        hint = f"--workers {allowed.workers}"
+    return {
+        "system_info": _system_info(resources),
+        "current_usage": _current_usage(resources),
+        "recommendations": {
+            "parallel_workers": workers,
+            "training_mode_suggestion": "parallel" if workers > 1 else "series",
+            "reason": reason,
+            "limited_by": allowed.limited_by,
+            "hint": hint,
+            "policy": settings.policy,
+            "threads_per_worker": threads_allowed(workers, resources, settings),
+            "memory_per_worker_gb": settings.memory_per_worker_gb,
+            "policies": {name: _policy(name, resources, settings) for name in ("shared", "dedicated")},
+            "warnings": list(standing_warnings(resources, settings)),
+        },
+        "constraints": _constraints(resources, settings),
+        "detection": {
+            "limits": [asdict(limit) for limit in resources.limits],
+            "failures": list(resources.failures),
+            "problems": list(resources.problems),
+            "priority": _priority(probe),
+            "endings": [asdict(ending) for ending in endings(probe)],
+            "seconds": resources.seconds,
+        },
+    }
+
+
+def _system_info(resources: SystemResources) -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "python": platform.python_version(),
+        "cpu_count": resources.cpu_count,
+        "cpu_total": resources.cpu_total or resources.cpu_count,
+        "cpu_limit_source": resources.cpu_limit_source,
+        "memory_gb": resources.memory_gb,
+        "memory_total_gb": resources.memory_total_gb or resources.memory_gb,
+        "memory_limit_source": resources.memory_limit_source,
+        "gpus": [asdict(gpu) for gpu in resources.gpus],
+    }
+
+
+def _current_usage(resources: SystemResources) -> dict[str, Any]:
+    used = max(0.0, resources.memory_gb - resources.available_memory_gb)
+    return {
+        "cpu_percent": resources.cpu_usage_percent,
+        "others_cpu_percent": resources.others_cpu_percent,
+        "per_core_percent": list(resources.per_core_percent),
+        "memory_percent": 100.0 * used / resources.memory_gb if resources.memory_gb else None,
+        "memory_used_gb": used,
+        "available_memory_gb": resources.available_memory_gb,
+        "load_average": list(resources.load_average) if resources.load_average else None,
+        "pressure": [asdict(entry) for entry in resources.pressure],
+    }
+
+
+def _policy(name: str, resources: SystemResources, settings: Thresholds) -> dict[str, Any]:
+    """What a policy allows, however many are requested."""
+    thresholds = _WithPolicy(
+        name,
+        settings.memory_per_worker_gb,
+        settings.max_cpu_utilization,
+        settings.high_cpu_threshold,
+        settings.min_available_memory_gb,
+        settings.max_suggested_workers,
+        settings.memory_pressure_threshold,
+    )
+    limit = capacity(resources, thresholds)
+    return {
+        "workers": limit.workers,
+        "cpus": cpu_share(resources, thresholds),
+        "limited_by": limit.limited_by,
+        "reason": limit.reason,
+        "hint": limit.hint,
+    }
+
+
+def _constraints(resources: SystemResources, settings: Thresholds) -> dict[str, Any]:
+    """Which of memory, CPUs and others' work keep the suggestion below its maximum, and the words for each."""
+    shared = settings.policy == "shared"
+    low, busy = is_low_on_memory(resources, settings), is_busy(resources, settings)
+    cpus, memory = cpu_share(resources, settings), memory_capacity(resources, settings)
+    most = settings.max_suggested_workers
+    memory_limited = (shared and low) or (memory is not None and memory < most and memory <= cpus)
+    cpu_limited = cpus < most and (memory is None or cpus <= max(1, memory))
+    allowed = capacity(resources, settings)
+    words = list(standing_warnings(resources, settings))
+    if allowed.workers < most and not words:
+        words.append(allowed.reason)
+    return {"memory_limited": memory_limited, "cpu_limited": cpu_limited, "high_usage": busy, "words": words}
+
+
+def _priority(probe: SystemProbe) -> dict[str, Any]:
+    try:
+        return asdict(priority_effect(probe))
+    except (OSError, ValueError) as error:
+        return {"works": False, "reason": f"cannot be told: {type(error).__name__}: {error}"}

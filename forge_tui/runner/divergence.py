@@ -1,0 +1,45 @@
+"""A model that has diverged goes back and has its learning rate lowered: what is recorded of that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from forge_tui.protocol.events import ModelRetried
+from forge_tui.protocol.rollback import Rollback, Saved, roll_back
+from forge_tui.protocol.snapshot import ModelState
+
+
+def goes_further(model: ModelState, saved: Sequence[Saved] | None) -> bool:
+    """Whether the model would go back further than the last time, which is not over. `saved`: its checkpoints."""
+    if model.rollback is None:
+        return False
+    rollback, _ = _rolled_back(model, saved)
+    return rollback.step < model.rollback.step
+
+
+def rolled_back(retried: ModelRetried, model: ModelState, saved: Sequence[Saved] | None, factor: float) -> ModelRetried:
+    """The next attempt at a model that has diverged; `factor` is what its learning rate is multiplied with."""
+    rollback, place = _rolled_back(model, saved)
+    return replace(
+        retried,
+        from_epoch=place.epoch,
+        learning_rate_factor=model.learning_rate_factor * factor,
+        rollbacks=model.rollbacks + 1,
+        to_step=rollback.step,
+        diverged_epoch=rollback.diverged_epoch,
+        loss_to_beat=rollback.loss,
+    )
+
+
+def _rolled_back(model: ModelState, saved: Sequence[Saved] | None) -> tuple[Rollback, Saved]:
+    # An epoch without a finite loss is the one that it did not get through; infinite weights end the next one.
+    epoch = model.epoch if model.diverged else model.epoch + 1
+    return roll_back(model.rollback, _known(model, saved), epoch=epoch, lowest_loss=model.best_loss)
+
+
+def _known(model: ModelState, saved: Sequence[Saved] | None) -> Sequence[Saved]:
+    """The model's checkpoints; where its worker could not tell them, the newest that was reported."""
+    if saved is not None:
+        return saved
+    return [Saved(model.checkpoint_step, model.checkpoint_epoch)] if model.checkpoint_step else []

@@ -1,0 +1,120 @@
+"""The models of a run: which config and seed each has (`settings.sweep`). Pure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+from forge_tui.protocol.run_data import RunData
+from forge_tui.protocol.snapshot import ModelState
+from forge_tui.runs.layout import model_name, type_word
+from forge_tui.settings import sweep
+from forge_tui.settings.schema import Settings
+
+_MODEL_TYPE = "training.model_type"
+# What changes neither how a model is built nor what training it takes.
+_WITHOUT_EFFECT = frozenset(
+    f"training.{name}"
+    for name in (
+        "learning_rate", "weight_decay", "betas", "schedule", "warmup_steps", "gradient_clip", "accumulate",
+        "on_divergence", "divergence_factor", "grokfast_alpha", "grokfast_lambda", "checkpoint_interval",
+    )
+)  # fmt: skip
+
+
+def count(settings: Settings) -> int:
+    """How many models the run has."""
+    return sweep.combination_count(settings.sweep) * settings.run.models
+
+
+def type_words(settings: Settings) -> str:
+    """The architectures of the run's models: `planner`, or `planner, memory` where they are swept; own ones by name."""
+    return ", ".join(map(type_word, settings.sweep.get(_MODEL_TYPE, (settings.training.model_type,))))
+
+
+def new_models(settings: Settings) -> list[ModelState]:
+    """All models of a new run, waiting."""
+    seeds, found = settings.run.models, []
+    for number in range(sweep.combination_count(settings.sweep)):
+        combination = sweep.combination_at(settings.sweep, number)
+        architecture = combination.get(_MODEL_TYPE, settings.training.model_type)
+        short = sweep.short_names(combination)
+        found += [
+            ModelState(
+                name=model_name(architecture, index),
+                index=index,
+                seed=settings.run.seed + place,
+                epochs=settings.training.epochs,
+                combination=short,
+            )
+            for place, index in enumerate(range(number * seeds + 1, (number + 1) * seeds + 1))
+        ]
+    return found
+
+
+def names(settings: Settings) -> Iterator[str]:
+    """The name of each model, in their order."""
+    seeds = settings.run.models
+    for number in range(sweep.combination_count(settings.sweep)):
+        architecture = sweep.combination_at(settings.sweep, number).get(_MODEL_TYPE, settings.training.model_type)
+        for index in range(number * seeds + 1, (number + 1) * seeds + 1):
+            yield model_name(architecture, index)
+
+
+def kinds(settings: Settings) -> int:
+    """How many kinds of models there are; all of one kind may be trained together."""
+    return count(settings) // of_a_kind(settings)
+
+
+def of_a_kind(settings: Settings) -> int:
+    """How many models there are of each kind."""
+    return sweep.combination_count(sweep.within_a_kind(settings.sweep)) * settings.run.models
+
+
+def inspected(settings: Settings) -> list[dict[str, Any]]:
+    """The combinations that differ in how a model is built or what training it takes; one where nothing is swept."""
+    told = {name: values for name, values in settings.sweep.items() if name not in _WITHOUT_EFFECT}
+    first = sweep.combination_at(settings.sweep, 0)
+    return [{**first, **sweep.combination_at(told, number)} for number in range(sweep.combination_count(told))]
+
+
+def rates(settings: Settings, most: int) -> list[tuple[float, float]]:
+    """Learning rate and weight decay of the first models of a kind, `most` at most; empty where all have the same."""
+    swept = sweep.within_a_kind(settings.sweep)
+    found: list[tuple[float, float]] = []
+    for number in range(sweep.combination_count(swept) if swept else 0):
+        own = sweep.combination_at(swept, number)
+        rate = own.get("training.learning_rate", settings.training.learning_rate)
+        decay = own.get("training.weight_decay", settings.training.weight_decay)
+        found += [(float(rate), float(decay))] * settings.run.models
+        if len(found) >= most:
+            break
+    return found[:most]
+
+
+class Configs:
+    """The settings of each model, made once for the neighbours that share them."""
+
+    def __init__(self, settings: Settings, plain: dict[str, Any]) -> None:
+        """`plain`: the run's settings as nested dicts."""
+        self._settings, self._plain = settings, plain
+        self._made = functools.lru_cache(maxsize=64)(self._make)
+
+    def of(self, index: int) -> dict[str, Any]:
+        """A model's own settings as nested plain dicts; not to be changed."""
+        return self._made((index - 1) // self._settings.run.models) if self._settings.sweep else self._plain
+
+    def likeness(self, index: int) -> Hashable:
+        """Equal for models that may be trained together."""
+        return sweep.likeness(self._combination(index)) if self._settings.sweep else None
+
+    def data(self, index: int, recorded: RunData | None) -> dict[str, Any] | None:
+        """What is recorded of the data of a model; None where nothing is."""
+        return None if recorded is None else recorded.of_model(self._combination(index)).to_record()
+
+    def _combination(self, index: int) -> dict[str, Any]:
+        return sweep.combination_at(self._settings.sweep, (index - 1) // self._settings.run.models)
+
+    def _make(self, number: int) -> dict[str, Any]:
+        return sweep.with_combination(self._plain, sweep.combination_at(self._settings.sweep, number))

@@ -1,0 +1,179 @@
+"""One transaction of run.db: turns what happened since the last one into rows."""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from forge_tui.protocol.events import EpochFinished, Event, finite, to_record
+from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.runs import tables
+from forge_tui.runs.own_paths import OwnPath, own_paths
+from forge_tui.runs.record import directories_of_older
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What is to be written together: events in order, the newest state of models and run, resource samples."""
+
+    events: Sequence[Event]
+    models: Sequence[ModelState]
+    run: RunInfo | None
+    samples: Sequence[Mapping[str, Any]]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether only the heartbeat would change."""
+        return not (self.events or self.models or self.run or self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far the database is: the last numbers given out, and the run's record as it stands there."""
+
+    run: bytes
+    run_id: str = ""
+    last_seq: int = 0
+    last_sample: int = 0
+    revision: int = 0
+    heartbeat: int = 0
+
+
+def read_position(connection: sqlite3.Connection) -> Position:
+    """Where the database at hand has got to. Raises `sqlite3.Error`, and `ValueError` if its run row is damaged."""
+    row = connection.execute("SELECT record, revision, heartbeat, written, last_seq, crc FROM run").fetchone()
+    if row is None:
+        raise ValueError("the row of the run is missing")
+    record = row[0].encode() if isinstance(row[0], str) else row[0]
+    if tables.run_crc(record, *row[1:5]) != row[5]:
+        raise ValueError("the row of the run is damaged")
+    tables.check_run(*row[1:5])
+    _, revision, heartbeat, _, last_seq, _ = row
+    newest = "SELECT max(coalesce((SELECT max(seq) FROM events), 0), coalesce((SELECT max(seq) FROM epochs), 0))"
+    last_sample = connection.execute("SELECT coalesce(max(seq), 0) FROM resources").fetchone()[0]
+    info, _seconds = tables.without_seconds(tables.from_json(record))
+    return Position(
+        run=tables.to_json(info),
+        run_id=str(info["run"]),
+        last_seq=max(last_seq, connection.execute(newest).fetchone()[0]),
+        last_sample=last_sample,
+        revision=revision,
+        heartbeat=heartbeat,
+    )
+
+
+def write_batch(
+    connection: sqlite3.Connection, batch: Batch, position: Position, now: float, seconds: float | None = None
+) -> Position:
+    """Write the batch and bump the heartbeat, in one transaction; `now` (UNIX seconds) becomes `written`.
+
+    `seconds`: how long the run has gone on, which stands beside what its record says.
+    Raises `sqlite3.Error`: nothing is written then.
+    """
+    if batch.run is not None:
+        position = replace(position, run=tables.to_json(batch.run.to_record()), run_id=batch.run.run)
+    epochs, events, seq = _rows_of(batch.events, position)
+    revision = position.revision + (0 if batch.is_empty else 1)
+    models = []
+    for model in batch.models:
+        record = tables.to_json(model.to_record())
+        models.append((model.index, revision, record.decode(), tables.model_crc(model.index, revision, record)))
+    samples = []
+    for number, sample in enumerate(batch.samples, position.last_sample + 1):
+        record, taken = tables.to_json(finite(dict(sample))), float(sample.get("time", now))
+        samples.append((number, taken, record.decode(), tables.resource_crc(number, taken, record)))
+    position = replace(
+        position,
+        last_seq=seq,
+        last_sample=position.last_sample + len(samples),
+        revision=revision,
+        heartbeat=position.heartbeat + 1,
+    )
+    _commit(connection, epochs, events, models, samples, position, tables.with_seconds(position.run, seconds), now)
+    return position
+
+
+def put_paths(connection: sqlite3.Connection, paths: Iterable[OwnPath]) -> None:
+    """Record what the run has created; what is recorded already stays as it is."""
+    rows = ((one.path, int(one.is_directory), tables.path_crc(one.path.encode(), one.is_directory)) for one in paths)
+    connection.executemany("INSERT OR IGNORE INTO paths (path, directory, crc) VALUES (?, ?, ?)", rows)
+
+
+def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:
+    """Make a database of an older format one of this: at once, or not at all. Its rows keep their checksums.
+
+    `directories`: those that the run in `path` has made since.
+    """
+    made = list(directories)
+    if version == tables.VERSION and not made:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if version == 1:
+            connection.execute(f"ALTER TABLE epochs ADD COLUMN {tables.ADDED_IN_2} REAL")
+        if version < tables.WITH_PATHS:
+            connection.execute(tables.PATHS_TABLE)
+            made += directories_of_older(path)
+        put_paths(connection, own_paths(made))
+        connection.execute(f"PRAGMA user_version={tables.VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:
+    """The rows of `epochs` and of `events`, and the last `seq` given out."""
+    epochs: list[tuple[Any, ...]] = []
+    events: list[tuple[Any, ...]] = []
+    seq = position.last_seq
+    for event in happened:
+        seq += 1
+        if type(event) is EpochFinished:
+            try:
+                epochs.append(tables.epoch_row(seq, event))
+                continue
+            except (ValueError, TypeError, OverflowError, struct.error):
+                pass  # It does not fit the columns: as JSON it is kept all the same.
+        record = tables.to_json(to_record(event, position.run_id))
+        events.append((seq, record.decode(), tables.event_crc(seq, record)))
+    return epochs, events, seq
+
+
+_PUT_EPOCH = (
+    f"INSERT INTO epochs ({', '.join(tables.EPOCH_COLUMNS)}) VALUES ({', '.join('?' * len(tables.EPOCH_COLUMNS))})"
+)
+_PUT_MODEL = "INSERT OR REPLACE INTO models (model_index, revision, record, crc) VALUES (?, ?, ?, ?)"
+_PUT_RUN = (
+    "INSERT OR REPLACE INTO run (id, record, revision, heartbeat, written, last_seq, crc) VALUES (1, ?, ?, ?, ?, ?, ?)"
+)
+
+
+def _commit(
+    connection: sqlite3.Connection,
+    epochs: list[tuple[Any, ...]],
+    events: list[tuple[Any, ...]],
+    models: list[tuple[Any, ...]],
+    samples: list[tuple[Any, ...]],
+    position: Position,
+    record: bytes,
+    now: float,
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        connection.executemany(_PUT_EPOCH, epochs)
+        connection.executemany("INSERT INTO events (seq, record, crc) VALUES (?, ?, ?)", events)
+        connection.executemany(_PUT_MODEL, models)
+        connection.executemany("INSERT INTO resources (seq, time, record, crc) VALUES (?, ?, ?, ?)", samples)
+        numbers = (position.revision, position.heartbeat, now, position.last_seq)
+        connection.execute(_PUT_RUN, (record.decode(), *numbers, tables.run_crc(record, *numbers)))
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

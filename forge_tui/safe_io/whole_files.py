@@ -1,0 +1,125 @@
+"""Files that are whole or absent: written under a temporary name in the same directory, then renamed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.safe_io.printing import named
+
+LONGEST_DATABASE = 504
+"""Bytes of the path of a database that SQLite opens: of 512 its journal's name takes 8 more."""
+_ADVICE = {
+    errno.ENOSPC: "free some space on that disk",
+    errno.EDQUOT: "your quota on that disk is used up: free some space there",
+    errno.EROFS: "it is on a read-only file system: choose another directory",
+    errno.EACCES: "you may not write there: choose another directory, or change its permissions",
+    errno.EPERM: "you may not write there: choose another directory, or change its permissions",
+    errno.ENOTDIR: "a part of the path is a file: choose another directory",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.ELOOP: "it is a symbolic link, which is not followed here",
+}
+
+
+def directory_error(error: OSError, doing: str, path: Path | str) -> RunDirectoryError:
+    """`error` as a `RunDirectoryError` that says what was being done, to what, and what to do next."""
+    cause = error.strerror or str(error) or type(error).__name__
+    advice = _ADVICE.get(error.errno or 0)
+    told = RunDirectoryError(f"cannot {doing} {named(path)}: {cause}" + (f"; {advice}" if advice else ""))
+    told.errno = error.errno
+    return told
+
+
+def make_private(path: Path) -> None:
+    """Make a directory, and those that are missing above it, for this user alone (mode 0700) whatever the umask is.
+
+    What is there keeps its mode. Raises `OSError`.
+    """
+    missing = [directory for directory in (path, *path.parents) if not os.path.isdir(directory)]
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(directory):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(directory)) from None
+            continue  # another process has made it meanwhile
+        if os.stat(directory).st_mode & 0o777 != 0o700:  # the umask takes from our own rights, too
+            os.chmod(directory, 0o700)
+
+
+def path_bytes(path: Path) -> int:
+    """How long a path is, links on the way followed, as SQLite does."""
+    return len(os.fsencode(os.path.realpath(path)))
+
+
+def temporary_name(path: Path) -> Path:
+    """A fresh name beside `path` that no listing of ours takes for a finished file."""
+    return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
+
+
+@contextmanager
+def half_written(path: Path, *endings: str) -> Iterator[Path]:
+    """A temporary name for what is to become `path`; what lies there is removed if that fails, and why it fails counts.
+
+    `endings`: of files that may lie beside it. What cannot be removed is left for whoever tidies up after a kill.
+    """
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+    except BaseException:
+        for ending in ("", *endings):
+            with suppress(OSError):
+                os.unlink(f"{temporary}{ending}")
+        raise
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in `directory` durable. Raises `OSError`."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems cannot sync a directory; they order renames themselves.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_file(path: Path) -> None:
+    """Make the content of `path` durable. Raises `OSError`."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
+    """Write `path` so that a kill at any instant leaves the old content or the new, never a part.
+
+    Raises `RunDirectoryError`; the old content is then still there, or the new one is and a power loss may undo it.
+    """
+    write_parts_atomically(path, (data,), mode)
+
+
+def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:
+    """As `write_atomically`, of content that lies in parts: nothing large is copied."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        with half_written(path) as temporary:
+            descriptor = os.open(temporary, flags, mode)
+            try:
+                with os.fdopen(descriptor, "wb", closefd=False) as file:
+                    file.writelines(parts)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            os.replace(temporary, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise directory_error(error, "write", path) from error

@@ -1,0 +1,21 @@
+"""What `forge-tui config` shows: every setting, its value and where it came from."""
+
+from __future__ import annotations
+
+from forge_tui.settings.keys import FREE_TABLES
+from forge_tui.settings.problems import shown
+from forge_tui.settings.schema import fields_of, to_plain
+from forge_tui.settings.setting_layers import Resolved
+from forge_tui.settings.sweep import TABLE as SWEEP
+
+
+def config_rows(resolved: Resolved) -> list[tuple[str, str, str]]:
+    """(key, value as TOML writes it or — if it is not set, source) of every setting, in the schema's order."""
+    rows: list[tuple[str, str, str]] = []
+    plain = to_plain(resolved.settings)
+    free = [f"{table}.{name}" for table in (*FREE_TABLES, SWEEP) for name in plain[table]]
+    for name in (*(key.key for key in fields_of()), *free):
+        table, _, own = name.partition(".")
+        value = plain[table][own]
+        rows.append((name, "—" if value is None else shown(value), resolved.sources[name].text))
+    return rows

@@ -1,0 +1,282 @@
+"""The layers a run's settings come from, merged, with the source of every value.
+
+Order, later ones win: defaults, the user's settings.toml, `--preset`, `--settings`, environment, flags and `--set`.
+Every layer is checked by itself, so a wrong value is reported even where a later layer overrides it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from forge_tui.errors import SettingsError
+from forge_tui.safe_io.printing import escaped
+from forge_tui.settings.files import read_values
+from forge_tui.settings.keys import FREE_TABLES, Key
+from forge_tui.settings.own_names import OWN, named_function
+from forge_tui.settings.presets import preset_path
+from forge_tui.settings.problems import nearest_meaning, shown
+from forge_tui.settings.schema import (
+    Settings,
+    fields_of,
+    from_plain,
+    key_named,
+    keys_by_name,
+    to_plain,
+    unknown,
+)
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import SweepKey, sweep_key
+from forge_tui.settings.user_file import STATE_VARIABLE, user_settings_file
+
+VARIABLE_PREFIX = "FORGE_TUI_"
+_SWEEP_PREFIX = f"{VARIABLE_PREFIX}{SWEEP}__".upper()
+
+
+class Layer(StrEnum):
+    """Where a value may come from, lowest first."""
+
+    DEFAULT = "default"
+    USER = "user"
+    PRESET = "preset"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    FLAG = "flag"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where a value came from: `name` is the preset, variable or flag, `file` and `line` the place in a file."""
+
+    layer: Layer
+    file: Path | None = None
+    line: int | None = None
+    name: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The source in words: `settings.toml, line 7`."""
+        match self.layer:
+            case Layer.DEFAULT:
+                return "default"
+            case Layer.PRESET:
+                return f"preset {self.name}, line {self.line}"
+            case Layer.USER | Layer.FILE:
+                return f"{escaped(str(self.file))}, line {self.line}"
+        return str(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """The settings of a run, and where each value came from (by full name, such as `training.epochs`)."""
+
+    settings: Settings
+    sources: Mapping[str, Source]
+
+
+@dataclass(frozen=True, slots=True)
+class _Value:
+    key: Key | SweepKey
+    value: Any
+    source: Source
+
+
+def resolve_settings(
+    *,
+    preset: str | None = None,
+    settings_file: Path | str | None = None,
+    environment: Mapping[str, str] = os.environ,
+    flags: Mapping[str, Any] | None = None,
+    assignments: Iterable[str] = (),
+    sweeps: Iterable[str] = (),
+    user_file: Path | str | None = None,
+    use_user_file: bool = True,
+) -> Resolved:
+    """Merge all layers. Where both a preset and a settings file are given, the file wins over the preset.
+
+    `flags` are values by full name, as text or typed; `assignments` are texts `KEY=VALUE` (`--set`), `sweeps` texts
+    `KEY=VALUE,VALUE` (`--sweep`). The user's file is `user_file` or else the one in the configuration directory, which
+    may be missing. A layer that gives one value of a setting ends its sweep by an earlier layer.
+
+    Raises `SettingsError` naming every value that may not stand, and where it was given.
+    """
+    defaults = Settings()
+    values = to_plain(defaults)
+    sources: dict[str, Source] = {key.key: Source(Layer.DEFAULT) for key in fields_of()}
+    layers: list[list[_Value]] = []
+    if use_user_file:
+        layers.append(_user_layer(user_file))
+    if preset is not None:
+        layers.append(_file_layer(preset_path(preset), Layer.PRESET, preset))
+    if settings_file is not None:
+        layers.append(_file_layer(Path(settings_file), Layer.FILE))
+    layers.append(_environment_layer(environment))
+    layers.append(_flag_layer(flags or {}, list(assignments), list(sweeps)))
+    for layer in layers:
+        for given in layer:
+            if isinstance(given.key, Key):
+                values[SWEEP].pop(given.key.key, None)
+                sources.pop(f"{SWEEP}.{given.key.key}", None)
+        for given in layer:
+            values[given.key.table][given.key.name] = given.value
+            sources[given.key.key] = given.source
+    _place_own_code(values, sources)
+    return Resolved(from_plain(values), sources)
+
+
+def _place_own_code(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
+    """Code of the user's own that a settings file names is looked for beside that file, unless it says where."""
+    if values["run"]["python_path"]:
+        return
+    names = [f"training.{name}" for name in OWN]
+    named = [name for name in names if named_function(values["training"][name.partition(".")[2]]) is not None]
+    named += [f"{SWEEP}.{name}" for name in names if any(map(named_function, values[SWEEP].get(name, ())))]
+    by_file = {sources[name].file: sources[name] for name in named if sources[name].layer in (Layer.USER, Layer.FILE)}
+    if by_file:
+        values["run"]["python_path"] = [str(file.absolute().parent) for file in by_file if file is not None]
+        sources["run.python_path"] = next(iter(by_file.values()))
+
+
+def _user_layer(user_file: Path | str | None) -> list[_Value]:
+    if user_file is not None:
+        return _file_layer(Path(user_file), Layer.USER)
+    default = user_settings_file()
+    try:
+        default.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise SettingsError(f"{escaped(str(default))}: cannot be read: {error.strerror or error}") from None
+    return _file_layer(default, Layer.USER)
+
+
+def _file_layer(path: Path, layer: Layer, name: str | None = None) -> list[_Value]:
+    return [_Value(one.key, one.value, Source(layer, path, one.line, name)) for one in read_values(path, pipe=True)]
+
+
+def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
+    by_variable = {key.variable: key for key in fields_of()}
+    values: list[_Value] = []
+    problems: list[str] = []
+    named = (name for name in environment if name.startswith(VARIABLE_PREFIX) and name != STATE_VARIABLE)
+    for variable in sorted(named):
+        key: Key | SweepKey | None = by_variable.get(variable) or _free_variable(variable)
+        if variable.startswith(_SWEEP_PREFIX):
+            key = _sweep_key(variable.removeprefix(_SWEEP_PREFIX).lower(), variable, problems)
+            if key is None:
+                continue
+        if key is None:
+            problems.append(f"unknown environment variable {escaped(variable)}; {_variable_near(variable)}")
+            continue
+        source = Source(Layer.ENVIRONMENT, name=variable)
+        _check(key, environment[variable], source, f"{variable}={{}}", values, problems)
+    return _unless(problems, values)
+
+
+def _free_variable(variable: str) -> Key | None:
+    """The key that `FORGE_TUI_MODEL__CHANNELS` sets: an argument of a function of the user's own."""
+    table, _, name = variable.removeprefix(VARIABLE_PREFIX).lower().partition("__")
+    return key_named(f"{table}.{name}") if table in FREE_TABLES else None
+
+
+def _variable_near(variable: str) -> str:
+    """The hint for an unknown variable; the prefix that all share counts for nothing."""
+    ending = variable.removeprefix(VARIABLE_PREFIX).upper()
+    by_name = {key.name.upper(): key.variable for key in fields_of()}
+    by_ending = {key.variable.removeprefix(VARIABLE_PREFIX): key.variable for key in fields_of()}
+    meant = by_name.get(ending) or nearest_meaning(ending, by_ending)
+    return f"did you mean {meant}?" if meant else "`forge-tui config` lists all settings"
+
+
+def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[str]) -> list[_Value]:
+    values: list[_Value] = []
+    problems: list[str] = []
+    swept = _swept(sweeps, problems)
+    for name, value in flags.items():
+        key = key_named(name)
+        if key is None:
+            problems.append(unknown(name))
+            continue
+        _check(key, value, Source(Layer.FLAG, name=key.flag), f"{key.flag} {{}}", values, problems)
+    assigned: dict[str, _Value] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        name = name.strip()
+        if not equals or not name:
+            problems.append(f"--set {escaped(assignment)}: write KEY=VALUE, such as --set training.epochs=5")
+            continue
+        if name.startswith(f"{SWEEP}."):
+            swept += _swept([f"{name.removeprefix(f'{SWEEP}.')}={text}"], problems)
+            continue
+        key = key_named(name)
+        if key is None:
+            problems.append(f"--set {escaped(assignment)}: {unknown(name)}")
+            continue
+        checked: list[_Value] = []
+        _check(key, text, Source(Layer.FLAG, name="--set"), f"--set {key.key}={{}}", checked, problems)
+        if checked:
+            assigned[key.key] = checked[0]
+    for by_flag in values:
+        other = assigned.get(by_flag.key.key)
+        if other is not None and other.value != by_flag.value:
+            told = f"{by_flag.key.flag} {_told(by_flag.value)} and --set {by_flag.key.key}={_told(other.value)}"
+            problems.append(f"{told} contradict each other; give one of them")
+    once = {one.key.key for one in (*values, *assigned.values())}
+    for number, sweep in enumerate(swept):
+        name = sweep.key.name
+        if name in once:
+            problems.append(f"{name} is given one value and swept by --sweep; give one of them")
+        if sweep.key.key in [earlier.key.key for earlier in swept[:number]]:
+            problems.append(f"--sweep: {name} is given twice; give all its values at once")
+    return _unless(problems, [*values, *assigned.values(), *swept])
+
+
+def _swept(texts: list[str], problems: list[str]) -> list[_Value]:
+    """What `--sweep` says."""
+    values: list[_Value] = []
+    for text in texts:
+        name, equals, listed = text.partition("=")
+        if not equals or not name.strip():
+            problems.append(
+                f"--sweep {escaped(text)}: write KEY=VALUE,VALUE, such as --sweep learning_rate=0.001,0.003"
+            )
+            continue
+        key = _sweep_key(name.strip(), f"--sweep {escaped(text)}", problems)
+        if key is not None:
+            _check(key, listed, Source(Layer.FLAG, name="--sweep"), f"--sweep {name.strip()}={{}}", values, problems)
+    return values
+
+
+def _sweep_key(name: str, place: str, problems: list[str]) -> SweepKey | None:
+    try:
+        return sweep_key(name, keys_by_name())
+    except SettingsError as error:
+        problems.append(f"{place}: {error}")
+        return None
+
+
+def _check(
+    key: Key | SweepKey, given: Any, source: Source, place: str, values: list[_Value], problems: list[str]
+) -> None:
+    """Parse and check one value that was given by name; `place` says where, with `{}` for the value."""
+    value = key.parse(given) if isinstance(given, str) else given
+    wrong = key.problem(value)
+    if wrong is None:
+        values.append(_Value(key, value, source))
+    else:
+        problems.append(f"{place.format(_told(given))}: {wrong}")
+
+
+def _told(value: Any) -> str:
+    """A value as it is typed in a shell: text without quotes."""
+    return shown(value)[1:-1] if isinstance(value, str) and len(value) < 60 else shown(value)
+
+
+def _unless(problems: list[str], values: list[_Value]) -> list[_Value]:
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return values

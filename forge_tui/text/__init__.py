@@ -1,0 +1,1 @@
+"""Numbers, events and configs in words, the same in every front end."""

@@ -1,0 +1,99 @@
+"""The configs of a sweep as text: what is each one's own, and a table of what came of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from forge_tui.protocol.events import finite
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.text.figures import UNKNOWN, spread_text, table
+
+if TYPE_CHECKING:
+    from forge_tui.analysis.configs import ConfigResult, ConfigResults
+
+_FIGURES = (
+    ("LOSS", "loss"),
+    ("VAL LOSS", "validation_loss"),
+    ("ACCURACY", "validation_accuracy"),
+    ("PERPLEXITY", "validation_perplexity"),
+    ("OWN METRIC", "validation_metric"),
+)
+
+
+def value_text(value: Any) -> str:
+    """One value of a setting: `0.003`, `true`, `0.9, 0.99`."""
+    match value:
+        case None:
+            return UNKNOWN
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            return ", ".join(value_text(each) for each in value)
+    return str(value)
+
+
+def combination_text(combination: Mapping[str, Any]) -> str:
+    """What is a config's own: `learning_rate 0.003, batch_size 64`."""
+    return ", ".join(f"{name} {value_text(value)}" for name, value in combination.items())
+
+
+def result_rows(results: ConfigResults) -> list[tuple[str, ...]]:
+    """The head and a row a config, the best first: rank, its own values, models that are done, means ± deviations."""
+    names = list(results.results[0].combination)
+    figures = [
+        (title, field)
+        for title, field in _FIGURES
+        if any(getattr(one.finals, field) is not None for one in results.results)
+    ]
+    rows = [("RANK", *names, "MODELS", *(title for title, _ in figures))]
+    for one in results.results:
+        rows.append(
+            (
+                UNKNOWN if one.rank is None else str(one.rank),
+                *(value_text(one.combination.get(name)) for name in names),
+                _models(one),
+                *(spread_text(getattr(one.finals, field)) for _, field in figures),
+            )
+        )
+    return rows
+
+
+def configs_table(results: ConfigResults) -> str:
+    """The configs of a sweep as a table, the best first."""
+    head, *rows = result_rows(results)
+    return table(head, rows)
+
+
+def configs_record(results: ConfigResults) -> dict[str, Any]:
+    """A JSON-able dict: the field that ranks, and for each config its values, models (by index), finals and rank."""
+    return {
+        "ranked_by": results.figure,
+        "configs": [
+            finite(
+                {
+                    "rank": one.rank,
+                    "combination": dict(one.combination),
+                    "models": [model.index for model in one.models],
+                    "final": dataclasses.asdict(one.finals),
+                }
+            )
+            for one in results.results
+        ],
+    }
+
+
+def ranked_by(results: ConfigResults) -> str:
+    """What the ranks and the columns mean."""
+    if results.figure is None:
+        return "no config has a value yet"
+    figure = results.figure.replace("_", " ")
+    return f"ranked by mean {figure}; mean ± standard deviation over the models done (so far: over all)"
+
+
+def _models(result: ConfigResult) -> str:
+    done = sum(1 for model in result.models if model.phase is TrainingPhase.COMPLETED)
+    return f"{done}/{len(result.models)} done" + (", so far" if result.finals.so_far else "")

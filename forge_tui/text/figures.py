@@ -1,0 +1,110 @@
+"""Numbers, durations and tables as text, the same in every front end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forge_tui.safe_io.printing import printable
+from forge_tui.settings.own_names import function_name
+
+if TYPE_CHECKING:
+    from forge_tui.analysis.ranking import Best
+    from forge_tui.analysis.spread import Spread
+    from forge_tui.protocol.snapshot import ModelState
+
+UNKNOWN = "—"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A measured number in `digits` significant places; unknown and NaN are `—`."""
+    if value is None or not math.isfinite(value):
+        return UNKNOWN
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits - 2}e}"
+    places = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else digits - 1
+    return f"{value:.{min(places, digits)}f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A duration as M:SS, H:MM:SS or `Nd HH:MM`; unknown is `—`."""
+    if seconds is None or not math.isfinite(seconds):
+        return UNKNOWN
+    whole = max(0, round(seconds))
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    if hours >= 24:
+        return f"{hours // 24}d {hours % 24:02}:{minute:02}"
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def age_text(seconds: float) -> str:
+    """An age in one number: `41 s`, `12 min`, `3 h`, `12 d`."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{seconds // 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds // 3600:.0f} h"
+    return f"{seconds // 86400:.0f} d"
+
+
+def memory(size: float | None) -> str:
+    """A size in bytes with a binary unit."""
+    if size is None:
+        return UNKNOWN
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def spread_text(of: Spread | None) -> str:
+    """A mean with its standard deviation: `0.0341 ± 0.0027`; of a single value without."""
+    if of is None:
+        return UNKNOWN
+    return number(of.mean) if of.deviation is None else f"{number(of.mean)} ± {number(of.deviation)}"
+
+
+def metric_text(model: ModelState) -> str:
+    """A model's validation metric in words, empty where it has none; one of the user's own by its name."""
+    if model.validation_metric is not None:
+        return f"{metric_name(model)} {number(model.validation_metric)}"
+    if model.validation_accuracy is not None:
+        return f"accuracy {model.validation_accuracy:.4f}"
+    if model.validation_perplexity is not None:
+        return f"perplexity {number(model.validation_perplexity)}"
+    return ""
+
+
+def best_text(best: Best) -> str:
+    """The figure that the place of the best model rests on: `accuracy 0.9777`, `validation loss 0.08`."""
+    if best.figure in ("validation_loss", "loss"):
+        return f"{best.figure.replace('_', ' ')} {number(best.value)}"
+    return metric_text(best.model)
+
+
+def metric_name(model: ModelState) -> str:
+    """What the user's own metric is called: as the function that measures it."""
+    return printable(function_name(str(model.config.get("metric")), "metric"))
+
+
+def short_path(path: Path) -> str:
+    """A path as people write it: `~` for the home directory."""
+    try:
+        home = Path.home()
+        return "~" if path == home else f"~/{path.relative_to(home)}"
+    except (ValueError, RuntimeError):
+        return str(path)
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned to the left, two spaces apart, one line a row."""
+    lines = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n" for line in lines
+    )

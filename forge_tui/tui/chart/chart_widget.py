@@ -1,0 +1,315 @@
+"""The chart of curves: smallest and largest value a pixel column, a logarithmic axis, gaps where loss is no number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from forge_tui.tui.chart import plot
+from forge_tui.tui.chart.canvas import Pixels
+from forge_tui.tui.chart.plot import Series
+from forge_tui.tui.chart.quantities import LOSS, Kind, Quantity
+from forge_tui.tui.chart.smoothing import Smoothing
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
+
+__all__ = ["NO_EPOCH", "Chart", "Kind", "Pixels", "Series", "Smoothing"]
+
+NO_EPOCH = "No epoch yet: warming up."
+_CLOSEST = 4.0
+"""The shortest part of the x axis that can be looked at, in its own units (epochs)."""
+_MOST_BUCKETS = 20_000
+_FAINT = " faint"
+
+
+class Chart(Widget, can_focus=True, inherit_bindings=False):
+    """Curves over an x axis. It binds no keys: the screen calls its methods.
+
+    One model's two curves took 3 ms to draw at 120×40 (`tests/benchmarks/table_cost.py --chart`); the lines are kept
+    until data, size, view or colours change.
+    """
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *(f"chart--{name}" for name in ("title", "label", "axis", "diverged", "empty")),
+        *(f"chart--series-{number}" for number in range(1, plot.COLOURS + 1)),
+    }
+    # Colours told apart with the common kinds of colour blindness (Okabe and Ito 2008), lighter on dark themes.
+    DEFAULT_CSS = """
+    Chart {
+        & > .chart--title { color: $foreground; text-style: bold; }
+        & > .chart--label { color: $foreground 75%; }
+        & > .chart--axis { color: $foreground 45%; }
+        & > .chart--diverged { color: $error-lighten-2; text-style: bold; }
+        & > .chart--empty { color: $foreground 60%; }
+        & > .chart--series-1 { color: #56b4e9; }
+        & > .chart--series-2 { color: #e69f00; }
+        & > .chart--series-3 { color: #2fc99a; }
+        & > .chart--series-4 { color: #e58bbd; }
+        & > .chart--series-5 { color: #f0e442; }
+        & > .chart--series-6 { color: #f0713a; }
+        & > .chart--series-7 { color: #9d9df5; }
+        & > .chart--series-8 { color: #c8c8c8; }
+        &:light > .chart--diverged { color: $error; }
+        &:light > .chart--series-1 { color: #0072b2; }
+        &:light > .chart--series-2 { color: #a86b00; }
+        &:light > .chart--series-3 { color: #00785a; }
+        &:light > .chart--series-4 { color: #a8447c; }
+        &:light > .chart--series-5 { color: #7a7000; }
+        &:light > .chart--series-6 { color: #c04400; }
+        &:light > .chart--series-7 { color: #4a4ac8; }
+        &:light > .chart--series-8 { color: #555555; }
+        &:ansi > .chart--label { color: ansi_default; }
+        &:ansi > .chart--axis { color: ansi_default; text-style: dim; }
+        &:ansi > .chart--empty { color: ansi_default; }
+        &:ansi > .chart--series-1 { color: ansi_cyan; }
+        &:ansi > .chart--series-2 { color: ansi_yellow; }
+        &:ansi > .chart--series-3 { color: ansi_green; }
+        &:ansi > .chart--series-4 { color: ansi_magenta; }
+        &:ansi > .chart--series-5 { color: ansi_blue; }
+        &:ansi > .chart--series-6 { color: ansi_red; }
+        &:ansi > .chart--series-7 { color: ansi_bright_cyan; }
+        &:ansi > .chart--series-8 { color: ansi_default; }
+    }
+    """
+
+    @dataclass
+    class ViewChanged(Message):
+        """Another part of the x axis is looked at, or in more or fewer pixels: fetch `wanted_buckets` anew."""
+
+        chart: Chart
+
+        @property
+        def control(self) -> Chart:
+            """The chart it happened in."""
+            return self.chart
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the newest view counts."""
+            return isinstance(message, Chart.ViewChanged) and message.chart is self.chart
+
+    def __init__(
+        self,
+        *,
+        glyphs: Glyphs = UNICODE,
+        pixels: Pixels | None = None,
+        log_y: bool = True,
+        x_title: str = "epoch",
+        id: str | None = None,
+        classes: str | None = None,
+    ) -> None:
+        """`pixels` defaults to braille, and to ASCII with ASCII glyphs."""
+        super().__init__(id=id, classes=classes)
+        self.glyphs = glyphs
+        self.pixels = pixels or (Pixels.ASCII if glyphs.ascii else Pixels.BRAILLE)
+        self.x_title = x_title
+        self.empty_text = NO_EPOCH
+        self._log: dict[str, bool] = {LOSS.title: log_y}
+        self._quantity = LOSS
+        self._smoothing = Smoothing.OFF
+        self._series: tuple[Series, ...] = ()
+        self._window: tuple[float, float] | None = None
+        self._lines: list[Strip] | None = None
+        self._styles: dict[str, Style] = {}
+
+    # What is shown
+
+    def show(self, series: Sequence[Series]) -> None:
+        """Show these curves; those of one label share a colour. A view that reached the newest x keeps to it."""
+        series = tuple(series)
+        if series == self._series:
+            return
+        before = plot.extent(self._series)
+        self._series = series
+        after = plot.extent(series)
+        if self._window is not None and after is not None:
+            start, end = self._window
+            moved = after[1] - end if before is not None and end >= before[1] else 0.0
+            self._window = self._held(start + moved, end + moved)
+        self._redraw()
+
+    def explain(self, text: str) -> None:
+        """Say `text` while there is no curve to draw."""
+        if text != self.empty_text:
+            self.empty_text = text
+            self._redraw()
+
+    @property
+    def series(self) -> tuple[Series, ...]:
+        """The curves."""
+        return self._series
+
+    @property
+    def log_y(self) -> bool:
+        """Whether the y axis is to be logarithmic; it is linear all the same where values are negative."""
+        return self._log.get(self._quantity.title, self._quantity.log)
+
+    def toggle_log(self) -> None:
+        """Change between a logarithmic and a linear y axis; each quantity has its own."""
+        self._log[self._quantity.title] = not self.log_y
+        self._redraw()
+
+    @property
+    def kinds(self) -> frozenset[Kind]:
+        """The kinds of curves shown."""
+        return self._quantity.kinds
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is drawn."""
+        return self._quantity
+
+    def measure(self, quantity: Quantity) -> None:
+        """Draw another quantity; where its curves are others, they are asked for by `ViewChanged`."""
+        if quantity == self._quantity:
+            return
+        before, self._quantity = self._quantity, quantity
+        if quantity.curves != before.curves:
+            self._series = ()
+            self.post_message(self.ViewChanged(self))
+        self._redraw()
+
+    @property
+    def smoothing(self) -> Smoothing:
+        """How much the curves are smoothed."""
+        return self._smoothing
+
+    def smooth(self, smoothing: Smoothing) -> None:
+        """Smooth the curves that much."""
+        if smoothing is not self._smoothing:
+            self._smoothing = smoothing
+            self._redraw()
+
+    # The part looked at
+
+    @property
+    def window(self) -> tuple[float, float]:
+        """The first and the last x looked at."""
+        if self._window is not None:
+            return self._window
+        start, end = plot.extent(self._series) or (0.0, 1.0)
+        return (start, end) if end > start else (start - 0.5, end + 0.5)
+
+    @property
+    def is_zoomed(self) -> bool:
+        """Whether less than everything is looked at."""
+        return self._window is not None
+
+    @property
+    def wanted_buckets(self) -> int:
+        """How many buckets over a whole curve give one to each pixel column of the part looked at."""
+        columns = max(1, self.size.width * self.pixels.across)
+        whole = plot.extent(self._series)
+        start, end = self.window
+        if self._window is None or whole is None or end <= start:
+            return columns
+        return min(_MOST_BUCKETS, math.ceil(columns * max(1.0, (whole[1] - whole[0]) / (end - start))))
+
+    def zoom(self, direction: Literal[1, -1]) -> None:
+        """Look at half of what is in view (1), or at twice as much (-1); at its newest end if that is in view."""
+        whole = plot.extent(self._series)
+        if whole is None:
+            return
+        start, end = self.window
+        length = (end - start) / 2 if direction > 0 else (end - start) * 2
+        length = max(length, _CLOSEST)
+        middle = (start + end) / 2
+        first = end - length if end >= whole[1] else middle - length / 2
+        self._look_at(first, first + length)
+
+    def pan(self, direction: Literal[1, -1]) -> None:
+        """Look a quarter of the view further right (1) or left (-1)."""
+        start, end = self.window
+        step = direction * (end - start) / 4
+        if self._window is not None:
+            self._look_at(start + step, end + step)
+
+    def reset(self) -> None:
+        """Look at everything again."""
+        if self._window is not None:
+            self._window = None
+            self._redraw()
+            self.post_message(self.ViewChanged(self))
+
+    def _look_at(self, start: float, end: float) -> None:
+        window = self._held(start, end)
+        if window != self._window:
+            self._window = window
+            self._redraw()
+            self.post_message(self.ViewChanged(self))
+
+    def _held(self, start: float, end: float) -> tuple[float, float] | None:
+        """The window moved inside of what there is; None where it holds everything."""
+        whole = plot.extent(self._series)
+        if whole is None or end - start >= whole[1] - whole[0]:
+            return None
+        shift = max(0.0, whole[0] - start) - max(0.0, end - whole[1])
+        return start + shift, end + shift
+
+    # Drawing
+
+    def _redraw(self) -> None:
+        self._lines = None
+        self.refresh(layout=False)
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Other pixels: draw anew, and ask for other buckets."""
+        self._redraw()
+        self.post_message(self.ViewChanged(self))
+
+    def notify_style_update(self) -> None:
+        """Colours changed: draw all anew."""
+        super().notify_style_update()
+        self._styles.clear()
+        self._lines = None
+
+    def render_line(self, y: int) -> Strip:
+        """A line of the picture, which is drawn once and kept."""
+        if self._lines is None:
+            self._lines = self._picture()
+        if y < len(self._lines):
+            return self._lines[y]
+        return Strip.blank(self.size.width, self._style("label"))
+
+    def _picture(self) -> list[Strip]:
+        width, height = self.size
+        start, end = self.window
+        view = plot.View(
+            start=start,
+            end=end,
+            log=self.log_y,
+            kinds=self.kinds,
+            pixels=self.pixels,
+            x_title=self.x_title,
+            y_title=self._quantity.title,
+            smoothing=self._smoothing.weight,
+        )
+        lines = plot.picture(self._series, view, width, height, self.glyphs)
+        if not lines:
+            text = cells.left(f"  {self._why_empty()}", width, self.glyphs.ellipsis)
+            return [Strip([Segment(text, self._style("empty"))], width)]
+        style = self._style
+        return [Strip([Segment(text, style(name or "label")) for text, name in line], width) for line in lines]
+
+    def _why_empty(self) -> str:
+        if self.size.width < plot.LEAST_WIDTH or self.size.height < plot.LEAST_HEIGHT:
+            return "No room for the chart."
+        shown = [each for each in self._series if each.kind in self.kinds and each.points]
+        if any(each.kind == "train" for each in shown):
+            return f"{self.glyphs.diverged} diverged: no epoch in view has a number."
+        return "No validation value yet." if self.kinds == {"validation"} else self.empty_text
+
+    def _style(self, name: str) -> Style:
+        style = self._styles.get(name)
+        if style is None:
+            style = self.get_component_rich_style(f"chart--{name.removesuffix(_FAINT)}")
+            style = self._styles[name] = style + Style(dim=True) if name.endswith(_FAINT) else style
+        return style

@@ -1,0 +1,28 @@
+"""What the chart shows, fetched from the run: runs in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from forge_tui.tui.chart.chart_widget import Series
+from forge_tui.tui.chart.quantities import LOSS, Quantity
+
+if TYPE_CHECKING:
+    from forge_tui.client.run import Run
+    from forge_tui.protocol.snapshot import ModelState
+
+
+def fetch_series(run: Run, models: Sequence[ModelState], buckets: int, quantity: Quantity = LOSS) -> tuple[Series, ...]:
+    """The curves of a quantity of each model, at most `buckets` points each. Raises `RunDirectoryError`."""
+    found = []
+    for model in models:
+        for column, kind in quantity.curves:
+            if kind == "validation" and getattr(model, column) is None:
+                if len(quantity.curves) == 1:
+                    found.append(Series(model.name, kind, ()))  # it keeps its number
+                continue
+            points = tuple((float(x), low, high) for x, low, high in run.series(model.index, column, buckets))
+            marks = (float(model.epoch),) if model.diverged and column == "loss" else ()
+            found.append(Series(model.name, kind, points, marks))
+    return tuple(found)

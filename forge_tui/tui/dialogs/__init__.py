@@ -1,0 +1,1 @@
+"""Questions, pickers, help and palette above a screen."""

@@ -1,0 +1,33 @@
+"""The help: all keys of a screen, from the table of actions."""
+
+from __future__ import annotations
+
+import textwrap
+
+from rich.text import Text
+
+from forge_tui.tui.bindings import TITLES, actions_of
+from forge_tui.tui.dialogs.questions import Reading
+
+# What the border, the padding and the scrollbar of a `Reading` take, and the widest that it becomes.
+_FRAME, _WIDEST = 7, 90
+_LEAST = 20
+
+
+def help_screen(screen: str, width: int) -> Reading:
+    """The keys of one screen, by group, for a terminal `width` cells wide."""
+    text = Text()
+    text.append(f"{TITLES[screen]}: keys", style="bold")
+    text.append("   (arrows scroll, Enter closes)\n")
+    actions = actions_of(screen)
+    groups = dict.fromkeys(action.group for action in actions)
+    keys = max(len(action.key_text) for action in actions)
+    room = max(_LEAST, min(_WIDEST, int(0.98 * width)) - _FRAME - keys - 4)
+    for group in groups:
+        text.append(f"\n{group}\n", style="bold underline")
+        for action in actions:
+            if action.group == group:
+                text.append(f"  {action.key_text.ljust(keys)}", style="bold")
+                lines = textwrap.wrap(action.help, room)
+                text.append("  " + f"\n{' ' * (keys + 4)}".join(lines) + "\n")
+    return Reading(text)

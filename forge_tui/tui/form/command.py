@@ -1,0 +1,60 @@
+"""The command that starts the same run without the screen."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from forge_tui.safe_io.printing import shell_word
+from forge_tui.settings.keys import FREE_TABLES, Key, toml_value
+from forge_tui.settings.problems import shown
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import values_text
+from forge_tui.tui.form.fields import run_keys, same
+from forge_tui.tui.form.form_values import Form
+
+PROGRAM = ("forge-tui", "--no-ui")
+
+
+def command(form: Form) -> str:
+    """`forge-tui --no-ui …` in one line for a shell, with the settings that differ from their defaults.
+
+    A setting that the user's file or the environment changes is written out too, where the form has another value.
+    """
+    words = [word for key in run_keys() if form.swept(key.key) is None for word in _words(form, key)]
+    plain = form.plain()
+    for name, values in plain[SWEEP].items():
+        words += ["--sweep", f"{name}={values_text(values)}"]
+    for table in FREE_TABLES:
+        for name, value in plain[table].items():
+            if f"{table}.{name}" not in plain[SWEEP]:
+                words += ["--set", f"{table}.{name}={_free(value)}"]
+    return " ".join(shell_word(word) for word in (*PROGRAM, *words))
+
+
+def _free(value: Any) -> str:
+    """An argument of a function of the user's own: text as it is where TOML reads nothing else in it."""
+    return value if isinstance(value, str) and toml_value(value) == value else json.dumps(value, ensure_ascii=False)
+
+
+def _words(form: Form, key: Key) -> list[str]:
+    value = form.values[key.key]
+    if same(value, key.default) and same(value, form.base[key.key]):
+        return []
+    if value is None and key.type_words == "text":
+        return []  # no flag takes back a text that a file sets
+    if key.is_switch:
+        return [key.flag if value else "--no-" + key.flag.removeprefix("--")]
+    text = _text(value)
+    # argparse takes a value that begins with a dash for a flag, unless it is joined to its own.
+    return [f"{key.flag}={text}"] if text.startswith("-") else [key.flag, text]
+
+
+def _text(value: Any) -> str:
+    match value:
+        case str():
+            return value
+        case list() | tuple():
+            return ",".join(shown(item) for item in value)
+        case _:
+            return shown(value)

@@ -1,0 +1,120 @@
+"""What the form can tell of a dataset before a run reads it: whether the file is there, and its columns.
+
+Only the header is read. The runner reads the data itself, and says what is wrong with it in the same words.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from forge_tui.settings.own_names import named_function
+from forge_tui.text.figures import short_path
+
+SYNTHETIC = "synthetic"
+MODULAR = "modular"
+MADE = {
+    SYNTHETIC: "made from the seed; needs no file",
+    MODULAR: "results modulo a prime; needs no file",
+}
+ENDINGS = (".csv", ".parquet", ".npy", ".npz", ".txt")
+_FEATURES = "features"
+_BEGINNINGS = {
+    ".parquet": ("is no Parquet file; write it again", b"PAR1"),
+    ".npy": ("is no .npy file; write it with numpy.save", b"\x93NUMPY"),
+}
+# A header of 10,000 columns is some 200 kB; a file without line ends is not read to its end.
+_LARGEST_HEADER = 1 << 22
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFile:
+    """What was found under a dataset's name: `problem` in words, or the columns that may be the target.
+
+    `ending` is empty for what is no file; `default_target` is what is predicted where no target is given.
+    """
+
+    name: str
+    ending: str = ""
+    problem: str | None = None
+    columns: tuple[str, ...] = ()
+    default_target: str | None = None
+
+    def target_problem(self, target: str | None) -> str | None:
+        """What is wrong with a target for this dataset, in words, or None."""
+        if self.problem is not None or self.ending not in (".csv", ".npz"):
+            return None
+        kind = "column" if self.ending == ".csv" else "array"
+        wanted = target or self.default_target
+        if wanted is None or wanted in self.columns:
+            return None
+        if target is None:
+            return f"{self.name} has no {kind} {wanted!r}: say which one to predict; there are {_listed(self.columns)}"
+        return f"{self.name} has no {kind} {target!r}; there are {_listed(self.columns)}"
+
+
+def examine(name: str, working_directory: Path) -> DatasetFile:
+    """Look at the dataset `name`; a relative path counts from `working_directory`. Reads the disk, never raises."""
+    if name in MADE or named_function(name) is not None:
+        return DatasetFile(name)
+    try:
+        path = working_directory / Path(name).expanduser()
+        ending = path.suffix.lower()
+        known, made = ", ".join(ENDINGS), ", ".join(f"`{word}`" for word in MADE)
+        if path.is_dir():
+            return DatasetFile(name, problem=f"is a directory; give a file that ends in {known}")
+        if ending not in ENDINGS:
+            words = f"unknown kind of dataset; give {made} or a file that ends in {known}"
+            return DatasetFile(name, problem=words)
+        if not path.exists():
+            words = f"there is no such file; check the path (it counts from {short_path(working_directory)})"
+            return DatasetFile(name, ending, words)
+        if not path.is_file():  # to open a pipe would wait for ever
+            words = "is no file but a pipe, a socket or a device; save the data as a file"
+            return DatasetFile(name, ending, words)
+        return _read(name, path, ending)
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return DatasetFile(name, problem=f"cannot be read: {reason}; check its permissions")
+
+
+def _read(name: str, path: Path, ending: str) -> DatasetFile:
+    if ending == ".csv":
+        columns = _header(path)
+        if not any(column.strip() for column in columns):
+            return DatasetFile(name, ending, "is empty; it needs a header with column names, and rows of data")
+        return DatasetFile(name, ending, None, columns, "target")
+    if ending == ".npz":
+        try:
+            with zipfile.ZipFile(path) as archive:
+                arrays = tuple(entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy"))
+        except zipfile.BadZipFile:
+            return DatasetFile(
+                name, ending, "is no .npz archive; write it with numpy.savez(path, features=…, targets=…)"
+            )
+        return DatasetFile(name, ending, None, tuple(array for array in arrays if array != _FEATURES), "targets")
+    with path.open("rb") as file:
+        # The columns of these are left to the worker: reading them needs polars and numpy.
+        words, beginning = _BEGINNINGS.get(ending, ("", b""))
+        if file.read(len(beginning)) != beginning:
+            return DatasetFile(name, ending, words)
+        return DatasetFile(name, ending)
+
+
+def _header(path: Path) -> tuple[str, ...]:
+    """The column names. Raises `OSError`, or `ValueError` where the file is no UTF-8 text."""
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        start = file.read(_LARGEST_HEADER)
+    try:
+        return tuple(next(csv.reader(start.splitlines(keepends=True)), []))
+    except csv.Error as error:
+        raise ValueError(f"the header cannot be read: {error}") from None
+
+
+def _listed(names: tuple[str, ...], most: int = 6) -> str:
+    if not names:
+        return "none"
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

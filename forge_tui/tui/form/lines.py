@@ -1,0 +1,235 @@
+"""How the form stands in the list: every setting as a line of text, with what must be said under it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.policy import WorkerLimit
+from forge_tui.settings.keys import Key
+from forge_tui.settings.problems import shown
+from forge_tui.settings.setting_layers import Layer, Source
+from forge_tui.settings.sweep import TABLE as SWEEP
+from forge_tui.settings.sweep import combination_count
+from forge_tui.tui.form.fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, same, sections, title_of
+from forge_tui.tui.form.form_values import Changed, Form
+from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Tone
+from forge_tui.tui.widgets.glyphs import Glyphs
+
+MODE_WORDS = {"series": "Series (Safe, Default)", "parallel": "Parallel (Faster, More Memory)"}
+_MODE_HELP = {
+    "series": "Original single-threaded behavior: one model after another",
+    "parallel": "Multi-threaded with resource validation: several models at once",
+}
+_UNSET = {
+    OUTPUT: "a new directory in runs/",
+    "run.max_seconds": "no limit",
+}
+_WORKER_CELLS = 5
+_SLIDER_LARGEST = 12
+
+
+def items(
+    form: Form,
+    errors: Mapping[str, str],
+    resources: SystemResources | None,
+    glyphs: Glyphs,
+    read_only: bool = False,
+) -> tuple[Heading | Item, ...]:
+    """The form from top to bottom. `resources`: what the machine has, None while that is detected.
+
+    A form that is read only shows the settings of a live run: without a verdict, and without errors.
+    """
+    limit = None if resources is None else form.verdict(resources)
+    rows: list[Heading | Item] = []
+    for section in sections():
+        if section.title != "First":
+            rows.append(Heading(_heading(section)))
+        for key in section.keys:
+            details: list[Detail] = []
+            if key.key in errors and not read_only:
+                details.append(Detail(key_problem(errors[key.key]), Tone.ERROR))
+            elif key.key == WORKERS and not read_only:
+                details = verdict(form, limit, resources)
+            elif key.key == MODELS:
+                details = _configs(form)
+            rows.append(_item(form, key, limit, tuple(details), glyphs, read_only))
+    return tuple(rows)
+
+
+def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | None) -> list[Detail]:
+    """What the resource rules say about the chosen workers, in the words of the log and of Python."""
+    if resources is None:
+        return [Detail("detecting what this machine allows…", Tone.QUIET)]
+    if limit is None:
+        return []
+    fewer = form.values[MODE] == "parallel" and limit.workers < limit.requested
+    threads = "1 thread" if limit.threads_allowed == 1 else f"up to {limit.threads_allowed} threads"
+    threads += " each" if limit.workers > 1 else ""
+    words = limit.reason
+    if limit.hint is not None:
+        words += f". {'To lift it' if fewer else 'For more'}: {limit.hint}"
+    details = [Detail(f"{words} ({threads})", Tone.WARNING if fewer else Tone.GOOD)]
+    said = {limit.reason}
+    for warning in limit.warnings:
+        plain = warning.partition(": ")[2]
+        if not any(plain in words or words in warning for words in said):
+            details.append(Detail(warning, Tone.WARNING))
+            said.add(warning)
+    models = form.values[MODELS]
+    if isinstance(models, int):
+        models *= combination_count(form.sweep())
+    if not fewer and form.values[MODE] == "parallel" and isinstance(models, int) and models < limit.workers:
+        details.append(Detail(f"there are only {models} models, so at most {models} workers have work", Tone.QUIET))
+    return details
+
+
+def _configs(form: Form) -> list[Detail]:
+    """How many models a sweep makes."""
+    sweep, seeds = form.sweep(), form.values[MODELS]
+    if not sweep or not isinstance(seeds, int):
+        return []
+    configs = combination_count(sweep)
+    return [Detail(f"{configs:,} configs (swept) × {seeds:,} seeds: {configs * seeds:,} models", Tone.QUIET)]
+
+
+def about(form: Form, key: Key, read_only: bool = False) -> tuple[str, str]:
+    """Two lines on a setting: what it is for; and what it may be, its default, flag and source."""
+    first = (key.help[:1].upper() + key.help[1:]).replace("`", "")
+    if key.key == MODE:
+        first = _MODE_HELP.get(str(form.values[MODE]), first)
+    default = key.default if key.key == MODE else "not set" if key.default is None else _shown(key, key.default)
+    parts = [key.flag, *([key.allowed] if key.allowed else [key.type_words]), f"default {default}"]
+    if not read_only:
+        swept = f"{SWEEP}.{key.key}"
+        parts.append(source_text(form.sources[swept if swept in form.values else key.key], short=False))
+    return first, " · ".join(dict.fromkeys(part for part in parts if part != "default"))
+
+
+def key_problem(problem: str) -> str:
+    """A problem on one line."""
+    return " ".join(problem.split("\n"))
+
+
+def source_text(source: Source | Changed, short: bool = True) -> str:
+    """Where a value came from. The short form leaves out directories, and is empty for a default."""
+    if not short or isinstance(source, Changed):
+        return source.text
+    match source.layer:
+        case Layer.DEFAULT:
+            return ""
+        case Layer.USER | Layer.FILE if source.file is not None:
+            return f"{source.file.name}:{source.line}" if source.line else source.file.name
+        case Layer.PRESET:
+            return f"preset {source.name}"
+        case Layer.ENVIRONMENT:
+            return "environment"
+    return source.text
+
+
+def slider(value: int, allowed: int, largest: int, glyphs: Glyphs) -> str:
+    """`1 ━━●─┄┄ 6`: a number between 1 and `largest`; what the machine does not allow is dotted."""
+    step = 2 if largest <= _SLIDER_LARGEST else 1
+    last = min(largest, 2 * _SLIDER_LARGEST)
+    place = (min(max(value, 1), last) - 1) * step
+    cells = [
+        glyphs.live
+        if cell == place
+        else glyphs.line_dotted
+        if cell > (allowed - 1) * step
+        else glyphs.bar_done
+        if cell < place
+        else glyphs.bar_left
+        for cell in range((last - 1) * step + 1)
+    ]
+    return f"1 {''.join(cells)} {last}"
+
+
+def _item(
+    form: Form, key: Key, limit: WorkerLimit | None, details: tuple[Detail, ...], glyphs: Glyphs, read_only: bool
+) -> Item:
+    name, value = key.key, form.values[key.key]
+    unused = form.unused(name)
+    wrong = bool(details) and details[0].tone is Tone.ERROR
+    swept = form.swept(name)
+    text = glyphs.unknown if name == TARGET and unused else _shown(key, value) if swept is None else _listed(key, swept)
+    if name == TARGET and value is None and not unused:
+        text = _default_target(form)
+    if name == WORKERS and not wrong and not read_only:
+        largest = form.values["resources.max_suggested_workers"]
+        shown_largest = largest if isinstance(largest, int) and 2 <= largest <= 2 * _SLIDER_LARGEST else 6
+        most = shown_largest if limit is None else _most(form, limit)
+        text = f"{text:<{_WORKER_CELLS}}{slider(value, most, shown_largest, glyphs)}"
+    return Item(
+        name=name,
+        title=title_of(name),
+        value=text,
+        note=_note(form, name, read_only),
+        tone=Tone.ERROR if wrong else Tone.QUIET if unused or (value is None and not swept) else Tone.PLAIN,
+        changed=swept is not None or not same(value, key.default),
+        details=details,
+        editor_cells=_WORKER_CELLS if name == WORKERS else None,
+    )
+
+
+def _note(form: Form, name: str, read_only: bool) -> str:
+    """What stands behind a value: why it plays no part, or where it came from."""
+    if read_only:
+        return "w changes them" if name == WORKERS else form.unused(name) or _sweep_note(form, name)
+    return form.unused(name) or _sweep_note(form, name) or source_text(form.sources[name])
+
+
+def _sweep_note(form: Form, name: str) -> str:
+    values = form.swept(name)
+    return f"swept: {len(values)} values" if isinstance(values, list | tuple) else ""
+
+
+def _default_target(form: Form) -> str:
+    """What is predicted where no target is chosen."""
+    found = form.dataset_found
+    if found is None or found.default_target is None or found.default_target not in found.columns:
+        return "not chosen"
+    return f"{found.default_target} (by its name)"
+
+
+def _most(form: Form, limit: WorkerLimit) -> int:
+    """The most workers that the machine allows, as far as the verdict tells."""
+    if form.values[MODE] == "series":
+        return 1
+    if limit.workers < limit.requested:
+        return limit.workers
+    match (limit.hint or "").split():
+        case ["--workers", number]:
+            return int(number)
+    return limit.workers
+
+
+def _shown(key: Key, value: Any) -> str:
+    if key.key == MODE and value in MODE_WORDS:
+        return MODE_WORDS[value]
+    if value is None:
+        return _UNSET.get(key.key, "not set")
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and value < 10**15:
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(shown(item) for item in value)
+    return shown(value)
+
+
+def _listed(key: Key, values: Any) -> str:
+    """The values of a sweep, or what was typed for them."""
+    if isinstance(values, str):
+        return values
+    several = isinstance(key.default, list | tuple)
+    return ", ".join(f"[{_shown(key, one)}]" if several else _shown(key, one) for one in values)
+
+
+def _heading(section: Section) -> str:
+    return {"Training": "More of training", "Run": "More of the run", "Data": "More of the data"}.get(
+        section.title, section.title
+    )

@@ -1,0 +1,320 @@
+"""The form on the screen: a title, the list of settings with its editor, and two lines on the selected one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from forge_tui.tui.form.settings_list import SettingsList
+from forge_tui.tui.form.settings_pane import SettingsPane, ValueEditor
+from forge_tui.tui.form.source import Draft
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.glyphs import Glyphs
+from forge_tui.tui.widgets.line import Line, joined_ends
+
+if TYPE_CHECKING:
+    from forge_tui.settings.keys import Key
+    from forge_tui.tui.app_interface import AppInterface, ScreenInterface
+    from forge_tui.tui.form.dataset_file import DatasetFile
+    from forge_tui.tui.form.form_values import Form
+
+
+class FormPanel(Vertical):
+    """Shows and changes a draft; or shows a live run's settings, read only.
+
+    It imports the schema (pydantic) only once there is a form, which was made by a thread after the first paint.
+    """
+
+    DEFAULT_CSS = """
+    FormPanel { height: 1fr; width: 1fr; }
+    FormPanel > #form-title { background: $panel; text-style: bold; }
+    FormPanel > #form-help { background: $surface; }
+    FormPanel > #form-facts { background: $surface; color: $foreground 65%; }
+    FormPanel:ansi > #form-facts { color: ansi_default; }
+    FormPanel:ansi > #form-title { text-style: bold underline; }
+    """
+
+    def __init__(self, draft: Draft, glyphs: Glyphs) -> None:
+        super().__init__()
+        self.draft = draft
+        self.glyphs = glyphs
+        self.starting = False
+        self.pane = SettingsPane(glyphs)
+        self._run: tuple[str, Form] | None = None
+        self._before: Form | None = None
+        self._several = False
+        self._before_reset: Form | None = None
+
+    def compose(self) -> ComposeResult:
+        """Title, settings, and what the selected one is for."""
+        yield Line(" Settings: reading them…", id="form-title")
+        yield self.pane
+        yield Line(id="form-help")
+        yield Line(id="form-facts")
+
+    @property
+    def form(self) -> Form | None:
+        """The form that is shown; None while it is being read."""
+        return self.draft.form if self._run is None else self._run[1]
+
+    @property
+    def read_only(self) -> bool:
+        """Whether a live run's settings are shown."""
+        return self._run is not None
+
+    def show_run(self, path: str, form: Form) -> None:
+        """Show a live run's settings."""
+        self.finish_edit(keep=True)
+        self._run = (path, form)
+        self.draw()
+
+    def show_draft(self) -> None:
+        """Show the settings of the next run."""
+        self._run = None
+        self.draw()
+
+    def editable(self) -> Form | None:
+        """The form if it can be changed now; says why not otherwise."""
+        if self.read_only:
+            self._forge.tell("a live run's settings stay as they are: n makes new settings from them", "warning")
+            return None
+        if self.draft.form is None:
+            self._forge.tell("the settings are still being read")
+        return self.draft.form
+
+    @property
+    def _forge(self) -> AppInterface:
+        return cast("AppInterface", self.app)
+
+    # Drawing
+
+    def draw(self) -> None:
+        """Show the form as it is now, with what the resource rules say."""
+        form = self.form
+        if form is None or not self.is_mounted:
+            return
+        from forge_tui.tui.form.lines import items
+
+        errors = {**self.draft.refusals, **form.errors()}
+        self.pane.settings.show(items(form, errors, self._forge.detected, self.glyphs, self.read_only))
+        self._draw_title(form, len(errors))
+        self._draw_help()
+
+    def _draw_title(self, form: Form, wrong: int) -> None:
+        if self._run is not None:
+            left, right = (
+                f" Settings of {cells.clean(Path(self._run[0]).name)}, live: read only",
+                "n new settings from these ",
+            )
+        else:
+            left = " Starting…" if self.starting else " Settings of the next run"
+            remembered, changed = form.from_last_time, len(form.changed())
+            if remembered and not self.starting:
+                left = f" {remembered} setting{'s' * (remembered > 1)} as last time: U puts all defaults back"
+            right = (
+                f"{changed} {'differs' if changed == 1 else 'differ'} from the defaults "
+                if changed
+                else "all defaults "
+            )
+            right = f"{wrong} to mend, {right}" if wrong else right
+        title = self.query_one("#form-title", Line)
+        title.show(joined_ends(Text(left), Text(right, style="not bold"), max(20, title.size.width)))
+
+    def _draw_help(self) -> None:
+        form, key = self.form, self.selected_key()
+        if form is None or key is None:
+            return
+        from forge_tui.tui.form.lines import about
+
+        words, facts = about(form, key, self.read_only)
+        if self.pane.is_open:
+            step = "←→ change · " if self.pane.editor.stepping else ""
+            several = "values between commas, a model of each · " if self._several else ""
+            words = f"{step}{several}Enter keeps · Esc puts back · {words}"
+        self.query_one("#form-help", Line).show(" " + cells.clean(words, self.glyphs.ascii))
+        self.query_one("#form-facts", Line).show(" " + cells.clean(facts, self.glyphs.ascii))
+
+    def on_resize(self) -> None:
+        """The title has its two ends at the edges."""
+        self.call_after_refresh(self.draw)
+
+    def on_settings_list_selected(self) -> None:
+        """Say what the selected setting is for."""
+        self._draw_help()
+
+    def on_settings_list_opened(self) -> None:
+        """Opened with the mouse."""
+        self.open_selected()
+
+    def selected_key(self) -> Key | None:
+        """The selected setting."""
+        name = self.pane.settings.selected
+        if name is None:
+            return None
+        from forge_tui.settings.schema import keys_by_name
+
+        return keys_by_name()[name]
+
+    # Changing
+
+    def change(self, form: Form) -> None:
+        """Take a changed form; look at its dataset if that is another. A refusal of a changed value is out of date."""
+        before, self.draft.form = self.draft.form, form
+        from forge_tui.tui.form.fields import DATASET
+
+        if before is not None:
+            for name, value in form.values.items():
+                if value is not before.values.get(name):
+                    self.draft.refusals.pop(name, None)
+            if form.values[DATASET] != before.values[DATASET]:
+                self.look_at_dataset()
+        self.draw()
+        cast("ScreenInterface", self.screen).draw_shell()  # the sidebar's suggestion goes by the form
+
+    def look_at_dataset(self) -> None:
+        """See whether the dataset is there and which columns it has, in a thread: the disk may be slow."""
+        if self.draft.form is None:
+            return
+        from forge_tui.tui.form.dataset_file import examine
+        from forge_tui.tui.form.fields import DATASET
+
+        def found(dataset: DatasetFile) -> None:
+            if self.draft.form is not None:
+                self.draft.form = self.draft.form.with_dataset(dataset)
+                self.draw()
+
+        name = str(self.draft.form.values[DATASET])
+        self._forge.call_in_thread(partial(examine, name, Path.cwd()), then=found, subject="dataset")
+
+    def open_selected(self) -> None:
+        """Open the selected setting: switch it, choose the next word, pick a file or column, or edit the value."""
+        form, key = self.editable(), self.selected_key()
+        if form is None or key is None or self.pane.is_open:
+            return
+        from forge_tui.tui.form import pickers
+        from forge_tui.tui.form.fields import DATASET, TARGET, WORKERS, is_choice, takes_own_code
+
+        found = form.dataset_found
+        if form.swept(key.key) is not None:
+            self.open_values()
+        elif key.is_switch or is_choice(key):
+            self.change(form.step(key.key, 1))
+        elif key.key == DATASET:
+            self.app.push_screen(pickers.dataset_picker(str(form.values[DATASET])), partial(self._put, DATASET))
+        elif key.key == TARGET and found is not None and found.columns:
+            self.app.push_screen(pickers.target_picker(found, form.values[TARGET]), partial(self._put, TARGET))
+        else:
+            self._before = form
+            by_digits = "number" in key.type_words
+            stepping = key.key == WORKERS or takes_own_code(key)
+            self.pane.open_editor(form.typed(key.key), stepping=stepping, replace=by_digits)
+            self._draw_help()
+
+    def open_values(self) -> None:
+        """Edit the selected setting's values: a sweep, with a model of each."""
+        form, key = self.editable(), self.selected_key()
+        if form is None or key is None or self.pane.is_open:
+            return
+        from forge_tui.errors import SettingsError
+        from forge_tui.settings.schema import keys_by_name
+        from forge_tui.settings.sweep import sweep_key
+
+        try:
+            sweep_key(key.key, keys_by_name())
+        except SettingsError as error:
+            self._forge.tell(str(error), "warning")
+            return
+        self._before, self._several = form, True
+        self.pane.open_editor(form.typed_values(key.key), stepping=False, replace=False)
+        self._draw_help()
+
+    def _edited(self, form: Form, name: str, text: str) -> Form:
+        return form.edit_values(name, text) if self._several else form.edit(name, text)
+
+    def _put(self, name: str, value: str | None) -> None:
+        """A dialog's answer; None leaves the value as it is."""
+        if value is not None and self.draft.form is not None:
+            self.change(self.draft.form.put(name, value))
+
+    def step(self, by: int) -> None:
+        """Change the selected value to the next (1) or previous (-1)."""
+        form, key = self.editable(), self.selected_key()
+        if form is None or key is None:
+            return
+        if form.swept(key.key) is not None:
+            self._forge.tell("it is swept: Enter edits its values, u puts the default back")
+            return
+        stepped = form.step(key.key, by)
+        self.change(stepped)
+        if self.pane.is_open:
+            self.pane.put_text(stepped.typed(key.key))
+
+    def reset_selected(self) -> None:
+        """Put the selected setting's default back."""
+        form, key = self.editable(), self.selected_key()
+        if form is not None and key is not None:
+            self.change(form.reset(key.key))
+
+    def reset_all(self) -> bool:
+        """Put all defaults back (True); where they are there already, what the last reset has taken away (False)."""
+        self.finish_edit(keep=True)
+        form = self.editable()
+        if form is None:
+            return False
+        plain = form.reset_all()
+        before = self._before_reset
+        if form.plain() != plain.plain():
+            self._before_reset = form
+            self.change(plain)
+            self._forge.tell("all settings are at their defaults; U again: what was there before")
+            return True
+        if before is not None:
+            self._before_reset = None
+            self.change(before)
+            self._forge.tell("the settings are as they were before U")
+        else:
+            self._forge.tell("all settings are at their defaults")
+        return False
+
+    def finish_edit(self, *, keep: bool) -> None:
+        """Close the editor if it is open; the value stays as typed, or is what it was."""
+        name, text = self.pane.settings.selected, self.pane.close_editor()
+        before, self._before = self._before, None
+        if text is not None and self.draft.form is not None and name is not None:
+            self.change(self._edited(self.draft.form, name, text) if keep or before is None else before)
+        self._several = False
+
+    def move(self, move: Callable[[SettingsList], None]) -> None:
+        """Close the editor and move the selection."""
+        self.finish_edit(keep=True)
+        move(self.pane.settings)
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Every character typed counts at once: error and verdict follow it."""
+        name = self.pane.settings.selected
+        if event.input is self.pane.editor and self.pane.is_open and self.draft.form is not None and name is not None:
+            self.change(self._edited(self.draft.form, name, event.input.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter closes the editor."""
+        event.stop()
+        self.finish_edit(keep=True)
+
+    def on_value_editor_put_back(self, _: ValueEditor.PutBack) -> None:
+        """Esc closes the editor, and the value is what it was."""
+        self.finish_edit(keep=False)
+
+    def on_settings_pane_left(self, _: SettingsPane.Left) -> None:
+        """A click elsewhere closes the editor."""
+        self.finish_edit(keep=True)
+
+    def on_value_editor_stepped(self, event: ValueEditor.Stepped) -> None:
+        """Left and right in the editor of the workers."""
+        self.step(event.by)

@@ -1,0 +1,95 @@
+"""What a list of settings shows, and how that is broken into lines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from forge_tui.tui.widgets import cells
+
+_SIGNS = {"error": "! ", "warning": "! "}
+
+
+class Tone(StrEnum):
+    """How a text is meant; never by colour alone."""
+
+    PLAIN = "plain"
+    QUIET = "quiet"
+    GOOD = "good"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """A sentence under a setting; long ones take several lines."""
+
+    text: str
+    tone: Tone
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The title of a section."""
+
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One setting. `editor_cells`: how wide its editor is; None for all of the value's width."""
+
+    name: str
+    title: str
+    value: str
+    note: str = ""
+    tone: Tone = Tone.PLAIN
+    changed: bool = False
+    details: tuple[Detail, ...] = ()
+    editor_cells: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowLine:
+    """One line on the screen: a heading, an item, or a part of a detail. `item` is its place among the items."""
+
+    item: int
+    row: Heading | Item | Detail | None
+    text: str = ""
+
+
+def arrange(rows: Sequence[Heading | Item], width: int, only_ascii: bool = False) -> tuple[RowLine, ...]:
+    """The lines of a list whose details may take `width` cells; an empty line stands above each heading."""
+    lines: list[RowLine] = []
+    item = -1
+    for row in rows:
+        if isinstance(row, Heading):
+            lines += [RowLine(item, None), RowLine(item + 1, row)]
+            continue
+        item += 1
+        lines.append(RowLine(item, row))
+        for detail in row.details:
+            sign = _SIGNS.get(detail.tone, "  ")
+            for number, part in enumerate(wrap(cells.clean(detail.text, only_ascii), width)):
+                lines.append(RowLine(item, detail, (sign if number == 0 else "  ") + part))
+    return tuple(lines)
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` cells, broken between words where that can be."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split(" "):
+        joined = f"{line} {word}" if line else word
+        if cells.width_of(joined) <= width:
+            line = joined
+            continue
+        if line:
+            lines.append(line)
+        while cells.width_of(word) > width:
+            part = cells.head(word, width)
+            lines.append(part)
+            word = word[len(part) :]
+        line = word
+    return [*lines, line] if line or not lines else lines

@@ -1,0 +1,181 @@
+"""What the form is filled with: the layers of settings, the last form, a preset or file, a run's own settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forge_tui.errors import SettingsError
+
+if TYPE_CHECKING:
+    from forge_tui.tui.form.form_values import Form
+
+
+@dataclass(frozen=True, slots=True)
+class FormSource:
+    """What the command line said of the settings; the arguments of `settings.layers.resolve`."""
+
+    preset: str | None = None
+    settings_file: str | None = None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    assignments: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
+
+    @property
+    def gives_something(self) -> bool:
+        """Whether anything was given: then the form starts from exactly that."""
+        return self != FormSource()
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A form, and what was wrong with a file or variable that should have filled it."""
+
+    form: Form
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class Draft:
+    """The settings of the next run while they are being made; outlives the screen that shows them.
+
+    `form` is None until it is filled. `remembers`: whether it may begin with the values of the last form, which a bare
+    `forge-tui` does alone. `refusals` are a runner's reasons not to begin, by setting. `beside` is the live run whose
+    own settings were put aside for the draft.
+    """
+
+    source: FormSource = field(default_factory=FormSource)
+    remembers: bool = True
+    form: Form | None = None
+    problem: str | None = None
+    refusals: dict[str, str] = field(default_factory=dict)
+    beside: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A settings file that can be loaded: its name, its path and what it is for. `shipped`: `--preset` takes it."""
+
+    name: str
+    path: Path
+    summary: str
+    shipped: bool = True
+
+
+def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
+    """The form at the start: exactly what files, variables and flags give.
+
+    Only where no preset, file, flag or variable was given, the values of the `last` form come over those of the user's
+    own settings file, and are marked as such.
+
+    Reads files, and imports the schema: not for the thread that paints. A wrong file or variable is a `problem`.
+    """
+    from forge_tui.settings.schema import Settings, fields_of
+    from forge_tui.settings.setting_layers import Layer, Source, resolve_settings
+    from forge_tui.settings.sweep import TABLE as SWEEP
+    from forge_tui.tui.form.form_values import Changed, form_key, form_of
+
+    try:
+        base = resolve_settings()
+        resolved = resolve_settings(
+            preset=source.preset,
+            settings_file=source.settings_file,
+            flags=source.flags,
+            assignments=source.assignments,
+            sweeps=source.sweeps,
+        )
+    except SettingsError as error:
+        return Filled(form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()}), str(error))
+    form = form_of(resolved.settings, dict(resolved.sources), base.settings)
+    below = (Layer.DEFAULT, Layer.USER)
+    if source.gives_something or any(given.layer not in below for given in resolved.sources.values()):
+        return Filled(form)
+    for name, value in last.items():
+        if name not in resolved.sources or name.startswith(f"{SWEEP}."):
+            continue
+        if form_key(name).problem(value) is None:
+            form = form.with_values({name: value}, {name: Changed(last_time=True)})
+    return Filled(form)
+
+
+def load_file(form: Form, path: Path, preset: str | None = None) -> Form:
+    """The form with the values of a settings file. Raises `SettingsError` naming file, line and key."""
+    from forge_tui.settings.files import read_values
+    from forge_tui.settings.setting_layers import Layer, Source
+
+    layer = Layer.FILE if preset is None else Layer.PRESET
+    return form.overlay(read_values(path), Source(layer, path, None, preset))
+
+
+def run_form(path: Path, base: Form) -> Form:
+    """The settings that a run was started with. Raises `SettingsError` where they cannot be read."""
+    from dataclasses import replace
+
+    from forge_tui.settings.files import read_values
+    from forge_tui.settings.schema import Settings, fields_of
+    from forge_tui.settings.setting_layers import Layer, Source
+    from forge_tui.tui.form.form_values import form_of
+
+    empty = form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()})
+    return replace(empty.overlay(read_values(path), Source(Layer.FILE, path)), base=base.base)
+
+
+def user_presets() -> Path:
+    """Where the user's own presets are saved; the directory need not exist."""
+    from forge_tui.settings.user_file import user_settings_file
+
+    return user_settings_file().parent / "presets"
+
+
+def presets() -> tuple[Preset, ...]:
+    """The presets that ship with the package, then the user's own. Raises `SettingsError` if they are missing."""
+    from forge_tui.settings.presets import preset_names, preset_path, preset_summary
+
+    shipped = [Preset(name, preset_path(name), preset_summary(name)) for name in preset_names()]
+    directory = user_presets()
+    own = sorted(directory.glob("*.toml")) if directory.is_dir() else []
+    return (*shipped, *(Preset(path.stem, path, f"your own: {path}", False) for path in own))
+
+
+def preset_file(name: str) -> Path:
+    """The file that a preset of this name or path is saved to: a bare name goes to the user's own presets.
+
+    Raises `SettingsError` for an empty name and for a directory.
+    """
+    text = name.strip()
+    if not text:
+        raise SettingsError("a preset needs a name, such as mine, or the path of a .toml file")
+    path = Path(text).expanduser()
+    if path.suffix != ".toml":
+        path = path.with_name(path.name + ".toml")
+    path = user_presets() / path if len(path.parts) == 1 else path.absolute()
+    if path.is_dir():
+        raise SettingsError(f"{path} is a directory; give the path of a .toml file")
+    return path
+
+
+def save_form(form: Form, path: Path) -> None:
+    """Write the form's settings as a TOML file, readable by this user only; how the screen looks is left out.
+
+    Raises `SettingsError` if a value may not stand, `RunDirectoryError` if the file cannot be written.
+    """
+    import tomllib
+
+    import tomli_w
+
+    from forge_tui.safe_io.whole_files import make_private, write_atomically
+    from forge_tui.settings.files import settings_text
+    from forge_tui.settings.keys import FREE_TABLES
+    from forge_tui.settings.sweep import TABLE as SWEEP
+    from forge_tui.tui.form.fields import run_keys
+
+    tables = {*(key.table for key in run_keys()), *FREE_TABLES, SWEEP}
+    plain = tomllib.loads(settings_text(form.settings()))
+    text = tomli_w.dumps({table: values for table, values in plain.items() if table in tables})
+    try:
+        make_private(path.parent)
+    except OSError as error:
+        raise SettingsError(f"{path.parent}: cannot be made: {error.strerror or error}") from None
+    write_atomically(path, text.encode())

@@ -1,0 +1,125 @@
+"""Which models a table shows and in what order: the filter's words and the sort keys."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from forge_tui.analysis.ranking import model_key
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.text.config_tables import combination_text
+from forge_tui.tui.widgets.glyphs import PHASE_WORDS
+
+if TYPE_CHECKING:
+    from forge_tui.protocol.snapshot import ModelState
+
+SORT_KEYS = ("index", "name", "phase", "epoch", "loss", "best", "val", "eta")
+
+# What needs a person first, then what is under way, then what waits or is over.
+_PHASE_ORDER = {
+    phase: place
+    for place, phase in enumerate(
+        (
+            TrainingPhase.FAILED,
+            TrainingPhase.TRAINING,
+            TrainingPhase.CHECKPOINTING,
+            TrainingPhase.SAVING,
+            TrainingPhase.INITIALIZING,
+            TrainingPhase.PAUSED,
+            TrainingPhase.QUEUED,
+            TrainingPhase.COMPLETED,
+            TrainingPhase.CANCELLED,
+        )
+    )
+}
+_DIGITS = re.compile(r"(\d+)")
+_SHORTEST_PHASE_WORD = 3
+
+
+def validation_value(model: ModelState) -> float | None:
+    """The one validation number of a model: a metric of the user's own, else accuracy (0–1), perplexity, loss."""
+    if model.validation_metric is not None:
+        return model.validation_metric
+    if model.validation_accuracy is not None:
+        return model.validation_accuracy
+    return model.validation_perplexity if model.validation_perplexity is not None else model.validation_loss
+
+
+_NUMBERS: dict[str, Callable[[ModelState], float | None]] = {
+    "phase": lambda model: _PHASE_ORDER[model.phase],
+    "epoch": lambda model: model.epoch,
+    "loss": lambda model: None if model.diverged else model.loss,
+    "val": validation_value,
+    "eta": lambda model: model.eta_seconds,
+}
+
+
+def sort_positions(models: Sequence[ModelState], positions: Sequence[int], key: str, reverse: bool) -> list[int]:
+    """`positions` (into `models`) sorted by `key`; equal ones by position, unknown and NaN last in both directions.
+
+    "best" is the order of `ranking.model_key`.
+    Raises `ValueError` for a key that is not in `SORT_KEYS`.
+    """
+    if key not in SORT_KEYS:
+        raise ValueError(f"no sort key {key!r}; there are {', '.join(SORT_KEYS)}")
+    if key == "index":
+        return sorted(positions, reverse=reverse)
+    if key == "name":
+        return sorted(positions, key=lambda position: natural(models[position].name), reverse=reverse)
+    if key == "best":
+        keys = {position: model_key(models[position]) for position in positions}
+        if reverse:  # but what is unknown stays last
+            keys = {position: tuple(-bad if bad < math.inf else bad for bad in key) for position, key in keys.items()}
+        return sorted(positions, key=keys.__getitem__)
+    number = _NUMBERS[key]
+    values: dict[int, float] = {}
+    unknown: list[int] = []
+    for position in positions:
+        value = number(models[position])
+        if value is None or not math.isfinite(value):
+            unknown.append(position)
+        else:
+            values[position] = value
+    if reverse:
+        values = {position: -value for position, value in values.items()}
+    return [*sorted(values, key=values.__getitem__), *unknown]
+
+
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """A key that puts `planner_2` before `planner_10`."""
+    parts = [part for part in _DIGITS.split(name.casefold()) if part]
+    return [(0, len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (1, 0, part) for part in parts]
+
+
+def matcher(text: str) -> Callable[[ModelState], bool] | None:
+    """What tells whether a model matches all words of a filter; None for an empty one.
+
+    A word is part of a name, or of what is a config's own in a sweep (`0.003`), or the beginning (from 3 letters) of a
+    phase's word (`fail`, `train`); `phase:queued` and `phase:ckpt` mean the phase alone.
+    """
+    words = text.casefold().split()
+    if not words:
+        return None
+    tests = [_word(word) for word in words]
+
+    def matches(model: ModelState) -> bool:
+        return all(test(model) for test in tests)
+
+    return matches
+
+
+def _word(word: str) -> Callable[[ModelState], bool]:
+    only_phase = word.startswith("phase:")
+    start = word.removeprefix("phase:")
+    phases = {phase for phase in TrainingPhase if phase.startswith(start) or PHASE_WORDS[phase].startswith(start)}
+    if only_phase:
+        return lambda model: model.phase in phases
+    if len(word) < _SHORTEST_PHASE_WORD:
+        phases = set()
+    return lambda model: (
+        model.phase in phases
+        or word in model.name.casefold()
+        or (bool(model.combination) and word in combination_text(model.combination).casefold())
+    )

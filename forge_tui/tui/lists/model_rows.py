@@ -1,0 +1,133 @@
+"""The rows of a model table without the drawing: what is shown, in what order, and which row is selected."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from forge_tui.analysis.ranking import Standings, decisive
+from forge_tui.protocol.snapshot import ModelState
+from forge_tui.tui.lists import model_order
+
+ARRANGE_EVERY = 2.0
+"""Seconds between two sorts of changing data, and from a key to the next one."""
+
+_FIXED_ORDERS = ("index", "name")
+
+
+class Rows:
+    """Models, filtered and sorted into rows. `clock` gives seconds.
+
+    Changing data is arranged anew at most every `ARRANGE_EVERY` seconds and never that soon after a key, so that rows
+    do not jump under a person's hands; what the person asks for (`set_sort`, `set_filter`) is done at once.
+    The selection stays with its model; where that leaves, it goes to the model that takes its row. `generation`
+    counts how often other models came.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.models: tuple[ModelState, ...] = ()
+        self.shown: list[int] = []
+        self.row = -1
+        self.sort_key, self.reverse = "index", False
+        self.filter_text = ""
+        self.stale = False
+        self.generation = 0
+        self._standings = Standings()
+        self._matches: Callable[[ModelState], bool] | None = None
+        self._clock = clock
+        self._arranged = self._touched = -math.inf
+
+    def __len__(self) -> int:
+        return len(self.shown)
+
+    def model(self, row: int) -> ModelState:
+        """The model in a row."""
+        return self.models[self.shown[row]]
+
+    @property
+    def selected(self) -> ModelState | None:
+        """The selected model, None where no row is shown."""
+        return self.model(self.row) if 0 <= self.row < len(self.shown) else None
+
+    def touch(self) -> None:
+        """A key was pressed: rows stay where they are for a while."""
+        self._touched = self._clock()
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until changing data may be arranged anew."""
+        return max(self._arranged, self._touched) + ARRANGE_EVERY - self._clock()
+
+    def show(self, models: tuple[ModelState, ...]) -> bool:
+        """Take the models of a new snapshot; True if rows moved, came or went."""
+        old, self.models = self.models, models
+        self._standings.look(models)
+        if len(old) != len(models) or (models and (old[0].name, old[-1].name) != (models[0].name, models[-1].name)):
+            selected = old[self.shown[self.row]].name if 0 <= self.row < len(self.shown) else None
+            self.generation += 1
+            self.arrange(selected)
+            return True
+        if old is not models and (self._matches is not None or self.sort_key not in _FIXED_ORDERS):
+            self.stale = True
+        return self.arrange_if_due()
+
+    def arrange_if_due(self) -> bool:
+        """Sort and filter anew if data changed and the time has come; True if rows moved, came or went."""
+        if not self.stale or self.due_in > 0:
+            return False
+        return self.arrange()
+
+    def set_sort(self, key: str, reverse: bool) -> None:
+        """Sort by `key`, at once. Raises `ValueError` for a key that is not in `order.SORT_KEYS`."""
+        if key not in model_order.SORT_KEYS:
+            raise ValueError(f"no sort key {key!r}; there are {', '.join(model_order.SORT_KEYS)}")
+        self.sort_key, self.reverse = key, reverse
+        self.touch()
+        self.arrange()
+
+    def set_filter(self, text: str) -> None:
+        """Show only models that match `text` (`order.matcher`), at once."""
+        self.filter_text = text
+        self._matches = model_order.matcher(text)
+        self.touch()
+        self.arrange()
+
+    def arrange(self, selected: str | None = None) -> bool:
+        """Sort and filter now; `selected` is the model to stay with, else the one selected. True if rows changed."""
+        keep = self.shown[self.row] if selected is None and 0 <= self.row < len(self.shown) else None
+        if selected is not None:
+            keep = next((place for place, model in enumerate(self.models) if model.name == selected), None)
+        positions = range(len(self.models))
+        matches = self._matches
+        wanted = positions if matches is None else [place for place in positions if matches(self.models[place])]
+        before = self.shown
+        self.shown = model_order.sort_positions(self.models, wanted, self.sort_key, self.reverse)
+        self.stale = False
+        self._arranged = self._clock()
+        try:
+            self.row = self.shown.index(keep) if keep is not None else self._clamp(self.row)
+        except ValueError:
+            self.row = self._clamp(self.row)
+        return before != self.shown
+
+    def move_to(self, row: int) -> None:
+        """Select a row, the nearest one where there is no such row."""
+        self.touch()
+        self.row = self._clamp(row)
+
+    def row_of(self, name: str) -> int | None:
+        """The row of the model called `name`, None where it is not shown."""
+        return next((row for row, place in enumerate(self.shown) if self.models[place].name == name), None)
+
+    def place(self, row: int) -> int | None:
+        """The place of the model in a row among all, as `Standings.place`."""
+        return self._standings.place(self.shown[row])
+
+    def best_row(self) -> int | None:
+        """The row of the best of the models that are shown, None before any of them has a figure."""
+        keys = self._standings.keys
+        best = min(range(len(self.shown)), key=lambda row: (keys[self.shown[row]], self.shown[row]), default=None)
+        return None if best is None or decisive(keys[self.shown[best]]) is None else best
+
+    def _clamp(self, row: int) -> int:
+        return min(max(row, 0), len(self.shown) - 1)

@@ -1,0 +1,139 @@
+"""The columns of the list of runs: which fit a width, and what one run shows in them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.runs.registry import KnownRun
+from forge_tui.text.figures import age_text, short_path
+from forge_tui.tui.lists.known_runs import RunLook
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.cells import Piece
+from forge_tui.tui.widgets.glyphs import Glyphs
+
+GUTTER = 2
+_STATE, _PROGRESS, _MODE = 12, 14, 8
+_RUN_LEAST, _RUN_COMFORTABLE, _RUN_MOST = 12, 24, 40
+_MODELS_LEAST, _MODELS_COMFORTABLE, _MODELS_MOST = 11, 14, 24
+_DAY, _DAY_AND_YEAR = 11, 16
+_DIRECTORY_LEAST, _DIRECTORY_MOST = 24, 80
+# Data older than this is told with its age: a runner writes a sign of life every second.
+_STALE_SECONDS = 60.0
+
+_LOOKS: dict[RunState | None, tuple[TrainingPhase | None, str]] = {
+    RunState.QUEUED: (TrainingPhase.QUEUED, "quiet"),
+    RunState.RUNNING: (TrainingPhase.TRAINING, "active"),
+    RunState.PAUSED: (TrainingPhase.PAUSED, "paused"),
+    RunState.STOPPING: (TrainingPhase.CHECKPOINTING, "paused"),
+    RunState.COMPLETED: (TrainingPhase.COMPLETED, "done"),
+    RunState.FAILED: (TrainingPhase.FAILED, "failed"),
+    RunState.STOPPED: (TrainingPhase.CANCELLED, "paused"),
+    RunState.KILLED: (TrainingPhase.CANCELLED, "failed"),
+    RunState.DIED: (TrainingPhase.FAILED, "failed"),
+    None: (None, "failed"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunLayout:
+    """The width of each column; 0 leaves it out."""
+
+    width: int
+    run: int
+    created: int
+    models: int
+    mode: int
+    directory: int
+    gap: int
+
+
+def run_layout(width: int, looks: Sequence[RunLook]) -> RunLayout:
+    """The layout of a list `width` cells wide.
+
+    As it shrinks, the directory, long models, long names, the year, the mode and the models leave, in this order.
+    """
+    names = max((cells.width_of(look.entry.run) for look in looks), default=0)
+    types = max((cells.width_of(models_text(look.entry)) for look in looks), default=0)
+    run, models = min(max(names, _RUN_LEAST), _RUN_COMFORTABLE), min(max(types, _MODELS_LEAST), _MODELS_COMFORTABLE)
+    gap, created, mode, directory = 2, _DAY, 0, 0
+    rest = width - GUTTER - _STATE - 1 - run - _PROGRESS - created - models - 3 * gap
+    if rest < 0:
+        gap, rest = 1, rest + 3
+    if rest < 0:
+        shorter = min(models - _MODELS_LEAST, -rest)
+        models, rest = models - shorter, rest + shorter
+    if rest < 0:
+        shorter = min(run - _RUN_LEAST, -rest)
+        run, rest = run - shorter, rest + shorter
+    if rest < 0:
+        models, rest = 0, rest + models + gap
+    if models and rest >= _MODE + gap:
+        mode, rest = _MODE, rest - _MODE - gap
+    if rest >= _DAY_AND_YEAR - _DAY:
+        created, rest = _DAY_AND_YEAR, rest - _DAY_AND_YEAR + _DAY
+    longer = min(max(0, rest), max(0, min(names, _RUN_MOST) - run))
+    run, rest = run + longer, rest - longer
+    longer = min(max(0, rest), max(0, min(types, _MODELS_MOST) - models)) if models else 0
+    models, rest = models + longer, rest - longer
+    if rest - gap >= _DIRECTORY_LEAST:
+        directory = min(rest - gap, _DIRECTORY_MOST)
+    return RunLayout(width=width, run=run, created=created, models=models, mode=mode, directory=directory, gap=gap)
+
+
+def titles(layout: RunLayout, glyphs: Glyphs) -> list[Piece]:
+    """The line of titles."""
+    words = ("STATE", "RUN", "PROGRESS", "CREATED", "MODELS", "MODE", "DIRECTORY")
+    widths = (_STATE, layout.run, _PROGRESS, layout.created, layout.models, layout.mode, layout.directory)
+    text = " " * GUTTER
+    for number, (word, width) in enumerate(zip(words, widths, strict=True)):
+        if width:
+            text += " " * min(number, layout.gap if number > 1 else 1) + cells.left(word, width, glyphs.ellipsis)
+    return [(cells.left(text, layout.width, glyphs.ellipsis), "header")]
+
+
+def run_row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> list[Piece]:
+    """One run, without the gutter. `now` in UNIX seconds."""
+    entry, only_ascii = look.entry, glyphs.ascii
+    phase, style = _LOOKS[look.state]
+    sign = "!" if phase is None else glyphs.phases[phase]
+    found = [
+        (cells.left(f"{sign} {look.state_word}", _STATE, glyphs.ellipsis), style),
+        (" " + cells.middle(cells.clean(entry.run, only_ascii), layout.run, glyphs.ellipsis), "name"),
+    ]
+    gap = " " * layout.gap
+    if look.state is None:
+        room = max(0, layout.width - GUTTER - _STATE - 1 - layout.run - layout.gap)
+        why = cells.left(cells.clean(look.problem.replace(f"{entry.path}/", ""), only_ascii), room, glyphs.ellipsis)
+        return [*found, (gap + why, "failed")]
+    found.append((gap + cells.left(progress_text(look, glyphs, now), _PROGRESS, glyphs.ellipsis), "number"))
+    if layout.created:
+        form = "%Y-%m-%d %H:%M" if layout.created == _DAY_AND_YEAR else "%m-%d %H:%M"
+        created = time.strftime(form, time.localtime(entry.created))
+        found.append((gap + cells.left(created, layout.created, glyphs.ellipsis), "quiet"))
+    for text, width in ((models_text(entry, only_ascii), layout.models), (entry.mode, layout.mode)):
+        if width:
+            found.append((gap + cells.left(cells.clean(text, only_ascii), width, glyphs.ellipsis), "number"))
+    if layout.directory:
+        directory = cells.clean(short_path(entry.path), only_ascii)
+        found.append((gap + cells.middle(directory, layout.directory, glyphs.ellipsis), "quiet"))
+    used = sum(cells.width_of(text) for text, _ in found)
+    return [*found, (" " * max(0, layout.width - GUTTER - used), "number")]
+
+
+def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
+    """How far a live run is and how long it takes; of one that ended, how long ago that was."""
+    percent = "" if look.percent is None else f"{look.percent:.0f}%".ljust(4) + " "
+    if not look.is_live:
+        age = None if look.seen is None else max(0.0, now - look.seen)
+        return percent + (glyphs.unknown if age is None else f"{age_text(age)} ago")
+    if look.age is not None and look.age >= _STALE_SECONDS:
+        return f"{percent}{age_text(look.age)} old"
+    return f"{percent}ETA {cells.short_duration(look.eta_seconds, glyphs)}"
+
+
+def models_text(entry: KnownRun, only_ascii: bool = False) -> str:
+    """How many models of which type."""
+    return f"{entry.models} {'x' if only_ascii else '×'} {entry.model_type}"

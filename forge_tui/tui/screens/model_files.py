@@ -1,0 +1,86 @@
+"""What lies in a run's directory about one model: weights, checkpoints, the end of its output. Read in a thread."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.checkpoint_files import CheckpointFile, checkpoint_files
+from forge_tui.runs.inside import open_inside, refuse_links
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.rewriting import rewritten
+
+LOG_BYTES = 64 << 10
+LOG_LINES = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFiles:
+    """The model's finished files as (path, bytes), its checkpoints, and the last lines of its output.
+
+    `log_is_cut`: there is more above them. `problem` says what could not be read.
+    """
+
+    finished: tuple[tuple[Path, int], ...] = ()
+    checkpoints: tuple[CheckpointFile, ...] = ()
+    log: tuple[str, ...] = ()
+    log_is_cut: bool = False
+    problem: str = ""
+
+
+def read_files(directory: RunDirectory, name: str, log: str | None = None) -> ModelFiles:
+    """Look at the files of the model called `name`, and at the log called `log` (by default its own).
+
+    What cannot be read is told, not raised.
+    """
+    log_path = directory.log(log or name)
+    problem = ""
+    checkpoints: list[CheckpointFile] = []
+    try:
+        refuse_links(directory.checkpoint_directory(name), directory.path)
+        checkpoints = checkpoint_files(directory.checkpoint_directory(name))
+    except RunDirectoryError as error:
+        problem = str(error)
+    except OSError as error:
+        problem = f"{directory.checkpoint_directory(name)} cannot be read: {error.strerror}"
+    lines: list[str] = []
+    is_cut = False
+    try:
+        lines, is_cut = _tail(open_inside(log_path, directory.path, os.O_RDONLY | os.O_NONBLOCK))
+    except FileNotFoundError:
+        lines = []  # a model that has not started has no output yet
+    except RunDirectoryError as error:
+        problem = problem or str(error)
+    except OSError as error:
+        problem = problem or f"{log_path} cannot be read: {error.strerror}"
+    finished = []
+    for path in (directory.weights(name), directory.json(name)):
+        try:
+            finished.append((path, path.stat().st_size))
+        except OSError:
+            continue  # not finished yet
+    return ModelFiles(
+        finished=tuple(finished),
+        checkpoints=tuple(checkpoints),
+        log=tuple(lines),
+        log_is_cut=is_cut,
+        problem=problem,
+    )
+
+
+def _tail(descriptor: int) -> tuple[list[str], bool]:
+    """The last lines of an open file, which is closed, and whether there are more above."""
+    with os.fdopen(descriptor, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        start = max(0, size - LOG_BYTES)
+        file.seek(start)
+        data = file.read(LOG_BYTES)
+    lines = data.decode("utf-8", "replace").split("\n")
+    if lines and not lines[-1]:
+        lines.pop()
+    if start and len(lines) > 1:
+        lines = lines[1:]  # its beginning is missing
+    shown = [rewritten(line).expandtabs() for line in lines]
+    return shown[-LOG_LINES:], start > 0 or len(shown) > LOG_LINES

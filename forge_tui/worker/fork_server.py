@@ -1,0 +1,292 @@
+"""The fork server: a process that has imported torch once and forks a worker for every model or group of models.
+
+Forking takes milliseconds where importing torch takes seconds. The server itself runs no torch operation and
+touches no GPU: thread pools and CUDA contexts do not survive a fork. It is our own instead of multiprocessing's
+because that one cannot hand the run's lock to its children, reports children as dead when it dies itself, and
+starts a resource tracker that would outlive them.
+
+What a worker leaves behind (a process that user code forked) is ended with it; one that has made itself a daemon is
+ended with the server. Only a worker keeps the run's lock: the second argument is its descriptor.
+
+Protocol, over the socket whose number is the first argument: the runner sends
+`{"id", "kind", "jobs", "title", "ahead"}` with three descriptors: the worker's own socket and both ends of the pipe
+that it prints into. The server keeps the reading end as long as the worker lives: should the runner be killed, what
+prints just then gets no error before it is ended. The server answers `{"started": id, "pid"}` and later
+`{"exited": pid, "status"}` (negative: a signal). With `ahead`, the title of a spare worker, it then forks one that
+makes itself ready and waits: it takes the next request, so that the model in it begins without a fork and without what
+the first step of a process costs. A spare trains nothing, answers to nobody, and ends as any worker does. The third
+argument is by how much workers give way to others (nice).
+The server ends when the runner closes its side, and every worker ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+from setproctitle import setproctitle
+
+from forge_tui.protocol.job import STOP_SIGNALS
+from forge_tui.protocol.wire import receive_message, send_message
+from forge_tui.resources.processor import processor
+from forge_tui.settings.schema import Settings, from_plain, to_plain
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_SOCKET_BUFFER = 1 << 20
+_OOM_SCORE = 500  # of 1,000; see proc_pid_oom_score_adj(5)
+# Of malloc.h, for mallopt(3).
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_KEPT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Forked:
+    """A process that waits for its request at the other end of `channel`."""
+
+    pid: int
+    channel: socket.socket
+
+
+def main() -> int:
+    """Serve fork requests until the runner goes away."""
+    server, lock, nice = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+    for number in (*STOP_SIGNALS, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
+    _adopt_orphans()
+    _keep_freed_memory()
+    _end_with_runner(server, True)  # importing takes seconds, in which a runner may be killed
+    _preload()
+    _end_with_runner(server, False)  # from now on it is seen, and what workers have started is ended, too
+    setproctitle("forge-tui: fork server")
+    send_message(server, {"ready": os.getpid()})
+    _ForkServer(server, lock, nice).serve()
+    os._exit(0)  # there is nothing to tidy up, and taking torch apart takes 100 ms
+
+
+def _preload() -> None:
+    """Import all that a worker needs. torch._dynamo (1.2 s, 60 MB) is not among it; see `optimizers`."""
+    gc.disable()  # an import leaves little behind, and looking for it in torch takes 0.2 s
+    # numpy and safetensors import these when they are first used: 12 ms in every worker.
+    import numpy.ctypeslib
+    import numpy.random  # noqa: F401
+
+    import forge_tui.training.trainer
+    import forge_tui.worker.loop
+    import forge_tui.worker.memory_meter
+    import forge_tui.worker.warm_up  # noqa: F401
+
+    processor()  # /proc/cpuinfo is read once, not by each worker
+    from_plain(to_plain(Settings()))  # what is derived from the settings' types is kept
+    gc.freeze()  # collections in the children then leave the shared pages alone
+    gc.enable()
+
+
+class _ForkServer:
+    """Forks, hands over requests and reaps. `lock` is the run's, inherited by every worker."""
+
+    def __init__(self, server: socket.socket, lock: int, nice: int) -> None:
+        self._server = server
+        self._lock = lock
+        self._nice = nice
+        self._workers: dict[int, int] = {}
+        """Their process ids, and the reading ends of the pipes that they print into."""
+        self._spare: _Forked | None = None
+        self._wake = os.pipe()
+
+    def serve(self) -> None:
+        """Return when the runner has gone and every worker has ended."""
+        wake_read, wake_write = self._wake
+        os.set_blocking(wake_read, False)
+        os.set_blocking(wake_write, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
+        selector = selectors.DefaultSelector()
+        selector.register(self._server, selectors.EVENT_READ)
+        selector.register(wake_read, selectors.EVENT_READ)
+        while True:
+            # Reaped first: a spare that was killed is given no request.
+            ready = [key.fileobj for key, _ in selector.select()]
+            if wake_read in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(wake_read, 4096)
+            self._reap()
+            if self._server in ready:
+                received = receive_message(self._server, max_fds=3)
+                if received is None:
+                    _end()
+                    return
+                self._start(*received)
+
+    def _start(self, request: dict[str, Any], fds: list[int]) -> None:
+        forked = self._spare or self._fork(fds)
+        self._spare = None
+        *theirs, reading = fds
+        # One that was killed just now does not read it: its end is reported like any other worker's.
+        with forked.channel, contextlib.suppress(OSError):
+            send_message(forked.channel, request, theirs)
+        for fd in theirs:
+            os.close(fd)
+        self._workers[forked.pid] = reading
+        send_message(self._server, {"started": request["id"], "pid": forked.pid})
+        if request["ahead"]:
+            self._spare = self._fork([], request)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if pid in self._workers:
+                os.close(self._workers.pop(pid))
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(pid, signal.SIGKILL)  # a group whose number nobody can have taken while it has members
+                send_message(self._server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+            elif self._spare is not None and pid == self._spare.pid:
+                self._spare.channel.close()
+                self._spare = None
+
+    def _fork(self, fds: list[int], before: dict[str, Any] | None = None) -> _Forked:
+        """A process that waits for its request; a spare one if it is forked ahead, after the request `before`.
+
+        `fds` are the descriptors that it shall not inherit.
+        """
+        ours, theirs = socket.socketpair()
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        parent = os.getpid()
+        pid = os.fork()
+        if pid:
+            theirs.close()
+            return _Forked(pid, ours)
+        status = 70
+        try:
+            ours.close()  # or it would not hear when the server dies
+            self._leave(parent, fds)
+            if before is not None:
+                _make_ready(before)
+            received = receive_message(theirs, max_fds=2)
+            theirs.close()
+            status = 0 if received is None else _work(*received, parent)
+        except BaseException:  # the boundary of the process: its exit status is told, this is for the log
+            traceback.print_exc()
+        finally:
+            # Not sys.exit: nothing of the server's (buffers, exit handlers) may run twice.
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _leave(self, parent: int, fds: list[int]) -> None:
+        """Become a process of its own. It has inherited the descriptor of the run's lock: it holds the lock too."""
+        _die_with(parent)
+        os.setpgid(0, 0)  # to be found by: what user code forks
+        os.register_at_fork(after_in_child=lambda: _let_go(self._lock))
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._server.close()
+        for fd in (*self._wake, *fds, *self._workers.values()):
+            os.close(fd)
+        if self._nice:
+            os.nice(self._nice)
+        _be_killed_first()
+
+
+def _make_ready(before: dict[str, Any]) -> None:
+    """Do all that can be done before the model is known."""
+    from forge_tui.worker.warm_up import warm_up
+
+    setproctitle(before["ahead"])
+    warm_up(before["jobs"][0]["threads"])
+
+
+def _work(request: dict[str, Any], fds: list[int], parent: int) -> int:
+    """Do what is asked; the exit status."""
+    from forge_tui.worker import loop
+
+    channel_fd, log_fd = fds
+    for standard in (1, 2):
+        os.dup2(log_fd, standard)
+    os.close(log_fd)
+    setproctitle(request["title"])
+    return loop.main(socket.socket(fileno=channel_fd), request, parent)
+
+
+def _end() -> None:
+    """End every worker and, as they become ours when their parents end, all that workers ever started."""
+    while True:
+        for child in psutil.Process().children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _end_with_runner(server: socket.socket, on: bool) -> None:
+    """Have the kernel kill this process when the runner dies (Linux), or no longer."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if on else 0)
+    with contextlib.suppress(BlockingIOError):  # it has nothing to say yet, and lives
+        if not server.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
+            os._exit(1)
+
+
+def _adopt_orphans() -> None:
+    """Become the parent of processes whose own has ended, so that they can be found (Linux; prctl(2))."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _keep_freed_memory() -> None:
+    """Have malloc keep up to 1 GiB that is freed, instead of giving it back to the kernel at once (glibc).
+
+    Each step takes again what the one before has freed, and a page that comes from the kernel anew costs 1 to 3 µs: a
+    quarter of the step of a group of 6 models of 104,000 parameters, up to 8 % of that of larger models. The peak of a
+    worker's memory grows by up to 6 %. The settings hold in the workers, which are forked from here.
+    """
+    with contextlib.suppress(AttributeError):  # another C library
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
+
+
+def _let_go(lock: int) -> None:
+    """A process that user code forks does not train: it must not hold the run directory after its worker's end."""
+    with contextlib.suppress(OSError):
+        os.close(lock)
+
+
+def _be_killed_first() -> None:
+    """Where memory runs out, have the kernel end a worker, which is tried again, before anything else (Linux)."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+        adjustment = int(file.read())
+        if adjustment < _OOM_SCORE:
+            file.seek(0)
+            file.write(str(_OOM_SCORE))
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when the fork server dies (Linux); elsewhere the worker watches its parent."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,390 @@
+"""Before a run: what data and model look like, what a worker will need, and how fast each way to train goes."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from forge_tui.errors import ForgeError, SettingsError
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.run_data import RunData
+from forge_tui.settings.schema import Settings, from_plain
+from forge_tui.settings.sweep import Combination, combination_in_words, with_combination
+from forge_tui.training import checkpoint
+from forge_tui.training.acceleration import missing_compiler
+from forge_tui.training.checkpoint_writer import copied_to_cpu, is_copied
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.data.load import load_dataset
+from forge_tui.training.failures import is_out_of_memory
+from forge_tui.training.group_state import GroupState
+from forge_tui.training.models.network import count_parameters
+from forge_tui.training.optimizers import Rates
+from forge_tui.training.own_code import OwnCode, load_own_code, told
+from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.process import prepare_process
+from forge_tui.training.state import SingleState, TrainingState
+from forge_tui.worker.grouping import grouping_problem
+from forge_tui.worker.memory_estimate import estimate_memory
+from forge_tui.worker.memory_meter import MemoryMeter
+from forge_tui.worker.rehearsal import rehearse
+
+_TURNS = 6
+_KEPT_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """`features` is the number of features, or None for tokens; `classes` that of classes, or of tokens, or None.
+
+    `estimated_bytes` is the memory that training one such model will take, `worker_bytes` what a worker takes with the
+    group that it trains together. `grouping_problem`: why such models cannot be trained together, or None.
+    `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data.
+    """
+
+    parameters: int
+    train_samples: int
+    validation_samples: int
+    features: int | None
+    classes: int | None
+    task: str
+    estimated_bytes: int
+    worker_bytes: int
+    data: dict[str, Any]
+    grouping_problem: str | None = None
+    can_compile: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What `models` trained together in one worker with `threads` came to.
+
+    `steps_per_second` counts every model's steps in a second of the training thread's own CPU time, `cpu_share` is that
+    time over the time that passed: below 1 where others take the CPU. Of CPU time too are `validation_seconds` of one
+    epoch, all models together, `checkpoint_seconds` that training stands still for a checkpoint of them, and
+    `state_seconds` for building them. `compile_seconds`, for compiling them, passed on the clock. `worker_bytes` is
+    what such a worker takes.
+    """
+
+    models: int
+    threads: int
+    steps_per_second: float
+    validation_seconds: float
+    checkpoint_seconds: float
+    state_seconds: float
+    compile_seconds: float
+    worker_bytes: int
+    cpu_share: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """The ways measured, in the order asked for; steps of an epoch; seconds that loading the data took.
+
+    `save_seconds` is what writing a checkpoint of one model takes.
+    """
+
+    ways: list[Measured]
+    epoch_steps: int
+    load_seconds: float
+    save_seconds: float
+
+
+class Probe:
+    """One look at a run's data and model; it loads them once. Raises `DataError`, `SettingsError` as training would.
+
+    A `combination` is one of a sweep; errors name it.
+    """
+
+    def __init__(self, job: Job, combination: Combination | None = None) -> None:
+        self._meter = MemoryMeter(job.device)
+        prepare_process(torch.device(job.device))
+        self._plain, self._where = job.settings, Path(job.working_directory)
+        self._known = [] if job.data is None else RunData.from_record(job.data).all()
+        self._seed, self._device = job.seed, torch.device(job.device)
+        self._combination = combination or {}
+        self._settings = self._with(self._combination)
+        with _named(self._combination):
+            self._own = load_own_code(self._settings)
+            self._load()
+            self._build()
+
+    def take(self, combination: Combination) -> None:
+        """Look at a model with this combination from now on."""
+        before, now = self._settings, self._with(combination)
+        self._settings, self._combination = now, combination
+        with _named(combination):
+            self._own = load_own_code(now)
+            if (now.training.dataset, now.data, now.model) != (before.training.dataset, before.data, before.model):
+                self._load()
+            if (now.training, now.data, now.model) != (before.training, before.data, before.model):
+                self._build()
+
+    def _with(self, combination: Combination) -> Settings:
+        return from_plain(with_combination(self._plain, combination))
+
+    def _load(self) -> None:
+        begun = time.perf_counter()
+        self._dataset = load_dataset(self._settings, self._where, self._own.dataset, self._known)
+        self._held, self._peak = self._meter.now(), self._meter.peak()
+        self._load_seconds = time.perf_counter() - begun
+        assert self._dataset.fingerprint is not None
+        self._fingerprint = self._dataset.fingerprint
+        self._known.append(self._fingerprint)
+
+    def _build(self) -> None:
+        training = self._settings.training
+        if training.compile and (missing := missing_compiler(self._device)):
+            raise SettingsError(f"--compile needs {missing}")
+        try:
+            self._single = SingleState(training, self._dataset, self._seed, self._device, self._own)
+        except Exception as error:
+            if self._own.model is None or isinstance(error, ForgeError) or is_out_of_memory(error):
+                raise
+            raise SettingsError(f"--model-type {training.model_type} cannot be trained: {told(error)}") from error
+
+    def inspect(self, together: int = 1, rehearsal: float | None = None) -> Inspection:
+        """What data and model look like, and what a worker will take that trains so many together.
+
+        `rehearsal`: the bytes in which custom code is tried (`training.rehearsal`), which is not done where a model
+        would take more; None: it is not tried. Raises `SettingsError` where it fails.
+        """
+        with _named(self._combination):
+            return self._inspect(together, rehearsal)
+
+    def _inspect(self, together: int, rehearsal: float | None) -> Inspection:
+        dataset = self._dataset
+        if rehearsal is not None and self._fits(rehearsal):
+            rehearse(self._settings.training, dataset, self._seed, self._device, self._own)
+        known = dataset.vocabulary if dataset.classes is None else dataset.classes
+        problem = grouping_problem(self._settings.training, dataset, self._seed, self._device, self._own)
+        if problem is not None and together > 1:
+            raise SettingsError(f"--fuse {together}: such models cannot be trained together ({problem}); use --fuse 1")
+        return Inspection(
+            parameters=count_parameters(self._single.network),
+            train_samples=dataset.train_samples,
+            validation_samples=dataset.validation_samples,
+            features=dataset.inputs.features,
+            classes=None if known is None else len(known),
+            task=dataset.task.value,
+            estimated_bytes=self._bytes(1),
+            worker_bytes=self._bytes(together),
+            data=self._fingerprint.to_record(),
+            grouping_problem=problem,
+            can_compile=missing_compiler(self._device) is None,
+        )
+
+    def _fits(self, room: float) -> bool:
+        """Whether a model will fit into so many bytes; one that fails while that is estimated is rehearsed too."""
+        try:
+            return self._bytes(1) <= room
+        except Exception as error:
+            return not is_out_of_memory(error)
+
+    def measure(
+        self,
+        ways: Sequence[tuple[int, int, bool]],
+        seconds: float,
+        most_bytes: float,
+        rates: Sequence[tuple[float, float]] = (),
+    ) -> Measurement:
+        """Train (models, threads, compiled or not) for about `seconds` each, in several turns; then forget them.
+
+        A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
+
+        The median of the turns counts, and time is the training thread's CPU time (on a GPU the time that passes): with
+        one or two busy processes beside it the rates of task T's group sizes stay within 5 %, where those by the clock
+        vary threefold. Turns last a fixed time on the clock, so that workers that are asked the same at once stay at
+        the same way, and disturb each other as they will in the run.
+        The process is left with the last way's thread count. `rates`: learning rate and weight decay of the models of a
+        group, where they differ.
+        """
+        training = self._settings.training
+        sizes = {models: self._bytes(models) for models, _, _ in ways}
+        candidates = [
+            _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, way, rates) for way in ways
+        ]
+        saving = _save_seconds(self._single)
+        tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
+        for _ in range(_TURNS):
+            for candidate in tried:
+                candidate.take_turn(seconds / _TURNS)
+        measured = [
+            Measured(
+                models=candidate.models,
+                threads=candidate.threads,
+                steps_per_second=candidate.steps_per_second,
+                validation_seconds=candidate.validation_seconds() if candidate in tried else 0.0,
+                checkpoint_seconds=candidate.checkpoint_seconds(saving) if candidate in tried else 0.0,
+                state_seconds=candidate.state_seconds,
+                compile_seconds=candidate.compile_seconds,
+                worker_bytes=sizes[candidate.models],
+                cpu_share=candidate.cpu_share,
+            )
+            for candidate in candidates
+        ]
+        return Measurement(
+            ways=measured,
+            epoch_steps=-(-self._dataset.epoch_samples(training.batch_size) // training.batch_size),
+            load_seconds=self._load_seconds,
+            save_seconds=saving,
+        )
+
+    def _bytes(self, models: int) -> int:
+        """What a worker takes that trains so many together."""
+        return estimate_memory(
+            self._settings.training, self._dataset, self._single.network, held=self._held, peak=self._peak,
+            members=models, own=self._own,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def _named(combination: Combination) -> Iterator[None]:
+    """What is wrong with one combination of many is told with it."""
+    try:
+        yield
+    except ForgeError as error:
+        if not combination:
+            raise
+        raise type(error)(f"with {combination_in_words(combination)}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """Steps, the seconds of CPU time that they used, and those that passed."""
+
+    steps: int
+    used: float
+    passed: float
+
+
+class _Candidate:
+    """One way of training in one worker, and its turns so far. Large models are built anew for every turn."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        dataset: Dataset,
+        seed: int,
+        device: torch.device,
+        own: OwnCode,
+        way: tuple[int, int, bool],
+        rates: Sequence[tuple[float, float]],
+    ) -> None:
+        self.models, self.threads, self._compile = way
+        self.state_seconds = self.compile_seconds = 0.0
+        self._turns: list[_Turn] = []
+        self._now = time.thread_time if device.type == "cpu" else time.perf_counter
+        models = self.models
+        self._seeds = [seed + number for number in range(models)]
+        # Compiling takes many times as long as measuring: only where that is asked for.
+        asked = replace(settings, training=replace(settings.training, compile=self._compile))
+        each = [Rates(*rates[number % len(rates)]) for number in range(models)] if rates else None
+        self._build = partial(_state, asked, dataset, self._seeds, device, own, each)
+        self._place = partial(PlacedData, dataset, batch_size=settings.training.batch_size, device=device)
+        self._kept: tuple[TrainingState, PlacedData] | None = None
+
+    def _built(self) -> tuple[TrainingState, PlacedData]:
+        if self._kept is not None:
+            return self._kept
+        begun = self._now()
+        state = self._build()
+        built = state, self._place(network=state.network)
+        self.state_seconds = self._now() - begun
+        if self._compile:
+            self.compile_seconds = self._compiling_seconds(*built)
+        if self._compile or self.models * sum(item.nbytes for item in state.network.parameters()) <= _KEPT_BYTES:
+            self._kept = built
+        return built
+
+    def _compiling_seconds(self, state: TrainingState, data: PlacedData) -> float:
+        """What the first step of each shape takes, an epoch's first batch and its last, which may be short."""
+        begun, last = time.perf_counter(), data.batches.steps - 1
+        for number, (inputs, targets) in enumerate(state.batches(data, self._seeds)):
+            if number in (0, last):
+                state.loss(data, inputs, targets).backward()
+                state.update()
+        return time.perf_counter() - begun
+
+    def take_turn(self, seconds: float) -> None:
+        """Train for half of `seconds` to get warm, and for `seconds` to measure."""
+        torch.set_num_threads(self.threads)
+        state, data = self._built()
+        self._train(state, data, seconds / 2)
+        self._turns.append(self._train(state, data, seconds))
+
+    def _train(self, state: TrainingState, data: PlacedData, limit: float) -> _Turn:
+        """Train for `limit` seconds on the clock, one step at least."""
+        done, epoch = 0, 0
+        begun, used = time.perf_counter(), self._now()
+        while True:
+            state.epoch, state.step_in_epoch = epoch, 0
+            epoch += 1
+            for batch, wanted in state.batches(data, self._seeds):
+                state.loss(data, batch, wanted).backward()
+                state.update()
+                done += 1
+                passed = time.perf_counter() - begun
+                if passed >= limit:
+                    return _Turn(done, self._now() - used, passed)
+
+    @property
+    def steps_per_second(self) -> float:
+        """Of all models, in a second of CPU time: the median of the turns; 0 before the first."""
+        rates = [turn.steps / turn.used for turn in self._turns if turn.used > 0]
+        return self.models * statistics.median(rates) if rates else 0.0
+
+    @property
+    def cpu_share(self) -> float:
+        """How much of the time that passed the training thread had the CPU; 1 before the first turn."""
+        passed = sum(turn.passed for turn in self._turns)
+        return min(1.0, sum(turn.used for turn in self._turns) / passed) if passed else 1.0
+
+    def validation_seconds(self) -> float:
+        """What validating once takes; the first time is warm-up."""
+        torch.set_num_threads(self.threads)
+        state, data = self._built()
+        state.validate(data)
+        begun = self._now()
+        state.validate(data)
+        return self._now() - begun
+
+    def checkpoint_seconds(self, save_seconds: float) -> float:
+        """How long training stands still for a checkpoint; `save_seconds`: what writing that of one model takes."""
+        torch.set_num_threads(self.threads)
+        state, _ = self._built()
+        if not is_copied(state):
+            return self.models * save_seconds
+        begun = self._now()
+        for number in range(self.models):
+            copied_to_cpu(state.tensors(number))
+        return self._now() - begun
+
+
+def _save_seconds(state: TrainingState) -> float:
+    """What writing a checkpoint of one model takes, as far as the disk of temporary files tells."""
+    with tempfile.TemporaryDirectory() as place:
+        begun = time.perf_counter()
+        checkpoint.save_checkpoint(Path(place), 1, state.tensors(0), state.record(0))
+        return time.perf_counter() - begun
+
+
+def _state(
+    settings: Settings,
+    dataset: Dataset,
+    seeds: Sequence[int],
+    device: torch.device,
+    own: OwnCode,
+    rates: Sequence[Rates] | None,
+) -> TrainingState:
+    if len(seeds) > 1:
+        return GroupState(settings.training, dataset, seeds, device, own, rates)
+    return SingleState(settings.training, dataset, seeds[0], device, own)

@@ -1,0 +1,262 @@
+"""A worker: the process that trains a model, or a group of them. It reports over its socket, ends with its runner.
+
+To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
+cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
+left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, `{"code":
+file}` where custom code imports a file that the run has no copy of, and at last `{"outcome": …}`. The record of a
+divergence also has `checkpoints`, the (step, epoch) of each that the model has. From the runner it takes `{"command":
+"stop"}`, `pause`, `continue`, `let_go` (with the `index` of a model of its group), `rung` (with `index`, `epoch`,
+`goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move` (with the
+`directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
+
+One that inspects answers `inspect` (with `combinations` of a sweep, `together` and `rehearsal`) and `measure` (with the
+one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
+`{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`. It also says `{"not_copied": files}`: of
+custom code that is loaded from where it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from forge_tui.errors import ChangedError, ForgeError
+from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, to_record
+from forge_tui.protocol.job import STOP_SIGNALS, Control, Job
+from forge_tui.protocol.wire import LineBuffer, encode_line
+from forge_tui.runs.checkpoint_files import saved_in
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.safe_io.printing import LONGEST_MESSAGE, shortened
+from forge_tui.training.code_finder import not_copied
+from forge_tui.worker.code_requests import CodeRequests
+
+_PARENT_CHECK_SECONDS = 1.0
+_BEAT_SECONDS = 2.0
+_LONGEST_TRACEBACK = 50_000
+
+
+class Channel:
+    """The worker's side of its socket; used by the trainer's thread and by the listening one."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send one line; ends the process when the runner is gone."""
+        try:
+            with self._lock:
+                self._sock.sendall(encode_line(message))
+        except OSError:
+            os._exit(1)
+
+    def listen(self, control: Control, take: Callable[[dict[str, Any]], None], parent: int) -> None:
+        """Have `take` take commands until the runner or the fork server is gone, then end the process at once."""
+        buffer = LineBuffer()
+        told, told_at = 0, time.monotonic()
+        while True:
+            readable, _, _ = select.select([self._sock], [], [], _PARENT_CHECK_SECONDS)
+            if os.getppid() != parent:
+                os._exit(1)
+            if control.beats != told and time.monotonic() - told_at >= _BEAT_SECONDS:
+                told, told_at = control.beats, time.monotonic()
+                self.send({"beats": told})
+            if not readable:
+                continue
+            try:
+                data = self._sock.recv(1 << 16)
+            except OSError:
+                data = b""
+            if not data:
+                os._exit(1)
+            for message in buffer.feed(data):
+                take(message)
+
+
+def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
+    """Do what `request` asks and return the exit status."""
+    import torch
+
+    channel, control, asked = Channel(sock), Control(), SimpleQueue[dict[str, Any]]()
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda *_: control.request_stop())
+    inspects = request["kind"] == "inspect"
+    copies = CodeRequests(channel.send)
+    take = copies.before(asked.put if inspects else partial(_obey, channel, control))
+    threading.Thread(target=channel.listen, args=(control, take, parent), name="listen", daemon=True).start()
+    jobs = [Job.from_record(record) for record in request["jobs"]]
+    torch.set_num_threads(jobs[0].threads)
+    if inspects:
+        return _inspect(channel, jobs[0], asked, copies)
+    return _train(channel, jobs, control, copies)
+
+
+def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
+    match message["command"]:
+        case "stop":
+            control.request_stop()
+        case "pause":
+            control.pause()
+        case "continue":
+            control.unpause()
+        case "move":
+            control.move(message["directory"])
+        case "let_go":
+            control.let_go(message["index"])
+        case "rung":
+            control.rung(message["index"], message["epoch"], message["goes_on"])
+        case "where":
+            channel.send({"where": _main_stack()})
+
+
+def _main_stack() -> str:
+    """Where the training thread is just now, as a traceback shows it."""
+    frame = sys._current_frames().get(threading.main_thread().ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else ""
+
+
+def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequests) -> int:
+    from forge_tui.training.failures import Diverged
+    from forge_tui.training.trainer import Trainer
+    from forge_tui.worker.memory_meter import MemoryMeter
+
+    meter = MemoryMeter(jobs[0].device)
+    telling: list[threading.Thread] = []
+    remaining = list(jobs)
+
+    def emit(event: Event) -> None:
+        channel.send(to_record(event, jobs[0].run))
+        if isinstance(event, EpochFinished) and event.index == remaining[0].index:  # once for a whole group
+            grown = meter.grown()
+            if grown is not None:
+                telling.append(threading.Thread(target=tell, args=(grown,), daemon=True))
+                telling[-1].start()
+
+    def failed(job: Job, error: BaseException) -> None:
+        record = to_record(failure(job, error), job.run)
+        if isinstance(error, Diverged):
+            directory = RunDirectory(Path(job.directory)).checkpoint_directory(job.model)
+            record["checkpoints"] = [list(one) for one in saved_in(directory)]
+        channel.send(record)
+
+    def tell(grown: dict[str, int]) -> None:
+        """Beside the training, which need not wait for the kernel's account."""
+        channel.send(meter.with_copied(grown))
+
+    def left(job: Job, why: Diverged | None) -> None:
+        if why is not None:
+            failed(job, why)
+        remaining.remove(job)
+        channel.send({"left": job.index})
+
+    def at_rung(job: Job, epoch: int, loss: float | None) -> None:
+        channel.send({"rung": job.index, "epoch": epoch, "loss": loss})
+
+    try:
+        copies.use(jobs[0])
+        outcome = Trainer(jobs, emit, control, left, at_rung).run()
+    except BaseException as error:  # the boundary where any end of training becomes data
+        for job in remaining:
+            failed(job, error)
+        traceback.print_exc()
+        return 1
+    finally:
+        for thread in telling:
+            thread.join()
+    channel.send({"outcome": outcome.value})
+    return 0
+
+
+def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], copies: CodeRequests) -> int:
+    from forge_tui.training.own_code import place_of
+    from forge_tui.worker.inspection import Probe
+
+    try:
+        copies.use(job)
+        probe: Probe | None = None
+        while (question := asked.get())["command"] != "stop":
+            first, *others = question["combinations"]
+            if probe is None:
+                probe = Probe(job, first)
+            probe.take(first)
+            if question["command"] == "inspect":
+                inspections = []
+                for combination in (first, *others):
+                    probe.take(combination)
+                    found = probe.inspect(question["together"], question["rehearsal"])
+                    inspections.append(dataclasses.asdict(found))
+                result: dict[str, Any] = {"inspections": inspections}
+                channel.send({"not_copied": not_copied()})
+            else:
+                ways = [(models, threads, compiled) for models, threads, compiled in question["ways"]]
+                rates = [(rate, decay) for rate, decay in question["rates"]]
+                measured = probe.measure(ways, question["seconds"], question["most_bytes"], rates)
+                result = dataclasses.asdict(measured)
+            channel.send({"result": result})
+    except ForgeError as error:
+        channel.send({"refused": str(error), "exit_status": error.exit_status})
+        return 1
+    except BaseException as error:  # reported to the caller, who sees no log yet
+        kind, message = classify(error)
+        status = 3 if kind == "out_of_memory" else 2
+        message = f"{message}{place_of(error)}"
+        channel.send({"refused": message, "exit_status": status, "traceback": traceback.format_exc()})
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def classify(error: BaseException) -> tuple[str, str]:
+    """The failure kind of `contracts` (exception, out_of_memory, diverged, changed, exit) and the message in words."""
+    from forge_tui.training.failures import Diverged, is_out_of_memory
+
+    if isinstance(error, Diverged):
+        return "diverged", str(error)
+    if isinstance(error, ChangedError):
+        return "changed", str(error)
+    if isinstance(error, ForgeError):
+        return "exception", str(error)
+    if isinstance(error, SystemExit):
+        return "exit", shortened(f"the training code called sys.exit({error.code!r})", LONGEST_MESSAGE)
+    name, words = type(error).__name__, _words(error)
+    message = shortened(f"{name}: {words}" if words else name, LONGEST_MESSAGE)
+    return ("out_of_memory" if is_out_of_memory(error) else "exception"), message
+
+
+def _words(error: BaseException) -> str:
+    """What an exception says; a user's own class may fail even at that."""
+    try:
+        return str(error)
+    except Exception as another:
+        return f"(it cannot be put in words: {type(another).__name__} in its __str__)"
+
+
+def failure(job: Job, error: BaseException) -> ModelFailed:
+    """The record of a failed attempt; whether it is retried is the runner's to say."""
+    from forge_tui.training.own_code import place_of
+
+    kind, message = classify(error)
+    told = isinstance(error, ForgeError)
+    if not told and kind in ("exception", "exit"):
+        message = f"{message}{place_of(error)}"
+    return ModelFailed(
+        time=time.time(),
+        model=job.model,
+        index=job.index,
+        attempt=job.attempt,
+        kind=kind,
+        message=message,
+        traceback=None if told else shortened("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK),
+    )

@@ -1,0 +1,112 @@
+"""What training a model will take of memory, before anything was trained: data as measured, the rest counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from forge_tui.settings.schema import TrainingConfig
+from forge_tui.training.checkpoint_writer import COPIED_BYTES
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.losses import loss_in_use, stacked_losses, validation_rows
+from forge_tui.training.models.network import Network
+from forge_tui.training.models.stack import Stack
+from forge_tui.training.own_code import NONE, OwnCode
+
+# What torch, its allocator and its thread pool take in a worker beside tensors; measured 40–90 MB.
+_BASE_BYTES = 64 << 20
+_ROWS = 2
+# Forward: an activation, its successor and a temporary; backward: beside what was saved two gradients of the largest.
+_ALIVE = 3
+
+
+def estimate_memory(
+    training: TrainingConfig,
+    dataset: Dataset,
+    network: Network,
+    *,
+    held: int,
+    peak: int,
+    members: int = 1,
+    own: OwnCode = NONE,
+) -> int:
+    """Bytes that a worker will cost (`memory_meter`).
+
+    `held`, `peak`: what loading the data took in the end and in between; `members`: models that it trains together, on
+    the same data; `own`: the user's own code. Runs a step on two samples and leaves no gradients.
+    """
+    parameters = list(network.body.parameters())
+    weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)
+    data = _bytes_of(
+        tensor
+        for tensor in (
+            dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets,
+        )
+        if isinstance(tensor, Tensor)  # what stays on disk takes no memory
+    )  # fmt: skip
+    saved, widest = _activations(network, dataset, training.label_smoothing, own, grouped=members > 1)
+    batch = min(training.batch_size, dataset.train_samples)
+    step = batch * (saved + _ALIVE * widest)
+    validating = 0
+    if dataset.validation_inputs is not None:
+        rows = min(len(dataset.validation_inputs), validation_rows(dataset.validation_inputs, network.body))
+        validating = _ALIVE * widest * rows
+    # The data once more as the model takes them, scaled.
+    remembered = _remembered(training)
+    # Itself, its gradient, what is remembered.
+    each = weights * (2 + remembered) + 2 * largest + max(step, validating)
+    kept = members * weights * (1 + remembered)
+    copied = kept if kept <= COPIED_BYTES else 0
+    training_takes = max(held, data) + data + members * each + copied
+    return _BASE_BYTES + max(peak, training_takes)
+
+
+def _remembered(training: TrainingConfig) -> int:
+    """How many tensors of each weight's size optimizer, average, early stopping and GrokFast keep."""
+    remembered = 2 if training.optimizer != "sgd" else int(training.momentum > 0)
+    remembered += int(training.weights_average > 0) + int(training.patience > 0)
+    if training.grokfast_enabled:
+        # The windowed average keeps every gradient of the window and their sum, in float64.
+        remembered += 1 if training.grokfast_filter == "ema" else training.grokfast_window + 2
+    return remembered
+
+
+def _activations(
+    network: Network, dataset: Dataset, label_smoothing: float, own: OwnCode, *, grouped: bool
+) -> tuple[int, int]:
+    """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor.
+
+    `grouped`: as one of several models that are trained together, which keep other tensors than one alone.
+    """
+    body, parameters, models = network.body, list(network.body.parameters()), 1
+    if grouped:
+        stack = Stack([body, body])
+        body, parameters, models = stack.body, stack.parameters, 2
+    weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
+    device = next((parameter.device for parameter in parameters), torch.device("cpu"))
+    # Copies: the storage of a view is all of the data.
+    inputs, targets = (part[:_ROWS].clone().to(device) for part in (dataset.train_inputs, dataset.train_targets))
+    inputs, targets = network.scale_features(inputs), network.scale_targets(targets)
+    samples = models * len(inputs)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor  # alive as long as the graph is: no address comes twice
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        if grouped:
+            inputs, targets = torch.stack([inputs] * models), torch.stack([targets] * models)
+            loss = stacked_losses(dataset.task, body(inputs), targets, label_smoothing, own=own.loss).sum()
+        else:
+            loss = loss_in_use(own, dataset.task, label_smoothing)(body(inputs), targets)
+    del loss
+    return sum(kept.values()) // samples, max(kept.values(), default=0) // samples
+
+
+def _bytes_of(tensors: Iterable[Tensor | nn.Parameter]) -> int:
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
