@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from doc_pages import text_of
 from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
 
 from forge_tui import client, load_model
@@ -16,7 +17,6 @@ from forge_tui.analysis.configs import config_results
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.settings.files import read_settings
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 RUN = ("--no-ui", "--json", *SMALL, "--models", "2", "--epochs", "3", "--set", "data.samples=200")
 
 
@@ -143,16 +143,16 @@ def test_bench_measures_no_sweep() -> None:
     assert "leave out the sweep of training.batch_size" in forge("bench", "--sweep", "batch_size=8,16", status=2).stderr
 
 
-def test_the_readmes_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    section = README.split("### Sweeps")[1].split("\n### ")[0]
-    command = re.search(r"\$ forge-tui (--no-ui .*)", section)
+def test_the_guides_example_does_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = text_of("docs/guide/sweeps.md")
+    command = re.search(r"\$ forge-tui (--no-ui .*)", page)
     assert command is not None
     monkeypatch.chdir(tmp_path)
     forge(*shlex.split(command[1]))
     with client.attach(tmp_path / "rates") as run:
         models = run.snapshot().models
     assert {one.phase for one in models} == {TrainingPhase.COMPLETED}
-    shown = re.findall(r"^(\d) +([\d.]+) +(\d+) +3/3 done .* ([\d.]+) ± [\d.]+$", section, re.MULTILINE)
+    shown = re.findall(r"^(\d) +([\d.]+) +(\d+) +3/3 done .* ([\d.]+) ± [\d.]+$", page, re.MULTILINE)
     results = config_results(models)
     assert results is not None
     assert [(int(rank), float(rate), int(size)) for rank, rate, size, _ in shown] == [

@@ -29,9 +29,9 @@ def configure(parser: argparse.ArgumentParser, _name: str) -> None:
 
 def run(arguments: argparse.Namespace, _name: str) -> int:
     """Print what the shell is to evaluate."""
-    import argcomplete
+    from argcomplete.shell_integration import shellcode
 
-    print(argcomplete.shellcode([_PROGRAM], shell=arguments.shell))
+    print(shellcode([_PROGRAM], shell=arguments.shell))
     return 0
 
 

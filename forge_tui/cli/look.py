@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument("run", metavar="RUN", nargs=optional, help="run directory or run id")
     if name == "logs":
         parser.add_argument("model", metavar="MODEL", nargs="?", help="a model's name; without it the runner's output")
-        parser.add_argument("-f", "--follow", action="store_true", help="go on until the run ends")
+        parser.add_argument("-f", "--follow", action="store_true", help="continue until the run ends")
     if name in ("runs", "status"):
         parser.add_argument("--json", action="store_true", help="as JSON")
 
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def _runs(as_json: bool) -> int:
     from forge_tui.client import known_runs
-    from forge_tui.text.figures import printable, table
+    from forge_tui.text.figures import table
 
     known = known_runs()
     if as_json:

@@ -14,7 +14,10 @@ from forge_tui.runs.unfinished_start import start_in_words, state_of_start
 
 
 def attach(run: str | os.PathLike[str] | None = None) -> Run:
-    """Look at a run that is there, live or finished: a directory, a run id, or the newest."""
+    """Open an existing run, live or finished: a run directory, a run id, or by default the newest run.
+
+    Raises `RunDirectoryError` where there is none.
+    """
     path = registry.resolve(None if run is None else os.fspath(run))
     words = start_in_words(path)
     if words is not None:

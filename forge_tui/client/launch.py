@@ -40,7 +40,7 @@ def start(
 ) -> Run:
     """Start a run and return when it has begun: its data is read and its first models are queued.
 
-    Without `detach` the run stops after a checkpoint when this process dies (`leash=False`: it goes on). `previous`
+    Without `detach` the run stops after a checkpoint when this process dies (`leash=False`: it continues). `previous`
     says what happens to an earlier run in the same directory: `move` puts its files into `previous-N/` there. Raises
     `ForgeError` with the reason if it cannot begin.
     """

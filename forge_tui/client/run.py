@@ -93,7 +93,7 @@ class Run:
         self.close()
 
     def close(self) -> None:
-        """Let go of the run. One that was started without `detach` stops after a checkpoint."""
+        """Close the run's files. A run that was started without `detach` stops after a checkpoint."""
         with self._lock:
             if "_reader" in vars(self):
                 self._reader.close()
@@ -123,9 +123,9 @@ class Run:
                 raise RunGone(f"run {self.id}: {named(path)} was deleted")
 
     def farewell(self, timeout: float) -> Farewell | None:
-        """What the runner says when the run has ended: where it is, should its directory have been moved or deleted.
+        """The runner's last message when the run has ended: where the run is, if its directory was moved or deleted.
 
-        None if it has said nothing within `timeout` seconds; see `has_runner`.
+        None if there is no message within `timeout` seconds; see `has_runner`.
         """
         from forge_tui.protocol.request import Farewell
         from forge_tui.protocol.wire import receive_message
@@ -143,7 +143,7 @@ class Run:
 
     @property
     def has_runner(self) -> bool:
-        """Whether a runner that was started here may still have something to say."""
+        """Whether a runner that was started from this process may still send a message."""
         return self._channel is not None
 
     def snapshot(self) -> Snapshot:
@@ -220,7 +220,7 @@ class Run:
     def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
         """Yield a snapshot now and whenever something changed, at most every `interval` seconds.
 
-        That the runner gives no sign of life is such a change, every five seconds of it.
+        Silence of the runner also counts as a change, every five seconds of it.
         Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set. Where the
         directory is moved or deleted, the last snapshot comes again as `died`, and `RunGone` is raised.
         """
@@ -232,10 +232,10 @@ class Run:
     def follow_with_messages(
         self, newest: int, interval: float, cancelled: threading.Event, *, past_the_end: float | None = None
     ) -> Iterator[tuple[Snapshot, list[dict[str, Any]]]]:
-        """As `follow`, with the events without epochs since the last time, the `newest` of them at most.
+        """As `follow`, with the new events except epochs, at most the `newest` of them.
 
-        `past_the_end`: seconds between looks at a run that is no longer live, which may be resumed from elsewhere; it
-        is then followed until `cancelled` or gone. None: the end of the run ends this too.
+        `past_the_end`: seconds between two reads of a run that is no longer live, which may be resumed from elsewhere;
+        it is then followed until `cancelled` or deleted. None: the end of the run ends this too.
         """
         since = 0
 
@@ -261,7 +261,7 @@ class Run:
             return reader.events_of(kinds)
 
     def messages(self, since: int, limit: int) -> tuple[list[dict[str, Any]], int]:
-        """The newest `limit` events after `since` that are no epochs, and the number to ask with next time."""
+        """The newest `limit` events after `since` except epochs, and the sequence number for the next call."""
         with self._looking() as reader:
             return reader.messages(since, limit)
 
@@ -313,7 +313,7 @@ class Run:
             self.pass_time(POLL_SECONDS)
 
     def pass_time(self, seconds: float, interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Wait so long; less once `interrupted`, and at once when whoever holds the run's directory lets go of it."""
+        """Wait `seconds`; less once `interrupted()` is true, or when the run's directory is released."""
         deadline = time.monotonic() + seconds
         was_held = is_locked(self.directory.lock)
         while not interrupted() and (left := deadline - time.monotonic()) > 0:
@@ -332,11 +332,11 @@ class Run:
         return self.control("kill", sender=sender)
 
     def pause(self, sender: str = "python") -> str:
-        """Ask the run to hold at the next step of every model: memory kept, CPU free; returns the command's id."""
+        """Ask the run to pause at the next step of every model (memory kept, CPU free); returns the command's id."""
         return self.control("pause", sender=sender)
 
     def unpause(self, sender: str = "python") -> str:
-        """Ask a paused run to go on; returns the command's id."""
+        """Ask a paused run to continue; returns the command's id."""
         return self.control("continue", sender=sender)
 
     def cancel(self, model: str | int, sender: str = "python") -> str:
@@ -348,7 +348,7 @@ class Run:
         return self.control("retry", {"model": self.model_named(model).name}, sender)
 
     def set_workers(self, workers: int, sender: str = "python") -> str:
-        """Ask the run for another number of workers; the rules have the last word. Returns the command's id."""
+        """Ask the run for another number of workers; the resource rules may allow fewer. Returns the command's id."""
         return self.control("workers", {"workers": workers}, sender)
 
     def model_named(self, model: str | int) -> ModelState:
@@ -361,7 +361,7 @@ class Run:
         raise UsageError(f"run {self.id} has no model {model!r}; it has {some}")
 
     def control(self, name: str, arguments: dict[str, Any] | None = None, sender: str = "python") -> str:
-        """Drop a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
+        """Leave a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
         snapshot = self.snapshot()
         if not snapshot.state.is_live:
             instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` goes on with it"
@@ -380,8 +380,8 @@ class Run:
     def answer(self, command: str, timeout: float | None = 5.0, done: bool = False) -> dict[str, Any] | None:
         """Wait for the runner's answer to a command: its `command` event, or None after `timeout` seconds.
 
-        With `done`, waits for the second answer: that it was carried out. Without `timeout` it waits as long as the run
-        lives.
+        With `done`, waits for the second answer: that it was carried out. With `timeout=None` it waits as long as the
+        run is live.
         """
         final = ("refused", "done", "failed")
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -87,7 +87,7 @@ class ProgressAggregator:
         loss_value: float | None = None,
         learning_rate: float | None = None,
     ) -> None:
-        """Report where a model stands. `current_epoch` is how many epochs are done.
+        """Report the progress of a model. `current_epoch` is how many epochs are done.
 
         A loss that is NaN or infinite is recorded as diverged. Raises `ValueError` for an id, phase, epoch or number
         that cannot be; nothing is changed then.
@@ -133,7 +133,7 @@ class ProgressAggregator:
             self._history.append({"time": now, **self._describe(identity)})
 
     def get_model_progress(self, model_id: ModelId) -> dict[str, Any] | None:
-        """Where one model stands; None for one that is not among them."""
+        """The progress of one model; None for an unknown one."""
         with self._lock:
             identity = _identity(model_id)
             return self._describe(identity) if identity in self._order else None
@@ -157,7 +157,7 @@ class ProgressAggregator:
             }
 
     def format_progress_message(self, mode: str = "series") -> str:
-        """One line on how it stands, as that mode sees it. Raises `ValueError` for an unknown mode."""
+        """The progress in one line, as fits the mode. Raises `ValueError` for an unknown mode."""
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         with self._lock:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class TrainingPhase(StrEnum):
-    """Where one model stands. `checkpointing`: training stands still for it; most are written while it goes on."""
+    """The phase of one model. `checkpointing`: training waits for a checkpoint; most are written while it continues."""
 
     QUEUED = "queued"
     INITIALIZING = "initializing"
@@ -25,7 +25,7 @@ class TrainingPhase(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the run does nothing more with the model by itself."""
+        """Whether the run will not train the model further by itself."""
         return self in _FINAL
 
 

@@ -439,8 +439,8 @@ class Snapshot:
     """A run and all its models at one moment (`time`, UNIX seconds).
 
     `eta_seconds` is the time until the last model ends, None while unknown. `age` is how old the data is
-    (seconds since the runner last wrote, which was at `written`, UNIX seconds). `seconds` is how long the run has gone
-    on, as it was measured; None where it was not. `problems` says in words what could not be read.
+    (seconds since the runner last wrote, which was at `written`, UNIX seconds). `seconds` is how long the run has
+    lasted, as it was measured; None where it was not. `problems` says in words what could not be read.
     """
 
     run: RunInfo
@@ -481,7 +481,7 @@ class Snapshot:
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long the run has gone on, or took: without the time between its end and a resume."""
+        """How long the run has lasted, or took (seconds), without the time between its end and a resume."""
         if self.seconds is not None:
             return self.seconds
         # What died stopped with its last sign of life.
@@ -499,7 +499,7 @@ class Snapshot:
         return tuple(sorted(found, key=lambda failure: failure.time or 0.0))
 
     def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict: the run's own record, how it stands, and `models`."""
+        """A JSON-able dict: the run's own record, its state, and `models`."""
         about = self.run.to_record()
         del about["key"]  # it is nobody's business
         return {

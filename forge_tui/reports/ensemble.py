@@ -35,11 +35,11 @@ def load_ensemble(
 ) -> Ensemble:
     """The mean prediction of a run's models as one `nn.Module`, in eval mode on the CPU.
 
-    `run` is a run directory or a run id, `models` names or numbers (1…N); by default all that are completed. It takes
-    raw features or tokens, as `load_model` gives them. Classes and tokens: it gives the logarithms of the mean of the
-    models' probabilities, (N, classes) or (N, T, vocabulary), which are used as logits are: `softmax` gives the mean.
+    `run` is a run directory or a run id, `models` names or numbers (1…N); by default all completed ones. It takes
+    raw features or tokens, as the models of `load_model`. Classes and tokens: it returns the logarithms of the mean of
+    the models' probabilities, (N, classes) or (N, T, vocabulary), used as logits: `softmax` gives the mean.
     Regression: the mean of the predictions, (N, targets). `trust_code`: as of `load_model`. Raises `UsageError` for a
-    run or a model that is not there, `ForgeError` where none is completed, and as `load_model`.
+    run or a model that does not exist, `ForgeError` if none is completed, and the errors of `load_model`.
     """
     with client.attach(run) as attached:
         stems = [attached.directory.stem(model.name) for model in _chosen(attached, models)]
@@ -66,7 +66,7 @@ class EnsembleReport:
         about = [{"name": model.name, "index": model.index} for model in self.models]
         figures = [_figures(validation) for validation in self.measured.members]
         mean = {name: _mean([one[name] for one in figures]) for name in figures[0]}
-        return finite(
+        record: dict[str, Any] = finite(
             {
                 "run": self.run,
                 "task": self.measured.task,
@@ -76,6 +76,7 @@ class EnsembleReport:
                 "ensemble": _figures(self.measured.ensemble),
             }
         )
+        return record
 
     def to_text(self) -> str:
         """A table: a line a model, their mean, and the ensemble."""

@@ -38,7 +38,7 @@ class SystemResources:
     """What this process may use of the machine, at one moment. Memory in GiB, use in percent (0–100).
 
     `cpu_count` and `memory_gb` are those this process may use, `cpu_total` and `memory_total_gb` the machine's (0:
-    not told). A `*_limit_source` is None where the machine itself is the limit. `failures` are probes that failed:
+    unknown). A `*_limit_source` is None where the machine itself is the limit. `failures` are probes that failed:
     one worker then. `problems` are worth telling and limit nothing.
     """
 

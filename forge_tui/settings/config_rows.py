@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from forge_tui.settings.keys import FREE_TABLES
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import FREE_TABLES, fields_of, to_plain
+from forge_tui.settings.schema import fields_of, to_plain
 from forge_tui.settings.setting_layers import Resolved
 from forge_tui.settings.sweep import TABLE as SWEEP
 

@@ -17,10 +17,9 @@ from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.safe_io.plain_files import open_file
 from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.key_lines import key_lines
-from forge_tui.settings.keys import Key
+from forge_tui.settings.keys import FREE_TABLES, Key
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import (
-    FREE_TABLES,
     Settings,
     from_plain,
     key_named,

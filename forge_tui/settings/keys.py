@@ -1,6 +1,6 @@
 """What is known of each key of the schema: type, default, range and help in words; check and parse one value.
 
-Flags, environment variables, TOML files, `forge-tui config` and the README's reference are all made from these.
+Flags, environment variables, TOML files, `forge-tui config` and the reference in docs/ are all made from these.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def free_key(full: str) -> Key | None:
         default=None,
         type_words="value",
         allowed="",
-        help="an argument of your own function",
+        help="an argument of custom code",
     )
 
 

@@ -35,13 +35,13 @@ class TrainingConfig:
 
     model_type: Annotated[
         Literal["planner", "reasoner", "memory"] | Annotated[str, Rule(own_code=True)],
-        Rule(description="architecture: residual MLP, Transformer, recurrent network with attention, or your own"),
+        Rule(description="architecture: residual MLP, Transformer, recurrent network with attention, or custom code"),
     ] = "planner"
     model_size: Annotated[
         int, Rule(ge=1_000, le=1_000_000_000, description="number of parameters; met to within 5 %")
     ] = 100_000
     learning_rate: Annotated[float, Rule(gt=0.0, le=10.0, description="step size of the optimizer")] = 0.001
-    batch_size: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="samples a step")] = 32
+    batch_size: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="samples per step")] = 32
     epochs: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="passes over the training data")] = 100
     grokfast_enabled: Annotated[bool, Rule(description="amplify slow gradients (GrokFast)")] = False
     grokfast_alpha: Annotated[
@@ -54,7 +54,7 @@ class TrainingConfig:
         str,
         Rule(
             min_length=1,
-            description="`synthetic`, `modular`, a .csv, .parquet, .npy, .npz or .txt file, or your own function",
+            description="`synthetic`, `modular`, a .csv, .parquet, .npy, .npz or .txt file, or custom code",
         ),
     ] = "synthetic"
     checkpoint_interval: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
@@ -87,27 +87,30 @@ class TrainingConfig:
     ] = field(default=100, kw_only=True)
     on_divergence: Annotated[
         Literal["fail", "lower"],
-        Rule(description="a loss that is NaN or infinite: fail the model, or go back and lower its learning rate"),
+        Rule(description="a loss that is NaN or infinite: fail the model, or return to a checkpoint with a lower rate"),
     ] = field(default="fail", kw_only=True)
     divergence_factor: Annotated[
-        float, Rule(gt=0.0, lt=1.0, description="what the learning rate is multiplied with when a model goes back")
+        float,
+        Rule(
+            gt=0.0, lt=1.0, description="what the learning rate is multiplied by when a model returns to a checkpoint"
+        ),
     ] = field(default=0.5, kw_only=True)
     schedule: Annotated[
         Literal["constant", "cosine", "linear", "one_cycle"],
-        Rule(description="learning rate over the run: the same, down to 0 along a cosine or a line, or up and down"),
+        Rule(description="learning rate over the run: constant, down to 0 along a cosine or a line, or up and down"),
     ] = field(default="constant", kw_only=True)
     warmup_steps: Annotated[
         int,
-        Rule(ge=0, le=LARGEST_INTEGER, description="first steps, of a rising learning rate: k/w of it in step k of w"),
+        Rule(ge=0, le=LARGEST_INTEGER, description="linear warm-up of the learning rate over this many steps"),
     ] = field(default=0, kw_only=True)
-    gradient_clip: Annotated[
-        float, Rule(ge=0.0, description="norm of a model's gradients above which they are scaled down to it (0: never)")
-    ] = field(default=0.0, kw_only=True)
+    gradient_clip: Annotated[float, Rule(ge=0.0, description="maximum gradient norm of a model (0: off)")] = field(
+        default=0.0, kw_only=True
+    )
     accumulate: Annotated[
-        int, Rule(ge=1, le=LARGEST_INTEGER, description="steps whose mean gradient changes the weights once")
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="gradient accumulation: batches per optimizer step")
     ] = field(default=1, kw_only=True)
     label_smoothing: Annotated[
-        float, Rule(ge=0.0, lt=1.0, description="classes and tokens: part of a target that is spread over all classes")
+        float, Rule(ge=0.0, lt=1.0, description="classes and tokens: share of a target that is spread over all classes")
     ] = field(default=0.0, kw_only=True)
     weights_average: Annotated[
         float,
@@ -115,30 +118,34 @@ class TrainingConfig:
     ] = field(default=0.0, kw_only=True)
     loss: Annotated[
         Literal["auto"] | Annotated[str, Rule(own_code=True)],
-        Rule(description="what is minimised: cross entropy or mean squared error as the data wants it, or your own"),
+        Rule(
+            description="what is minimised: cross entropy or mean squared error, as the data requires, or custom code"
+        ),
     ] = field(default="auto", kw_only=True)
     metric: Annotated[
         Literal["auto"] | Annotated[str, Rule(own_code=True)],
-        Rule(description="what is measured on the validation part: accuracy or perplexity, or your own beside them"),
+        Rule(
+            description="what is measured on the validation split: accuracy or perplexity, and custom code beside them"
+        ),
     ] = field(default="auto", kw_only=True)
     metric_goal: Annotated[
-        Literal["largest", "least"], Rule(description="which value of your own metric is the best")
+        Literal["largest", "least"], Rule(description="which value of a custom metric is the best")
     ] = field(default="largest", kw_only=True)
     precision: Annotated[
         Literal["float32", "bfloat16"],
-        Rule(description="of products and convolutions; with bfloat16 weights and sums stay float32 (mixed precision)"),
+        Rule(description="compute precision; bfloat16: mixed precision (weights and sums stay float32)"),
     ] = field(default="float32", kw_only=True)
     compile: Annotated[
         bool,
-        Rule(description="torch.compile the model: half a minute first, then some are faster; needs a C++ compiler"),
+        Rule(description="torch.compile the model: about 30 s to compile; speeds up some models; needs a C++ compiler"),
     ] = field(default=False, kw_only=True)
     patience: Annotated[
         int,
         Rule(
             ge=0,
             le=LARGEST_INTEGER,
-            description="epochs without a lower validation loss after which a model stops; the weights of its lowest "
-            "one are kept (0: never)",
+            description="early stopping: epochs without a lower validation loss before a model stops; the best "
+            "epoch's weights are kept (0: off)",
         ),
     ] = field(default=0, kw_only=True)
 
@@ -154,7 +161,7 @@ class RunSettings:
         Rule(
             ge=0,
             le=LARGEST_INTEGER,
-            description="of the data, its split and the first model; the next models' are +1, +2 and so on",
+            description="base seed, of data and split too; model n uses seed + n - 1",
         ),
     ] = 0
     output: Annotated[str | None, Rule(min_length=1, description="run directory; by default runs/DATE-TIME-TYPE")] = (
@@ -175,8 +182,8 @@ class RunSettings:
         Rule(
             ge=2,
             le=LARGEST_INTEGER,
-            description="successive halving: of the models that reach a rung the 1/N of the lowest validation loss go "
-            "on, the others stop",
+            description="successive halving: of the models that reach a rung the 1/N with the lowest validation loss "
+            "continue, the others stop",
         ),
     ] = None
     halving_first: Annotated[
@@ -184,7 +191,7 @@ class RunSettings:
     ] = 1
     hang_seconds: Annotated[
         float,
-        Rule(ge=0.0, description="end and try again a worker without a step for this long (seconds; 0: never)"),
+        Rule(ge=0.0, description="end and retry a worker that has made no step for this long (seconds; 0: never)"),
     ] = 1800.0
     after: Annotated[str | None, Rule(min_length=1, description="begin when this run has ended (directory or id)")] = (
         None
@@ -207,7 +214,7 @@ class RunSettings:
     json: Annotated[bool, Rule(description="batch mode writes JSON lines to stdout")] = False
     python_path: Annotated[
         tuple[str, ...],
-        Rule(description="where your own code is found; by default beside the settings file and where you start"),
+        Rule(description="where custom code is found; by default beside the settings file and where you start"),
     ] = ()
 
 
@@ -220,16 +227,16 @@ class DataSettings:
         str | None, Rule(min_length=1, description="the column (.csv, .parquet, .npy) or array (.npz) to predict")
     ] = None
     validation_fraction: Annotated[
-        float, Rule(ge=0.0, le=0.9, description="part of the samples held back for validation")
+        float, Rule(ge=0.0, le=0.9, description="share of the samples held back for validation")
     ] = 0.1
-    normalise: Annotated[bool, Rule(description="scale features by what the training part of each has")] = True
+    normalise: Annotated[bool, Rule(description="scale features with statistics of the training split")] = True
     scaling: Annotated[
         Literal["standard", "minmax", "robust"],
-        Rule(description="normalise by mean and deviation, by least and largest value, or by median and quartiles"),
+        Rule(description="scale by mean and standard deviation, by minimum and maximum, or by median and quartiles"),
     ] = "standard"
     class_weights: Annotated[
         Literal["none", "balanced"],
-        Rule(description="classes: balanced lets each weigh the same in the training loss, however rare it is"),
+        Rule(description="balanced: each class weighs the same in the training loss, however rare it is"),
     ] = "none"
     drop_last: Annotated[
         bool, Rule(description="leave out the last batch of an epoch where it is smaller than the others")
@@ -238,14 +245,14 @@ class DataSettings:
     features: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="synthetic: number of features")] = 64
     classes: Annotated[int, Rule(ge=2, le=LARGEST_INTEGER, description="synthetic: number of classes")] = 10
     prime: Annotated[
-        int, Rule(ge=2, le=1_000, prime=True, description="modular: what is calculated modulo; x and y are below it")
+        int, Rule(ge=2, le=1_000, prime=True, description="modular: the modulus; x and y are below it")
     ] = 97
     operation: Annotated[
         Literal["*", "+", "-", "/", "x^2+y^2"],
-        Rule(description="modular: what is made of x and y (in a shell in quotes)"),
+        Rule(description="modular: the operation on x and y (in a shell in quotes)"),
     ] = "*"
     train_fraction: Annotated[
-        float, Rule(gt=0.0, le=1.0, description="modular: part of the pairs that is trained on; the others validate")
+        float, Rule(gt=0.0, le=1.0, description="modular: share of the pairs that is trained on; the others validate")
     ] = 0.5
 
 
@@ -256,14 +263,14 @@ class ResourceSettings:
 
     policy: Annotated[
         Literal["shared", "dedicated"],
-        Rule(description="shared: half of the CPUs, 8 GiB a worker; dedicated: all CPUs, measured memory"),
+        Rule(description="shared: half of the CPUs, 8 GiB per worker; dedicated: all CPUs, measured memory"),
     ] = "shared"
     memory_per_worker_gb: Annotated[
         Annotated[float, Rule(gt=0.0)] | Literal["measured"],
-        Rule(description="memory set aside for a worker (GiB), or `measured`"),
+        Rule(description="memory reserved per worker (GiB), or `measured`"),
     ] = 8.0
     max_cpu_utilization: Annotated[
-        float, Rule(gt=0.0, le=1.0, description="shared: part of the CPUs that workers may use")
+        float, Rule(gt=0.0, le=1.0, description="shared: share of the CPUs that workers may use")
     ] = 0.5
     high_cpu_threshold: Annotated[
         float,
@@ -274,18 +281,22 @@ class ResourceSettings:
     ] = 8.0
     memory_reserve: Annotated[
         float,
-        Rule(ge=0.0, le=0.9, description="part of the memory kept free: below it workers make room"),
+        Rule(ge=0.0, le=0.9, description="share of the memory kept free: below it workers are taken back"),
     ] = 0.05
     memory_pressure_threshold: Annotated[
         float,
-        Rule(gt=0.0, le=100.0, description="the same while work waits for memory longer than this (percent)"),
+        Rule(
+            gt=0.0,
+            le=100.0,
+            description="memory pressure: workers are taken back while work waits for memory more than this (percent)",
+        ),
     ] = 10.0
     max_suggested_workers: Annotated[
         int, Rule(ge=1, le=LARGEST_INTEGER, description="the most workers that are suggested")
     ] = 6
     threads: Annotated[
         _Count | Literal["auto"],
-        Rule(description="threads of a worker, or `auto`: measured once at the start"),
+        Rule(description="threads per worker, or `auto`: measured once at the start"),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], Rule(description="where models are trained")] = "auto"
 
@@ -298,7 +309,7 @@ class EngineSettings:
     name: Annotated[Literal["local"], Rule(description="local: worker processes on this machine")] = "local"
     fuse: Annotated[
         Annotated[int, Rule(ge=1, le=1_024)] | Literal["auto"],
-        Rule(description="parallel: models that a worker trains together, as one batch; `auto`: measured; 1 is off"),
+        Rule(description="parallel: models that a worker trains together, as one batch; `auto`: measured; 1: off"),
     ] = "auto"
 
 
@@ -311,7 +322,7 @@ class UiSettings:
         Literal["dark", "light", "contrast", "ansi"] | None,
         Rule(description="colours; by default what fits the terminal, or what was last chosen"),
     ] = None
-    refresh: Annotated[float, Rule(gt=0.0, le=10.0, description="repaints of the data a second")] = 2.0
+    refresh: Annotated[float, Rule(gt=0.0, le=10.0, description="repaints of the data per second")] = 2.0
     ascii: Annotated[bool, Rule(description="plain characters only")] = False
     mouse: Annotated[bool, Rule(description="take the mouse")] = True
     bell: Annotated[bool, Rule(description="ring when a run ends or a model fails")] = True

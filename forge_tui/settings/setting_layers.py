@@ -16,12 +16,11 @@ from typing import Any
 from forge_tui.errors import SettingsError
 from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.files import read_values
-from forge_tui.settings.keys import Key
+from forge_tui.settings.keys import FREE_TABLES, Key
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.presets import preset_path
 from forge_tui.settings.problems import nearest_meaning, shown
 from forge_tui.settings.schema import (
-    FREE_TABLES,
     Settings,
     fields_of,
     from_plain,

@@ -26,10 +26,10 @@ from forge_tui.training.own_code import own_model
 
 
 def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Module:
-    """The trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. The caller's random state stays.
+    """The trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. The caller's random state is kept.
 
-    It takes raw features, float32 (N, features), and gives logits (N, classes) or predictions in the targets' own
-    units (N, targets); or tokens, int64 (N, T), and gives logits (N, T, vocabulary), or (N, classes) where sequences
+    It takes raw features, float32 (N, features), and returns logits (N, classes) or predictions in the targets' own
+    units (N, targets); or tokens, int64 (N, T), and returns logits (N, T, vocabulary), or (N, classes) where sequences
     are classified.
 
     A custom model is made by its function, from the code that it was trained with, if its run is one that this user has

@@ -96,7 +96,8 @@ def stacked_losses(
     if own is not None:
         return vmap(own)(out, targets)
     if task is Task.REGRESSION:
-        return (out - targets).square().flatten(1).mean(dim=1)
+        squares: Tensor = (out - targets).square()
+        return squares.flatten(1).mean(dim=1)
     if out.shape[-1] < _NARROW:
         by_class = out.flatten(1, -2).transpose(1, 2).contiguous()
         wanted = targets.flatten(1)

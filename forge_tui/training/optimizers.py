@@ -227,7 +227,7 @@ def orthogonal(matrix: Tensor) -> Tensor:
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[-2] > matrix.shape[-1]
-    x = matrix.transpose(-2, -1) if tall else matrix
+    x: Tensor = matrix.transpose(-2, -1) if tall else matrix
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(5):
         square = x @ x.transpose(-2, -1)

@@ -77,5 +77,7 @@ class Batches:
 def _gather(samples: Tensor | StoredRows, rows: Tensor) -> Tensor:
     """`samples[rows]`, whole rows at a time: half the time of an index (50 × 640 rows of 64: 657 against 1,535 µs)."""
     if isinstance(samples, StoredRows):
-        return samples[rows.flatten()].unflatten(0, rows.shape)
-    return samples.index_select(0, rows.flatten()).unflatten(0, rows.shape)
+        found = samples[rows.flatten()]
+    else:
+        found = samples.index_select(0, rows.flatten())
+    return found.view(*rows.shape, *found.shape[1:])

@@ -1,4 +1,4 @@
-"""Make the README's pictures from a real run: `python tests/screenshots/make.py` (about half a minute).
+"""Make the pictures of the documentation from a real run: `python tests/screenshots/make.py` (about half a minute).
 
 Trains four planners on the synthetic data in a temporary directory and takes SVG screenshots of the UI meanwhile.
 """

@@ -26,6 +26,7 @@ def model(inputs: InputSpec, channels: int = 16) -> nn.Module:
     `inputs.shape` is the shape of one sample, here (1, 12, 12); flat features (N, F) have `inputs.features` instead,
     and tokens `inputs.vocabulary`. `inputs.outputs` is the number of classes, or of targets.
     """
+    assert inputs.shape is not None
     return nn.Sequential(
         nn.Conv2d(inputs.shape[0], channels, 3, padding=1),
         nn.ReLU(),

@@ -1,4 +1,4 @@
-"""What a model takes and gives."""
+"""What a model takes and returns."""
 
 from __future__ import annotations
 

@@ -16,8 +16,8 @@ from textual.widget import Widget
 
 from forge_tui.tui.chart import plot
 from forge_tui.tui.chart.canvas import Pixels
-from forge_tui.tui.chart.plot import Kind, Series
-from forge_tui.tui.chart.quantities import LOSS, Quantity
+from forge_tui.tui.chart.plot import Series
+from forge_tui.tui.chart.quantities import LOSS, Kind, Quantity
 from forge_tui.tui.chart.smoothing import Smoothing
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs

@@ -15,9 +15,9 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.files import FileValue
-from forge_tui.settings.keys import Key
+from forge_tui.settings.keys import FREE_TABLES, Key
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import FREE_TABLES, Settings, fields_of, from_plain, keys_by_name, tables, to_plain
+from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, tables, to_plain
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text

@@ -125,7 +125,7 @@ def run_form(path: Path, base: Form) -> Form:
 
 def user_presets() -> Path:
     """Where the user's own presets are saved; the directory need not exist."""
-    from forge_tui.settings.setting_layers import user_settings_file
+    from forge_tui.settings.user_file import user_settings_file
 
     return user_settings_file().parent / "presets"
 
@@ -168,7 +168,7 @@ def save_form(form: Form, path: Path) -> None:
 
     from forge_tui.safe_io.whole_files import make_private, write_atomically
     from forge_tui.settings.files import settings_text
-    from forge_tui.settings.schema import FREE_TABLES
+    from forge_tui.settings.keys import FREE_TABLES
     from forge_tui.settings.sweep import TABLE as SWEEP
     from forge_tui.tui.form.fields import run_keys
 

@@ -36,7 +36,7 @@ def is_news(record: Mapping[str, Any], snapshot: Snapshot | None, now: float) ->
     if record["event"] != "model_failed":
         return False
     if record.get("will_retry"):
-        return abs(now - record["time"]) < NEWS_SECONDS
+        return bool(abs(now - record["time"]) < NEWS_SECONDS)
     return snapshot is None or has_failed(snapshot, record["model"])
 
 

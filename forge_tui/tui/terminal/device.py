@@ -228,7 +228,8 @@ def _open_again(descriptor: int) -> int | None:
     if not os.isatty(descriptor):
         return None
     flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-    for name in (lambda: os.ttyname(descriptor), lambda: "/dev/tty"):
-        with contextlib.suppress(OSError):
-            return os.open(name(), flags)
+    with contextlib.suppress(OSError):
+        return os.open(os.ttyname(descriptor), flags)
+    with contextlib.suppress(OSError):
+        return os.open("/dev/tty", flags)
     return None

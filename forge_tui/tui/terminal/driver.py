@@ -112,7 +112,7 @@ class TerminalDriver(LinuxDriver):
         # Blocked until our handler is in its place.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
         try:
-            super().start_application_mode()
+            super().start_application_mode()  # type: ignore[no-untyped-call]
             self._tell_resizes_to(asyncio.get_running_loop())
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
