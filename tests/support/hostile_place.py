@@ -304,7 +304,7 @@ def _import_all() -> None:
     for name in (*{command.module for command in command_table.COMMANDS}, "parser"):
         importlib.import_module(f"forge_tui.cli.{name}")
     for name in (
-        "reports.ensemble", "reports.comparison", "exporters.tensorboard", "batch.watch", "reports.run_report",
+        "reports.ensemble", "reports.comparison", "exporters.tensorboard", "batch.batch_mode", "reports.run_report",
         "client", "training.export", "training.ensemble", "training.sampling", "tui.app", "tui.terminal",
         "tui.screens.watch", "tui.screens.model", "tui.screens.runs",
     ):  # fmt: skip
