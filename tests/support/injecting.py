@@ -178,7 +178,11 @@ class Injector:
             return
         self.place.mkdir()
         if stage is Stage.STOP:
-            with environment(self.place, {1: {"do": "pace", "seconds": 2.5, "epoch": 2}}):
+            with (
+                environment(self.place, {1: {"do": "pace", "seconds": 2.5, "epoch": 2}}),
+                pytest.MonkeyPatch.context() as names,
+            ):
+                names.setenv("PLAIN_NAMES", "1")
                 _forge("--no-ui", *SETTINGS, "--detach", "--output", self.directory)
                 wait_until(lambda: epochs_of(self.directory) == 1, "an epoch")
 
@@ -222,10 +226,10 @@ class Injector:
             outcome.problems.append(f"left behind: {processes_of(self.directory)}")
             kill_all(processes_of(self.directory))
         words = _WORDS[outcome.error]
-        if words.search(said):
-            outcome.told = "screen"
-        elif any(words.search(text) for text in self._records()):
-            outcome.told = "records"
+        if found := _sentence(words, said):
+            outcome.told, outcome.words = "screen", found
+        elif found := next(filter(None, (_sentence(words, text) for text in self._records())), ""):
+            outcome.told, outcome.words = "records", found
         if outcome.told == "nowhere":
             outcome.excuse = excuse(outcome.walk, outcome.number) or self._excuse_of_list(outcome.walk)
         if outcome.hit and outcome.told == "nowhere" and outcome.excuse is None:
@@ -307,6 +311,12 @@ class Injector:
             status, _out, err = told("rm", "--yes", self.directory)
             if status != 0 or self.directory.exists():
                 outcome.problems.append(f"rm afterwards exits {status}: {err}")
+
+
+def _sentence(words: re.Pattern[str], text: str) -> str:
+    """The first line, or quoted string of one, with these words; an empty string where there is none."""
+    found = re.search(rf'[^"\n]*(?:{words.pattern})[^"\n]*', text)
+    return found.group().strip()[:300] if found else ""
 
 
 def _command(stage: Stage, directory: Path) -> tuple[str, ...]:
