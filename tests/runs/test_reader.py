@@ -251,6 +251,64 @@ def test_a_locked_database_is_no_news(runs: Any, monkeypatch: pytest.MonkeyPatch
     assert len(reader.events()) == 20
 
 
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE])
+@pytest.mark.parametrize("is_empty", [False, True], ids=["log", "no log"])
+def test_a_viewer_follows_the_run_again_after_an_error(
+    runs: Any, monkeypatch: pytest.MonkeyPatch, code: int, is_empty: bool
+) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    if is_empty:
+        made._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    reader = RunReader(made.path)
+    connect, failed = sqlite3.connect, list[str]()
+
+    def failing(place: str, **options: Any) -> sqlite3.Connection:
+        if not failed:
+            failed.append(place)
+            raise sqlite_error(code)
+        return connect(place, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", failing)
+        assert len(reader.events()) == 1
+    assert failed == [f"{made.path.as_uri()}?mode=ro"]
+    for number in (2, 3):
+        made.append(runs.epoch(1, number))
+        assert made.flush()
+        assert len(reader.events()) == number
+    assert reader.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (sqlite3.SQLITE_IOERR_READ, "cannot read {}: disk I/O error; see that its disk has space and works"),
+        (sqlite3.SQLITE_FULL, "cannot read {}: disk I/O error; see that its disk has space and works"),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, "{} is damaged or cut off (disk I/O error); restore a copy"),
+    ],
+)
+def test_an_error_of_the_disk_is_not_told_as_damage(
+    runs: Any, monkeypatch: pytest.MonkeyPatch, code: int, told: str
+) -> None:
+    reader = RunReader(written(runs))
+
+    def failing(*_arguments: Any, **_options: Any) -> sqlite3.Connection:
+        raise sqlite_error(code)
+
+    monkeypatch.setattr(sqlite3, "connect", failing)
+    with pytest.raises(RunDirectoryError) as raised:
+        reader.events()
+    assert str(raised.value).startswith(told.format(reader.path))
+
+
 READ = """
 import json, os, sys
 from pathlib import Path

@@ -458,3 +458,20 @@ def test_a_deleted_or_replaced_database_is_gone_and_nobody_waits_for_it(replaced
     assert made.path.exists() == replaced
     if replaced:
         assert made.path.read_bytes() == b"mine"
+
+
+def test_an_error_of_the_disk_at_opening_is_not_told_as_damage(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = runs.store()
+    made.close()
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+
+    def failing(_path: Path) -> sqlite3.Connection:
+        raise error
+
+    monkeypatch.setattr(store, "_connect", failing)
+    with pytest.raises(RunDirectoryError) as raised:
+        RunStore.open(made.path)
+    assert str(raised.value) == (
+        f"cannot go on writing {made.path}: disk I/O error; see that its disk has space and works"
+    )
