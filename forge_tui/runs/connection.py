@@ -124,6 +124,7 @@ class Source:
     def _connect(self) -> sqlite3.Connection:
         if (self._immutable or self._copy is not None) and self._state_now() != self._state:
             self.close()  # somebody writes: what failed once may do now, and else a newer copy is needed
+            self.problems.clear()
         try:
             return self._try()
         except sqlite3.OperationalError as error:
@@ -160,9 +161,7 @@ class Source:
             else:
                 return
         except OSError as error:
-            problem = f"{log}: {error.strerror}; what the run did last may be missing"
-            if problem not in self.problems:
-                self.problems.append(problem)
+            self.problems = [f"{log}: {error.strerror}; what the run did last may be missing"]
             self._file = self.path
         self._immutable = True
 

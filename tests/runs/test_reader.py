@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -284,6 +285,36 @@ def test_a_viewer_follows_the_run_again_after_an_error(
         made.append(runs.epoch(1, number))
         assert made.flush()
         assert len(reader.events()) == number
+    assert reader.problems == ()
+
+
+def test_a_log_that_cannot_be_copied_is_a_problem_until_the_run_can_be_read_again(
+    runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs.store()
+    assert made.flush()
+    made._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    reader = RunReader(made.path)
+    connect = sqlite3.connect
+
+    def failing(place: str, **options: Any) -> sqlite3.Connection:
+        if "immutable" not in place:
+            raise sqlite_error(sqlite3.SQLITE_CANTOPEN)
+        return connect(place, **options)
+
+    def full(*_arguments: Any) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", failing)
+        patch.setattr(shutil, "copy", full)
+        assert reader.events() == []
+    assert reader.problems == (f"{made.path}-wal: No space left on device; what the run did last may be missing",)
+    made.append(runs.epoch(1, 2))
+    assert made.flush()
+    assert len(reader.events()) == 2
     assert reader.problems == ()
 
 
