@@ -26,6 +26,7 @@ RESTORE_ADVICE = "restore a copy, or start the run anew in another directory"
 DISK_ADVICE = "see that its disk has space and works"
 """What to do where the disk, and not the database, is at fault; a part of a sentence."""
 _COPIES = 3
+_NOT_OPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY)
 _INDEX_ERRORS = (
     sqlite3.SQLITE_IOERR_SHMOPEN,
     sqlite3.SQLITE_IOERR_SHMSIZE,
@@ -58,6 +59,15 @@ def is_of_disk(error: sqlite3.Error) -> bool:
     """Whether the disk is full or fails; a file that ends too early is damaged instead."""
     code = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) and code != sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+def writing_advice(error: Exception) -> str:
+    """What to do about a database that cannot be opened for writing; a part of a sentence."""
+    if isinstance(error, sqlite3.Error) and is_of_disk(error):
+        return DISK_ADVICE
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_OPENED:
+        return f"see that you may write in its directory, and {DISK_ADVICE.removeprefix('see ')}"
+    return f"if it is damaged, {RESTORE_ADVICE}"
 
 
 def _needs_no_writing(error: sqlite3.OperationalError) -> bool:
@@ -209,7 +219,7 @@ class Source:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
             return RunDirectoryError(f"{self.path} is not the database of a run; name the directory of a run")
-        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
+        if code in _NOT_OPENED:
             return RunDirectoryError(f"cannot read {self.path}: {error}; see that you may read it and its directory")
         if is_of_disk(error):
             return RunDirectoryError(f"cannot read {self.path}: {error}; {DISK_ADVICE}")

@@ -17,7 +17,7 @@ from forge_tui.progress.events import Event, ResourceWarned
 from forge_tui.progress.snapshot import ModelState, RunInfo
 from forge_tui.runs import schema, shape
 from forge_tui.runs.batch import Batch, Position, bring_up_to_date, put_paths, read_position, write_batch
-from forge_tui.runs.connection import DISK_ADVICE, RESTORE_ADVICE, is_of_disk
+from forge_tui.runs.connection import DISK_ADVICE, RESTORE_ADVICE, writing_advice
 from forge_tui.runs.files import half_written, in_words, sync_directory, sync_file
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
@@ -167,10 +167,7 @@ class RunStore:
                 connection.close()
                 raise
         except (sqlite3.Error, ValueError) as error:
-            advice = f"if it is damaged, {RESTORE_ADVICE}"
-            if isinstance(error, sqlite3.Error) and is_of_disk(error):
-                advice = DISK_ADVICE
-            raise RunDirectoryError(f"cannot go on writing {path}: {error}; {advice}") from error
+            raise RunDirectoryError(f"cannot go on writing {path}: {error}; {writing_advice(error)}") from error
 
     def measure(self, seconds: Callable[[], float]) -> None:
         """Record with every sign of life how long the run has gone on; `seconds` is called in the store's thread."""
