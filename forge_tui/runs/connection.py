@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,6 +27,8 @@ RESTORE_ADVICE = "restore a copy, or start the run anew in another directory"
 DISK_ADVICE = "see that its disk has space and works"
 """What to do where the disk, and not the database, is at fault; a part of a sentence."""
 _COPIES = 3
+# A large database whose run is followed by copies is copied for a twentieth of the time at most.
+REST_AFTER_COPY = 20.0
 _NOT_OPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY)
 _INDEX_ERRORS = (
     sqlite3.SQLITE_IOERR_SHMOPEN,
@@ -90,6 +93,7 @@ class Source:
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._state: tuple[object, ...] = ()
         """Of the database and its log when it was last read without writing."""
+        self._rests_until = 0.0
         self._check_file()
 
     def _check_file(self) -> None:
@@ -132,7 +136,7 @@ class Source:
         return self.path.with_name(self.path.name + "-wal")
 
     def _connect(self) -> sqlite3.Connection:
-        if (self._immutable or self._copy is not None) and self._state_now() != self._state:
+        if self._is_behind():
             self.close()  # somebody writes: what failed once may do now, and else a newer copy is needed
             self.problems.clear()
         try:
@@ -143,6 +147,12 @@ class Source:
             self._check_file()
             self._read_without_writing()
         return self._try()
+
+    def _is_behind(self) -> bool:
+        """Whether it was last read without writing, and has changed since."""
+        if not self._immutable and self._copy is None:
+            return False
+        return time.monotonic() >= self._rests_until and self._state_now() != self._state
 
     def _state_now(self) -> tuple[object, ...]:
         found: list[object] = []
@@ -157,6 +167,7 @@ class Source:
         log = self._log
         refuse_links(log, log.parent)
         self.close()
+        begun = time.monotonic()
         try:
             for _ in range(_COPIES):
                 self._state = self._state_now()
@@ -173,6 +184,9 @@ class Source:
         except OSError as error:
             self.problems = [f"{log}: {error.strerror}; what the run did last may be missing"]
             self._file = self.path
+        finally:
+            now = time.monotonic()
+            self._rests_until = now + REST_AFTER_COPY * (now - begun)
         self._immutable = True
 
     def _try(self) -> sqlite3.Connection:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -269,6 +270,7 @@ def test_a_viewer_follows_the_run_again_after_an_error(
     if is_empty:
         made._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     reader = RunReader(made.path)
+    monkeypatch.setattr(connection, "REST_AFTER_COPY", 0.0)
     connect, failed = sqlite3.connect, list[str]()
 
     def failing(place: str, **options: Any) -> sqlite3.Connection:
@@ -288,6 +290,38 @@ def test_a_viewer_follows_the_run_again_after_an_error(
     assert reader.problems == ()
 
 
+def test_a_run_that_is_followed_by_copies_is_not_copied_all_the_time(
+    runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs.store()
+    assert made.flush()
+    reader, now, connect = RunReader(made.path), [100.0], sqlite3.connect
+    copies, copy = list[str](), shutil.copy
+
+    def failing(place: str, **options: Any) -> sqlite3.Connection:
+        if place.startswith(made.path.as_uri()):
+            raise sqlite_error(sqlite3.SQLITE_CANTOPEN)
+        return connect(place, **options)
+
+    def slow(source: Any, target: str) -> Any:
+        copies.append(str(source))
+        now[0] += 0.5
+        return copy(source, target)
+
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        patch.setattr(sqlite3, "connect", failing)
+        patch.setattr(shutil, "copy", slow)
+        for number in range(1, 5):
+            made.append(runs.epoch(1, number))
+            assert made.flush()
+            seen.append(len(reader.events()))
+            now[0] += 10.5  # two files took a second: it rests for twenty
+    assert seen == [1, 1, 3, 3]
+    assert len(copies) == 4
+
+
 def test_a_log_that_cannot_be_copied_is_a_problem_until_the_run_can_be_read_again(
     runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -297,6 +331,7 @@ def test_a_log_that_cannot_be_copied_is_a_problem_until_the_run_can_be_read_agai
     made.append(runs.epoch(1, 1))
     assert made.flush()
     reader = RunReader(made.path)
+    monkeypatch.setattr(connection, "REST_AFTER_COPY", 0.0)
     connect = sqlite3.connect
 
     def failing(place: str, **options: Any) -> sqlite3.Connection:
