@@ -7,8 +7,9 @@ import shutil
 import sqlite3
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
@@ -24,6 +25,18 @@ from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, pat
 BUSY_SECONDS = 0.2
 RESTORE_ADVICE = "restore a copy, or start the run anew in another directory"
 """What to do about a database that cannot be read; a part of a sentence."""
+DISK_ADVICE = "see that its disk has space and works"
+"""What to do where the disk, and not the database, is at fault; a part of a sentence."""
+_COPIES = 3
+# A large database whose run is followed by copies is copied for a twentieth of the time at most.
+REST_AFTER_COPY = 20.0
+_NOT_OPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY)
+_INDEX_ERRORS = (
+    sqlite3.SQLITE_IOERR_SHMOPEN,
+    sqlite3.SQLITE_IOERR_SHMSIZE,
+    sqlite3.SQLITE_IOERR_SHMMAP,
+    sqlite3.SQLITE_IOERR_SHMLOCK,
+)
 
 
 def _no_run(database: Path) -> RunDirectoryError:
@@ -47,8 +60,29 @@ def database_is_busy(error: sqlite3.Error) -> bool:
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
 
+def is_of_disk(error: sqlite3.Error) -> bool:
+    """Whether the disk is full or fails; a file that ends too early is damaged instead."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL) and code != sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+def writing_advice(error: Exception) -> str:
+    """What to do about a database that cannot be opened for writing; a part of a sentence."""
+    if isinstance(error, sqlite3.Error) and is_of_disk(error):
+        return DISK_ADVICE
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_OPENED:
+        return f"see that you may write in its directory, and {DISK_ADVICE.removeprefix('see ')}"
+    return f"if it is damaged, {RESTORE_ADVICE}"
+
+
+def _needs_no_writing(error: sqlite3.OperationalError) -> bool:
+    """Whether only the files failed that SQLite makes beside a database in WAL mode, even to read it."""
+    code = error.sqlite_errorcode
+    return code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or code in _INDEX_ERRORS
+
+
 class RunDatabase:
-    """A run's database file and the way it can be opened, found out at the first opening."""
+    """A run's database file and the way it can be opened; where that needs a copy, until the database changes."""
 
     def __init__(self, path: Path) -> None:
         """Raises `RunDirectoryError` where there is no file, or where it is none of ours."""
@@ -59,6 +93,9 @@ class RunDatabase:
         self._checked = False
         self.version = tables.VERSION
         self._copy: tempfile.TemporaryDirectory[str] | None = None
+        self._state: tuple[object, ...] = ()
+        """Of the database and its log when it was last read without writing."""
+        self._rests_until = 0.0
         self._check_file()
 
     def _check_file(self) -> None:
@@ -86,6 +123,7 @@ class RunDatabase:
         if self._copy is not None:
             self._copy.cleanup()
             self._copy = None
+        self._file, self._immutable = self.path, False
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
@@ -96,31 +134,62 @@ class RunDatabase:
         finally:
             connection.close()
 
+    @property
+    def _log(self) -> Path:
+        return self.path.with_name(self.path.name + "-wal")
+
     def _connect(self) -> sqlite3.Connection:
+        if self._is_behind():
+            self.close()  # somebody writes: what failed once may do now, and else a newer copy is needed
+            self.problems.clear()
         try:
             return self._try()
         except sqlite3.OperationalError as error:
-            code = error.sqlite_errorcode & 0xFF
-            if self._immutable or code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+            if self._immutable or not _needs_no_writing(error):
                 raise
             self._check_file()
             self._read_without_writing()
         return self._try()
 
+    def _is_behind(self) -> bool:
+        """Whether it was last read without writing, and has changed since."""
+        if not self._immutable and self._copy is None:
+            return False
+        return time.monotonic() >= self._rests_until and self._state_now() != self._state
+
+    def _state_now(self) -> tuple[object, ...]:
+        found: list[object] = []
+        for path in (self.path, self._log):
+            with suppress(OSError):
+                status = path.stat()
+                found += [path, status.st_ino, status.st_size, status.st_mtime_ns]
+        return tuple(found)
+
     def _read_without_writing(self) -> None:
-        """From now on read without the files that SQLite wants to make beside a database in WAL mode."""
-        log = self.path.with_name(self.path.name + "-wal")
+        """Until the database changes read without the files that SQLite wants to make beside one in WAL mode."""
+        log = self._log
         refuse_links(log, log.parent)
+        self.close()
+        begun = time.monotonic()
         try:
-            if log.exists() and log.stat().st_size > 0:
+            for _ in range(_COPIES):
+                self._state = self._state_now()
+                if not (log.exists() and log.stat().st_size > 0):
+                    break
                 # What the runner wrote last stands in the log only. Both are read from a copy.
-                self._copy = tempfile.TemporaryDirectory(prefix="forge-tui-", ignore_cleanup_errors=True)
+                self._copy = self._copy or tempfile.TemporaryDirectory(prefix="forge-tui-", ignore_cleanup_errors=True)
                 self._file = Path(shutil.copy(self.path, self._copy.name))
                 shutil.copy(log, self._copy.name)
+                if self._state_now() == self._state:  # else something was written between the two
+                    return
+            else:
                 return
         except OSError as error:
-            self.problems.append(f"{log}: {error.strerror}; what the run did last may be missing")
+            self.problems = [f"{log}: {error.strerror}; what the run did last may be missing"]
             self._file = self.path
+        finally:
+            now = time.monotonic()
+            self._rests_until = now + REST_AFTER_COPY * (now - begun)
         self._immutable = True
 
     def _try(self) -> sqlite3.Connection:
@@ -168,8 +237,10 @@ class RunDatabase:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
             return RunDirectoryError(f"{named(self.path)} is not the database of a run; name the directory of a run")
-        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
+        if code in _NOT_OPENED:
             return RunDirectoryError(
                 f"cannot read {named(self.path)}: {error}; see that you may read it and its directory"
             )
+        if is_of_disk(error):
+            return RunDirectoryError(f"cannot read {named(self.path)}: {error}; {DISK_ADVICE}")
         return RunDirectoryError(f"{named(self.path)} is damaged or cut off ({error}); {RESTORE_ADVICE}")

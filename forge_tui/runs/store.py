@@ -16,7 +16,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Event, ResourceWarned
 from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.runs import shape, tables
-from forge_tui.runs.connection import RESTORE_ADVICE
+from forge_tui.runs.connection import DISK_ADVICE, RESTORE_ADVICE, writing_advice
 from forge_tui.runs.filesystem import is_network
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.location import Identity
@@ -120,9 +120,7 @@ class RunStore:
                 raise
             raise directory_error(error, "create", path) from error
         except sqlite3.Error as error:
-            raise RunDirectoryError(
-                f"cannot create {named(path)}: {error}; see that its disk has space and works"
-            ) from error
+            raise RunDirectoryError(f"cannot create {named(path)}: {error}; {DISK_ADVICE}") from error
         return cls.open(path, clock=clock)
 
     @classmethod
@@ -170,9 +168,7 @@ class RunStore:
                 connection.close()
                 raise
         except (sqlite3.Error, ValueError) as error:
-            raise RunDirectoryError(
-                f"cannot go on writing {named(path)}: {error}; if it is damaged, {RESTORE_ADVICE}"
-            ) from error
+            raise RunDirectoryError(f"cannot go on writing {named(path)}: {error}; {writing_advice(error)}") from error
 
     def measure(self, seconds: Callable[[], float]) -> None:
         """Record with every sign of life how long the run has gone on; `seconds` is called in the store's thread."""

@@ -149,6 +149,26 @@ def test_full_disk_refuses_a_start_and_leaves_nothing(disk: SmallDisk) -> None:
     assert [path.name for path in disk.path.iterdir()] == ["filler"]
 
 
+def test_killed_run_is_read_and_not_called_damaged_on_a_full_disk(
+    disk: SmallDisk, undisturbed: dict[str, bytes]
+) -> None:
+    directory = disk.path / "run"
+    start(directory)
+    kill_all(processes_of(directory))
+    wait_until(lambda: not processes_of(directory), "the end of all processes")
+    (directory / "run.db-shm").unlink()  # SQLite makes it anew to read, which takes 32 KiB
+    disk.fill()
+    status = json.loads(forge("status", directory, "--json").stdout)
+    assert status["state"] == "died"
+    assert status["models"][0]["epoch"] >= 6
+    refused = forge("resume", directory, status=4).stderr
+    assert "free some space" in refused or "see that its disk has space and works" in refused
+    assert "damaged" not in refused
+    disk.clear()
+    forge("resume", directory)
+    assert weights(directory) == undisturbed
+
+
 def test_directory_that_becomes_read_only_is_waited_for(run_directory: Path, undisturbed: dict[str, bytes]) -> None:
     start(run_directory)
     with read_only(run_directory, run_directory / "checkpoints" / planner(1), run_directory / "commands"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -249,6 +251,128 @@ def test_a_locked_database_is_no_news(runs: Any, monkeypatch: pytest.MonkeyPatch
     writer.execute("ROLLBACK")
     writer.close()
     assert len(reader.events()) == 20
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR_SHMOPEN, sqlite3.SQLITE_IOERR_SHMSIZE])
+@pytest.mark.parametrize("is_empty", [False, True], ids=["log", "no log"])
+def test_a_viewer_follows_the_run_again_after_an_error(
+    runs: Any, monkeypatch: pytest.MonkeyPatch, code: int, is_empty: bool
+) -> None:
+    made = runs.store()
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    if is_empty:
+        made._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    reader = RunReader(made.path)
+    monkeypatch.setattr(connection, "REST_AFTER_COPY", 0.0)
+    connect, failed = sqlite3.connect, list[str]()
+
+    def failing(place: str, **options: Any) -> sqlite3.Connection:
+        if not failed:
+            failed.append(place)
+            raise sqlite_error(code)
+        return connect(place, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", failing)
+        assert len(reader.events()) == 1
+    assert failed == [f"{made.path.as_uri()}?mode=ro"]
+    for number in (2, 3):
+        made.append(runs.epoch(1, number))
+        assert made.flush()
+        assert len(reader.events()) == number
+    assert reader.problems == ()
+
+
+def test_a_run_that_is_followed_by_copies_is_not_copied_all_the_time(
+    runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs.store()
+    assert made.flush()
+    reader, now, connect = RunReader(made.path), [100.0], sqlite3.connect
+    copies, copy = list[str](), shutil.copy
+
+    def failing(place: str, **options: Any) -> sqlite3.Connection:
+        if place.startswith(made.path.as_uri()):
+            raise sqlite_error(sqlite3.SQLITE_CANTOPEN)
+        return connect(place, **options)
+
+    def slow(source: Any, target: str) -> Any:
+        copies.append(str(source))
+        now[0] += 0.5
+        return copy(source, target)
+
+    seen = []
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        patch.setattr(sqlite3, "connect", failing)
+        patch.setattr(shutil, "copy", slow)
+        for number in range(1, 5):
+            made.append(runs.epoch(1, number))
+            assert made.flush()
+            seen.append(len(reader.events()))
+            now[0] += 10.5  # two files took a second: it rests for twenty
+    assert seen == [1, 1, 3, 3]
+    assert len(copies) == 4
+
+
+def test_a_log_that_cannot_be_copied_is_a_problem_until_the_run_can_be_read_again(
+    runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs.store()
+    assert made.flush()
+    made._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    made.append(runs.epoch(1, 1))
+    assert made.flush()
+    reader = RunReader(made.path)
+    monkeypatch.setattr(connection, "REST_AFTER_COPY", 0.0)
+    connect = sqlite3.connect
+
+    def failing(place: str, **options: Any) -> sqlite3.Connection:
+        if "immutable" not in place:
+            raise sqlite_error(sqlite3.SQLITE_CANTOPEN)
+        return connect(place, **options)
+
+    def full(*_arguments: Any) -> str:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", failing)
+        patch.setattr(shutil, "copy", full)
+        assert reader.events() == []
+    assert reader.problems == (f"{made.path}-wal: No space left on device; what the run did last may be missing",)
+    made.append(runs.epoch(1, 2))
+    assert made.flush()
+    assert len(reader.events()) == 2
+    assert reader.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        (sqlite3.SQLITE_IOERR_READ, "cannot read {}: disk I/O error; see that its disk has space and works"),
+        (sqlite3.SQLITE_FULL, "cannot read {}: disk I/O error; see that its disk has space and works"),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, "{} is damaged or cut off (disk I/O error); restore a copy"),
+    ],
+)
+def test_an_error_of_the_disk_is_not_told_as_damage(
+    runs: Any, monkeypatch: pytest.MonkeyPatch, code: int, told: str
+) -> None:
+    reader = RunReader(written(runs))
+
+    def failing(*_arguments: Any, **_options: Any) -> sqlite3.Connection:
+        raise sqlite_error(code)
+
+    monkeypatch.setattr(sqlite3, "connect", failing)
+    with pytest.raises(RunDirectoryError) as raised:
+        reader.events()
+    assert str(raised.value).startswith(told.format(reader.path))
 
 
 READ = """

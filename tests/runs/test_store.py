@@ -458,3 +458,29 @@ def test_a_deleted_or_replaced_database_is_gone_and_nobody_waits_for_it(replaced
     assert made.path.exists() == replaced
     if replaced:
         assert made.path.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        (sqlite3.SQLITE_IOERR_SHMSIZE, "see that its disk has space and works"),
+        (sqlite3.SQLITE_FULL, "see that its disk has space and works"),
+        (sqlite3.SQLITE_CANTOPEN, "see that you may write in its directory, and that its disk has space and works"),
+        (sqlite3.SQLITE_CORRUPT, "if it is damaged, restore a copy, or start the run anew in another directory"),
+    ],
+)
+def test_an_error_at_opening_is_called_damage_only_where_it_may_be(
+    runs: Any, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
+) -> None:
+    made = runs.store()
+    made.close()
+    error = sqlite3.OperationalError("not to be opened")
+    error.sqlite_errorcode = code
+
+    def failing(_path: Path) -> sqlite3.Connection:
+        raise error
+
+    monkeypatch.setattr(store, "_connect", failing)
+    with pytest.raises(RunDirectoryError) as raised:
+        RunStore.open(made.path)
+    assert str(raised.value) == f"cannot go on writing {made.path}: not to be opened; {advice}"

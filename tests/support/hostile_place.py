@@ -163,34 +163,44 @@ _COLUMNS: tuple[tuple[int | None, int], ...] = ((0, 6), (1, 7), (2, 7), (4, 7), 
 
 @dataclass(slots=True)
 class Account:
-    """What each command did, and everything that was wrong."""
+    """What each command did, in each group of cases, and everything that was wrong."""
 
     statuses: dict[str, Counter[int | None]] = field(default_factory=lambda: defaultdict(Counter))
+    groups: dict[str, Counter[int | None]] = field(default_factory=lambda: defaultdict(Counter))
     longest: dict[str, float] = field(default_factory=dict)
     words: dict[str, tuple[str, str]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def add(self, command: str, case: str, outcome: Outcome, run: Path, wrong: list[str]) -> None:
+    def add(self, command: str, group: str, case: str, outcome: Outcome, run: Path, wrong: list[str]) -> None:
+        case = f"{group}: {case}"
         self.statuses[command][outcome.status] += 1
+        self.groups[group][outcome.status] += 1
         self.longest[command] = max(self.longest.get(command, 0.0), outcome.seconds)
         if outcome.status in (2, 4):
             self.words.setdefault(command, (case, first_words(outcome.output, run)[:90]))
         self.problems += [f"{command}, {case}: {one}" for one in wrong]
 
     def table(self) -> str:
-        """A line a command: how many directories it was given, what it exited with, and what was wrong with that."""
-        lines = [
-            f"{'command':<28}{'cases':>6}{'done':>6}{'exit 1':>7}{'exit 2':>7}{'exit 4':>7}{'hung':>6}{'longest':>9}",
-        ]
+        """A line per command: how many directories it was given, what it exited with, and how long it took at most.
+
+        Then a line per group: how many commands its cases were given, and what these exited with; and what was wrong.
+        """
+        head = f"{'cases':>6}{'done':>6}{'exit 1':>7}{'exit 2':>7}{'exit 4':>7}{'hung':>6}"
+        lines = [f"{'command':<28}{head}{'longest':>9}"]
         for command in (one for one in COMMANDS if one in self.statuses):
-            counts = self.statuses[command]
-            numbers = "".join(f"{counts[status]:>{width}}" for status, width in _COLUMNS)
-            lines.append(f"{command:<28}{counts.total():>6}{numbers}{self.longest[command]:>7.1f} s")
+            lines.append(f"{command:<28}{_numbers(self.statuses[command])}{self.longest[command]:>7.1f} s")
+        lines += ["", f"{'group':<28}{head.replace('cases', 'tries')}"]
+        lines += [f"{group:<28}{_numbers(counts)}" for group, counts in self.groups.items()]
+        lines.append("")
         lines.append(
             "written or removed outside, run, tracebacks, control characters, other exits: "
             f"{len(self.problems) or 'nothing'}"
         )
         return "\n".join([*lines, *(f"  {problem}" for problem in self.problems)])
+
+
+def _numbers(counts: Counter[int | None]) -> str:
+    return f"{counts.total():>6}" + "".join(f"{counts[status]:>{width}}" for status, width in _COLUMNS)
 
 
 class Hostile:
@@ -255,7 +265,7 @@ class Hostile:
             if left:
                 wrong.append(f"left processes: {left}")
                 kill_all(left)
-            self.account.add(command, f"{group}: {case}", outcome, self._place, wrong)
+            self.account.add(command, group, case, outcome, self._place, wrong)
 
     def _make(self, group: str, change: hostile_records.Change) -> None:
         for path in (self.run, self._place / "state", self._place / "cwd"):

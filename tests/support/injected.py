@@ -64,8 +64,8 @@ class Walk:
 class Outcome:
     """What came of a try. `hit`: whether the error was injected; if not, the try does not count.
 
-    `told`: where the error was reported, on the `screen` or in the run's `records`, or nowhere. `became`: the run's
-    state then, or `refused`. `excuse`: why it need not be reported.
+    `told`: where the error was reported, on the `screen` or in the run's `records`, or nowhere, and `words`: the line
+    that reports it. `became`: the run's state then, or `refused`. `excuse`: why it need not be reported.
     """
 
     walk: Walk
@@ -74,6 +74,7 @@ class Outcome:
     hit: bool = False
     status: int = 0
     told: str = "nowhere"
+    words: str = ""
     excuse: str | None = None
     became: str = ""
     problems: list[str] = field(default_factory=list)
@@ -93,7 +94,9 @@ def excuse(walk: Walk, number: int) -> str | None:
         return "a second name of the lock, which the next start removes"
     if walk.file.startswith("state/forge-tui/claims/"):
         return "it is read by other runs only, and counts for nothing when this one has ended"
-    if walk.stage is Stage.RESUME and walk.name == "openat" and walk.file == "run/run.db-wal":
+    if walk.stage is Stage.RESUME and (
+        walk.file == "run/run.db-shm" or (walk.name == "openat" and walk.file == "run/run.db-wal")
+    ):
         return "it reads the earlier records from a copy then"
     if walk.role is Role.FRONT and walk.name == "openat" and walk.stage is not Stage.REMOVE:
         return "who looks at a run looks again a moment later"

@@ -18,14 +18,15 @@ _HEAD = (
 
 
 def described(outcome: Outcome) -> str:
-    """A line a try, and one for each thing that is wrong."""
+    """A line for each try, then what the user was told, and a line for each thing that is wrong."""
     line = f"{outcome.walk} {outcome.number} {outcome.error}: "
     if outcome.hit:
         line += f"exit {outcome.status}, told: {outcome.told}, {outcome.became}"
         line += f" ({outcome.excuse})" if outcome.excuse else ""
     else:
         line += "INJECTED does not show"
-    return "\n".join([line, *(f"  WRONG: {problem}" for problem in outcome.problems)])
+    said = [f"  said: {outcome.words}"] if outcome.words else []
+    return "\n".join([line, *said, *(f"  WRONG: {problem}" for problem in outcome.problems)])
 
 
 def table(outcomes: Sequence[Outcome]) -> list[str]:

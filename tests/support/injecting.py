@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,7 +131,12 @@ class Injector:
             tracer = Tracer(walk.role, self._trace, injection, walk.stage is Stage.STOP)
             done = tracer.run(_command(walk.stage, self.directory), self.directory)
             struck = [call for call in calls(self._trace_text()) if call.injected]
-            outcome.hit = any(self._is_ours(call) for call in struck)
+            if walk.place is None:  # counted among all calls: at times it strikes another one
+                struck = [call for call in struck if call.creates or call.name != "openat"]
+            files = [self._name_of(call) for call in struck if self._is_ours(call)]
+            outcome.hit = bool(files)
+            if walk.place is None and outcome.hit and walk.file not in files:
+                outcome.walk = replace(walk, file=files[0], idle=frozenset())
             outcome.status = done.returncode
             if not outcome.hit:
                 wait_until(lambda: not processes_of(self.directory), "the end of all processes", 60.0)
@@ -158,6 +164,9 @@ class Injector:
         path = call.place.path
         return path.startswith(f"{self.place}/") and path not in (str(self._trace), str(self.place / "python"))
 
+    def _name_of(self, call: Call) -> str:
+        return _DRAWN.sub("…", call.place.path).removeprefix(f"{self.place}/")
+
     def _clear(self) -> None:
         shutil.rmtree(self.place, ignore_errors=True)
         self.place.mkdir()
@@ -178,7 +187,11 @@ class Injector:
             return
         self.place.mkdir()
         if stage is Stage.STOP:
-            with environment(self.place, {1: {"do": "pace", "seconds": 2.5, "epoch": 2}}):
+            with (
+                environment(self.place, {1: {"do": "pace", "seconds": 2.5, "epoch": 2}}),
+                pytest.MonkeyPatch.context() as names,
+            ):
+                names.setenv("PLAIN_NAMES", "1")
                 _forge("--no-ui", *SETTINGS, "--detach", "--output", self.directory)
                 wait_until(lambda: epochs_of(self.directory) == 1, "an epoch")
 
@@ -222,10 +235,10 @@ class Injector:
             outcome.problems.append(f"left behind: {processes_of(self.directory)}")
             kill_all(processes_of(self.directory))
         words = _WORDS[outcome.error]
-        if words.search(said):
-            outcome.told = "screen"
-        elif any(words.search(text) for text in self._records()):
-            outcome.told = "records"
+        if found := _sentence(words, said):
+            outcome.told, outcome.words = "screen", found
+        elif found := next(filter(None, (_sentence(words, text) for text in self._records())), ""):
+            outcome.told, outcome.words = "records", found
         if outcome.told == "nowhere":
             outcome.excuse = excuse(outcome.walk, outcome.number) or self._excuse_of_list(outcome.walk)
         if outcome.hit and outcome.told == "nowhere" and outcome.excuse is None:
@@ -307,6 +320,12 @@ class Injector:
             status, _out, err = told("rm", "--yes", self.directory)
             if status != 0 or self.directory.exists():
                 outcome.problems.append(f"rm afterwards exits {status}: {err}")
+
+
+def _sentence(words: re.Pattern[str], text: str) -> str:
+    """The first line, or quoted string of one, with these words; an empty string where there is none."""
+    found = re.search(rf'[^"\n]*(?:{words.pattern})[^"\n]*', text)
+    return found.group().strip()[:300] if found else ""
 
 
 def _command(stage: Stage, directory: Path) -> tuple[str, ...]:
