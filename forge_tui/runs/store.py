@@ -280,7 +280,7 @@ class RunStore:
                 _leave_wal(connection)
         except sqlite3.Error as error:
             if not _is_busy(error):
-                self._failure = f"{self.path}: {error} when it was closed; see that its disk works"
+                self._failure = f"{self.path}: {error} when it was closed; {DISK_ADVICE}"
                 return False
         return True
 

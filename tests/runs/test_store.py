@@ -247,7 +247,7 @@ def test_an_error_while_the_database_is_made_one_plain_file_is_told_and_loses_no
 
     monkeypatch.setattr(store, "_leave_wal", failing)
     assert made.close()
-    assert made.problem == f"{made.path}: disk I/O error when it was closed; see that its disk works"
+    assert made.problem == f"{made.path}: disk I/O error when it was closed; see that its disk has space and works"
     if times == 1:  # the second try did it
         assert files(made.path) == ["run.db"]
     assert [record.epoch for record in RunReader(made.path).epochs(1)] == [1]
