@@ -301,9 +301,8 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         reached = _reached(reader, rungs_of(settings), states)
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
-            f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged): "
-            "going on would "
-            "give other models; put it back as it was, or start anew with --overwrite"
+            f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged): going "
+            "on would give other models; put it back as it was, or start anew with --overwrite"
         )
     epochs = settings.training.epochs
     longest = max((model.epochs for model in states), default=0)

@@ -128,9 +128,8 @@ def read_copies(directory: Path, files: Mapping[str, str]) -> dict[str, bytes]:
             ) from None
         if sha256(found[path]) != recorded:
             raise ChangedError(
-                f"{named(copy)} is not what the run was started with (it was edited, or is damaged): put it back "
-                "as it was, "
-                f"or {_ACCEPT}"
+                f"{named(copy)} is not what the run was started with (it was edited, or is damaged): put it back as it "
+                f"was, or {_ACCEPT}"
             )
     return found
 

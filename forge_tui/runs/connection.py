@@ -108,9 +108,8 @@ class RunDatabase:
         refuse_links(self.path, self.path.parent)
         if (length := path_bytes(self.path)) > LONGEST_DATABASE:
             raise RunDirectoryError(
-                f"{named(self.path)} has {length} bytes, and SQLite opens no path of more than "
-                f"{LONGEST_DATABASE}; move the "
-                "run to a shorter one"
+                f"{named(self.path)} has {length} bytes, and SQLite opens no path of more than {LONGEST_DATABASE}; "
+                "move the run to a shorter one"
             )
         if not stat.S_ISREG(status.st_mode):
             raise RunDirectoryError(f"{named(self.path)} is not a file; name the directory of a run")
@@ -221,8 +220,7 @@ class RunDatabase:
         if version > tables.VERSION:
             raise RunDirectoryError(
                 f"{named(self.path)} was written by a newer forge-tui (format {version}, this one knows "
-                f"{tables.VERSION}); "
-                "update forge-tui"
+                f"{tables.VERSION}); update forge-tui"
             )
         if version not in tables.KNOWN:
             raise RunDirectoryError(f"{named(self.path)} is damaged: its format is {version}; {RESTORE_ADVICE}")

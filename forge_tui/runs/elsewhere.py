@@ -34,7 +34,6 @@ def refuse_if_trained_elsewhere(directory: RunDirectory) -> None:
 
         if wait_until_sure(read):
             raise RunDirectoryError(
-                f"{named(directory.path)} is in use: the run is being trained on {named(info.host)} (its "
-                "heartbeat goes on, though "
-                "its lock cannot be seen from here); stop it there"
+                f"{named(directory.path)} is in use: the run is being trained on {named(info.host)} (its heartbeat "
+                "goes on, though its lock cannot be seen from here); stop it there"
             )

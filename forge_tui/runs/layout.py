@@ -179,8 +179,7 @@ class RunDirectory:
         if os.path.lexists(self.path / REMOVED):
             raise RunDirectoryError(
                 f"the run in {named(self.path)} was being deleted, and that was interrupted; `forge-tui rm "
-                f"{named(self.path)}` "
-                "finishes it"
+                f"{named(self.path)}` finishes it"
             )
         if not self.may_hold_run():
             raise RunDirectoryError(f"{named(self.path)}: there is no run here; `forge-tui runs` lists the known ones")

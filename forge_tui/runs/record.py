@@ -67,8 +67,8 @@ def _paths(reader: RunReader) -> list[OwnPath]:
             is_whole = False
         if not is_whole:
             raise RunDirectoryError(
-                f"{named(reader.path)} is damaged: which files are the run's cannot be read any more; restore a "
-                "copy of it"
+                f"{named(reader.path)} is damaged: which files are the run's cannot be read any more; restore a copy "
+                "of it"
             )
     return found
 

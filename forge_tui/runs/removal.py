@@ -63,9 +63,8 @@ def _check_is_ours(database: Path) -> None:
         RunReader(database).close()
     except RunDirectoryError as error:
         raise RunDirectoryError(
-            f"{named(database.parent)} is not deleted: what in it is a run's cannot be told ({error}); delete "
-            "what you do not "
-            "need yourself"
+            f"{named(database.parent)} is not deleted: what in it is a run's cannot be told ({error}); delete what you "
+            "do not need yourself"
         ) from None
 
 

@@ -35,9 +35,8 @@ def check_sidecars(database: Path) -> None:
             raise RunDirectoryError(f"{named(path)} is no file: somebody else has put it there; remove it")
         if ending == "-journal" and _names_another(path):
             raise RunDirectoryError(
-                f"{named(path)} names another file, which would be deleted: no run writes such a journal; remove "
-                "it, and see "
-                "what else somebody else has changed here"
+                f"{named(path)} names another file, which would be deleted: no run writes such a journal; remove it, "
+                "and see what else somebody else has changed here"
             )
 
 

@@ -306,9 +306,8 @@ class Trainer:
             job, record = member.job, checkpoint.record
             if (record["model"], record["seed"]) != (job.model, job.seed):
                 raise RunDirectoryError(
-                    f"{named(checkpoint.path)} is of {record['model']} with seed {record['seed']}, not of "
-                    f"{job.model} with "
-                    f"seed {job.seed}; start anew with --overwrite"
+                    f"{named(checkpoint.path)} is of {record['model']} with seed {record['seed']}, not of {job.model} "
+                    f"with seed {job.seed}; start anew with --overwrite"
                 )
         state.restore(found)
         for number, (member, checkpoint) in enumerate(zip(self._members, found, strict=True)):

@@ -40,9 +40,8 @@ class CodeRequests:
         """Have the runner copy a file. Raises `ImportError` with the reason where it does not."""
         if os.getpid() != self._pid:  # the answer would reach the worker that this process was forked from
             raise ImportError(
-                f"{named(file)} is not among the code that the run was started with, and a process that a worker "
-                "has started "
-                "cannot add it; import it before that, such as at the top of the file that settings name"
+                f"{named(file)} is not among the code that the run was started with, and a process that a worker has "
+                "started cannot add it; import it before that, such as at the top of the file that settings name"
             )
         self._send({"code": file})
         with self._answered:

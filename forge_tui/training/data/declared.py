@@ -62,8 +62,7 @@ def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
         if not dtype.hasobject and begin + size != declared:
             raise DataError(
                 f"{named(path)}: array {name!r} says that it has the shape {shape} of {dtype}, which is "
-                f"{memory(size)}, and "
-                f"unpacked it has {memory(declared - begin)}; write the file again"
+                f"{memory(size)}, and unpacked it has {memory(declared - begin)}; write the file again"
             )
     require_memory(
         declared,

@@ -59,8 +59,8 @@ def _unwrapped(loader: DataLoader[Any], source: str) -> Any:
         name = getattr(loader.collate_fn, "__name__", type(loader.collate_fn).__name__)
         raise DataError(
             f"{named(source)} gives a DataLoader with a collate_fn of its own ({named(name)}), which makes the "
-            "batches; batches are "
-            "made by the training: do in the dataset's __getitem__ what it does, or give tensors (inputs, targets)"
+            "batches; batches are made by the training: do in the dataset's __getitem__ what it does, or give tensors "
+            "(inputs, targets)"
         )
     if isinstance(loader.dataset, IterableDataset):
         return loader.dataset
@@ -80,8 +80,7 @@ def _unwrapped(loader: DataLoader[Any], source: str) -> Any:
 def _selects(sampler: Any, source: str) -> DataError:
     rare = " (for rare classes there is --class-weights balanced)" if type(sampler) is WeightedRandomSampler else ""
     return DataError(
-        f"{named(source)} gives a DataLoader whose sampler ({type(sampler).__name__}) decides which samples are "
-        "seen, and how "
-        f"often; give the samples themselves: a Dataset (a part of one as torch.utils.data.Subset), or tensors "
+        f"{named(source)} gives a DataLoader whose sampler ({type(sampler).__name__}) decides which samples are seen, "
+        "and how often; give the samples themselves: a Dataset (a part of one as torch.utils.data.Subset), or tensors "
         f"(inputs, targets){rare}"
     )

@@ -50,9 +50,8 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
     scaling = settings.data.scaling if settings.data.normalise else None
     if scaling == "robust" and not is_kept:
         raise DataError(
-            f"{named(path)}: --scaling robust sorts each column, and features of more than {memory(_KEPT_BYTES)} "
-            "stay on "
-            "disk; take --scaling standard or minmax"
+            f"{named(path)}: --scaling robust sorts each column, and features of more than {memory(_KEPT_BYTES)} stay "
+            "on disk; take --scaling standard or minmax"
         )
     fit = Extremes(len(columns)) if scaling == "minmax" else Moments(len(columns))
     found = make_target(_scan(path, table, names, columns, chosen, train, fit), f"{path}: column {target!r}")
@@ -101,9 +100,8 @@ def _table(path: Path) -> StoredTable:
         raise DataError(f"{named(path)} is no readable .npy file: {why}; write it again with numpy.save") from None
     if array.ndim != 2:
         raise DataError(
-            f"{named(path)} has the shape {array.shape}; give it a row a sample and a column for each feature and "
-            "the target, "
-            "or save features and targets apart with numpy.savez"
+            f"{named(path)} has the shape {array.shape}; give it a row a sample and a column for each feature and the "
+            "target, or save features and targets apart with numpy.savez"
         )
     if array.dtype.kind not in "fiub":
         raise DataError(f"{named(path)} holds {array.dtype}; features and target are real numbers")
@@ -149,7 +147,6 @@ def _check_finite(path: Path, names: Sequence[str], start: int, piece: np.ndarra
         return
     row, column = (int(number) for number in np.argwhere(~finite)[0])
     raise DataError(
-        f"{named(path)}: column {names[column]!r} has {piece[row, column]} in row {start + row + 1}, and needs "
-        "finite numbers "
-        "within ±3.4e38; fill or remove such rows"
+        f"{named(path)}: column {names[column]!r} has {piece[row, column]} in row {start + row + 1}, and needs finite "
+        "numbers within ±3.4e38; fill or remove such rows"
     )

@@ -42,8 +42,8 @@ def npz_dataset(path: Path, settings: Settings) -> Dataset:
         raise DataError(f"{named(path)}: {FEATURES!r} or {wanted!r} is a single value; both need one row per sample")
     if len(features) != len(targets):
         raise DataError(
-            f"{named(path)}: {FEATURES!r} has {len(features)} rows and {wanted!r} {len(targets)}; give both one "
-            "row per sample"
+            f"{named(path)}: {FEATURES!r} has {len(features)} rows and {wanted!r} {len(targets)}; give both one row "
+            "per sample"
         )
     check_sample_count(len(features), str(path))
     table = features.reshape(len(features), -1)

@@ -61,8 +61,8 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
     for samples, wanted, part in zip((inputs, held), targets, ("", "validation_"), strict=False):
         if samples is not None and len(wanted) != len(samples):
             raise DataError(
-                f"{named(source)}: {len(samples)} {part}inputs and {len(wanted)} {part}targets; each sample has "
-                "one of both"
+                f"{named(source)}: {len(samples)} {part}inputs and {len(wanted)} {part}targets; each sample has one of "
+                "both"
             )
     task, values, outputs, classes = _targets(targets, source, inputs, tokens, parts.get("classes"))
     if held is not None:
@@ -160,8 +160,7 @@ def _together(values: list[Any], source: str) -> Any:
         if tensor.shape != tensors[0].shape:
             raise DataError(
                 f"{named(source)} {number} has the shape {tuple(tensor.shape)}, the first one "
-                f"{tuple(tensors[0].shape)}; "
-                "all must be alike"
+                f"{tuple(tensors[0].shape)}; all must be alike"
             )
     return torch.stack(tensors)
 
