@@ -28,8 +28,10 @@ RESTORE_ADVICE = "restore a copy, or start the run anew in another directory"
 DISK_ADVICE = "see that its disk has space and works"
 """What to do where the disk, and not the database, is at fault; a part of a sentence."""
 _COPIES = 3
-# A large database whose run is followed by copies is copied for a twentieth of the time at most.
+# A large database whose run is followed by copies is copied for a twentieth of the time; one copy that a disk held up
+# for long does not make a viewer show the same moment for minutes.
 REST_AFTER_COPY = 20.0
+_LONGEST_REST = 30.0
 _NOT_OPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY)
 _INDEX_ERRORS = (
     sqlite3.SQLITE_IOERR_SHMOPEN,
@@ -188,7 +190,7 @@ class RunDatabase:
             self._file = self.path
         finally:
             now = time.monotonic()
-            self._rests_until = now + REST_AFTER_COPY * (now - begun)
+            self._rests_until = now + min(_LONGEST_REST, REST_AFTER_COPY * (now - begun))
         self._immutable = True
 
     def _try(self) -> sqlite3.Connection:

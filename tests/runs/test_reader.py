@@ -322,6 +322,35 @@ def test_a_run_that_is_followed_by_copies_is_not_copied_all_the_time(
     assert len(copies) == 4
 
 
+def test_a_copy_that_took_minutes_keeps_a_viewer_behind_for_half_a_minute(
+    runs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = runs.store()
+    assert made.flush()
+    reader, now, connect, copy = RunReader(made.path), [100.0], sqlite3.connect, shutil.copy
+
+    def failing(place: str, **options: Any) -> sqlite3.Connection:
+        if place.startswith(made.path.as_uri()):
+            raise sqlite_error(sqlite3.SQLITE_CANTOPEN)
+        return connect(place, **options)
+
+    def slow(source: Any, target: str) -> Any:
+        now[0] += 60.0
+        return copy(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        patch.setattr(sqlite3, "connect", failing)
+        patch.setattr(shutil, "copy", slow)
+        assert len(reader.events()) == 0
+        made.append(runs.epoch(1, 1))
+        assert made.flush()
+        now[0] += 29.0
+        assert len(reader.events()) == 0
+        now[0] += 1.5
+        assert len(reader.events()) == 1
+
+
 def test_a_log_that_cannot_be_copied_is_a_problem_until_the_run_can_be_read_again(
     runs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
