@@ -77,19 +77,18 @@ def _add_completers(parser: argparse.ArgumentParser) -> None:
         "run.output": DirectoriesCompleter(),
     }
     for action in parser._actions:
+        if action.choices and action.dest not in by_dest:
+            continue  # argcomplete offers these itself
         key = keys_by_name().get(action.dest)
+        words = () if key is None else key.words
         if action.dest in by_dest:
-            completer: Any = by_dest[action.dest]
-        elif action.choices:
-            continue
-        elif key is not None and key.type_words != "text" and "text" not in key.type_words:
-            completer = _choices(key.words)
+            completer = by_dest[action.dest]
         elif action.metavar == "DIR":
             completer = DirectoriesCompleter()
-        elif action.metavar in ("FILE", "TEXT"):
-            completer = FilesCompleter() if key is None or not key.words else _choices(key.words)
+        elif action.metavar in ("FILE", "TEXT") and not words:
+            completer = FilesCompleter()
         else:
-            completer = _choices(() if key is None else key.words)
+            completer = _choices(words)
         action.completer = completer  # type: ignore[attr-defined]
 
 
