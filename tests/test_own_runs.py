@@ -1,4 +1,4 @@
-"""Models and data of the user's own, as users do it: `forge-tui new`, runs of it, resume, and the model back."""
+"""Custom models and data, as users write them: `forge-tui new`, runs of it, resume, and the model back."""
 
 from __future__ import annotations
 

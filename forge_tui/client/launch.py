@@ -149,7 +149,7 @@ def _absolute(dataset: str) -> str:
 
 
 def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
-    """Say where functions of the user's own are, so that a resume and `load_model` find them from anywhere."""
+    """Say where custom functions are, so that a resume and `load_model` find them from anywhere."""
     from forge_tui.settings.own_names import OWN, found_beside
 
     places = [Path(place).expanduser().absolute() for place in plain["run"]["python_path"]]

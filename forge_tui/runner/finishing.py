@@ -1,4 +1,4 @@
-"""`[run] on_finish`: a command of the user's own when a run has ended. Explicit arguments, no shell."""
+"""`[run] on_finish`: a command of the user when a run has ended. Explicit arguments, no shell."""
 
 from __future__ import annotations
 

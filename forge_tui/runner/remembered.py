@@ -61,7 +61,7 @@ class Remembered:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`inspection`: the data and the model as `training.probe` found them; `rates`: of models trained together,
-        where they differ; `state`: in place of the user's own.
+        where they differ; `state`: instead of the user's.
 
         `code`: the digest of the run's custom code. Not `quiet`: others are at work on the machine, and nothing that is
         measured now is remembered.

@@ -20,7 +20,7 @@ _SIGNS = (DATABASE, STARTING_FILE, REMOVED, f"{MOVING}/{DATABASE}")
 
 
 def type_word(model_type: str) -> str:
-    """`model_type` as a part of file names; of the user's own `net.py:model` the file, else the function."""
+    """`model_type` as a part of file names; of a custom `net.py:model` the file, else the function."""
     place, _, function = model_type.rpartition(":") if ":" in model_type else (model_type, "", "model")
     if place.endswith(".py"):
         place = os.path.basename(place).removesuffix(".py")

@@ -80,7 +80,7 @@ class RunLock:
 
     @staticmethod
     def is_own(path: Path) -> bool:
-        """Whether the file at `path` is a lock of a run, by what it holds. Raises `RunDirectoryError`."""
+        """Whether the file at `path` is a lock of a run, by its content. Raises `RunDirectoryError`."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -126,7 +126,7 @@ class RunLock:
 
 
 def _make(path: Path) -> bool:
-    """Make a lock at `path` unless something is there; it appears with what it holds. Raises `OSError`."""
+    """Make a lock at `path` unless something is there; it appears with its content. Raises `OSError`."""
     if os.path.lexists(path):
         return False
     temporary = temporary_name(path)

@@ -185,7 +185,7 @@ def path_crc(path: bytes, directory: int) -> int:
 def epoch_crc(row: tuple[Any, ...]) -> int:
     """The checksum of a row of `epochs`, given without its `crc`; `model` as bytes. NULL counts as NaN.
 
-    A row without a metric of the user's own has the checksum that it has in format 1.
+    A row without a custom metric has the checksum that it has in format 1.
     """
     *numbers, metric = (_NAN if value is None else value for value in row[7:-1])
     crc = crc32(row[-1], crc32(_EPOCH.pack(*row[:7], *numbers)))

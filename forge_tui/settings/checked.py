@@ -29,7 +29,7 @@ _Class = TypeVar("_Class", bound=type)
 class Rule(NamedTuple):
     """What a value must be beyond its type, and what it is for; written as `Annotated[int, Rule(ge=1)]`.
 
-    `own_code`: the text names a function of the user's own (`own_names.named_function`).
+    `own_code`: the text names a custom function (`own_names.named_function`).
     """
 
     description: str = ""

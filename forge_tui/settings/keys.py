@@ -21,7 +21,7 @@ from forge_tui.settings.problems import bound_text
 LARGEST_INTEGER = 2**63 - 1
 
 FREE_TABLES = ("model",)
-"""Tables whose keys are the arguments of functions of the user's own."""
+"""Tables whose keys are the arguments of custom functions."""
 
 _FLAGS = {
     "training.training_mode": "--mode",
@@ -65,7 +65,7 @@ class Key:
 
     @property
     def is_free(self) -> bool:
-        """Whether it is an argument of a function of the user's own: the schema knows neither type nor default."""
+        """Whether it is an argument of a custom function: the schema knows neither type nor default."""
         return self.annotation is Any
 
     @property
@@ -122,7 +122,7 @@ def keys_of(table: str, owner: type) -> Iterator[Key]:
 
 
 def free_key(full: str) -> Key | None:
-    """The key of a full name such as `model.channels`: an argument of a function of the user's own; else None."""
+    """The key of a full name such as `model.channels`: an argument of a custom function; else None."""
     table, _, name = full.partition(".")
     if table not in FREE_TABLES or not (name.isidentifier() and name.isascii()):
         return None

@@ -1,4 +1,4 @@
-"""How settings name functions of the user's own, and what may be handed to those. Nothing is imported here."""
+"""How settings name custom functions, and what may be handed to those. Nothing is imported here."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def named_function(text: str) -> tuple[str, str | None] | None:
 
 
 def free_value_problem(value: Any) -> str | None:
-    """What is wrong with a value that a function of the user's own gets, in words, or None if it may stand."""
+    """What is wrong with a value that a custom function gets, in words, or None if it may stand."""
     try:
         return _free_value_problem(value)
     except RecursionError:
@@ -50,13 +50,13 @@ def function_name(text: str, default: str) -> str:
 
 
 def own_functions(training: Any) -> dict[str, str]:
-    """Those settings of a `TrainingConfig` that name functions of the user's own, by flag."""
+    """Those settings of a `TrainingConfig` that name custom functions, by flag."""
     given = {f"--{name.replace('_', '-')}": getattr(training, name) for name in OWN}
     return {flag: text for flag, text in given.items() if named_function(text) is not None}
 
 
 def own_in_sweep(sweep: Mapping[str, Iterable[str]]) -> bool:
-    """Whether a sweep names functions of the user's own."""
+    """Whether a sweep names custom functions."""
     return any(named_function(text) is not None for name in OWN for text in sweep.get(f"training.{name}", ()))
 
 

@@ -140,7 +140,7 @@ def _toml_of(value: Any) -> str:
 def _words_of(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # an object of the user's own may fail even at that
+    except Exception:  # a custom object may fail even at that
         return f"a {type(value).__name__}"
 
 

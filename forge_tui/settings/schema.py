@@ -365,7 +365,7 @@ def keys_by_name() -> Mapping[str, Key]:
 
 
 def key_named(name: str) -> Key | None:
-    """The key of a full name, or None: one of the schema, or an argument of a function of the user's own."""
+    """The key of a full name, or None: one of the schema, or an argument of a custom function."""
     return keys_by_name().get(name) or free_key(name)
 
 

@@ -129,7 +129,7 @@ def resolve_settings(
 
 
 def _place_own_code(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
-    """Code of the user's own that a settings file names is looked for beside that file, unless it says where."""
+    """Custom code that a settings file names is looked for beside that file, unless it says where."""
     if values["run"]["python_path"]:
         return
     names = [f"training.{name}" for name in OWN]
@@ -178,7 +178,7 @@ def _environment_layer(environment: Mapping[str, str]) -> list[_Value]:
 
 
 def _free_variable(variable: str) -> Key | None:
-    """The key that `FORGE_TUI_MODEL__CHANNELS` sets: an argument of a function of the user's own."""
+    """The key that `FORGE_TUI_MODEL__CHANNELS` sets: an argument of a custom function."""
     table, _, name = variable.removeprefix(VARIABLE_PREFIX).lower().partition("__")
     return key_named(f"{table}.{name}") if table in FREE_TABLES else None
 

@@ -70,7 +70,7 @@ def spread_text(of: Spread | None) -> str:
 
 
 def metric_text(model: ModelState) -> str:
-    """A model's validation metric in words, empty where it has none; one of the user's own by its name."""
+    """A model's validation metric in words, empty where it has none; a custom one by its name."""
     if model.validation_metric is not None:
         return f"{metric_name(model)} {number(model.validation_metric)}"
     if model.validation_accuracy is not None:

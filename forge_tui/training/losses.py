@@ -91,7 +91,7 @@ def stacked_losses(
 ) -> Tensor:
     """The mean loss of each of M models, (M,), from outputs (M, N, …) and targets (M, N, …); as `loss_of` for each.
 
-    `own` is a loss of the user's own, for one model.
+    `own` is a custom loss, for one model.
     """
     if own is not None:
         return vmap(own)(out, targets)
@@ -115,7 +115,7 @@ def stacked_losses(
 class Validation:
     """Mean loss over the validation part; accuracy 0–1 for classes, perplexity for tokens, else None.
 
-    A model that gives more than one tensor has no accuracy. `metric` is that of the user's own; None: there is none.
+    A model that gives more than one tensor has no accuracy. `metric` is the custom one; None: there is none.
     """
 
     loss: float | None = None

@@ -1,4 +1,4 @@
-"""Functions of the user's own: a model, a dataset, a loss, a metric. Imported by workers and by `load_model` alone.
+"""Custom functions: a model, a dataset, a loss, a metric. Imported by workers and by `load_model` alone.
 
 A function gets by name what its parameters ask for: what this program has to offer, and the values of `[model]`.
 """
@@ -87,7 +87,7 @@ def load_own_code(settings: Settings) -> OwnCode:
 
 
 def own_model(model_type: str, model_size: int, python_path: Sequence[str], values: Mapping[str, Any]) -> _Model:
-    """The function that makes a model of the user's own, with its arguments. Raises `SettingsError`."""
+    """The function that makes a custom model, with its arguments. Raises `SettingsError`."""
     return _Model(_Function("--model-type", model_type, python_path), values, model_size)
 
 
@@ -153,7 +153,7 @@ def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Te
 
 
 class _Function:
-    """One function of the user's own, and how it was named."""
+    """One custom function, and how it was named."""
 
     def __init__(self, flag: str, text: str, python_path: Sequence[str]) -> None:
         """Imports it. Raises `SettingsError`."""
@@ -286,7 +286,7 @@ def _from_file(path: Path) -> types.ModuleType:
 
 
 def told(error: BaseException) -> str:
-    """An exception in words, with the line of the user's own code that it came from."""
+    """An exception in words, with the line of the custom code that it came from."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     try:
@@ -298,7 +298,7 @@ def told(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """The last line of the user's own code on the way to an exception, such as ` (net.py, line 7)`; or nothing."""
+    """The last line of the custom code on the way to an exception, such as ` (net.py, line 7)`; or nothing."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 

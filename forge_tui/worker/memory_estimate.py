@@ -35,7 +35,7 @@ def estimate_memory(
     """Bytes that a worker will cost (`memory_meter`).
 
     `held`, `peak`: what loading the data took in the end and in between; `members`: models that it trains together, on
-    the same data; `own`: the user's own code. Runs a step on two samples and leaves no gradients.
+    the same data; `own`: the custom code. Runs a step on two samples and leaves no gradients.
     """
     parameters = list(network.body.parameters())
     weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)

@@ -331,7 +331,7 @@ def test_a_newer_database_is_refused(runs: Any, newer: int) -> None:
 
 
 def test_a_database_of_format_1_is_read_and_gone_on_with(runs: Any) -> None:
-    """It lacks the column of the user's own metric; what is in it keeps its checksums."""
+    """It lacks the column of the custom metric; what is in it keeps its checksums."""
     made = runs.store()
     made.append(runs.epoch(1, 1, loss=0.75))
     made.close()

@@ -1,4 +1,4 @@
-"""Functions of the user's own: how they are found and called, and what is said of those that do not fit."""
+"""Custom functions: how they are found and called, and what is said of those that do not fit."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Normalisation:
 class Dataset:
     """Raw data as tensors on the CPU, features also as rows that stay on disk, and what it means.
 
-    Shapes: features float32 (N, F), from code of the user's own (N, …) too, tokens int64 (N, T); targets int64 (N,) for
+    Shapes: features float32 (N, F), from custom code (N, …) too, tokens int64 (N, T); targets int64 (N,) for
     classes, float32 (N, K) for regression (from own code (N, …, K) too), int64 (N, T) for next tokens. `outputs` is the
     number of classes, of targets or of tokens. Tokens have a `vocabulary`; a sequence of them may also be of a class,
     read off its last place. `class_weights`, float32 (classes,), are what samples of each class weigh in the training

@@ -1,4 +1,4 @@
-"""What a dataset function of the user's own gives, as a `Dataset`."""
+"""What a custom dataset function gives, as a `Dataset`."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ class _Vmapped(nn.Module):
 
 
 def _is_native(module: nn.Module) -> bool:
-    """Whether the module's layers take stacked weights themselves; one of the user's own may index its axes anyhow."""
+    """Whether the module's layers take stacked weights themselves; a custom one may index its axes anyhow."""
     if not type(module).__module__.startswith(f"{__name__.partition('.')[0]}."):
         return False
     owners = (part for part in module.modules() if any(True for _ in part.parameters(recurse=False)))

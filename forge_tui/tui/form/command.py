@@ -33,7 +33,7 @@ def command(form: Form) -> str:
 
 
 def _free(value: Any) -> str:
-    """An argument of a function of the user's own: text as it is where TOML reads nothing else in it."""
+    """An argument of a custom function: text as it is where TOML reads nothing else in it."""
     return value if isinstance(value, str) and toml_value(value) == value else json.dumps(value, ensure_ascii=False)
 
 

@@ -106,7 +106,7 @@ def is_choice(key: Key) -> bool:
 
 
 def takes_own_code(key: Key) -> bool:
-    """Whether it takes one of a few words, or the name of a function of the user's own."""
+    """Whether it takes one of a few words, or the name of a custom function."""
     return key.type_words == "word or text" and not key.is_free
 
 

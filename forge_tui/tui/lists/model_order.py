@@ -39,7 +39,7 @@ _SHORTEST_PHASE_WORD = 3
 
 
 def validation_value(model: ModelState) -> float | None:
-    """The one validation number of a model: a metric of the user's own, else accuracy (0–1), perplexity, loss."""
+    """The one validation number of a model: a custom metric, else accuracy (0–1), perplexity, loss."""
     if model.validation_metric is not None:
         return model.validation_metric
     if model.validation_accuracy is not None:
