@@ -36,7 +36,7 @@ def test_models_that_stop_early_are_completed_and_trained_no_further(
         )
         # What is shown and compared is what the file holds.
         best = found["history"][model.best_epoch - 1]
-        assert (model.loss, model.validation_loss) == (best["loss"], best["validation_loss"])
+        assert (model.loss, model.metrics.get("validation_loss")) == (best["loss"], best["validation_loss"])
     refused = forge("resume", run_directory, "--epochs", "90", status=2)
     assert "all of its models stopped early" in refused.stderr
     ended = [event for event in told if event["event"] == "phase_changed" and event["phase"] == "completed"]

@@ -150,13 +150,14 @@ def test_the_guides_example_does_what_it_says(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     forge(*shlex.split(command[1]))
     with client.attach(tmp_path / "rates") as run:
-        models = run.snapshot().models
+        snapshot = run.snapshot()
+        models = snapshot.models
     assert {one.phase for one in models} == {TrainingPhase.COMPLETED}
     shown = re.findall(r"^(\d) +([\d.]+) +(\d+) +3/3 done .* ([\d.]+) ± [\d.]+$", page, re.MULTILINE)
-    results = config_results(models)
+    results = config_results(snapshot)
     assert results is not None
     assert [(int(rank), float(rate), int(size)) for rank, rate, size, _ in shown] == [
         (one.rank, *one.combination.values()) for one in results.results
     ]
-    means = [one.finals.validation_accuracy.mean for one in results.results if one.finals.validation_accuracy]
+    means = [one.finals.metrics["validation_accuracy"].mean for one in results.results]
     assert [float(mean) for *_, mean in shown] == pytest.approx(means, abs=0.03)

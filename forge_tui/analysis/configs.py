@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forge_tui.analysis.ranking import Best, Key, comparison_key, decisive, figures_of, first_of, metric_largest
+from forge_tui.analysis.ranking import Best, comparison_key, decisive, first_of
 from forge_tui.analysis.spread import Spread, spread
+from forge_tui.protocol.metrics import Metric, MetricTable, old_keys
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
+from forge_tui.protocol.snapshot import ModelState, Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finals:
     """The final values of some models: of those that are completed, or of all so far where none is (`so_far`).
 
-    `models` says of how many. What no model has is None.
+    `models` says of how many; `metrics` has those of which any model has a number.
     """
 
     models: int
     so_far: bool
-    loss: Spread | None
-    validation_loss: Spread | None
-    validation_accuracy: Spread | None
-    validation_perplexity: Spread | None
-    validation_metric: Spread | None
+    metrics: Mapping[str, Spread]
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict: `metrics` by name, each with its mean and deviation, and the older keys beside them."""
+        spreads = {name: dataclasses.asdict(spread) for name, spread in self.metrics.items()}
+        older = {name: spreads.get(name) for name in old_keys({}, at_the_end=True)}
+        return {"models": self.models, "so_far": self.so_far, "metrics": spreads, **older}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigResult:
-    """What came of one config. `rank` counts from 1; None while it has no value in the figure that ranks."""
+    """What came of one config. `rank` counts from 1; None while it has no value of the metric that ranks."""
 
     combination: Mapping[str, Any]
     models: tuple[ModelState, ...]
@@ -42,30 +46,29 @@ class ConfigResult:
 class ConfigResults:
     """All configs of a run, the best first, those without a rank last in their own order.
 
-    `figure` is the field of `Finals` whose mean ranks them; None while none has a value.
+    `metric` is the one whose mean ranks them; None while none has a value. `table`: the metrics of the run.
     """
 
     results: tuple[ConfigResult, ...]
-    figure: str | None
+    metric: Metric | None
+    table: MetricTable
 
 
 def finals_of(models: Sequence[ModelState]) -> Finals:
-    """The final values of some models; those of models that failed or go on count only where none is completed."""
+    """The final values of some models; those that are not completed count only where none is."""
     counted = _counted(models)
+    names = dict.fromkeys(name for model in counted for name in model.metrics)
+    spreads = {name: spread(model.metrics.get(name) for model in counted) for name in names}
     return Finals(
         models=len(counted),
         so_far=bool(counted) and counted[0].phase is not TrainingPhase.COMPLETED,
-        loss=spread(model.loss for model in counted),
-        validation_loss=spread(model.validation_loss for model in counted),
-        validation_accuracy=spread(model.validation_accuracy for model in counted),
-        validation_perplexity=spread(model.validation_perplexity for model in counted),
-        validation_metric=spread(model.validation_metric for model in counted),
+        metrics={name: found for name, found in spreads.items() if found is not None},
     )
 
 
-def best_counted(models: Sequence[ModelState]) -> Best | None:
+def best_counted(snapshot: Snapshot) -> Best | None:
     """The best of the models that `finals_of` counts."""
-    return first_of(_counted(models))
+    return first_of(_counted(snapshot.models), snapshot.metrics)
 
 
 def _counted(models: Sequence[ModelState]) -> list[ModelState]:
@@ -82,19 +85,20 @@ def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
     return list(groups.values())
 
 
-def config_results(models: Sequence[ModelState]) -> ConfigResults | None:
-    """The configs of a sweep ranked by the mean over their seeds; None for models of which nothing was swept.
+def config_results(snapshot: Snapshot) -> ConfigResults | None:
+    """The configs of a sweep ranked by the mean over their seeds; None for a run in which nothing was swept.
 
-    They stand in the order of `ranking.comparison_key`, of means instead of single values. `figure` is the first figure
-    that any config has. Configs that have a completed model come before those for which there are only values so far,
-    which may be of any epoch.
+    They stand in the order of `ranking.comparison_key`, of means instead of single values. `metric` is the first one of
+    the ranking that any config has. Configs that have a completed model come before those for which there are only
+    values so far, which may be of any epoch.
     """
-    if not any(model.combination for model in models):
+    table = snapshot.metrics
+    if not any(model.combination for model in snapshot.models):
         return None
-    groups = [(tuple(group), finals_of(group)) for group in by_config(models)]
-    keys = [_key(members, finals) for members, finals in groups]
-    figure = decisive(tuple(map(min, zip(*keys, strict=True))))
-    known = [figure is not None and getattr(finals, figure) is not None for _, finals in groups]
+    groups = [(tuple(group), finals_of(group)) for group in by_config(snapshot.models)]
+    keys = [comparison_key({name: found.mean for name, found in finals.metrics.items()}, table) for _, finals in groups]
+    metric = decisive(tuple(map(min, zip(*keys, strict=True))), table)
+    known = [metric is not None and metric.name in finals.metrics for _, finals in groups]
     order = sorted(range(len(groups)), key=lambda place: (not known[place], groups[place][1].so_far, keys[place]))
     results = []
     for rank, place in enumerate(order, 1):
@@ -104,10 +108,4 @@ def config_results(models: Sequence[ModelState]) -> ConfigResults | None:
                 combination=members[0].combination, models=members, finals=finals, rank=rank if known[place] else None
             )
         )
-    return ConfigResults(results=tuple(results), figure=figure)
-
-
-def _key(members: Sequence[ModelState], finals: Finals) -> Key:
-    """The key of a config; the goal of a custom metric stands in the configs of models that have begun."""
-    means = [None if found is None else found.mean for found in figures_of(finals)]
-    return comparison_key(means, all(metric_largest(model.config) for model in members))
+    return ConfigResults(results=tuple(results), metric=metric, table=table)

@@ -115,18 +115,10 @@ class SeedCurve:
         self._dirty.update(epochs)
 
     def band(self, buckets: int) -> Band:
-        """At most `buckets` points over all epochs, divided as `RunReader.series` divides them. `buckets` ≥ 1."""
+        """At most `buckets` points over all epochs, divided as `spans` divides them. `buckets` ≥ 1."""
         self._work_out()
-        length = len(self._mean)
-        first = next((place for place in range(length) if not math.isnan(self._mean[place])), 0)
-        places = [first + -(-bucket * (length - first) // buckets) for bucket in range(buckets + 1)]
-        if length - first <= buckets:
-            places = list(range(first, length + 1))
-        ends = list(pairwise(places))
-        mean, lower, upper = (
-            tuple((float(end), *_extremes(values[start:end])) for start, end in ends if end > start)
-            for values in (self._mean, self._lower, self._upper)
-        )
+        first = _first(self._mean)
+        mean, lower, upper = (spans(values, buckets, first) for values in (self._mean, self._lower, self._upper))
         return Band(mean, lower, upper, sum(1 for seed in self._seeds if seed.values))
 
     def _length(self) -> int:
@@ -152,6 +144,22 @@ class SeedCurve:
                 mean, deviation = _moments(values)
             self._mean[place], self._lower[place], self._upper[place] = mean, mean - deviation, mean + deviation
         self._dirty.clear()
+
+
+def spans(values: array[float], buckets: int, first: int | None = None) -> tuple[Span, ...]:
+    """A curve for drawing: the extremes in at most `buckets` (≥ 1) parts of equal length of the epochs' values.
+
+    It begins with the epoch at place `first`, by default the first that has a value.
+    """
+    length, first = len(values), _first(values) if first is None else first
+    places = [first + -(-bucket * (length - first) // buckets) for bucket in range(buckets + 1)]
+    if length - first <= buckets:
+        places = list(range(first, length + 1))
+    return tuple((float(end), *_extremes(values[start:end])) for start, end in pairwise(places) if end > start)
+
+
+def _first(values: array[float]) -> int:
+    return next((place for place in range(len(values)) if not math.isnan(values[place])), 0)
 
 
 def _extremes(values: array[float]) -> tuple[float | None, float | None]:

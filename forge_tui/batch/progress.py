@@ -12,7 +12,7 @@ from forge_tui.analysis.ranking import best_so_far
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.safe_io.printing import printable
-from forge_tui.text.figures import best_text, duration, metric_text, number
+from forge_tui.text.figures import best_text, duration, headline_text, number
 
 _LINE_SECONDS = 5.0
 _MAX_BARS = 12
@@ -67,7 +67,8 @@ def _bars(err: IO[str]) -> Iterator[Any]:
             for model in _worth_a_bar(snapshot):
                 if model.index not in tasks:
                     tasks[model.index] = progress.add_task(printable(model.name), total=100.0, note="")
-                note = f"{model.phase} {model.epoch}/{model.epochs} loss {number(model.loss)} {metric_text(model)}"
+                metric = headline_text(model.metrics, snapshot.metrics)
+                note = f"{model.phase} {model.epoch}/{model.epochs} loss {number(model.loss)} {metric}"
                 progress.update(tasks[model.index], completed=model.percent, note=note)
             progress.refresh()
 

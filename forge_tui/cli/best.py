@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.protocol.metrics import old_keys
 from forge_tui.safe_io.printing import answer, say
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def require_best(run: str, snapshot: Snapshot) -> Best:
     """The best model of a run. Raises `ForgeError` with what to do where no model is completed."""
     from forge_tui.analysis.ranking import best_model, require_completed
 
-    best = best_model(require_completed(run, snapshot))
+    require_completed(run, snapshot)
+    best = best_model(snapshot)
     if best is None:
         raise ForgeError(f"run {run}: no completed model has a finite loss; `forge-tui status {run}` shows them")
     return best
@@ -54,10 +56,10 @@ def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str
         "run": directory.id,
         "state": snapshot.state.value,
         "path": str(directory.stem(best.model.name)),
-        **{key: about[key] for key in ("metric", "value", "best_is")},
+        **{key: about[key] for key in ("metric", "value", "goal", "best_is")},
         "completed": snapshot.completed,
         "models": len(snapshot.models),
-        "model": best.model.to_record(),
+        "model": {**best.model.to_record(), **old_keys(best.model.metrics)},
     }
 
 

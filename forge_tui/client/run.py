@@ -24,10 +24,11 @@ from forge_tui.runs.lock import is_locked
 from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
+    from forge_tui.analysis.spread import Span
     from forge_tui.protocol.events import EpochFinished
     from forge_tui.protocol.request import Farewell
     from forge_tui.protocol.snapshot import ModelState, RunInfo, Snapshot
-    from forge_tui.runs.reader import Losses, RunReader
+    from forge_tui.runs.reader import EpochPage, RunReader
 
 _Found = TypeVar("_Found")
 
@@ -265,15 +266,15 @@ class Run:
         with self._looking() as reader:
             return reader.messages(since, limit)
 
-    def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
-        """A model's curve for drawing: at most `buckets` of (last epoch, smallest, largest) of an epoch column."""
+    def series(self, index: int, metric: str, buckets: int) -> tuple[Span, ...]:
+        """A model's curve of a metric for drawing: at most `buckets` of (last epoch, smallest, largest)."""
         with self._looking() as reader:
-            return reader.series(index, column, buckets)
+            return reader.series(index, metric, buckets)
 
-    def losses(self, index: int, since: int, limit: int) -> Losses:
+    def epoch_page(self, index: int, since: int, limit: int) -> EpochPage:
         """Up to `limit` of a model's epochs after number `since` (0: from the first on), in the order of training."""
         with self._looking() as reader:
-            return reader.losses(index, since, limit)
+            return reader.epoch_page(index, since, limit)
 
     def resources(self) -> list[dict[str, Any]]:
         """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""

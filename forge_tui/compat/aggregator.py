@@ -122,7 +122,7 @@ class ProgressAggregator:
                 epoch_seconds=self._epoch_seconds(identity, known, phase, epoch, moment),
                 started=now if known.started is None and phase.is_active else known.started,
                 finished=now if phase.is_final else None,
-                learning_rate=known.learning_rate if rate is None else rate,
+                metrics=known.metrics if rate is None else {**known.metrics, "learning_rate": rate},
             )
             if loss is not None:
                 state = _with_loss(state, loss)
@@ -304,7 +304,7 @@ class ProgressAggregator:
             "loss_value": state.loss,
             "best_loss": state.best_loss,
             "diverged": state.diverged,
-            "learning_rate": state.learning_rate,
+            "learning_rate": state.metrics.get("learning_rate"),
             "epoch_seconds": state.epoch_seconds,
             "started": state.started,
             "finished": state.finished,
@@ -333,9 +333,9 @@ def _overall_phase(states: list[ModelState]) -> TrainingPhase:
 
 def _with_loss(state: ModelState, loss: float) -> ModelState:
     if not math.isfinite(loss):
-        return replace(state, loss=None, diverged=True)
+        return replace(state, metrics={**state.metrics, "loss": None}, diverged=True)
     best = loss if state.best_loss is None else min(state.best_loss, loss)
-    return replace(state, loss=loss, best_loss=best, diverged=False)
+    return replace(state, metrics={**state.metrics, "loss": loss}, best_loss=best, diverged=False)
 
 
 def _identity(model_id: Any) -> ModelId:

@@ -107,7 +107,7 @@ class CognateCreator:
                     "total_epochs": model.epochs,
                     "progress": model.percent,
                     "loss": model.loss,
-                    "validation_accuracy": model.validation_accuracy,
+                    "validation_accuracy": model.metrics.get("validation_accuracy"),
                 }
                 for model in snapshot.models
             ],

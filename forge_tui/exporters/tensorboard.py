@@ -1,4 +1,4 @@
-"""A run as files that TensorBoard reads: a directory for each model, with every figure of every epoch."""
+"""A run as files that TensorBoard reads: a directory for each model, with every metric of every epoch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from forge_tui.errors import ForgeError
 from forge_tui.exporters.tensorboard_records import figures_record, first_record
-from forge_tui.reports.run_report import EPOCH_FIGURES, report_stem
+from forge_tui.reports.run_report import epoch_values, report_stem
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
@@ -61,8 +61,8 @@ def _write_events(directory: Path, history: Sequence[EpochFinished]) -> None:
     with (directory / f"{_FILE_NAME}.{begun:.0f}.forge-tui").open("xb") as file:
         file.write(first_record(begun))
         for epoch in history:
-            values = ((figure, getattr(epoch, figure)) for figure in EPOCH_FIGURES)
-            known = {figure: value for figure, value in values if value is not None}
+            values = epoch_values(epoch)
+            known = {name: value for name, value in values.items() if value is not None}
             file.write(figures_record(epoch.time, epoch.epoch, known))
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from forge_tui.protocol.metrics import Measured, Metrics, metrics_of, old_keys
 from forge_tui.protocol.rollback import Rollback
 
 VERSION = 1
@@ -90,20 +91,19 @@ class ModelStarted(ModelEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpochFinished(ModelEvent):
+class EpochFinished(Measured, ModelEvent):
+    """`metrics`: what was measured of the epoch, `loss` among it (NaN or infinite where it has diverged).
+
+    `best_loss`: the lowest loss so far.
+    """
+
     event = "epoch_finished"
     epoch: int
     epochs: int
     step: int
-    loss: float | None
+    metrics: Metrics
     best_loss: float | None
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    validation_perplexity: float | None = None
-    validation_metric: float | None = None
-    learning_rate: float | None = None
     seconds: float | None = None
-    steps_per_second: float | None = None
     eta_seconds: float | None = None
 
 
@@ -118,16 +118,12 @@ class CheckpointSaved(ModelEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCompleted(ModelEvent):
-    """`best_epoch`: with early stopping that of the weights, of the losses and metrics told here; None: the last."""
+class ModelCompleted(Measured, ModelEvent):
+    """`best_epoch`: with early stopping that of the weights and of the metrics given here; None: the last."""
 
     event = "model_completed"
     path: str
-    loss: float | None
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    validation_perplexity: float | None = None
-    validation_metric: float | None = None
+    metrics: Metrics = field(default_factory=dict)
     seconds: float | None = None
     exact: bool = True
     best_epoch: int | None = None
@@ -235,6 +231,12 @@ def _field_names(kind: type[Event]) -> tuple[tuple[str, str], ...]:
 
 
 _FIELDS = {kind: _field_names(kind) for kind in KINDS.values()}
+_MEASURED = (EpochFinished, ModelCompleted)
+
+
+def _finite_metric(value: float | None) -> float | None:
+    """A metric as JSON has it: a number or None."""
+    return value if value is None or value - value == 0.0 else None
 
 
 def finite(value: Any) -> Any:
@@ -258,11 +260,16 @@ def to_record(event: Event, run: str) -> dict[str, Any]:
         if kind is float:
             if not math.isfinite(value):
                 value, diverged = None, True
+        elif name == "metrics":
+            given, value = value, {metric: _finite_metric(number) for metric, number in value.items()}
+            diverged = diverged or given != value
         elif kind is dict or kind is list:
             value = finite(value)
         record[key] = value
     if diverged:
         record["diverged"] = True
+    if "metrics" in record:
+        record |= old_keys(record["metrics"], at_the_end=type(event) is ModelCompleted)
     return record
 
 
@@ -274,13 +281,14 @@ def from_record(record: dict[str, Any]) -> Event:
     kind = KINDS.get(str(record.get("event")))
     if kind is None:
         raise ValueError(f"unknown event {record.get('event')!r}")
-    diverged = record.get("diverged") is True
     values: dict[str, Any] = {}
     for name, key in (("time", "time"), *_FIELDS[kind]):
         if key in record:
             values[name] = record[key]
-    if diverged and "loss" in values and values["loss"] is None:
-        values["loss"] = math.nan
+    if kind in _MEASURED:
+        metrics = values["metrics"] = dict(metrics_of(record))
+        if record.get("diverged") is True and metrics.get("loss", 0.0) is None:
+            metrics["loss"] = math.nan
     try:
         return kind(**values)
     except TypeError as error:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
+from forge_tui.protocol.metrics import is_metric_table
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import LARGEST_INTEGER
 
@@ -22,7 +23,6 @@ LONGEST_SECONDS = 1e22
 """More than the most epochs that can be asked for take; what is added up of so many models overflows nothing."""
 DURATIONS = ("seconds", "epoch_seconds", "eta_seconds", "active_since", "seconds_before", "run_seconds")
 _COUNTS = ("models", "workers", "threads", "fuse", "index")
-_SHARES = ("validation_accuracy",)
 _TREND_MOST, _GROUP_MOST = 1_024, 4_096
 # Of percent and bytes.
 _LARGEST_SAMPLE = 1e18
@@ -147,6 +147,8 @@ _BY_TYPE: dict[str, Check] = {
     "bool": _is_flag,
     "dict[str, Any]": _is_table,
     "dict[str, str]": _is_table_of_texts,
+    "Metrics": is_metric_table,
+    "tuple[dict[str, Any], ...]": _are_tables,
     "tuple[str, ...]": _are_texts,
     "tuple[float | None, ...]": _are_numbers,
     "tuple[Failure, ...]": _are_tables,
@@ -159,7 +161,6 @@ _BY_NAME: dict[str, Check] = {
     **dict.fromkeys(_MOMENTS, _is_moment),
     **dict.fromkeys(DURATIONS, _is_duration),
     **dict.fromkeys(_COUNTS, _is_count),
-    **dict.fromkeys(_SHARES, _is_share),
 }
 
 
@@ -202,9 +203,9 @@ _OF_EACH_EVENT: dict[str, tuple[str, ...]] = {
     "phase_changed": (*_MODEL, "phase", "previous"),
     "worker_limit": ("requested", "workers", "policy", "reason", "limited_by"),
     "model_started": (*_MODEL, "config", "seed", "parameters", "worker", "device", "threads"),
-    "epoch_finished": (*_MODEL, "epoch", "epochs", "step", "loss", "best_loss"),
+    "epoch_finished": (*_MODEL, "epoch", "epochs", "step", "best_loss"),
     "checkpoint_saved": (*_MODEL, "epoch", "step", "path", "bytes", "seconds"),
-    "model_completed": (*_MODEL, "path", "loss"),
+    "model_completed": (*_MODEL, "path"),
     "model_failed": (*_MODEL, "kind", "message"),
     "model_retried": (*_MODEL, "from_epoch", "reason"),
     "resource_warning": ("kind", "message"),
@@ -222,6 +223,7 @@ _OF_EVENTS: dict[str, Check] = {
     "config": _is_table,
     "group": _or_none(_are_texts),
     "index": _is_count,
+    "metrics": is_metric_table,
     "models": lambda value: _is_count(value) or _are_tables(value),
     "threads": _is_count,
     "time": _is_moment,

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from forge_tui.protocol.metrics import AUTO, Measured, Metrics, MetricTable, declared_metrics, metrics_of, old_keys
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.record_fields import check_record
 from forge_tui.protocol.rollback import Rollback
@@ -39,9 +40,10 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelState:
+class ModelState(Measured):
     """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set.
 
+    `metrics`: those of the newest epoch; of a completed model those of its file's weights.
     `combination`: what `[sweep]` made its own of the settings, by their short names. `rollbacks`: how often it went
     back after a divergence; `rollback`: the last time, if it is not beyond that. `seconds`: how long workers were
     busy with it, up to `active_since` where one is: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured
@@ -57,18 +59,12 @@ class ModelState:
     attempt: int = 1
     epoch: int = 0
     step: int = 0
-    loss: float | None = None
+    metrics: Metrics = field(default_factory=dict)
     best_loss: float | None = None
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
-    validation_perplexity: float | None = None
-    validation_metric: float | None = None
     diverged: bool = False
-    learning_rate: float | None = None
     learning_rate_factor: float = 1.0
     rollbacks: int = 0
     rollback: Rollback | None = None
-    steps_per_second: float | None = None
     epoch_seconds: float | None = None
     eta_seconds: float | None = None
     parameters: int | None = None
@@ -137,6 +133,7 @@ class ModelState:
         for name, value in record.items():
             if type(value) is float and not math.isfinite(value):
                 record[name] = None
+        record["metrics"] = happened.finite(self.metrics)
         record["group"] = None if self.group is None else list(self.group)
         record["config"] = happened.finite(self.config)
         record["combination"] = happened.finite(self.combination)
@@ -147,10 +144,12 @@ class ModelState:
 
     @classmethod
     def from_record(cls, record: dict[str, Any], interner: Interner | None = None) -> ModelState:
-        """The state that `to_record` wrote; keys of a newer writer are left out. `alike`: see there.
+        """The state that `to_record` wrote; keys of a newer writer are left out. `interner`: see there.
 
         Raises `ValueError` where a value is none that is ever written, `TypeError` and `KeyError` where one is missing.
         """
+        if "metrics" not in record:
+            record = {**record, "metrics": metrics_of(record)}
         check_record(record, cls)
         known = record.keys() <= _MODEL_FIELDS
         values = dict(record) if known else {key: value for key, value in record.items() if key in _MODEL_FIELDS}
@@ -217,7 +216,8 @@ class RunInfo:
     (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
     `changes_accepted`: how often a resume went on with other data or code. `moved`: where paths of the settings are by
     now, of a project that was moved (`runs.moved`).
-    `seconds`: how long one that has ended went on in all, by its runner's monotonic clock.
+    `seconds`: how long one that has ended went on in all, by its runner's monotonic clock. `metrics`: the declaration
+    of each metric that was recorded (`protocol.metrics`), `select_by` the one that ranks models.
     """
 
     run: str
@@ -255,6 +255,8 @@ class RunInfo:
     code_modules: dict[str, str] = field(default_factory=dict)
     data: dict[str, Any] | None = None
     changes_accepted: int = 0
+    metrics: tuple[dict[str, Any], ...] = ()
+    select_by: str = AUTO
     moved: dict[str, str] = field(default_factory=dict)
 
     def seconds_until(self, moment: float) -> float:
@@ -277,6 +279,7 @@ class RunInfo:
         check_record(record, cls)
         values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
         values["state"] = RunState(values["state"])
+        values["metrics"] = tuple(values.get("metrics", ()))
         return cls(**values)
 
 
@@ -289,7 +292,7 @@ _RUN_FIELDS = frozenset(item.name for item in dataclasses.fields(RunInfo))
 
 
 def apply(model: ModelState, event: happened.Event, interner: Interner | None = None) -> ModelState:
-    """The state of `model` after `event`. `alike`: see there."""
+    """The state of `model` after `event`. `interner`: see there."""
     from forge_tui.protocol import events as happened  # 10 ms, and a viewer needs none of them
 
     interner = interner or Interner()
@@ -322,24 +325,18 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
                 started=model.started if model.started is not None else event.time,
             )
         case happened.EpochFinished():
-            diverged = event.loss is None or not math.isfinite(event.loss)
-            loss = None if diverged else event.loss
+            metrics = happened.finite(event.metrics)
+            loss = metrics.get("loss")
             return replace(
                 model,
                 attempt=event.attempt,
                 epoch=event.epoch,
                 epochs=event.epochs,
                 step=event.step,
-                loss=loss,
+                metrics=metrics,
                 best_loss=event.best_loss,
-                validation_loss=event.validation_loss,
-                validation_accuracy=event.validation_accuracy,
-                validation_perplexity=event.validation_perplexity,
-                validation_metric=event.validation_metric,
-                diverged=diverged,
+                diverged="loss" in metrics and loss is None,
                 rollback=None if model.rollback and model.rollback.is_over(event.epoch, loss) else model.rollback,
-                learning_rate=event.learning_rate,
-                steps_per_second=event.steps_per_second,
                 epoch_seconds=event.seconds,
                 eta_seconds=event.eta_seconds,
                 trend=(*model.trend[-TREND_LENGTH + 1 :], loss),
@@ -354,11 +351,7 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
             return replace(
                 done,
                 best_epoch=event.best_epoch,
-                loss=event.loss,
-                validation_loss=event.validation_loss,
-                validation_accuracy=event.validation_accuracy,
-                validation_perplexity=event.validation_perplexity,
-                validation_metric=event.validation_metric,
+                metrics={**model.metrics, **happened.finite(event.metrics)},
             )
         case happened.ModelFailed():
             failure = Failure(
@@ -408,6 +401,16 @@ def _timed(model: ModelState, run_seconds: float) -> ModelState:
     return replace(model, seconds=(model.seconds or 0.0) + max(0.0, run_seconds - since), active_since=None)
 
 
+def _with_declared(run: RunInfo, metrics: Metrics) -> RunInfo:
+    """`run` with the declarations of metrics that are recorded for the first time."""
+    declared = {record.get("name") for record in run.metrics}
+    if metrics.keys() <= declared:
+        return run
+    table = MetricTable()
+    new = (table[name].to_record() for name in metrics if name not in declared)
+    return replace(run, metrics=(*run.metrics, *new))
+
+
 def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
     """The run's own record after `event`."""
     from forge_tui.protocol import events as happened
@@ -429,6 +432,8 @@ def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
                 limit_reason=event.reason,
                 limit_hint=event.hint,
             )
+        case happened.EpochFinished():
+            return _with_declared(run, event.metrics)
         case happened.RunFinished():
             return replace(run, state=RunState(event.status), finished=event.time, seconds=event.run_seconds)
     return run
@@ -453,6 +458,12 @@ class Snapshot:
     seconds: float | None = None
     eta_seconds: float | None = None
     problems: tuple[str, ...] = ()
+
+    @cached_property
+    def metrics(self) -> MetricTable:
+        """What is known of the metrics of the run."""
+        config = next((model.config for model in self.models if "metric" in model.config), None)
+        return MetricTable(declared_metrics(self.run.metrics, config), self.run.select_by)
 
     @cached_property
     def counts(self) -> Counter[TrainingPhase]:
@@ -514,5 +525,5 @@ class Snapshot:
             "failed": self.failed,
             "problems": list(self.problems),
             "models_total": len(self.models),
-            "models": [model.to_record() for model in self.models],
+            "models": [{**model.to_record(), **old_keys(model.metrics)} for model in self.models],
         }

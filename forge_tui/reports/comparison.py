@@ -14,6 +14,7 @@ from forge_tui.analysis.configs import ConfigResults, Finals, best_counted, conf
 from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError, RunDirectoryError
 from forge_tui.protocol.events import finite
+from forge_tui.protocol.metrics import MetricTable, declared_metrics
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.layout import RunDirectory
@@ -112,7 +113,7 @@ class Comparer:
         except RunDirectoryError as error:
             return dataclasses.replace(found, problem=str(error))
         return dataclasses.replace(
-            found, snapshot=snapshot, finals=finals_of(snapshot.models), configs=config_results(snapshot.models)
+            found, snapshot=snapshot, finals=finals_of(snapshot.models), configs=config_results(snapshot)
         )
 
 
@@ -180,23 +181,19 @@ def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
     rows.append(("models", *(_models(run) for run in runs)))
     if any(run.finals and run.finals.so_far for run in runs):
         rows.append(("values", *("so far" if run.finals and run.finals.so_far else "final" for run in runs)))
-    bests = [None if run.snapshot is None else best_counted(run.snapshot.models) for run in runs]
+    bests = [None if run.snapshot is None else best_counted(run.snapshot) for run in runs]
     if any(bests):
         rows.append(("best model", *(UNKNOWN if best is None else printable(best.model.name) for best in bests)))
-    for label, name in (
-        ("loss", "loss"),
-        ("val. loss", "validation_loss"),
-        ("accuracy", "validation_accuracy"),
-        ("perplexity", "validation_perplexity"),
-        ("own metric", "validation_metric"),
-    ):
-        spreads = [None if run.finals is None else getattr(run.finals, name) for run in runs]
-        if not any(spreads):
+    table = MetricTable(
+        metric for run in reversed(runs) if run.snapshot for metric in declared_metrics(run.snapshot.run.metrics)
+    )
+    for metric in table.ordered(name for run in runs if run.finals for name in run.finals.metrics):
+        if not metric.default:
             continue
-        rows.append(
-            (f"{label} best", *(UNKNOWN if best is None else number(getattr(best.model, name)) for best in bests))
-        )
-        rows.append((f"{label} mean", *(spread_text(each) for each in spreads)))
+        spreads = [None if run.finals is None else run.finals.metrics.get(metric.name) for run in runs]
+        of_best = (None if best is None else best.model.metrics.get(metric.name) for best in bests)
+        rows.append((f"{metric.short} best", *(number(value) for value in of_best)))
+        rows.append((f"{metric.short} mean", *(spread_text(each) for each in spreads)))
     rows.append(("took", *(duration(run.snapshot.elapsed_seconds) if run.snapshot else UNKNOWN for run in runs)))
     rows.append(("workers", *(_workers(run) for run in runs)))
     return rows
@@ -262,8 +259,8 @@ def _record(comparison: Comparison) -> dict[str, Any]:
         runs.append({
             "run": run.name, "path": str(run.path), "problem": run.problem or None,
             "settings_problem": run.settings_problem or None, **known,
-            "best": None if snapshot is None or (best := best_counted(snapshot.models)) is None else best.to_record(),
-            "final": None if run.finals is None else finite(dataclasses.asdict(run.finals)),
+            "best": None if snapshot is None or (best := best_counted(snapshot)) is None else best.to_record(),
+            "final": None if run.finals is None else finite(run.finals.to_record()),
             "configs": None if run.configs is None else configs_record(run.configs),
         })  # fmt: skip
     return {

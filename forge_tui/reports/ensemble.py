@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from forge_tui import client
 from forge_tui.analysis.ranking import require_completed
 from forge_tui.protocol.events import finite
+from forge_tui.protocol.metrics import Metrics, MetricTable
 from forge_tui.protocol.run_data import recorded_data
 from forge_tui.runs.moved import found_again
 from forge_tui.settings.files import read_settings
@@ -21,13 +22,6 @@ if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import ModelState
     from forge_tui.training.ensemble import Ensemble, EnsembleFigures
-    from forge_tui.training.losses import Validation
-
-# What is shown beside the loss, by task.
-_METRICS = {
-    "classification": {"validation_accuracy": "ACCURACY"},
-    "next_token": {"validation_perplexity": "PERPLEXITY"},
-}
 
 
 def load_ensemble(
@@ -64,7 +58,7 @@ class EnsembleReport:
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of it."""
         about = [{"name": model.name, "index": model.index} for model in self.models]
-        figures = [_figures(validation) for validation in self.measured.members]
+        figures = [_figures(metrics) for metrics in self.measured.members]
         mean = {name: _mean([one[name] for one in figures]) for name in figures[0]}
         record: dict[str, Any] = finite(
             {
@@ -86,9 +80,9 @@ class EnsembleReport:
             (f"mean of {len(self.models)}", record["mean"]),
             ("ensemble", record["ensemble"]),
         ]
-        columns = {"validation_loss": "VAL LOSS", **_METRICS.get(self.measured.task, {})}
-        rows = [(name, *(number(figures[column]) for column in columns)) for name, figures in lines]
-        return table(("MODEL", *columns.values()), rows)
+        metrics = MetricTable().ordered(self.measured.ensemble)
+        rows = [(name, *(number(figures.get(metric.name)) for metric in metrics)) for name, figures in lines]
+        return table(("MODEL", *(metric.short.upper() for metric in metrics)), rows)
 
 
 def measure_ensemble(run: Run, trust_code: bool = False) -> EnsembleReport:
@@ -115,12 +109,9 @@ def _chosen(run: Run, models: Sequence[str | int] | None) -> list[ModelState]:
     return [chosen[index] for index in sorted(chosen)]
 
 
-def _figures(validation: Validation) -> dict[str, float | None]:
-    return {
-        "validation_loss": validation.loss,
-        "validation_accuracy": validation.accuracy,
-        "validation_perplexity": validation.perplexity,
-    }
+def _figures(metrics: Metrics) -> Metrics:
+    """The metrics of a model; those that had keys before there were others are there in any case."""
+    return {**dict.fromkeys(("validation_loss", "validation_accuracy", "validation_perplexity")), **metrics}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -16,11 +16,12 @@ from forge_tui.analysis.configs import config_results
 from forge_tui.analysis.ranking import best_model
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
+from forge_tui.protocol.metrics import old_keys
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.safe_io.printing import Writable, named, printable
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
-from forge_tui.text.figures import UNKNOWN, best_text, duration, memory, metric_text, number, table
+from forge_tui.text.figures import UNKNOWN, best_text, duration, headline_text, memory, number, table
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
@@ -29,13 +30,8 @@ if TYPE_CHECKING:
 ReportFormat = Literal["text", "json", "csv"]
 FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
 _ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
-EPOCH_FIGURES = (
-    "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
-    "steps_per_second", "validation_metric",
-)  # fmt: skip
-"""The fields of an epoch that are measured."""
-EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", *EPOCH_FIGURES)
-"""The columns of the CSV report."""
+EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", "best_loss", "seconds")
+"""The columns of the CSV report beside those of the metrics, which follow them."""
 _REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
 
 
@@ -86,7 +82,7 @@ def report_stem(run: str) -> str:
 
 def result_table(snapshot: Snapshot) -> str:
     """The final table: one line a model, with its metrics and where it lies; of a sweep a line a config too."""
-    results = config_results(snapshot.models)
+    results = config_results(snapshot)
     swept = results is not None
     rows = [
         (
@@ -95,8 +91,8 @@ def result_table(snapshot: Snapshot) -> str:
             model.phase.value,
             f"{model.epoch}/{model.epochs}",
             "diverged" if model.diverged else number(model.loss),
-            number(model.validation_loss),
-            metric_text(model) or UNKNOWN,
+            number(model.metrics.get("validation_loss")),
+            headline_text(model.metrics, snapshot.metrics) or UNKNOWN,
             model.path or (model.error.message if model.error else _ended(model)) or UNKNOWN,
         )
         for model in snapshot.models
@@ -110,7 +106,7 @@ def result_table(snapshot: Snapshot) -> str:
 
 def best_line(snapshot: Snapshot) -> str:
     """Which of several completed models is the best and why, as a line; empty where there are none to choose from."""
-    best = best_model(snapshot.models) if snapshot.completed > 1 else None
+    best = best_model(snapshot) if snapshot.completed > 1 else None
     return "" if best is None else f"best of the completed models: {printable(best.model.name)}, {best_text(best)}\n"
 
 
@@ -121,7 +117,7 @@ def _ended(model: ModelState) -> str | None:
 
 def status_record(snapshot: Snapshot) -> dict[str, Any]:
     """A JSON-able dict of the snapshot, and `best`: the best of the completed models, None where there is none."""
-    best = best_model(snapshot.models)
+    best = best_model(snapshot)
     return {**snapshot.to_record(), "best": None if best is None else best.to_record()}
 
 
@@ -130,7 +126,7 @@ def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     record = status_record(snapshot)
     for model, history in zip(record["models"], run.histories(snapshot.models), strict=True):
         model["history"] = [finite(_fields(epoch)) for epoch in history]
-    results = config_results(snapshot.models)
+    results = config_results(snapshot)
     record["configs"] = None if results is None else configs_record(results)
     record["events"] = _remarkable(run)
     record["resources"] = run.resources()
@@ -141,17 +137,31 @@ def _remarkable(run: Run) -> list[dict[str, Any]]:
     return run.events_of(_REMARKABLE)
 
 
+def epoch_values(epoch: EpochFinished) -> dict[str, float | None]:
+    """The numbers that were measured of an epoch, by name."""
+    return {**epoch.metrics, "best_loss": epoch.best_loss, "seconds": epoch.seconds}
+
+
 def _fields(epoch: EpochFinished) -> dict[str, Any]:
-    return {field.name: getattr(epoch, field.name) for field in dataclasses.fields(epoch)}
+    fields = {field.name: getattr(epoch, field.name) for field in dataclasses.fields(epoch)}
+    return {**fields, **old_keys(epoch.metrics)}
 
 
 def _write_csv(run: Run, snapshot: Snapshot, out: Writable) -> None:
     writer = csv.writer(out)
-    writer.writerow(EPOCH_COLUMNS)
+    names = metric_columns(snapshot)
+    writer.writerow((*EPOCH_COLUMNS, *names))
     for history in run.histories(snapshot.models):
         for epoch in history:
-            values = (getattr(epoch, column) for column in EPOCH_COLUMNS)
+            values = (*(getattr(epoch, column) for column in EPOCH_COLUMNS), *map(epoch.metrics.get, names))
             writer.writerow(["" if value is None else value for value in values])
+
+
+def metric_columns(snapshot: Snapshot) -> list[str]:
+    """The metrics that any model of a run has recorded; those that every report had stay, whether they were or not."""
+    recorded = (name for model in snapshot.models for name in model.metrics)
+    declared = (name for record in snapshot.run.metrics if isinstance(name := record.get("name"), str))
+    return [metric.name for metric in snapshot.metrics.ordered((*old_keys({}), *declared, *recorded))]
 
 
 def _text(run: Run, snapshot: Snapshot) -> str:

@@ -48,10 +48,11 @@ class SpeedWatch:
 
     def take(self, event: happened.EpochFinished) -> happened.ResourceWarned | None:
         """The warning that follows from an epoch, if one does."""
-        if event.steps_per_second is None or not event.seconds:
+        speed = event.metrics.get("steps_per_second")
+        if speed is None or not event.seconds:
             return None
         window = self._windows.setdefault(event.index, _Window())
-        window.steps += event.steps_per_second * event.seconds
+        window.steps += speed * event.seconds
         window.seconds += event.seconds
         if window.seconds < _SECONDS:
             return None

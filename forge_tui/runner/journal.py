@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.protocol import events as happened
+from forge_tui.protocol.metrics import old_keys
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo, apply, apply_to_run
 from forge_tui.protocol.transitions import may_follow_model, may_follow_run
@@ -35,6 +36,7 @@ class Journal:
         self._monotonic, self._begun = monotonic, monotonic()
         self.info = info
         self.models = {model.index: model for model in models}
+        self._declared = {metric["name"] for metric in info.metrics if isinstance(metric.get("name"), str)}
         self._interner = Interner()
         store.measure(self.seconds)
 
@@ -50,6 +52,9 @@ class Journal:
             return
         if isinstance(event, happened.PhaseChanged | happened.RunFinished):
             event = replace(event, run_seconds=self.seconds())
+        if isinstance(event, happened.EpochFinished) and not event.metrics.keys() <= self._declared:
+            self._declared |= event.metrics.keys()
+            self.put_info(apply_to_run(self.info, event))
         if isinstance(event, happened.ModelEvent):
             model = apply(self.models[event.index], event, self._interner)
             self.models[event.index] = model
@@ -149,11 +154,8 @@ class Journal:
                 "index": model.index,
                 "path": model.path,
                 "phase": model.phase,
-                "loss": model.loss,
-                "validation_loss": model.validation_loss,
-                "validation_accuracy": model.validation_accuracy,
-                "validation_perplexity": model.validation_perplexity,
-                "validation_metric": model.validation_metric,
+                "metrics": model.metrics,
+                **old_keys(model.metrics, at_the_end=True),
                 "attempts": model.attempt,
                 "error": model.error.message if model.error else None,
             }

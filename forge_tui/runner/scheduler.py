@@ -19,6 +19,7 @@ from typing import Any
 from forge_tui.engines.local import LocalLauncher, Worker
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.job import Job
+from forge_tui.protocol.metrics import table_of
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.rollback import Saved
 from forge_tui.protocol.run_data import recorded_data
@@ -103,6 +104,7 @@ class Scheduler:
         self._running: dict[int, Attempt] = {}
         """By the worker's own number, the newest last."""
         self._rungs = rungs_of(settings)
+        self._metrics = table_of(settings.training)
         self._configs = Configs(settings, base_job.settings)
         self._data = recorded_data(journal.info)
         self._queue: deque[Group] = deque(
@@ -471,8 +473,7 @@ class Scheduler:
         before = self._journal.models[event.index].rollback if isinstance(event, happened.EpochFinished) else None
         self._journal.record(event)
         if isinstance(event, happened.EpochFinished):
-            loss = event.loss if event.validation_loss is None else event.validation_loss
-            self._halving.reported(event.index, event.epoch, loss)
+            self._halving.reported(event.index, event.epoch, self._metrics.measure(event.metrics))
             if before is not None and self._journal.models[event.index].rollback is None:
                 self._divergences[event.index] = 0
             slower = self._speed.take(event)

@@ -21,6 +21,7 @@ from forge_tui.engines.local import LocalLauncher
 from forge_tui.engines.output import Outputs
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.events import ModelRetried, RunStarted
+from forge_tui.protocol.metrics import MetricTable, table_of, with_custom_metric
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import RunData
@@ -298,7 +299,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         settings = from_plain(plain)
         seconds = _seconds_so_far(info, reader.heartbeat())
         states, _revision = reader.models(0)
-        reached = _reached(reader, rungs_of(settings), states)
+        reached = _reached(reader, rungs_of(settings), states, table_of(settings.training))
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
             f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged): going "
@@ -325,13 +326,15 @@ def _seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:
     return info.seconds_until(heartbeat.written) if measured is None else measured
 
 
-def _reached(reader: RunReader, rungs: Collection[int], states: Iterable[ModelState]) -> tuple[Reached, ...]:
+def _reached(
+    reader: RunReader, rungs: Collection[int], states: Iterable[ModelState], metrics: MetricTable
+) -> tuple[Reached, ...]:
     """The rungs that models have come to so far, in that order."""
     found: list[tuple[int, Reached]] = []
     for model in states if rungs else ():
         for number, record in reader.numbered_epochs(model.index):
             if record.epoch in rungs:
-                loss = record.loss if record.validation_loss is None else record.validation_loss
+                loss = metrics.measure(record.metrics)
                 went_on = True if model.epoch > record.epoch else False if model.pruned else None
                 found.append((number, Reached(model.index, record.epoch, loss, went_on)))
     return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))
@@ -342,7 +345,11 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     assert opened.launcher is not None
     assert opened.selector is not None
     journal, plan, settings, selector = opened.journal, opened.plan, opened.settings, opened.selector
-    journal.put_info(replace(journal.info, threads=plan.threads, device=plan.job.device))
+    metrics = with_custom_metric(journal.info.metrics, settings)
+    select_by = settings.training.select_by
+    journal.put_info(
+        replace(journal.info, threads=plan.threads, device=plan.job.device, metrics=metrics, select_by=select_by)
+    )
     with contextlib.ExitStack() as stack:
         neighbours = OtherLiveRuns(Claims(opened.directory), plan.threads)
         stack.callback(neighbours.release)

@@ -6,24 +6,29 @@ import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from forge_tui.analysis.spread import NO_NUMBER, SeedValues, Span, spans
 from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.metrics import Metrics
+from forge_tui.protocol.record_fields import BadField
 from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
 from forge_tui.runs import rows, tables
 from forge_tui.runs.connection import RunDatabase, database_is_busy
 from forge_tui.runs.damage import Damage
+from forge_tui.runs.epoch_rows import EPOCH_PLACE, INDEX_PLACE, EpochFormat, Row
 from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished
 
-_EPOCH, _LOSS, _VALIDATION = (tables.EPOCH_COLUMNS.index(name) for name in ("epoch", "loss", "validation_loss"))
 _PAGE = 5_000
+# Of 10,000 epochs a curve takes 80 kB.
+_MOST_CURVES = 64
 _LOCKED = "is locked by another program; try again, or see what holds it"
 _Value = TypeVar("_Value")
 
@@ -40,16 +45,23 @@ class Heartbeat:
     seconds: float | None = None
 
 
-class Losses(NamedTuple):
-    """Epochs of a model as `(epoch, loss, validation loss)`: what a retry did again comes again.
+class EpochPage(NamedTuple):
+    """Epochs of a model as `(epoch, metrics)`: what a retry did again comes again.
 
-    A loss that is no number is None, as is a validation loss that was not measured. `since` is the number to ask with
-    next time, at once where there `may_be_more`.
+    `since` is the number to ask with next time, at once where there `may_be_more`.
     """
 
-    epochs: tuple[tuple[int, float | None, float | None], ...]
+    epochs: tuple[tuple[int, Metrics], ...]
     since: int
     may_be_more: bool
+
+
+@dataclass(slots=True)
+class _Curve:
+    """What was read of a model's curve, up to event number `since`."""
+
+    since: int = 0
+    values: SeedValues = field(default_factory=SeedValues)
 
 
 class RunReader:
@@ -69,8 +81,7 @@ class RunReader:
         self._row: rows.RunRow | None = None
         self._row_is_of_now = False
         self._interner = Interner()
-        self._checked: dict[int, int] = {}
-        self._bad_epochs: dict[int, set[int]] = {}
+        self._curves: dict[tuple[int, str], _Curve] = {}
         self._run_row()
 
     @property
@@ -79,8 +90,9 @@ class RunReader:
         return self._source.path
 
     @property
-    def _epoch_select(self) -> str:
-        return tables.epoch_select(self._source.version)
+    def _epochs(self) -> EpochFormat:
+        """How this database keeps its epochs."""
+        return tables.epoch_format(self._source.version)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -238,9 +250,9 @@ class RunReader:
                     rows.is_event(row)
             except rows.ERRORS as error:
                 self._left_out("events", row[0], error)
-        for row in connection.execute(f"{self._epoch_select} WHERE seq > ? AND seq <= ?", span):
+        for row in connection.execute(f"{self._epochs.select} WHERE seq > ? AND seq <= ?", span):
             present.add(row[0])
-            self._is_good_epoch(row)
+            self._metrics(row)
         self._damage.missing_seqs(after, end, present)
         return end
 
@@ -297,7 +309,7 @@ class RunReader:
                 good[row[0]] = rows.event_of(row)
             except rows.ERRORS as error:
                 self._left_out("events", row[0], error)
-        for row in connection.execute(f"{self._epoch_select} WHERE seq > ? AND seq <= ?", span):
+        for row in connection.execute(f"{self._epochs.select} WHERE seq > ? AND seq <= ?", span):
             present.add(row[0])
             event = self._epoch(row)
             if event is not None:
@@ -311,16 +323,20 @@ class RunReader:
     def _left_out(self, table: str, key: Any, error: Exception) -> None:
         self._damage.bad_row(table, key, rows.why(error))
 
-    def _is_good_epoch(self, row: tuple[Any, ...]) -> bool:
+    def _metrics(self, row: Row, index: int | None = None) -> Metrics | None:
+        """The metrics of an epoch's row; None where it is damaged, or not of model `index`: the index may be, too."""
         try:
-            rows.require_epoch(row)
+            metrics = self._epochs.metrics(row)
+            if index is not None and row[INDEX_PLACE] != index:
+                raise BadField(f"it is found as one of model {index}, and is of model {row[INDEX_PLACE]}")
+            return metrics
         except rows.ERRORS as error:
             self._left_out("epochs", row[0], error)
-            return False
-        return True
+            return None
 
-    def _epoch(self, row: tuple[Any, ...]) -> tuple[EpochFinished, bool] | None:
-        return tables.epoch_of(row[:-1]) if self._is_good_epoch(row) else None
+    def _epoch(self, row: Row, index: int | None = None) -> tuple[EpochFinished, bool] | None:
+        metrics = self._metrics(row, index)
+        return None if metrics is None else self._epochs.event(row, metrics)
 
     def epochs(self, index: int) -> list[EpochFinished]:
         """The history of model `index`, one record an epoch: where a retry did epochs again, the newer ones."""
@@ -331,8 +347,8 @@ class RunReader:
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, EpochFinished]]:
             found: list[tuple[int, EpochFinished]] = []
-            for row in connection.execute(f"{self._epoch_select} WHERE model_index = ? ORDER BY seq", (index,)):
-                event = self._epoch(row)
+            for row in connection.execute(f"{self._epochs.select} WHERE model_index = ? ORDER BY seq", (index,)):
+                event = self._epoch(row, index)
                 if event is None:
                     continue
                 while found and found[-1][1].epoch >= event[0].epoch:
@@ -344,62 +360,40 @@ class RunReader:
 
         return self._read(read, [])
 
-    def series(self, index: int, column: str, buckets: int) -> list[tuple[int, float | None, float | None]]:
-        """A curve for drawing: at most `buckets` of `(last epoch, minimum, maximum)`, None where no number is known.
+    def series(self, index: int, metric: str, buckets: int) -> tuple[Span, ...]:
+        """A model's curve of a metric for drawing: at most `buckets` spans, as `analysis.spread.spans`.
 
-        `column` is one of `tables.EPOCH_NUMBERS`. Raises `ValueError` for another one and for `buckets` < 1.
+        Raises `ValueError` for `buckets` < 1.
         """
-        if column not in tables.EPOCH_NUMBERS:
-            raise ValueError(f"no column {column!r} in the epochs; there are {', '.join(tables.EPOCH_NUMBERS)}")
         if buckets < 1:
             raise ValueError(f"buckets must be at least 1, not {buckets}")
+        curve = self._curves.pop((index, metric), None) or _Curve()
+        # The newest last: the one that was asked for longest ago goes.
+        self._curves[index, metric] = curve
+        if len(self._curves) > _MOST_CURVES:
+            del self._curves[next(iter(self._curves))]
+        with self.reading():
+            while True:
+                page = self.epoch_page(index, curve.since, _PAGE)
+                for epoch, metrics in page.epochs:
+                    curve.values.put(epoch, metrics.get(metric), NO_NUMBER)
+                curve.since = page.since
+                if not page.may_be_more:
+                    return spans(curve.values.values, buckets)
 
-        def read(connection: sqlite3.Connection) -> list[tuple[int, float | None, float | None]]:
-            self._check_epochs(connection, index)
-            bad = ",".join(str(seq) for seq in sorted(self._bad_epochs.get(index, ())))
-            # An epoch counts if no later row does it, or an earlier epoch, again.
-            curve = connection.execute(
-                f"""
-                WITH ordered AS (
-                    SELECT epoch, {column} AS value, min(epoch) OVER (
-                        ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-                    ) AS again FROM epochs WHERE model_index = :index AND seq NOT IN ({bad})
-                ), current AS (SELECT epoch, value FROM ordered WHERE again IS NULL OR again > epoch),
-                span AS (SELECT min(epoch) AS first, max(epoch) - min(epoch) + 1 AS length FROM current)
-                SELECT max(epoch), min(value), max(value) FROM current, span
-                GROUP BY (epoch - first) * :buckets / max(length, :buckets) ORDER BY 1
-                """,
-                {"index": index, "buckets": buckets},
-            )
-            return curve.fetchall()
-
-        return self._read(read, [])
-
-    def losses(self, index: int, since_seq: int, limit: int) -> Losses:
+    def epoch_page(self, index: int, since_seq: int, limit: int) -> EpochPage:
         """Up to `limit` of a model's epochs after `since_seq`, in the order in which they were trained."""
 
-        def read(connection: sqlite3.Connection) -> Losses:
+        def read(connection: sqlite3.Connection) -> EpochPage:
             page = connection.execute(
-                f"{self._epoch_select} WHERE model_index = ? AND seq > ? ORDER BY seq LIMIT ?",
+                f"{self._epochs.select} WHERE model_index = ? AND seq > ? ORDER BY seq LIMIT ?",
                 (index, since_seq, limit),
             ).fetchall()
-            found = tuple((row[_EPOCH], row[_LOSS], row[_VALIDATION]) for row in page if self._is_good_epoch(row))
-            return Losses(found, page[-1][0] if page else since_seq, len(page) == limit)
+            read = ((row[EPOCH_PLACE], self._metrics(row, index)) for row in page)
+            found = tuple((epoch, metrics) for epoch, metrics in read if metrics is not None)
+            return EpochPage(found, page[-1][0] if page else since_seq, len(page) == limit)
 
-        return self._read(read, Losses((), since_seq, False))
-
-    def _check_epochs(self, connection: sqlite3.Connection, index: int) -> None:
-        """Verify the rows of a model that came since the last time, so that SQL may count on the others."""
-        checked = self._checked.get(index, 0)
-        cursor = connection.execute(
-            f"{self._epoch_select} WHERE model_index = ? AND seq > ? ORDER BY seq", (index, checked)
-        )
-        while page := cursor.fetchmany(_PAGE):
-            for row in page:
-                if not self._is_good_epoch(row):
-                    self._bad_epochs.setdefault(index, set()).add(row[0])
-            checked = page[-1][0]
-        self._checked[index] = checked
+        return self._read(read, EpochPage((), since_seq, False))
 
     def resources(self, since_seq: int = 0, limit: int = 10_000) -> list[tuple[int, dict[str, Any]]]:
         """Up to `limit` resource samples after `since_seq` as `(seq, record)`, oldest first."""

@@ -85,12 +85,6 @@ def sample_of(row: tuple[Any, ...]) -> dict[str, Any]:
     return record
 
 
-def require_epoch(row: tuple[Any, ...]) -> None:
-    """Of all of `tables.EPOCH_COLUMNS`."""
-    _require(tables.epoch_crc(row[:-1]), row[-1])
-    tables.check_epoch(row)
-
-
 def _require(found: int, crc: Any) -> None:
     if found != crc:
         raise ValueError(WRONG_CHECKSUM)

@@ -9,22 +9,23 @@ from __future__ import annotations
 import json
 import math
 import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zlib import crc32
 
-from forge_tui.protocol.record_fields import DURATIONS, LATEST_MOMENT, LONGEST_SECONDS, MOST_MODELS, BadField, is_whole
+from forge_tui.protocol.record_fields import LATEST_MOMENT, BadField, is_whole
+from forge_tui.runs import epoch_rows
+from forge_tui.runs.epoch_rows import EPOCHS_TABLE, LARGEST_COUNTER, EpochFormat
+from forge_tui.runs.older_epochs import OLDER
 from forge_tui.safe_io.printing import named
-from forge_tui.safe_io.strict_json import LARGEST_INTEGER, Limits, parse_object
+from forge_tui.safe_io.strict_json import Limits, parse_object
 
-if TYPE_CHECKING:
-    from forge_tui.protocol.events import EpochFinished
-
-VERSION = 3
-KNOWN = (1, 2, 3)
+VERSION = 4
+KNOWN = (1, 2, 3, 4)
 # "frun": told apart from any other SQLite database.
 APPLICATION_ID = 0x6672756E
 
-TABLES = """
+EPOCHS_INDEX = "CREATE INDEX epochs_by_model ON epochs (model_index, seq);\n"
+TABLES = f"""
 CREATE TABLE run (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     record TEXT NOT NULL, revision INTEGER NOT NULL,
@@ -34,16 +35,7 @@ CREATE TABLE models (
     model_index INTEGER PRIMARY KEY, revision INTEGER NOT NULL, record TEXT NOT NULL, crc INTEGER NOT NULL
 );
 CREATE INDEX models_by_revision ON models (revision);
-CREATE TABLE epochs (
-    seq INTEGER PRIMARY KEY,
-    model_index INTEGER NOT NULL, attempt INTEGER NOT NULL, epoch INTEGER NOT NULL, epochs INTEGER NOT NULL,
-    step INTEGER NOT NULL, diverged INTEGER NOT NULL, time REAL NOT NULL,
-    loss REAL, best_loss REAL, validation_loss REAL, validation_accuracy REAL, validation_perplexity REAL,
-    learning_rate REAL, seconds REAL, steps_per_second REAL, eta_seconds REAL, validation_metric REAL,
-    model TEXT NOT NULL, crc INTEGER NOT NULL
-);
-CREATE INDEX epochs_by_model ON epochs (model_index, seq);
-CREATE TABLE events (seq INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL);
+{EPOCHS_TABLE}{EPOCHS_INDEX}CREATE TABLE events (seq INTEGER PRIMARY KEY, record TEXT NOT NULL, crc INTEGER NOT NULL);
 CREATE TABLE resources (seq INTEGER PRIMARY KEY, time REAL NOT NULL, record TEXT NOT NULL, crc INTEGER NOT NULL);
 """
 PATHS_TABLE = """
@@ -53,31 +45,15 @@ CREATE TABLE paths (path TEXT PRIMARY KEY, directory INTEGER NOT NULL, crc INTEG
 INDEXES = (("models_by_revision", "models"), ("epochs_by_model", "epochs"))
 """Each index and its table."""
 
-EPOCH_NUMBERS = (
-    "loss", "best_loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate", "seconds",
-    "steps_per_second", "eta_seconds", "validation_metric",
-)  # fmt: skip
-EPOCH_COLUMNS = (
-    "seq", "model_index", "attempt", "epoch", "epochs", "step", "diverged", "time", *EPOCH_NUMBERS, "model", "crc",
-)  # fmt: skip
-
-ADDED_IN_2 = "validation_metric"
-"""What format 1 lacks of the numbers of `epochs`; its checksums are those of rows without it."""
-
-LARGEST_COUNTER = 2**53
-"""Of numbers that count transactions and rows: more than a thousand a second for a thousand years."""
-
 WITH_PATHS = 3
 """The first format that has the table `paths`."""
+WITH_METRICS = 4
+"""The first format whose epochs have metrics by name; before, each metric had a column (`runs.older_epochs`)."""
 
-_NUMBERS = len(EPOCH_NUMBERS)
 _SECONDS = "seconds_so_far"
-_EPOCH = struct.Struct(f"<7q{_NUMBERS}d")
-_METRIC = struct.Struct("<d")
 _RUN = struct.Struct("<qqdq")
 _TWO = struct.Struct("<qq")
 _SAMPLE = struct.Struct("<qd")
-_NAN = math.nan
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
 
 RECORD = Limits(size=64 << 20, values=4_000_000, depth=100, text=1 << 20, unique=False)
@@ -86,22 +62,21 @@ _CUT = " … (shortened)"
 _DEEPEST_PLAIN = 8
 
 
+def epoch_format(version: int) -> EpochFormat:
+    """How a database of a format keeps its epochs."""
+    return epoch_rows.FORMAT if version >= WITH_METRICS else OLDER[version]
+
+
 def columns(version: int) -> dict[str, tuple[str, ...]]:
     """The columns of each table of a database of a format."""
     found = {
         "run": ("id", "record", "revision", "heartbeat", "written", "last_seq", "crc"),
         "models": ("model_index", "revision", "record", "crc"),
-        "epochs": tuple(name for name in EPOCH_COLUMNS if version > 1 or name != ADDED_IN_2),
+        "epochs": epoch_format(version).columns,
         "events": ("seq", "record", "crc"),
         "resources": ("seq", "time", "record", "crc"),
     }
     return found if version < WITH_PATHS else {**found, "paths": ("path", "directory", "crc")}
-
-
-def epoch_select(version: int) -> str:
-    """The query for all rows of `epochs`, in the order of `EPOCH_COLUMNS`, in a database of a format."""
-    columns = (f"NULL AS {name}" if version == 1 and name == ADDED_IN_2 else name for name in EPOCH_COLUMNS)
-    return f"SELECT {', '.join(columns)} FROM epochs"
 
 
 def to_json(record: dict[str, Any]) -> bytes:
@@ -182,16 +157,6 @@ def path_crc(path: bytes, directory: int) -> int:
     return crc32(path, crc32(_TWO.pack(directory, 0)))
 
 
-def epoch_crc(row: tuple[Any, ...]) -> int:
-    """The checksum of a row of `epochs`, given without its `crc`; `model` as bytes. NULL counts as NaN.
-
-    A row without a custom metric has the checksum that it has in format 1.
-    """
-    *numbers, metric = (_NAN if value is None else value for value in row[7:-1])
-    crc = crc32(row[-1], crc32(_EPOCH.pack(*row[:7], *numbers)))
-    return crc if row[-2] is None else crc32(_METRIC.pack(metric), crc)
-
-
 def check_run(revision: Any, heartbeat: Any, written: Any, last_seq: Any) -> None:
     """Raise `BadField` where the numbers of the row of `run` cannot be what a runner wrote."""
     numbers = (("revision", revision), ("heartbeat", heartbeat), ("last_seq", last_seq))
@@ -200,67 +165,3 @@ def check_run(revision: Any, heartbeat: Any, written: Any, last_seq: Any) -> Non
             raise BadField(f"{named(name)} = {value!r:.60} is never written")
     if type(written) not in (int, float) or not 0 <= written <= LATEST_MOMENT:
         raise BadField(f"written = {written!r:.60} is never written")
-
-
-def check_epoch(row: tuple[Any, ...]) -> None:
-    """Raise `BadField` where a row of `epochs` (as of `epoch_select`) holds what is never written.
-
-    Its checksum was right, so that its numbers are numbers. There are millions of rows: only one that is wrong is
-    looked at field by field.
-    """
-    seq, index, _, _, _, _, diverged, time, *numbers, model, _ = row
-    is_good = min(row[:7]) >= 0 and seq <= LARGEST_COUNTER and index <= MOST_MODELS and diverged <= 1
-    is_good = is_good and 0 <= time <= LATEST_MOMENT and len(model) <= RECORD.text
-    if is_good and all(value is None or -LONGEST_SECONDS <= value <= LONGEST_SECONDS for value in numbers):
-        return
-    whole = {"seq": LARGEST_COUNTER, "model_index": MOST_MODELS, "diverged": 1}
-    for name, value in zip(EPOCH_COLUMNS[:7], row, strict=False):
-        if not is_whole(value, whole.get(name, LARGEST_INTEGER)):
-            raise BadField(f"{named(name)} = {value!r:.60} is never written")
-    if not 0 <= time <= LATEST_MOMENT:
-        raise BadField(f"time = {time!r:.60} is never written")
-    for name, value in zip(EPOCH_NUMBERS, numbers, strict=True):
-        longest = LONGEST_SECONDS if name in DURATIONS else math.inf
-        if value is not None and (value - value != 0.0 or abs(value) > longest):
-            raise BadField(f"{named(name)} = {value!r:.60} is never written")
-    if len(model) > RECORD.text:
-        raise BadField("model is a very long text")
-
-
-def epoch_row(seq: int, event: EpochFinished) -> tuple[Any, ...]:
-    """The row of `epochs` for `event`: NaN and infinity become NULL with `diverged` set.
-
-    Raises `ValueError`, `TypeError`, `OverflowError` or `struct.error` where a field is no number that fits.
-    """
-    diverged = 0
-    numbers: list[float | None] = []
-    for value in (
-        event.loss, event.best_loss, event.validation_loss, event.validation_accuracy, event.validation_perplexity,
-        event.learning_rate, event.seconds, event.steps_per_second, event.eta_seconds, event.validation_metric,
-    ):  # fmt: skip
-        if value is not None:
-            value = float(value) + 0.0  # SQLite keeps -0.0 as 0.0: so must the checksum
-            if value - value != 0.0:  # NaN or infinite; a fifth of the time of math.isfinite by name
-                value, diverged = None, 1
-        numbers.append(value)
-    name = event.model.encode("utf-8", "replace")
-    whole = (int(event.index), int(event.attempt), int(event.epoch), int(event.epochs), int(event.step))
-    head = (seq, *whole, diverged, float(event.time))
-    row = (*head, *numbers, name)
-    return (*head, *numbers, name.decode(), epoch_crc(row))
-
-
-def epoch_of(row: tuple[Any, ...]) -> tuple[EpochFinished, bool]:
-    """The event of a row of `epochs` (without its `crc`, `model` as bytes), and whether a number in it diverged."""
-    from forge_tui.protocol.events import EpochFinished  # here: a viewer that shows no epoch starts without it
-
-    _, index, attempt, epoch, epochs, step, diverged, time, *numbers, model = row
-    values: dict[str, float | None] = dict(zip(EPOCH_NUMBERS, numbers, strict=True))
-    if diverged and values["loss"] is None:
-        values["loss"] = _NAN
-    loss, best_loss = values.pop("loss"), values.pop("best_loss")
-    event = EpochFinished(
-        time=time, model=model.decode(), index=index, attempt=attempt, epoch=epoch, epochs=epochs, step=step,
-        loss=loss, best_loss=best_loss, **values,
-    )  # fmt: skip
-    return event, bool(diverged)

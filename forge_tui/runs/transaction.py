@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from forge_tui.protocol.events import EpochFinished, Event, finite, to_record
 from forge_tui.protocol.snapshot import ModelState, RunInfo
-from forge_tui.runs import tables
+from forge_tui.runs import epoch_rows, rows, tables
+from forge_tui.runs.epoch_rows import EpochFormat
 from forge_tui.runs.own_paths import OwnPath, own_paths
 from forge_tui.runs.record import directories_of_older
 
@@ -104,7 +105,9 @@ def put_paths(connection: sqlite3.Connection, paths: Iterable[OwnPath]) -> None:
 
 
 def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:
-    """Make a database of an older format one of this: at once, or not at all. Its rows keep their checksums.
+    """Make a database of an older format one of this: at once, or not at all.
+
+    Epochs whose rows are damaged are left out, which leaves gaps in their numbers: viewers report them as missing.
 
     `directories`: those that the run in `path` has made since.
     """
@@ -113,8 +116,8 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, d
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        if version == 1:
-            connection.execute(f"ALTER TABLE epochs ADD COLUMN {tables.ADDED_IN_2} REAL")
+        if version < tables.WITH_METRICS:
+            _rewrite_epochs(connection, tables.epoch_format(version))
         if version < tables.WITH_PATHS:
             connection.execute(tables.PATHS_TABLE)
             made += directories_of_older(path)
@@ -127,6 +130,29 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, d
         raise
 
 
+def _rewrite_epochs(connection: sqlite3.Connection, older: EpochFormat) -> None:
+    """Replace the table of epochs by one of this format."""
+    connection.execute("ALTER TABLE epochs RENAME TO epochs_before")
+    connection.execute("DROP INDEX epochs_by_model")
+    connection.execute(epoch_rows.EPOCHS_TABLE)
+    select = older.select.replace("FROM epochs", "FROM epochs_before ORDER BY seq")
+    connection.executemany(_PUT_EPOCH, _rewritten(connection, select, older))
+    connection.execute("DROP TABLE epochs_before")
+    connection.execute(tables.EPOCHS_INDEX)
+
+
+def _rewritten(connection: sqlite3.Connection, select: str, older: EpochFormat) -> Iterator[tuple[Any, ...]]:
+    """The rows of `select` in this format, without those that are damaged."""
+    cursor = connection.cursor()
+    for row in cursor.execute(select):
+        row = (*row[:-2], row[-2].encode() if isinstance(row[-2], str) else row[-2], row[-1])
+        try:
+            event, _ = older.event(row, older.metrics(row))
+            yield epoch_rows.epoch_row(row[0], event)
+        except rows.ERRORS:
+            continue
+
+
 def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:
     """The rows of `epochs` and of `events`, and the last `seq` given out."""
     epochs: list[tuple[Any, ...]] = []
@@ -136,7 +162,7 @@ def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[
         seq += 1
         if type(event) is EpochFinished:
             try:
-                epochs.append(tables.epoch_row(seq, event))
+                epochs.append(epoch_rows.epoch_row(seq, event))
                 continue
             except (ValueError, TypeError, OverflowError, struct.error):
                 pass  # It does not fit the columns: as JSON it is kept all the same.
@@ -145,9 +171,7 @@ def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[
     return epochs, events, seq
 
 
-_PUT_EPOCH = (
-    f"INSERT INTO epochs ({', '.join(tables.EPOCH_COLUMNS)}) VALUES ({', '.join('?' * len(tables.EPOCH_COLUMNS))})"
-)
+_PUT_EPOCH = f"INSERT INTO epochs ({', '.join(epoch_rows.COLUMNS)}) VALUES ({', '.join('?' * len(epoch_rows.COLUMNS))})"
 _PUT_MODEL = "INSERT OR REPLACE INTO models (model_index, revision, record, crc) VALUES (?, ?, ?, ?)"
 _PUT_RUN = (
     "INSERT OR REPLACE INTO run (id, record, revision, heartbeat, written, last_seq, crc) VALUES (1, ?, ?, ?, ?, ?, ?)"

@@ -29,7 +29,8 @@ _Class = TypeVar("_Class", bound=type)
 class Rule(NamedTuple):
     """What a value must be beyond its type, and what it is for; written as `Annotated[int, Rule(ge=1)]`.
 
-    `own_code`: the text names a custom function (`own_names.named_function`).
+    `own_code`: the text names a custom function (`own_names.named_function`). `older`: words of earlier versions, each
+    with the value that it stands for now.
     """
 
     description: str = ""
@@ -40,6 +41,7 @@ class Rule(NamedTuple):
     min_length: int | None = None
     prime: bool = False
     own_code: bool = False
+    older: tuple[tuple[str, str], ...] = ()
 
     @property
     def bounds(self) -> dict[str, float]:
@@ -133,6 +135,9 @@ def _schema(annotation: Any, bounds: Mapping[str, float] | None = None) -> Any:
         check = _prime if rule.prime else _own_code if rule.own_code else None
         if check is not None:
             schema = {"type": "function-after", "function": {"type": "no-info", "function": check}, "schema": schema}
+        if rule.older:
+            renamed = functools.partial(_renamed, dict(rule.older))
+            schema = {"type": "function-before", "function": {"type": "no-info", "function": renamed}, "schema": schema}
     return schema
 
 
@@ -161,6 +166,10 @@ def _tuple(items: tuple[Any, ...]) -> Any:
         schema["variadic_item_index"] = 0
     # JSON and TOML know lists only.
     return {"type": "function-before", "function": {"type": "no-info", "function": _list_to_tuple}, "schema": schema}
+
+
+def _renamed(older: Mapping[str, str], value: Any) -> Any:
+    return older.get(value, value) if isinstance(value, str) else value
 
 
 def is_prime(number: int) -> bool:

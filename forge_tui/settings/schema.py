@@ -129,8 +129,20 @@ class TrainingConfig:
         ),
     ] = field(default="auto", kw_only=True)
     metric_goal: Annotated[
-        Literal["largest", "least"], Rule(description="which value of a custom metric is the best")
-    ] = field(default="largest", kw_only=True)
+        Literal["higher", "lower"],
+        Rule(
+            description="which value of a custom metric is better",
+            older=(("largest", "higher"), ("least", "lower")),
+        ),
+    ] = field(default="higher", kw_only=True)
+    select_by: Annotated[
+        str,
+        Rule(
+            min_length=1,
+            description="metric that decides which model is the best, early stopping and halving; auto: the "
+            "validation loss for these two, and for the best a custom metric, accuracy or perplexity first",
+        ),
+    ] = field(default="auto", kw_only=True)
     precision: Annotated[
         Literal["float32", "bfloat16"],
         Rule(description="compute precision; bfloat16: mixed precision (weights and sums stay float32)"),
@@ -144,10 +156,13 @@ class TrainingConfig:
         Rule(
             ge=0,
             le=LARGEST_INTEGER,
-            description="early stopping: epochs without a lower validation loss before a model stops; the best "
-            "epoch's weights are kept (0: off)",
+            description="early stopping: epochs without a better validation loss, or metric of select_by, before a "
+            "model stops; the best epoch's weights are kept (0: off)",
         ),
     ] = field(default=0, kw_only=True)
+    min_delta: Annotated[
+        float, Rule(ge=0.0, description="early stopping: an epoch is better only if it is so by more than this")
+    ] = field(default=0.0, kw_only=True)
 
 
 @checked

@@ -25,6 +25,8 @@ Combination = Mapping[str, Any]
 _SWEPT_TABLES = ("training", "data")
 _OF_THE_RUN = {
     "training.epochs": "all models of a run have as many epochs",
+    "training.select_by": "one metric ranks all models of a run",
+    "training.metric_goal": "one goal ranks all models of a run",
     "training.training_mode": "it is how the whole run goes",
     "training.max_parallel_workers": "it is how the whole run goes",
 }

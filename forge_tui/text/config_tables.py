@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,6 @@ from forge_tui.text.figures import UNKNOWN, spread_text, table
 
 if TYPE_CHECKING:
     from forge_tui.analysis.configs import ConfigResult, ConfigResults
-
-_FIGURES = (
-    ("LOSS", "loss"),
-    ("VAL LOSS", "validation_loss"),
-    ("ACCURACY", "validation_accuracy"),
-    ("PERPLEXITY", "validation_perplexity"),
-    ("OWN METRIC", "validation_metric"),
-)
 
 
 def value_text(value: Any) -> str:
@@ -44,19 +35,16 @@ def combination_text(combination: Mapping[str, Any]) -> str:
 def result_rows(results: ConfigResults) -> list[tuple[str, ...]]:
     """The head and a row a config, the best first: rank, its own values, models that are done, means ± deviations."""
     names = list(results.results[0].combination)
-    figures = [
-        (title, field)
-        for title, field in _FIGURES
-        if any(getattr(one.finals, field) is not None for one in results.results)
-    ]
-    rows = [("RANK", *names, "MODELS", *(title for title, _ in figures))]
+    recorded = (name for one in results.results for name in one.finals.metrics)
+    metrics = [metric for metric in results.table.ordered(recorded) if metric.default]
+    rows = [("RANK", *names, "MODELS", *(metric.short.upper() for metric in metrics))]
     for one in results.results:
         rows.append(
             (
                 UNKNOWN if one.rank is None else str(one.rank),
                 *(value_text(one.combination.get(name)) for name in names),
                 _models(one),
-                *(spread_text(getattr(one.finals, field)) for _, field in figures),
+                *(spread_text(one.finals.metrics.get(metric.name)) for metric in metrics),
             )
         )
     return rows
@@ -69,16 +57,16 @@ def configs_table(results: ConfigResults) -> str:
 
 
 def configs_record(results: ConfigResults) -> dict[str, Any]:
-    """A JSON-able dict: the field that ranks, and for each config its values, models (by index), finals and rank."""
+    """A JSON-able dict: the metric that ranks, and for each config its values, models (by index), finals and rank."""
     return {
-        "ranked_by": results.figure,
+        "ranked_by": None if results.metric is None else results.metric.name,
         "configs": [
             finite(
                 {
                     "rank": one.rank,
                     "combination": dict(one.combination),
                     "models": [model.index for model in one.models],
-                    "final": dataclasses.asdict(one.finals),
+                    "final": one.finals.to_record(),
                 }
             )
             for one in results.results
@@ -88,10 +76,9 @@ def configs_record(results: ConfigResults) -> dict[str, Any]:
 
 def ranked_by(results: ConfigResults) -> str:
     """What the ranks and the columns mean."""
-    if results.figure is None:
+    if results.metric is None:
         return "no config has a value yet"
-    figure = results.figure.replace("_", " ")
-    return f"ranked by mean {figure}; mean ± standard deviation over the models done (so far: over all)"
+    return f"ranked by mean {results.metric.words}; mean ± standard deviation over the models done (so far: over all)"
 
 
 def _models(result: ConfigResult) -> str:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forge_tui.protocol.metrics import SHARE
 from forge_tui.safe_io.printing import printable
-from forge_tui.settings.own_names import function_name
 
 if TYPE_CHECKING:
     from forge_tui.analysis.ranking import Best
     from forge_tui.analysis.spread import Spread
-    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.protocol.metrics import Metric, MetricTable
 
 UNKNOWN = "—"
 
@@ -69,27 +69,20 @@ def spread_text(of: Spread | None) -> str:
     return number(of.mean) if of.deviation is None else f"{number(of.mean)} ± {number(of.deviation)}"
 
 
-def metric_text(model: ModelState) -> str:
-    """A model's validation metric in words, empty where it has none; a custom one by its name."""
-    if model.validation_metric is not None:
-        return f"{metric_name(model)} {number(model.validation_metric)}"
-    if model.validation_accuracy is not None:
-        return f"accuracy {model.validation_accuracy:.4f}"
-    if model.validation_perplexity is not None:
-        return f"perplexity {number(model.validation_perplexity)}"
-    return ""
+def value_of(metric: Metric, value: float | None) -> str:
+    """A value of a metric: shares as 0.9777, other numbers in four significant places."""
+    return number(value) if value is None or metric.unit != SHARE else f"{value:.4f}"
+
+
+def headline_text(metrics: Mapping[str, float | None], table: MetricTable) -> str:
+    """The one metric that says most of a model, in words: `accuracy 0.9777`; empty where it has none beside losses."""
+    metric = table.headline(metrics)
+    return "" if metric is None else f"{metric.title} {value_of(metric, metrics.get(metric.name))}"
 
 
 def best_text(best: Best) -> str:
-    """The figure that the place of the best model rests on: `accuracy 0.9777`, `validation loss 0.08`."""
-    if best.figure in ("validation_loss", "loss"):
-        return f"{best.figure.replace('_', ' ')} {number(best.value)}"
-    return metric_text(best.model)
-
-
-def metric_name(model: ModelState) -> str:
-    """What the user's own metric is called: as the function that measures it."""
-    return printable(function_name(str(model.config.get("metric")), "metric"))
+    """What the place of the best model rests on: `accuracy 0.9777`, `validation loss 0.08`."""
+    return f"{best.metric.title} {value_of(best.metric, best.value)}"
 
 
 def short_path(path: Path) -> str:

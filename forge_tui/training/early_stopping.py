@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+from forge_tui.protocol.metrics import AUTO
+from forge_tui.safe_io.printing import named
+from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training.module_state import NOTHING, ModuleState
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BestEpoch:
-    """A model's best epoch so far: that with the least `measure`, the validation loss or, without one, the loss.
+    """A model's best epoch so far: that with the least `measure`, as `MetricTable.measure`.
 
     `epoch` is 0 until one has a finite measure. `weights` and `module` are what the finished model's files would hold
     of it, kept only where early stopping is on.
@@ -24,9 +27,11 @@ class BestEpoch:
     weights: dict[str, Tensor] = field(default_factory=dict)
     module: ModuleState = NOTHING
 
-    def take(self, epoch: int, measure: float) -> bool:
-        """Whether the newest epoch is better than all before it; NaN is no better than anything."""
-        if not math.isfinite(measure) or (self.measure is not None and measure >= self.measure):
+    def take(self, epoch: int, measure: float | None, min_delta: float = 0.0) -> bool:
+        """Whether the newest epoch is better than all before it, by more than `min_delta`; NaN is never better."""
+        if measure is None or not math.isfinite(measure):
+            return False
+        if self.measure is not None and measure >= self.measure - min_delta:
             return False
         self.epoch, self.measure = epoch, measure
         return True
@@ -37,7 +42,8 @@ def has_run_out(patience: int, epoch: int, best_epoch: int) -> bool:
     return patience > 0 and epoch - best_epoch >= patience
 
 
-def why_stopped(patience: int, epoch: int, best_epoch: int | None) -> str:
+def why_stopped(training: TrainingConfig, epoch: int, best_epoch: int | None) -> str:
     """Why a model stopped after `epoch`."""
     since = f"not better since epoch {best_epoch}" if best_epoch else "never a finite number"
-    return f"stopped early at epoch {epoch}: its loss was {since} (training.patience = {patience})"
+    what = "loss" if training.select_by == AUTO else named(training.select_by)
+    return f"stopped early at epoch {epoch}: its {what} was {since} (training.patience = {training.patience})"

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import DataError, RunDirectoryError, UsageError
+from forge_tui.protocol.metrics import Metrics
 from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.runs.moved import relocated
 from forge_tui.settings.own_names import named_function, own_functions
@@ -21,7 +22,7 @@ from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.export import load_model
-from forge_tui.training.losses import Validation, validate
+from forge_tui.training.losses import validate
 from forge_tui.training.model_code import code_of
 from forge_tui.training.model_file import read_model_record
 from forge_tui.training.models.network import Network
@@ -73,9 +74,9 @@ class EnsembleFigures:
 
     task: str
     validation_samples: int
-    members: tuple[Validation, ...]
+    members: tuple[Metrics, ...]
     changed: tuple[str | None, ...]
-    ensemble: Validation
+    ensemble: Metrics
 
 
 def load_members(stems: Sequence[Path], trust_code: bool = False) -> Ensemble:
@@ -143,7 +144,7 @@ def measure_members(
         validation_samples=len(data.validation[0]),
         members=tuple(members),
         changed=tuple(
-            _change(stem, record, dataset.fingerprint, member.loss)
+            _change(stem, record, dataset.fingerprint, member["validation_loss"])
             for stem, record, member in zip(stems, records, members, strict=True)
         ),
         # Of scaled predictions: the mean of what is scaled alike is the scaled mean.

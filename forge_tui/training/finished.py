@@ -8,13 +8,13 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.metrics import Metrics
 from forge_tui.runs.inside import refuse_links
 from forge_tui.training import model_file
 from forge_tui.training.checkpoint_writer import is_copied, prune_of_member, write_all
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.early_stopping import why_stopped
 from forge_tui.training.history import EpochRecord
-from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import model_record
 from forge_tui.training.module_state import ModuleState
@@ -33,7 +33,7 @@ def is_finished(member: Member) -> bool:
         if record["seed"] != member.job.seed or not ended:
             return False
         model_file.read_weights(member.stem, record["sha256"])
-        history = [EpochRecord(**item) for item in record["history"]]
+        history = [EpochRecord.from_record(item) for item in record["history"]]
     except (RunDirectoryError, KeyError, TypeError):
         return False  # not there, or not whole: it is written again from the last checkpoint
     member.report.unrecorded(history, epochs)
@@ -72,13 +72,20 @@ def _report_completed(member: Member, record: Mapping[str, Any]) -> None:
     """`record` is what NAME.json says."""
     reason, best_epoch = None, record.get("best_epoch")
     if record.get("stopped_early"):
-        reason = why_stopped(member.training.patience, record["epochs_completed"], best_epoch)
+        reason = why_stopped(member.training, record["epochs_completed"], best_epoch)
     member.report.completed(
         member.stem,
-        loss=record["loss"],
-        validation=Validation(**record["validation"]),
+        metrics=_metrics(record),
         seconds=record["seconds"],
         exact=record["exact"],
         best_epoch=best_epoch,
         reason=reason,
     )
+
+
+def _metrics(record: Mapping[str, Any]) -> Metrics:
+    """The metrics that NAME.json gives, of one from before it had a table of them too."""
+    if "metrics" in record:
+        return dict(record["metrics"])
+    validation = {f"validation_{name}": value for name, value in record["validation"].items() if value is not None}
+    return {"loss": record["loss"], **validation}

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from forge_tui.protocol.metrics import Metrics
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import random_state
 from forge_tui.training.acceleration import compiled
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.losses import Validation, stacked_losses, validate_stacked
+from forge_tui.training.losses import stacked_losses, validate_stacked
 from forge_tui.training.models.network import named_weights, set_weights
 from forge_tui.training.models.stack import Stack
 from forge_tui.training.module_parts import hidden_buffers, set_modes
@@ -83,10 +84,10 @@ class GroupState(TrainingState):
         self.loss_sum.add_(losses.detach(), alpha=inputs.shape[1])
         return self._accumulated(losses.sum(), inputs.shape[1])
 
-    def _validate(self, data: PlacedData) -> list[Validation]:
+    def _validate(self, data: PlacedData) -> list[Metrics]:
         """Each model's metrics."""
         if data.validation is None:
-            return [Validation() for _ in self.progress]
+            return [{} for _ in self.progress]
         return validate_stacked(self._stack.body, data.task, *data.validation, models=len(self.progress), own=self._own)
 
     def weights(self, model: int) -> dict[str, Tensor]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import operator
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,28 +12,41 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from forge_tui.protocol.metrics import Metrics, metrics_of, old_keys
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """One epoch: losses, metrics, learning rate, and the seconds it took. Unknown is None."""
+    """One epoch: its metrics, and the seconds it took."""
 
     epoch: int
     step: int
-    loss: float | None
-    validation_loss: float | None
-    validation_accuracy: float | None
-    validation_perplexity: float | None
-    learning_rate: float
+    metrics: Metrics
     seconds: float
-    validation_metric: float | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict, faster than `dataclasses.asdict`: every epoch of every model comes this way."""
-        return dict(zip(_COLUMNS, _values(self), strict=True))
+        """A JSON-able dict, as it stands in NAME.json."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "metrics": self.metrics,
+            "seconds": self.seconds,
+            **old_keys(self.metrics),
+        }
+
+    @classmethod
+    def from_record(cls, record: dict[str, Any]) -> EpochRecord:
+        """The record that `to_record` wrote, or an earlier version. Raises `KeyError` where it is none."""
+        metrics = metrics_of(record)
+        return cls(epoch=record["epoch"], step=record["step"], metrics=metrics, seconds=record["seconds"])
 
 
-_COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRecord))
-_values = operator.attrgetter(*_COLUMNS)
+# The columns of tables that earlier versions wrote; the last one came later.
+_OLD_COLUMNS = (
+    "epoch", "step", "loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate",
+    "seconds", "validation_metric",
+)  # fmt: skip
+_OWN_COLUMNS = ("epoch", "step", "seconds")
 
 
 class History(Sequence[EpochRecord]):
@@ -44,13 +55,27 @@ class History(Sequence[EpochRecord]):
     def __init__(self, records: Iterable[EpochRecord] = ()) -> None:
         self._records: list[EpochRecord] = []
         self._rows = array("d")
+        self.names: list[str] = []
+        """The metrics that any epoch has: columns of the table, after epoch, step and seconds."""
         for record in records:
             self.append(record)
 
     def append(self, record: EpochRecord) -> None:
         """Add the next epoch."""
         self._records.append(record)
-        self._rows.extend(math.nan if value is None else float(value) for value in _values(record))
+        new = [name for name in record.metrics if name not in self.names]
+        if new:
+            self.names += new
+            self._rows = array("d")
+            for known in self._records:
+                self._add_row(known)
+        else:
+            self._add_row(record)
+
+    def _add_row(self, record: EpochRecord) -> None:
+        self._rows.extend((record.epoch, record.step, record.seconds))
+        metrics = (record.metrics.get(name) for name in self.names)
+        self._rows.extend(math.nan if value is None else float(value) for value in metrics)
 
     @overload
     def __getitem__(self, place: int) -> EpochRecord: ...
@@ -65,15 +90,18 @@ class History(Sequence[EpochRecord]):
         return len(self._records)
 
     def to_tensor(self) -> Tensor:
-        """float64 (epochs, columns), a copy; None becomes NaN."""
-        return torch.from_numpy(np.array(self._rows).reshape(-1, len(_COLUMNS)))
+        """float64 (epochs, 3 + names), a copy; None becomes NaN."""
+        return torch.from_numpy(np.array(self._rows).reshape(-1, len(_OWN_COLUMNS) + len(self.names)))
 
     @classmethod
-    def from_tensor(cls, table: Tensor) -> History:
-        """The history that `to_tensor` wrote; without the last column where an earlier version did."""
+    def from_tensor(cls, table: Tensor, names: Sequence[str] | None) -> History:
+        """The history that `to_tensor` wrote; `names` are its metrics, None where an earlier version wrote it."""
         history = cls()
-        columns = _COLUMNS[: table.shape[1]] if table.shape[1] == len(_COLUMNS) - 1 else _COLUMNS
+        columns = _OLD_COLUMNS[: table.shape[1]] if names is None else (*_OWN_COLUMNS, *names)
         for row in table.tolist():
             values = {name: None if math.isnan(value) else value for name, value in zip(columns, row, strict=True)}
-            history.append(EpochRecord(**{**values, "epoch": int(row[0]), "step": int(row[1])}))  # type: ignore[arg-type]
+            metrics = {name: value for name, value in values.items() if name not in _OWN_COLUMNS and value is not None}
+            history.append(
+                EpochRecord(epoch=int(row[0]), step=int(row[1]), metrics=metrics, seconds=values["seconds"] or 0.0)
+            )
         return history

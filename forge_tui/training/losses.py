@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -16,8 +14,10 @@ from torch.func import vmap
 from torch.nn import functional
 
 from forge_tui.errors import SettingsError
+from forge_tui.protocol.metrics import CUSTOM, Metrics
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.stored import StoredRows
+from forge_tui.training.metrics import OF_LOSS, SampleMeans
 from forge_tui.training.models.modes import evaluating
 from forge_tui.training.outputs import copied, joined_outputs, kind, mapped
 from forge_tui.training.own_code import NONE, OwnCode
@@ -111,24 +111,12 @@ def stacked_losses(
     return losses.sum(dim=1) / class_weights[targets.flatten(1)].sum(dim=1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Validation:
-    """Mean loss over the validation part; accuracy 0–1 for classes, perplexity for tokens, else None.
-
-    A model that gives more than one tensor has no accuracy. `metric` is the custom one; None: there is none.
-    """
-
-    loss: float | None = None
-    accuracy: float | None = None
-    perplexity: float | None = None
-    metric: float | None = None
-
-
 def validate(
     body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, own: OwnCode = NONE
-) -> Validation:
-    """Measure `body` on scaled inputs and targets, in large batches. Draws no random numbers.
+) -> Metrics:
+    """Measure `body` on scaled inputs and targets, in large batches: `validation_loss` and the metrics of the task.
 
+    Draws no random numbers. A model that gives more than one tensor has no metrics of the task.
     `own.loss` is taken instead of the task's, `own.metric` measured of all outputs together. Custom code gets copies:
     it may change in place what it is given, as it may the batches of a DataLoader.
     """
@@ -136,23 +124,21 @@ def validate(
     copy = _copying(own)
     rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
-    correct = torch.zeros((), dtype=torch.int64, device=inputs.device)
+    means = SampleMeans(task)
     kept: list[Any] = []
     counts: list[int] = []
-    out: Any = None
     with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
             batch, wanted = copy(inputs[start : start + rows]), targets[start : start + rows]
             out = body(batch)
-            if task is Task.CLASSIFICATION and isinstance(out, Tensor):
-                correct += (out.argmax(dim=-1) == wanted).sum()
+            means.add(out, wanted)
             if own.metric is not None:
                 kept.append(copied(out))
                 counts.append(len(batch))
             total.add_(loss_function(out, copy(wanted)), alpha=len(batch))
         measured = None if own.metric is None else own.metric(joined_outputs(kept, counts), targets.clone())
-    right = int(correct.item()) if isinstance(out, Tensor) else None
-    return _validation(task, total.item(), right, len(inputs), measured)
+    (found,) = means.of_models(1, len(inputs))
+    return _together(task, total.item() / len(inputs), found, measured)
 
 
 def validate_stacked(
@@ -163,24 +149,22 @@ def validate_stacked(
     *,
     models: int,
     own: OwnCode = NONE,
-) -> list[Validation]:
+) -> list[Metrics]:
     """As `validate`, of every model of a stack."""
     copy = _copying(own)
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
     rows = max(1, _rows(inputs, widest) // models)
     total = torch.zeros(models, dtype=torch.float64, device=inputs.device)
-    correct = torch.zeros(models, dtype=torch.int64, device=inputs.device)
+    means = SampleMeans(task)
     kept: list[Any] = []
     counts: list[int] = []
-    out: Any = None
     with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
             batch, wanted = inputs[start : start + rows], targets[start : start + rows]
             samples, wanted = len(batch), wanted.expand(models, *wanted.shape)
             # The copy of an expanded tensor has rows of its own for each model.
             out = body(copy(batch.expand(models, *batch.shape)))
-            if task is Task.CLASSIFICATION and isinstance(out, Tensor):
-                correct += (out.argmax(dim=-1) == wanted).sum(dim=1)
+            means.add(out, wanted)
             if own.metric is not None:
                 kept.append(copied(out))
                 counts.append(samples)
@@ -189,9 +173,8 @@ def validate_stacked(
         if own.metric is not None:
             together = joined_outputs(kept, counts, axis=1)
             measured = [own.metric(mapped(itemgetter(model), together), targets.clone()) for model in range(models)]
-    right: list[int] | list[None] = correct.tolist() if isinstance(out, Tensor) else [None] * models
-    sums = zip(total.tolist(), right, measured, strict=True)
-    return [_validation(task, loss_sum, right, len(inputs), metric) for loss_sum, right, metric in sums]
+    sums = zip(total.tolist(), means.of_models(models, len(inputs)), measured, strict=True)
+    return [_together(task, loss_sum / len(inputs), found, metric) for loss_sum, found, metric in sums]
 
 
 def _copying(own: OwnCode) -> Callable[[Tensor], Tensor]:
@@ -206,13 +189,9 @@ def _measuring(own: OwnCode) -> Iterator[None]:
         yield
 
 
-def _validation(task: Task, loss_sum: float, correct: int | None, samples: int, metric: float | None) -> Validation:
-    loss = loss_sum / samples
-    if task is Task.CLASSIFICATION:
-        return Validation(loss=loss, accuracy=None if correct is None else correct / samples, metric=metric)
-    if task is Task.NEXT_TOKEN:
-        return Validation(loss=loss, perplexity=math.exp(loss) if loss < 700 else math.inf, metric=metric)
-    return Validation(loss=loss, metric=metric)
+def _together(task: Task, loss: float, means: Metrics, custom: float | None) -> Metrics:
+    follows = {name: function(loss) for name, function in OF_LOSS[task].items()}
+    return {"validation_loss": loss, **means, **follows, **({} if custom is None else {CUSTOM: custom})}
 
 
 def validation_rows(inputs: Tensor | StoredRows, body: nn.Module) -> int:

@@ -20,6 +20,9 @@ from forge_tui.training.losses import NAMES
 from forge_tui.training.models.network import Network, count_parameters
 from forge_tui.training.state import Progress, TrainingState
 
+# The keys of `validation`, which stands beside `metrics` since before there was such a table.
+_VALIDATION = ("loss", "accuracy", "perplexity", "metric")
+
 
 def config_record(training: TrainingConfig) -> dict[str, Any]:
     """All fields of the config, JSON-able."""
@@ -85,15 +88,11 @@ def model_record(
         "class_weights": None if dataset.class_weights is None else dataset.class_weights.tolist(),
         "split": dataset.split,
         "data": None if dataset.fingerprint is None else dataset.fingerprint.to_public(),
-        "loss": told.loss,
+        "loss": told.metrics.get("loss"),
         "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,
-        "validation": {
-            "loss": told.validation_loss,
-            "accuracy": told.validation_accuracy,
-            "perplexity": told.validation_perplexity,
-            "metric": told.validation_metric,
-        },
+        "metrics": told.metrics,
+        "validation": {name: told.metrics.get(f"validation_{name}") for name in _VALIDATION},
         "epochs_completed": state.epoch,
         "best_epoch": progress.best.epoch if progress.best.weights else None,
         "stopped_early": state.epoch < training.epochs,

@@ -19,10 +19,10 @@ from forge_tui.protocol.events import (
     ResourceWarned,
 )
 from forge_tui.protocol.job import Job
+from forge_tui.protocol.metrics import Metrics
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.rollback import Rollback
 from forge_tui.training.history import EpochRecord
-from forge_tui.training.losses import Validation
 
 
 class Reporter:
@@ -73,18 +73,21 @@ class Reporter:
         *,
         epochs: int,
         best_loss: float | None,
-        steps_per_second: float | None,
-        eta_seconds: float | None,
+        steps_per_second: float | None = None,
+        eta_seconds: float | None = None,
     ) -> None:
-        """An epoch is done."""
+        """An epoch is done. Its speed says nothing of the model, and stands in no record of it."""
+        speed = {} if steps_per_second is None else {"steps_per_second": steps_per_second}
         self._emit(
             EpochFinished(
                 time=time.time(),
+                epoch=record.epoch,
                 epochs=epochs,
+                step=record.step,
+                metrics={**record.metrics, **speed},
                 best_loss=best_loss,
-                steps_per_second=steps_per_second,
+                seconds=record.seconds,
                 eta_seconds=eta_seconds,
-                **record.to_record(),
                 **self._about,
             )
         )
@@ -94,10 +97,10 @@ class Reporter:
         recorded = self._recorded
         best: float | None = None
         for record in history:
-            if record.loss is not None:
-                best = record.loss if best is None else min(best, record.loss)
+            if (loss := record.metrics.get("loss")) is not None:
+                best = loss if best is None else min(best, loss)
             if recorded is not None and record.epoch > recorded:
-                self.epoch(record, epochs=epochs, best_loss=best, steps_per_second=None, eta_seconds=None)
+                self.epoch(record, epochs=epochs, best_loss=best)
 
     def checkpoint(self, path: Path, *, epoch: int, step: int, seconds: float) -> None:
         """A checkpoint is on the disk."""
@@ -117,8 +120,7 @@ class Reporter:
         self,
         stem: Path,
         *,
-        loss: float | None,
-        validation: Validation,
+        metrics: Metrics,
         seconds: float | None,
         exact: bool,
         best_epoch: int | None,
@@ -129,11 +131,7 @@ class Reporter:
             ModelCompleted(
                 time=time.time(),
                 path=str(stem),
-                loss=loss,
-                validation_loss=validation.loss,
-                validation_accuracy=validation.accuracy,
-                validation_perplexity=validation.perplexity,
-                validation_metric=validation.metric,
+                metrics=metrics,
                 seconds=seconds,
                 exact=exact,
                 best_epoch=best_epoch,

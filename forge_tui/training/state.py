@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from forge_tui import __version__
 from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.metrics import Metrics
 from forge_tui.resources.processor import processor
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import TrainingConfig
@@ -25,7 +26,7 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.early_stopping import BestEpoch
 from forge_tui.training.grokfast import make_filter
 from forge_tui.training.history import History
-from forge_tui.training.losses import Validation, loss_in_use, validate
+from forge_tui.training.losses import loss_in_use, validate
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.network import Network, named_weights, set_weights
 from forge_tui.training.module_state import NOTHING, Built, ModuleState, prepare, restore_module, unpacked
@@ -112,13 +113,13 @@ class TrainingState(ABC):
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
         """What is to be minimised (a scalar) for a batch; adds to `loss_sum`."""
 
-    def validate(self, data: PlacedData) -> list[Validation]:
+    def validate(self, data: PlacedData) -> list[Metrics]:
         """Measure every model on the validation part, with its averaged weights where there are such."""
         with self.average.in_use(), self.autocast:
             return self._validate(data)
 
     @abstractmethod
-    def _validate(self, data: PlacedData) -> list[Validation]:
+    def _validate(self, data: PlacedData) -> list[Metrics]:
         """Measure the weights as they are."""
 
     def update(self) -> None:
@@ -263,6 +264,7 @@ class TrainingState(ABC):
             "best_measure": progress.best.measure,
             "started": progress.started,
             "exact": progress.exact,
+            "metrics": progress.history.names,
         }
 
     def restore(self, found: Sequence[Checkpoint]) -> None:
@@ -286,7 +288,9 @@ class TrainingState(ABC):
                         packed=checkpoint.record.get("best_module"), tensors=checkpoint.part("best_module")
                     ),
                 )
-                progress.history = History.from_tensor(checkpoint.part("epochs")["history"])
+                progress.history = History.from_tensor(
+                    checkpoint.part("epochs")["history"], checkpoint.record.get("metrics")
+                )
         except (KeyError, ValueError, RuntimeError, AttributeError, TypeError) as error:
             raise RunDirectoryError(
                 f"{named(found[0].path)} is of another model than these settings describe ({error}); "
@@ -331,10 +335,10 @@ class SingleState(TrainingState):
         self.loss_sum.add_(loss.detach(), alpha=len(inputs))
         return self._accumulated(loss, len(inputs))
 
-    def _validate(self, data: PlacedData) -> list[Validation]:
+    def _validate(self, data: PlacedData) -> list[Metrics]:
         """Its metrics."""
         if data.validation is None:
-            return [Validation()]
+            return [{}]
         return [validate(self._body, data.task, *data.validation, own=self._own)]
 
     def weights(self, model: int) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, Outcome
+from forge_tui.protocol.metrics import Metrics, table_of
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.safe_io.printing import named
@@ -31,7 +32,6 @@ from forge_tui.training.failures import Diverged
 from forge_tui.training.finished import complete, is_finished
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
-from forge_tui.training.losses import Validation
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import config_record
 from forge_tui.training.models.network import count_parameters
@@ -54,8 +54,8 @@ class Trainer:
     It goes on from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
     gives the same bytes as if it had never stopped. `emit` is called with every event, those of checkpoints from
     the thread that writes them; `control` is looked at before every step. `left` is called with a model that leaves its
-    group early, and why: what ended it, or None for one that was let go or is completed. `at_rung` is told a
-    model's epoch and loss at a rung; `control` then hears whether the model goes on.
+    group early, and why: what ended it, or None for one that was let go or is completed. `at_rung` gets a
+    model's epoch at a rung and its measure there (`MetricTable.measure`); `control` then hears whether it continues.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Trainer:
         self._at_rung = at_rung
         self._judged_epoch = 0
         self._settings = from_plain(first.settings)
+        self._metrics = table_of(self._settings.training)
         self._own = NONE
         self._working_directory = Path(first.working_directory)
         self._device = torch.device(first.device)
@@ -222,20 +223,20 @@ class Trainer:
         ):
             self._let_go(state, number, None)
 
-    def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Validation]) -> None:
+    def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Metrics]) -> None:
         """Where patience is set, keep what the epoch made of those models for which it is the best so far."""
         if not self._settings.training.patience:
             return
-        found = [loss if one.loss is None else one.loss for loss, one in zip(losses, measured, strict=True)]
-        epoch = state.epoch + 1
-        state.keep_best([n for n, progress in enumerate(state.progress) if progress.best.take(epoch, found[n])])
+        found = [self._metrics.measure({"loss": loss, **one}) for loss, one in zip(losses, measured, strict=True)]
+        epoch, least = state.epoch + 1, self._settings.training.min_delta
+        state.keep_best([n for n, progress in enumerate(state.progress) if progress.best.take(epoch, found[n], least)])
 
     def _tell_epoch(
         self,
         state: TrainingState,
         number: int,
         loss: float,
-        validation: Validation,
+        validation: Metrics,
         seconds: float,
         steps_per_second: float | None,
         eta_seconds: float | None,
@@ -243,17 +244,8 @@ class Trainer:
         progress = state.progress[number]
         if math.isfinite(loss):
             progress.best_loss = loss if progress.best_loss is None else min(loss, progress.best_loss)
-        record = EpochRecord(
-            epoch=state.epoch,
-            step=state.step,
-            loss=loss,
-            validation_loss=validation.loss,
-            validation_accuracy=validation.accuracy,
-            validation_perplexity=validation.perplexity,
-            learning_rate=state.scheduled_rate(number),
-            seconds=seconds,
-            validation_metric=validation.metric,
-        )
+        metrics: Metrics = {"loss": loss, **validation, "learning_rate": state.scheduled_rate(number)}
+        record = EpochRecord(epoch=state.epoch, step=state.step, metrics=metrics, seconds=seconds)
         progress.history.append(record)
         self._members[number].after_epoch(state.epoch, loss)
         self._members[number].report.epoch(
@@ -465,9 +457,7 @@ class Trainer:
             return set()
         self._judged_epoch = epoch
         for member, progress in zip(self._members, state.progress, strict=True):
-            last = progress.history[-1]
-            loss = last.loss if last.validation_loss is None else last.validation_loss
-            self._at_rung(member.job, epoch, loss)
+            self._at_rung(member.job, epoch, self._metrics.measure(progress.history[-1].metrics))
         indexes = [member.job.index for member in self._members]
         return {index for index in indexes if not self._control.goes_on_from(index, epoch)}
 

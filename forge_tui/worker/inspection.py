@@ -27,6 +27,7 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.group_state import GroupState
+from forge_tui.training.metrics import require_selectable
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import OwnCode, load_own_code, told
@@ -165,6 +166,7 @@ class Probe:
 
     def _inspect(self, together: int, rehearsal: float | None) -> Inspection:
         dataset = self._dataset
+        require_selectable(self._settings.training, dataset.task, validates=dataset.validation_samples > 0)
         if rehearsal is not None and self._fits(rehearsal):
             rehearse(self._settings.training, dataset, self._seed, self._device, self._own)
         known = dataset.vocabulary if dataset.classes is None else dataset.classes

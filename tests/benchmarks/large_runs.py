@@ -141,9 +141,9 @@ def known_run(home: Path, number: int) -> None:
     )  # fmt: skip
     models = [
         ModelState(
-            name=model_name("planner", index), index=index, seed=index, epochs=10, epoch=10, loss=0.5, best_loss=0.5,
-            phase=TrainingPhase.COMPLETED, parameters=100_000, device="cpu", threads=1, started=created,
-            finished=created + 60,
+            name=model_name("planner", index), index=index, seed=index, epochs=10, epoch=10, metrics={"loss": 0.5},
+            best_loss=0.5, phase=TrainingPhase.COMPLETED, parameters=100_000, device="cpu", threads=1,
+            started=created, finished=created + 60,
         )
         for index in (1, 2, 3)
     ]  # fmt: skip

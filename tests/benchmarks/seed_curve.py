@@ -32,8 +32,10 @@ def epochs(store: RunStore, models: list[ModelState], first: int, last: int) -> 
             store.append(
                 EpochFinished(
                     time=1.0 * epoch, model=model.name, index=model.index, attempt=1, epoch=epoch, epochs=model.epochs,
-                    step=epoch, loss=loss, best_loss=loss, validation_loss=1.2 * loss, learning_rate=0.001,
-                    seconds=0.1, steps_per_second=10.0, eta_seconds=1.0,
+                    step=epoch, best_loss=loss, seconds=0.1, eta_seconds=1.0,
+                    metrics={
+                        "loss": loss, "validation_loss": 1.2 * loss, "learning_rate": 0.001, "steps_per_second": 10.0,
+                    },
                 )
             )  # fmt: skip
         if epoch % 200 == 0:
@@ -54,7 +56,7 @@ def main() -> None:
         directory.create()
         models = [
             ModelState(name=f"m{index}", index=index, seed=index, epochs=options.epochs, phase=TrainingPhase.TRAINING,
-                       epoch=1, validation_loss=1.0)
+                       epoch=1, metrics={"validation_loss": 1.0})
             for index in range(1, options.models + 1)
         ]  # fmt: skip
         info = RunInfo(

@@ -30,8 +30,11 @@ def events(count: int) -> list[Event]:
         made.append(
             EpochFinished(
                 time=1e9 + number, model=f"cognate_planner_{index}", index=index, attempt=1, epoch=epoch, epochs=10**6,
-                step=20 * epoch, loss=1.0 / epoch, best_loss=1.0 / epoch, validation_loss=1.1 / epoch,
-                validation_accuracy=0.5, learning_rate=1e-3, seconds=0.02, steps_per_second=1_000.0, eta_seconds=12.5,
+                step=20 * epoch, best_loss=1.0 / epoch, seconds=0.02, eta_seconds=12.5,
+                metrics={
+                    "loss": 1.0 / epoch, "validation_loss": 1.1 / epoch, "validation_accuracy": 0.5,
+                    "learning_rate": 1e-3, "steps_per_second": 1_000.0,
+                },
             )
         )  # fmt: skip
     return made

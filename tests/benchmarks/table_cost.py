@@ -55,9 +55,8 @@ def first_models(count: int) -> list[ModelState]:
             epochs=1000,
             phase=TrainingPhase.TRAINING,
             epoch=1,
-            loss=2.3,
+            metrics={"loss": 2.3, "validation_accuracy": 0.1},
             best_loss=2.3,
-            validation_accuracy=0.1,
             eta_seconds=999.0,
             trend=tuple(2.3 - 0.01 * step for step in range(24)),
         )
@@ -73,7 +72,7 @@ def cells(model: ModelState) -> tuple[str, ...]:
         f"{model.epoch}/{model.epochs}",
         f"{model.loss:.4f}",
         f"{model.best_loss:.4f}",
-        f"{100 * (model.validation_accuracy or 0):.1f}%",
+        f"{100 * (model.metrics.get('validation_accuracy') or 0):.1f}%",
         f"{model.eta_seconds:.0f}",
     )
 
@@ -127,7 +126,11 @@ class Side(App[None]):
             model = self.models[index]
             loss = 2.3 / (1 + model.epoch)
             self.models[index] = replace(
-                model, epoch=model.epoch + 1, loss=loss, best_loss=loss, eta_seconds=999.0 - model.epoch
+                model,
+                epoch=model.epoch + 1,
+                metrics={**model.metrics, "loss": loss},
+                best_loss=loss,
+                eta_seconds=999.0 - model.epoch,
             )
         if self.side == "ModelTable":
             self.query_one(ModelTable).show(tuple(self.models))

@@ -100,7 +100,7 @@ def cells(model: ModelState) -> tuple[str, ...]:
         f"{model.epoch}/{model.epochs}",
         f"{model.loss:.4f}",
         f"{model.best_loss:.4f}",
-        f"{100 * (model.validation_accuracy or 0):.1f}%",
+        f"{100 * (model.metrics.get('validation_accuracy') or 0):.1f}%",
         f"{model.eta_seconds or 0:.0f}",
     )
 

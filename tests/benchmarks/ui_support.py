@@ -239,8 +239,11 @@ def next_epoch(model: ModelState, chance: random.Random) -> EpochFinished:
     best = loss if model.best_loss is None else min(loss, model.best_loss)
     return EpochFinished(
         time=time.time(), model=model.name, index=model.index, attempt=1, epoch=epoch, epochs=EPOCHS, step=20 * epoch,
-        loss=loss, best_loss=best, validation_loss=1.1 * loss, validation_accuracy=1 - 0.4 * loss,
-        learning_rate=1e-3, seconds=0.5, steps_per_second=40 + chance.random(), eta_seconds=0.5 * (EPOCHS - epoch),
+        metrics={
+            "loss": loss, "validation_loss": 1.1 * loss, "validation_accuracy": 1 - 0.4 * loss, "learning_rate": 1e-3,
+            "steps_per_second": 40 + chance.random(),
+        },
+        best_loss=best, seconds=0.5, eta_seconds=0.5 * (EPOCHS - epoch),
     )  # fmt: skip
 
 

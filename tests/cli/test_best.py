@@ -48,7 +48,7 @@ def test_json_tells_why_and_all_about_it(maker: RunMaker, capsys: pytest.Capture
     record = told.pop("model")
     assert told == {
         "run": "one", "state": "completed", "path": str(path / "cognate_planner_2"), "metric": "loss", "value": 0.25,
-        "best_is": "least", "completed": 2, "models": 2,
+        "goal": "lower", "best_is": "least", "completed": 2, "models": 2,
     }  # fmt: skip
     assert (record["name"], record["seed"], record["config"]["batch_size"]) == ("cognate_planner_2", 43, 32)
 

@@ -10,6 +10,7 @@ from doc_pages import ROOT, generator, section, text_of
 import forge_tui
 from forge_tui.cli.command_table import COMMANDS
 from forge_tui.protocol.events import KINDS
+from forge_tui.protocol.metrics import BUILT_IN
 from forge_tui.reports.run_report import EPOCH_COLUMNS
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import Settings, fields_of
@@ -56,7 +57,7 @@ def test_every_event_has_a_row() -> None:
 
 def test_every_figure_of_a_report_is_named() -> None:
     (row,) = re.findall(r"^\| `csv` \| .*$", text_of("docs/guide/results.md"), re.MULTILINE)
-    assert tuple(re.findall(r"`(\w+)`", row)[1:]) == EPOCH_COLUMNS
+    assert re.findall(r"`(\w+)`", row)[1:] == [*EPOCH_COLUMNS, *(metric.name for metric in BUILT_IN)]
 
 
 def test_the_settings_classes_are_public() -> None:

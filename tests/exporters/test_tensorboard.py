@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import pytest
 from event_reader import read_events
+from measured import remeasured
 from run_directories import RunMaker
 
 from forge_tui import client
@@ -68,7 +68,7 @@ def test_every_figure_of_every_epoch_is_read_back(
             for tag, values in found.items():
                 assert [step for step, _, _ in values] == [epoch.epoch for epoch in history]
                 assert [time for _, time, _ in values] == [epoch.time for epoch in history]
-                expected = [getattr(epoch, tag) for epoch in history]
+                expected = [epoch.metrics[tag] if tag in epoch.metrics else getattr(epoch, tag) for epoch in history]
                 assert [value for _, _, value in values] == pytest.approx(expected, rel=1e-6)
 
 
@@ -87,7 +87,7 @@ def test_a_loss_that_is_not_a_number_stays_one(maker: RunMaker, here: Path, monk
         first, *others = run.history(1)
 
         def histories(models: Any) -> Iterator[Any]:
-            yield [dataclasses.replace(first, loss=math.nan), *others]
+            yield [remeasured(first, loss=math.nan), *others]
 
         monkeypatch.setattr(run, "histories", histories)
         written = tensorboard.write_event_files(run, here)

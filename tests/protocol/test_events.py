@@ -29,8 +29,17 @@ TEXT = st.text(max_size=20)
 NUMBER = st.floats(allow_nan=True, allow_infinity=True)
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 PLAIN = st.dictionaries(TEXT, st.none() | st.booleans() | st.integers() | FINITE | TEXT, max_size=3)
+# Names as people give them, with what JSON and SQL would mistake.
+METRICS = st.fixed_dictionaries(
+    {},
+    optional={
+        "loss": st.none() | FINITE, "validation_accuracy": st.none() | st.floats(0, 1), "val/loss": st.none() | FINITE,
+        'say "x"': FINITE, "ü": st.integers(-(2**62), 2**62),
+    },
+)  # fmt: skip
 BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     str: TEXT, int: st.integers(0, 2**53), float: FINITE, bool: st.booleans(), dict[str, Any]: PLAIN,
+    events.Metrics: METRICS,
     list[str]: st.lists(TEXT, max_size=3), list[dict[str, Any]]: st.lists(PLAIN, max_size=2), type(None): st.none(),
 }  # fmt: skip
 
@@ -70,7 +79,7 @@ def an_event(draw: st.DrawFn) -> events.Event:
     if kind is events.RunFinished:
         values["status"] = draw(st.sampled_from(["completed", "failed", "stopped", "killed"]))
     if kind is events.EpochFinished:
-        values["loss"] = draw(st.none() | NUMBER)
+        values["metrics"] = {**values["metrics"], "loss": draw(st.none() | NUMBER)}
     return kind(**values)
 
 
@@ -78,6 +87,8 @@ def same(one: Any, other: Any) -> bool:
     """Equal, where every NaN and infinity equals NaN: JSON has one word for all of them."""
     if isinstance(one, float) and isinstance(other, float) and not (math.isfinite(one) and math.isfinite(other)):
         return not math.isfinite(one) and not math.isfinite(other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
     return bool(one == other)
 
 
@@ -121,6 +132,8 @@ def test_the_events_alone_give_the_snapshot(happened: list[events.Event]) -> Non
 def test_what_readers_ask_of_an_event_is_what_it_has() -> None:
     def needed(kind: type[events.Event]) -> set[str]:
         fields = [field for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING]
+        # Older records have none: what they have is collected from keys beside them.
+        fields = [field for field in fields if field.name != "metrics"]
         return {"from" if field.name == "sender" else field.name for field in fields} - {"time"}
 
     assert {name: set(fields) for name, fields in _OF_EACH_EVENT.items()} == {
@@ -130,7 +143,7 @@ def test_what_readers_ask_of_an_event_is_what_it_has() -> None:
 
 def test_a_diverged_epoch_is_null_and_says_so() -> None:
     event = events.EpochFinished(
-        time=1.0, model="m", index=1, attempt=1, epoch=1, epochs=2, step=3, loss=math.inf, best_loss=None
+        time=1.0, model="m", index=1, attempt=1, epoch=1, epochs=2, step=3, metrics={"loss": math.inf}, best_loss=None
     )
     record = events.to_record(event, "r")
     assert record["loss"] is None
@@ -161,20 +174,38 @@ def test_newer_records_are_read_and_broken_ones_refused() -> None:
         events.from_record(record)
 
 
-def test_with_early_stopping_a_model_shows_all_figures_of_its_best_epoch() -> None:
-    """Every figure that the event tells: what is left out would be another epoch's beside them."""
-    figures = [
-        field.name
-        for field in dataclasses.fields(events.ModelCompleted)
-        if field.name == "loss" or field.name.startswith("validation_")
-    ]
+def test_with_early_stopping_a_model_shows_all_metrics_of_its_best_epoch() -> None:
     about = {"model": "a", "index": 1, "attempt": 1, "time": 1.0}
-    last = dict.fromkeys(figures, 9.0)
-    best = {name: 1.0 + place for place, name in enumerate(figures)}
+    last = {"loss": 9.0, "validation_loss": 9.0, "own": 9.0, "learning_rate": 0.5}
+    best = {"loss": 1.0, "validation_loss": 2.0, "own": 3.0}
     model = ModelState(name="a", index=1, seed=0, epochs=9)
-    model = apply(model, events.EpochFinished(**about, **last, epoch=4, epochs=9, step=4, best_loss=1.0))
-    done = apply(model, events.ModelCompleted(**about, **best, path="x", best_epoch=2))
-    assert {name: getattr(done, name) for name in figures} == best
-    assert {
-        name: getattr(apply(model, events.ModelCompleted(**about, **best, path="x")), name) for name in figures
-    } == last
+    model = apply(model, events.EpochFinished(**about, metrics=last, epoch=4, epochs=9, step=4, best_loss=1.0))
+    done = apply(model, events.ModelCompleted(**about, metrics=best, path="x", best_epoch=2))
+    assert done.metrics == {**best, "learning_rate": 0.5}
+    assert apply(model, events.ModelCompleted(**about, metrics=best, path="x")).metrics == last
+
+
+def test_records_from_before_metrics_were_a_table_are_read() -> None:
+    about = {"v": 1, "time": 1.0, "run": "r", "model": "a", "index": 1, "attempt": 1}
+    epoch = {"event": "epoch_finished", "epoch": 1, "epochs": 2, "step": 3, "best_loss": 0.5, "seconds": 1.0}
+    older = {"loss": 0.5, "validation_loss": 0.25, "validation_accuracy": None, "learning_rate": 0.1}
+    event = events.from_record({**about, **epoch, **older})
+    assert isinstance(event, events.EpochFinished)
+    assert event.metrics == {"loss": 0.5, "validation_loss": 0.25, "learning_rate": 0.1}
+    diverged = events.from_record({**about, **epoch, "loss": None, "diverged": True})
+    assert isinstance(diverged, events.EpochFinished)
+    assert math.isnan(diverged.metrics["loss"] or 0.0)
+    state = {"name": "a", "index": 1, "seed": 0, "epochs": 9, "phase": "training", **older}
+    assert ModelState.from_record(state).metrics == event.metrics
+
+
+def test_the_keys_from_before_metrics_were_a_table_stay_beside_it() -> None:
+    about = {"time": 1.0, "model": "a", "index": 1, "attempt": 1}
+    event = events.EpochFinished(
+        **about, epoch=1, epochs=2, step=3, metrics={"loss": 0.5, "steps_per_second": 9.0, "own": 1.0}, best_loss=0.5
+    )
+    record = events.to_record(event, "r")
+    assert record["metrics"] == {"loss": 0.5, "steps_per_second": 9.0, "own": 1.0}
+    older = ("loss", "validation_loss", "validation_accuracy", "validation_perplexity", "validation_metric",
+             "learning_rate", "steps_per_second")  # fmt: skip
+    assert {name: record[name] for name in older} == {**dict.fromkeys(older), "loss": 0.5, "steps_per_second": 9.0}

@@ -118,7 +118,7 @@ def test_a_model_state_keeps_it_through_json_and_events() -> None:
     assert ModelState.from_record(model.to_record()) == model
 
     def finished(epoch: int, loss: float) -> EpochFinished:
-        return EpochFinished(epoch=epoch, epochs=9, step=10 * epoch, loss=loss, best_loss=loss, **about)
+        return EpochFinished(epoch=epoch, epochs=9, step=10 * epoch, metrics={"loss": loss}, best_loss=loss, **about)
 
     assert apply(model, finished(5, 0.1)).rollback == model.rollback
     assert apply(model, finished(7, 0.4)).rollback == model.rollback

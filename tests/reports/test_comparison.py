@@ -74,18 +74,18 @@ def test_figures_are_of_the_completed_models(maker: RunMaker) -> None:
     comparison = looked_at(one, two)
     found = comparison.runs[0].finals
     assert found is not None
-    assert found.loss is not None
-    assert (found.models, found.so_far, found.loss.count) == (3, False, 3)
-    assert found.loss.mean == pytest.approx(np.mean(losses))
-    assert found.loss.deviation == pytest.approx(np.std(losses, ddof=1))
+    loss = found.metrics["loss"]
+    assert (found.models, found.so_far, loss.count) == (3, False, 3)
+    assert loss.mean == pytest.approx(np.mean(losses))
+    assert loss.deviation == pytest.approx(np.std(losses, ddof=1))
     assert figure_rows(comparison) == [
         ("state", "failed", "completed"),
         ("models", "3/4 done, 1 failed", "1/1 done"),
         ("best model", "cognate_planner_2", "cognate_planner_1"),
         ("loss best", "0.2500", "0.3000"),
         ("loss mean", "0.2917 ± 0.1909", "0.3000"),
-        ("val. loss best", "0.5000", "—"),
-        ("val. loss mean", "0.5833 ± 0.3819", "—"),
+        ("val loss best", "0.5000", "—"),
+        ("val loss mean", "0.5833 ± 0.3819", "—"),
         ("accuracy best", "0.8750", "—"),
         ("accuracy mean", "0.7083 ± 0.1909", "—"),
         ("took", "10:00", "10:00"),

@@ -17,6 +17,7 @@ from forge_tui.analysis.ranking import best_model
 from forge_tui.cli import main
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.metrics import BUILT_IN
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.reports.run_report import EPOCH_COLUMNS, FORMATS, ReportFormat, export_report, write_report
 
@@ -77,7 +78,8 @@ def test_text_json_status_and_best_name_the_same_model(tmp_path: Path, capsys: p
     maker.close()
     line = "best of the completed models: cognate_planner_3, accuracy 0.9000"
     record = {
-        "model": "cognate_planner_3", "index": 3, "metric": "validation_accuracy", "value": 0.9, "best_is": "largest",
+        "model": "cognate_planner_3", "index": 3, "metric": "validation_accuracy", "value": 0.9, "goal": "higher",
+        "best_is": "largest",
     }  # fmt: skip
     with client.attach(path) as attached:
         assert line in written(attached, "text").splitlines()
@@ -89,7 +91,7 @@ def test_text_json_status_and_best_name_the_same_model(tmp_path: Path, capsys: p
     assert "accuracy 0.9000 at best" in out.splitlines()[0]
     assert main(["status", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["best"] == record
-    best = best_model(snapshot.models)
+    best = best_model(snapshot)
     assert best is not None
     assert best.to_record() == record
 
@@ -106,12 +108,14 @@ def test_csv_has_a_row_an_epoch(run: client.Run) -> None:
 def test_every_field_of_an_epoch_is_in_csv_and_json(run: client.Run) -> None:
     """But for what stands in another form elsewhere: all epochs of the model, and the time left then."""
     fields = {field.name for field in dataclasses.fields(EpochFinished)}
-    assert fields - set(EPOCH_COLUMNS) == {"epochs", "eta_seconds"}
+    assert fields - set(EPOCH_COLUMNS) == {"epochs", "eta_seconds", "metrics"}
     (_, last), *_ = [rows[-2:] for rows in run.histories(run.snapshot().models)]
     row = list(csv.DictReader(io.StringIO(written(run, "csv"))))[2]
     told = json.loads(written(run, "json"))["models"][0]["history"][-1]
-    for name in EPOCH_COLUMNS:
-        value = getattr(last, name)
+    assert list(row) == [*EPOCH_COLUMNS, *(metric.name for metric in BUILT_IN)]
+    assert told["metrics"] == last.metrics
+    for name in row:
+        value = getattr(last, name) if name in EPOCH_COLUMNS else last.metrics.get(name)
         assert row[name] == ("" if value is None else str(value)), name
         assert told[name] == value, name
 

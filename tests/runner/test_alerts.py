@@ -14,8 +14,8 @@ from forge_tui.runner.alerts import HISTORY_BYTES, DiskWatch, HistoryWatch, Spee
 
 def epoch(rate: float | None, seconds: float | None = 5.0, index: int = 1) -> EpochFinished:
     return EpochFinished(
-        time=1.0, model=f"planner_{index}", index=index, attempt=1, epoch=1, epochs=9, step=1, loss=1.0, best_loss=1.0,
-        seconds=seconds, steps_per_second=rate,
+        time=1.0, model=f"planner_{index}", index=index, attempt=1, epoch=1, epochs=9, step=1, best_loss=1.0,
+        metrics={"loss": 1.0, "steps_per_second": rate}, seconds=seconds,
     )  # fmt: skip
 
 

@@ -232,6 +232,7 @@ class SchedulerMachine(RuleBasedStateMachine):
                 if record["event"] == "phase_changed":
                     assert may_follow_model(models[event.index].phase, M(event.phase))
                 models[event.index] = apply(models[event.index], event)
+                info = apply_to_run(info, event)
             else:
                 if record["event"] == "run_state_changed":
                     state = RunState(event.state)

@@ -10,6 +10,7 @@ from run_directories import RunMaker
 from stage import M, Stage
 
 from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.phases import RunState
 from forge_tui.resources.policy import OtherRuns
 from forge_tui.runner import supervise
@@ -56,14 +57,14 @@ def test_rungs_are_remembered_in_the_order_in_which_models_came_whatever_the_clo
     events = [
         EpochFinished(
             time=time, model=f"cognate_planner_{index}", index=index, attempt=1, epoch=1, epochs=9, step=1,
-            loss=0.1 * index, best_loss=0.1,
+            metrics={"loss": 0.1 * index}, best_loss=0.1,
         )
         for index, time in came
     ]  # fmt: skip
     models = [maker.model(index, M.TRAINING, epoch=1) for index in (1, 2, 3)]
     path = maker.make(models=models, events=events, histories={1: 0, 2: 0, 3: 0})
     with RunReader(path) as reader:
-        assert [one.index for one in supervise._reached(reader, {1}, models)] == [2, 1, 3]
+        assert [one.index for one in supervise._reached(reader, {1}, models, MetricTable())] == [2, 1, 3]
 
 
 def test_a_resumed_run_goes_on_measuring_where_it_stopped(maker: RunMaker) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from measured import fields
 
 from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.snapshot import ModelState, RunInfo
@@ -30,7 +31,7 @@ def epoch(index: int, number: int, loss: float | None = 0.5, attempt: int = 1, *
         "epoch": number, "epochs": 10, "step": 20 * number, "loss": loss, "best_loss": 0.25, "learning_rate": 0.001,
         "seconds": 0.125, "steps_per_second": 160.0, "eta_seconds": 1.5, **changes,
     }  # fmt: skip
-    return EpochFinished(**values)  # type: ignore[arg-type]
+    return EpochFinished(**fields(values))  # type: ignore[arg-type]
 
 
 class Runs:

@@ -47,7 +47,9 @@ class Truth:
                 epochs = reader.epochs(index)
                 assert all(self.epochs[index][epoch.epoch] == epoch for epoch in epochs)
                 curve = reader.series(index, "loss", 1_000)
-                assert all(low == high == self.epochs[index][epoch].loss for epoch, low, high in curve)
+                assert all(
+                    low == high == self.epochs[index][epoch].loss for epoch, low, high in curve if low is not None
+                )
             events = reader.events(limit=10_000)
             assert all(self.events[seq] == record for seq, record in events)
             resources = reader.resources()
@@ -73,7 +75,9 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, Truth]:
         for index in (1, 2):
             event: EpochFinished = from_conftest.epoch(index, number, loss=index / number, epochs=EPOCHS)
             store.append(event)
-            models[index - 1] = replace(models[index - 1], phase=TrainingPhase.TRAINING, epoch=number, loss=event.loss)
+            models[index - 1] = replace(
+                models[index - 1], phase=TrainingPhase.TRAINING, epoch=number, metrics=event.metrics
+            )
             store.put_model(models[index - 1])
         store.append(Decision(time=float(number), kind="admit", reason="there is room " * (number % 7)))
         store.add_resources({"time": float(number), "cpu_percent": 1.5 * number})

@@ -42,7 +42,7 @@ def looked_at(run: Path) -> tuple[str, ...]:
         for model in attached.snapshot().models:
             attached.history(model.index)
             attached.series(model.index, "loss", 10)
-            attached.losses(model.index, 0, 100)
+            attached.epoch_page(model.index, 0, 100)
         since = 0
         while found := attached.events(since, limit=100):
             since = found[-1][0]

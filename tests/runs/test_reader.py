@@ -20,7 +20,7 @@ from forge_tui.analysis.spread import NO_NUMBER, SeedCurve, SeedValues
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Decision, ResourceWarned
 from forge_tui.runs import connection
-from forge_tui.runs.reader import RunReader
+from forge_tui.runs.reader import EpochPage, RunReader
 
 
 def change(path: Path, sql: str) -> None:
@@ -90,9 +90,9 @@ def test_a_retry_replaces_the_epochs_it_does_again(runs: Any) -> None:
     assert [(e.epoch, e.loss, e.attempt) for e in reader.epochs(1)] == [
         (1, 11.0, 1), (2, 12.0, 1), (3, 13.0, 1), (4, 24.0, 2), (5, 25.0, 2),
     ]  # fmt: skip
-    assert reader.series(1, "loss", 100) == [
+    assert reader.series(1, "loss", 100) == tuple(
         (n, v, v) for n, v in zip(range(1, 6), [11.0, 12, 13, 24, 25], strict=True)
-    ]
+    )
     assert len(reader.events()) == 8
 
 
@@ -103,16 +103,31 @@ def test_a_series_keeps_the_extremes_of_each_bucket(runs: Any) -> None:
         made.append(runs.epoch(1, number, loss=value))
     made.flush()
     reader = RunReader(made.path)
-    assert reader.series(1, "loss", 4) == [(2, 1.0, 5.0), (4, 2.0, 4.0), (6, 3.0, 9.0), (8, None, None)]
+    assert reader.series(1, "loss", 4) == ((2, 1.0, 5.0), (4, 2.0, 4.0), (6, 3.0, 9.0), (8, None, None))
     made.append(runs.epoch(1, 9, loss=0.5))
     made.flush()
-    assert reader.series(1, "loss", 1) == [(9, 0.5, 9.0)]
-    assert reader.series(1, "validation_accuracy", 2) == [(5, None, None), (9, None, None)]
-    assert reader.series(7, "loss", 4) == []
-    with pytest.raises(ValueError, match="no column 'loss; DROP TABLE run'"):
-        reader.series(1, "loss; DROP TABLE run", 4)
+    assert reader.series(1, "loss", 1) == ((9, 0.5, 9.0),)
+    assert reader.series(1, "validation_accuracy", 2) == ((5, None, None), (9, None, None))
+    assert reader.series(7, "loss", 4) == ()
+    for name in ("loss; DROP TABLE run", 'a"b', "a\\b", "val/loss", "ü.x[0]"):
+        assert reader.series(1, name, 2) == ((5, None, None), (9, None, None))
     with pytest.raises(ValueError, match="buckets"):
         reader.series(1, "loss", 0)
+
+
+def losses(page: EpochPage) -> list[tuple[int, float | None, float | None]]:
+    return [(epoch, metrics["loss"], metrics.get("validation_loss")) for epoch, metrics in page.epochs]
+
+
+def test_a_curve_of_a_metric_with_any_name(runs: Any) -> None:
+    made = runs.store()
+    names = ['a"b', "a\\b", "val/loss", "ü.x[0]", "$.x", "it's"]
+    for number in range(1, 3):
+        made.append(runs.epoch(1, number, metrics={name: number + place for place, name in enumerate(names)}))
+    made.flush()
+    reader = RunReader(made.path)
+    for place, name in enumerate(names):
+        assert reader.series(1, name, 9) == ((1, 1 + place, 1 + place), (2, 2 + place, 2 + place)), name
 
 
 def test_losses_come_in_pages_in_the_order_they_were_trained(runs: Any) -> None:
@@ -123,13 +138,13 @@ def test_losses_come_in_pages_in_the_order_they_were_trained(runs: Any) -> None:
     made.append(runs.epoch(1, 4, loss=float("nan"), attempt=2))
     made.flush()
     reader = RunReader(made.path)
-    first = reader.losses(1, 0, 3)
-    assert first.epochs == ((1, 11.0, 0.1), (2, 12.0, 0.2), (3, 13.0, pytest.approx(0.3)))
+    first = reader.epoch_page(1, 0, 3)
+    assert losses(first) == [(1, 11.0, 0.1), (2, 12.0, 0.2), (3, 13.0, pytest.approx(0.3))]
     assert first.may_be_more
-    rest = reader.losses(1, first.since, 3)
-    assert rest.epochs == ((4, 14.0, 0.4), (4, None, None))
+    rest = reader.epoch_page(1, first.since, 3)
+    assert losses(rest) == [(4, 14.0, 0.4), (4, None, None)]
     assert not rest.may_be_more
-    assert reader.losses(1, rest.since, 3) == ((), rest.since, False)
+    assert reader.epoch_page(1, rest.since, 3) == ((), rest.since, False)
 
 
 def test_a_mean_over_one_seed_is_divided_as_its_series_is(runs: Any) -> None:
@@ -139,21 +154,21 @@ def test_a_mean_over_one_seed_is_divided_as_its_series_is(runs: Any) -> None:
     made.flush()
     reader = RunReader(made.path)
     seed = SeedValues()
-    for number, loss, _ in reader.losses(1, 0, 1_000).epochs:
-        seed.put(number, loss, NO_NUMBER)
+    for number, metrics in reader.epoch_page(1, 0, 1_000).epochs:
+        seed.put(number, metrics["loss"], NO_NUMBER)
     for buckets in (1, 2, 7, 10, 36, 37, 38, 100):
-        assert list(SeedCurve([seed]).band(buckets).mean) == reader.series(1, "loss", buckets), buckets
+        assert SeedCurve([seed]).band(buckets).mean == reader.series(1, "loss", buckets), buckets
 
 
 def test_a_changed_number_is_reported_and_never_shown(runs: Any) -> None:
     path = written(runs)
-    change(path, "UPDATE epochs SET loss = 0.0001 WHERE seq = 5")
-    change(path, "UPDATE epochs SET validation_loss = 0.1 WHERE seq = 6")
+    change(path, "UPDATE epochs SET metrics = replace(metrics, '0.3', '0.0001') WHERE seq = 5")
+    change(path, "UPDATE epochs SET seconds = 0.1 WHERE seq = 6")
     reader = RunReader(path)
     assert [record.epoch for record in reader.epochs(1)] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
-    assert [epoch for epoch, _, _ in reader.series(1, "loss", 100)] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert [epoch for epoch, low, _ in reader.series(1, "loss", 100) if low is not None] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert min(low for _, low, _ in reader.series(1, "loss", 2) if low is not None) == 0.1
-    assert [epoch for epoch, _, _ in RunReader(path).losses(1, 0, 100).epochs] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
+    assert [epoch for epoch, _ in RunReader(path).epoch_page(1, 0, 100).epochs] == [1, 2, 4, 5, 6, 7, 8, 9, 10]
     assert [seq for seq, _ in reader.events()] == [seq for seq in range(1, 21) if seq not in (5, 6)]
     assert reader.problems == (f"{path}: 2 rows of table epochs left out: wrong checksum (first: number 5)",)
 
@@ -407,7 +422,7 @@ def test_an_error_of_the_disk_is_not_told_as_damage(
 READ = """
 import json, os, sys
 from pathlib import Path
-from forge_tui.runs.reader import RunReader
+from forge_tui.runs.reader import EpochPage, RunReader
 if os.geteuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

@@ -9,11 +9,13 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from older_database import make_older
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Decision, ModelStarted, RunStateChanged
@@ -144,7 +146,7 @@ def test_a_run_that_was_killed_is_read_and_gone_on_with(runs: Any, tmp_path: Pat
     script = """
 import os, sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from conftest import run_info, model_states, epoch
 from forge_tui.runs.store import RunStore
 path = Path(sys.argv[1])
@@ -155,8 +157,8 @@ for number in range(1, 6):
 assert store.flush()
 os.kill(os.getpid(), 9)
 """
-    here = str(Path(__file__).parent)
-    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "killed"), here], check=False)
+    here, support = str(Path(__file__).parent), str(Path(__file__).parents[1] / "support")
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path / "killed"), here, support], check=False)
     assert ended.returncode == -9
     database = tmp_path / "killed" / "run.db"
     assert [record.epoch for record in RunReader(database).epochs(1)] == [1, 2, 3, 4, 5]
@@ -330,20 +332,24 @@ def test_a_newer_database_is_refused(runs: Any, newer: int) -> None:
             refuse(made.path)
 
 
-def test_a_database_of_format_1_is_read_and_gone_on_with(runs: Any) -> None:
-    """It lacks the column of the custom metric; what is in it keeps its checksums."""
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_a_database_of_an_older_format_is_read_and_continued(runs: Any, version: int) -> None:
+    """It has a column for each metric; its rows are rewritten when it is continued."""
     made = runs.store()
-    made.append(runs.epoch(1, 1, loss=0.75))
+    made.append(runs.epoch(1, 1, loss=0.75, validation_accuracy=0.5))
     made.close()
-    database = sqlite3.connect(made.path)
-    database.execute("ALTER TABLE epochs DROP COLUMN validation_metric")
-    database.execute("DROP TABLE paths")
-    database.execute("PRAGMA user_version=1")
-    database.close()
+    make_older(made.path, version)
     reader = RunReader(made.path)
-    assert [epoch.loss for epoch in reader.epochs(1)] == [0.75]
+    before = reader.epochs(1)
+    assert before[0].metrics == {
+        "loss": 0.75, "validation_accuracy": 0.5, "learning_rate": 0.001, "steps_per_second": 160.0,
+    }  # fmt: skip
     assert [record["event"] for _, record in reader.events()] == ["epoch_finished"]
-    assert reader.series(1, "loss", 5) == [(1, 0.75, 0.75)]
+    assert reader.series(1, "loss", 5) == ((1, 0.75, 0.75),)
+    assert reader.series(1, "validation_accuracy", 5) == ((1, 0.5, 0.5),)
+    assert reader.series(1, "seconds", 5) == reader.series(1, "own", 5) == ((1, None, None),)
+    with closing(RunStore.open(made.path)):
+        assert RunReader(made.path).epochs(1) == before
     again = RunStore.open(made.path)
     again.append(runs.epoch(1, 2, validation_metric=0.5))
     again.append(runs.epoch(1, 3, validation_metric=math.nan))
@@ -351,7 +357,23 @@ def test_a_database_of_format_1_is_read_and_gone_on_with(runs: Any) -> None:
     for found in (reader, RunReader(made.path)):
         assert [epoch.epoch for epoch in found.epochs(1)] == [1, 2, 3]
         assert found.problems == ()
-    assert [epoch.validation_metric for epoch in RunReader(made.path).epochs(1)] == [None, 0.5, None]
+    values = [epoch.metrics.get("validation_metric") for epoch in RunReader(made.path).epochs(1)]
+    assert values == [None, 0.5, None]
+
+
+def test_a_damaged_epoch_of_an_older_format_is_missing_after_the_migration(runs: Any) -> None:
+    made = runs.store()
+    for number in range(1, 4):
+        made.append(runs.epoch(1, number))
+    made.close()
+    make_older(made.path, 3)
+    with closing(sqlite3.connect(made.path)) as database:
+        database.execute("UPDATE epochs SET loss = 0.0001 WHERE seq = 2")
+        database.commit()
+    with closing(RunStore.open(made.path)):
+        reader = RunReader(made.path)
+        assert [epoch.epoch for epoch in reader.epochs(1)] == [1, 3]
+        assert "missing" in str(reader.problems)
 
 
 def test_opening_what_is_no_run(tmp_path: Path) -> None:
@@ -377,7 +399,7 @@ def test_a_loss_of_minus_nothing_is_no_damage(runs: Any) -> None:
     made.append(runs.epoch(1, 1, -0.0, validation_loss=-0.0))
     assert made.flush()
     with RunReader(made.path) as reader:
-        assert [(one.loss, one.validation_loss) for one in reader.epochs(1)] == [(0.0, 0.0)]
+        assert [(one.loss, one.metrics["validation_loss"]) for one in reader.epochs(1)] == [(0.0, 0.0)]
         assert reader.problems == ()
 
 

@@ -119,8 +119,9 @@ class Damage:
                     for epoch in attached.history(model.index):
                         self._is_true(model.name, epoch.epoch, epoch.loss)
                     for last, low, high in attached.series(model.index, "loss", 1_000):
-                        self._is_true(model.name, last, low)
-                        self._is_true(model.name, last, high)
+                        if low is not None:  # a damaged row leaves a gap
+                            self._is_true(model.name, int(last), low)
+                            self._is_true(model.name, int(last), high)
                 for _, record in attached.events():
                     if record["event"] == "epoch_finished":
                         self._is_true(record["model"], record["epoch"], record["loss"])

@@ -89,7 +89,7 @@ def _looks(run: Path) -> None:
         for model in attached.snapshot().models:
             attached.history(model.index)
             attached.series(model.index, "loss", 100)
-            attached.losses(model.index, 0, 1_000)
+            attached.epoch_page(model.index, 0, 1_000)
         since = 0
         while found := attached.events(since):
             since = found[-1][0]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from forge_tui.runs import tables
+from forge_tui.runs import epoch_rows, tables
 
 LONG = "x" * (20 << 20)
 STEERING = "\x1b]0;HOSTILE\x07\x1b[2J\u202ehostile\u2066\x9b31m\r\n\x00"
@@ -61,17 +61,17 @@ def event_record(run: Path, /, text: bytes | None = None, **record: Any) -> None
 def epoch_row(run: Path, /, **changes: Any) -> None:
     """Change the first row of epochs; its checksum is right if one can be made."""
     with _database(run) as database:
-        columns = ", ".join(tables.EPOCH_COLUMNS)
-        row = dict(zip(tables.EPOCH_COLUMNS, database.execute(f"SELECT {columns} FROM epochs").fetchone(), strict=True))
+        columns = epoch_rows.COLUMNS
+        found = database.execute(f"SELECT {', '.join(columns)} FROM epochs").fetchone()
+        row = dict(zip(columns, found, strict=True))
         seq = row["seq"]
         row |= changes
-        values = [row[name] for name in tables.EPOCH_COLUMNS[:-1]]
+        values = [row[name] for name in columns[:-1]]
         try:
-            packed = (*values[:-1], values[-1].encode() if isinstance(values[-1], str) else values[-1])
-            crc = tables.epoch_crc(packed)
+            crc = epoch_rows.row_crc(tuple(value.encode() if isinstance(value, str) else value for value in values))
         except Exception:
             crc = 0
-        places = ", ".join(f"{name} = ?" for name in tables.EPOCH_COLUMNS)
+        places = ", ".join(f"{name} = ?" for name in columns)
         database.execute(f"UPDATE epochs SET {places} WHERE seq = ?", (*values, crc, seq))
 
 
@@ -199,16 +199,18 @@ MODELS: dict[str, Change] = {
     "epochs 10^12": lambda run: model_record(run, epochs=10**12),
     "epoch 10^18": lambda run: model_record(run, epoch=BIG, step=BIG, checkpoint_step=BIG),
     "numbers 1e308": lambda run: model_record(
-        run, phase="training", loss=1e308, best_loss=-1e308, validation_loss=1e308, epoch_seconds=1e22,
-        eta_seconds=1e22, seconds=1e22, active_since=-1e22, learning_rate=1e308, steps_per_second=1e308,
+        run, phase="training", best_loss=-1e308, epoch_seconds=1e22, eta_seconds=1e22, seconds=1e22, active_since=-1e22,
+        metrics={"loss": 1e308, "validation_loss": 1e308, "learning_rate": 1e308, "steps_per_second": 1e308},
     ),
     "durations 1e308": lambda run: model_record(run, phase="training", eta_seconds=1e308, epoch_seconds=1e308),
     "started 1e18": lambda run: model_record(run, started=1e18, finished=-1e18),
-    "wrong types": lambda run: model_record(run, loss="low", epoch=None, trend=[[1]], group="x", failures=7),
+    "wrong types": lambda run: model_record(
+        run, metrics={"loss": "low"}, epoch=None, trend=[[1]], group="x", failures=7
+    ),
     "unknown phase": lambda run: model_record(run, phase="hostile"),
     "long trend": lambda run: model_record(run, trend=[0.5] * 1_000_000),
     "long text": lambda run: model_record(run, reason=LONG),
-    "accuracy 7": lambda run: model_record(run, validation_accuracy=7.0),
+    "accuracy 7": lambda run: model_record(run, metrics={"validation_accuracy": 7.0}),
     "failures": lambda run: model_record(
         run, phase="failed",
         failures=[{"model": STEERING, "index": 1, "attempt": 1, "kind": STEERING, "message": STEERING,
@@ -231,9 +233,19 @@ EPOCHS: dict[str, Change] = {
     "epoch 10^18": lambda run: epoch_row(run, epoch=BIG, epochs=BIG, step=BIG),
     "model 10^18": lambda run: epoch_row(run, model_index=BIG),
     "negative": lambda run: epoch_row(run, epoch=-BIG, step=-1),
-    "loss 1e308": lambda run: epoch_row(run, loss=1e308, validation_loss=-1e308, learning_rate=1e308),
+    "loss 1e308": lambda run: epoch_row(run, metrics='{"loss":1e308,"validation_loss":-1e308,"own":1e308}'),
     "time 1e300": lambda run: epoch_row(run, time=1e300),
-    "loss of text": lambda run: epoch_row(run, loss="low"),
+    "loss of text": lambda run: epoch_row(run, metrics='{"loss":"low"}'),
+    "metrics nested": lambda run: epoch_row(run, metrics='{"loss":' + "[" * 10_000 + "]" * 10_000 + "}"),
+    "metrics no JSON": lambda run: epoch_row(run, metrics="hostile"),
+    "metrics a list": lambda run: epoch_row(run, metrics="[1,2]"),
+    "metrics NaN": lambda run: epoch_row(run, metrics='{"loss":NaN}'),
+    "metrics true": lambda run: epoch_row(run, metrics='{"loss":true}'),
+    "metrics digits": lambda run: epoch_row(run, metrics='{"loss":' + "9" * 5_000 + "}"),
+    "many metrics": lambda run: epoch_row(run, metrics=json.dumps({f"m{n}": 1.0 for n in range(1_000)})),
+    "long metrics": lambda run: epoch_row(run, metrics=json.dumps({"m" * 1_000_000: 1.0})),
+    "steering metrics": lambda run: epoch_row(run, metrics=json.dumps({STEERING: 1.0})),
+    "accuracy 7": lambda run: epoch_row(run, metrics='{"validation_accuracy":7.0}'),
     "blobs": lambda run: epoch_row(run, model=b"\xff\xfe", attempt=b"\x00"),
     "seq 2^62": lambda run: epoch_row(run, seq=2**62),
     "long name": lambda run: epoch_row(run, model=LONG),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from measured import remeasured
 from run_directories import RunMaker, loss_at
 
 from forge_tui.protocol.events import (
@@ -65,7 +66,7 @@ def twelve(maker: RunMaker, name: str = "cognate_planner_{}") -> list[ModelState
         else:
             model = trained(maker, index, phase, epoch)
         if index == 8:
-            model = replace(model, diverged=True, loss=None, trend=(*model.trend[:-3], None, None, None))
+            model = remeasured(model, diverged=True, loss=None, trend=(*model.trend[:-3], None, None, None))
         if index in (10, 12):
             model = replace(model, started=None if index == 12 else model.started, parameters=None, device=None)
         models.append(replace(model, name=name.format(index)))
@@ -78,7 +79,7 @@ def curves(models: list[ModelState]) -> list[Event]:
     for model in models:
         for event in RunMaker.history(model, model.epoch):
             loss = math.nan if model.diverged and event.epoch > model.epoch - 3 else share(model.index) * event.loss
-            found.append(replace(event, loss=loss, validation_loss=1.25 * share(model.index) * loss_at(event.epoch)))
+            found.append(remeasured(event, loss=loss, validation_loss=1.25 * share(model.index) * loss_at(event.epoch)))
     return found
 
 
@@ -111,7 +112,9 @@ def told(models: list[ModelState], created: float) -> list[Event]:
             )  # fmt: skip
         if model.phase is TrainingPhase.COMPLETED:
             path = f"runs/20261123-140000-planner/{model.name}"
-            found.append(ModelCompleted(time=model.finished or created, path=path, loss=model.loss, **about))
+            found.append(
+                ModelCompleted(time=model.finished or created, path=path, metrics={"loss": model.loss}, **about)
+            )
     return sorted(found, key=lambda event: event.time)
 
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from measured import fields
+
 from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, PhaseChanged
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, RunInfo, apply
@@ -117,7 +119,7 @@ class RunMaker:
                 "validation_accuracy": 0.972, "learning_rate": 0.001, "steps_per_second": 160.0,
                 "epoch_seconds": 0.125, "eta_seconds": None if phase.is_final else 41.0,
             }  # fmt: skip
-        return ModelState(**(values | known))
+        return ModelState(**fields(values | known))
 
     def failed(self, index: int, epoch: int = 33, **known: Any) -> ModelState:
         """A model that failed twice, the second time for good."""
@@ -141,9 +143,11 @@ class RunMaker:
         return [
             EpochFinished(
                 time=1_000.0 + epoch, model=model.name, index=model.index, attempt=model.attempt, epoch=epoch,
-                epochs=model.epochs, step=20 * epoch, loss=loss_at(epoch), best_loss=loss_at(epoch),
-                validation_loss=1.2 * loss_at(epoch), validation_accuracy=0.5, learning_rate=0.001, seconds=0.125,
-                steps_per_second=160.0, eta_seconds=1.0,
+                epochs=model.epochs, step=20 * epoch, best_loss=loss_at(epoch), seconds=0.125, eta_seconds=1.0,
+                metrics={
+                    "loss": loss_at(epoch), "validation_loss": 1.2 * loss_at(epoch), "validation_accuracy": 0.5,
+                    "learning_rate": 0.001, "steps_per_second": 160.0,
+                },
             )
             for epoch in range(1, epochs + 1)
         ]  # fmt: skip

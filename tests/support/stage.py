@@ -138,8 +138,8 @@ class Actor:
         return [
             self.tells(
                 happened.EpochFinished(
-                    epoch=self.epoch, epochs=self._stage.epochs, step=20 * self.epoch, loss=1 / self.epoch,
-                    best_loss=1 / self.epoch, seconds=0.5, steps_per_second=40.0, **about,
+                    epoch=self.epoch, epochs=self._stage.epochs, step=20 * self.epoch, best_loss=1 / self.epoch,
+                    metrics={"loss": 1 / self.epoch, "steps_per_second": 40.0}, seconds=0.5, **about,
                 )
             )
             for about in self._abouts()
@@ -168,7 +168,7 @@ class Actor:
         job = next(job for job in self.jobs if job.index == index)
         self.jobs.remove(job)
         about = self._about(job)
-        done = happened.ModelCompleted(path=f"run/{job.model}", loss=0.1, best_epoch=self.epoch, **about)
+        done = happened.ModelCompleted(path=f"run/{job.model}", metrics={"loss": 0.1}, best_epoch=self.epoch, **about)
         saving = happened.PhaseChanged(phase=M.SAVING, previous=self.phase, **about)
         ended = happened.PhaseChanged(phase=M.COMPLETED, previous=M.SAVING, reason=reason, **about)
         return [*map(self.tells, (saving, done, ended)), self.says(left=index)]
@@ -192,7 +192,7 @@ class Actor:
         self.epoch = self._stage.epochs
         saved = [*self.saves(), *self.enters(M.SAVING)]
         done = [
-            self.tells(happened.ModelCompleted(path=f"run/{job.model}", loss=0.1, **self._about(job)))
+            self.tells(happened.ModelCompleted(path=f"run/{job.model}", metrics={"loss": 0.1}, **self._about(job)))
             for job in self.jobs
         ]
         return [*began, *saved, *done, *self.enters(M.COMPLETED), self.says(outcome="completed"), self.exits(0)]
@@ -207,7 +207,7 @@ class Actor:
         epoch = self.epoch + 1
         about = self._about(self.jobs[0])
         nothing = happened.EpochFinished(
-            epoch=epoch, epochs=self._stage.epochs, step=20 * epoch, loss=math.nan, seconds=0.5,
+            epoch=epoch, epochs=self._stage.epochs, step=20 * epoch, metrics={"loss": math.nan}, seconds=0.5,
             best_loss=1 / self.epoch if self.epoch else None, **about,
         )  # fmt: skip
         failed = happened.ModelFailed(kind="diverged", message=f"the loss of epoch {epoch} is nan", **about)

@@ -78,8 +78,8 @@ def test_a_model_stops_when_nothing_got_better_and_its_file_is_its_best_epochs(
     assert found["loss"] == found["history"][best - 1]["loss"]
     assert found["validation"]["loss"] == found["history"][best - 1]["validation_loss"]
     completed = next(event for event in events if isinstance(event, ModelCompleted))
-    assert (completed.best_epoch, completed.loss) == (best, found["loss"])
-    assert completed.validation_accuracy == found["history"][best - 1]["validation_accuracy"]
+    assert (completed.best_epoch, completed.metrics["loss"]) == (best, found["loss"])
+    assert completed.metrics.get("validation_accuracy") == found["history"][best - 1]["validation_accuracy"]
     end = [event for event in events if isinstance(event, PhaseChanged)][-1]
     assert end.reason == (
         f"stopped early at epoch {last}: its loss was not better since epoch {best} (training.patience = {PATIENCE})"
@@ -115,9 +115,37 @@ def test_one_that_stopped_early_is_done_however_many_epochs_there_are(make_job: 
     assert outcome is Outcome.COMPLETED
     assert [event.event for event in events] == ["phase_changed", "model_completed", "phase_changed"]
     again, once = ([e for e in found if isinstance(e, ModelCompleted | PhaseChanged)] for found in (events, first))
-    assert (again[-2].best_epoch, again[-2].loss) == (once[-2].best_epoch, once[-2].loss)  # type: ignore[union-attr]
+    assert (again[-2].best_epoch, again[-2].metrics) == (once[-2].best_epoch, once[-2].metrics)  # type: ignore[union-attr]
     assert again[-1].reason == once[-1].reason  # type: ignore[union-attr]
     assert weights(job) == before
+
+
+@pytest.mark.parametrize(("select_by", "sign"), [("validation_accuracy", -1.0), ("validation_loss", 1.0)])
+def test_the_metric_that_is_chosen_decides(make_job: Any, train: Any, select_by: str, sign: float) -> None:
+    training = {**FAST, "learning_rate": 0.1}
+    whole, job = make_job("whole", training), make_job("run", {**training, "patience": 3, "select_by": select_by})
+    train(whole)
+    history = [
+        {"epoch": epoch["epoch"], "measure": sign * epoch["metrics"][select_by]} for epoch in record(whole)["history"]
+    ]
+    last, best = expected_end(history, 3, "measure")
+    _, events = train(job)
+    assert last < EPOCHS, "the test needs a model that stops"
+    assert [record(job)[name] for name in ("epochs_completed", "best_epoch")] == [last, best]
+    reason = [event for event in events if isinstance(event, PhaseChanged)][-1].reason
+    assert reason == (
+        f"stopped early at epoch {last}: its {select_by} was not better since epoch {best} (training.patience = 3)"
+    )
+
+
+def test_an_epoch_is_better_only_by_more_than_min_delta(make_job: Any, train: Any) -> None:
+    best = BestEpoch()
+    values = [2.0, 1.95, 1.9, 1.85, None, 1.8]
+    taken = [best.take(epoch, value, 0.125) for epoch, value in enumerate(values, 1)]
+    assert taken == [True, False, False, True, False, False]
+    job = make_job("run", {**FAST, "patience": 2, "min_delta": 1e9})
+    train(job)
+    assert [record(job)[name] for name in ("epochs_completed", "best_epoch")] == [3, 1]
 
 
 # --- through kills

@@ -53,13 +53,15 @@ def test_classes_have_the_mean_of_the_probabilities(trained: Any, tmp_path: Path
     torch.testing.assert_close(ensemble(inputs).softmax(dim=-1), mean, rtol=1e-5, atol=1e-7)
     found = measure_members(stems, tmp_path)
     assert (found.task, found.validation_samples) == ("classification", len(targets))
-    assert found.ensemble.loss == pytest.approx(-mean[range(len(targets)), targets].log().mean().item(), rel=1e-5)
-    assert found.ensemble.accuracy == (mean.argmax(dim=1) == targets).float().mean().item()
+    assert found.ensemble.get("validation_loss") == pytest.approx(
+        -mean[range(len(targets)), targets].log().mean().item(), rel=1e-5
+    )
+    assert found.ensemble.get("validation_accuracy") == (mean.argmax(dim=1) == targets).float().mean().item()
     assert found.changed == (None, None, None)
     for stem, own in zip(stems, found.members, strict=True):
         expected = cross_entropy(load_model(stem)(inputs), targets).item()
-        assert own.loss == pytest.approx(expected, rel=1e-5)
-        assert own.loss == pytest.approx(read_model_record(stem)["validation"]["loss"], rel=1e-4)
+        assert own["validation_loss"] == pytest.approx(expected, rel=1e-5)
+        assert own["validation_loss"] == pytest.approx(read_model_record(stem)["validation"]["loss"], rel=1e-4)
 
 
 def test_tokens_too(trained: Any, tmp_path: Path) -> None:
@@ -69,8 +71,8 @@ def test_tokens_too(trained: Any, tmp_path: Path) -> None:
     torch.testing.assert_close(load_members(stems)(dataset.validation_inputs).exp(), mean, rtol=1e-4, atol=1e-7)
     found = measure_members(stems, tmp_path)
     loss = -mean.gather(-1, dataset.validation_targets.unsqueeze(-1)).log().mean()
-    assert found.ensemble.loss == pytest.approx(loss.item(), rel=1e-5)
-    assert found.ensemble.perplexity == pytest.approx(loss.exp().item(), rel=1e-5)
+    assert found.ensemble.get("validation_loss") == pytest.approx(loss.item(), rel=1e-5)
+    assert found.ensemble.get("validation_perplexity") == pytest.approx(loss.exp().item(), rel=1e-5)
 
 
 def test_a_regression_has_the_mean_of_the_predictions_in_their_own_units(trained: Any, tmp_path: Path) -> None:
@@ -81,15 +83,17 @@ def test_a_regression_has_the_mean_of_the_predictions_in_their_own_units(trained
     torch.testing.assert_close(load_members(stems)(inputs), mean, rtol=1e-5, atol=1e-3)
     found = measure_members(stems, tmp_path)
     deviation = load_model(stems[0]).target_scale
-    assert found.ensemble.loss == pytest.approx(((mean - targets) / deviation).square().mean().item(), rel=1e-4)
-    assert (found.ensemble.accuracy, found.ensemble.perplexity) == (None, None)
+    assert found.ensemble.get("validation_loss") == pytest.approx(
+        ((mean - targets) / deviation).square().mean().item(), rel=1e-4
+    )
+    assert (found.ensemble.get("validation_accuracy"), found.ensemble.get("validation_perplexity")) == (None, None)
 
 
 def test_one_model_is_its_own_ensemble(trained: Any, tmp_path: Path) -> None:
     stems, _ = trained(models=1)
     found = measure_members(stems, tmp_path)
-    assert found.ensemble.loss == pytest.approx(found.members[0].loss, rel=1e-6)
-    assert found.ensemble.accuracy == found.members[0].accuracy
+    assert found.ensemble.get("validation_loss") == pytest.approx(found.members[0].get("validation_loss"), rel=1e-6)
+    assert found.ensemble.get("validation_accuracy") == found.members[0].get("validation_accuracy")
 
 
 def test_models_that_do_not_fit_together_are_refused(trained: Any, tmp_path: Path) -> None:

@@ -91,12 +91,9 @@ def compare(settings: Settings, where: Path, rates: tuple[float, ...] | None = N
         for name, weight in single.final_weights(0).items():
             assert (group.final_weights(number)[name] - weight).abs().max() <= 1e-9 * weight.abs().max(), name
         (own,) = single.validate(data)
-        assert measured[number].loss == pytest.approx(own.loss, rel=1e-9)
-        assert measured[number].metric == own.metric
-        assert (measured[number].accuracy, measured[number].perplexity) == (
-            own.accuracy,
-            pytest.approx(own.perplexity, rel=1e-9) if own.perplexity is not None else None,
-        )
+        assert measured[number] == pytest.approx(own, rel=1e-9)
+        for exact in ("validation_metric", "validation_accuracy"):
+            assert measured[number].get(exact) == own.get(exact)
         assert single.tensors(0).keys() == group.tensors(number).keys()
         for name, tensor in single.tensors(0).items():
             assert group.tensors(number)[name].shape == tensor.shape, name

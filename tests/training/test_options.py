@@ -114,7 +114,7 @@ def test_the_plain_loop_is_what_is_trained_without_options(job_of: Any, train: A
     found = plain_torch(job)
     assert_same(trained(job), found.network)
     assert [event.loss for event in epochs(events)] == pytest.approx(found.losses, rel=1e-5)
-    assert [event.learning_rate for event in epochs(events)] == found.rates == [0.01] * EPOCHS
+    assert [event.metrics.get("learning_rate") for event in epochs(events)] == found.rates == [0.01] * EPOCHS
 
 
 STEPS = EPOCHS * math.ceil(SAMPLES / BATCH)
@@ -131,7 +131,7 @@ def test_a_schedule_trains_as_torchs_scheduler(schedule: str, theirs: Any, job_o
     _, events = train(job)
     found = plain_torch(job, schedule=theirs)
     assert_same(trained(job), found.network)
-    assert [event.learning_rate for event in epochs(events)] == pytest.approx(found.rates, rel=1e-9)
+    assert [event.metrics.get("learning_rate") for event in epochs(events)] == pytest.approx(found.rates, rel=1e-9)
 
 
 def test_a_warm_up_multiplies_a_rate_that_was_lowered(make_job: Any, train: Any) -> None:
@@ -143,7 +143,7 @@ def test_a_warm_up_multiplies_a_rate_that_was_lowered(make_job: Any, train: Any)
         halved, schedule=lambda optimizer: lr_scheduler.LambdaLR(optimizer, lambda done: min(1.0, (done + 1) / 10))
     )
     assert_same(trained(job), found.network)
-    assert [event.learning_rate for event in epochs(events)] == pytest.approx([0.005 * 7 / 10, 0.005])
+    assert [event.metrics.get("learning_rate") for event in epochs(events)] == pytest.approx([0.005 * 7 / 10, 0.005])
 
 
 def test_clipping_trains_as_torchs(job_of: Any, train: Any) -> None:
@@ -186,7 +186,7 @@ def test_smoothed_labels_train_as_torchs_and_are_not_validated(job_of: Any, trai
     assert [event.loss for event in epochs(events)] == pytest.approx(found.losses, rel=1e-5)
     dataset = load_dataset(from_plain(job.settings), Path(job.working_directory))
     expected = cross_entropy(found.network(dataset.validation_inputs), dataset.validation_targets).item()
-    assert epochs(events)[-1].validation_loss == pytest.approx(expected, rel=1e-4)
+    assert epochs(events)[-1].metrics.get("validation_loss") == pytest.approx(expected, rel=1e-4)
 
 
 def test_smoothed_tokens_train_as_torchs(make_job: Any, train: Any, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_balanced_classes_train_as_torchs_weights_and_are_not_validated(
     assert_same(trained(job), found.network)
     assert [event.loss for event in epochs(events)] == pytest.approx(found.losses, rel=1e-5)
     expected = cross_entropy(found.network(dataset.validation_inputs), dataset.validation_targets).item()
-    assert epochs(events)[-1].validation_loss == pytest.approx(expected, rel=1e-4)
+    assert epochs(events)[-1].metrics.get("validation_loss") == pytest.approx(expected, rel=1e-4)
     record = json.loads((Path(job.directory) / f"{job.model}.json").read_bytes())
     assert record["class_weights"] == pytest.approx(weights.tolist(), rel=1e-6)
 
@@ -231,7 +231,7 @@ def test_averaged_weights_are_validated_and_kept_and_the_checkpoint_holds_both(j
     assert_same(trained(job), found.averaged)
     dataset = load_dataset(from_plain(job.settings), Path(job.working_directory))
     expected = cross_entropy(found.averaged(dataset.validation_inputs), dataset.validation_targets).item()
-    assert epochs(events)[-1].validation_loss == pytest.approx(expected, rel=1e-4)
+    assert epochs(events)[-1].metrics.get("validation_loss") == pytest.approx(expected, rel=1e-4)
     weights, average = part_of_checkpoint(job, "weights"), part_of_checkpoint(job, "average")
     for number, (name, item) in enumerate(found.network.named_parameters()):
         torch.testing.assert_close(weights[name], item.detach(), rtol=1e-4, atol=1e-6)

@@ -209,7 +209,7 @@ def test_a_record_that_lags_behind_is_put_right_by_the_checkpoint(job_for: Calla
     (retried,) = [event for event in events if isinstance(event, ModelRetried)]
     assert (retried.from_epoch, retried.learning_rate_factor, retried.rollbacks) == (3, 0.125, 3)
     assert retried.rollback == rollback
-    assert {event.learning_rate for event in events if isinstance(event, EpochFinished)} == {0.125}
+    assert {event.metrics.get("learning_rate") for event in events if isinstance(event, EpochFinished)} == {0.125}
     assert record_of(job)["learning_rate_factor"] == 0.125
 
 

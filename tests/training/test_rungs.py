@@ -49,9 +49,18 @@ def test_a_model_that_goes_on_is_asked_at_every_rung(make_job: Any) -> None:
     job = make_job(training={"epochs": 6}, rungs=(1, 3))
     judged = Judged([job], set())
     assert judged.run() is Outcome.COMPLETED
-    losses = {event.epoch: event.validation_loss for event in judged.epochs(1)}
+    losses = {event.epoch: event.metrics.get("validation_loss") for event in judged.epochs(1)}
     assert judged.asked == [(1, 1, losses[1]), (1, 3, losses[3])]
     assert len(losses) == 6
+
+
+def test_a_rung_compares_the_metric_that_is_chosen(make_job: Any) -> None:
+    job = make_job(training={"epochs": 3, "select_by": "validation_accuracy"}, rungs=(1,))
+    judged = Judged([job], set())
+    judged.run()
+    (accuracy, *_) = [event.metrics["validation_accuracy"] for event in judged.epochs(1)]
+    assert accuracy is not None
+    assert judged.asked == [(1, 1, -accuracy)]
 
 
 def test_a_model_that_ends_has_a_checkpoint_of_the_rung_and_can_be_trained_further(make_job: Any, train: Any) -> None:

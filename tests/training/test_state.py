@@ -14,23 +14,36 @@ from forge_tui.training.state import is_finite
 
 
 def record(epoch: int, **values: Any) -> EpochRecord:
-    known = {"loss": 0.5, "validation_loss": None, "validation_accuracy": 0.25, "validation_perplexity": None}
-    return EpochRecord(**{"epoch": epoch, "step": 4 * epoch, "learning_rate": 1e-3, "seconds": 0.1, **known, **values})
+    metrics = {"loss": 0.5, "validation_accuracy": 0.25, "learning_rate": 1e-3, **values}
+    known = {name: value for name, value in metrics.items() if value is not None}
+    return EpochRecord(epoch=epoch, step=4 * epoch, metrics=known, seconds=0.1)
 
 
 def test_history_comes_back_from_its_table_and_goes_on() -> None:
     history = History([record(1), record(2, loss=None), record(3)])
     table = history.to_tensor()
     history.append(record(4))  # the table is a copy: it stays as it was
-    assert table.tolist()[0][:3] == [1.0, 4.0, 0.5]
-    assert table.shape == (3, 9)
-    found = History.from_tensor(table)
+    assert history.names == ["loss", "validation_accuracy", "learning_rate"]
+    assert table.tolist()[0] == [1.0, 4.0, 0.1, 0.5, 0.25, 1e-3]
+    found = History.from_tensor(table, history.names)
     assert list(found) == list(history[:3])
     found.append(record(4))
     assert list(found) == list(history)
     assert torch.equal(found.to_tensor().nan_to_num(-1.0), history.to_tensor().nan_to_num(-1.0))
-    assert History().to_tensor().shape == (0, 9)
-    assert list(History.from_tensor(table[:, :8])) == list(history[:3])  # before there were metrics of one's own
+    history.append(record(5, own=7.0))
+    assert history.to_tensor()[:, 6].nan_to_num(-1.0).tolist() == [-1.0, -1.0, -1.0, -1.0, 7.0]
+    assert list(History.from_tensor(history.to_tensor(), history.names)) == list(history)
+    assert History().to_tensor().shape == (0, 3)
+
+
+@pytest.mark.parametrize("columns", [8, 9])
+def test_the_history_of_an_earlier_version_is_read(columns: int) -> None:
+    """It had a column for each metric; the last one, of custom metrics, came later."""
+    row = [3.0, 12.0, 0.5, 0.4, 0.25, math.nan, 1e-3, 0.1, 2.0][:columns]
+    (found,) = History.from_tensor(torch.tensor([row], dtype=torch.float64), None)
+    metrics = {"loss": 0.5, "validation_loss": 0.4, "validation_accuracy": 0.25, "learning_rate": 1e-3}
+    own = {} if columns == 8 else {"validation_metric": 2.0}
+    assert found == EpochRecord(epoch=3, step=12, metrics={**metrics, **own}, seconds=0.1)
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64])

@@ -77,11 +77,14 @@ def test_epochs_have_steps_metrics_and_an_estimate_after_warm_up(make_job: Any, 
     found = epochs(train(make_job(training={"epochs": 6}))[1])
     assert [(event.epoch, event.step) for event in found] == [(number, 4 * number) for number in range(1, 7)]
     assert [event.best_loss for event in found] == [min(e.loss for e in found[: n + 1]) for n in range(6)]
-    assert all(0.0 <= event.validation_accuracy <= 1.0 and event.validation_perplexity is None for event in found)
+    assert all(
+        0.0 <= event.metrics.get("validation_accuracy") <= 1.0 and event.metrics.get("validation_perplexity") is None
+        for event in found
+    )
     assert found[0].eta_seconds is None
     assert found[1].eta_seconds == pytest.approx(4 * found[1].seconds)
     assert found[5].eta_seconds == 0.0
-    assert all(event.learning_rate == 0.001 for event in found)
+    assert all(event.metrics.get("learning_rate") == 0.001 for event in found)
 
 
 def test_epoch_loss_is_the_mean_over_samples(make_job: Any, train: Any) -> None:
@@ -93,7 +96,7 @@ def test_epoch_loss_is_the_mean_over_samples(make_job: Any, train: Any) -> None:
         logits = load_model(stem(job))(dataset.train_inputs)
     expected = torch.nn.functional.cross_entropy(logits, dataset.train_targets).item()
     assert found.loss == pytest.approx(expected, rel=1e-6)
-    assert (found.validation_loss, found.validation_accuracy) == (None, None)
+    assert (found.metrics.get("validation_loss"), found.metrics.get("validation_accuracy")) == (None, None)
 
 
 def test_defaults_learn_the_synthetic_data_and_the_model_comes_back(make_job: Any, train: Any) -> None:
@@ -101,7 +104,7 @@ def test_defaults_learn_the_synthetic_data_and_the_model_comes_back(make_job: An
         training={"model_size": 100_000, "epochs": 12}, data={"samples": 1_000, "features": 64, "classes": 10}
     )
     last = epochs(train(job)[1])[-1]
-    assert last.validation_accuracy > 0.85
+    assert last.metrics.get("validation_accuracy") > 0.85
     dataset = load_dataset(from_plain(job.settings), Path(job.working_directory))
     random_state = torch.get_rng_state()
     model = load_model(stem(job))
@@ -109,8 +112,8 @@ def test_defaults_learn_the_synthetic_data_and_the_model_comes_back(make_job: An
     assert not model.training
     with torch.inference_mode():
         guessed = model(dataset.validation_inputs).argmax(dim=1)
-    assert (guessed == dataset.validation_targets).double().mean().item() == last.validation_accuracy
-    assert record(job)["validation"]["accuracy"] == last.validation_accuracy
+    assert (guessed == dataset.validation_targets).double().mean().item() == last.metrics.get("validation_accuracy")
+    assert record(job)["validation"]["accuracy"] == last.metrics.get("validation_accuracy")
 
 
 def test_digits_reach_95_percent_in_30_epochs(make_job: Any, train: Any, tmp_path: Path) -> None:
@@ -119,7 +122,7 @@ def test_digits_reach_95_percent_in_30_epochs(make_job: Any, train: Any, tmp_pat
     header = ",".join([*(f"pixel{number}" for number in range(64)), "target"])
     (tmp_path / "digits.csv").write_text("\n".join([header, *lines]))
     job = make_job(training={"model_size": 100_000, "epochs": 30, "dataset": "digits.csv"})
-    assert epochs(train(job)[1])[-1].validation_accuracy >= 0.95
+    assert epochs(train(job)[1])[-1].metrics["validation_accuracy"] >= 0.95
     assert record(job)["classes"] == list(range(10))
 
 
@@ -128,8 +131,8 @@ def test_regression_predicts_in_the_targets_own_units(make_job: Any, train: Any,
     (tmp_path / "houses.csv").write_text("\n".join(["x,noise,price", *lines]))
     job = make_job(training={"epochs": 60, "dataset": "houses.csv"}, data={"target": "price"})
     last = epochs(train(job)[1])[-1]
-    assert last.validation_loss < 0.01
-    assert (last.validation_accuracy, last.validation_perplexity) == (None, None)
+    assert last.metrics.get("validation_loss") < 0.01
+    assert (last.metrics.get("validation_accuracy"), last.metrics.get("validation_perplexity")) == (None, None)
     with torch.inference_mode():
         price = load_model(stem(job))(torch.tensor([[100.0, 4.0]]))
     assert price.shape == (1, 1)
@@ -144,9 +147,11 @@ def test_text_is_learned_with_perplexity(make_job: Any, train: Any, tmp_path: Pa
         training={"model_type": architecture, "model_size": 5_000, "epochs": 20, "dataset": "t.txt", "batch_size": 4}
     )
     found = epochs(train(job)[1])
-    assert found[-1].validation_perplexity == pytest.approx(math.exp(found[-1].validation_loss))
-    assert found[-1].validation_perplexity < 1.6
-    assert found[-1].validation_accuracy is None
+    assert found[-1].metrics.get("validation_perplexity") == pytest.approx(
+        math.exp(found[-1].metrics.get("validation_loss"))
+    )
+    assert found[-1].metrics.get("validation_perplexity") < 1.6
+    assert found[-1].metrics.get("validation_accuracy") is None
     told = record(job)
     assert "".join(told["vocabulary"]) == " .dehlorw"
     with torch.inference_mode():
@@ -164,9 +169,9 @@ def test_validation_measures_what_it_says_and_draws_no_random_numbers() -> None:
     before = torch.get_rng_state()
     found = validate(Table(), Task.CLASSIFICATION, logits, targets)
     assert torch.equal(torch.get_rng_state(), before)
-    assert found.accuracy == pytest.approx(2 / 3)
+    assert found["validation_accuracy"] == pytest.approx(2 / 3)
     expected = sum(math.log1p(math.exp(gap)) for gap in (-2.0, 1.0, -3.0)) / 3
-    assert found.loss == pytest.approx(expected, rel=1e-6)
+    assert found["validation_loss"] == pytest.approx(expected, rel=1e-6)
 
 
 def test_divergence_is_reported_and_raised(make_job: Any) -> None:
@@ -186,15 +191,16 @@ def test_metadata_holds_what_the_contract_names(make_job: Any, train: Any) -> No
     told = record(job)
     names = (
         "format name final_model config settings seed parameters task features target classes vocabulary normalisation "
-        "split loss best_loss validation epochs_completed history started finished attempts threads group device exact "
-        "versions sha256"
+        "split loss best_loss metrics validation epochs_completed history started finished attempts threads group "
+        "device exact versions sha256"
     )
     assert set(names.split()) <= told.keys()
     assert (told["format"], told["name"], told["final_model"]) == (1, job.model, True)
     assert set(told["config"]) == {field.name for field in dataclasses.fields(TrainingConfig)}
     assert told["settings"] == json.loads(json.dumps(job.settings))
     assert (told["epochs_completed"], len(told["history"]), told["attempts"]) == (4, 4, 2)
-    assert told["history"][-1]["loss"] == told["loss"] == completed.loss
+    assert told["history"][-1]["loss"] == told["loss"] == completed.metrics["loss"]
+    assert told["history"][-1]["metrics"] == told["metrics"] == completed.metrics
     assert completed.path == str(stem(job))
     assert told["parameters"] == sum(item.numel() for item in load_model(stem(job)).parameters())
     assert stem(job).with_suffix(".json").stat().st_mode & 0o777 == 0o600

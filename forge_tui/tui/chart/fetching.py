@@ -17,12 +17,12 @@ def fetch_series(run: Run, models: Sequence[ModelState], buckets: int, quantity:
     """The curves of a quantity of each model, at most `buckets` points each. Raises `RunDirectoryError`."""
     found = []
     for model in models:
-        for column, kind in quantity.curves:
-            if kind == "validation" and getattr(model, column) is None:
+        for metric, kind in quantity.curves:
+            if kind == "validation" and model.metrics.get(metric) is None:
                 if len(quantity.curves) == 1:
                     found.append(Series(model.name, kind, ()))  # it keeps its number
                 continue
-            points = tuple((float(x), low, high) for x, low, high in run.series(model.index, column, buckets))
-            marks = (float(model.epoch),) if model.diverged and column == "loss" else ()
+            points = run.series(model.index, metric, buckets)
+            marks = (float(model.epoch),) if model.diverged and metric == "loss" else ()
             found.append(Series(model.name, kind, points, marks))
     return tuple(found)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from forge_tui.text.figures import metric_name
-
 if TYPE_CHECKING:
+    from forge_tui.protocol.metrics import MetricTable
     from forge_tui.protocol.snapshot import ModelState
 
 Kind = Literal["train", "validation"]
@@ -16,7 +15,7 @@ Kind = Literal["train", "validation"]
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """One choice of `v`: its title, its curves as (column of the epochs, kind), and those of them that are shown.
+    """One choice of `v`: its title, its curves as (metric, kind), and those of them that are shown.
 
     `log`: whether its axis begins logarithmic, which shares and rates of success do not.
     """
@@ -31,30 +30,18 @@ _LOSSES: tuple[tuple[str, Kind], ...] = (("loss", "train"), ("validation_loss", 
 LOSS = Quantity("loss", _LOSSES, frozenset({"train", "validation"}))
 TRAINING_LOSS = Quantity("loss", _LOSSES, frozenset({"train"}))
 VALIDATION_LOSS = Quantity("loss", _LOSSES, frozenset({"validation"}))
+_DRAWN = frozenset(metric for metric, _ in _LOSSES)
 LOSSES = (LOSS, TRAINING_LOSS, VALIDATION_LOSS)
 
 
-def _one(column: str, title: str, kind: Kind, log: bool) -> tuple[str, Quantity]:
-    return column, Quantity(title, ((column, kind),), frozenset({kind}), log)
-
-
-_METRIC = "validation_metric"
-_MEASURED = (
-    _one("validation_accuracy", "accuracy", "validation", False),
-    _one("validation_perplexity", "perplexity", "validation", True),
-    _one(_METRIC, "metric", "validation", False),
-    _one("learning_rate", "learning rate", "train", True),
-)
-
-
-def recorded(models: Iterable[ModelState]) -> tuple[Quantity, ...]:
+def recorded(models: Iterable[ModelState], table: MetricTable) -> tuple[Quantity, ...]:
     """What can be drawn of these models, in the order of `v`: the losses, and what any of them has recorded."""
-    known = list(models)
+    names = dict.fromkeys(name for model in models for name, value in model.metrics.items() if value is not None)
     found: list[Quantity] = list(LOSSES)
-    for column, quantity in _MEASURED:
-        having = next((each for each in known if getattr(each, column) is not None), None)
-        if having is not None:
-            found.append(replace(quantity, title=metric_name(having)) if column == _METRIC else quantity)
+    for metric in table.ordered(names):
+        if metric.name not in _DRAWN:
+            kind: Kind = "validation" if metric.is_validation else "train"
+            found.append(Quantity(metric.title, ((metric.name, kind),), frozenset({kind}), metric.log))
     return tuple(found)
 
 

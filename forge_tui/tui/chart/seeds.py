@@ -94,14 +94,14 @@ class SeedReader:
             return range(0)
         first, last = 0, 0
         while not self._cancelled.is_set():
-            losses = self.run.losses(model.index, kept.since, _CHUNK)
-            for epoch, loss, validation in losses.epochs:
-                changed = kept.train.put(epoch, loss, NO_NUMBER)
-                kept.validation.put(epoch, validation)
+            page = self.run.epoch_page(model.index, kept.since, _CHUNK)
+            for epoch, metrics in page.epochs:
+                changed = kept.train.put(epoch, metrics.get("loss"), NO_NUMBER)
+                kept.validation.put(epoch, metrics.get("validation_loss"))
                 if changed:
                     first, last = min(first or changed.start, changed.start), max(last, changed.stop)
-            kept.since = losses.since
-            if not losses.may_be_more:
+            kept.since = page.since
+            if not page.may_be_more:
                 kept.seen = model
                 break
         return range(first, last)
@@ -143,7 +143,7 @@ def _value(config: Mapping[str, Any], key: str) -> str:
 def _series(label: str, group: Sequence[ModelState], pair: tuple[SeedCurve, SeedCurve], buckets: int) -> list[Series]:
     marks = tuple(sorted({float(model.epoch) for model in group if model.diverged}))
     found = [_one(label, "train", pair[0].band(buckets), marks)]
-    if any(model.validation_loss is not None for model in group):
+    if any(model.metrics.get("validation_loss") is not None for model in group):
         found.append(_one(label, "validation", pair[1].band(buckets), ()))
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from forge_tui.analysis.ranking import LAST_PLACE
+from forge_tui.protocol.metrics import SHARE, MetricTable
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
 from forge_tui.text.config_tables import combination_text, value_text
@@ -162,11 +163,17 @@ def header(layout: Layout, glyphs: Glyphs, sort: str, reverse: bool) -> list[Pie
 
 
 def model_row(
-    model: ModelState, layout: Layout, glyphs: Glyphs, took: float | None = None, place: int | None = None
+    model: ModelState,
+    layout: Layout,
+    glyphs: Glyphs,
+    metrics: MetricTable,
+    took: float | None = None,
+    place: int | None = None,
 ) -> list[Piece]:
     """What one model shows, without the gutter, padded to the layout's width.
 
-    `took`: how long workers have been busy with it (seconds); `place`: its place among all, as `Standings.place`.
+    `metrics`: those of the run; `took`: how long workers have been busy with it (seconds); `place`: its place among
+    all, as `Standings.place`.
     """
     runs: list[Piece] = []
     failed = model.phase is TrainingPhase.FAILED
@@ -175,6 +182,8 @@ def model_row(
         if column.to_right:
             if column.key == "best":
                 text, style = _place(place, glyphs)
+            elif column.key == "val":
+                text, style = _validation(model, metrics, glyphs)
             elif column.key == "time":
                 text, style = cells.short_duration(took, glyphs), "quiet" if took is None else "number"
             else:
@@ -249,16 +258,16 @@ def _place(place: int | None, glyphs: Glyphs) -> Piece:
     return (str(place), "number") if place <= LAST_PLACE else (f">{LAST_PLACE}", "quiet")
 
 
-def _validation(model: ModelState, glyphs: Glyphs) -> Piece:
-    value = validation_value(model)
-    if model.validation_accuracy is None or model.validation_metric is not None or value is None:
+def _validation(model: ModelState, metrics: MetricTable, glyphs: Glyphs) -> Piece:
+    value, headline = validation_value(model, metrics), metrics.headline(model.metrics)
+    if value is None or headline is None or headline.unit != SHARE:
         return _known(cells.short_number(value, glyphs), glyphs)
     percent = f"{100 * value:.1f}"
     return _known("100%" if percent == "100.0" else percent + "%", glyphs)
 
 
 def _steps(model: ModelState, glyphs: Glyphs) -> Piece:
-    rate = model.steps_per_second if model.phase.is_active else None
+    rate = model.metrics.get("steps_per_second") if model.phase.is_active else None
     if rate is None:
         return glyphs.unknown, "quiet"
     if rate < 100:
@@ -278,7 +287,6 @@ def _known(text: str, glyphs: Glyphs) -> Piece:
 _EXTRA = LEAVING[:4]
 _NUMBERS: dict[str, Callable[[ModelState, Glyphs], Piece]] = {
     "loss": _loss,
-    "val": _validation,
     "eta": _eta,
     "steps": _steps,
     "attempt": lambda model, glyphs: (str(model.attempt), "number" if model.attempt > 1 else "quiet"),

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from forge_tui.analysis.ranking import model_key
+from forge_tui.analysis.ranking import comparison_key
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.text.config_tables import combination_text
 from forge_tui.tui.widgets.glyphs import PHASE_WORDS
 
 if TYPE_CHECKING:
+    from forge_tui.protocol.metrics import MetricTable
     from forge_tui.protocol.snapshot import ModelState
 
 SORT_KEYS = ("index", "name", "phase", "epoch", "loss", "best", "val", "eta")
@@ -38,28 +39,27 @@ _DIGITS = re.compile(r"(\d+)")
 _SHORTEST_PHASE_WORD = 3
 
 
-def validation_value(model: ModelState) -> float | None:
-    """The one validation number of a model: a custom metric, else accuracy (0–1), perplexity, loss."""
-    if model.validation_metric is not None:
-        return model.validation_metric
-    if model.validation_accuracy is not None:
-        return model.validation_accuracy
-    return model.validation_perplexity if model.validation_perplexity is not None else model.validation_loss
+def validation_value(model: ModelState, table: MetricTable) -> float | None:
+    """The one validation number of a model: that of its headline metric, else the validation loss."""
+    metric = table.headline(model.metrics)
+    return model.metrics.get("validation_loss" if metric is None else metric.name)
 
 
-_NUMBERS: dict[str, Callable[[ModelState], float | None]] = {
-    "phase": lambda model: _PHASE_ORDER[model.phase],
-    "epoch": lambda model: model.epoch,
-    "loss": lambda model: None if model.diverged else model.loss,
+_NUMBERS: dict[str, Callable[[ModelState, MetricTable], float | None]] = {
+    "phase": lambda model, _: _PHASE_ORDER[model.phase],
+    "epoch": lambda model, _: model.epoch,
+    "loss": lambda model, _: None if model.diverged else model.loss,
     "val": validation_value,
-    "eta": lambda model: model.eta_seconds,
+    "eta": lambda model, _: model.eta_seconds,
 }
 
 
-def sort_positions(models: Sequence[ModelState], positions: Sequence[int], key: str, reverse: bool) -> list[int]:
+def sort_positions(
+    models: Sequence[ModelState], positions: Sequence[int], key: str, reverse: bool, metrics: MetricTable
+) -> list[int]:
     """`positions` (into `models`) sorted by `key`; equal ones by position, unknown and NaN last in both directions.
 
-    "best" is the order of `ranking.model_key`.
+    "best" is the order of `ranking.comparison_key`.
     Raises `ValueError` for a key that is not in `SORT_KEYS`.
     """
     if key not in SORT_KEYS:
@@ -69,7 +69,7 @@ def sort_positions(models: Sequence[ModelState], positions: Sequence[int], key: 
     if key == "name":
         return sorted(positions, key=lambda position: natural(models[position].name), reverse=reverse)
     if key == "best":
-        keys = {position: model_key(models[position]) for position in positions}
+        keys = {position: comparison_key(models[position].metrics, metrics) for position in positions}
         if reverse:  # but what is unknown stays last
             keys = {position: tuple(-bad if bad < math.inf else bad for bad in key) for position, key in keys.items()}
         return sorted(positions, key=keys.__getitem__)
@@ -77,7 +77,7 @@ def sort_positions(models: Sequence[ModelState], positions: Sequence[int], key: 
     values: dict[int, float] = {}
     unknown: list[int] = []
     for position in positions:
-        value = number(models[position])
+        value = number(models[position], metrics)
         if value is None or not math.isfinite(value):
             unknown.append(position)
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from forge_tui.analysis.ranking import Standings, decisive
+from forge_tui.analysis.ranking import Standings
+from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.lists import model_order
 
@@ -26,6 +27,7 @@ class Rows:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.models: tuple[ModelState, ...] = ()
+        self.metrics = MetricTable()
         self.shown: list[int] = []
         self.row = -1
         self.sort_key, self.reverse = "index", False
@@ -58,10 +60,10 @@ class Rows:
         """Seconds until changing data may be arranged anew."""
         return max(self._arranged, self._touched) + ARRANGE_EVERY - self._clock()
 
-    def show(self, models: tuple[ModelState, ...]) -> bool:
-        """Take the models of a new snapshot; True if rows moved, came or went."""
-        old, self.models = self.models, models
-        self._standings.look(models)
+    def show(self, models: tuple[ModelState, ...], metrics: MetricTable) -> bool:
+        """Take the models and metrics of a new snapshot; True if rows moved, came or went."""
+        old, self.models, self.metrics = self.models, models, metrics
+        self._standings.look(models, metrics)
         if len(old) != len(models) or (models and (old[0].name, old[-1].name) != (models[0].name, models[-1].name)):
             selected = old[self.shown[self.row]].name if 0 <= self.row < len(self.shown) else None
             self.generation += 1
@@ -101,7 +103,7 @@ class Rows:
         matches = self._matches
         wanted = positions if matches is None else [place for place in positions if matches(self.models[place])]
         before = self.shown
-        self.shown = model_order.sort_positions(self.models, wanted, self.sort_key, self.reverse)
+        self.shown = model_order.sort_positions(self.models, wanted, self.sort_key, self.reverse, self.metrics)
         self.stale = False
         self._arranged = self._clock()
         try:
@@ -127,7 +129,7 @@ class Rows:
         """The row of the best of the models that are shown, None before any of them has a figure."""
         keys = self._standings.keys
         best = min(range(len(self.shown)), key=lambda row: (keys[self.shown[row]], self.shown[row]), default=None)
-        return None if best is None or decisive(keys[self.shown[best]]) is None else best
+        return best if best is not None and self._standings.has_number(self.shown[best]) else None
 
     def _clamp(self, row: int) -> int:
         return min(max(row, 0), len(self.shown) - 1)

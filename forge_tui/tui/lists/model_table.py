@@ -14,6 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.timer import Timer
 
+from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.lists import model_columns, model_order, painter
 from forge_tui.tui.lists.model_rows import Rows
@@ -101,14 +102,14 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
 
     # What is shown
 
-    def show(self, models: tuple[ModelState, ...]) -> None:
-        """Show the models of a new snapshot, in the order of their indices."""
+    def show(self, models: tuple[ModelState, ...], metrics: MetricTable | None = None) -> None:
+        """Show the models of a new snapshot, in the order of their indices; `metrics`: those of its run, if others."""
         rows, old = self._rows, self._rows.models
         if models is old:
             return
         generation = rows.generation
         places = {row: rows.place(row) for row in self._visible_rows()}
-        moved = rows.show(models)
+        moved = rows.show(models, metrics or rows.metrics)
         if rows.generation != generation:
             self._measure()
         if self.follow_best and (best := rows.best_row()) is not None and best != rows.row:
@@ -426,7 +427,9 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
             second = self.glyphs.chosen if chosen else mark if state else " "
             return [
                 (first + second, "mark"),
-                *model_columns.model_row(model, self.layout_now, self.glyphs, self._took(model), place),
+                *model_columns.model_row(
+                    model, self.layout_now, self.glyphs, self._rows.metrics, self._took(model), place
+                ),
             ]
 
         return self._painter.row((self._rows.shown[row], state, marked, chosen, place), model, draw, width)

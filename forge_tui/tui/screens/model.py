@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 
 from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.fetching import fetch_series
@@ -40,6 +41,7 @@ class ModelScreen(TextAndCurve):
         super().__init__()
         self._model_name = name
         self._model: ModelState | None = None
+        self._metrics = MetricTable()
         self._files: ModelFiles | None = None
         self._problem = ""
         self._reading = False
@@ -95,7 +97,7 @@ class ModelScreen(TextAndCurve):
             missing = f"This run has no model {cells.clean(self._model_name)}: Esc goes back."
             self.query_one("#headline", Line).show(missing)
             return
-        first, self._model = self._model is None, model
+        first, self._model, self._metrics = self._model is None, model, snapshot.metrics
         self._draw(model, len(snapshot.models))
         if first or model.phase.is_final:
             self._read_if_changed()
@@ -106,7 +108,9 @@ class ModelScreen(TextAndCurve):
         width = line.content_size.width or self.size.width
         line.show(_text(model_text.headline(model, glyphs, count, width)))
         took = self.forge.took(model)
-        self.query_one("#progress", Line).show(_text(model_text.model_progress(model, glyphs, width, took)))
+        self.query_one("#progress", Line).show(
+            _text(model_text.model_progress(model, self._metrics, glyphs, width, took))
+        )
         self._draw_document(model)
         self._fit_curve()
 
@@ -115,7 +119,9 @@ class ModelScreen(TextAndCurve):
 
         def build(width: int) -> list[Paragraph]:
             took = self.forge.took(model)
-            return model_text.model_document(model, files, problem, width, glyphs, self.forge.clock(), took)
+            return model_text.model_document(
+                model, self._metrics, files, problem, width, glyphs, self.forge.clock(), took
+            )
 
         self.document.show(build)
 
@@ -168,7 +174,7 @@ class ModelScreen(TextAndCurve):
 
     def quantities(self) -> tuple[Quantity, ...]:
         """What this model has recorded."""
-        return LOSSES if self._model is None else recorded([self._model])
+        return LOSSES if self._model is None else recorded([self._model], self._metrics)
 
     def on_chart_view_changed(self) -> None:
         """Another part of the curve, or more pixels: fetch it in their detail."""

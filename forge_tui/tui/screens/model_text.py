@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_tui.protocol.metrics import SHARE, Metric, MetricTable
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Failure, ModelState
-from forge_tui.text.figures import age_text, duration, memory, metric_name, metric_text, number, short_path
+from forge_tui.text.figures import age_text, duration, memory, number, short_path
 from forge_tui.tui.screens.model_files import ModelFiles
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece
@@ -28,6 +29,7 @@ Pair = tuple[str, str]
 
 def model_document(
     model: ModelState,
+    table: MetricTable,
     files: ModelFiles | None,
     problem: str,
     width: int,
@@ -37,10 +39,11 @@ def model_document(
 ) -> list[Paragraph]:
     """All sections for a document `width` cells wide; a model that has failed begins with why.
 
-    `now` is in UNIX seconds; `took`: how long workers have been busy with the model (seconds).
+    `table`: the metrics of the run. `now` is in UNIX seconds; `took`: how long workers have been busy with the model
+    (seconds).
     """
     attempts = _attempts(model)
-    metrics = [_heading("METRICS"), *_grid(_metrics(model, glyphs, took), width)]
+    metrics = [_heading("METRICS"), *_grid(_metrics(model, table, glyphs, took), width)]
     parts = [attempts, metrics] if model.error is not None else [metrics, attempts]
     parts.append([_heading("CONFIG"), *_grid(_config(model.config), width)])
     if files is None:
@@ -71,7 +74,9 @@ def headline(model: ModelState, glyphs: Glyphs, count: int, width: int) -> list[
     return pieces
 
 
-def model_progress(model: ModelState, glyphs: Glyphs, width: int, took: float | None) -> list[Piece]:
+def model_progress(
+    model: ModelState, table: MetricTable, glyphs: Glyphs, width: int, took: float | None
+) -> list[Piece]:
     """The second line: epochs with a bar, loss and the lowest so far, validation, time left; of a failed model, why."""
     if model.error is not None:
         return [(cells.clean(f"{first_line(model.error)} (epoch {model.error.epoch})", glyphs.ascii), "bold red")]
@@ -86,7 +91,7 @@ def model_progress(model: ModelState, glyphs: Glyphs, width: int, took: float | 
         (left, "dim"),
         (f"  loss {loss}  lowest {cells.short_number(model.best_loss, glyphs)}", "red" if model.diverged else ""),
     ]
-    if (metric := _validation(model)) is not None:
+    if (metric := _validation(model, table)) is not None:
         pieces.append((f"  {metric}", ""))
     if model.phase is TrainingPhase.COMPLETED:
         pieces.append((f"  took {duration(took)}", ""))
@@ -111,14 +116,15 @@ def _phase_style(model: ModelState) -> str:
     return ""
 
 
-def _validation(model: ModelState) -> str | None:
-    if model.validation_metric is not None:
-        return f"val {metric_text(model)}"
-    if model.validation_accuracy is not None:
-        return f"val {100 * model.validation_accuracy:.1f}%"
-    if model.validation_perplexity is not None:
-        return f"val perplexity {number(model.validation_perplexity)}"
-    return None if model.validation_loss is None else f"val loss {number(model.validation_loss)}"
+def _validation(model: ModelState, table: MetricTable) -> str | None:
+    metric = table.headline(model.metrics)
+    if metric is None:
+        loss = model.metrics.get("validation_loss")
+        return None if loss is None else f"val loss {number(loss)}"
+    value = model.metrics[metric.name]
+    if metric.unit == SHARE and value is not None:
+        return f"val {100 * value:.1f}%"
+    return f"val {metric.title} {number(value)}"
 
 
 def _heading(title: str, more: str = "") -> Paragraph:
@@ -149,7 +155,17 @@ def _grid(pairs: Sequence[Pair], width: int) -> list[Paragraph]:
     return found
 
 
-def _metrics(model: ModelState, glyphs: Glyphs, took: float | None) -> list[Pair]:
+def _label(metric: Metric) -> str:
+    return f"val {metric.title}" if metric.is_validation else metric.title
+
+
+def _value(metric: Metric, value: float | None, unknown: str) -> str:
+    if value is None:
+        return unknown
+    return f"{100 * value:.2f} %" if metric.unit == SHARE else number(value)
+
+
+def _metrics(model: ModelState, table: MetricTable, glyphs: Glyphs, took: float | None) -> list[Pair]:
     unknown = glyphs.unknown
 
     def known(value: float | None, unit: str = "") -> str:
@@ -160,17 +176,15 @@ def _metrics(model: ModelState, glyphs: Glyphs, took: float | None) -> list[Pair
         ("step", f"{model.step:,}"),
         ("loss", "diverged" if model.diverged else known(model.loss)),
         ("lowest loss", known(model.best_loss)),
-        ("val loss", known(model.validation_loss)),
+        ("val loss", known(model.metrics.get("validation_loss"))),
     ]
-    if model.validation_metric is not None:
-        pairs.append((f"val {metric_name(model)}", known(model.validation_metric)))
-    if model.validation_accuracy is not None:
-        pairs.append(("val accuracy", f"{100 * model.validation_accuracy:.2f} %"))
-    if model.validation_perplexity is not None:
-        pairs.append(("val perplexity", known(model.validation_perplexity)))
+    for metric in table.ordered(model.metrics):
+        if metric.default and metric.name not in ("loss", "validation_loss"):
+            pairs.append((_label(metric), _value(metric, model.metrics[metric.name], unknown)))
+    rate = model.metrics.get("learning_rate")
     pairs += [
-        ("learning rate", unknown if model.learning_rate is None else f"{model.learning_rate:g}"),
-        ("steps/s", known(model.steps_per_second)),
+        ("learning rate", unknown if rate is None else f"{rate:g}"),
+        ("steps/s", known(model.metrics.get("steps_per_second"))),
         ("epoch takes", known(model.epoch_seconds, " s")),
         ("parameters", unknown if model.parameters is None else f"{model.parameters:,}"),
         ("seed", str(model.seed)),

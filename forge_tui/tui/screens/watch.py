@@ -110,7 +110,7 @@ class WatchScreen(WatchCurves):
             self.table.refresh()
         left = len(snapshot.models) - sum(snapshot.counts[phase] for phase in TrainingPhase if phase.is_final)
         self.table.set_finished(not snapshot.state.is_live or left == 0)
-        self.table.show(_as_they_stand(snapshot))
+        self.table.show(_as_they_stand(snapshot), snapshot.metrics)
         self._draw_overall(snapshot)
         self._fit_table()
         self._draw_divider()

@@ -90,7 +90,8 @@ class WatchCurves(WatchLists):
         if self._seeds is not None or self.forge.snapshot is None:
             return LOSSES
         names = frozenset(self._names_to_chart())
-        return recorded(model for model in self.forge.snapshot.models if model.name in names)
+        snapshot = self.forge.snapshot
+        return recorded((model for model in snapshot.models if model.name in names), snapshot.metrics)
 
     def _new_seeds(self) -> SeedFeed:
         from forge_tui.tui.chart.seeds import SeedFeed  # here: most start without it

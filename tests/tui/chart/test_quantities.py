@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from configuring import MACHINE, configure
+from measured import snapshot_of
 from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import screen_text, until
@@ -41,10 +42,11 @@ async def watch_of(app: ForgeApp, pilot: Pilot[Any]) -> WatchScreen:
 
 def test_v_steps_through_all_that_was_recorded(maker: RunMaker) -> None:
     bare = maker.model(1, TrainingPhase.TRAINING, epoch=0)
-    assert recorded([bare]) == LOSSES
+    assert recorded([bare], snapshot_of([bare]).metrics) == LOSSES
     with_metric = maker.model(2, TrainingPhase.TRAINING, epoch=3, validation_metric=0.5, config={"metric": "m.py:f1"})
-    found = recorded([bare, with_metric])
-    assert [each.title for each in found] == ["loss", "loss", "loss", "accuracy", "f1", "learning rate"]
+    both = snapshot_of([bare, with_metric])
+    found = recorded(both.models, both.metrics)
+    assert [each.title for each in found] == ["loss", "loss", "loss", "accuracy", "f1", "learning rate", "steps/s"]
     now, seen = LOSS, []
     for _ in found:
         now = following(now, found)
@@ -64,6 +66,7 @@ async def test_every_recorded_metric_is_drawn(maker: RunMaker, state: Path) -> N
             ("loss", VALIDATION_LOSS.kinds),
             ("accuracy", {"validation"}),
             ("learning rate", {"train"}),
+            ("steps/s", {"train"}),
             ("loss", LOSS.kinds),
         ):
             await pilot.press("v")
@@ -77,7 +80,7 @@ async def test_every_recorded_metric_is_drawn(maker: RunMaker, state: Path) -> N
             )
             value = {"accuracy": "0.5000", "learning rate": "0.0010"}.get(title, "0.")
             assert value in legend
-            assert screen.chart.log_y is (title != "accuracy")
+            assert screen.chart.log_y is (title not in ("accuracy", "steps/s"))
 
 
 async def test_rows_carry_the_numbers_of_their_curves_and_more_marks_than_curves_says_so(

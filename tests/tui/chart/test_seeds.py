@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from measured import remeasured
 from run_directories import RunMaker, loss_at
 from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
@@ -57,7 +58,7 @@ def seeded(maker: RunMaker, *counts: int, configs: tuple[float, ...] = (), name:
     for model in models:
         for event in maker.history(model, model.epoch):
             loss = losses(model.index, model.epoch)[event.epoch - 1]
-            store.append(dataclasses.replace(event, loss=loss, validation_loss=2 * loss))
+            store.append(remeasured(event, loss=loss, validation_loss=2 * loss))
     store.close(timeout=5.0)
     return path
 
@@ -128,7 +129,7 @@ async def test_a_seed_that_diverged_is_a_cross_and_a_gap(maker: RunMaker, tmp_pa
         for event in RunMaker.history(maker.model(index, epoch=count), count):
             assert isinstance(event, EpochFinished)
             gone = (index, event.epoch) == (2, 5)
-            store.append(dataclasses.replace(event, loss=float("nan") if gone else 1.0 * index))
+            store.append(remeasured(event, loss=float("nan") if gone else 1.0 * index))
     store.close(timeout=5.0)
     async with watching(path, tmp_path / "ui.json") as (app, pilot):
         await pilot.press("f")
@@ -147,7 +148,7 @@ async def test_a_live_run_grows_and_what_a_retry_does_again_is_replaced(maker: R
         (train, _), store = reader.fetch([model], 100), maker._stores[0]
         assert [point[0] for point in train.points] == [1, 2, 3, 4]
         for event in maker.history(dataclasses.replace(model, attempt=2), 6)[2:]:
-            store.append(dataclasses.replace(event, loss=7.0))
+            store.append(remeasured(event, loss=7.0))
         store.flush()
         same = reader.fetch([model], 100)
         assert same[0].points == train.points  # nothing new was told of it
@@ -188,13 +189,13 @@ async def test_while_a_long_run_is_read_the_chart_says_so_and_keys_work(
     maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = seeded(maker, 10, 10)
-    held, read = threading.Event(), Run.losses
+    held, read = threading.Event(), Run.epoch_page
 
     def slowly(self: Run, index: int, since: int, limit: int):  # type: ignore[no-untyped-def]
         assert held.wait(30)
         return read(self, index, since, limit)
 
-    monkeypatch.setattr(Run, "losses", slowly)
+    monkeypatch.setattr(Run, "epoch_page", slowly)
     async with watching(path, tmp_path / "ui.json") as (app, pilot):
         await pilot.press("f")
         front = app.front

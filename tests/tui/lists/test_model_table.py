@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from measured import fields
 from rich.cells import cell_len
 from textual.app import App, ComposeResult
 from textual.geometry import Region
 
 from forge_tui.analysis.ranking import first_of
+from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.phases import TrainingPhase as Phase
 from forge_tui.protocol.snapshot import Failure, ModelState
 from forge_tui.tui.lists import model_columns, model_order
@@ -20,11 +22,12 @@ from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.glyphs import ASCII, UNICODE
 
 NAN = float("nan")
+TABLE = MetricTable()
 
 
 def model(index: int, **known: Any) -> ModelState:
     values: dict[str, Any] = {"name": f"cognate_planner_{index + 1}", "index": index, "seed": index, "epochs": 100}
-    return ModelState(**(values | known))
+    return ModelState(**fields(values | known))
 
 
 def trained(index: int, loss: float | None, **known: Any) -> ModelState:
@@ -43,7 +46,7 @@ def places(table: ModelTable, lines: range) -> list[str]:
 
 def row_text(state: ModelState, width: int = 80, name_cells: int = 18, place: int | None = None) -> str:
     layout = model_columns.model_layout(width, name_cells, state.epochs)
-    return "".join(text for text, _ in model_columns.model_row(state, layout, UNICODE, place=place))
+    return "".join(text for text, _ in model_columns.model_row(state, layout, UNICODE, TABLE, place=place))
 
 
 class Clock:
@@ -84,19 +87,21 @@ def test_a_sweep_has_a_column_for_what_is_each_configs_own() -> None:
     assert model_columns.config_cells([trained(0, 0.5)]) == 0
     layout = model_columns.model_layout(120, 18, 100, config_cells=needed)
     assert [column.key for column in layout.columns][:3] == ["name", "config", "phase"]
-    line = "".join(text for text, _ in model_columns.model_row(swept[1], layout, UNICODE))
+    line = "".join(text for text, _ in model_columns.model_row(swept[1], layout, UNICODE, TABLE))
     assert " learning_rate 0.002 " in line
     both = [
         trained(index, 0.5, combination={"learning_rate": 0.001 * (index + 1), "batch_size": 16}) for index in (0, 1)
     ]
     narrow = model_columns.model_layout(80, 18, 100, config_cells=model_columns.config_cells(both))
-    first, second = ("".join(text for text, _ in model_columns.model_row(model, narrow, UNICODE)) for model in both)
+    first, second = (
+        "".join(text for text, _ in model_columns.model_row(model, narrow, UNICODE, TABLE)) for model in both
+    )
     assert " 0.001, 16 " in first  # names that are cut off would be the same in all rows
     assert " 0.002, 16 " in second
     for width in range(60, 200):
         layout = model_columns.model_layout(width, 18, 100, config_cells=needed)
         assert (
-            sum(cell_len(text) for text, _ in model_columns.model_row(swept[0], layout, UNICODE))
+            sum(cell_len(text) for text, _ in model_columns.model_row(swept[0], layout, UNICODE, TABLE))
             == width - model_columns.GUTTER
         )
         assert {"name", "phase", "epoch", "loss", "val"} <= {column.key for column in layout.columns}
@@ -155,7 +160,9 @@ def test_the_time_column_is_what_was_measured_and_else_of_the_wall_clock() -> No
     layout = model_columns.model_layout(160, 18, 100)
 
     def shown(state: ModelState, run_seconds: float, now: float) -> str:
-        line = [text for text, _ in model_columns.model_row(state, layout, UNICODE, state.took(run_seconds, now))]
+        line = [
+            text for text, _ in model_columns.model_row(state, layout, UNICODE, TABLE, state.took(run_seconds, now))
+        ]
         end = sum(column.gap + column.width for column in layout.columns[: [*_keys(layout)].index("time") + 1])
         return "".join(line)[:end].split()[-1]
 
@@ -218,15 +225,15 @@ def test_unknown_and_nan_sort_last_in_both_directions(key: str, reverse: bool) -
         trained(index, value, validation_loss=value, eta_seconds=value)
         for index, value in enumerate((None, 2.0, NAN, 1.0))
     ]
-    found = model_order.sort_positions(models, range(4), key, reverse)
+    found = model_order.sort_positions(models, range(4), key, reverse, TABLE)
     assert found == ([1, 3, 0, 2] if reverse else [3, 1, 0, 2])
 
 
 def test_names_sort_by_their_numbers_and_an_unknown_key_is_refused() -> None:
     models = [model(0, name="m_10"), model(1, name="m_9"), model(2, name="M_1")]
-    assert model_order.sort_positions(models, range(3), "name", False) == [2, 1, 0]
+    assert model_order.sort_positions(models, range(3), "name", False, TABLE) == [2, 1, 0]
     with pytest.raises(ValueError, match="no sort key 'colour'"):
-        model_order.sort_positions(models, range(3), "colour", False)
+        model_order.sort_positions(models, range(3), "colour", False, TABLE)
 
 
 @pytest.mark.parametrize(
@@ -395,7 +402,7 @@ async def test_the_best_is_told_by_validation_as_forge_tui_best_does() -> None:
     async with app.run_test(size=(80, 11)):
         app.table.follow_best = True
         app.table.show(OVERFITTED)
-        best = first_of(OVERFITTED)
+        best = first_of(OVERFITTED, TABLE)
         assert best is not None
         assert (best.model.name, app.table.selected) == ("cognate_planner_3",) * 2
         assert places(app.table, range(1, 5)) == ["3", "2", "1", "—"]

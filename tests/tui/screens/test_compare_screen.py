@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
+from measured import remeasured
 from rich.cells import cell_len
 from run_directories import RunMaker
 from textual.pilot import Pilot
@@ -276,7 +276,7 @@ async def test_help_lists_every_action(maker: RunMaker, tmp_path: Path) -> None:
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
 @pytest.mark.parametrize("count", [2, 3, 4])
 def test_tables_stay_aligned_at_every_width(maker: RunMaker, width: int, glyphs, count: int) -> None:  # type: ignore[no-untyped-def]
-    tiny = [dataclasses.replace(maker.model(index), loss=1.5e-7 * index) for index in (1, 2)]
+    tiny = [remeasured(maker.model(index), loss=1.5e-7 * index) for index in (1, 2)]
     paths = [run(maker, f"20261123-15021{number}-planner", 10 + number, models=tiny) for number in range(count)]
     with Comparer(paths) as comparer:
         comparison = comparer.look()

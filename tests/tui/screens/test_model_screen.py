@@ -14,6 +14,7 @@ from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
 
 from forge_tui import client
+from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.checkpoint_files import checkpoint_files
@@ -340,7 +341,7 @@ def test_files_that_may_not_be_read_are_told(tmp_path: Path) -> None:
 def test_every_line_fits_the_width(maker: RunMaker, width: int) -> None:
     model = maker.failed(1, name="日本語" * 50, config={"nested": {"key": "x" * 300}, "long_name_" * 9: 1, "empty": []})
     files = ModelFiles(log=("日本語" * 100, "word " * 100, ""), problem="a problem " * 20)
-    paragraphs = model_text.model_document(model, files, "", width, UNICODE, time.time(), 7.0)
+    paragraphs = model_text.model_document(model, MetricTable(), files, "", width, UNICODE, time.time(), 7.0)
     lines = ["".join(text for text, _ in line) for paragraph in paragraphs for line in wrapped(paragraph, width)]
     assert max(cell_len(line) for line in lines) <= width
     assert "nested.key" in "\n".join(lines)

@@ -1,0 +1,277 @@
+"""The metrics of an epoch: what each is called, which value is the better one, and how it is shown.
+
+A metric that forge-tui computes is declared here, in `BUILT_IN`, and computed in `training.metrics`; everything that
+records, ranks, draws, prints or exports metrics works from the declaration.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from forge_tui.safe_io.printing import printable
+from forge_tui.safe_io.strict_json import LARGEST_INTEGER
+from forge_tui.settings.own_names import function_name
+
+if TYPE_CHECKING:
+    from forge_tui.settings.schema import Settings, TrainingConfig
+
+Goal = Literal["higher", "lower"]
+Metrics = dict[str, float | None]
+"""The metrics of one epoch by name; None where a value is NaN, infinite or unknown."""
+
+LONGEST_NAME = 100
+MOST_METRICS = 200
+"""The most characters of a name, and the most names in one run."""
+SHARE = "%"
+"""The unit of metrics that are shares: 0–1, shown as percent where room is scarce."""
+AUTO = "auto"
+"""`training.select_by`: the default order of `MetricTable.ranking`."""
+CUSTOM = "validation_metric"
+"""The metric that custom code measures on the validation split (`training.metric`)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric. `name` is its key in `metrics`, `title` what people call it, `short` the same in a table's head.
+
+    `goal`: which value is the better one; None: neither. `unit`: None for a plain number. `default`: tables and
+    reports show it without being asked. `ranks`: it takes part in choosing the best model, before those that are
+    declared earlier. `log`: the axis of its chart begins logarithmic.
+    """
+
+    name: str
+    title: str
+    short: str
+    goal: Goal | None = None
+    unit: str | None = None
+    default: bool = True
+    ranks: bool = False
+    log: bool = False
+
+    @property
+    def is_validation(self) -> bool:
+        """Whether it is measured on the validation split."""
+        return self.name.startswith("validation_")
+
+    @property
+    def words(self) -> str:
+        """Its title, and where it is measured: `validation accuracy`."""
+        is_plain = not self.is_validation or self.title.startswith("validation")
+        return self.title if is_plain else f"validation {self.title}"
+
+    def badness(self, value: float | None) -> float:
+        """A number that is smaller the better `value` is; infinite where there is no number or no goal."""
+        if value is None or self.goal is None or not math.isfinite(value):
+            return math.inf
+        return -value if self.goal == "higher" else value
+
+    def to_record(self) -> dict[str, Any]:
+        """What the record of the run says of it."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "goal": self.goal,
+            "unit": self.unit,
+            "default": self.default,
+        }
+
+
+BUILT_IN = (
+    Metric(name="loss", title="loss", short="loss", goal="lower", ranks=True, log=True),
+    Metric(
+        name="validation_loss", title="validation loss", short="val loss", goal="lower", ranks=True, log=True
+    ),
+    Metric(name="validation_accuracy", title="accuracy", short="accuracy", goal="higher", unit=SHARE, ranks=True),
+    Metric(name="validation_perplexity", title="perplexity", short="perplexity", goal="lower", ranks=True, log=True),
+    Metric(name=CUSTOM, title="metric", short="metric", goal="higher", ranks=True),
+    Metric(name="learning_rate", title="learning rate", short="learning rate", default=False, log=True),
+    Metric(name="steps_per_second", title="steps/s", short="steps/s", unit="1/s", default=False),
+)  # fmt: skip
+"""All metrics that forge-tui computes."""
+
+LOSSES = ("loss", "validation_loss")
+
+_BY_NAME = {metric.name: metric for metric in BUILT_IN}
+# What stood beside `metrics` in JSON before there was such a table, and stays there.
+_OLD_KEYS = (
+    "loss", "validation_loss", "validation_accuracy", "validation_perplexity", "validation_metric", "learning_rate",
+    "steps_per_second",
+)  # fmt: skip
+_SHARES = frozenset(metric.name for metric in BUILT_IN if metric.unit == SHARE)
+_NOT_AT_THE_END = frozenset(("learning_rate", "steps_per_second"))
+_OLD_GOALS: dict[str, Goal] = {"largest": "higher", "least": "lower"}
+
+
+def goal_of(word: Any) -> Goal:
+    """The goal that `training.metric_goal` means, in its words of today or of older files."""
+    return _OLD_GOALS.get(word, "lower" if word == "lower" else "higher")
+
+
+def old_keys(metrics: Mapping[str, float | None], *, at_the_end: bool = False) -> Metrics:
+    """The keys that stand beside `metrics` in JSON. `at_the_end`: those of a completed model, which has no speed."""
+    return {name: metrics.get(name) for name in _OLD_KEYS if not (at_the_end and name in _NOT_AT_THE_END)}
+
+
+def metrics_of(record: Mapping[str, Any]) -> Any:
+    """The `metrics` of a record, of one from before there were such too."""
+    if "metrics" in record:
+        return record["metrics"]
+    found = {name: record[name] for name in _OLD_KEYS if record.get(name) is not None}
+    return {"loss": None, **found} if "loss" in record else found
+
+
+def is_metric_table(value: Any) -> bool:
+    """Whether it is a table of numbers (or None) by names that can be those of metrics; shares are from 0 to 1."""
+    if type(value) is not dict or len(value) > MOST_METRICS:
+        return False
+    for name, number in value.items():
+        if type(name) is not str or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            return False
+        if number is None:
+            continue
+        if type(number) is not float and type(number) is not int:
+            return False
+        if not (abs(number) <= LARGEST_INTEGER if type(number) is int else number - number == 0.0):
+            return False
+        if name in _SHARES and not 0 <= number <= 1:
+            return False
+    return True
+
+
+class Measured:
+    """A record with `metrics`. Those that had fields of their own before there was such a table are attributes, too."""
+
+    __slots__ = ()
+    metrics: Metrics
+
+    @property
+    def loss(self) -> float | None:
+        """`loss` of `metrics`: the training loss."""
+        return self.metrics.get("loss")
+
+    @property
+    def validation_loss(self) -> float | None:
+        """`validation_loss` of `metrics`: that of the validation split."""
+        return self.metrics.get("validation_loss")
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """`validation_accuracy` of `metrics`: the share of right classes, 0–1."""
+        return self.metrics.get("validation_accuracy")
+
+    @property
+    def validation_perplexity(self) -> float | None:
+        """`validation_perplexity` of `metrics`: of next tokens."""
+        return self.metrics.get("validation_perplexity")
+
+    @property
+    def validation_metric(self) -> float | None:
+        """`validation_metric` of `metrics`: what custom code measures."""
+        return self.metrics.get("validation_metric")
+
+    @property
+    def learning_rate(self) -> float | None:
+        """`learning_rate` of `metrics`: that of the epoch's last step."""
+        return self.metrics.get("learning_rate")
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """`steps_per_second` of `metrics`: the speed of the epoch."""
+        return self.metrics.get("steps_per_second")
+
+
+class MetricTable:
+    """What is known of the metrics of a run. A name that nobody has declared is a metric too: without a goal."""
+
+    def __init__(self, declared: Iterable[Metric] = (), select_by: str = AUTO) -> None:
+        """`declared`: those of the run, instead of those of `BUILT_IN`. `select_by`: the metric that ranks first."""
+        own = {metric.name: metric for metric in declared}
+        self._metrics = {**{name: own.pop(name, metric) for name, metric in _BY_NAME.items()}, **own}
+        self.select_by = select_by
+        chosen = () if select_by == AUTO else (self[select_by],)
+        ranks = [metric for metric in reversed(self._metrics.values()) if metric.ranks and metric.name != select_by]
+        self.ranking: tuple[Metric, ...] = (*chosen, *ranks)
+        """What models are compared by: the first metric decides, the next ones where it is equal or unknown."""
+
+    def __getitem__(self, name: str) -> Metric:
+        found = self._metrics.get(name)
+        return Metric(name=name, title=name, short=name) if found is None else found
+
+    def ordered(self, names: Iterable[str]) -> list[Metric]:
+        """The metrics of these names, declared ones first."""
+        wanted = dict.fromkeys(names)
+        return [
+            *(metric for name, metric in self._metrics.items() if name in wanted),
+            *(self[name] for name in wanted if name not in self._metrics),
+        ]
+
+    def shown(self, of: Iterable[Mapping[str, float | None]]) -> list[Metric]:
+        """The metrics that tables show by default and of which any of these has a number."""
+        names = dict.fromkeys(name for metrics in of for name, value in metrics.items() if value is not None)
+        return [metric for metric in self.ordered(names) if metric.default]
+
+    def headline(self, metrics: Mapping[str, float | None]) -> Metric | None:
+        """The one metric that says most of a model beside its losses: the first of `ranking` that it has, but those."""
+        for metric in self.ranking:
+            if metric.name not in LOSSES and metrics.get(metric.name) is not None:
+                return metric
+        return None
+
+    def measure(self, metrics: Mapping[str, float | None]) -> float | None:
+        """How bad an epoch is for early stopping and halving: the smaller the better, None where nobody can say.
+
+        It is that of `select_by`; with `auto` the validation loss, or without one the loss.
+        """
+        if self.select_by != AUTO:
+            badness = self[self.select_by].badness(metrics.get(self.select_by))
+            return badness if math.isfinite(badness) else None
+        loss = metrics.get("validation_loss")
+        return metrics.get("loss") if loss is None else loss
+
+
+def declared_metrics(
+    records: Sequence[Mapping[str, Any]] = (), config: Mapping[str, Any] | None = None
+) -> list[Metric]:
+    """The metrics that a run's record declares, and the custom one as a model's `config` describes it.
+
+    Of records that are no declarations nothing is taken.
+    """
+    found = {}
+    for record in records:
+        name, title, goal = record.get("name"), record.get("title"), record.get("goal")
+        if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+            continue
+        known = _BY_NAME.get(name, Metric(name=name, title=name, short=name))
+        title = title if isinstance(title, str) and title else known.title
+        found[name] = dataclasses.replace(
+            known,
+            title=title,
+            short=known.short if title == known.title else title,
+            goal=goal if goal in ("higher", "lower") else None,
+            default=record.get("default") is not False,
+        )
+    if CUSTOM not in found and config is not None:
+        title = printable(function_name(str(config.get("metric", AUTO)), "metric"))
+        goal = goal_of(config.get("metric_goal"))
+        found[CUSTOM] = dataclasses.replace(_BY_NAME[CUSTOM], title=title, short=title, goal=goal)
+    return list(found.values())
+
+
+def table_of(training: TrainingConfig) -> MetricTable:
+    """The metrics of models that are trained with these settings."""
+    config = {"metric": training.metric, "metric_goal": training.metric_goal}
+    return MetricTable(declared_metrics((), config), training.select_by)
+
+
+def with_custom_metric(records: tuple[dict[str, Any], ...], settings: Settings) -> tuple[dict[str, Any], ...]:
+    """The declarations of a run, and that of the custom metric which its settings name, if it is not among them."""
+    training = settings.training
+    is_named = training.metric != AUTO or "training.metric" in settings.sweep
+    if not is_named or any(record.get("name") == CUSTOM for record in records):
+        return records
+    config = {"metric": training.metric, "metric_goal": training.metric_goal}
+    return (*records, *(metric.to_record() for metric in declared_metrics((), config)))
