@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple, Protocol
 
 from textual.binding import Binding, BindingType
 
@@ -164,16 +165,44 @@ def actions_of(screen: str) -> tuple[Action, ...]:
     return tuple(action for action in ACTIONS if screen in action.where)
 
 
-def bindings_of(screen: str, owner: type) -> list[BindingType]:
-    """The screen's keys, each with an id so that users can remap it. An action that it has not itself is the app's."""
+_PARTS_OF_THE_APP = {
+    "steering": ("pause", "stop", "kill", "cancel", "retry", "workers", "resume"),
+    "leaving": ("leave", "detach"),
+    "run_actions": ("export", "new", "show_command"),
+    "navigation": ("show_configure", "show_watch", "show_runs"),
+    "appearance": ("theme", "mouse", "resources"),
+    "dialogs": ("messages", "help", "palette"),
+}
+
+
+class HasParts(Protocol):
+    """A class of screens: some of their actions are carried out by parts of them."""
+
+    PARTS: ClassVar[Mapping[str, Sequence[str]]]
+    """The actions of each part, by the name of the attribute that it is."""
+
+
+def action_text(action: str, screen: type[HasParts]) -> str:
+    """What Textual is to run for an action: the screen's own comes first, then that of a part of it, then the app's."""
+    if hasattr(screen, f"action_{action}"):
+        return action
+    for namespace, parts in (("", screen.PARTS), ("app.", _PARTS_OF_THE_APP)):
+        for part, actions in parts.items():
+            if action in actions:
+                return f"{namespace}part({part!r}, {action!r})"
+    return f"app.{action}"
+
+
+def bindings_of(name: str, screen: type[HasParts]) -> list[BindingType]:
+    """The keys of the screen called `name`, each with an id so that users can remap it."""
     return [
         Binding(
             ",".join(action.keys),
-            action.id if hasattr(owner, f"action_{action.id}") else f"app.{action.id}",
+            action_text(action.id, screen),
             action.label,
             show=action.footer,
             tooltip=action.help,
-            id=f"{screen}.{action.id}",
+            id=f"{name}.{action.id}",
         )
-        for action in actions_of(screen)
+        for action in actions_of(name)
     ]

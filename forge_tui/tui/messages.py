@@ -1,15 +1,17 @@
-"""What reaches the screens: tiny records, the stale ones replaceable."""
+"""What reaches the app and its screens: small records, the stale ones replaceable."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from textual.message import Message
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
+    from forge_tui.errors import ForgeError
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.monitor import ResourceSample
 
@@ -24,6 +26,79 @@ class SnapshotChanged(Message):
 
 
 @dataclass
+class RunRemoved(Message):
+    """The run that is watched was moved or deleted: what became of it, in words."""
+
+    run: Run
+    what: str
+
+
+@dataclass
+class FollowFailed(Message):
+    """The run that is watched cannot be read any more: why, in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A run that is to be opened: a new one, a resumed one in `path`, or one to attach to in `path`."""
+
+    how: Literal["start", "resume", "attach"]
+    path: Path | None = None
+    epochs: int | None = None
+
+    @property
+    def starts(self) -> bool:
+        """Whether a runner is started for it."""
+        return self.how != "attach"
+
+
+@dataclass
+class RunOpened(Message):
+    """A run is there to be watched."""
+
+    request: OpenRequest
+    run: Run
+
+
+@dataclass
+class RunRefused(Message):
+    """A run could not be opened."""
+
+    request: OpenRequest
+    error: ForgeError
+
+
+@dataclass
+class StartRefused(Message):
+    """A new run could not begin: why, in words. For the screen in front."""
+
+    reason: str
+
+
+@dataclass
+class CommandsAnswered(Message):
+    """What the runner said of the commands called `name`; `waiting`: how many it did not answer in `seconds`.
+
+    `error` says why they could not be sent.
+    """
+
+    name: str
+    answers: list[dict[str, Any]]
+    waiting: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+
+@dataclass
+class LiveRunsCounted(Message):
+    """How many of the known runs are live."""
+
+    count: int
+
+
+@dataclass
 class ResourcesChanged(Message):
     """A new sample of the machine."""
 
@@ -32,13 +107,6 @@ class ResourcesChanged(Message):
     def can_replace(self, message: Message) -> bool:
         """Only the newest sample counts."""
         return isinstance(message, ResourcesChanged)
-
-
-@dataclass
-class StartRefused(Message):
-    """A run could not begin: why, in words."""
-
-    reason: str
 
 
 @dataclass

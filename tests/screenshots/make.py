@@ -46,8 +46,13 @@ async def shoot(run: client.Run, width: int, height: int, name: str, *keys: str,
     """Attach at a size, press keys, and save what is shown."""
     app = ForgeApp(run=run, host="you@server", choices=UiChoices(PLACE / "ui.json"), options=UiOptions(theme="dark"))
     async with app.run_test(size=(width, height)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and app.resources is not None)
-        await until(pilot, lambda: app.snapshot is not None and max(m.epoch for m in app.snapshot.models) >= epoch)
+        await until(pilot, lambda: app.controller.snapshot is not None and app.machine.resources is not None)
+        await until(
+            pilot,
+            lambda: (
+                app.controller.snapshot is not None and max(m.epoch for m in app.controller.snapshot.models) >= epoch
+            ),
+        )
         for key in keys:
             await pilot.press(key)
         for _ in range(30):

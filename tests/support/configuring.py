@@ -44,7 +44,7 @@ class App(ForgeApp):
     def __init__(self, state: Path, given: FormSource | None = None) -> None:
         super().__init__(host="ada@server", choices=UiChoices(state), monitor=False, given=given)
         self.started: list[tuple[Settings, str]] = []
-        self.detected = MACHINE
+        self.machine.detected = MACHINE
 
     def start_run(self, settings: Settings, previous: str = "refuse") -> None:
         self.started.append((settings, previous))

@@ -89,12 +89,12 @@ class PictureApp(ForgeApp):
             **more,
         )
 
-    def _look_at_machine(self) -> None:  # type: ignore[override]
+    def _look_at_machine(self) -> None:
         *earlier, newest = samples()
-        self.cpu_percent.extend(sample.cpu_percent for sample in earlier)
+        self.machine.cpu_percent.extend(sample.cpu_percent for sample in earlier)
         self.post_message(ResourcesChanged(newest))
         detected = replace(MACHINE, memory_gb=16.0, available_memory_gb=10.9, memory_limit_source="cgroup v2 /user")
-        self._detect_again(detected)
+        self.machine.post_detected(detected)
         self._fill_screen()
 
     def start_run(self, settings: Any, previous: Any = "refuse") -> None:
@@ -113,7 +113,7 @@ async def stand_still(pilot: Pilot[Any], *expected: str) -> None:
             entry.cursor_blink = False
         now = screen_text(app)
         reading = [worker for worker in app.workers if worker.group in ("io", "count") and not worker.is_finished]
-        if now == before and not reading and app.resources is not None and app.detected is not None:
+        if now == before and not reading and app.machine.resources is not None and app.machine.detected is not None:
             missing = [text for text in expected if text not in now]
             if not missing:
                 return

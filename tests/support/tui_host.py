@@ -22,11 +22,8 @@ class Host(ForgeApp):
 
     def __init__(self, first: Callable[[], ForgeScreen], **options: Any) -> None:
         super().__init__(host="ada@gpu7", monitor=False, **options)
-        self._first = first
+        self.navigation.makers["configure"] = first
         self.resumed: list[tuple[Path, int | None]] = []
-
-    def make_screen(self, name: str) -> ForgeScreen:
-        return self._first() if name == "configure" else super().make_screen(name)
 
     def resume_run(self, path: Path, epochs: int | None = None) -> None:
         self.resumed.append((path, epochs))

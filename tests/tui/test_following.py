@@ -35,7 +35,7 @@ LONG = (*SMALL, "--no-ui", "--models", "2", "--mode", "parallel", "--workers", "
 async def watching(path: Path, state: Path) -> AsyncIterator[tuple[ForgeApp, Pilot[Any]]]:
     app = ForgeApp(run=Run(path), host="ada@server", choices=UiChoices(state), monitor=False)
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None)
+        await until(pilot, lambda: app.controller.snapshot is not None)
         yield app, pilot
 
 
@@ -70,8 +70,8 @@ def test_what_has_become_of_a_run(before: RunState | None, now: RunState, found:
 
 async def test_stop_resume_elsewhere_cancel_retry_and_deletion(run_directory: Path, tmp_path: Path) -> None:
     def models() -> set[str]:
-        assert app.snapshot is not None
-        return {model.phase.value for model in app.snapshot.models}
+        assert app.controller.snapshot is not None
+        return {model.phase.value for model in app.controller.snapshot.models}
 
     async def elsewhere(*arguments: str | Path) -> None:
         await asyncio.to_thread(partial(forge, *arguments))
@@ -79,13 +79,13 @@ async def test_stop_resume_elsewhere_cancel_retry_and_deletion(run_directory: Pa
     await elsewhere(*LONG, "--detach", "--output", run_directory)
     async with watching(run_directory, tmp_path / "ui.json") as (app, pilot):
         await until(pilot, lambda: "live" in header(app) and models() == {"training"})
-        app.started_here = True
+        app.controller.started_here = True
         await elsewhere("stop", run_directory)
         await until(pilot, lambda: "stopped" in header(app) and "R resumes it" in status(app))
         await elsewhere("resume", run_directory, "--detach")
         await until(pilot, lambda: "live" in header(app) and models() == {"training"})
         assert status(app) == "run run was resumed elsewhere, and goes on"
-        assert not app.started_here  # leaving asks nothing
+        assert not app.controller.started_here  # leaving asks nothing
         await elsewhere("cancel", run_directory, "1")
         await until(pilot, lambda: models() == {"training", "cancelled"} and "⊘ cancel" in screen_text(app))
         await elsewhere("retry", run_directory, "1")
@@ -95,7 +95,7 @@ async def test_stop_resume_elsewhere_cancel_retry_and_deletion(run_directory: Pa
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, ModelScreen))
         await elsewhere("rm", run_directory, "--yes")
-        await until(pilot, lambda: isinstance(app.screen, WatchScreen) and app.run_watched is None)
+        await until(pilot, lambda: isinstance(app.screen, WatchScreen) and app.controller.run is None)
         await pilot.pause()
 
         shown = screen_text(app)
@@ -110,7 +110,7 @@ async def test_another_run_in_the_same_directory_is_not_taken_for_it(run_directo
     await asyncio.to_thread(partial(forge, *short))
     async with watching(run_directory, tmp_path / "ui.json") as (app, pilot):
         await asyncio.to_thread(partial(forge, *short, "--overwrite"))
-        await until(pilot, lambda: app.run_watched is None)
+        await until(pilot, lambda: app.controller.run is None)
 
         # Between the two there is a moment without a run.
         what = ("gave way to another run in its directory", "was moved or deleted")
@@ -125,7 +125,7 @@ async def test_an_ended_run_that_is_deleted_or_moved_is_shown_no_longer(
     async with watching(path, tmp_path / "ui.json") as (app, pilot):
         await until(pilot, lambda: "completed" in header(app))
         gone(path)
-        await until(pilot, lambda: app.run_watched is None)
+        await until(pilot, lambda: app.controller.run is None)
         await pilot.press("1", "2")
         await until(pilot, lambda: isinstance(app.screen, WatchScreen) and app.screen.is_there)
 
@@ -141,16 +141,18 @@ async def test_a_failure_is_told_until_its_model_is_tried_again(maker: RunMaker,
         "1", RunState.RUNNING, [maker.model(1, TrainingPhase.TRAINING, epoch=3), maker.failed(2)], events=[failure]
     )
     async with watching(path, tmp_path / "ui.json") as (app, pilot):
-        await until(pilot, lambda: app.snapshot is not None and app.snapshot.models)
-        assert app.snapshot is not None
-        assert has_failed(app.snapshot, "cognate_planner_2")
-        assert not has_failed(app.snapshot, "cognate_planner_1")
+        await until(pilot, lambda: app.controller.snapshot is not None and app.controller.snapshot.models)
+        assert app.controller.snapshot is not None
+        assert has_failed(app.controller.snapshot, "cognate_planner_2")
+        assert not has_failed(app.controller.snapshot, "cognate_planner_1")
         assert status(app) == ""  # what has failed once and trains again is history
         app.tell("cognate_planner_2: why", "error", holds=partial(has_failed, model="cognate_planner_2"))
-        app._cancel_follow.set()  # the next snapshot is ours
-        again = [replace(each, phase=TrainingPhase.QUEUED) for each in app.snapshot.models]
+        app.controller.close()  # the next snapshot is ours
+        again = [replace(each, phase=TrainingPhase.QUEUED) for each in app.controller.snapshot.models]
         from forge_tui.tui.messages import SnapshotChanged
 
-        assert app.run_watched is not None
-        app.post_message(SnapshotChanged(app.run_watched, replace(app.snapshot, models=tuple(again), revision=9)))
+        assert app.controller.run is not None
+        app.post_message(
+            SnapshotChanged(app.controller.run, replace(app.controller.snapshot, models=tuple(again), revision=9))
+        )
         await until(pilot, lambda: status(app) == "")

@@ -44,12 +44,12 @@ def path(maker: RunMaker) -> Path:
 async def test_watch_model_and_runs_show_hostile_names_as_text(path: Path) -> None:
     app = Host(WatchScreen, run=Run(path))
     async with app.run_test(size=(120, 40)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and "[/b]" in written(app))
+        await until(pilot, lambda: app.controller.snapshot is not None and "[/b]" in written(app))
         assert is_clean(written(app))
-        app.open_model("failed")
+        app.navigation.open_model("failed")
         await until(pilot, lambda: isinstance(app.screen, ModelScreen) and "ATTEMPTS" in written(app))
         assert is_clean(written(app))
-        app.go_to("runs")
+        app.navigation.go_to("runs")
         await until(pilot, lambda: "CREATED" in written(app) and "> ● live" in written(app))
         assert is_clean(written(app))
 

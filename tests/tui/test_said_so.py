@@ -39,7 +39,7 @@ def at(path: Path, state: Path, **options: Any) -> ForgeApp:
 
 
 async def watch_of(app: ForgeApp, pilot: Pilot[Any]) -> WatchScreen:
-    await until(pilot, lambda: app.snapshot is not None and app.front is not None and app.front.is_there)
+    await until(pilot, lambda: app.controller.snapshot is not None and app.front is not None and app.front.is_there)
     screen = app.front
     assert isinstance(screen, WatchScreen)
     await until(pilot, lambda: screen.table.models)
@@ -96,7 +96,9 @@ async def test_keys_typed_while_a_run_starts_go_nowhere(
         burst(app, "K", "x", "enter", "t", "w")
         await pilot.pause()
         begins.set()
-        await until(pilot, lambda: isinstance(app.front, WatchScreen) and app.front.is_there and app.snapshot)
+        await until(
+            pilot, lambda: isinstance(app.front, WatchScreen) and app.front.is_there and app.controller.snapshot
+        )
         await pilot.pause()
 
         assert app.draft.form is not None
@@ -132,12 +134,12 @@ async def test_the_mouse_says_where_it_cannot_be_switched(live: Path, state: Pat
     app = at(live, state, options=UiOptions(mouse=False))
     async with app.run_test(size=(80, 24)) as pilot:  # drawn by another driver than ours
         await watch_of(app, pilot)
-        await until(pilot, lambda: app.told)
+        await until(pilot, lambda: app.status.told)
         told = "mouse: what shows this screen does not let it be switched; forge-tui on a terminal does"
-        assert [text for _, text, _ in app.told] == [told]
-        app.told.clear()
+        assert [text for _, text, _ in app.status.told] == [told]
+        app.status.told.clear()
         await press(pilot, "m")
-        assert [text for _, text, _ in app.told] == [told]
+        assert [text for _, text, _ in app.status.told] == [told]
 
 
 @pytest.mark.usefixtures("working_directory")

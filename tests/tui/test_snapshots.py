@@ -241,7 +241,7 @@ def test_dialog_on_leaving_a_run_that_was_started_here(
     snap_compare: Callable[..., bool], maker: RunMaker, home: Path
 ) -> None:
     app = PictureApp(home / "ui.json", run=mixed(maker))
-    app.started_here = True
+    app.controller.started_here = True
     assert snap_compare(app, terminal_size=SMALL, run_before=press("q", expected=("Detach",)))
 
 

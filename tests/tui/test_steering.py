@@ -15,7 +15,7 @@ from tui_host import Host, screen_text, until
 from forge_tui import client
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.lifetime import Ending
-from forge_tui.tui import leaving_app
+from forge_tui.tui import leaving
 from forge_tui.tui.dialogs.questions import Ask, Question
 from forge_tui.tui.screens.configure import ConfigureScreen
 from forge_tui.tui.screens.watch import WatchScreen
@@ -48,7 +48,7 @@ class Hand:
     async def __aenter__(self) -> Hand:
         self._running = self.app.run_test(size=(100, 30))
         self.pilot = await self._running.__aenter__()
-        await until(self.pilot, lambda: self.app.snapshot is not None)
+        await until(self.pilot, lambda: self.app.controller.snapshot is not None)
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -65,11 +65,11 @@ async def test_p_pauses_and_lets_go_on(run: SteeredRun) -> None:
     async with Hand(run.directory.path) as hand:
         await hand.press("p")
         await hand.until_status("pause: done")
-        await until(hand.pilot, lambda: hand.app.snapshot.state is RunState.PAUSED)
+        await until(hand.pilot, lambda: hand.app.controller.snapshot.state is RunState.PAUSED)
         assert "paused" in screen_text(hand.app)
         await hand.press("p")
         await hand.until_status("continue: done")
-        await until(hand.pilot, lambda: hand.app.snapshot.state is RunState.RUNNING)
+        await until(hand.pilot, lambda: hand.app.controller.snapshot.state is RunState.RUNNING)
 
 
 async def test_x_asks_and_cancels_the_selected_model(run: SteeredRun) -> None:
@@ -149,7 +149,7 @@ async def test_a_refusal_is_told_with_its_reason(tmp_path: Path) -> None:
 async def test_a_command_that_nobody_answers_is_told_after_five_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("forge_tui.tui.steering_app.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("forge_tui.tui.run_controller.ANSWER_SECONDS", 0.2)
     models = [RunMaker(tmp_path).model(1, TrainingPhase.TRAINING, epoch=5)]
     with SteeredRun(tmp_path / "deaf", models, deaf=True) as steered:
         async with Hand(steered.directory.path) as hand:
@@ -178,10 +178,10 @@ async def test_the_log_says_who_sent_what(run: SteeredRun) -> None:
 
 async def test_detaching_warns_where_the_run_would_be_ended(run: SteeredRun, monkeypatch: pytest.MonkeyPatch) -> None:
     job = Ending("Slurm job 7", "Slurm ends all processes of a job", None)
-    monkeypatch.setattr("forge_tui.resources.lifetime.endings", lambda probe: (job,))
-    assert leaving_app._endings() == ["Slurm job 7"]
+    monkeypatch.setattr("forge_tui.tui.leaving.endings", lambda probe: (job,))
+    assert leaving.what_would_end_a_run() == ["Slurm job 7"]
     async with Hand(run.directory.path) as hand:
-        hand.app.started_here = True
+        hand.app.controller.started_here = True
         await hand.press("q")
         await until(hand.pilot, lambda: isinstance(hand.app.screen, Question))
         question = hand.app.screen.query_one(".dialog-text", Static)
@@ -202,4 +202,4 @@ async def test_the_bell_rings_when_a_model_fails_for_good_and_at_the_end(
         await until(hand.pilot, lambda: isinstance(hand.app.screen, Question))
         await hand.press("s")
         await until(hand.pilot, lambda: len(rung) == 2)
-        assert hand.app.snapshot.state is RunState.STOPPED
+        assert hand.app.controller.snapshot.state is RunState.STOPPED

@@ -65,7 +65,7 @@ async def test_resume_shows_what_would_run_and_enter_runs_nothing(
 ) -> None:
     app = app_on(theirs, tmp_path)
     async with app.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None)
+        await until(pilot, lambda: app.controller.snapshot is not None)
         await ask_to_resume(app, pilot, asked)
         shown = screen_text(app)
         assert "you have not started here" in shown
@@ -86,7 +86,7 @@ async def test_new_settings_from_it_say_what_they_would_run(theirs: Path, tmp_pa
     write_settings(settings, theirs / "settings.toml")
     app = app_on(theirs, tmp_path)
     async with app.run_test(size=(160, 30)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None)
+        await until(pilot, lambda: app.controller.snapshot is not None)
         await pilot.press("n")
         await until(pilot, lambda: "you have not started that run" in app.status.plain)
         assert '--model-type /their/net.py; on_finish ["touch", "/tmp/x"]' in app.status.plain
@@ -96,6 +96,6 @@ async def test_settings_without_code_are_said_nothing_of(theirs: Path, tmp_path:
     write_settings(Settings(), theirs / "settings.toml")
     app = app_on(theirs, tmp_path)
     async with app.run_test(size=(160, 30)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None)
+        await until(pilot, lambda: app.controller.snapshot is not None)
         await pilot.press("n")
         await until(pilot, lambda: "new settings from those of the run" in app.status.plain)

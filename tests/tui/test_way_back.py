@@ -53,7 +53,7 @@ def test_the_way_back_is_the_way_one_came_and_no_circle() -> None:
 async def test_esc_goes_from_screen_to_screen_one_level_at_a_time(maker: RunMaker, state: Path) -> None:
     app = attached(maker, state)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and isinstance(app.screen, WatchScreen))
+        await until(pilot, lambda: app.controller.snapshot is not None and isinstance(app.screen, WatchScreen))
         await press(pilot, "1")
         await until(pilot, lambda: front(app) == "configure")
         await press(pilot, "escape")
@@ -75,7 +75,7 @@ async def test_esc_goes_from_screen_to_screen_one_level_at_a_time(maker: RunMake
 async def test_in_the_list_esc_clears_first_a_zoom_then_a_filter(maker: RunMaker, state: Path, key: str) -> None:
     app = attached(maker, state)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and isinstance(app.screen, WatchScreen))
+        await until(pilot, lambda: app.controller.snapshot is not None and isinstance(app.screen, WatchScreen))
         screen = app.screen
         assert isinstance(screen, WatchScreen)
         await until(pilot, lambda: screen.is_there and screen.table.models)
@@ -92,7 +92,7 @@ async def test_in_the_list_esc_clears_first_a_zoom_then_a_filter(maker: RunMaker
 async def test_backspace_at_the_start_of_the_filter_closes_it(maker: RunMaker, state: Path) -> None:
     app = attached(maker, state)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and isinstance(app.screen, WatchScreen))
+        await until(pilot, lambda: app.controller.snapshot is not None and isinstance(app.screen, WatchScreen))
         screen = app.screen
         assert isinstance(screen, WatchScreen)
         await until(pilot, lambda: screen.is_there and screen.table.models)
@@ -126,7 +126,7 @@ async def test_dialogs_with_a_line_to_type_in_go_back_one_level_too(state: Path)
 async def test_esc_in_a_burst_of_keys_comes_in_its_turn(maker: RunMaker, state: Path) -> None:
     app = attached(maker, state)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and isinstance(app.screen, WatchScreen))
+        await until(pilot, lambda: app.controller.snapshot is not None and isinstance(app.screen, WatchScreen))
         await until(pilot, lambda: app.front is not None and app.front.is_there)
         burst(app, "slash", "2", "escape", "escape", "1")
         await until(pilot, lambda: front(app) == "configure" and app.front is not None and app.front.is_there)
@@ -145,7 +145,7 @@ async def test_every_screen_says_its_name_the_way_back_and_to_the_three_at_80_co
         return lines[0], lines[-1]
 
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and isinstance(app.screen, WatchScreen))
+        await until(pilot, lambda: app.controller.snapshot is not None and isinstance(app.screen, WatchScreen))
         for keys, name, title in (
             (("2",), "watch", "Watch"),
             (("enter",), "model", "Model"),

@@ -103,7 +103,7 @@ class FormPanel(Vertical):
         from forge_tui.tui.form.lines import items
 
         errors = {**self.draft.refusals, **form.errors()}
-        self.pane.settings.show(items(form, errors, self._forge.detected, self.glyphs, self.read_only))
+        self.pane.settings.show(items(form, errors, self._forge.machine.detected, self.glyphs, self.read_only))
         self._draw_title(form, len(errors))
         self._draw_help()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult
@@ -34,6 +34,8 @@ class ForgeScreen(Screen[None]):
     """
 
     name_of_screen: ClassVar[str] = ""
+    PARTS: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """The actions that a part of the screen carries out, by the name of the attribute that the part is."""
     _body_at_once = True
     _body: Widget | None = None
 
@@ -98,6 +100,10 @@ class ForgeScreen(Screen[None]):
         """The names of the models that an action is about: none on a screen that shows none."""
         return set()
 
+    def action_part(self, part: str, name: str) -> None:
+        """Have a part of the screen carry out an action."""
+        getattr(getattr(self, part), f"action_{name}")()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """The screen's own actions need its body, and that it is seen."""
         return self._body is not None and not self.is_tiny and super().check_action(action, parameters)
@@ -121,8 +127,8 @@ class ForgeScreen(Screen[None]):
         """Choose the layout for a terminal of this size."""
         tiny = width < SMALLEST[0] or height < SMALLEST[1]
         self.set_class(tiny, "-tiny")
-        whole = self.forge.sidebar_whole and not tiny
-        self.set_class(width >= WIDE and not self.forge.sidebar_hidden, "-wide")
+        whole = self.forge.appearance.sidebar_whole and not tiny
+        self.set_class(width >= WIDE and not self.forge.appearance.sidebar_hidden, "-wide")
         self.set_class(width < WIDE and whole, "-resources")
 
     # --- back
@@ -130,7 +136,7 @@ class ForgeScreen(Screen[None]):
     @property
     def leads_back(self) -> bool:
         """Whether Esc does something here."""
-        return self.narrowed or self.forge.way_back.behind is not None
+        return self.narrowed or self.forge.navigation.way_back.behind is not None
 
     @property
     def narrowed(self) -> bool:
@@ -139,11 +145,11 @@ class ForgeScreen(Screen[None]):
 
     def widen(self) -> None:
         """Take away what covers or narrows what is shown, one thing at a time."""
-        self.forge.action_resources()
+        self.forge.appearance.action_resources()
 
     def leave_screen(self) -> None:
         """Go to the screen that this one was come to from."""
-        self.forge.go_back()
+        self.forge.navigation.go_back()
 
     def action_back(self) -> None:
         """One level back."""
@@ -156,28 +162,30 @@ class ForgeScreen(Screen[None]):
     def draw_all(self) -> None:
         """Draw everything from what the app knows."""
         self.draw_shell()
-        self.show(self.forge.snapshot)
+        self.show(self.forge.controller.snapshot)
 
     def draw_shell(self) -> None:
         """Draw header, resources and status."""
-        forge = self.forge
+        machine, controller = self.forge.machine, self.forge.controller
+        snapshot, live_runs = controller.snapshot, controller.live_runs
+        note = f"{live_runs} live run{'s' if live_runs > 1 else ''}: 3" if live_runs else ""
         try:
             self._show_curves()
-            self.query_one("#header", HeaderLine).draw(forge.snapshot, forge.header_note)
-            self.query_one("#resources", ResourceLine).draw(forge.resources, forge.snapshot)
+            self.query_one("#header", HeaderLine).draw(snapshot, note)
+            self.query_one("#resources", ResourceLine).draw(machine.resources, snapshot)
             if self.has_class("-wide") or self.has_class("-resources"):
                 self.query_one("#sidebar", Sidebar).draw(
-                    forge.resources, forge.detected, forge.snapshot, forge.suggestion
+                    machine.resources, machine.detected, snapshot, machine.suggestion
                 )
-            self.query_one("#status", Line).show(forge.status)
-            live = None if forge.snapshot is None else forge.snapshot.state.is_live
+            self.query_one("#status", Line).show(self.forge.status.text)
+            live = None if snapshot is None else snapshot.state.is_live
             self.query_one("#footer", FooterLine).show_for(live, self.leads_back)
         except NoMatches:  # not composed yet: on_mount draws
             return
 
     def _show_curves(self) -> None:
         """The curves are the app's: a screen that comes later shows what was before it too."""
-        percent = tuple(self.forge.cpu_percent)
+        percent = tuple(self.forge.machine.cpu_percent)
         self.query_one("#resources", ResourceLine).show_curve(percent)
         self.query_one("#sidebar", Sidebar).show_curve(percent)
 

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 
 from forge_tui.tui.form.source import Draft, Filled, fill_form, load_file, presets, run_form
 from forge_tui.tui.screens.base import ForgeScreen
+from forge_tui.tui.screens.untrusted import tell_untrusted
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
@@ -71,15 +72,15 @@ class ConfigureScreen(ForgeScreen):
         if self.draft.problem is not None:
             self.forge.tell(_one_line(self.draft.problem), "error")
         self._show_draft()
-        if self.forge.run_watched is None:
-            self.forge.count_live_runs()
+        if self.forge.controller.run is None:
+            self.forge.controller.count_live_runs()
 
     def _show_draft(self) -> None:
         if not self.is_there:  # another screen came while files were read; the draft is kept for when this one is back
             return
         self.panel.look_at_dataset()
         self.panel.draw()
-        self.show(self.forge.snapshot)
+        self.show(self.forge.controller.snapshot)
 
     def on_screen_resume(self) -> None:
         """Back on this screen: files may have changed meanwhile."""
@@ -89,8 +90,8 @@ class ConfigureScreen(ForgeScreen):
     def draw_shell(self) -> None:
         """The shell's lines; and the verdict on the workers, once more is known of the machine."""
         super().draw_shell()
-        if self.forge.detected is not self._judged and self.is_there:
-            self._judged = self.forge.detected
+        if self.forge.machine.detected is not self._judged and self.is_there:
+            self._judged = self.forge.machine.detected
             self.panel.draw()
 
     def show(self, snapshot: Snapshot | None) -> None:
@@ -232,7 +233,8 @@ class ConfigureScreen(ForgeScreen):
         if shown is not None:
             from forge_tui import client
 
-            self.forge.call_in_thread(partial(client.untrusted_code, Path(shown)), then=self.forge.tell_untrusted)
+            tell = partial(tell_untrusted, self.forge)
+            self.forge.call_in_thread(partial(client.untrusted_code, Path(shown)), then=tell)
 
     def action_show_command(self) -> None:
         """Show the command that starts the same run without the screen."""
@@ -243,7 +245,7 @@ class ConfigureScreen(ForgeScreen):
 
             # The next run's form may change until the app is left; a live run's does not.
             read_only = self.panel.read_only
-            self.forge.show_plainly(
+            self.forge.dialogs.show_plainly(
                 "The same run without the screen:",
                 lambda: command(form if read_only or draft.form is None else draft.form),
             )
@@ -286,7 +288,7 @@ class ConfigureScreen(ForgeScreen):
         """Open the selected setting; of a live run's the number of workers may be changed."""
         key = self.panel.selected_key()
         if self.panel.read_only and key is not None and key.key == "training.max_parallel_workers":
-            self.forge.action_workers()
+            self.forge.steering.action_workers()
         else:
             self.panel.open_selected()
 

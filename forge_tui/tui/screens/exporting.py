@@ -36,7 +36,7 @@ async def ask_and_export(app: Teller, name: str, open_run: Callable[[], Run]) ->
     except OSError as error:
         app.tell(f"No report is written: the working directory is not there any more ({error.strerror}).", "error")
         return
-    answer = await app.ask(f"Write a report of {name} into {short_path(directory)}?", _CHOICES, "text")
+    answer = await app.dialogs.ask(f"Write a report of {name} into {short_path(directory)}?", _CHOICES, "text")
     form: ReportFormat | None = next((each for each in FORMATS if each == answer), None)
     if form is None and answer != _EVENT_FILES:
         return

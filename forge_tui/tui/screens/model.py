@@ -69,7 +69,7 @@ class ModelScreen(TextAndCurve):
         """Fill in what is known, then read the rest beside the UI."""
         self.document.focus()
         self.restore_chart()
-        self.show(self.forge.snapshot)
+        self.show(self.forge.controller.snapshot)
         self.set_interval(READ_SECONDS, self._read_if_changed)
 
     @property
@@ -89,7 +89,7 @@ class ModelScreen(TextAndCurve):
         if not self.is_there:
             return
         if snapshot is None:
-            reading = self.forge.removed or f"Reading the run of {self._model_name}…"
+            reading = self.forge.controller.removed or f"Reading the run of {self._model_name}…"
             self.query_one("#headline", Line).show(cells.clean(reading))
             return
         model = next((model for model in snapshot.models if model.name == self._model_name), None)
@@ -107,7 +107,7 @@ class ModelScreen(TextAndCurve):
         line = self.query_one("#headline", Line)
         width = line.content_size.width or self.size.width
         line.show(_text(model_text.headline(model, glyphs, count, width)))
-        took = self.forge.took(model)
+        took = self.forge.controller.took(model)
         self.query_one("#progress", Line).show(
             _text(model_text.model_progress(model, self._metrics, glyphs, width, took))
         )
@@ -118,7 +118,7 @@ class ModelScreen(TextAndCurve):
         glyphs, files, problem = self.forge.glyphs, self._files, self._problem
 
         def build(width: int) -> list[Paragraph]:
-            took = self.forge.took(model)
+            took = self.forge.controller.took(model)
             return model_text.model_document(
                 model, self._metrics, files, problem, width, glyphs, self.forge.clock(), took
             )
@@ -140,7 +140,7 @@ class ModelScreen(TextAndCurve):
 
     def _read_if_changed(self) -> None:
         """Read curve and files where the model may have changed since; once at a time."""
-        run, model = self.forge.run_watched, self._model
+        run, model = self.forge.controller.run, self._model
         if run is None or model is None or self._reading or not self.is_there or self.forge.front is not self:
             return
         if model is self._read_of and model.phase.is_final:

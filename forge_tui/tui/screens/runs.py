@@ -264,7 +264,7 @@ class RunsScreen(FilterScreen):
         """Watch the selected run, live or ended."""
         look = self._readable_or_tell()
         if look is not None:
-            self.forge.attach_run(look.entry.path)
+            self.forge.controller.attach(look.entry.path)
 
     def action_compare(self) -> None:
         """The marked runs side by side; one marked run with the selected one; of a sweep alone its configs."""
@@ -307,7 +307,7 @@ class RunsScreen(FilterScreen):
             return
         question = f"Go on with {name} ({look.state_word}) from its newest checkpoints?"
         choices = (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))
-        if await self.forge.ask(question, choices, "resume") == "resume":
+        if await self.forge.dialogs.ask(question, choices, "resume") == "resume":
             self.forge.resume_run(path)
 
     async def _train_further(self, name: str, path: Path) -> None:
@@ -344,7 +344,7 @@ class RunsScreen(FilterScreen):
             f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {short_path(path)}"
         )
         choices = (Choice("d", "Delete", "delete"), Choice("b", "Back", "back"))
-        if await self.forge.ask(question, choices, "back") != "delete":
+        if await self.forge.dialogs.ask(question, choices, "back") != "delete":
             return
         self.forge.tell(f"deleting {name}…")
 

@@ -45,10 +45,10 @@ class WatchScreen(WatchCurves):
 
         self._apply_panes()
         glyphs = self.forge.glyphs
-        table = ModelTable(glyphs=glyphs, clock=time.monotonic, took=self.forge.took, id="table")
+        table = ModelTable(glyphs=glyphs, clock=time.monotonic, took=self.forge.controller.took, id="table")
         forge = self.forge
-        nothing = watch_text.STARTING if forge.starts_a_run else watch_text.no_run(forge.removed)
-        table.empty_text = watch_text.READING if forge.run_watched is not None else nothing
+        nothing = watch_text.STARTING if forge.starts_a_run else watch_text.no_run(forge.controller.removed)
+        table.empty_text = watch_text.READING if forge.controller.run is not None else nothing
         yield Line(id="overall")
         yield table
         yield FilterLine(
@@ -67,8 +67,8 @@ class WatchScreen(WatchCurves):
         self.restore_chart()
         if choices.get("seeds", False):
             self._seeds = self._new_seeds()
-        self.add_events(self.forge.history)
-        self.show(self.forge.snapshot)
+        self.add_events(self.forge.controller.history)
+        self.show(self.forge.controller.snapshot)
         self._refresh_chart()
         self.call_after_refresh(self._after_panes)  # before the layout no line knows its width
         self.set_interval(CHART_SECONDS, self._refresh_slowly)
@@ -80,7 +80,7 @@ class WatchScreen(WatchCurves):
 
     def on_start_refused(self) -> None:
         """The run that was to be watched does not start: the status line says why."""
-        self.table.empty_text = watch_text.no_run(self.forge.removed)
+        self.table.empty_text = watch_text.no_run(self.forge.controller.removed)
         self.table.refresh()
 
     def forget_run(self) -> None:
@@ -90,7 +90,7 @@ class WatchScreen(WatchCurves):
         if self._seeds is not None:
             self._seeds.stop()
             self._seeds = self._new_seeds()
-        self.table.empty_text = watch_text.no_run(self.forge.removed)
+        self.table.empty_text = watch_text.no_run(self.forge.controller.removed)
         self.table.show(())
         self.chart.measure(LOSS)
         self.chart.show(())
@@ -170,7 +170,7 @@ class WatchScreen(WatchCurves):
             return
         lines = (log_line(record) for record in events)
         self._unlogged += [line for line in lines if line is not None]
-        snapshot = self.forge.snapshot
+        snapshot = self.forge.controller.snapshot
         now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else self.forge.clock()
         failures = [record for record in events if watch_text.is_news(record, snapshot, now)]
         if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # that it died is told already
@@ -185,7 +185,7 @@ class WatchScreen(WatchCurves):
         ]
         if warnings and not failures:
             self.forge.tell(warnings[-1]["message"], "warning")
-        if failures or not self.log_pane.lines or self.forge.has_ended:
+        if failures or not self.log_pane.lines or self.forge.controller.has_ended:
             self._flush_log()
 
     def _flush_log(self) -> None:
@@ -204,7 +204,7 @@ class WatchScreen(WatchCurves):
 
     def on_model_table_opened(self, message: ModelTable.Opened) -> None:
         """Open the model's own screen."""
-        self.forge.open_model(message.name)
+        self.forge.navigation.open_model(message.name)
 
     def panes_changed(self) -> None:
         """The lines and the curves in the new width."""
@@ -214,8 +214,8 @@ class WatchScreen(WatchCurves):
     def _draw_anew(self) -> None:
         if not self.is_there:
             return
-        if self.forge.snapshot is not None:
-            self._draw_overall(self.forge.snapshot)
+        if self.forge.controller.snapshot is not None:
+            self._draw_overall(self.forge.controller.snapshot)
         self._draw_divider()
         self._refresh_chart()
 

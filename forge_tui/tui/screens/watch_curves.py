@@ -33,7 +33,7 @@ class WatchCurves(WatchLists):
 
     def _refresh_chart(self) -> None:
         """Fetch the curves beside the UI, where their models have changed, and only while they are seen."""
-        run, snapshot = self.forge.run_watched, self.forge.snapshot
+        run, snapshot = self.forge.controller.run, self.forge.controller.snapshot
         names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
         shown = frozenset(names)
         models = [] if snapshot is None else [model for model in snapshot.models if model.name in shown]
@@ -79,18 +79,16 @@ class WatchCurves(WatchLists):
 
     def _names_to_average(self) -> tuple[str, ...]:
         """The marked models, or all of them."""
-        if self.forge.snapshot is None:
-            return ()
-        return tuple(
-            model.name for model in self.forge.snapshot.models if not self.table.marks or model.name in self.table.marks
-        )
+        snapshot, marks = self.forge.controller.snapshot, self.table.marks
+        models = () if snapshot is None else snapshot.models
+        return tuple(model.name for model in models if not marks or model.name in marks)
 
     def quantities(self) -> tuple[Quantity, ...]:
         """What can be drawn of the models in the chart; of means over seeds the losses."""
-        if self._seeds is not None or self.forge.snapshot is None:
+        if self._seeds is not None or self.forge.controller.snapshot is None:
             return LOSSES
         names = frozenset(self._names_to_chart())
-        snapshot = self.forge.snapshot
+        snapshot = self.forge.controller.snapshot
         return recorded((model for model in snapshot.models if model.name in names), snapshot.metrics)
 
     def _new_seeds(self) -> SeedFeed:

@@ -109,8 +109,8 @@ class WatchLists(FilterScreen, WatchPanes):
     def action_follow_best(self) -> None:
         """Let the selection follow the best model, or not."""
         self.table.follow_best = not self.table.follow_best
-        if self.table.follow_best and self.forge.snapshot is not None:
-            self.table.show(tuple(self.forge.snapshot.models))
+        if self.table.follow_best and self.forge.controller.snapshot is not None:
+            self.table.show(tuple(self.forge.controller.snapshot.models))
         self.list_looks_different()
 
     def action_scroll_to_selection(self) -> None:

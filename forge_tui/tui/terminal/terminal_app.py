@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.segment import Segment
+from textual.app import App
 from textual.color import Color
+from textual.events import Event, Key, Paste
 from textual.filter import LineFilter
 from textual.worker import WorkerFailed
 
@@ -21,13 +23,13 @@ from forge_tui.safe_io.printing import harmless, in_ascii, printable
 from forge_tui.tui.terminal.device import TerminalDevice
 from forge_tui.tui.terminal.driver import TerminalDriver
 from forge_tui.tui.terminal.guard import Guard
-from forge_tui.tui.terminal.key_order import KeysInTurn
+from forge_tui.tui.terminal.key_order import KeyQueue
 from forge_tui.tui.terminal.suspend import stop_job, suspend_problem
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
 
 
-class TerminalApp(KeysInTurn):
+class TerminalApp(App[int]):
     """An app for `run_app`. It works without it too (in tests and in a browser), less what a terminal is needed for."""
 
     farewell: str = ""
@@ -41,6 +43,29 @@ class TerminalApp(KeysInTurn):
 
     only_ascii: bool = False
     """Whether nothing but ASCII is to be drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._keys = KeyQueue(self, super().on_event)
+
+    async def on_event(self, event: Event) -> None:
+        """Let a key wait for its turn."""
+        if not isinstance(event, Key | Paste) or event.is_forwarded:
+            await super().on_event(event)
+        elif not self.drops(event):
+            await self._keys.put(event)
+
+    def on_key_answered(self) -> None:
+        """Continue with the next key, after what the last one has put off (a change of the focus)."""
+        self.call_later(self._keys.answer_next)
+
+    def drops(self, event: Key | Paste) -> bool:
+        """Whether a key or a paste is not to be answered at all, for it would mean something else by then."""
+        return False
+
+    def forget_typed_ahead(self) -> None:
+        """Drop the keys that wait for their turn: another screen comes that nobody has asked for by a key."""
+        self._keys.clear()
 
     def leave(self, signum: int) -> None:
         """Leave because a signal asks for it (SIGHUP: the terminal is gone).

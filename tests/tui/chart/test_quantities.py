@@ -33,7 +33,7 @@ def watching(path: Path, state: Path) -> ForgeApp:
 
 
 async def watch_of(app: ForgeApp, pilot: Pilot[Any]) -> WatchScreen:
-    await until(pilot, lambda: app.snapshot is not None and app.front is not None and app.front.is_there)
+    await until(pilot, lambda: app.controller.snapshot is not None and app.front is not None and app.front.is_there)
     screen = app.front
     assert isinstance(screen, WatchScreen)
     await until(pilot, lambda: screen.table.models)
@@ -204,9 +204,9 @@ def test_the_user_s_own_rules_are_read_without_the_schema(monkeypatch: pytest.Mo
 @pytest.mark.usefixtures("working_directory")
 async def test_the_suggestion_follows_the_form(state: Path) -> None:
     async with configure(state, (120, 40)) as hand:
-        assert "parallel, 2 workers" in hand.app.suggestion
+        assert "parallel, 2 workers" in hand.app.machine.suggestion
         await hand.select("resources.policy")
         await hand.press("right")
         assert hand.form.values["resources.policy"] == "dedicated"
-        assert "parallel, 4 workers" in hand.app.suggestion
+        assert "parallel, 4 workers" in hand.app.machine.suggestion
         await hand.until(lambda: "4 workers" in screen_text(hand.app))

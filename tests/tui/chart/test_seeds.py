@@ -32,7 +32,7 @@ from forge_tui.tui.screens.watch import WatchScreen
 async def watching(path: Path, state: Path, size: tuple[int, int] = (80, 24)) -> AsyncIterator[tuple[Host, Pilot[int]]]:
     app = Host(RunsScreen, run=Run(path), choices=UiChoices(state))
     async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: app.snapshot is not None and chart_of(app).series)
+        await until(pilot, lambda: app.controller.snapshot is not None and chart_of(app).series)
         yield app, pilot
 
 

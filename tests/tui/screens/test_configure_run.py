@@ -75,7 +75,7 @@ async def test_attached_to_a_run_the_form_has_no_values_of_last_time(
     UiChoices(state).put("form", {"training.epochs": 7})
     app = ForgeApp(run=Run(maker.make("old", RunState.COMPLETED)), choices=UiChoices(state), monitor=False)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None)
+        await until(pilot, lambda: app.controller.snapshot is not None)
         await pilot.press("1")
         await until(pilot, lambda: app.draft.form is not None)
 

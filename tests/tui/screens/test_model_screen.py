@@ -58,8 +58,8 @@ def host(path: Path) -> Host:
 
 async def opened(app: Host, pilot: Pilot[int], name: str) -> ModelScreen:
     """The screen of a model, with everything read."""
-    await until(pilot, lambda: app.snapshot is not None)
-    app.open_model(name)
+    await until(pilot, lambda: app.controller.snapshot is not None)
+    app.navigation.open_model(name)
     await until(pilot, lambda: isinstance(app.screen, ModelScreen))
     screen = app.screen
     assert isinstance(screen, ModelScreen)
@@ -268,9 +268,9 @@ async def test_names_and_errors_from_outside_neither_style_nor_steer_the_termina
 ) -> None:
     app = host(run_path)
     async with app.run_test(size=size) as pilot:
-        await until(pilot, lambda: app.snapshot is not None)
-        assert app.snapshot is not None
-        await opened(app, pilot, app.snapshot.models[4].name)
+        await until(pilot, lambda: app.controller.snapshot is not None)
+        assert app.controller.snapshot is not None
+        await opened(app, pilot, app.controller.snapshot.models[4].name)
         text = screen_text(app)
         assert "\x1b" not in text
         assert "cognate_planner_longlong"[: size[0] // 8] in text
@@ -282,8 +282,8 @@ async def test_names_and_errors_from_outside_neither_style_nor_steer_the_termina
 async def test_a_model_that_is_not_in_the_run_is_told(run_path: Path) -> None:
     app = host(run_path)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: app.snapshot is not None)
-        app.open_model("nobody")
+        await until(pilot, lambda: app.controller.snapshot is not None)
+        app.navigation.open_model("nobody")
         await until(pilot, lambda: "This run has no model nobody: Esc goes back." in screen_text(app))
 
 

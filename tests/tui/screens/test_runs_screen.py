@@ -117,9 +117,9 @@ async def test_enter_watches_the_selected_run(maker: RunMaker) -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: len(names(app)) == 2)
         await pilot.press("j", "enter")
-        await until(pilot, lambda: isinstance(app.screen, WatchScreen) and app.snapshot is not None)
-        assert app.run_watched is not None
-        assert app.run_watched.path == path
+        await until(pilot, lambda: isinstance(app.screen, WatchScreen) and app.controller.snapshot is not None)
+        assert app.controller.run is not None
+        assert app.controller.run.path == path
 
 
 async def test_keys_move_through_the_list(maker: RunMaker) -> None:

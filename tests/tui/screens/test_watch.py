@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from run_directories import RunMaker
+from textual.actions import parse
 from textual.pilot import Pilot
 from tui_host import burst, screen_text
 
@@ -26,7 +27,7 @@ from forge_tui.runs import commands
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
-from forge_tui.tui.bindings import ACTIONS, actions_of
+from forge_tui.tui.bindings import ACTIONS, action_text, actions_of
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.dialogs.palette import Palette
 from forge_tui.tui.dialogs.questions import Question, Reading
@@ -74,7 +75,7 @@ async def at(path: Path, state: Path, size: tuple[int, int] = (80, 24)) -> Async
     app = ForgeApp(run=Run(path), host="ada@server", choices=UiChoices(state), monitor=False)
     async with app.run_test(size=size) as pilot:
         hand = Hand(app, pilot)
-        await hand.until(lambda: app.snapshot is not None and hand.watch.table.models)
+        await hand.until(lambda: app.controller.snapshot is not None and hand.watch.table.models)
         yield hand
 
 
@@ -104,7 +105,7 @@ async def test_a_live_run_whose_directory_is_moved_is_shown_no_longer_and_the_re
 ) -> None:
     async with at(live, tmp_path / "ui.json", size=(200, 24)) as hand:
         os.rename(live, live.with_name("elsewhere"))
-        await hand.until(lambda: hand.app.run_watched is None and "moved or deleted" in hand.status())
+        await hand.until(lambda: hand.app.controller.run is None and "moved or deleted" in hand.status())
         told = "run 1123-planner was moved or deleted"
         assert hand.status() == f"! {told}: Esc goes back"
         assert f"{told}. Esc goes back, 3 shows the known runs." in screen_text(hand.app)
@@ -222,12 +223,23 @@ async def test_the_command_of_the_watched_run_is_shown_and_printed_on_leaving(li
         assert ending(hand.app) == "forge-tui --no-ui --epochs 7\n"
 
 
-@pytest.mark.parametrize("screen", [ConfigureScreen, WatchScreen, RunsScreen, ModelScreen, CompareScreen])
-def test_every_key_of_a_screen_does_something(screen: type[ForgeScreen]) -> None:
-    ids = [action.id for action in actions_of(screen.name_of_screen)]
-    assert [
-        each for each in ids if not hasattr(screen, f"action_{each}") and not hasattr(ForgeApp, f"action_{each}")
-    ] == []
+async def test_every_key_of_a_screen_does_something(live: Path, tmp_path: Path) -> None:
+    async with at(live, tmp_path / "ui.json") as hand:
+        app = hand.app
+        screens: list[ForgeScreen] = [hand.watch]
+        others = (ConfigureScreen(app.draft), RunsScreen(), ModelScreen("cognate_planner_1"), CompareScreen([live]))
+        for screen in others:
+            app.push_screen(screen)
+            await hand.until(lambda screen=screen: screen.is_there)
+            screens.append(screen)
+        for screen in screens:
+            for action in actions_of(screen.name_of_screen):
+                where, name, given = parse(action_text(action.id, type(screen)))
+                owner: object = app if where == "app" else screen
+                if name == "part":
+                    part, name = map(str, given)
+                    owner = getattr(owner, part)
+                assert callable(getattr(owner, f"action_{name}", None)), (screen, action.id)
 
 
 @pytest.mark.parametrize(("key", "answer", "command"), [("s", "s", "stop"), ("K", "k", "kill")])
@@ -258,7 +270,7 @@ async def test_leaving_an_attached_run_asks_nothing_and_tells_how_to_come_back(l
 @pytest.mark.parametrize("key", ["d", "enter"])
 async def test_leaving_a_run_started_here_asks_and_detaches(key: str, live: Path, tmp_path: Path) -> None:
     async with at(live, tmp_path / "ui.json") as hand:
-        hand.app.started_here = True
+        hand.app.controller.started_here = True
         await hand.press("q")
         await hand.until(lambda: isinstance(hand.app.screen, Question))
         await hand.press(key)
@@ -326,17 +338,17 @@ async def test_a_run_starts_still_when_another_is_looked_at_meanwhile(
     old, other = (maker.make(name, RunState.COMPLETED) for name in ("old", "other"))
     async with at(old, tmp_path / "ui.json") as hand:
         hand.app.start_run(Settings())
-        hand.app.attach_run(other)
-        await hand.until(lambda: hand.app.run_watched is not None and hand.app.run_watched.path == other)
-        assert hand.app.is_starting
+        hand.app.controller.attach(other)
+        await hand.until(lambda: hand.app.controller.run is not None and hand.app.controller.run.path == other)
+        assert hand.app.controller.is_starting
         begins.set()
-        await hand.until(lambda: not hand.app.is_starting)
+        await hand.until(lambda: not hand.app.controller.is_starting)
 
 
 async def test_a_finished_run_says_so_and_leaves_at_once(maker: RunMaker, tmp_path: Path) -> None:
     path = maker.make("done", RunState.COMPLETED)
     async with at(path, tmp_path / "ui.json") as hand:
-        hand.app.started_here = True
+        hand.app.controller.started_here = True
         assert "● completed" in hand.watch.query_one("#header", Line).text.plain
         await hand.press("s")
         assert "Nothing to stop" in hand.status()
@@ -380,10 +392,10 @@ async def test_palette_does_an_action_by_its_name(live: Path, tmp_path: Path) ->
 
 async def test_theme_is_changed_and_kept(live: Path, tmp_path: Path) -> None:
     async with at(live, tmp_path / "ui.json") as hand:
-        before = hand.app.theme_name
+        before = hand.app.appearance.theme_name
         await hand.press("t")
-        assert hand.app.theme_name != before
-        assert UiChoices(tmp_path / "ui.json").get("theme") == hand.app.theme_name
+        assert hand.app.appearance.theme_name != before
+        assert UiChoices(tmp_path / "ui.json").get("theme") == hand.app.appearance.theme_name
 
 
 async def test_tiny_terminals_get_one_sentence(live: Path, tmp_path: Path) -> None:
@@ -431,7 +443,7 @@ async def test_curves_of_models_that_did_not_change_are_not_read_again(live: Pat
     app = ForgeApp(run=run, host="ada@server", choices=UiChoices(tmp_path / "ui.json"), monitor=False)
     async with app.run_test(size=(80, 24)) as pilot:
         hand = Hand(app, pilot)
-        await hand.until(lambda: app.snapshot is not None and hand.watch.chart.series)
+        await hand.until(lambda: app.controller.snapshot is not None and hand.watch.chart.series)
         await hand.until(lambda: not any(each.group == "io" for each in app.workers))
         before = run.reads
         hand.watch._refresh_slowly()
@@ -455,7 +467,7 @@ async def test_a_warning_is_told_when_it_comes_however_the_clocks_are_set(
         await hand.press("3", "2")  # the screen is made anew: what is old is no news
         store.append(ResourceWarned(time=time.time() + set_by - 600.0, kind="disk", message="of old"))
         assert store.flush()
-        await hand.until(lambda: "of old" in str(hand.app.history))
+        await hand.until(lambda: "of old" in str(hand.app.controller.history))
         assert "of old" not in hand.status()
 
 
@@ -464,7 +476,7 @@ async def test_zero_models_name_no_error(maker: RunMaker, tmp_path: Path) -> Non
     app = ForgeApp(run=Run(path), choices=UiChoices(tmp_path / "ui.json"), monitor=False)
     async with app.run_test(size=(80, 24)) as pilot:
         hand = Hand(app, pilot)
-        await hand.until(lambda: app.snapshot is not None)
+        await hand.until(lambda: app.controller.snapshot is not None)
         await hand.press("j", "enter", "space", "c", "l", "z")
         assert app.return_code is None
 
@@ -496,11 +508,11 @@ async def test_a_deleted_working_directory_is_survived(
         gone.rmdir()
         app.watch_run(Run(live))
         hand = Hand(app, pilot)
-        await hand.until(lambda: app.snapshot is not None and isinstance(app.front, WatchScreen))
+        await hand.until(lambda: app.controller.snapshot is not None and isinstance(app.front, WatchScreen))
         await hand.until(lambda: hand.watch.is_there)
         await hand.press("e")
         assert "working directory" in hand.status()
-        app.go_to("runs")
+        app.navigation.go_to("runs")
         await pilot.pause()
         assert app.return_code is None
 

@@ -1,0 +1,111 @@
+"""What is known of the machine: its newest figures, what it has, and what the resource rules advise."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from forge_tui.tui.messages import ResourcesChanged, ThreadDone
+from forge_tui.tui.steady import steadied
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+    from forge_tui.resources.hardware import SystemResources
+    from forge_tui.resources.manager import ResourceManager
+    from forge_tui.resources.monitor import ResourceSample
+
+_MONITOR_SECONDS = 2.0
+_CURVE_SAMPLES = 24
+
+
+class Machine:
+    """Fed by the monitor's thread through `ResourcesChanged`. Its attributes are for the thread of the app alone."""
+
+    def __init__(
+        self, app: App[Any], rules: Callable[[], Mapping[str, Any] | None], changed: Callable[[], None]
+    ) -> None:
+        """`rules`: the `[resources]` of the form, None before there is one. `changed`: the machine was looked at."""
+        self.resources: ResourceSample | None = None
+        self.cpu_percent: deque[float] = deque(maxlen=_CURVE_SAMPLES)
+        """The newest CPU figures, oldest first."""
+        self.detected: SystemResources | None = None
+        """What the machine has, once that is known."""
+        self._app, self._rules, self._changed = app, rules, changed
+        self._user_rules: Mapping[str, Any] = {}
+        self._manager: ResourceManager | None = None
+
+    def look(self, then: Callable[[], None]) -> None:
+        """Watch the machine from now on; `then` is called once its CPUs are being measured, which takes 100 ms."""
+
+        def work() -> None:
+            try:
+                from forge_tui.resources.system_probe import SystemProbe
+                from forge_tui.resources.usage import CpuMeter
+
+                probe = SystemProbe()
+                meter = CpuMeter(probe)  # it measures while the rest is imported and filled in
+            finally:
+                self._app.post_message(ThreadDone(lambda _: then(), None))
+            from forge_tui.resources.manager import ResourceManager
+
+            manager = ResourceManager(probe)
+            self._manager = manager
+            manager.on_sample(self._post_sample)
+            manager.start_monitoring(_MONITOR_SECONDS, meter)
+            # Beside the monitor: each measures the CPUs for 100 ms.
+            self.post_detected(manager.detect_system_resources())
+
+        self._app.run_worker(work, thread=True, exclusive=True, group="machine", exit_on_error=False)
+
+    def close(self) -> None:
+        """Look no longer."""
+        if self._manager is not None:
+            self._manager.stop_monitoring()
+
+    def take(self, sample: ResourceSample) -> None:
+        """Take a new sample; figures that have hardly changed stay as they are shown."""
+        self.resources = steadied(sample, self.resources)
+        self.cpu_percent.append(self.resources.cpu_percent)
+
+    def _post_sample(self, sample: ResourceSample) -> None:
+        """Called in the monitor's thread. What the rules say is found anew once others have become busy, or idle."""
+        from forge_tui.resources.hardware import detect
+        from forge_tui.resources.policy import GIB, is_busy, is_low_on_memory
+        from forge_tui.tui.advice import thresholds_of
+
+        self._app.post_message(ResourcesChanged(sample))
+        detected, thresholds = self.detected, thresholds_of(self._rules_now)
+        if detected is None:
+            return
+        busy = sample.others_cpu_percent > thresholds.high_cpu_threshold
+        low = sample.memory_available / GIB < thresholds.min_available_memory_gb
+        if (busy, low) != (is_busy(detected, thresholds), is_low_on_memory(detected, thresholds)):
+            self.post_detected(detect(usage=sample.usage))
+
+    def post_detected(self, detected: SystemResources) -> None:
+        """Have the app know what the machine has; may be called in any thread."""
+        from forge_tui.tui.options import read_resources
+
+        self._user_rules = read_resources()
+        self._app.post_message(ThreadDone(self._take_detected, detected))
+
+    def _take_detected(self, detected: SystemResources) -> None:
+        self.detected = detected
+        self._changed()
+
+    @property
+    def _rules_now(self) -> Mapping[str, Any]:
+        """The rules of the form; before there is one those of the user's file and variables."""
+        rules = self._rules()
+        return self._user_rules if rules is None else rules
+
+    @property
+    def suggestion(self) -> str:
+        """What the resource rules say, in words; empty until the machine is known."""
+        if self.detected is None:
+            return ""
+        from forge_tui.tui.advice import suggestion
+
+        return suggestion(self._rules_now, self.detected)

@@ -1,0 +1,15 @@
+"""Says what code new settings would run that come from somebody else's run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from forge_tui.errors import ForgeError
+    from forge_tui.tui.app_interface import Teller
+
+
+def tell_untrusted(app: Teller, what: list[str] | ForgeError) -> None:
+    """`what`: the code, nothing, or why it is not known."""
+    if isinstance(what, list) and what:
+        app.tell(f"you have not started that run: Ctrl+R would run its {'; '.join(what)}", "warning")
