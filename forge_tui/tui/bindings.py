@@ -183,14 +183,17 @@ class HasParts(Protocol):
 
 
 def action_text(action: str, screen: type[HasParts]) -> str:
-    """What Textual is to run for an action: the screen's own comes first, then that of a part of it, then the app's."""
+    """What Textual is to run for an action: that of a part of the screen, else the screen's own, else the app's."""
+    if part := _part_for(action, screen.PARTS):  # first: some of Textual's own actions of screens are called alike
+        return f"part({part!r}, {action!r})"
     if hasattr(screen, f"action_{action}"):
         return action
-    for namespace, parts in (("", screen.PARTS), ("app.", _PARTS_OF_THE_APP)):
-        for part, actions in parts.items():
-            if action in actions:
-                return f"{namespace}part({part!r}, {action!r})"
-    return f"app.{action}"
+    part = _part_for(action, _PARTS_OF_THE_APP)
+    return f"app.part({part!r}, {action!r})" if part else f"app.{action}"
+
+
+def _part_for(action: str, parts: Mapping[str, Sequence[str]]) -> str | None:
+    return next((part for part, actions in parts.items() if action in actions), None)
 
 
 def bindings_of(name: str, screen: type[HasParts]) -> list[BindingType]:

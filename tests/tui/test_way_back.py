@@ -82,7 +82,7 @@ async def test_in_the_list_esc_clears_first_a_zoom_then_a_filter(maker: RunMaker
         await press(pilot, "slash", "_", "2", "enter", "z")
         assert screen.table.shown_names == ("cognate_planner_2",)
         await press(pilot, key)
-        assert screen._zoomed is None
+        assert screen.panes.zoomed is None
         assert screen.table.shown_names == ("cognate_planner_2",)
         await press(pilot, key)
         assert len(screen.table.shown_names) == 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -291,10 +290,10 @@ class FormPanel(Vertical):
             self.change(self._edited(self.draft.form, name, text) if keep or before is None else before)
         self._several = False
 
-    def move(self, move: Callable[[SettingsList], None]) -> None:
-        """Close the editor and move the selection."""
+    def leave_editor(self) -> SettingsList:
+        """Close the editor, the value as typed; the list of settings, to move in."""
         self.finish_edit(keep=True)
-        move(self.pane.settings)
+        return self.pane.settings
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Every character typed counts at once: error and verdict follow it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.segment import Segment
 from textual import events
@@ -134,6 +134,10 @@ class SettingsList(ScrollView, can_focus=True, inherit_bindings=False):
     def move(self, by: int) -> None:
         """Move the selection by so many settings."""
         self._select(self._cursor + by)
+
+    def move_to(self, end: Literal["first", "last"]) -> None:
+        """Move the selection to the first or the last setting."""
+        self._select(0 if end == "first" else len(self._items) - 1)
 
     def page(self, direction: int) -> None:
         """Move the selection by a page, up (-1) or down (1)."""

@@ -63,6 +63,10 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         marks: frozenset[str]
 
     @dataclass
+    class Arranged(_FromTable):
+        """Order, filter, what is selected for an action or what is followed have changed."""
+
+    @dataclass
     class RangeChanged(_FromTable):
         """Other rows are in view, or there are more or fewer; `text` as `ModelTable.visible_range`."""
 
@@ -112,8 +116,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         moved = rows.show(models, metrics or rows.metrics)
         if rows.generation != generation:
             self._measure()
-        if self.follow_best and (best := rows.best_row()) is not None and best != rows.row:
-            self._select(best, touch=False)
+        self._follow()
         if moved:
             self._redraw()
         else:
@@ -125,6 +128,11 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
             self._refresh_rows(changed)
         self._sort_later()
         self._tell()
+
+    def _follow(self) -> None:
+        """Select the best model where it is followed."""
+        if self.follow_best and (best := self._rows.best_row()) is not None and best != self._rows.row:
+            self._select(best, touch=False)
 
     def set_finished(self, finished: bool) -> None:
         """Whether nobody trains any more: then there is no column of times left."""
@@ -262,11 +270,55 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         """Choose none."""
         self._set_chosen(frozenset())
 
+    # Actions of the screen that shows it
+
+    def action_open(self) -> None:
+        """Open the selected model."""
+        self.open_selected()
+
+    def action_mark(self) -> None:
+        """Mark or unmark the selected model and go to the next."""
+        self.toggle_mark()
+        self.move(1)
+
+    def action_mark_all(self) -> None:
+        """Mark all that are shown."""
+        self.mark_all()
+
+    def action_mark_none(self) -> None:
+        """Clear all marks and what was selected."""
+        self.clear_marks()
+        self.clear_chosen()
+
+    def action_choose(self) -> None:
+        """Select the model for what is done to several at once, or not, and go to the next."""
+        self.toggle_chosen()
+        self.move(1)
+
+    def action_sort(self) -> None:
+        """Sort by the next column."""
+        self.next_sort()
+
+    def action_reverse(self) -> None:
+        """Reverse the order."""
+        self.reverse_sort()
+
+    def action_follow_best(self) -> None:
+        """Let the selection follow the best model, or not."""
+        self.follow_best = not self.follow_best
+        self._follow()
+        self.post_message(self.Arranged(self))
+
+    def action_scroll_to_selection(self) -> None:
+        """Scroll to the selection."""
+        self.scroll_to_selection()
+
     def _set_chosen(self, chosen: frozenset[str]) -> None:
         self._rows.touch()
         if chosen != self.chosen:
             self.chosen = chosen
             self.refresh(self.size.region)
+            self.post_message(self.Arranged(self))
 
     def _set_marks(self, marks: frozenset[str]) -> None:
         self._rows.touch()
@@ -325,6 +377,7 @@ class ModelTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._redraw()
         self.scroll_to_selection()
         self._tell()
+        self.post_message(self.Arranged(self))
 
     def _sort_later(self) -> None:
         """See that data which changed too soon after the last sort gets sorted, even if it changes no more."""

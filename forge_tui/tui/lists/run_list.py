@@ -67,6 +67,10 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         path: Path
 
     @dataclass
+    class Arranged(Message):
+        """Other runs are marked, or the filter is another."""
+
+    @dataclass
     class RangeChanged(Message):
         """Other rows are in view, or there are more or fewer; `text` as `RunList.visible_range`."""
 
@@ -117,6 +121,7 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
         """Show only runs in which every word of `text` occurs: in id, state, type, mode or path. Empty shows all."""
         self.filter_text = text
         self._arrange()
+        self.post_message(self.Arranged())
 
     @property
     def visible_range(self) -> str:
@@ -181,11 +186,28 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
             others = tuple(mark for mark in self.marks if mark != path)
             self.marks = others if path in self.marks else (*self.marks, path)
             self.refresh(self.size.region)
+            self.post_message(self.Arranged())
 
     def clear_marks(self) -> None:
         """Take all marks away."""
         self.marks = ()
         self.refresh(self.size.region)
+        self.post_message(self.Arranged())
+
+    # Actions of the screen that shows it
+
+    def action_mark(self) -> None:
+        """Mark or unmark the selected run and go to the next."""
+        self.toggle_mark()
+        self.move(1)
+
+    def action_mark_none(self) -> None:
+        """Clear all marks."""
+        self.clear_marks()
+
+    def action_scroll_to_selection(self) -> None:
+        """Scroll to the selection."""
+        self.scroll_to_selection()
 
     # Keeping the drawing in step
 

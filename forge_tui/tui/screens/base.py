@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
 from textual.compose import compose
@@ -27,6 +27,17 @@ WIDE = 100
 SMALLEST = (60, 15)
 
 
+class Narrowing(Protocol):
+    """A part of a screen that may cover or narrow what is shown: a zoomed pane, a filter."""
+
+    @property
+    def narrows(self) -> bool:
+        """Whether it does."""
+
+    def widen(self) -> None:
+        """Do so no longer."""
+
+
 class ForgeScreen(Screen[None]):
     """A screen with the shell's lines around it; a subclass gives its name, `compose_body` and `begin`.
 
@@ -36,6 +47,10 @@ class ForgeScreen(Screen[None]):
     name_of_screen: ClassVar[str] = ""
     PARTS: ClassVar[Mapping[str, Sequence[str]]] = {}
     """The actions that a part of the screen carries out, by the name of the attribute that the part is."""
+    over_another: ClassVar[bool] = False
+    """Whether it is opened over another screen, to which Esc leads back; else it is one of the three."""
+    narrowings: tuple[Narrowing, ...] = ()
+    """What may cover or narrow what is shown, in the order in which Esc takes it away."""
     _body_at_once = True
     _body: Widget | None = None
 
@@ -136,28 +151,33 @@ class ForgeScreen(Screen[None]):
     @property
     def leads_back(self) -> bool:
         """Whether Esc does something here."""
-        return self.narrowed or self.forge.navigation.way_back.behind is not None
+        return self.over_another or self._narrowed or self.forge.navigation.way_back.behind is not None
 
     @property
-    def narrowed(self) -> bool:
-        """Whether something covers or narrows what is shown; Esc takes that away first."""
-        return self.has_class("-resources")
-
-    def widen(self) -> None:
-        """Take away what covers or narrows what is shown, one thing at a time."""
-        self.forge.appearance.action_resources()
+    def _narrowed(self) -> bool:
+        return self.has_class("-resources") or any(each.narrows for each in self.narrowings)
 
     def leave_screen(self) -> None:
         """Go to the screen that this one was come to from."""
-        self.forge.navigation.go_back()
+        if self.over_another:
+            self.app.pop_screen()
+        else:
+            self.forge.navigation.go_back()
 
     def action_back(self) -> None:
-        """One level back."""
-        if self.narrowed:
-            self.widen()
-            self.draw_shell()
+        """One level back: what covers or narrows what is shown goes first, one thing at a time."""
+        if self.has_class("-resources"):
+            self.forge.appearance.action_resources()
+        elif narrowing := next((each for each in self.narrowings if each.narrows), None):
+            narrowing.widen()
         else:
             self.leave_screen()
+            return
+        self.draw_shell()
+
+    def on_filter_line_closed(self) -> None:
+        """The keys at the bottom say whether Esc shows everything again."""
+        self.draw_shell()
 
     def draw_all(self) -> None:
         """Draw everything from what the app knows."""

@@ -2,74 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from forge_tui.tui.chart.quantities import LOSSES, Quantity, following
 from forge_tui.tui.chart.smoothing import Smoothing
 
 if TYPE_CHECKING:
-    from forge_tui.tui.app_interface import AppInterface
     from forge_tui.tui.chart.chart_widget import Chart
+    from forge_tui.tui.choices import UiChoices
+
+ACTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "reset_chart", "log_y", "kinds", "smoothing")
 
 
 class ChartKeys:
-    """Actions of a screen with a `chart`."""
+    """The part of a screen that carries out `ACTIONS` on its chart."""
 
-    if TYPE_CHECKING:
+    def __init__(
+        self,
+        chart: Chart,
+        choices: UiChoices,
+        *,
+        quantities: Callable[[], tuple[Quantity, ...]] = lambda: LOSSES,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`quantities`: what can be drawn, in the order of the key that steps through it.
 
-        @property
-        def forge(self) -> AppInterface:
-            """The screen's app."""
-
-    @property
-    def chart(self) -> Chart:
-        """The chart the keys act on: the screen says which."""
-        raise AttributeError(f"{type(self).__name__} has no chart")
-
-    def chart_looks_different(self) -> None:
-        """Called when scale, kinds or smoothing of curves have changed, for what is written beside the chart."""
-
-    def restore_chart(self) -> None:
-        """Draw the chart as a person last chose."""
-        kept = self.forge.choices.get("smoothing", "")
-        self.chart.smooth(Smoothing(kept) if kept in list(Smoothing) else Smoothing.OFF)
+        `changed` is called when scale, quantity or smoothing are others, for what is written beside the chart.
+        """
+        self._chart, self._choices = chart, choices
+        self._quantities, self._changed = quantities, changed
+        kept = choices.get("smoothing", "")
+        chart.smooth(Smoothing(kept) if kept in list(Smoothing) else Smoothing.OFF)
 
     def action_zoom_in(self) -> None:
         """Look closer."""
-        self.chart.zoom(1)
+        self._chart.zoom(1)
 
     def action_zoom_out(self) -> None:
         """Look from further away."""
-        self.chart.zoom(-1)
+        self._chart.zoom(-1)
 
     def action_pan_left(self) -> None:
         """Earlier epochs."""
-        self.chart.pan(-1)
+        self._chart.pan(-1)
 
     def action_pan_right(self) -> None:
         """Later epochs."""
-        self.chart.pan(1)
+        self._chart.pan(1)
 
     def action_reset_chart(self) -> None:
         """All epochs."""
-        self.chart.reset()
+        self._chart.reset()
 
     def action_log_y(self) -> None:
         """Logarithmic or linear."""
-        self.chart.toggle_log()
-        self.chart_looks_different()
-
-    def quantities(self) -> tuple[Quantity, ...]:
-        """What the chart can draw here, in the order of the key that steps through it."""
-        return LOSSES
+        self._chart.toggle_log()
+        self._changed()
 
     def action_kinds(self) -> None:
         """The losses, each metric that was recorded, the learning rate."""
-        self.chart.measure(following(self.chart.quantity, self.quantities()))
-        self.chart_looks_different()
+        self._chart.measure(following(self._chart.quantity, self._quantities()))
+        self._changed()
 
     def action_smoothing(self) -> None:
         """No smoothing, light, strong; kept for next time."""
-        self.chart.smooth(self.chart.smoothing.next)
-        self.forge.choices.put("smoothing", self.chart.smoothing.value)
-        self.chart_looks_different()
+        self._chart.smooth(self._chart.smoothing.next)
+        self._choices.put("smoothing", self._chart.smoothing.value)
+        self._changed()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,8 +12,9 @@ from forge_tui.errors import ForgeError
 from forge_tui.reports.comparison import Comparer, Comparison
 from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.seeds import SeedFeed
+from forge_tui.tui.screens import chart_keys, moving, text_and_curve
+from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.compare_text import comparison_document
-from forge_tui.tui.screens.text_and_curve import TextAndCurve
 from forge_tui.tui.widgets.document import Document, Paragraph
 
 READ_SECONDS = 2.0
@@ -21,10 +22,16 @@ READ_SECONDS = 2.0
 _CURVES_FROM_HEIGHT = 34
 
 
-class CompareScreen(TextAndCurve):
+class CompareScreen(ForgeScreen):
     """The text scrolls above the curves; z gives the one or the others all the room. Everything is read in threads."""
 
     name_of_screen: ClassVar[str] = "compare"
+    over_another = True
+    PARTS: ClassVar[Mapping[str, Sequence[str]]] = {
+        "moving": moving.ACTIONS,
+        "room": text_and_curve.ACTIONS,
+        "chart_keys": chart_keys.ACTIONS,
+    }
     DEFAULT_CSS = """
     CompareScreen #curve { height: 1fr; min-height: 8; }
     CompareScreen #document { height: auto; max-height: 60%; min-height: 3; padding: 0 1; }
@@ -41,21 +48,24 @@ class CompareScreen(TextAndCurve):
         self._comparison: Comparison | None = None
         self._feed: SeedFeed | None = None
         self._reading = False
-        self._curve_wanted: bool | None = None
         self._charted: object = None
+        self.room = text_and_curve.TextAndCurve(self, self._has_room, self._room_changed)
+        self.narrowings = (self.room,)
+        self.moving = moving.Moving(lambda: self.document)
 
     def compose_body(self) -> ComposeResult:
         """The text, the curves."""
         yield Document(only_ascii=self.forge.glyphs.ascii, id="document")
-        yield Chart(glyphs=self.forge.glyphs, id="curve")
+        chart = Chart(glyphs=self.forge.glyphs, id="curve")
+        self.chart_keys = chart_keys.ChartKeys(chart, self.forge.choices)
+        yield chart
 
     def begin(self) -> None:
         """Read the runs, and again while one of them is live."""
         self.document.focus()
-        self.restore_chart()
         self._feed = SeedFeed(self.forge, self._draw_curves)
         self.document.show(lambda _width: [Paragraph((("Reading the runs…", "quiet"),))])
-        self._fit_curve()
+        self.room.fit()
         self._read()
         self.set_interval(READ_SECONDS, self._read_if_live)
 
@@ -79,7 +89,7 @@ class CompareScreen(TextAndCurve):
     def fit(self, width: int, height: int) -> None:
         """A low terminal shows the text alone."""
         super().fit(width, height)
-        self._fit_curve()
+        self.room.fit()
 
     # --- reading, beside the UI
 
@@ -139,48 +149,11 @@ class CompareScreen(TextAndCurve):
         """Another part of the curves, or more pixels: fetch them in their detail."""
         self._read_curves()
 
-    # --- moving
-
-    def action_up(self) -> None:
-        """One line up."""
-        self.document.scroll_lines(-1)
-
-    def action_down(self) -> None:
-        """One line down."""
-        self.document.scroll_lines(1)
-
-    def action_page_up(self) -> None:
-        """One page up."""
-        self.document.page(-1)
-
-    def action_page_down(self) -> None:
-        """One page down."""
-        self.document.page(1)
-
-    def action_first(self) -> None:
-        """To the first line."""
-        self.document.to_start()
-
-    def action_last(self) -> None:
-        """To the last line."""
-        self.document.to_end()
-
     # --- panes
 
-    def _fit_curve(self) -> None:
-        wanted = self._curve_wanted
-        if wanted is None:
-            wanted = self.app.size.height >= _CURVES_FROM_HEIGHT
-        self.set_class(not wanted, "-no-curve")
+    def _has_room(self) -> bool:
+        return self.app.size.height >= _CURVES_FROM_HEIGHT
 
-    def action_chart_pane(self) -> None:
-        """Show or hide the curves."""
-        self.share_room()
-        self._curve_wanted = self.has_class("-no-curve")
-        self._fit_curve()
-        self.call_after_refresh(self._read_curves)
-
-    def action_zoom_pane(self) -> None:
+    def _room_changed(self) -> None:
         """Other curves fit into another size."""
-        super().action_zoom_pane()
         self.call_after_refresh(self._read_curves)

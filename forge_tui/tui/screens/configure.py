@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from textual.app import ComposeResult
 
 from forge_tui.tui.form.source import Draft, Filled, fill_form, load_file, presets, run_form
+from forge_tui.tui.screens import moving
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.untrusted import tell_untrusted
 from forge_tui.tui.widgets import cells
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from forge_tui.tui.messages import StartRefused
 
 _LAST_FORM = "form"
-_END = 10**6
 
 
 class ConfigureScreen(ForgeScreen):
@@ -32,6 +33,7 @@ class ConfigureScreen(ForgeScreen):
     """
 
     name_of_screen = "configure"
+    PARTS: ClassVar[Mapping[str, Sequence[str]]] = {"moving": moving.ACTIONS}
 
     def __init__(self, draft: Draft | None = None) -> None:
         """`draft`: the settings of the next run, which outlive this screen."""
@@ -40,6 +42,7 @@ class ConfigureScreen(ForgeScreen):
         self._run_shown: str | None = None
         self._judged: SystemResources | None = None
         self._planning = False
+        self.moving = moving.Moving(lambda: self.panel.leave_editor())
 
     def compose_body(self) -> ComposeResult:
         """The form."""
@@ -312,30 +315,6 @@ class ConfigureScreen(ForgeScreen):
         """Put all defaults back, and forget the last form; again: what was there before."""
         if self.panel.reset_all() and self.draft.remembers:
             self.forge.choices.put(_LAST_FORM, {})
-
-    def action_up(self) -> None:
-        """One setting up."""
-        self.panel.move(lambda settings: settings.move(-1))
-
-    def action_down(self) -> None:
-        """One setting down."""
-        self.panel.move(lambda settings: settings.move(1))
-
-    def action_page_up(self) -> None:
-        """A page up."""
-        self.panel.move(lambda settings: settings.page(-1))
-
-    def action_page_down(self) -> None:
-        """A page down."""
-        self.panel.move(lambda settings: settings.page(1))
-
-    def action_first(self) -> None:
-        """To the first setting."""
-        self.panel.move(lambda settings: settings.move(-_END))
-
-    def action_last(self) -> None:
-        """To the last setting."""
-        self.panel.move(lambda settings: settings.move(_END))
 
 
 def _one_line(text: str) -> str:

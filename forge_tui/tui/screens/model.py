@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -14,9 +15,9 @@ from forge_tui.protocol.snapshot import ModelState, Snapshot
 from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.fetching import fetch_series
 from forge_tui.tui.chart.quantities import LOSSES, Quantity, recorded
-from forge_tui.tui.screens import model_text
+from forge_tui.tui.screens import chart_keys, model_text, moving, text_and_curve
+from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.model_files import ModelFiles, read_files
-from forge_tui.tui.screens.text_and_curve import TextAndCurve
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.document import Document, Paragraph
 from forge_tui.tui.widgets.line import Line
@@ -24,10 +25,16 @@ from forge_tui.tui.widgets.line import Line
 READ_SECONDS = 2.0
 
 
-class ModelScreen(TextAndCurve):
+class ModelScreen(ForgeScreen):
     """Two lines and the curve stay; the rest scrolls below them. z gives the text or the curve all the room."""
 
     name_of_screen: ClassVar[str] = "model"
+    over_another = True
+    PARTS: ClassVar[Mapping[str, Sequence[str]]] = {
+        "moving": moving.ACTIONS,
+        "room": text_and_curve.ACTIONS,
+        "chart_keys": chart_keys.ACTIONS,
+    }
     DEFAULT_CSS = """
     ModelScreen #headline, ModelScreen #progress { height: 1; padding: 0 1; }
     ModelScreen #curve { height: 2fr; min-height: 6; }
@@ -46,7 +53,9 @@ class ModelScreen(TextAndCurve):
         self._problem = ""
         self._reading = False
         self._read_of: ModelState | None = None
-        self._curve_wanted: bool | None = None
+        self.room = text_and_curve.TextAndCurve(self, self._has_a_curve)
+        self.narrowings = (self.room,)
+        self.moving = moving.Moving(lambda: self.document)
 
     @property
     def model_name(self) -> str:
@@ -62,13 +71,14 @@ class ModelScreen(TextAndCurve):
         glyphs = self.forge.glyphs
         yield Line(id="headline")
         yield Line(id="progress")
-        yield Chart(glyphs=glyphs, id="curve")
+        chart = Chart(glyphs=glyphs, id="curve")
+        self.chart_keys = chart_keys.ChartKeys(chart, self.forge.choices, quantities=self._quantities)
+        yield chart
         yield Document(only_ascii=glyphs.ascii, id="document")
 
     def begin(self) -> None:
         """Fill in what is known, then read the rest beside the UI."""
         self.document.focus()
-        self.restore_chart()
         self.show(self.forge.controller.snapshot)
         self.set_interval(READ_SECONDS, self._read_if_changed)
 
@@ -112,7 +122,7 @@ class ModelScreen(TextAndCurve):
             _text(model_text.model_progress(model, self._metrics, glyphs, width, took))
         )
         self._draw_document(model)
-        self._fit_curve()
+        self.room.fit()
 
     def _draw_document(self, model: ModelState) -> None:
         glyphs, files, problem = self.forge.glyphs, self._files, self._problem
@@ -125,11 +135,9 @@ class ModelScreen(TextAndCurve):
 
         self.document.show(build)
 
-    def _fit_curve(self) -> None:
+    def _has_a_curve(self) -> bool:
         """Before its first epoch a model has no curve, and the text has the room."""
-        worth = self._model is None or self._model.epoch > 0
-        wanted = self._curve_wanted if self._curve_wanted is not None else worth
-        self.set_class(not wanted, "-no-curve")
+        return self._model is None or self._model.epoch > 0
 
     def forget_run(self) -> None:
         """The model went with its run: back to Watch, which says so."""
@@ -172,7 +180,7 @@ class ModelScreen(TextAndCurve):
 
         self.forge.call_in_thread(read, then=done)
 
-    def quantities(self) -> tuple[Quantity, ...]:
+    def _quantities(self) -> tuple[Quantity, ...]:
         """What this model has recorded."""
         return LOSSES if self._model is None else recorded([self._model], self._metrics)
 
@@ -183,30 +191,6 @@ class ModelScreen(TextAndCurve):
 
     # --- moving
 
-    def action_up(self) -> None:
-        """One line up."""
-        self.document.scroll_lines(-1)
-
-    def action_down(self) -> None:
-        """One line down."""
-        self.document.scroll_lines(1)
-
-    def action_page_up(self) -> None:
-        """One page up."""
-        self.document.page(-1)
-
-    def action_page_down(self) -> None:
-        """One page down."""
-        self.document.page(1)
-
-    def action_first(self) -> None:
-        """To the first line."""
-        self.document.to_start()
-
-    def action_last(self) -> None:
-        """To the last line, the newest output."""
-        self.document.to_end()
-
     def action_next_pane(self) -> None:
         """To the next section: metrics, attempts, config, checkpoints, output."""
         self.document.to_next_anchor()
@@ -214,14 +198,6 @@ class ModelScreen(TextAndCurve):
     def action_log_pane(self) -> None:
         """To the output of the model."""
         self.document.go_to("output")
-
-    # --- panes and curve
-
-    def action_chart_pane(self) -> None:
-        """Show or hide the curve."""
-        self.share_room()
-        self._curve_wanted = self.has_class("-no-curve")
-        self._fit_curve()
 
 
 def _text(pieces: list[cells.Piece]) -> Text:

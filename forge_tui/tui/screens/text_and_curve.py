@@ -1,44 +1,51 @@
-"""What the screens of one model and of a comparison share: text and curves, opened over another screen."""
+"""A text and a curve on one screen, either of which may have all the room."""
 
 from __future__ import annotations
 
-from forge_tui.tui.screens.base import ForgeScreen
-from forge_tui.tui.screens.chart_keys import ChartKeys
+from collections.abc import Callable
+
+from textual.screen import Screen
+
+ACTIONS = ("chart_pane", "zoom_pane")
 
 
-class TextAndCurve(ChartKeys, ForgeScreen):
-    """A screen with a text and a curve below it, either of which may have all the room; Esc closes it."""
+class TextAndCurve:
+    """How they share the room. Classes of the screen show it: `-no-curve`, `-zoom-text`, `-zoom-curve`."""
+
+    def __init__(
+        self, screen: Screen[None], is_worth: Callable[[], bool], changed: Callable[[], None] = lambda: None
+    ) -> None:
+        """`is_worth`: whether there is a curve to see, until a person says. `changed`: others have the room."""
+        self._screen, self._is_worth, self._changed = screen, is_worth, changed
+        self._wanted: bool | None = None
 
     @property
-    def leads_back(self) -> bool:
-        """It was opened from another screen."""
-        return True
-
-    @property
-    def narrowed(self) -> bool:
-        """Either text or curve may have all the room."""
-        return super().narrowed or self.has_class("-zoom-text") or self.has_class("-zoom-curve")
+    def narrows(self) -> bool:
+        """Whether either has all the room."""
+        return self._screen.has_class("-zoom-text") or self._screen.has_class("-zoom-curve")
 
     def widen(self) -> None:
         """Share the room again."""
-        if super().narrowed:
-            super().widen()
-        else:
-            self.share_room()
+        self._screen.remove_class("-zoom-text", "-zoom-curve")
 
-    def leave_screen(self) -> None:
-        """Back to where it was opened."""
-        self.app.pop_screen()
+    def fit(self) -> None:
+        """Show the curve where it is wanted, or where there is one worth the room."""
+        wanted = self._is_worth() if self._wanted is None else self._wanted
+        self._screen.set_class(not wanted, "-no-curve")
 
-    def share_room(self) -> None:
-        """Show text and curve."""
-        self.remove_class("-zoom-text", "-zoom-curve")
+    def action_chart_pane(self) -> None:
+        """Show or hide the curve."""
+        self.widen()
+        self._wanted = self._screen.has_class("-no-curve")
+        self.fit()
+        self._changed()
 
     def action_zoom_pane(self) -> None:
         """All room to the text, then to the curve, then shared again."""
-        text, curve = self.has_class("-zoom-text"), self.has_class("-zoom-curve")
-        self.share_room()
+        text, curve = self._screen.has_class("-zoom-text"), self._screen.has_class("-zoom-curve")
+        self.widen()
         if text:
-            self.add_class("-zoom-curve")
+            self._screen.add_class("-zoom-curve")
         elif not curve:
-            self.add_class("-zoom-text")
+            self._screen.add_class("-zoom-text")
+        self._changed()

@@ -3,80 +3,95 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
+from textual.events import Resize
 
-from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.text.event_lines import log_line
-from forge_tui.tui.chart.quantities import LOSS
-from forge_tui.tui.follow import has_failed
-from forge_tui.tui.screens import watch_text
-from forge_tui.tui.screens.filter_line import FilterLine
-from forge_tui.tui.screens.watch_curves import WatchCurves
-from forge_tui.tui.widgets import cells
-from forge_tui.tui.widgets.line import Line, joined_ends
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.tui.screens import chart_keys, moving, watch_panes, watch_text
+from forge_tui.tui.screens.base import ForgeScreen
 
+# The body's widgets are imported after the first paint, when it is made: 12 ms.
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.tui.lists.model_table import ModelTable
+    from forge_tui.tui.screens.watch_curves import RunCurves
+    from forge_tui.tui.screens.watch_lines import DividerLine, OverallLine
+    from forge_tui.tui.screens.watch_log import RunLog
+    from forge_tui.tui.widgets.filter_line import FilterLine
 
-CHART_SECONDS = 2.0
+SLOW_SECONDS = 2.0
+_FILTER_HINT = "filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
 
 
-class WatchScreen(WatchCurves):
+class WatchScreen(ForgeScreen):
     """Table, chart and log; below 34 lines either the chart or the log."""
 
     name_of_screen: ClassVar[str] = "watch"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._unlogged: list[tuple[str, str]] = []
+    PARTS: ClassVar[Mapping[str, Sequence[str]]] = {
+        "moving": moving.ACTIONS,
+        "panes": watch_panes.ACTIONS,
+        "chart": ("seeds",),
+        "chart_keys": chart_keys.ACTIONS,
+        "filter_line": ("filter",),
+        "table": (
+            *("open", "mark", "mark_all", "mark_none", "choose", "sort", "reverse", "follow_best"),
+            "scroll_to_selection",
+        ),
+    }
+    table: ModelTable
+    chart: RunCurves
+    log_pane: RunLog
+    filter_line: FilterLine
+    overall: OverallLine
+    divider: DividerLine
+    panes: watch_panes.WatchPanes
 
     def compose_body(self) -> ComposeResult:
         """The overall bar, the three panes and the line between them."""
-        from forge_tui.tui.chart.chart_widget import Chart
         from forge_tui.tui.lists.model_table import ModelTable
-        from forge_tui.tui.widgets.log_pane import LogPane
+        from forge_tui.tui.screens.watch_curves import RunCurves
+        from forge_tui.tui.screens.watch_lines import DividerLine, OverallLine
+        from forge_tui.tui.screens.watch_log import RunLog
+        from forge_tui.tui.widgets.filter_line import FilterLine
 
-        self._apply_panes()
-        glyphs = self.forge.glyphs
-        table = ModelTable(glyphs=glyphs, clock=time.monotonic, took=self.forge.controller.took, id="table")
-        forge = self.forge
-        nothing = watch_text.STARTING if forge.starts_a_run else watch_text.no_run(forge.controller.removed)
-        table.empty_text = watch_text.READING if forge.controller.run is not None else nothing
-        yield Line(id="overall")
-        yield table
-        yield FilterLine(
-            id="filter", placeholder="filter: a part of the name, or phase:failed (Enter keeps, empty shows all)"
+        forge, controller = self.forge, self.forge.controller
+        self.panes = watch_panes.WatchPanes(self, forge.choices, self._panes_changed)
+        self.panes.choose()
+        self.table = ModelTable(glyphs=forge.glyphs, clock=time.monotonic, took=controller.took, id="table")
+        nothing = watch_text.STARTING if forge.starts_a_run else watch_text.no_run(controller.removed)
+        self.table.empty_text = watch_text.READING if controller.run is not None else nothing
+        self.filter_line = FilterLine(self.table, _FILTER_HINT, id="filter")
+        self.chart = RunCurves(forge, self.table, shown=lambda: self.panes.chart_shown, id="chart")
+        self.chart_keys = chart_keys.ChartKeys(
+            self.chart, forge.choices, quantities=lambda: self.chart.quantities, changed=self._draw_divider
         )
-        yield Line(id="divider")
-        yield Chart(glyphs=glyphs, id="chart")
-        yield LogPane(only_ascii=glyphs.ascii, id="log")
+        self.log_pane = RunLog(forge, id="log")
+        self.moving = moving.Moving(lambda: self.log_pane if self.focused is self.log_pane else self.table)
+        self.narrowings = (self.panes, self.filter_line)
+        self.overall, self.divider = OverallLine(id="overall"), DividerLine(id="divider")
+        yield from (self.overall, self.table, self.filter_line, self.divider, self.chart, self.log_pane)
 
     def begin(self) -> None:
         """Focus the table and fill in what is known."""
-        table = self.table
-        choices = self.forge.choices
-        table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
-        table.focus()
-        self.restore_chart()
+        choices, controller = self.forge.choices, self.forge.controller
+        self.table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
+        self.table.focus()
         if choices.get("seeds", False):
-            self._seeds = self._new_seeds()
-        self.add_events(self.forge.controller.history)
-        self.show(self.forge.controller.snapshot)
-        self._refresh_chart()
-        self.call_after_refresh(self._after_panes)  # before the layout no line knows its width
-        self.set_interval(CHART_SECONDS, self._refresh_slowly)
+            self.chart.average_seeds()
+        self.add_events(controller.history)
+        self.show(controller.snapshot)
+        self.chart.refresh_curves()
+        self.call_after_refresh(self._panes_changed)  # before the layout no line knows its width
+        self.set_interval(SLOW_SECONDS, self._refresh_slowly)
 
-    def on_unmount(self) -> None:
-        """Read no more."""
-        if self._seeds is not None:
-            self._seeds.stop()
+    def chosen_models(self) -> set[str]:
+        """The models selected by X, or the one in the selected row. Marks are for the chart alone."""
+        table = self.table
+        return set(table.chosen) or ({table.selected} if table.selected is not None else set())
 
     def on_start_refused(self) -> None:
         """The run that was to be watched does not start: the status line says why."""
@@ -85,19 +100,12 @@ class WatchScreen(WatchCurves):
 
     def forget_run(self) -> None:
         """Show nothing of a run that is not there any more, and say so in its place."""
-        self._unlogged.clear()
-        self._charted, self._models_charted = (), ()
-        if self._seeds is not None:
-            self._seeds.stop()
-            self._seeds = self._new_seeds()
         self.table.empty_text = watch_text.no_run(self.forge.controller.removed)
         self.table.show(())
-        self.chart.measure(LOSS)
-        self.chart.show(())
-        self.chart.explain("")
-        self.log_pane.clear()
-        self.query_one("#overall", Line).show("")
-        self._fit_table()
+        self.chart.forget_run()
+        self.log_pane.forget_run()
+        self.overall.show("")
+        self.panes.fit_table(self.table)
         self._draw_divider()
 
     def show(self, snapshot: Snapshot | None) -> None:
@@ -111,92 +119,60 @@ class WatchScreen(WatchCurves):
         left = len(snapshot.models) - sum(snapshot.counts[phase] for phase in TrainingPhase if phase.is_final)
         self.table.set_finished(not snapshot.state.is_live or left == 0)
         self.table.show(_as_they_stand(snapshot), snapshot.metrics)
-        self._draw_overall(snapshot)
-        self._fit_table()
+        self.overall.draw(snapshot, self.forge.glyphs)
+        self.panes.fit_table(self.table)
         self._draw_divider()
         if first or not snapshot.state.is_live:
-            self._chart_is_due = True
-            self._refresh_chart()
-
-    def _draw_overall(self, snapshot: Snapshot) -> None:
-        line = self.query_one("#overall", Line)
-        width = max(20, line.size.width or self.size.width)
-        right = Text("  ").append_text(watch_text.counts_text(snapshot))
-        done, left = self.forge.glyphs.bar(snapshot.overall_percent / 100, max(4, width - right.cell_len))
-        bar = Text()
-        bar.append(done, style="red" if snapshot.failed else "green")
-        bar.append(left, style="dim")
-        line.show(joined_ends(bar, right, width))
-
-    def _draw_divider(self) -> None:
-        line = self.query_one("#divider", Line)
-        glyphs, chart = self.forge.glyphs, self.chart
-        dash = glyphs.axis_horizontal
-        parts = []
-        if self._chart_shown:
-            # The chart's own legend tells the kinds; whose curve it is stands nowhere else while the table is hidden.
-            names = self._names_to_average() if self._seeds is not None else self._names_to_chart()
-            whose = [f"{len(names)} models" if len(names) > 1 else cells.clean(names[0], glyphs.ascii)] if names else []
-            whose = [cells.middle(each, min(cells.width_of(each), 24), glyphs.ellipsis) for each in whose]
-            seeds = ["seeds"] if self._seeds is not None else []
-            smooth = [f"smoothed {chart.smoothing.weight:g}"] if chart.smoothing.weight else []
-            scale = "log y" if chart.log_y else "linear y"
-            parts.append("[c Chart] " + ", ".join([*whose, scale, *seeds, *smooth]))
-        else:
-            parts.append("c Chart")
-        parts.append("[l Log]" if self._log_shown else "l Log")
-        if self.table.marks:
-            drawn = len(self._names_to_chart()) if self._seeds is None else len(self.table.marks)
-            more = f", {drawn} drawn" if drawn < len(self.table.marks) else ""
-            parts.append(f"{len(self.table.marks)} marked{more}")
-        if self.table.chosen:
-            parts.append(f"{len(self.table.chosen)} selected (X)")
-        if self.table.filter_text:
-            parts.append(f"filter {cells.clean(self.table.filter_text)}")
-        if self.table.follow_best:
-            parts.append("follows best")
-        order = self.table.sort_key
-        if order != "index":
-            parts.append(f"by {order}{', reversed' if self.table.sort_reversed else ''}")
-        left = Text(dash + f" {dash} ".join(parts) + " ")
-        right = Text(f" {self.table.visible_range}" if self.table.display else "")
-        width = max(20, line.size.width or self.size.width)
-        left.append(dash * max(0, width - left.cell_len - right.cell_len))
-        line.show(joined_ends(left, right, width))
+            self.chart.refresh_curves(due=True)
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Add events to the log; what failed first stays in the status line."""
-        if not self.is_there:
-            return
-        lines = (log_line(record) for record in events)
-        self._unlogged += [line for line in lines if line is not None]
-        snapshot = self.forge.controller.snapshot
-        now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else self.forge.clock()
-        failures = [record for record in events if watch_text.is_news(record, snapshot, now)]
-        if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # that it died is told already
-            room, ellipsis = self.app.size.width - len("! "), self.forge.glyphs.ellipsis
-            told = watch_text.failure_text(snapshot, failures[-1], room, ellipsis)
-            cause = snapshot.failures[0].model if snapshot is not None and snapshot.failures else None
-            self.forge.tell(told, "error", holds=None if cause is None else partial(has_failed, model=cause))
-        warnings = [
-            each
-            for each in events
-            if each["event"] == "resource_warning" and abs(now - each["time"]) < watch_text.NEWS_SECONDS
-        ]
-        if warnings and not failures:
-            self.forge.tell(warnings[-1]["message"], "warning")
-        if failures or not self.log_pane.lines or self.forge.controller.has_ended:
-            self._flush_log()
-
-    def _flush_log(self) -> None:
-        """Every new line moves all others, so lines are added together, as often as the chart is drawn."""
-        if self._unlogged:
-            self.log_pane.add(self._unlogged)
-            self._unlogged = []
+        if self.is_there:
+            self.log_pane.add_events(events)
 
     def _refresh_slowly(self) -> None:
-        self._refresh_chart()
-        self._flush_log()
+        self.chart.refresh_curves()
+        self.log_pane.flush()
+
+    def _draw_divider(self) -> None:
+        self.divider.draw(self.panes, self.table, self.chart, self.forge.glyphs)
+
+    # --- panes
+
+    def on_resize(self, event: Resize) -> None:
+        """More room shows chart and log together."""
+        super().on_resize(event)
+        if self.is_there:
+            self.panes.choose()
+            self.call_after_refresh(self._panes_changed)
+
+    def _panes_changed(self) -> None:
+        """Other panes are shown, or in another size: the lines and the curves in the new width."""
+        if self.is_there:
+            self.panes.fit_table(self.table)
+        self.draw_shell()
+        self.call_after_refresh(self._draw_anew)
+
+    def _draw_anew(self) -> None:
+        if not self.is_there:
+            return
+        snapshot = self.forge.controller.snapshot
+        if snapshot is not None:
+            self.overall.draw(snapshot, self.forge.glyphs)
+        self._draw_divider()
+        self.chart.refresh_curves(due=True)
+
+    # --- what happens in the panes
+
+    def on_model_table_selected(self) -> None:
+        """Another model: its curve."""
+        self.chart.refresh_curves()
+        self._draw_divider()
+
+    def on_model_table_marks_changed(self) -> None:
+        """Other marks: their curves."""
+        self.chart.refresh_curves()
+        self._draw_divider()
 
     def on_model_table_range_changed(self) -> None:
         """Other rows are in view."""
@@ -206,21 +182,16 @@ class WatchScreen(WatchCurves):
         """Open the model's own screen."""
         self.forge.navigation.open_model(message.name)
 
-    def panes_changed(self) -> None:
-        """The lines and the curves in the new width."""
-        self._chart_is_due = True
-        self.call_after_refresh(self._draw_anew)
-
-    def _draw_anew(self) -> None:
-        if not self.is_there:
-            return
-        if self.forge.controller.snapshot is not None:
-            self._draw_overall(self.forge.controller.snapshot)
+    def on_model_table_arranged(self) -> None:
+        """Order, filter and what is selected stand in the divider; the order is kept for next time."""
+        choices, table = self.forge.choices, self.table
+        if (table.sort_key, table.sort_reversed) != (choices.get("sort", "index"), choices.get("sort_reversed", False)):
+            choices.put("sort", table.sort_key)
+            choices.put("sort_reversed", table.sort_reversed)
         self._draw_divider()
-        self._refresh_chart()
 
-    def list_looks_different(self) -> None:
-        """Order, filter and marks stand in the divider."""
+    def on_run_curves_changed(self) -> None:
+        """What is drawn stands in the divider."""
         self._draw_divider()
 
 

@@ -40,6 +40,11 @@ def is_news(record: Mapping[str, Any], snapshot: Snapshot | None, now: float) ->
     return snapshot is None or has_failed(snapshot, record["model"])
 
 
+def is_new_warning(record: Mapping[str, Any], now: float) -> bool:
+    """Whether an event is a warning of just now."""
+    return record["event"] == "resource_warning" and bool(abs(now - record["time"]) < NEWS_SECONDS)
+
+
 def counts_text(snapshot: Snapshot) -> Text:
     """How many models are in which phase; in a run that has ended nothing is training any more."""
     counts, live = snapshot.counts, snapshot.state.is_live

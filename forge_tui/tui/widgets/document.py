@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -88,21 +88,17 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
         """The names of the places to go to, from the top."""
         return tuple(self._anchors)
 
-    def scroll_lines(self, by: int) -> None:
+    def move(self, by: int) -> None:
         """Scroll by so many lines."""
         self._scroll(self.scroll_offset.y + by)
 
     def page(self, direction: int) -> None:
         """Scroll by a page, up (-1) or down (1); one line stays in view."""
-        self.scroll_lines(direction * max(1, self.size.height - 1))
+        self.move(direction * max(1, self.size.height - 1))
 
-    def to_start(self) -> None:
-        """Scroll to the first line."""
-        self._scroll(0)
-
-    def to_end(self) -> None:
-        """Scroll to the last line."""
-        self._scroll(len(self._lines))
+    def move_to(self, end: Literal["first", "last"]) -> None:
+        """Scroll to the first or the last line."""
+        self._scroll(0 if end == "first" else len(self._lines))
 
     def go_to(self, anchor: str) -> bool:
         """Bring a place to the top of the view as far as there is text below; False where there is no such place."""

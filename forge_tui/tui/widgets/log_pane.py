@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Literal
 
 from rich.segment import Segment
 from rich.style import Style
@@ -44,6 +45,21 @@ class LogPane(ScrollView, can_focus=True):
         if new:
             self._lines.extend(new)
             self._fit()
+
+    def move(self, by: int) -> None:
+        """Scroll by so many lines."""
+        self.scroll_relative(y=by, animate=False)
+
+    def page(self, direction: int) -> None:
+        """Scroll by a page, up (-1) or down (1); one line stays in view."""
+        self.move(direction * max(1, self.size.height - 1))
+
+    def move_to(self, end: Literal["first", "last"]) -> None:
+        """Scroll to the first or the last line."""
+        if end == "first":
+            self.scroll_home(animate=False)
+        else:
+            self.scroll_end(animate=False)
 
     def on_resize(self, event: Resize) -> None:
         """Stay at the end, or where somebody reads."""

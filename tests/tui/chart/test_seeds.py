@@ -200,9 +200,9 @@ async def test_while_a_long_run_is_read_the_chart_says_so_and_keys_work(
         await pilot.press("f")
         front = app.front
         assert isinstance(front, WatchScreen)
-        await until(pilot, lambda: front._seeds is not None and front._seeds._reading)
+        await until(pilot, lambda: front.chart._seeds is not None and front.chart._seeds._reading)
         await pilot.press("j", "plus")
-        front.on_chart_view_changed()
+        front.chart.on_chart_view_changed()
         await until(pilot, lambda: "Reading the epochs of 2 models, 0 done" in screen_text(app))
         held.set()
         await until(pilot, lambda: chart_of(app).series and chart_of(app).series[0].edges)

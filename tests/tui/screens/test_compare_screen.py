@@ -111,7 +111,7 @@ async def test_the_configs_of_one_sweep_are_compared(maker: RunMaker, tmp_path: 
     app = host(tmp_path)
     async with app.run_test(size=(100, 30)) as pilot:
         await listed(app, pilot, 1)
-        await until(pilot, lambda: app.front._detail is not None and app.front._detail[1] is not None)
+        await until(pilot, lambda: app.front.detail._read is not None and app.front.detail._read[1] is not None)
         await pilot.press("C")
         screen = await compared(app, pilot)
         lines = [line.split() for line in screen.document.text.splitlines()]

@@ -373,7 +373,7 @@ async def test_a_document_keeps_its_place_when_its_text_changes() -> None:
         document.page(1)
         document.show(lambda _: lines(60))
         assert document.scroll_offset.y == 9
-        document.to_end()
+        document.move_to("last")
         document.show(lambda _: lines(70))
         await until(pilot, lambda: document.scroll_offset.y == 60)
         document.show(lambda _: lines(5))

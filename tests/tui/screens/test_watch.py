@@ -554,9 +554,9 @@ async def test_curves_that_were_asked_for_earlier_and_come_later_replace_no_newe
 
         monkeypatch.setattr(fetching, "fetch_series", fetch)
         monkeypatch.setattr(hand.watch.chart, "show", show)
-        hand.watch.on_chart_view_changed()
+        hand.watch.chart.on_chart_view_changed()
         await hand.until(lambda: read)
-        hand.watch.on_chart_view_changed()
+        hand.watch.chart.on_chart_view_changed()
         await hand.until(lambda: shown)
         await hand.until(lambda: not [worker for worker in hand.app.workers if worker.group == "io"])
         await hand.pilot.pause()

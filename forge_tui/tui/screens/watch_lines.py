@@ -1,0 +1,82 @@
+"""The two lines of Watch: how far the run is, and between the panes what they show."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from forge_tui.tui.screens.watch_text import counts_text
+from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.line import Line, joined_ends
+
+if TYPE_CHECKING:
+    from forge_tui.protocol.snapshot import Snapshot
+    from forge_tui.tui.lists.model_table import ModelTable
+    from forge_tui.tui.screens.watch_curves import RunCurves
+    from forge_tui.tui.screens.watch_panes import WatchPanes
+    from forge_tui.tui.widgets.glyphs import Glyphs
+
+_LEAST_CELLS = 20
+_NAME_CELLS = 24
+
+
+class OverallLine(Line):
+    """A bar of the whole run, and how many models are in which phase."""
+
+    def draw(self, snapshot: Snapshot, glyphs: Glyphs) -> None:
+        """Draw a snapshot."""
+        width = max(_LEAST_CELLS, self.size.width or self.app.size.width)
+        right = Text("  ").append_text(counts_text(snapshot))
+        done, left = glyphs.bar(snapshot.overall_percent / 100, max(4, width - right.cell_len))
+        bar = Text()
+        bar.append(done, style="red" if snapshot.failed else "green")
+        bar.append(left, style="dim")
+        self.show(joined_ends(bar, right, width))
+
+
+class DividerLine(Line):
+    """Which panes there are, what the chart shows, and what of the table is shown in which order."""
+
+    def draw(self, panes: WatchPanes, table: ModelTable, chart: RunCurves, glyphs: Glyphs) -> None:
+        """Draw what these show now."""
+        dash = glyphs.axis_horizontal
+        parts = ["c Chart"]
+        if panes.chart_shown:
+            parts = [f"[c Chart] {', '.join(_chart_words(chart, glyphs))}"]
+        parts.append("[l Log]" if panes.log_shown else "l Log")
+        parts += _table_words(table, chart)
+        left = Text(dash + f" {dash} ".join(parts) + " ")
+        right = Text(f" {table.visible_range}" if table.display else "")
+        width = max(_LEAST_CELLS, self.size.width or self.app.size.width)
+        left.append(dash * max(0, width - left.cell_len - right.cell_len))
+        self.show(joined_ends(left, right, width))
+
+
+def _chart_words(chart: RunCurves, glyphs: Glyphs) -> list[str]:
+    # The chart's own legend tells the kinds; whose curve it is stands nowhere else while the table is hidden.
+    names = chart.names
+    whose = [f"{len(names)} models" if len(names) > 1 else cells.clean(names[0], glyphs.ascii)] if names else []
+    words = [cells.middle(each, min(cells.width_of(each), _NAME_CELLS), glyphs.ellipsis) for each in whose]
+    words.append("log y" if chart.log_y else "linear y")
+    if chart.over_seeds:
+        words.append("seeds")
+    if chart.smoothing.weight:
+        words.append(f"smoothed {chart.smoothing.weight:g}")
+    return words
+
+
+def _table_words(table: ModelTable, chart: RunCurves) -> list[str]:
+    words = []
+    if table.marks:
+        drawn = len(table.marks) if chart.over_seeds else len(chart.names)
+        words.append(f"{len(table.marks)} marked{f', {drawn} drawn' if drawn < len(table.marks) else ''}")
+    if table.chosen:
+        words.append(f"{len(table.chosen)} selected (X)")
+    if table.filter_text:
+        words.append(f"filter {cells.clean(table.filter_text)}")
+    if table.follow_best:
+        words.append("follows best")
+    if table.sort_key != "index":
+        words.append(f"by {table.sort_key}{', reversed' if table.sort_reversed else ''}")
+    return words

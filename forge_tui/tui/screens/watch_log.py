@@ -1,0 +1,61 @@
+"""The log of the watched run: its events as lines, and in the status line what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from forge_tui.protocol.phases import RunState
+from forge_tui.text.event_lines import log_line
+from forge_tui.tui.follow import has_failed
+from forge_tui.tui.screens import watch_text
+from forge_tui.tui.widgets.log_pane import LogPane
+
+if TYPE_CHECKING:
+    from forge_tui.tui.app_interface import AppInterface
+
+
+class RunLog(LogPane):
+    """A log pane that takes events. Every new line moves all others, so lines are kept and added together."""
+
+    def __init__(self, forge: AppInterface, *, id: str) -> None:
+        super().__init__(only_ascii=forge.glyphs.ascii, id=id)
+        self._forge = forge
+        self._kept: list[tuple[str, str]] = []
+
+    def add_events(self, events: Iterable[dict[str, Any]]) -> None:
+        """Take events; failures, the first lines, and all of a run that has ended are shown at once."""
+        events = list(events)
+        lines = (log_line(record) for record in events)
+        self._kept += [line for line in lines if line is not None]
+        if self._tell_news(events) or not self.lines or self._forge.controller.has_ended:
+            self.flush()
+
+    def flush(self) -> None:
+        """Add the lines that were kept."""
+        if self._kept:
+            self.add(self._kept)
+            self._kept = []
+
+    def forget_run(self) -> None:
+        """The run is not there any more: show nothing of it."""
+        self._kept.clear()
+        self.clear()
+
+    def _tell_news(self, events: list[dict[str, Any]]) -> bool:
+        """Say what failed, or else what was warned of; whether anything failed. What failed first stays."""
+        forge = self._forge
+        snapshot = forge.controller.snapshot
+        now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else forge.clock()
+        failures = [record for record in events if watch_text.is_news(record, snapshot, now)]
+        if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # that it died is told already
+            told = watch_text.failure_text(
+                snapshot, failures[-1], self.app.size.width - len("! "), forge.glyphs.ellipsis
+            )
+            cause = snapshot.failures[0].model if snapshot is not None and snapshot.failures else None
+            forge.tell(told, "error", holds=None if cause is None else partial(has_failed, model=cause))
+        warnings = [record for record in events if watch_text.is_new_warning(record, now)]
+        if warnings and not failures:
+            forge.tell(warnings[-1]["message"], "warning")
+        return bool(failures)
