@@ -1,67 +1,103 @@
-"""Which settings play no part beside the others, and why."""
+"""Which settings play no part beside the others, and why: a table of rules."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from forge_tui.settings.own_names import named_function
 from forge_tui.tui.form.dataset_file import MADE, MODULAR, SYNTHETIC
 from forge_tui.tui.form.fields import DATASET, MODE, TARGET, WORKERS
 
+Values = Callable[[str], Sequence[Any]]
+"""The values of a setting: one, or all of its sweep."""
+
+Condition = Callable[[Values], bool]
+
 _OWN_CODE = (DATASET, "training.model_type", "training.loss", "training.metric")
-_SCALED = ("data.normalise", "data.scaling")
-_SHARED_ONLY = ("memory_per_worker_gb", "max_cpu_utilization", "high_cpu_threshold", "min_available_memory_gb")
 
 
-def why_unused(name: str, values: Callable[[str], Sequence[Any]]) -> str | None:
-    """Why a setting plays no part, in words; None if it does.
+class Rule(NamedTuple):
+    """`settings` play no part where `holds` is true of all settings' values; `words` say why."""
 
-    `values` gives those of a setting: one, or all of its sweep. It is enough to play a part with one of them.
-    """
+    settings: tuple[str, ...]
+    holds: Condition
+    words: str
 
-    def only(other: str, *wanted: Any) -> bool:
-        return all(value in wanted for value in values(other))
 
-    own = name.rpartition(".")[2]
-    datasets = [str(value) for value in values(DATASET)]
-    if name.startswith("training.grokfast_") and own != "grokfast_enabled":
-        if only("training.grokfast_enabled", False):
-            return "GrokFast is off"
-        for setting, average in (("grokfast_window", "ema"), ("grokfast_alpha", "ma")):
-            if own == setting and only("training.grokfast_filter", average):
-                return f"filter is {average}"
-    if name == "training.metric_goal" and only("training.metric", "auto"):
-        return "for your own metric"
-    if name == "training.divergence_factor" and only("training.on_divergence", "fail"):
-        return "on divergence: fail"
-    if name == "training.momentum" and "sgd" not in values("training.optimizer"):
-        return "for sgd only"
-    if name == "training.betas" and only("training.optimizer", "sgd"):
-        return "not for sgd"
-    if name == "run.halving_first" and only("run.halving", None):
-        return "halving is off"
-    if name == "run.python_path" and not any(named_function(str(v)) for key in _OWN_CODE for v in values(key)):
-        return "for your own code"
-    is_made_here = any(value == SYNTHETIC or named_function(value) is not None for value in datasets)
-    if name in ("data.samples", "data.features", "data.classes") and not is_made_here:
-        return "for synthetic data"
-    if name in ("data.prime", "data.operation", "data.train_fraction") and MODULAR not in datasets:
-        return "for modular data"
-    if name in ("data.validation_fraction", *_SCALED) and only(DATASET, MODULAR):
-        return "not for this data"
-    is_text = [value.lower().endswith(".txt") for value in datasets]
-    if name == TARGET and all(text or value in MADE for text, value in zip(is_text, datasets, strict=True)):
-        return "not for this data"
-    if name in (*_SCALED, "data.class_weights") and all(is_text):
-        return "not for this data"
-    if name == "data.scaling" and only("data.normalise", False):
-        return "normalise is off"
-    if only(MODE, "series"):
-        if name == WORKERS:
-            return "one, in series"
-        if name == "engine.fuse":
-            return "in parallel only"
-    if name.startswith("resources.") and own in _SHARED_ONLY and only("resources.policy", "dedicated"):
-        return "policy is dedicated"
-    return "for batch mode" if name == "run.json" else None
+def _only(setting: str, *wanted: Any) -> Condition:
+    """All values of a setting are among those wanted."""
+    return lambda values: all(value in wanted for value in values(setting))
+
+
+def _without(setting: str, value: Any) -> Condition:
+    """No value of a setting is this one."""
+    return lambda values: value not in values(setting)
+
+
+def _no_dataset(fits: Callable[[str], bool]) -> Condition:
+    """No dataset is of a kind."""
+    return lambda values: not any(fits(str(value)) for value in values(DATASET))
+
+
+def _is_synthetic(dataset: str) -> bool:
+    return dataset == SYNTHETIC or named_function(dataset) is not None
+
+
+def _is_text(dataset: str) -> bool:
+    return dataset.lower().endswith(".txt")
+
+
+def _no_custom_code(values: Values) -> bool:
+    return not any(named_function(str(value)) for setting in _OWN_CODE for value in values(setting))
+
+
+def _always(_: Values) -> bool:
+    return True
+
+
+RULES = (
+    Rule(
+        (
+            *("training.grokfast_filter", "training.grokfast_alpha", "training.grokfast_lambda"),
+            *("training.grokfast_window",),
+        ),
+        _only("training.grokfast_enabled", False),
+        "GrokFast is off",
+    ),
+    Rule(("training.grokfast_window",), _only("training.grokfast_filter", "ema"), "filter is ema"),
+    Rule(("training.grokfast_alpha",), _only("training.grokfast_filter", "ma"), "filter is ma"),
+    Rule(("training.metric_goal",), _only("training.metric", "auto"), "for your own metric"),
+    Rule(("training.divergence_factor",), _only("training.on_divergence", "fail"), "on divergence: fail"),
+    Rule(("training.momentum",), _without("training.optimizer", "sgd"), "for sgd only"),
+    Rule(("training.betas",), _only("training.optimizer", "sgd"), "not for sgd"),
+    Rule(("run.halving_first",), _only("run.halving", None), "halving is off"),
+    Rule(("run.python_path",), _no_custom_code, "for your own code"),
+    Rule(("data.samples", "data.features", "data.classes"), _no_dataset(_is_synthetic), "for synthetic data"),
+    Rule(("data.prime", "data.operation", "data.train_fraction"), _without(DATASET, MODULAR), "for modular data"),
+    Rule(("data.validation_fraction", "data.normalise", "data.scaling"), _only(DATASET, MODULAR), "not for this data"),
+    Rule((TARGET,), _no_dataset(lambda name: not _is_text(name) and name not in MADE), "not for this data"),
+    Rule(
+        ("data.normalise", "data.scaling", "data.class_weights"),
+        _no_dataset(lambda name: not _is_text(name)),
+        "not for this data",
+    ),
+    Rule(("data.scaling",), _only("data.normalise", False), "normalise is off"),
+    Rule((WORKERS,), _only(MODE, "series"), "one, in series"),
+    Rule(("engine.fuse",), _only(MODE, "series"), "in parallel only"),
+    Rule(
+        (
+            *("resources.memory_per_worker_gb", "resources.max_cpu_utilization"),
+            *("resources.high_cpu_threshold", "resources.min_available_memory_gb"),
+        ),
+        _only("resources.policy", "dedicated"),
+        "policy is dedicated",
+    ),
+    Rule(("run.json",), _always, "for batch mode"),
+)
+"""The first rule of a setting that holds counts."""
+
+
+def why_unused(name: str, values: Values) -> str | None:
+    """Why a setting plays no part, in words; None if it does. It is enough to play a part with one value of a sweep."""
+    return next((rule.words for rule in RULES if name in rule.settings and rule.holds(values)), None)
