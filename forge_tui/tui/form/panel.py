@@ -144,11 +144,11 @@ class FormPanel(Vertical):
         """The title has its two ends at the edges."""
         self.call_after_refresh(self.draw)
 
-    def on_settings_list_selected(self) -> None:
+    def on_virtual_list_selected(self) -> None:
         """Say what the selected setting is for."""
         self._draw_help()
 
-    def on_settings_list_opened(self) -> None:
+    def on_virtual_list_opened(self) -> None:
         """Opened with the mouse."""
         self.open_selected()
 

@@ -42,6 +42,15 @@ class Rows:
     def __len__(self) -> int:
         return len(self.shown)
 
+    @property
+    def total(self) -> int:
+        """How many models there are, shown or not."""
+        return len(self.models)
+
+    def key_of(self, row: int) -> str:
+        """The name of the model in a row."""
+        return self.model(row).name
+
     def model(self, row: int) -> ModelState:
         """The model in a row."""
         return self.models[self.shown[row]]

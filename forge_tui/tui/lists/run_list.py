@@ -1,32 +1,27 @@
-"""The list of known runs: draws only the rows in view, however many runs there are."""
+"""The list of known runs."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
-from rich.segment import Segment
-from rich.style import Style
-from textual import events
-from textual.geometry import Region, Size
-from textual.message import Message
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from forge_tui.tui.lists import run_columns
+from forge_tui.tui.lists.keyed_rows import KeyedRows
 from forge_tui.tui.lists.known_runs import RunLook
+from forge_tui.tui.lists.virtual_list import VirtualList
 from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
 
 _NAMES = ("header", "name", "number", "quiet", "active", "paused", "done", "failed", "mark", "cursor", "empty")
 
 
-class RunList(ScrollView, can_focus=True, inherit_bindings=False):
-    """One line a run, under a line of titles. It binds no keys: the screen calls its methods."""
+class RunList(VirtualList):
+    """One line per run, under a line of titles; its keys are the paths of the runs."""
 
-    ALLOW_MAXIMIZE = False
+    PREFIX = "run-list--"
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"run-list--{name}" for name in _NAMES}
     DEFAULT_CSS = """
     RunList {
@@ -54,250 +49,106 @@ class RunList(ScrollView, can_focus=True, inherit_bindings=False):
     }
     """
 
-    @dataclass
-    class Selected(Message):
-        """Another run is selected; None where the list is empty."""
-
-        path: Path | None
-
-    @dataclass
-    class Opened(Message):
-        """A run was opened by a double click."""
-
-        path: Path
-
-    @dataclass
-    class Arranged(Message):
-        """Other runs are marked, or the filter is another."""
-
-    @dataclass
-    class RangeChanged(Message):
-        """Other rows are in view, or there are more or fewer; `text` as `RunList.visible_range`."""
-
-        text: str
-
-        def can_replace(self, message: Message) -> bool:
-            """Only the newest range counts."""
-            return isinstance(message, RunList.RangeChanged)
-
     def __init__(
         self, *, glyphs: Glyphs = UNICODE, now: Callable[[], float] = time.time, id: str | None = None
     ) -> None:
         """`now` (UNIX seconds) dates the runs."""
-        super().__init__(id=id)
-        self.empty_text = ""
+        self._rows = KeyedRows[RunLook](lambda look: look.entry.path, _words_of)
+        super().__init__(self._rows, glyphs=glyphs, id=id)
         self.no_match_text = "No run matches the filter: / changes it."
-        self.filter_text = ""
-        self.glyphs = glyphs
         self.marks: tuple[Path, ...] = ()
+        """The runs that are marked, in the order in which they were."""
         self._now = now
-        self._looks: tuple[RunLook, ...] = ()
-        self._shown: list[RunLook] = []
-        self._row = -1
         self._layout: run_columns.RunLayout | None = None
-        self._styles: dict[str, Style] = {}
-        self._told: tuple[Path | None, str] = (None, "")
 
-    # What is shown
+    # --- what is shown
 
     def show(self, looks: tuple[RunLook, ...]) -> None:
         """Show these runs, in this order; the selection and the marks stay with their runs."""
-        self._looks = looks
         there = {look.entry.path for look in looks}
         self.marks = tuple(path for path in self.marks if path in there)
-        self._arrange()
+        self._rows.show(looks)
+        self._layout = None
+        self.rows_changed()
 
     @property
     def looks(self) -> tuple[RunLook, ...]:
         """All runs, shown or not."""
-        return self._looks
+        return self._rows.items
 
     @property
     def shown(self) -> tuple[RunLook, ...]:
         """The runs that pass the filter, from the first row to the last."""
-        return tuple(self._shown)
+        return self._rows.shown
+
+    @property
+    def filter_text(self) -> str:
+        """The words of the filter."""
+        return self._rows.filter_text
 
     def set_filter(self, text: str) -> None:
         """Show only runs in which every word of `text` occurs: in id, state, type, mode or path. Empty shows all."""
-        self.filter_text = text
-        self._arrange()
-        self.post_message(self.Arranged())
+        self._rows.set_filter(text)
+        self.rows_changed()
+        self.post_message(self.Arranged(self))
 
-    @property
-    def visible_range(self) -> str:
-        """Which rows are in view, as `rows 5–12 of 12`; says so where a filter hides some."""
-        total, shown = len(self._looks), len(self._shown)
-        top = self.scroll_offset.y
-        bottom = min(shown, top + max(0, self.size.height - 1))
-        if bottom <= top:
-            return f"0 of {total}" if total else ""
-        more = f" ({total} in all)" if shown != total else ""
-        return f"rows {top + 1}{self.glyphs.dash_range}{bottom} of {shown}{more}"
-
-    # Selection
+    # --- selection and marks
 
     @property
     def selected(self) -> RunLook | None:
         """The selected run."""
-        return self._shown[self._row] if 0 <= self._row < len(self._shown) else None
+        return self._rows.selected
 
     def select(self, path: Path) -> bool:
         """Select the run in a directory; False where it is not shown."""
-        row = next((row for row, look in enumerate(self._shown) if look.entry.path == path), None)
+        row = self._rows.row_of(path)
         if row is not None:
-            self._select(row)
+            self.select_row(row)
         return row is not None
 
-    def move(self, by: int) -> None:
-        """Move the selection by so many rows."""
-        self._select(self._row + by)
-
-    def move_to(self, end: Literal["first", "last"]) -> None:
-        """Move the selection to the first or the last row."""
-        self._select(0 if end == "first" else len(self._shown) - 1)
-
-    def page(self, direction: int) -> None:
-        """Move the selection by a page, up (-1) or down (1)."""
-        self.move(direction * max(1, self._page - 1))
-
-    def scroll_to_selection(self) -> None:
-        """Scroll as little as brings the selected row into view."""
-        row, top = self._row, self.scroll_offset.y
-        target = row if row < top else row - self._page + 1 if row >= top + self._page else top
-        if row >= 0 and target != top:
-            self.scroll_to(y=target, animate=False, force=True)
-
-    def _select(self, row: int) -> None:
-        before = self._row
-        self._row = min(max(row, 0), len(self._shown) - 1)
-        for changed in (before, self._row):
-            line = changed - self.scroll_offset.y + 1
-            if 1 <= line < self.size.height:
-                self.refresh(Region(0, line, self.size.width, 1))
-        self.scroll_to_selection()
-        self._tell()
-
-    # Marks
-
-    def toggle_mark(self) -> None:
-        """Mark the selected run after those that are marked, or take its mark away."""
-        if (selected := self.selected) is not None:
-            path = selected.entry.path
-            others = tuple(mark for mark in self.marks if mark != path)
-            self.marks = others if path in self.marks else (*self.marks, path)
-            self.refresh(self.size.region)
-            self.post_message(self.Arranged())
-
-    def clear_marks(self) -> None:
-        """Take all marks away."""
-        self.marks = ()
-        self.refresh(self.size.region)
-        self.post_message(self.Arranged())
-
-    # Actions of the screen that shows it
-
     def action_mark(self) -> None:
-        """Mark or unmark the selected run and go to the next."""
-        self.toggle_mark()
+        """Mark the selected run after those that are marked, or take its mark away; go to the next."""
+        path = self.selected_key
+        if path is not None:
+            others = tuple(mark for mark in self.marks if mark != path)
+            self._set_marks(others if path in self.marks else (*self.marks, path))
         self.move(1)
 
     def action_mark_none(self) -> None:
-        """Clear all marks."""
-        self.clear_marks()
+        """Take all marks away."""
+        self._set_marks(())
 
-    def action_scroll_to_selection(self) -> None:
-        """Scroll to the selection."""
-        self.scroll_to_selection()
+    def _set_marks(self, marks: tuple[Path, ...]) -> None:
+        self.marks = marks
+        self.refresh(self.size.region)
+        self.post_message(self.Arranged(self))
 
-    # Keeping the drawing in step
+    # --- drawing
+
+    def width_changed(self) -> None:
+        """The columns have to be laid out for another width."""
+        self._layout = None
 
     @property
-    def _page(self) -> int:
-        return max(1, self.size.height - 1)
-
-    def _arrange(self) -> None:
-        selected = self.selected
-        words = self.filter_text.casefold().split()
-        self._shown = [look for look in self._looks if not words or all(word in _words_of(look) for word in words)]
-        self._row = min(max(self._row, 0), len(self._shown) - 1)
-        if selected is not None:
-            path = selected.entry.path
-            self._row = next((row for row, look in enumerate(self._shown) if look.entry.path == path), self._row)
-        self._layout = None
-        size = Size(self.size.width, len(self._shown) + 1)
-        if size != self.virtual_size:
-            self.virtual_size = size
-        self.refresh(self.size.region)
-        self.scroll_to_selection()
-        self._tell()
-
-    def _tell(self) -> None:
-        selected = self.selected
-        path, text = None if selected is None else selected.entry.path, self.visible_range
-        before, self._told = self._told, (path, text)
-        if path != before[0]:
-            self.post_message(self.Selected(path))
-        if text != before[1]:
-            self.post_message(self.RangeChanged(text))
-
-    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows came into view."""
-        super().watch_scroll_y(old_value, new_value)
-        if round(old_value) != round(new_value):
-            self._tell()
-
-    def on_resize(self, event: events.Resize) -> None:
-        """Lay the columns out for the new width."""
-        self._arrange()
-
-    def notify_style_update(self) -> None:
-        """Colours changed: draw all anew."""
-        super().notify_style_update()
-        self._styles.clear()
-
-    def on_click(self, event: events.Click) -> None:
-        """Select the row clicked; open it at a double click."""
-        place = event.get_content_offset(self)
-        if place is None or place.y == 0:
-            return
-        row = self.scroll_offset.y + place.y - 1
-        if row < len(self._shown):
-            self._select(row)
-            if event.chain == 2:
-                self.post_message(self.Opened(self._shown[row].entry.path))
-
-    # Drawing
-
-    def render_line(self, y: int) -> Strip:
-        """A visible line: the titles, a run, or nothing."""
-        width = self.size.width
-        if not self._shown:
-            text = self.empty_text if not self._looks else self.no_match_text
-            return self._strip([(f"  {text}" if y == 1 else "", "empty")], width)
+    def _columns(self) -> run_columns.RunLayout:
         if self._layout is None:
-            self._layout = run_columns.run_layout(width, self._looks)
-        if y == 0:
-            return self._strip(run_columns.titles(self._layout, self.glyphs), width)
-        row = self.scroll_offset.y + y - 1
-        if row >= len(self._shown):
-            return self._strip([], width)
-        runs = run_columns.run_row(self._shown[row], self._layout, self.glyphs, self._now())
-        marked = self._shown[row].entry.path in self.marks
-        if row == self._row:
+            self._layout = run_columns.run_layout(self.size.width, self.looks)
+        return self._layout
+
+    def draw_title(self) -> Strip:
+        """The line of titles, where there are rows."""
+        return self.strip(run_columns.titles(self._columns, self.glyphs) if len(self._rows) else [("", "empty")])
+
+    def draw_line(self, line: int) -> Strip:
+        """One run."""
+        look = self._rows.shown[line]
+        pieces = run_columns.run_row(look, self._columns, self.glyphs, self._now())
+        marked = look.entry.path in self.marks
+        if line == self._rows.row:
             # One style for the whole row: every colour of a cell would need its contrast to the cursor's looked at.
             signs = self.glyphs.cursor + (self.glyphs.mark if marked else " ")
-            return self._strip([(signs + "".join(text for text, _ in runs), "cursor")], width)
-        return self._strip([(f"{self.glyphs.mark} ", "mark") if marked else ("  ", "name"), *runs], width)
-
-    def _strip(self, runs: list[tuple[str, str]], width: int) -> Strip:
-        strip = Strip([Segment(text, self._style(name)) for text, name in runs])
-        return strip.adjust_cell_length(width, self._style(runs[-1][1] if runs else "name"))
-
-    def _style(self, name: str) -> Style:
-        style = self._styles.get(name)
-        if style is None:
-            style = self._styles[name] = self.get_component_rich_style(f"run-list--{name}")
-        return style
+            return self.strip([(signs + "".join(text for text, _ in pieces), "cursor")])
+        return self.strip([(f"{self.glyphs.mark} ", "mark") if marked else ("  ", "name"), *pieces])
 
 
 def _words_of(look: RunLook) -> str:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.lists.known_runs import RunLook
     from forge_tui.tui.lists.run_list import RunList
 
-ACTIONS = ("open", "compare", "resume", "delete", "export")
+ACTIONS = ("compare", "resume", "delete", "export")
 
 
 class KnownRunActions:
@@ -38,7 +38,7 @@ class KnownRunActions:
         """`snapshot_of`: a run in full, if it has been read. `deleted` is called when the list may be another."""
         self._forge, self._runs, self._snapshot_of, self._deleted = forge, runs, snapshot_of, deleted
 
-    def action_open(self) -> None:
+    def watch_selected(self) -> None:
         """Watch the selected run, live or ended."""
         look = self._readable_or_tell()
         if look is not None:

@@ -33,7 +33,7 @@ class RunsScreen(ForgeScreen):
         "moving": moving.ACTIONS,
         "run_actions": known_run_actions.ACTIONS,
         "filter_line": ("filter",),
-        "runs": ("mark", "mark_none", "scroll_to_selection"),
+        "runs": ("open", "mark", "mark_none", "scroll_to_selection"),
     }
     DEFAULT_CSS = """
     RunsScreen #runs { height: 1fr; min-height: 3; }
@@ -121,19 +121,19 @@ class RunsScreen(ForgeScreen):
 
     # --- what happens in the list
 
-    def on_run_list_selected(self) -> None:
+    def on_virtual_list_selected(self) -> None:
         """Another run: read it."""
         self.detail.show_run(self.runs.selected)
 
-    def on_run_list_opened(self) -> None:
+    def on_virtual_list_opened(self) -> None:
         """Watch the run."""
-        self.run_actions.action_open()
+        self.run_actions.watch_selected()
 
-    def on_run_list_arranged(self) -> None:
+    def on_virtual_list_arranged(self) -> None:
         """Filter and marks stand in the divider."""
         self._draw_divider()
 
-    def on_run_list_range_changed(self) -> None:
+    def on_virtual_list_range_changed(self) -> None:
         """Other rows are in view."""
         self._draw_divider()
 

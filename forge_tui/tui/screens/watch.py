@@ -18,6 +18,7 @@ from forge_tui.tui.screens.base import ForgeScreen
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.tui.lists.model_table import ModelTable
+    from forge_tui.tui.lists.virtual_list import VirtualList
     from forge_tui.tui.screens.watch_curves import RunCurves
     from forge_tui.tui.screens.watch_lines import DividerLine, OverallLine
     from forge_tui.tui.screens.watch_log import RunLog
@@ -164,7 +165,7 @@ class WatchScreen(ForgeScreen):
 
     # --- what happens in the panes
 
-    def on_model_table_selected(self) -> None:
+    def on_virtual_list_selected(self) -> None:
         """Another model: its curve."""
         self.chart.refresh_curves()
         self._draw_divider()
@@ -174,15 +175,15 @@ class WatchScreen(ForgeScreen):
         self.chart.refresh_curves()
         self._draw_divider()
 
-    def on_model_table_range_changed(self) -> None:
+    def on_virtual_list_range_changed(self) -> None:
         """Other rows are in view."""
         self._draw_divider()
 
-    def on_model_table_opened(self, message: ModelTable.Opened) -> None:
+    def on_virtual_list_opened(self, message: VirtualList.Opened) -> None:
         """Open the model's own screen."""
-        self.forge.navigation.open_model(message.name)
+        self.forge.navigation.open_model(message.key)
 
-    def on_model_table_arranged(self) -> None:
+    def on_virtual_list_arranged(self) -> None:
         """Order, filter and what is selected stand in the divider; the order is kept for next time."""
         choices, table = self.forge.choices, self.table
         if (table.sort_key, table.sort_reversed) != (choices.get("sort", "index"), choices.get("sort_reversed", False)):

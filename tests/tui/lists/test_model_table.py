@@ -70,11 +70,11 @@ class TableApp(App[None]):
     def on_mount(self) -> None:
         self.table.focus()
 
-    def on_model_table_selected(self, message: ModelTable.Selected) -> None:
-        self.told.append(("selected", message.name))
+    def on_virtual_list_selected(self, message: ModelTable.Selected) -> None:
+        self.told.append(("selected", message.key))
 
-    def on_model_table_opened(self, message: ModelTable.Opened) -> None:
-        self.told.append(("opened", message.name))
+    def on_virtual_list_opened(self, message: ModelTable.Opened) -> None:
+        self.told.append(("opened", message.key))
 
     def on_model_table_marks_changed(self, message: ModelTable.MarksChanged) -> None:
         self.told.append(("marks", message.marks))
@@ -342,17 +342,18 @@ async def test_marks_and_messages() -> None:
     async with app.run_test(size=(80, 11)) as pilot:
         app.table.show((model(0), model(1, phase=Phase.FAILED), model(2)))
         app.table.move(1)
-        app.table.toggle_mark()
+        app.table.action_mark()
+        app.table.move(-1)
         assert app.table.marks == {"cognate_planner_2"}
         assert text_of(app.table, 2).startswith(">*cognate_planner_2")
         app.table.move_to("last")
         assert text_of(app.table, 2).startswith("* cognate_planner_2")
-        app.table.mark_all()
+        app.table.action_mark_all()
         assert len(app.table.marks) == 3
         app.table.show((model(0),))
         assert app.table.marks == {"cognate_planner_1"}
-        app.table.clear_marks()
-        app.table.open_selected()
+        app.table.action_mark_none()
+        app.table.action_open()
         await pilot.pause()
         assert ("opened", "cognate_planner_1") in app.told
         assert app.told.count(("marks", frozenset())) == 1
