@@ -14,7 +14,7 @@ from textual.events import Key, Paste
 
 from forge_tui.tui import messages
 from forge_tui.tui.appearance import Appearance
-from forge_tui.tui.bindings import SEEN_ONLY
+from forge_tui.tui.bindings import SEEN_ONLY, WHILE_STARTING
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.machine import Machine
 from forge_tui.tui.navigation import Navigation
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from forge_tui.tui.steering import Steering
 
 _SETTLE_SECONDS = 1.0
-_WHILE_STARTING = frozenset(
-    ("q", "ctrl+q", "ctrl+c", "d", "1", "2", "3", "i", "M", "question_mark", "escape", "ctrl+z", "ctrl+l", "ctrl+r")
-)
 
 
 class ForgeApp(TerminalApp):
@@ -226,7 +223,7 @@ class ForgeApp(TerminalApp):
         """While a run starts, keys typed for the next screen go nowhere: what leaves this one, or tells, is left."""
         front = self.front
         waits = self.controller.is_starting and self.screen is front and front.name_of_screen != "runs"
-        return waits and not (isinstance(event, Key) and event.key in _WHILE_STARTING)
+        return waits and not (isinstance(event, Key) and event.key in WHILE_STARTING)
 
     # --- what the workers found
 

@@ -160,6 +160,12 @@ SEEN_ONLY = frozenset(action.id for action in ACTIONS) - {"leave", "detach", "su
 """What nobody is to do on a screen that does not show."""
 
 
+WHILE_STARTING = frozenset(
+    ("q", "ctrl+q", "ctrl+c", "d", "1", "2", "3", "i", "M", "question_mark", "escape", "ctrl+z", "ctrl+l", "ctrl+r")
+)
+"""The keys that mean the same before and after a run has started: the others wait for no screen to come."""
+
+
 def actions_of(screen: str) -> tuple[Action, ...]:
     """What can be done on a screen, in the order of the table."""
     return tuple(action for action in ACTIONS if screen in action.where)

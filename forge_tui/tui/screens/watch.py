@@ -83,7 +83,7 @@ class WatchScreen(ForgeScreen):
         self.table.focus()
         if choices.get("seeds", False):
             self.chart.average_seeds()
-        self.add_events(controller.history)
+        self.log_pane.show_past(controller.history)
         self.show(controller.snapshot)
         self.chart.refresh_curves()
         self.call_after_refresh(self._panes_changed)  # before the layout no line knows its width

@@ -27,10 +27,18 @@ class RunLog(LogPane):
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
         """Take events; failures, the first lines, and all of a run that has ended are shown at once."""
         events = list(events)
-        lines = (log_line(record) for record in events)
-        self._kept += [line for line in lines if line is not None]
+        self._keep(events)
         if self._tell_news(events) or not self.lines or self._forge.controller.has_ended:
             self.flush()
+
+    def show_past(self, events: Iterable[dict[str, Any]]) -> None:
+        """Show what happened before the screen was opened: the status line has said its part of that."""
+        self._keep(events)
+        self.flush()
+
+    def _keep(self, events: Iterable[dict[str, Any]]) -> None:
+        lines = (log_line(record) for record in events)
+        self._kept += [line for line in lines if line is not None]
 
     def flush(self) -> None:
         """Add the lines that were kept."""

@@ -431,6 +431,16 @@ async def test_text_of_a_run_is_never_markup(maker: RunMaker, tmp_path: Path) ->
         assert hand.app.return_code is None
 
 
+async def test_the_log_is_still_there_after_another_screen(maker: RunMaker, tmp_path: Path) -> None:
+    path = maker.make("told", RunState.COMPLETED, events=[ResourceWarned(time=1.0, kind="disk", message="of old")])
+    async with at(path, tmp_path / "ui.json", (120, 40)) as hand:
+        await hand.until(lambda: any("of old" in line for line in hand.watch.log_pane.lines))
+        await hand.press("3", "2")
+        await hand.until(lambda: isinstance(hand.app.front, WatchScreen) and hand.watch.is_there)
+        await hand.until(lambda: any("of old" in line for line in hand.watch.log_pane.lines))
+        assert "of old" in screen_text(hand.app)
+
+
 async def test_curves_of_models_that_did_not_change_are_not_read_again(live: Path, tmp_path: Path) -> None:
     class Counted(Run):
         reads = 0
