@@ -55,6 +55,8 @@ class RunController:
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
         """The newest events of the run, without epochs."""
+        self.news_told = False
+        """Whether a screen has looked through the events for what failed."""
         self.removed = ""
         """Why the run that was watched is not there any more, empty where none has gone."""
         self.started_here = False
@@ -119,7 +121,7 @@ class RunController:
         """Watch another run from now on: `SnapshotChanged` now and on every change, until `close` or another run."""
         self._cancelled.set()
         cancelled = self._cancelled = threading.Event()
-        self.run, self.snapshot, self.history, self.removed = run, None, [], ""
+        self.run, self.snapshot, self.history, self.removed, self.news_told = run, None, [], "", False
         work = functools.partial(self._follow, run, cancelled)
         self._app.run_worker(work, thread=True, exclusive=True, group="run", exit_on_error=False)
 

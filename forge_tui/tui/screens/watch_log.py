@@ -32,9 +32,12 @@ class RunLog(LogPane):
             self.flush()
 
     def show_past(self, events: Iterable[dict[str, Any]]) -> None:
-        """Show what happened before the screen was opened: the status line has said its part of that."""
+        """Show what happened before the screen was there; what failed is told unless that was done already."""
+        events = list(events)
         self._keep(events)
         self.flush()
+        if not self._forge.controller.news_told:
+            self._tell_news(events)
 
     def _keep(self, events: Iterable[dict[str, Any]]) -> None:
         lines = (log_line(record) for record in events)
@@ -54,6 +57,7 @@ class RunLog(LogPane):
     def _tell_news(self, events: list[dict[str, Any]]) -> bool:
         """Say what failed, or else what was warned of; whether anything failed. What failed first stays."""
         forge = self._forge
+        forge.controller.news_told = True
         snapshot = forge.controller.snapshot
         now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else forge.clock()
         failures = [record for record in events if watch_text.is_news(record, snapshot, now)]
