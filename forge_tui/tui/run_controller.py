@@ -133,6 +133,8 @@ class RunController:
             post(RunRemoved(run, f"run {run.id} {error.what}"))
         except ForgeError as error:
             post(FollowFailed(str(error)))
+        except Exception as error:  # the boundary of this thread: without words the screen would only stand still
+            post(FollowFailed(f"a defect in following the run ({type(error).__name__}: {error}); please report it"))
 
     def close(self) -> None:
         """Follow no longer: the worker ends within 100 ms."""

@@ -47,6 +47,17 @@ def status(app: ForgeApp) -> str:
     return app.status.plain
 
 
+async def test_a_defect_in_following_is_shown(maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise ZeroDivisionError("a defect")
+
+    monkeypatch.setattr("forge_tui.tui.run_controller.follow_run", broken)
+    run = Run(maker.make("one", RunState.RUNNING))
+    app = ForgeApp(run=run, host="ada@server", choices=UiChoices(tmp_path / "ui.json"), monitor=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await until(pilot, lambda: "ZeroDivisionError: a defect" in screen_text(app))
+
+
 @pytest.mark.parametrize(
     ("before", "now", "found"),
     [
