@@ -1,4 +1,4 @@
-"""The local launcher: workers forked from a fork server on this machine."""
+"""The local engine: workers forked from a fork server on this machine."""
 
 from __future__ import annotations
 
@@ -11,57 +11,100 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from forge_tui.engines.base import Ended, EndKind, Engine, Place, WorkerHandle
 from forge_tui.engines.output import Output, Outputs
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
+from forge_tui.resources.oom import oom_kills
+from forge_tui.resources.process_memory import process_memory
+from forge_tui.resources.system_probe import SystemProbe
+from forge_tui.runs.lock import RunLock
+from forge_tui.text.exit_status import exit_in_words
 
 _READ_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
 # A disk that takes longer to write a worker's last output holds up nobody.
 _OUTPUT_SECONDS = 1.0
+_WITHDRAWN = Ended(EndKind.NOT_PLACED, "was withdrawn before it was placed")
 
 
 @dataclass(eq=False, slots=True)
-class Worker:
-    """A worker as the runner sees it, with the models it was started for.
+class LocalWorker(WorkerHandle):
+    """A worker process. `status` is its exit status (negative: a signal), None while it runs.
 
-    `status` is its exit status (negative: a signal), None while it runs.
+    `oom_kills`: how many processes the kernel had killed for want of memory when it was asked for, those of other
+    workers since then included; None where nothing tells.
     """
 
     id: int
     jobs: tuple[Job, ...]
     channel: socket.socket
     output: Output
-    on_message: Callable[[Worker, dict[str, Any]], None]
-    on_exit: Callable[[Worker], None]
+    on_message: Callable[[WorkerHandle, dict[str, Any]], None]
+    on_exit: Callable[[WorkerHandle], None]
+    oom_kills: int | None = None
     pid: int | None = None
     status: int | None = None
     closed: bool = False
     orphaned: bool = False
     killed: bool = False
     buffer: LineBuffer = field(default_factory=LineBuffer)
+    unsent: list[bytes] = field(default_factory=list)
+    end: Ended | None = None
+
+    @property
+    def name(self) -> int | None:
+        """Its process id."""
+        return self.pid
+
+    @property
+    def place(self) -> Place | None:
+        """This machine, once it is forked."""
+        return None if self.pid is None else Place(socket.gethostname(), self.jobs[0].device)
+
+    @property
+    def ended(self) -> Ended | None:
+        """How its process ended."""
+        return self.end
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a command; a worker that has just gone does not mind."""
-        try:
-            self.channel.sendall(encode_line(message))
-        except OSError:
+        line = encode_line(message)
+        if self.pid is None:
+            # The fork server looks for the end of what is sent here, and would find this before it.
+            self.unsent.append(line)
             return
+        self._write(line)
+
+    def placed(self, pid: int) -> None:
+        """It is forked, or was until it was withdrawn at the same moment."""
+        self.pid = pid
+        if self.killed:
+            self.kill()
+            return
+        for line in self.unsent:
+            self._write(line)
+        self.unsent.clear()
+
+    def _write(self, line: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self.channel.sendall(line)
 
     def kill(self) -> None:
-        """End the worker at once."""
+        """End the worker at once; the fork server does not fork one that it finds withdrawn."""
         self.killed = True
-        if self.pid is not None and self.status is None:
-            try:
+        if self.pid is None:
+            with contextlib.suppress(OSError):
+                self.channel.shutdown(socket.SHUT_WR)
+        elif self.status is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                return
 
     def kill_group(self) -> None:
         """End the worker, whose fork server has died, with the processes that user code forked in it."""
@@ -70,43 +113,41 @@ class Worker:
                 os.killpg(self.pid, signal.SIGKILL)
 
 
-class LocalLauncher:
-    """Starts workers and tells what they say and how they end.
-
-    All calls are made by one thread, the one that waits on `selector`; the callbacks run in it. A worker's
-    `on_exit` is called once, after its last message, when its process is really gone and its output in its log.
-    """
+class LocalEngine(Engine):
+    """Forks workers from a fork server, and hears from both over sockets in `selector`."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, lock_fd: int, nice: int, outputs: Outputs, seed: int = 0
+        self, selector: selectors.BaseSelector, lock: RunLock | None, nice: int, outputs: Outputs, seed: int = 0
     ) -> None:
-        """`outputs` takes what the fork server and the workers print. `seed` is the run's: the order of sets of text in
+        """Workers hold `lock`, the run's, as long as they live; None: there is no run. `nice`: how much they give way.
+
+        `outputs` takes what the fork server and the workers print. `seed` is the run's: the order of sets of text in
         workers follows from it unless PYTHONHASHSEED is set.
         """
         self._selector = selector
-        self._lock_fd = lock_fd
+        self._lock = lock
         self._nice = nice
         self._environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)}
         self._outputs = outputs
         self.on_problem: Callable[[str], None] = lambda problem: None
-        """Called with what is wrong with a log, in words."""
         self._ids = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
         self._is_ready = False
         self._server_output: Output | None = None
-        self._starting: dict[int, Worker] = {}
-        self._ended: list[tuple[Worker, int, float]] = []
+        self._starting: dict[int, LocalWorker] = {}
+        self._ended: list[tuple[LocalWorker, int, float]] = []
         """Workers whose last output is being written: up to which byte, and until when that is waited for."""
-        self.workers: list[Worker] = []
+        self.workers: list[LocalWorker] = []
         selector.register(outputs.news, selectors.EVENT_READ, self._report_ended)
 
     def start(self) -> None:
         """Start the fork server. It imports torch in the background; requests wait for it."""
         ours, theirs = socket.socketpair()
         self._is_ready = False
-        numbers = (str(theirs.fileno()), str(self._lock_fd), str(self._nice))
         self._server_output, writing = self._outputs.pipe(None)
+        lock = os.open(os.devnull, os.O_RDONLY) if self._lock is None else os.dup(self._lock.fileno())
+        numbers = (str(theirs.fileno()), str(lock), str(self._nice))
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -115,10 +156,11 @@ class LocalLauncher:
                     env=self._environment,
                     stdout=writing,
                     stderr=writing,
-                    pass_fds=(theirs.fileno(), self._lock_fd),
+                    pass_fds=(theirs.fileno(), lock),
                 )
         finally:
             os.close(writing)
+            os.close(lock)
         self._server = ours
         self._selector.register(ours, selectors.EVENT_READ, self._read_server)
 
@@ -127,15 +169,12 @@ class LocalLauncher:
         kind: str,
         jobs: Sequence[Job],
         log: str | None,
-        on_message: Callable[[Worker, dict[str, Any]], None],
-        on_exit: Callable[[Worker], None],
+        on_message: Callable[[WorkerHandle, dict[str, Any]], None],
+        on_exit: Callable[[WorkerHandle], None],
         *,
         ahead: bool = False,
-    ) -> Worker:
-        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`; the log of its output, or the runner's.
-
-        `ahead`: another one will be asked for when one ends; it is forked now and waits.
-        """
+    ) -> LocalWorker:
+        """Ask the fork server for a worker. With `ahead` the next one is forked now and waits."""
         if self._server is None:
             self.start()
         assert self._server is not None
@@ -143,7 +182,7 @@ class LocalLauncher:
         ours.setblocking(False)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
         output, writing = self._outputs.pipe(log)
-        worker = Worker(next(self._ids), tuple(jobs), ours, output, on_message, on_exit)
+        worker = LocalWorker(next(self._ids), tuple(jobs), ours, output, on_message, on_exit, _oom_kills())
         request = {
             "id": worker.id,
             "kind": kind,
@@ -170,6 +209,8 @@ class LocalLauncher:
             self.on_problem(problem)
         if self._ended:
             self._report_ended()
+        if self._process is not None and not self._is_ready and self.workers and all(w.killed for w in self.workers):
+            self._process.kill()  # it still imports torch, has forked nobody, and nobody waits for it any more
         for worker in [worker for worker in self.workers if worker.orphaned]:
             if worker.closed if worker.pid is None else not _alive(worker.pid):
                 worker.status = -signal.SIGKILL
@@ -191,6 +232,18 @@ class LocalLauncher:
             self._process.wait()
             self._process = None
 
+    def capacity(self) -> None:
+        """As many as the resource rules allow."""
+
+    def samples(self) -> Mapping[int, int]:
+        """The resident memory of every worker process."""
+        found = {}
+        for worker in self.workers:
+            memory = None if worker.pid is None else process_memory(worker.pid)
+            if memory is not None:
+                found[worker.id] = memory.resident
+        return found
+
     def _read_server(self) -> None:
         assert self._server is not None
         try:
@@ -203,10 +256,9 @@ class LocalLauncher:
         message = received[0]
         self._is_ready = True
         if "started" in message:
-            worker = self._starting.pop(message["started"])
-            worker.pid = message["pid"]
-            if worker.killed:
-                worker.kill()
+            worker = self._starting.pop(message["started"], None)
+            if worker is not None:
+                worker.placed(message["pid"])
         elif "exited" in message:
             for worker in self.workers:
                 if worker.pid == message["exited"]:
@@ -235,7 +287,7 @@ class LocalLauncher:
                 f"It printed:\n{said}"
             )
 
-    def _read_worker(self, worker: Worker) -> None:
+    def _read_worker(self, worker: LocalWorker) -> None:
         """Take what the worker has sent by now."""
         while not worker.closed:
             try:
@@ -246,23 +298,51 @@ class LocalLauncher:
                 data = b""
             if not data:
                 self._hang_up(worker)
+                if worker.killed and worker.pid is None and not worker.orphaned:
+                    del self._starting[worker.id]
+                    self._finish(worker)
+                    return
             for message in worker.buffer.feed(data):
                 worker.on_message(worker, message)
 
-    def _hang_up(self, worker: Worker) -> None:
+    def _hang_up(self, worker: LocalWorker) -> None:
         worker.closed = True
         self._selector.unregister(worker.channel)
         worker.channel.close()
 
-    def _finish(self, worker: Worker) -> None:
+    def _finish(self, worker: LocalWorker) -> None:
         """The process is gone, so all it ever sent lies in its socket: read that, then report the end."""
         self._read_worker(worker)
         if not worker.closed:  # a process that user code forked still holds the other side
             self._hang_up(worker)
         self.workers.remove(worker)
+        worker.end = self._end_of(worker)
         mark = self._outputs.drained(worker.output)
         self._ended.append((worker, mark, time.monotonic() + _OUTPUT_SECONDS))
         self._report_ended()
+
+    def _end_of(self, worker: LocalWorker) -> Ended:
+        if worker.pid is None and worker.killed:
+            return _WITHDRAWN
+        if worker.orphaned:
+            return Ended(EndKind.SIGNAL, "ended because its fork server died")
+        status = worker.status or 0
+        if status == -signal.SIGKILL and not worker.killed and self._ran_out(worker):
+            return Ended(EndKind.OUT_OF_MEMORY, "was ended by the kernel for want of memory (SIGKILL)")
+        return Ended(EndKind.SIGNAL if status < 0 else EndKind.EXIT, exit_in_words(status))
+
+    def _ran_out(self, worker: LocalWorker) -> bool:
+        """Whether the kernel has killed a process for want of memory since the worker was asked for.
+
+        That explains this worker's end, and no other's.
+        """
+        now = _oom_kills()
+        if now is None or worker.oom_kills is None or now <= worker.oom_kills:
+            return False
+        for other in self.workers:
+            if other.oom_kills is not None:
+                other.oom_kills += 1
+        return True
 
     def _report_ended(self) -> None:
         """Report the workers that have ended whose output is in their logs by now."""
@@ -275,6 +355,10 @@ class LocalLauncher:
                 self._ended.append(ended)
             else:
                 worker.on_exit(worker)
+
+
+def _oom_kills() -> int | None:
+    return oom_kills(SystemProbe().read)
 
 
 def _alive(pid: int) -> bool:

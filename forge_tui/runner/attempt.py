@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import signal
 from dataclasses import dataclass, field
 from typing import Literal
 
-from forge_tui.engines.local import Worker
+from forge_tui.engines.base import EndKind, WorkerHandle
 from forge_tui.protocol.events import ModelFailed
 from forge_tui.protocol.job import Job, models_in_words
-from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.process_memory import process_memory
-from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.runner.watchdog import Watchdog
-from forge_tui.text.exit_status import exit_in_words
 
 
 @dataclass(slots=True)
@@ -26,9 +21,8 @@ class Attempt:
     bytes; None: not told yet.
     """
 
-    worker: Worker
+    worker: WorkerHandle
     watchdog: Watchdog
-    oom_kills: int | None
     jobs: dict[int, Job]
     cancelled: dict[int, str] = field(default_factory=dict)
     pruned: set[int] = field(default_factory=set)
@@ -43,10 +37,10 @@ class Attempt:
     where: str | None = None
 
     @classmethod
-    def begin(cls, worker: Worker, patience: float | None, now: float) -> Attempt:
+    def begin(cls, worker: WorkerHandle, patience: float | None, now: float) -> Attempt:
         """A worker asked for at `now` (monotonic); it hangs after `patience` seconds without a step (None: never)."""
         jobs = {job.index: job for job in worker.jobs}
-        return cls(worker, Watchdog(patience, now), oom_kills(SystemProbe().read), jobs)
+        return cls(worker, Watchdog(patience, now), jobs)
 
     @property
     def is_leaving(self) -> bool:
@@ -58,22 +52,9 @@ class Attempt:
         """Its models, in words."""
         return models_in_words(self.jobs.values())
 
-    def held(self) -> int | None:
-        """What the worker costs at this moment (bytes), often far less than at its peak; None: not known."""
-        if self.shared is None or self.worker.pid is None:
-            return None
-        memory = process_memory(self.worker.pid)
-        return None if memory is None else max(0, memory.resident - self.shared)
-
-    def oom_kills_since(self) -> int:
-        """How many processes the kernel has ended for want of memory since this attempt began."""
-        now = oom_kills(SystemProbe().read)
-        return 0 if now is None or self.oom_kills is None else now - self.oom_kills
-
-    def not_mine(self) -> None:
-        """One kill by the kernel has been explained: it was another worker's."""
-        if self.oom_kills is not None:
-            self.oom_kills += 1
+    def held(self, resident: int | None) -> int | None:
+        """What the worker costs at this moment, often far less than at its peak, of `resident` bytes; None: unknown."""
+        return None if self.shared is None or resident is None else max(0, resident - self.shared)
 
     def hang(self, job: Job, when: float) -> ModelFailed:
         """The record of a worker that hangs, with the place where it does if it could still say so."""
@@ -85,23 +66,20 @@ class Attempt:
             index=job.index,
             attempt=job.attempt,
             kind="hang",
-            message=f"worker {self.worker.pid or '—'} has made no step for {patience:g} s ([run] hang_seconds){said}",
+            message=f"worker {self.worker.name or '—'} has made no step for {patience:g} s ([run] hang_seconds){said}",
             traceback=self.where,
         )
 
 
-def unexplained(worker: Worker, job: Job, when: float, oom_kills_meanwhile: int) -> ModelFailed:
+def unexplained(worker: WorkerHandle, job: Job, when: float) -> ModelFailed:
     """The record of a worker that ended without a word about one of its models."""
-    status = worker.status if worker.status is not None else 0
-    kind = "signal" if status < 0 else "exit"
-    cause = "ended because its fork server died" if worker.orphaned else exit_in_words(status)
-    if status == -signal.SIGKILL and oom_kills_meanwhile > 0 and not worker.orphaned:
-        kind, cause = "out_of_memory", "was ended by the kernel for want of memory (SIGKILL)"
+    assert worker.ended is not None
+    kind = EndKind.EXIT if worker.ended.kind is EndKind.NOT_PLACED else worker.ended.kind
     return ModelFailed(
         time=when,
         model=job.model,
         index=job.index,
         attempt=job.attempt,
-        kind=kind,
-        message=f"worker {worker.pid or '—'} {cause} before the model was finished",
+        kind=kind.value,
+        message=f"worker {worker.name or '—'} {worker.ended.words} before the model was finished",
     )

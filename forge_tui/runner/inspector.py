@@ -9,7 +9,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
-from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.base import Engine, WorkerHandle
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError, UsageError
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.run_data import Fingerprint, RunData, data_part
@@ -17,7 +17,6 @@ from forge_tui.runner.code_copy import Code
 from forge_tui.runner.run_planner import Asked
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.sweep import Combination
-from forge_tui.text.exit_status import exit_in_words
 
 _REFUSALS = {3: ResourceError, 4: RunDirectoryError}
 
@@ -29,11 +28,11 @@ class Inspector:
     reason), and `ForgeError` where one ended without a word.
     """
 
-    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, job: Job, code: Code) -> None:
-        self._launcher, self._selector = launcher, selector
+    def __init__(self, engine: Engine, selector: selectors.BaseSelector, job: Job, code: Code) -> None:
+        self._engine, self._selector = engine, selector
         self._job, self._code = job, code
         self.data: RunData | None = None
-        self._workers: list[Worker] = []
+        self._workers: list[WorkerHandle] = []
         self._answers: dict[int, dict[str, Any]] = {}
         self._ended: set[int] = set()
 
@@ -43,7 +42,7 @@ class Inspector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:  # else the launcher ends them, with everything
+        if error is None:  # else the engine ends them, with everything
             self.close()
 
     def inspect(
@@ -109,7 +108,7 @@ class Inspector:
         self._workers = [worker for worker in self._workers if worker.id not in self._ended]
         while len(self._workers) < workers:
             job = self._code.job(self._job)
-            started = self._launcher.spawn("inspect", [job], None, self._on_message, self._on_exit)
+            started = self._engine.spawn("inspect", [job], None, self._on_message, self._on_exit)
             self._workers.append(started)
         asked = self._workers[:workers]
         self._answers.clear()
@@ -118,25 +117,24 @@ class Inspector:
         self._wait(lambda worker: worker not in asked or worker.id in self._answers)
         return [self._result(worker) for worker in asked]
 
-    def _wait(self, is_done: Callable[[Worker], bool]) -> None:
+    def _wait(self, is_done: Callable[[WorkerHandle], bool]) -> None:
         """Until all workers are done with what they were asked, or have ended."""
         while not all(worker.id in self._ended or is_done(worker) for worker in self._workers):
             for key, _ in self._selector.select(0.1):
                 key.data()
-            self._launcher.tick()
+            self._engine.tick()
 
-    def _result(self, worker: Worker) -> dict[str, Any]:
+    def _result(self, worker: WorkerHandle) -> dict[str, Any]:
         answer = self._answers.get(worker.id)
         if answer is None:
-            raise ForgeError(
-                f"the worker that was to read the data {exit_in_words(worker.status)} and said nothing; try again"
-            )
+            how = "ended" if worker.ended is None else worker.ended.words
+            raise ForgeError(f"the worker that was to read the data {how} and said nothing; try again")
         if "refused" in answer:
             raise _REFUSALS.get(answer["exit_status"], UsageError)(answer["refused"])
         found: dict[str, Any] = answer["result"]
         return found
 
-    def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
+    def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         if "code" in message:
             worker.send(self._code.answer(message["code"])[0])
         elif "not_copied" in message:
@@ -144,5 +142,5 @@ class Inspector:
         else:
             self._answers[worker.id] = message
 
-    def _on_exit(self, worker: Worker) -> None:
+    def _on_exit(self, worker: WorkerHandle) -> None:
         self._ended.add(worker.id)

@@ -19,7 +19,8 @@ from typing import Any
 import psutil
 from setproctitle import setproctitle
 
-from forge_tui.engines.local import LocalLauncher
+from forge_tui.engines.base import Engine
+from forge_tui.engines.local import LocalEngine
 from forge_tui.engines.output import Outputs
 from forge_tui.errors import ForgeError, ResourceError, RunDirectoryError
 from forge_tui.protocol.job import STOP_SIGNALS, Job
@@ -154,12 +155,10 @@ def _prepare(
 
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
-    launcher = stack.enter_context(
-        contextlib.closing(LocalLauncher(selector, lock.fileno(), nice, outputs, settings.run.seed))
-    )
+    engine = stack.enter_context(contextlib.closing(LocalEngine(selector, lock, nice, outputs, settings.run.seed)))
     code = Code.of_new(settings, stack) if earlier is None else earlier.code(request, stack)
     changes = None
-    with _look(request, directory, settings, launcher, selector, earlier, code) as look:
+    with _look(request, directory, settings, engine, selector, earlier, code) as look:
         if earlier is not None:
             changes = compare_data(directory.path, earlier.info, settings, look.data, accept=request.accept_changes)
         plan = _plan(settings, look, earlier)
@@ -174,7 +173,7 @@ def _prepare(
         opened = open_new(request, directory, settings, plan, look.data, code, start, outputs)
     else:
         opened = earlier.reopen(plan, code, changes)
-    opened.attach(launcher, selector)
+    opened.attach(engine, selector)
     opened.place, opened.lock = place, lock
     undo.pop_all()
     return opened, outputs
@@ -194,8 +193,8 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
         if is_locked(directory.lock):
             raise RunDirectoryError(f"{named(directory.path)} is in use: a run is being trained there")
         refuse_what_is_in_the_way(directory, run_models.names(settings), request.previous)
-    launcher, code = _launcher_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
-    with _look(request, directory, settings, launcher, selector, None, code) as look:
+    engine, code = _engine_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
+    with _look(request, directory, settings, engine, selector, None, code) as look:
         warning = prepare.slowness(settings, look.job.device)
         found = {**look.found, "warnings": [] if warning is None else [warning]}
         return Reply(status="checked", found=found, limit=asdict(look.limit))
@@ -207,8 +206,8 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     directory = RunDirectory(Path(request.directory or request.working_directory))
     # How old this process is can only be told from the wall clock; from here on the monotonic one measures.
     begun = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
-    launcher, code = _launcher_without_a_run(settings, selector, stack, _nice(settings)), Code.of_new(settings, stack)
-    with _look(request, directory, settings, launcher, selector, None, code) as look:
+    engine, code = _engine_without_a_run(settings, selector, stack, _nice(settings)), Code.of_new(settings, stack)
+    with _look(request, directory, settings, engine, selector, None, code) as look:
         startup = time.monotonic() - begun  # a run begins with a worker that loads the data and answers, too
         alone = look.found["grouping_problem"] is not None
         ways = run_planner.candidates(settings, look.resources, look.others, alone=alone)
@@ -226,14 +225,12 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     return Reply(status="planned", plan=plan.to_record())
 
 
-def _launcher_without_a_run(
+def _engine_without_a_run(
     settings: Settings, selector: selectors.BaseSelector, stack: contextlib.ExitStack, nice: int
-) -> LocalLauncher:
+) -> Engine:
     """Its workers hold no run's lock, and what they print is kept nowhere."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    stack.callback(os.close, nothing)
     outputs = stack.enter_context(contextlib.closing(Outputs(None, 0)))
-    return stack.enter_context(contextlib.closing(LocalLauncher(selector, nothing, nice, outputs, settings.run.seed)))
+    return stack.enter_context(contextlib.closing(LocalEngine(selector, None, nice, outputs, settings.run.seed)))
 
 
 def take_directory(
@@ -351,7 +348,7 @@ def _look(
     request: Request,
     directory: RunDirectory,
     settings: Settings,
-    launcher: LocalLauncher,
+    engine: Engine,
     selector: selectors.BaseSelector,
     earlier: Earlier | None,
     code: Code,
@@ -360,7 +357,7 @@ def _look(
 
     Raises what a start is refused with.
     """
-    launcher.start()  # imports torch while the resources are looked at
+    engine.start()  # imports torch while the resources are looked at
     resources = detect(settings=settings.resources)
     others = OtherLiveRuns(Claims(directory), 1).taken()
     limit = prepare.allowed_workers(settings, resources, others)
@@ -373,7 +370,7 @@ def _look(
         recorded = recorded_data(info)
         known = None if recorded is None else relocated_data(recorded, info.moved)
         job = replace(job, data=None if known is None else known.to_record())
-    with Inspector(launcher, selector, job, code) as inspector:
+    with Inspector(engine, selector, job, code) as inspector:
         combinations = run_models.inspected(settings)
         together = min(groups.width(settings), run_models.of_a_kind(settings))
         is_tried = earlier is not None and not code.changes_accepted

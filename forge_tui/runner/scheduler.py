@@ -1,7 +1,7 @@
 """Which model runs when: the queue, the worker slots, and what becomes of every attempt.
 
-Event-driven: one thread waits on the workers' sockets, the fork server, signals and the caller's channel, and looks
-every 100 ms for commands, hanging workers and what the machine says; less often while the run waits for another one.
+Event-driven: one thread waits on the engine, signals and the caller's channel, and looks every 100 ms for commands,
+hanging workers and what the machine says; less often while the run waits for another one.
 Nothing in it waits for a disk.
 """
 
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
-from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.base import Engine, WorkerHandle
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.metrics import table_of
@@ -64,7 +64,7 @@ class Scheduler:
         settings: Settings,
         base_job: Job,
         journal: Journal,
-        launcher: LocalLauncher,
+        engine: Engine,
         governor: Governor,
         machine: Machine,
         neighbours: OtherLiveRuns,
@@ -85,7 +85,7 @@ class Scheduler:
         self._settings = settings
         self._base_job = base_job
         self._journal = journal
-        self._launcher = launcher
+        self._engine = engine
         self._governor = governor
         self._machine = machine
         self._neighbours = neighbours
@@ -166,7 +166,7 @@ class Scheduler:
     def _tick(self, seconds: float = TICK_SECONDS) -> None:
         for key, _ in self._selector.select(seconds):
             key.data()
-        self._launcher.tick()
+        self._engine.tick()
         self._history.look(self._journal.store_problem)
         self._look_for_directory()
         self.steering.take()
@@ -349,8 +349,9 @@ class Scheduler:
 
     def _loads(self) -> list[Load]:
         """The workers that are to go on, the newest last."""
+        resident = self._engine.samples()
         return [
-            Load(number, attempt.memory, attempt.gpu_memory, attempt.held())
+            Load(number, attempt.memory, attempt.gpu_memory, attempt.held(resident.get(number)))
             for number, attempt in self._running.items()
             if not attempt.is_leaving
         ]
@@ -393,7 +394,7 @@ class Scheduler:
         jobs = [self._job(index) for index in group]
         jobs[0] = self._code.job(jobs[0])  # once for all of a worker
         log = jobs[0].model
-        worker = self._launcher.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=self._is_ahead())
+        worker = self._engine.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=self._is_ahead())
         self._running[worker.id] = Attempt.begin(worker, self._settings.run.hang_seconds or None, self._monotonic())
         for index in group:
             self._speed.forget(index)
@@ -423,7 +424,7 @@ class Scheduler:
             exact=not self._journal.info.changes_accepted,
         )
 
-    def _on_message(self, worker: Worker, message: dict[str, Any]) -> None:
+    def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         attempt = self._running[worker.id]
         if "where" in message:
             attempt.where = message["where"]
@@ -522,7 +523,7 @@ class Scheduler:
         elif failure is not None and self._failed(failure, self._consequence(failure, beside=len(self._running))):
             self._queue.appendleft((index,))
 
-    def _on_exit(self, worker: Worker) -> None:
+    def _on_exit(self, worker: WorkerHandle) -> None:
         attempt = self._running.pop(worker.id)
         self._held.clear()
         models = self._journal.models
@@ -553,20 +554,16 @@ class Scheduler:
         if self._ending is None:
             self._queue.appendleft(tuple(attempt.jobs))
 
-    def _broken(self, worker: Worker, attempt: Attempt) -> None:
+    def _broken(self, worker: WorkerHandle, attempt: Attempt) -> None:
         """A worker has ended without being done: what becomes of each model that it had."""
-        kills, again, split, shrink, killed = attempt.oom_kills_since(), list[int](), False, False, False
+        again, split, shrink = list[int](), False, False
         for index, job in attempt.jobs.items():
-            failure = attempt.failures.get(index) or unexplained(worker, job, self._journal.clock(), kills)
+            failure = attempt.failures.get(index) or unexplained(worker, job, self._journal.clock())
             follows = self._consequence(failure, beside=len(self._running), members=len(attempt.jobs))
             if self._failed(failure, follows):
                 again.append(index)
             split = split or follows.split
             shrink = shrink or follows.shrink
-            killed = killed or (index not in attempt.failures and failure.kind == "out_of_memory")
-        if killed:
-            for other in self._running.values():
-                other.not_mine()
         if shrink:
             workers = self._governor.ran_out(len(self._running), self._monotonic())
             what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"

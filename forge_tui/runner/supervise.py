@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 import forge_tui
-from forge_tui.engines.local import LocalLauncher
+from forge_tui.engines.base import Engine
 from forge_tui.engines.output import Outputs
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.events import ModelRetried, RunStarted
@@ -75,7 +75,7 @@ class Opened:
     store: RunStore
     journal: Journal
     code: Code = field(default_factory=Code)
-    launcher: LocalLauncher | None = None
+    engine: Engine | None = None
     selector: selectors.BaseSelector | None = None
     is_resumed: bool = False
     reached: tuple[Reached, ...] = ()
@@ -84,9 +84,9 @@ class Opened:
     is_gone: bool = False
     """Whether the directory, or its database, was deleted or replaced."""
 
-    def attach(self, launcher: LocalLauncher, selector: selectors.BaseSelector) -> None:
-        """Give it the workers' launcher and the selector it waits on."""
-        self.launcher, self.selector = launcher, selector
+    def attach(self, engine: Engine, selector: selectors.BaseSelector) -> None:
+        """Give it the engine and the selector it waits on."""
+        self.engine, self.selector = engine, selector
 
     @property
     def path(self) -> Path:
@@ -342,7 +342,7 @@ def _reached(
 
 def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequence[int]) -> RunState:
     """Train, and leave behind a directory that says how it ended; return that state."""
-    assert opened.launcher is not None
+    assert opened.engine is not None
     assert opened.selector is not None
     journal, plan, settings, selector = opened.journal, opened.plan, opened.settings, opened.selector
     metrics = with_custom_metric(journal.info.metrics, settings)
@@ -378,7 +378,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             settings,
             job,
             journal,
-            opened.launcher,
+            opened.engine,
             governor,
             machine,
             neighbours,
@@ -389,12 +389,12 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             place=opened.place,
             lock=opened.lock,
         )
-        opened.launcher.on_problem = partial(journal.warn, "log")
+        opened.engine.on_problem = partial(journal.warn, "log")
         _stop_on_signals(scheduler, selector, stop_signals)
         if leash is not None:
             _stop_when_released(scheduler, selector, leash)
         state = _run(scheduler, opened)
-    opened.launcher.hang_up()  # no worker is left; it takes 20 ms to end, meanwhile the records are closed
+    opened.engine.hang_up()  # no worker is left; it takes 20 ms to end, meanwhile the records are closed
     scheduler.steering.refuse_the_rest()
     opened.is_gone = scheduler.is_gone
     if not opened.store.close(_DISK_SECONDS):
@@ -405,7 +405,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         _list_as_ended(opened, state)
     except RunDirectoryError as error:
         say(f"{error}; the run itself is recorded, its end is not in the list of runs")
-    opened.launcher.close()
+    opened.engine.close()
     return state
 
 
@@ -422,17 +422,17 @@ def _list_as_ended(opened: Opened, state: RunState) -> None:
 
 def _run(scheduler: Scheduler, opened: Opened) -> RunState:
     """Carry the run through; a defect of the runner itself becomes a recorded end that can be resumed."""
-    assert opened.launcher is not None
+    assert opened.engine is not None
     journal = opened.journal
     after = _waits(opened)
     other = predecessor(after, opened.directory.path, Path(journal.info.working_directory))
     if other is not None:
-        opened.launcher.close()  # while it waits it takes no memory; the first model starts it again
+        opened.engine.close()  # while it waits it takes no memory; the first model starts it again
     try:
         return scheduler.run(waiting_for(other))
     except Exception as error:  # the boundary of the runner
         traceback.print_exc()
-        opened.launcher.close()
+        opened.engine.close()
         reason = f"the runner failed ({type(error).__name__}: {error}); logs/runner.log tells where"
         for model in list(journal.models.values()):
             if model.phase.is_active:

@@ -16,6 +16,7 @@ prints just then gets no error before it is ended. The server answers `{"started
 makes itself ready and waits: it takes the next request, so that the model in it begins without a fork and without what
 the first step of a process costs. A spare trains nothing, answers to nobody, and ends as any worker does. The third
 argument is by how much workers give way to others (nice).
+A request whose socket the runner has shut down by then is left out: nobody is forked for it.
 The server ends when the runner closes its side, and every worker ends with it.
 """
 
@@ -130,6 +131,10 @@ class _ForkServer:
                 self._start(*received)
 
     def _start(self, request: dict[str, Any], fds: list[int]) -> None:
+        if _is_withdrawn(fds[0]):
+            for fd in fds:
+                os.close(fd)
+            return
         forked = self._spare or self._fork(fds)
         self._spare = None
         *theirs, reading = fds
@@ -203,6 +208,13 @@ class _ForkServer:
         if self._nice:
             os.nice(self._nice)
         _be_killed_first()
+
+
+def _is_withdrawn(channel: int) -> bool:
+    """Whether the runner has shut down its side of a worker's socket, into which it has sent nothing yet."""
+    with socket.socket(fileno=os.dup(channel)) as sock, contextlib.suppress(BlockingIOError):
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return False
 
 
 def _make_ready(before: dict[str, Any]) -> None:

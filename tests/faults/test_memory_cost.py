@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import selectors
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from typing import Any
 import pytest
 from depth import deep
 
-from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.local import LocalEngine, LocalWorker
 from forge_tui.engines.output import Outputs
 from forge_tui.protocol.job import Job
 from forge_tui.runs.layout import RunDirectory
@@ -38,27 +37,27 @@ DEEPER = ("large batch", "much data", "reasoner", "momentum")
 class Watched:
     """Starts workers and keeps what they told, and what the kernel said of them whenever they told something."""
 
-    def __init__(self, launcher: LocalLauncher, selector: selectors.BaseSelector, logs: Path) -> None:
-        self._launcher, self._selector, self._logs = launcher, selector, logs
+    def __init__(self, engine: LocalEngine, selector: selectors.BaseSelector, logs: Path) -> None:
+        self._engine, self._selector, self._logs = engine, selector, logs
 
     def run(self, kind: str, jobs: Sequence[Job], *commands: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
         """A worker's messages, and the most of its pages that were its own (bytes); it is sent `commands` at once."""
         messages: list[dict[str, Any]] = []
         own = [0]
-        ended: list[Worker] = []
+        ended: list[LocalWorker] = []
 
-        def on_message(worker: Worker, message: dict[str, Any]) -> None:
+        def on_message(worker: LocalWorker, message: dict[str, Any]) -> None:
             messages.append(message)
             own.append(private_bytes(worker.pid))
 
-        started = self._launcher.spawn(kind, jobs, kind, on_message, ended.append)
+        started = self._engine.spawn(kind, jobs, kind, on_message, ended.append)
         for command in commands:
             started.send(command)
         while not ended:
             for key, _ in self._selector.select(0.005):  # often: the making of the data is a short peak
                 key.data()
             own.append(private_bytes(started.pid))
-            self._launcher.tick()
+            self._engine.tick()
         assert ended[0].status == 0, (self._logs / f"{kind}.log").read_text(encoding="utf-8")
         return messages, max(own)
 
@@ -78,12 +77,11 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     (base / "logs").mkdir()
     with (
         selectors.DefaultSelector() as selector,
-        open(os.devnull, encoding="ascii") as lock,
         closing(Location(base)) as place,
         closing(Outputs(place.fileno(), 1 << 20)) as outputs,
-        closing(LocalLauncher(selector, lock.fileno(), 0, outputs)) as launcher,
+        closing(LocalEngine(selector, None, 0, outputs)) as engine,
     ):
-        yield Watched(launcher, selector, base / "logs")
+        yield Watched(engine, selector, base / "logs")
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="this kernel does not tell what is private")

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from running import wait_until
 
-from forge_tui.engines.local import LocalLauncher, Worker
+from forge_tui.engines.local import LocalEngine, LocalWorker
 from forge_tui.engines.output import Outputs
 from forge_tui.protocol.job import Job
 from forge_tui.runs.layout import RunDirectory
@@ -27,7 +27,7 @@ NICE = 3
 
 
 class Launched:
-    """A launcher, its lock, and what its workers have told."""
+    """A engine, its lock, and what its workers have told."""
 
     def __init__(self, base: Path) -> None:
         self.base = base
@@ -36,11 +36,11 @@ class Launched:
         (base / "logs").mkdir()
         self.place = Location(base)
         self.outputs = Outputs(self.place.fileno(), 1 << 20)
-        self.launcher = LocalLauncher(self.selector, self.lock.fileno(), NICE, self.outputs)
-        self.ended: list[Worker] = []
+        self.engine = LocalEngine(self.selector, self.lock, NICE, self.outputs)
+        self.ended: list[LocalWorker] = []
         self.messages: list[dict[str, Any]] = []
 
-    def start(self, name: str, *, ahead: bool, epochs: int = 2) -> Worker:
+    def start(self, name: str, *, ahead: bool, epochs: int = 2) -> LocalWorker:
         """Start to train one model, in a run directory called `name`; return once its process is there."""
         directory = RunDirectory(self.base / name)
         directory.create()
@@ -53,7 +53,7 @@ class Launched:
             run="run", directory=str(directory.path), working_directory=str(self.base), model="cognate_planner_1",
             index=1, attempt=1, seed=7, settings=to_plain(settings), threads=1, device="cpu",
         )  # fmt: skip
-        worker = self.launcher.spawn(
+        worker = self.engine.spawn(
             "train",
             [job],
             "log",
@@ -77,14 +77,14 @@ class Launched:
         def look() -> object:
             for key, _ in self.selector.select(0.01):
                 key.data()
-            self.launcher.tick()
+            self.engine.tick()
             return condition()
 
-        wait_until(look, "the launcher's news", 60.0)
+        wait_until(look, "the engine's news", 60.0)
 
     def server(self) -> psutil.Process:
         """The fork server."""
-        process = self.launcher._process
+        process = self.engine._process
         assert process is not None
         return psutil.Process(process.pid)
 
@@ -107,7 +107,7 @@ class Launched:
 def launched(tmp_path: Path) -> Iterator[Launched]:
     made = Launched(tmp_path)
     yield made
-    made.launcher.close()
+    made.engine.close()
     made.outputs.close()
     made.place.close()
     made.lock.release()
@@ -163,10 +163,10 @@ def test_a_spare_holds_the_lock_and_ends_with_its_fork_server(launched: Launched
     wait_until(lambda: not spare.is_running() or spare.status() == psutil.STATUS_ZOMBIE, "its end", 60.0)
 
 
-def test_a_spare_ends_with_the_launcher_before_the_lock_is_free(launched: Launched) -> None:
+def test_a_spare_ends_with_the_engine_before_the_lock_is_free(launched: Launched) -> None:
     launched.train("first", ahead=True)
     spare = launched.spare()
-    launched.launcher.close()
+    launched.engine.close()
     assert not spare.is_running()
     launched.lock.release()
     with (launched.base / "lock").open("rb") as lock:

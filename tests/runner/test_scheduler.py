@@ -26,9 +26,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 
 
 def test_models_run_in_order_as_many_at_once_as_allowed_and_the_run_completes(stage: Stage) -> None:
-    assert stage.launcher.started == [1, 2]
+    assert stage.engine.started == [1, 2]
     stage.turn(*stage.actor(2).completes())
-    assert stage.launcher.started == [1, 2, 3]
+    assert stage.engine.started == [1, 2, 3]
     stage.turn(*stage.actor(1).completes(), *stage.actor(3).completes())
     assert stage.state is RunState.COMPLETED
     finished = stage.events("run_finished")
@@ -37,15 +37,15 @@ def test_models_run_in_order_as_many_at_once_as_allowed_and_the_run_completes(st
 
 def test_a_worker_is_forked_ahead_once_all_places_are_taken_and_only_if_a_model_waits_for_one(tmp_path: Path) -> None:
     with Stage(tmp_path, models=4) as stage:
-        assert (stage.launcher.started, stage.launcher.ahead) == ([1, 2], [False, True])
+        assert (stage.engine.started, stage.engine.ahead) == ([1, 2], [False, True])
         stage.turn(*stage.actor(1).completes())
         stage.turn(*stage.actor(2).completes())
-        assert (stage.launcher.started, stage.launcher.ahead) == ([1, 2, 3, 4], [False, True, True, False])
+        assert (stage.engine.started, stage.engine.ahead) == ([1, 2, 3, 4], [False, True, True, False])
 
 
 def test_no_worker_is_forked_ahead_where_memory_is_short(tmp_path: Path) -> None:
     with Stage(tmp_path, requested=1, resources=SHORT_OF_MEMORY) as stage:
-        assert (stage.launcher.started, stage.launcher.ahead) == ([1], [False])
+        assert (stage.engine.started, stage.engine.ahead) == ([1], [False])
 
 
 def test_a_pause_is_done_when_the_last_worker_holds_and_starts_nobody_meanwhile(stage: Stage) -> None:
@@ -60,12 +60,12 @@ def test_a_pause_is_done_when_the_last_worker_holds_and_starts_nobody_meanwhile(
     stage.turn()
     assert stage.answers(pause) == [("accepted", None), ("done", None)]
     assert stage.journal.info.state is RunState.PAUSED
-    assert stage.launcher.started == [1, 2]
+    assert stage.engine.started == [1, 2]
     stage.command("continue")
     stage.turn()
     assert one.listen() == ["pause", "continue"]
     assert stage.journal.info.state is RunState.RUNNING
-    assert stage.launcher.started == [1, 2, 3]
+    assert stage.engine.started == [1, 2, 3]
 
 
 def test_a_pause_taken_back_before_it_came_about_has_failed(stage: Stage) -> None:
@@ -193,7 +193,7 @@ def test_in_series_mode_the_number_of_workers_stays_one(tmp_path: Path) -> None:
     with Stage(tmp_path, requested=3, training={"training_mode": "series"}) as stage:
         identity = stage.command("workers", workers=2)
         stage.turn()
-        assert stage.launcher.started == [1]
+        assert stage.engine.started == [1]
         [(outcome, reason)] = stage.answers(identity)
         assert (outcome, "--mode parallel" in str(reason)) == ("refused", True)
 
@@ -211,7 +211,7 @@ def test_a_worker_without_a_step_is_asked_where_it_is_and_ended(tmp_path: Path) 
         [failed] = stage.events("model_failed")
         assert (failed["kind"], failed["traceback"]) == ("hang", "File train.py, line 7")
         assert failed["will_retry"] is True
-        assert stage.launcher.started == [1, 1]
+        assert stage.engine.started == [1, 1]
 
 
 def test_failures_count_until_a_newer_checkpoint_and_retry_gives_a_fresh_allowance(tmp_path: Path) -> None:
@@ -280,7 +280,7 @@ def test_a_run_can_be_stopped_and_its_models_cancelled_while_it_waits(tmp_path: 
         stage.turn()
         assert stage.state is RunState.STOPPED
         assert stage.answers(stop) == [("accepted", None), ("done", "the run is stopped")]
-        assert stage.launcher.started == []
+        assert stage.engine.started == []
 
 
 def test_the_time_limit_stops_the_run_after_a_checkpoint(tmp_path: Path) -> None:
@@ -401,7 +401,7 @@ def test_a_run_that_waits_its_turn_claims_nothing_and_then_gets_what_is_there(tm
         waiting[0] = None
         stage.turn()
         assert stage.journal.info.state is RunState.RUNNING
-        assert stage.launcher.started == [1, 2, 3]
+        assert stage.engine.started == [1, 2, 3]
         stage.look()
         assert sum(claim.workers for claim in before.others()) == 3
 
@@ -420,21 +420,6 @@ def test_a_run_that_waits_its_turn_looks_ever_more_seldom_and_at_the_machine_not
         assert stage.machine.is_watched
         assert stage.machine.anew == 1  # what it knew was of the time before it waited
         assert stage.selector.timeouts[-1] == TICK_SECONDS
-
-
-def test_a_kill_by_the_kernel_explains_one_worker_and_not_the_next_that_is_killed_by_hand(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # The kernel's count, which no test may raise.
-    monkeypatch.setattr("forge_tui.runner.attempt.oom_kills", lambda _: kills["counted"])
-    kills = {"counted": 5}
-    stage.turn(*stage.actor(1).completes())  # so that an attempt begins with this count
-    stage.turn(*stage.actor(2).fails())
-    kills["counted"] = 6
-    stage.turn(stage.actor(3).exits(-signal.SIGKILL))
-    assert stage.phase(3) is M.QUEUED
-    stage.turn(stage.actor(2).exits(-signal.SIGKILL))
-    assert [failed["kind"] for failed in stage.events("model_failed")] == ["exception", "out_of_memory", "signal"]
 
 
 def test_each_divergence_goes_back_further_and_the_last_retries_are_from_the_start(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ class Supervised(Stage):
             fuse=1, reasons=(), job=self.base_job, memory_estimate=1,
         )  # fmt: skip
         opened = supervise.Opened(self.directory, self.settings, plan, self.store, self.journal)
-        opened.attach(self.launcher, self.selector)
+        opened.attach(self.engine, self.selector)
         return supervise._run(self.scheduler, opened)
 
 

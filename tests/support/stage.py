@@ -10,22 +10,19 @@ import math
 import queue
 import selectors
 import signal
-import socket
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from forge_tui.engines.buffered_log import Log
-from forge_tui.engines.local import Worker
-from forge_tui.engines.output import Output
+from fake_engine import FakeEngine, FakeWorker
+
+from forge_tui.engines.base import EndKind
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.events import Event, to_record
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, RunInfo
-from forge_tui.protocol.wire import LineBuffer
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.policy import GIB, OtherRuns
@@ -58,15 +55,11 @@ def machine_state(available: float = 60.0, others: float = 5.0, **changes: Any) 
 class Actor:
     """Plays one worker: what its trainer would tell of its models (`jobs`: those it still has), and what it is told."""
 
-    def __init__(self, stage: Stage, worker: Worker, told: socket.socket) -> None:
+    def __init__(self, stage: Stage, worker: FakeWorker) -> None:
         self._stage = stage
-        self._told = told
-        self._buffer = LineBuffer()
         self.worker = worker
         self.jobs = list(worker.jobs)
         self.phase = M.QUEUED
-        self.heard: list[str] = []
-        self.answers: list[bool] = []
         self.epoch = stage.journal.models[self.index].checkpoint_epoch
 
     @property
@@ -82,28 +75,22 @@ class Actor:
     @property
     def is_told_to_go(self) -> bool:
         """Whether it was killed, or told to stop."""
-        self.listen()
-        return self.worker.killed or "stop" in self.heard
+        return self.worker.killed or "stop" in self.listen()
 
     def listen(self) -> list[str]:
         """All commands it was sent."""
-        with suppress(BlockingIOError, OSError):
-            while data := self._told.recv(1 << 16):
-                for message in self._buffer.feed(data):
-                    self.heard.append(message["command"])
-                    if message["command"] == "rung":
-                        self.answers.append(message["goes_on"])
-        return self.heard
+        return [message["command"] for message in self.worker.heard]
 
-    def leave(self) -> None:
-        """Close its side."""
-        self._told.close()
+    @property
+    def answers(self) -> list[bool]:
+        """Whether its models go on, as it heard at each rung."""
+        return [message["goes_on"] for message in self.worker.heard if message["command"] == "rung"]
 
     # What it tells: each is an action for `Stage.turn`
 
     def says(self, **message: Any) -> Callable[[], None]:
         """One message."""
-        return lambda: self.worker.on_message(self.worker, message)
+        return lambda: self.worker.says(message)
 
     def tells(self, event: Event) -> Callable[[], None]:
         """One event."""
@@ -216,7 +203,11 @@ class Actor:
 
     def exits(self, status: int) -> Callable[[], None]:
         """The process is gone (negative: by a signal)."""
-        return lambda: self._stage.launcher.finish(self.worker, status)
+        return lambda: self.worker.exits(status)
+
+    def dies(self, kind: EndKind) -> Callable[[], None]:
+        """It is gone, and its engine says why."""
+        return lambda: self.worker.dies(kind)
 
     def _abouts(self) -> list[dict[str, Any]]:
         return [self._about(job) for job in self.jobs]
@@ -238,6 +229,7 @@ class Stage:
         requested: int = 2,
         resources: SystemResources | None = None,
         waits: Callable[[], str | None] = lambda: None,
+        placing: Callable[[Job], int | None] = lambda job: 0,
         **settings: dict[str, Any],
     ) -> None:
         self.directory = RunDirectory(base / "run")
@@ -263,7 +255,9 @@ class Stage:
         self.store = RunStore.create(self.directory.database, info, self.first_models)
         self.journal = Journal(self.store, info, self.first_models, self.wall)
         self.machine = _StageMachine(self, resources or machine_state())
-        self.launcher = _StageLauncher(self)
+        self.engine = FakeEngine(placing)
+        self.engine.on_spawn = self._appears
+        self._actors: dict[int, Actor] = {}
         self.claims = Claims(self.directory, base / "state")
         limit = allowed_workers(self.settings, self.machine.latest.resources, OtherRuns(), 1)
         self.journal.limit(limit)
@@ -271,7 +265,7 @@ class Stage:
         self.selector = _Turns()
         self.base_job = _job(self)
         self.scheduler = Scheduler(
-            self.directory, self.settings, self.base_job, self.journal, self.launcher, self.governor, self.machine,
+            self.directory, self.settings, self.base_job, self.journal, self.engine, self.governor, self.machine,
             OtherLiveRuns(self.claims, 1), self.selector, lambda: self.now,
         )  # fmt: skip
         self._waits = waits
@@ -296,7 +290,7 @@ class Stage:
     @property
     def actors(self) -> list[Actor]:
         """The workers that are alive, the newest last."""
-        return list(self.launcher.actors.values())
+        return [self._actors[worker.id] for worker in self.engine.workers]
 
     def actor(self, index: int) -> Actor:
         """The worker that trains model `index`."""
@@ -344,6 +338,13 @@ class Stage:
         """What the runner does with the scheduler."""
         return self.scheduler.run(self._waits)
 
+    def _appears(self, worker: FakeWorker) -> None:
+        others = [self._actors[one.id] for one in self.engine.workers if one is not worker]
+        at_work = {job.index for actor in others for job in actor.jobs}
+        assert at_work.isdisjoint(job.index for job in worker.jobs), "a model has two workers"
+        assert len(self.engine.workers) <= self.governor.slots, "more workers than slots"
+        self._actors[worker.id] = Actor(self, worker)
+
     def _run(self) -> None:
         try:
             self.state = self.carry_out()
@@ -351,59 +352,6 @@ class Stage:
             self._failure = error
         finally:
             self.selector.end()
-
-
-class _StageLauncher:
-    """Starts actors instead of processes."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self.actors: dict[int, Actor] = {}
-        self.started: list[int] = []
-        self.ahead: list[bool] = []
-        """Of each start, whether another worker was to be forked ahead."""
-
-    def spawn(
-        self,
-        kind: str,
-        jobs: Sequence[Job],
-        log: str,
-        on_message: Callable[[Worker, dict[str, Any]], None],
-        on_exit: Callable[[Worker], None],
-        *,
-        ahead: bool,
-    ) -> Worker:
-        assert kind == "train"
-        assert log == jobs[0].model
-        at_work = {job.index for actor in self.actors.values() for job in actor.jobs}
-        assert at_work.isdisjoint(job.index for job in jobs), "a model has two workers"
-        assert len(self.actors) < self._stage.governor.slots, "more workers than slots"
-        ours, theirs = socket.socketpair()
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        worker = Worker(len(self.started) + 1, tuple(jobs), ours, Output(-1, Log(None)), on_message, on_exit)
-        self.started.append(jobs[0].index)
-        self.ahead.append(ahead)
-        self.actors[worker.id] = Actor(self._stage, worker, theirs)
-        return worker
-
-    def tick(self) -> None:
-        """There is no fork server that could have died."""
-
-    def close(self) -> None:
-        """All workers are ended."""
-        for actor in self.actors.values():
-            actor.leave()
-            actor.worker.channel.close()
-        self.actors.clear()
-
-    def finish(self, worker: Worker, status: int) -> None:
-        """A process is gone."""
-        self.actors.pop(worker.id).leave()
-        worker.status = status
-        worker.closed = True
-        worker.channel.close()
-        worker.on_exit(worker)
 
 
 class _StageMachine:
