@@ -131,7 +131,7 @@ class ModelCompleted(Measured, ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFailed(ModelEvent):
-    """`kind`: exception, signal, out_of_memory, hang, diverged, changed or exit."""
+    """`kind`: exception, signal, out_of_memory, hang, diverged, changed, exit or node_lost."""
 
     event = "model_failed"
     kind: str

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from forge_tui.engines.base import EndKind, WorkerHandle
-from forge_tui.protocol.events import ModelFailed
+from forge_tui.protocol.events import ModelEvent, ModelFailed
 from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.runner.watchdog import Watchdog
 
@@ -17,8 +17,8 @@ class Attempt:
 
     `jobs`: the models that the worker still has, by index; `cancelled`: those of them that it was told to let go, with
     the reason; `pruned`: those of the cancelled ones that others did better than. `leaving`: why the runner has told
-    the whole worker to go. Costs at their peak, and what of the worker's memory is `shared` with the fork server, in
-    bytes; None: not told yet.
+    the whole worker to go, `withdrawn` where it was asked for and not placed. Costs at their peak, and what of the
+    worker's memory is `shared` with others, in bytes; None: not reported yet.
     """
 
     worker: WorkerHandle
@@ -31,7 +31,7 @@ class Attempt:
     memory: int | None = None
     gpu_memory: int | None = None
     shared: int | None = None
-    leaving: Literal["requeued", "killed"] | None = None
+    leaving: Literal["requeued", "killed", "withdrawn"] | None = None
     reason: str | None = None
     patience_ends: float | None = None
     where: str | None = None
@@ -46,6 +46,21 @@ class Attempt:
     def is_leaving(self) -> bool:
         """Whether the worker was told to go, or to let go of all that it has."""
         return self.leaving is not None or self.jobs.keys() <= self.cancelled.keys()
+
+    @property
+    def is_placed(self) -> bool:
+        """Whether the worker is not only asked for."""
+        return self.worker.place is not None
+
+    def covers(self, event: ModelEvent) -> bool:
+        """Whether the event is of a model that the worker still has, and of this attempt at it."""
+        job = self.jobs.get(event.index)
+        return job is not None and job.attempt == event.attempt
+
+    def withdraw(self) -> None:
+        """The worker, which is not placed, is not wanted any more."""
+        self.leaving = "withdrawn"
+        self.worker.kill()
 
     @property
     def name(self) -> str:

@@ -38,6 +38,8 @@ def consequence(
     had; `goes_further`: after a divergence it would go back further than the last time.
     """
     has_allowance = earlier < allowed
+    if failure.kind == "node_lost":
+        return Consequence(retry=not ending, counts=False)  # that says nothing against the model
     if failure.kind == "out_of_memory" and beside > 0:
         # It was not alone: with fewer at once it may well fit, so this says nothing against the model yet.
         return Consequence(retry=not ending, counts=False, shrink=True)

@@ -210,7 +210,7 @@ class Scheduler:
             self._ending = RunState.STOPPED
             self._journal.run_state(RunState.STOPPING, reason)
             for attempt in self._running.values():
-                attempt.worker.send({"command": "stop"})
+                self._tell_to_stop(attempt)
 
     def kill(self, reason: str) -> None:
         """End the run at once; what was trained since the newest checkpoints is lost."""
@@ -226,11 +226,14 @@ class Scheduler:
         self.stop(f"signal {signal.Signals(number).name}")
 
     def pause(self, reason: str) -> None:
-        """Hold every worker at its next step: memory is kept, the CPU is free."""
+        """Hold every worker at its next step: memory is kept, the CPU is free. Those not placed yet are withdrawn."""
         self._pausing = True
         self._pause_reason = reason
         for attempt in self._running.values():
-            attempt.worker.send({"command": "pause"})
+            if attempt.is_placed:
+                attempt.worker.send({"command": "pause"})
+            else:
+                attempt.withdraw()
 
     def unpause(self, reason: str) -> None:
         """Go on from where everything was held."""
@@ -249,6 +252,9 @@ class Scheduler:
             return
         attempt.cancelled[index] = reason
         attempt.pruned.discard(index)
+        if not attempt.is_placed:
+            attempt.withdraw()
+            return
         if not attempt.is_leaving:  # the others of its group go on
             attempt.worker.send({"command": "let_go", "index": index})
             return
@@ -365,22 +371,36 @@ class Scheduler:
     def _requeue_newest(self, reason: str) -> None:
         """Checkpoint the worker that was started last and queue its models again."""
         attempt = self._running[self._loads()[-1].worker]
-        self._journal.decide("requeue", f"{attempt.name} makes room after a checkpoint: {reason}")
+        when = "after a checkpoint" if attempt.is_placed else "before its worker is placed"
+        self._journal.decide("requeue", f"{attempt.name} makes room {when}: {reason}")
         attempt.leaving, attempt.reason = "requeued", reason
-        attempt.worker.send({"command": "stop"})
+        self._tell_to_stop(attempt)
+
+    @staticmethod
+    def _tell_to_stop(attempt: Attempt) -> None:
+        """End the worker after a checkpoint; one that is not placed has none to save."""
+        if attempt.is_placed:
+            attempt.worker.send({"command": "stop"})
+        else:
+            attempt.withdraw()
 
     # --- starting and ending workers
 
     def _fill_slots(self) -> None:
         while self._queue and self._ending is None and not self._pausing:
             # A worker that is leaving has its memory still.
-            if len(self._running) >= self._governor.slots:
+            if len(self._running) >= self._governor.slots or self._is_full():
                 return
             held = self._governor.hold(self._machine.now(), self._loads()) if self._running else None
             if held is not None:
                 self._tell_hold(held)
                 return
             self._start(self._queue.popleft())
+
+    def _is_full(self) -> bool:
+        """Whether the engine has no place for a further worker; one may always be asked for."""
+        capacity = self._engine.capacity()
+        return bool(self._running) and capacity is not None and capacity <= 0
 
     def _tell_hold(self, reason: str) -> None:
         """Tell why no further worker starts: each reason once until one does, however often its figures change."""
@@ -425,7 +445,9 @@ class Scheduler:
         )
 
     def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
-        attempt = self._running[worker.id]
+        attempt = self._running.get(worker.id)
+        if attempt is None:
+            return  # what it was to do is given to another one by now
         if "where" in message:
             attempt.where = message["where"]
             attempt.watchdog.answered()
@@ -433,6 +455,8 @@ class Scheduler:
         attempt.watchdog.sign_of_life(self._monotonic())
         if "event" in message:
             event = happened.from_record(message)
+            if isinstance(event, happened.ModelEvent) and not attempt.covers(event):
+                return
             if "checkpoints" in message and isinstance(event, happened.ModelFailed):
                 self._saved[event.index] = [Saved(step, epoch) for step, epoch in message["checkpoints"]]
             self._take_event(attempt, event)
@@ -496,9 +520,9 @@ class Scheduler:
             if attempt.patience_ends is not None and now >= attempt.patience_ends:
                 attempt.patience_ends = None
                 attempt.worker.kill()
-            # Told to go on, it has to.
-            paused = self._pausing and self._is_held(attempt)
-            match attempt.watchdog.look(now, paused=paused):
+            # Told to go on, it has to; and one that is not placed yet has nothing to go on with.
+            waits = not attempt.is_placed or (self._pausing and self._is_held(attempt))
+            match attempt.watchdog.look(now, waits=waits):
                 case HangVerdict.ASK:
                     attempt.worker.send({"command": "where"})
                 case HangVerdict.END:
@@ -535,13 +559,25 @@ class Scheduler:
             del attempt.jobs[index]
         if not attempt.jobs:
             return
-        if attempt.leaving == "killed":
+        if attempt.leaving == "withdrawn":
+            self._withdrawn(attempt)
+        elif attempt.leaving == "killed":
             for index in attempt.jobs:
                 self._journal.phase(index, TrainingPhase.QUEUED, "killed; its newest checkpoint is kept")
         elif attempt.outcome == "stopped":
             self._stopped(attempt)
         else:
             self._broken(worker, attempt)
+
+    def _withdrawn(self, attempt: Attempt) -> None:
+        """A worker was withdrawn before it was placed: its models are where they were."""
+        for index in attempt.jobs:
+            if self._journal.models[index].phase.is_active:  # it was placed at that moment, and had begun
+                self._journal.phase(index, TrainingPhase.QUEUED, "the worker was withdrawn")
+        if self._ending is None:
+            group = tuple(attempt.jobs)
+            later = (place for place, other in enumerate(self._queue) if other[0] > group[0])
+            self._queue.insert(next(later, len(self._queue)), group)
 
     def _stopped(self, attempt: Attempt) -> None:
         """A worker has left after a checkpoint, as it was told to."""

@@ -29,11 +29,11 @@ class Watchdog:
         """The worker got on."""
         self.alive_at, self.asked_at = now, None
 
-    def look(self, now: float, *, paused: bool) -> HangVerdict:
-        """First a worker that hangs is asked where it is, then it is ended. A paused one does not hang."""
+    def look(self, now: float, *, waits: bool) -> HangVerdict:
+        """First a worker that hangs is asked where it is, then it is ended. One that is to wait does not hang."""
         if self.patience is None:
             return HangVerdict.FINE
-        if paused:
+        if waits:
             self.sign_of_life(now)
         if now - self.alive_at < self.patience:
             return HangVerdict.FINE

@@ -9,7 +9,7 @@ import pytest
 from forge_tui.protocol.events import ModelFailed
 from forge_tui.runner.consequences import Consequence, consequence
 
-KINDS = ("exception", "signal", "out_of_memory", "hang", "diverged", "changed", "exit")
+KINDS = ("exception", "signal", "out_of_memory", "hang", "diverged", "changed", "exit", "node_lost")
 
 
 def failed(kind: str) -> ModelFailed:
@@ -28,6 +28,11 @@ def test_while_the_run_is_being_ended_nothing_is_tried_again(kind: str) -> None:
 def test_a_failure_is_tried_again_as_often_as_allowed(kind: str, earlier: int, retry: bool) -> None:
     follows = consequence(failed(kind), earlier=earlier, allowed=2, beside=3, ending=False, lowers_rate=True)
     assert follows == Consequence(retry=retry)
+
+
+def test_a_lost_node_says_nothing_against_the_model() -> None:
+    follows = consequence(failed("node_lost"), earlier=9, allowed=0, beside=0, ending=False, lowers_rate=True)
+    assert follows == Consequence(retry=True, counts=False)
 
 
 def test_changed_data_or_code_is_not_tried_again() -> None:

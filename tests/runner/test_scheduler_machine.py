@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from stage import Actor, M, Stage, machine_state
 
+from forge_tui.engines.base import EndKind
 from forge_tui.protocol.events import from_record
 from forge_tui.protocol.phases import RunState
 from forge_tui.protocol.snapshot import apply, apply_to_run
@@ -20,6 +21,7 @@ from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.reader import RunReader
 
 PICK = st.integers(0, 99)
+ACTS = ("goes on", "goes on", "goes on", "completes", "fails", "dies", "is lost", "leaves")
 FAILURES = ("exception", "out_of_memory", "diverged", "exit")
 # A run that is left alone comes to its end within so many rounds: every model, some of them tried again.
 MOST_ROUNDS = 200
@@ -28,8 +30,9 @@ MOST_ROUNDS = 200
 class SchedulerMachine(RuleBasedStateMachine):
     """Every rule is something that can happen; what must hold is looked at after each and at the end."""
 
-    @initialize(models=st.integers(1, 4), requested=st.integers(1, 3), series=st.booleans(), waits=st.booleans())
-    def begin(self, models: int, requested: int, series: bool, waits: bool) -> None:
+    @initialize(models=st.integers(1, 4), requested=st.integers(1, 3), series=st.booleans(), waits=st.booleans(),
+                placing=st.lists(st.sampled_from([0, 0, 1, 3]), min_size=1, max_size=3))  # fmt: skip
+    def begin(self, models: int, requested: int, series: bool, waits: bool, placing: list[int]) -> None:
         self.base = Path(tempfile.mkdtemp())
         self.waits = waits
         self.commands: dict[str, str] = {}
@@ -39,6 +42,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             models=models,
             requested=requested,
             waits=lambda: "waits for another run" if self.waits else None,
+            placing=lambda job: placing[(job.index + job.attempt) % len(placing)],
             training={"training_mode": "series" if series else "parallel", "on_divergence": "lower"},
             run={"hang_seconds": 300.0, "max_retries": 1},
         )
@@ -92,12 +96,14 @@ class SchedulerMachine(RuleBasedStateMachine):
     # What workers do
 
     @precondition(lambda self: self.lives and self.stage.actors)
-    @rule(number=PICK, what=st.sampled_from(["goes on", "goes on", "goes on", "completes", "fails", "dies", "leaves"]),
+    @rule(number=PICK, what=st.sampled_from(ACTS),
           kind=st.sampled_from(FAILURES), status=st.sampled_from([-9, -11, 0, 1]))  # fmt: skip
     def something_happens_to_a_worker(self, number: int, what: str, kind: str, status: int) -> None:
         actor = self.pick(number)
         told = actor.listen()
-        if actor.worker.killed:
+        if actor.worker.place is None:
+            self.stage.turn()
+        elif actor.worker.killed:
             self.stage.turn(actor.exits(-signal.SIGKILL))
         elif what == "completes":
             self.stage.turn(*actor.completes())
@@ -105,6 +111,8 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.stage.turn(*actor.fails(kind, f"{kind} on purpose"))
         elif what == "dies":
             self.stage.turn(actor.exits(status))
+        elif what == "is lost":
+            self.stage.turn(actor.dies(EndKind.NODE_LOST))
         elif "stop" in told or what == "leaves":
             self.stage.turn(*actor.stops())
         elif actor.phase is M.QUEUED:
@@ -184,6 +192,8 @@ class SchedulerMachine(RuleBasedStateMachine):
                 self.send("continue")
             self.stage.look(machine_state(), 30.0)
             for actor in self.stage.actors:
+                if actor not in self.stage.actors or actor.worker.place is None:
+                    continue
                 if actor.worker.killed:
                     self.stage.turn(actor.exits(-signal.SIGKILL))
                 elif actor.is_told_to_go:

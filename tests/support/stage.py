@@ -11,7 +11,7 @@ import queue
 import selectors
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +216,10 @@ class Actor:
         return {"time": self._stage.wall(), "model": job.model, "index": job.index, "attempt": job.attempt}
 
 
+Step = Callable[[Actor], Sequence[Callable[[], None]]]
+"""One thing that a worker does in a script, such as `Actor.begins`."""
+
+
 class Stage:
     """A run of `models` models, of which the rules allow `requested` at once. Use it as a context manager."""
 
@@ -282,7 +286,8 @@ class Stage:
         if self.state is None and self._failure is None:
             self.turn(lambda: self.scheduler.kill("the test is over"))
             while self.state is None:
-                self.turn(*[actor.exits(-signal.SIGKILL) for actor in self.actors])
+                placed = [actor for actor in self.actors if actor.worker.place is not None]
+                self.turn(*[actor.exits(-signal.SIGKILL) for actor in placed])
         self._thread.join()
         self.claims.release()
         self.store.close()
@@ -306,6 +311,27 @@ class Stage:
         self.selector.wait()
         if self._failure is not None:
             raise self._failure
+
+    def play(self, scripts: Mapping[int, Sequence[Sequence[Step]]], turns: int = 100) -> None:
+        """Let every worker that is placed do one step of its script a turn, until the run has ended.
+
+        `scripts`: for the first model of a worker one script for each attempt at it, the last for all further ones.
+        Models without any are completed at once. A worker that has come to the end of its script only waits.
+        """
+        steps: dict[Actor, Iterator[Step]] = {}
+        for _ in range(turns):
+            if self.state is not None:
+                return
+            actions: list[Callable[[], None]] = []
+            for actor in self.actors:
+                if actor.worker.place is None:
+                    continue
+                if actor not in steps:
+                    found = scripts.get(actor.index, [[Actor.completes]])
+                    steps[actor] = iter(found[min(actor.worker.jobs[0].attempt, len(found)) - 1])
+                step = next(steps[actor], None)
+                actions += step(actor) if step is not None else ()
+            self.turn(*actions)
 
     def look(self, resources: SystemResources | None = None, seconds: float = 2.0) -> None:
         """`seconds` go by and the machine is looked at."""
