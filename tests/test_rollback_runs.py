@@ -57,7 +57,7 @@ def test_it_goes_back_further_each_time_and_is_completed(place: Path) -> None:
     assert [int(row["epoch"]) for row in told] == list(range(1, 13))
     assert {float(row["learning_rate"]) for row in told} == {0.125}
     assert [path.name for path in (place / "run" / "checkpoints" / "cognate_net_1").iterdir()] == [
-        "step-000000000060.safetensors"
+        "step-000000000060-attempt-4.safetensors"
     ]
 
 

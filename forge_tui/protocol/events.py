@@ -80,14 +80,21 @@ class WorkerLimited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStarted(ModelEvent):
+    """`worker`: the engine's name for it, locally its process id; `place`: its `host` and `device`.
+
+    `step`: the one that it continues from; 0: the start.
+    """
+
     event = "model_started"
     config: dict[str, Any]
     seed: int
     parameters: int
-    worker: int
+    worker: int | str | None
     device: str
     threads: int
     group: list[str] | None = None
+    place: dict[str, Any] | None = None
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,8 @@ class Job:
     the code, whose copy lies in `directory`/code, is given with the first job of a worker. `data` is the fingerprint of
     the model's data (`progress.fingerprint`; of a job to inspect, that of all the run's data); None: not known yet.
     `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing
-    may be written into another one.
+    may be written into another one. `inherited_step`: of earlier attempts, checkpoints up to this step count
+    (`runs.checkpoint_files.Fence`).
     """
 
     run: str
@@ -58,6 +59,7 @@ class Job:
     data: dict[str, Any] | None = None
     exact: bool = True
     place: tuple[int, int] | None = None
+    inherited_step: int | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
@@ -85,6 +87,14 @@ class Outcome(StrEnum):
     STOPPED = "stopped"
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a result could not be given its final name: the words, and the error's number."""
+
+    message: str
+    errno: int | None
+
+
 class Control:
     """What others ask of a trainer. Flags only, so that a signal handler may set them: work stops at a step boundary.
 
@@ -101,6 +111,7 @@ class Control:
         self._directory: str | None = None
         self._leaving: set[int] = set()
         self._rungs: dict[tuple[int, int], bool] = {}
+        self._published: dict[int, Refusal | None] = {}
 
     def request_stop(self) -> None:
         """Ask for a checkpoint at the next step boundary, then the end. It wins over a pause."""
@@ -149,6 +160,17 @@ class Control:
             self.beats += 1
             time.sleep(_ANSWER_SECONDS)
         return self._rungs.get((index, epoch), True)
+
+    def published(self, index: int, refusal: Refusal | None) -> None:
+        """The runner's answer about a model's result: it has its final name, or why it could not be given to it."""
+        self._published[index] = refusal
+
+    def wait_until_published(self, index: int) -> Refusal | None:
+        """Wait for that answer. A stop changes nothing: the model is finished."""
+        while index not in self._published:
+            self.beats += 1
+            time.sleep(_ANSWER_SECONDS)
+        return self._published.pop(index)
 
     def wait(self, seconds: float) -> bool:
         """Stand by for `seconds`, not hanging; False at once when a stop is asked for."""

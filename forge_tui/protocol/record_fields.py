@@ -142,6 +142,7 @@ def _are_tables(value: Any) -> bool:
 
 _BY_TYPE: dict[str, Check] = {
     "int": is_whole,
+    "int | str": lambda value: is_whole(value) or _is_text(value),
     "float": is_number,
     "str": _is_text,
     "bool": _is_flag,
@@ -178,10 +179,6 @@ def _rules(of: type) -> dict[str, Check]:
         rule = _BY_NAME.get(field.name) or _BY_TYPE[kind]
         found[field.name] = rule if kind == annotation else _or_none(rule)
     return found
-
-
-def _is_worker(value: Any) -> bool:
-    return value is None or is_whole(value) or _is_text(value)
 
 
 _WHOLE_IN_EVENTS = (
@@ -228,6 +225,7 @@ _OF_EVENTS: dict[str, Check] = {
     "threads": _is_count,
     "time": _is_moment,
     "validation_accuracy": _or_none(_is_share),
-    "worker": _is_worker,
+    "place": _or_none(_is_table),
+    "worker": _or_none(_BY_TYPE["int | str"]),
     "workers": _is_count,
 }

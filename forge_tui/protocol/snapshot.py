@@ -68,7 +68,7 @@ class ModelState(Measured):
     epoch_seconds: float | None = None
     eta_seconds: float | None = None
     parameters: int | None = None
-    worker: int | None = None
+    worker: int | str | None = None
     device: str | None = None
     threads: int | None = None
     group: tuple[str, ...] | None = None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from forge_tui.engines.base import EndKind, WorkerHandle
-from forge_tui.protocol.events import ModelEvent, ModelFailed
+from forge_tui.protocol.events import ModelEvent, ModelFailed, ModelStarted
 from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.runner.watchdog import Watchdog
 
@@ -51,6 +51,11 @@ class Attempt:
     def is_placed(self) -> bool:
         """Whether the worker is not only asked for."""
         return self.worker.place is not None
+
+    def started(self, event: ModelStarted) -> ModelStarted:
+        """`event` with what the engine knows of the worker."""
+        place = None if self.worker.place is None else asdict(self.worker.place)
+        return replace(event, worker=event.worker if self.worker.name is None else self.worker.name, place=place)
 
     def covers(self, event: ModelEvent) -> bool:
         """Whether the event is of a model that the worker still has, and of this attempt at it."""

@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from forge_tui.engines.base import Engine, WorkerHandle
+from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.metrics import table_of
@@ -38,11 +39,13 @@ from forge_tui.runner.halving import Halving, Reached, rungs_of
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.other_runs import OtherLiveRuns
+from forge_tui.runner.publisher import Publisher
 from forge_tui.runner.steering import Steering
 from forge_tui.runner.watchdog import HangVerdict
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.location import Location
 from forge_tui.runs.lock import RunLock
+from forge_tui.runs.results import Result
 from forge_tui.runs.run_models import Configs
 from forge_tui.settings.schema import Settings
 
@@ -69,6 +72,7 @@ class Scheduler:
         machine: Machine,
         neighbours: OtherLiveRuns,
         selector: selectors.BaseSelector,
+        publisher: Publisher,
         monotonic: Callable[[], float] = time.monotonic,
         reached: Iterable[Reached] = (),
         code: Code | None = None,
@@ -90,6 +94,7 @@ class Scheduler:
         self._machine = machine
         self._neighbours = neighbours
         self._selector = selector
+        self._publisher = publisher
         self._monotonic = monotonic
         self._code, self._code_watch = code or Code(), watch
         self.steering = Steering(directory, journal, self)
@@ -115,6 +120,8 @@ class Scheduler:
         """Of each model since it was last beyond one."""
         self._saved: dict[int, list[Saved]] = {}
         """The checkpoints that models had when they diverged."""
+        self._inherited: dict[int, int] = {}
+        """The step up to which the checkpoints of each model's attempts so far count for the next one."""
         self._ending: RunState | None = None
         self._waiting = False
         self._pausing = False
@@ -442,6 +449,7 @@ class Scheduler:
             epochs_recorded=model.epoch,
             data=self._configs.data(index, self._data),
             exact=not self._journal.info.changes_accepted,
+            inherited_step=self._inherited.get(index),
         )
 
     def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
@@ -471,8 +479,22 @@ class Scheduler:
             self._judge_rung(attempt, message["rung"], message["epoch"], message["loss"])
         elif "left" in message:
             self._left(attempt, message["left"])
+        elif "result" in message:
+            self._publish(attempt, message["result"], message["attempt"])
         elif "code" in message:
             self._answer_import(attempt, message["code"])
+
+    def _publish(self, attempt: Attempt, index: int, of_attempt: int) -> None:
+        """A worker has finished a model: its files get their final names, if they are of the current attempt."""
+        job = attempt.jobs.get(index)
+        if job is None or job.attempt != of_attempt:
+            return
+
+        def answer(error: RunDirectoryError | None) -> None:
+            why, number = (None, None) if error is None else (str(error), error.errno)
+            attempt.worker.send({"command": "published", "index": index, "refused": why, "errno": number})
+
+        self._publisher.publish(Result(job.model, of_attempt), answer)
 
     def _answer_import(self, attempt: Attempt, file: str) -> None:
         """A worker imports a file of custom code that is not recorded: from now on all models use a copy of it."""
@@ -491,7 +513,11 @@ class Scheduler:
         if isinstance(event, happened.ModelFailed):
             attempt.failures[event.index] = event
             return
+        if isinstance(event, happened.ModelStarted):
+            self._inherited[event.index] = event.step
+            event = attempt.started(event)
         if isinstance(event, happened.CheckpointSaved):
+            self._inherited[event.index] = event.step
             self._disk.checkpoint(event.bytes)
             if event.step > self._journal.models[event.index].checkpoint_step:
                 self._failures[event.index] = 0
@@ -653,6 +679,7 @@ class Scheduler:
         )
         if lower:
             retried = rolled_back(retried, model, self._saved.get(index), self._settings.training.divergence_factor)
+            self._inherited[index] = retried.to_step or 0
         self._journal.record(retried)
 
     def _final_state(self) -> RunState:

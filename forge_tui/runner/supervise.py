@@ -38,11 +38,12 @@ from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.prepare import Plan, allowed_workers, slowness
+from forge_tui.runner.publisher import Publisher
 from forge_tui.runner.queue_after import predecessor, waiting_for
 from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runs import registry, run_models, trust
 from forge_tui.runs.belongings import belonging_of
-from forge_tui.runs.checkpoint_files import saved_in
+from forge_tui.runs.checkpoint_files import newest_attempt, saved_in
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.location import Location
@@ -231,7 +232,9 @@ class Earlier:
             )
         )
         for model in self._unfinished():
-            attempt = model.attempt + (model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED))
+            # The record may lack the newest attempts: their runner was killed before it had written them.
+            newest = newest_attempt(self.directory.checkpoint_directory(model.name))
+            attempt = max(model.attempt, newest) + (model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED))
             journal.models[model.index] = replace(
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
@@ -344,6 +347,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     """Train, and leave behind a directory that says how it ended; return that state."""
     assert opened.engine is not None
     assert opened.selector is not None
+    assert opened.place is not None
     journal, plan, settings, selector = opened.journal, opened.plan, opened.settings, opened.selector
     metrics = with_custom_metric(journal.info.metrics, settings)
     select_by = settings.training.select_by
@@ -372,6 +376,8 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         watch = CodeWatch(opened.code)
         stack.callback(watch.close)
         watch.start()
+        publisher = Publisher(opened.place, selector)
+        stack.callback(publisher.close)
         job = replace(plan.job, threads=plan.threads)
         scheduler = Scheduler(
             opened.directory,
@@ -383,6 +389,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             machine,
             neighbours,
             selector,
+            publisher,
             reached=opened.reached,
             code=opened.code,
             watch=watch,

@@ -22,6 +22,7 @@ from forge_tui.runs.names import (
     MOVING,
     PREVIOUS,
     REMOVED,
+    RESULT,
     ROOMS,
     ROOT,
     STEP,
@@ -147,8 +148,8 @@ def _is_command(name: str) -> bool:
     return _COMMAND.fullmatch(name) is not None
 
 
-def _is_checkpoint(name: str) -> bool:
-    return STEP.fullmatch(name) is not None
+def _is_of_attempt(name: str) -> bool:
+    return STEP.fullmatch(name) is not None or RESULT.fullmatch(name) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class _Checkpoints:
         return False
 
     def inner(self, name: str) -> Belonging | None:
-        return _Files(_is_checkpoint) if name in self.models else None
+        return _Files(_is_of_attempt) if name in self.models else None
 
 
 @dataclass(frozen=True, slots=True)

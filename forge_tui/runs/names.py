@@ -22,13 +22,31 @@ ROOMS = (CHECKPOINTS, COMMANDS, LOGS)
 FILES = ("settings.toml", DATABASE, LOCK, STARTING_FILE, STARTING_LOG, f"{LOGS}/runner.log")
 PREVIOUS = re.compile(r"previous-([0-9]{1,9})")
 """The names of directories that hold earlier runs."""
-STEP = re.compile(r"step-(\d{12,})\.safetensors")
-"""The names of checkpoints in a model's directory."""
+STEP = re.compile(r"step-(\d{12,})(?:-attempt-(\d{1,9}))?\.safetensors")
+"""The names of checkpoints in a model's directory; those of version 0.1.0 are without the attempt."""
+RESULT = re.compile(r"result-attempt-(\d{1,9})\.(json|safetensors)")
+"""The names of a finished model's files there, until the runner gives them their final ones."""
 _TEMPORARY = re.compile(
     r"\.(.+)\.[0-9a-f]{8}\.tmp(?:-journal|-wal|-shm)?|\.(settings\.toml)\.[a-z0-9_]{8}|\.(.+\.log)\.tmp"
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LONGEST_PATH = 4_096
+
+
+def checkpoint_name(step: int, attempt: int) -> str:
+    """The file of the checkpoint that an attempt saved at `step`."""
+    return f"step-{step:012d}-attempt-{attempt}.safetensors"
+
+
+def result_names(attempt: int) -> tuple[str, str]:
+    """The files of a model that an attempt has finished: weights and metadata."""
+    return f"result-attempt-{attempt}.safetensors", f"result-attempt-{attempt}.json"
+
+
+def step_and_attempt(name: str) -> tuple[int, int] | None:
+    """What the name of a checkpoint says (attempt 0: a file of version 0.1.0); None for other names."""
+    found = STEP.fullmatch(name)
+    return None if found is None else (int(found[1]), int(found[2] or 0))
 
 
 def is_name(value: object) -> bool:

@@ -81,13 +81,19 @@ def sync_directory(directory: Path) -> None:
     """Make the names in `directory` durable. Raises `OSError`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync_descriptor(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_descriptor(directory: int) -> None:
+    """As `sync_directory`, of an open one."""
+    try:
+        os.fsync(directory)
     except OSError as error:
         # Some network file systems cannot sync a directory; they order renames themselves.
         if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
             raise
-    finally:
-        os.close(descriptor)
 
 
 def sync_file(path: Path) -> None:
@@ -105,6 +111,26 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     Raises `RunDirectoryError`; the old content is then still there, or the new one is and a power loss may undo it.
     """
     write_parts_atomically(path, (data,), mode)
+
+
+def write_whole(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:
+    """Write and sync a file under a name that nobody takes for a finished one; what was there is replaced.
+
+    Raises `RunDirectoryError`. The name itself is durable when whoever renames the file has synced its directory.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, mode)
+        try:
+            with os.fdopen(descriptor, "wb", closefd=False) as file:
+                file.writelines(parts)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        with suppress(OSError):  # a part of it only takes room
+            os.unlink(path)
+        raise directory_error(error, "write", path) from error
 
 
 def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:

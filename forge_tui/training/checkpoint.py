@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from forge_tui.runs.checkpoint_files import checkpoint_files
+from forge_tui.runs.checkpoint_files import NO_FENCE, Fence, checkpoint_files
 from forge_tui.runs.inside import IS_LINK, is_file, refuse_links
-from forge_tui.runs.names import STEP, original_of
+from forge_tui.runs.names import RESULT, checkpoint_name, original_of, step_and_attempt
 from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.training.tensor_file import Block, DamagedFile, blocks_of, digest, read_tensors, write_tensors
 
@@ -43,18 +43,30 @@ class Checkpoint:
         return {key.removeprefix(prefix): value for key, value in self.tensors.items() if key.startswith(prefix)}
 
 
-def checkpoint_path(directory: Path, step: int) -> Path:
-    """Where the checkpoint of `step` lies; names sort by step."""
-    return directory / f"step-{step:012d}.safetensors"
+def checkpoint_path(directory: Path, step: int, attempt: int = 1) -> Path:
+    """Where the checkpoint lies that an attempt saves at `step`."""
+    return directory / checkpoint_name(step, attempt)
 
 
 def save_checkpoint(
-    directory: Path, step: int, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any]
+    directory: Path, step: int, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any], attempt: int = 1
 ) -> Path:
-    """Write a checkpoint, whole or not at all; `format` and `sha256` are added to `record`.
+    """Write an attempt's checkpoint, whole or not at all; `format` and `sha256` are added to `record`.
 
-    `directory` and the one above are made if need be, but no run directory: one that was moved or deleted is not made
-    anew. Raises `RunDirectoryError`.
+    Raises `RunDirectoryError`.
+    """
+    make_directory(directory)
+    path = checkpoint_path(directory, step, attempt)
+    full = {**record, "format": FORMAT}
+    blocks = blocks_of(tensors)
+    write_tensors(path, blocks, {**full, "sha256": digest(blocks, full)})
+    return path
+
+
+def make_directory(directory: Path) -> None:
+    """Make a model's directory and the one above if need be, but no run directory: one that was moved is not made anew.
+
+    Raises `RunDirectoryError`.
     """
     _refuse_links(directory)
     try:
@@ -62,11 +74,6 @@ def save_checkpoint(
             path.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise directory_error(error, "create the directory", directory) from error
-    path = checkpoint_path(directory, step)
-    full = {**record, "format": FORMAT}
-    blocks = blocks_of(tensors)
-    write_tensors(path, blocks, {**full, "sha256": digest(blocks, full)})
-    return path
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -82,45 +89,71 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(path=path, record=record, tensors=tensors)
 
 
-def paths(directory: Path) -> list[Path]:
-    """The checkpoints of a model, the newest first; not verified. Raises `RunDirectoryError` for a link."""
-    return sorted((directory / name for name in _names(directory) if STEP.fullmatch(name)), key=_step, reverse=True)
+def paths(directory: Path, fence: Fence = NO_FENCE) -> list[Path]:
+    """The checkpoints of a model that count, the newest first; not verified. Raises `RunDirectoryError` for a link.
+
+    Of one step the newest attempt's is first.
+    """
+    found = {name: place for name in _names(directory) if (place := step_and_attempt(name)) and fence.admits(*place)}
+    return [directory / name for name in sorted(found, key=found.__getitem__, reverse=True)]
 
 
-def newest_valid(directory: Path, warn: Callable[[str], None] = lambda message: None) -> Checkpoint | None:
+def newest_valid(
+    directory: Path, warn: Callable[[str], None] = lambda message: None, fence: Fence = NO_FENCE
+) -> Checkpoint | None:
     """The newest checkpoint that verifies, or None. `warn` is called with words of each one that was passed over."""
     passed_over: list[str] = []
-    found = None
-    for path in paths(directory):
-        try:
-            found = load_checkpoint(path)
-            break
-        except (DamagedFile, OSError) as error:
-            passed_over.append(str(error))
+    found = _first_valid(paths(directory, fence), passed_over)
     going_on = f"going on from {found.path.name}" if found else "no earlier one verifies: training starts anew"
     for problem in passed_over:
         warn(f"{problem}; {going_on}")
     return found
 
 
-def newest_common(directories: Sequence[Path], warn: Callable[[str], None] = lambda message: None) -> list[Checkpoint]:
+def newest_common(
+    directories: Sequence[Path],
+    warn: Callable[[str], None] = lambda message: None,
+    fences: Sequence[Fence] | None = None,
+) -> list[Checkpoint]:
     """The checkpoints of the newest step that verifies in every directory; empty where there is no such step."""
+    fences = fences or [NO_FENCE] * len(directories)
     if len(directories) == 1:
-        found = newest_valid(directories[0], warn)
-        return [] if found is None else [found]
+        single = newest_valid(directories[0], warn, fences[0])
+        return [] if single is None else [single]
     passed_over: list[str] = []
-    steps = set.intersection(*({_step(path) for path in paths(directory)} for directory in directories))
+    by_step = [_by_step(directory, fence) for directory, fence in zip(directories, fences, strict=True)]
     group: list[Checkpoint] = []
-    for step in sorted(steps, reverse=True):
-        try:
-            group = [load_checkpoint(checkpoint_path(directory, step)) for directory in directories]
+    for step in sorted(set.intersection(*map(set, by_step)), reverse=True):
+        group = []
+        for files in by_step:
+            found = _first_valid(files[step], passed_over)
+            if found is None:
+                group = []
+                break
+            group.append(found)
+        if group:
             break
-        except (DamagedFile, OSError) as error:
-            passed_over.append(str(error))
     going_on = f"the group goes on from step {group[0].step}" if group else "the group starts anew"
     for problem in passed_over:
         warn(f"{problem}; {going_on}")
     return group
+
+
+def _first_valid(files: Iterable[Path], passed_over: list[str]) -> Checkpoint | None:
+    """The first that verifies; `passed_over` gets the words of those before it."""
+    for path in files:
+        try:
+            return load_checkpoint(path)
+        except (DamagedFile, OSError) as error:
+            passed_over.append(str(error))
+    return None
+
+
+def _by_step(directory: Path, fence: Fence) -> dict[int, list[Path]]:
+    found: dict[int, list[Path]] = {}
+    for path in paths(directory, fence):
+        found.setdefault(_step(path), []).append(path)
+    return found
 
 
 def discard(directory: Path, step: int, rollbacks: int) -> list[Path]:
@@ -140,16 +173,29 @@ def discard(directory: Path, step: int, rollbacks: int) -> list[Path]:
 
 
 def prune(
-    directory: Path, keep: int, *, before: int = 0, warn: Callable[[str], None] = lambda message: None
+    directory: Path,
+    keep: int,
+    *,
+    before: int = 0,
+    warn: Callable[[str], None] = lambda message: None,
+    fence: Fence = NO_FENCE,
 ) -> list[Path]:
-    """Delete all but the `keep` newest checkpoints, and leftovers of interrupted writes; returns what was to go.
+    """Delete all but the `keep` newest checkpoints that count, and leftovers of earlier attempts and of interrupted
+    writes; returns what was to go.
 
-    Those of a step below `before` are kept too. Files of other names, links and directories stay. `warn` is called with
-    words of what cannot be deleted. Raises `RunDirectoryError` where `directory` is a link, or cannot be listed.
+    Those of a step below `before` are kept too. Where a later attempt is at work, nothing is deleted. Files of other
+    names, links and directories stay. `warn` is called with words of what cannot be deleted. Raises `RunDirectoryError`
+    where `directory` is a link, or cannot be listed.
     """
-    deleted = [path for path in paths(directory)[keep:] if _step(path) >= before and is_file(path)]
-    leftovers = [name for name in _names(directory) if STEP.fullmatch(original_of(name) or "")]
-    deleted += [path for path in (directory / name for name in leftovers) if is_file(path)]
+    names = _names(directory)
+    places = {name: place for name in names if (place := step_and_attempt(name)) is not None}
+    if any(attempt > fence.attempt for _, attempt in places.values()):
+        return []
+    by_step = _by_step(directory, fence)
+    kept = {files[0].name for number, (step, files) in enumerate(by_step.items()) if number < keep or step < before}
+    leftovers = [name for name in names if _is_leftover(original_of(name) or name, fence, is_half=name[:1] == ".")]
+    gone = [name for name in sorted(places, key=places.__getitem__, reverse=True) if name not in kept]
+    deleted = [path for path in (directory / name for name in (*gone, *leftovers)) if is_file(path)]
     for path in deleted:
         try:
             path.unlink(missing_ok=True)
@@ -159,6 +205,17 @@ def prune(
                 "checkpoint"
             )
     return deleted
+
+
+def _is_leftover(original: str, fence: Fence, *, is_half: bool) -> bool:
+    """Whether a file is a checkpoint of which only a half is written, or an attempt's result that was never published.
+
+    `original` is the name that it was to get.
+    """
+    result = RESULT.fullmatch(original)
+    if result is not None:
+        return int(result[1]) <= fence.attempt
+    return is_half and step_and_attempt(original) is not None
 
 
 def _names(directory: Path) -> list[str]:
@@ -177,5 +234,5 @@ def _refuse_links(directory: Path) -> None:
 
 
 def _step(path: Path) -> int:
-    match = STEP.fullmatch(path.name)
-    return int(match[1]) if match else -1
+    place = step_and_attempt(path.name)
+    return -1 if place is None else place[0]

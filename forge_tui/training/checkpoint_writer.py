@@ -131,7 +131,9 @@ class CheckpointWriter:
     def _write(self, snapshot: StateCopy) -> None:
         begun, member = time.perf_counter(), snapshot.member
         with member.in_place():
-            path = checkpoints.save_checkpoint(member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record)
+            path = checkpoints.save_checkpoint(
+                member.checkpoints, snapshot.step, snapshot.tensors, snapshot.record, member.job.attempt
+            )
             seconds = time.perf_counter() - begun
             member.report.checkpoint(path, epoch=snapshot.record["epoch"], step=snapshot.step, seconds=seconds)
 
@@ -140,7 +142,7 @@ def prune_of_member(member: Member, keep: int, *, before: int = 0) -> None:
     """As `checkpoint.prune`; what cannot be deleted is reported, and fails nothing: what was saved is saved."""
     warn = partial(member.warn_once, "disk")
     try:
-        checkpoints.prune(member.checkpoints, keep, before=before, warn=warn)
+        checkpoints.prune(member.checkpoints, keep, before=before, warn=warn, fence=member.fence)
     except RunDirectoryError as error:
         warn(str(error))
 

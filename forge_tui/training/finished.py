@@ -10,6 +10,7 @@ from torch import Tensor
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.metrics import Metrics
 from forge_tui.runs.inside import refuse_links
+from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import model_file
 from forge_tui.training.checkpoint_writer import is_copied, prune_of_member, write_all
 from forge_tui.training.data.dataset import Dataset
@@ -63,7 +64,10 @@ def complete(
 def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]) -> None:
     member, weights, record, module = item
     with member.in_place():
-        model_file.write_model(member.stem, weights, record, module)
+        checkpoints.make_directory(member.checkpoints)
+        result = member.checkpoints, member.job.attempt
+        model_file.write_result(*result, member.job.model, weights, record, module)
+        member.publish()
         prune_of_member(member, 1)
     _report_completed(member, record)
 

@@ -2,28 +2,52 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Event, finite
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.rollback import Rollback
+from forge_tui.runs.checkpoint_files import Fence
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.location import Identity
+from forge_tui.runs.results import Result, publish
+from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.schema import from_plain
 from forge_tui.training.module_state import ModuleState
 from forge_tui.training.reporter import Reporter
 from forge_tui.training.state import Progress
 
+Publish = Callable[[Path, Job], None]
+"""Gives a finished model's files their final names in the run directory. Raises `RunDirectoryError`."""
+
+
+def publish_here(directory: Path, job: Job) -> None:
+    """As `Publish`, where no runner does it."""
+    result = Result(job.model, job.attempt)
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise directory_error(error, "write in", directory) from error
+    try:
+        for refused in publish(descriptor, [result]).values():
+            raise refused
+    finally:
+        os.close(descriptor)
+
 
 class Member:
     """A model's job and config, its files, and who tells of it."""
 
-    def __init__(self, job: Job, emit: Callable[[Event], None]) -> None:
+    def __init__(self, job: Job, emit: Callable[[Event], None], publish: Publish = publish_here) -> None:
         self.job = job
+        self.fence = Fence(job.attempt, job.inherited_step)
+        self._publish = publish
         self.training = from_plain(job.settings).training
         self.report = Reporter(job, emit)
         self.learning_rate_factor = job.learning_rate_factor
@@ -39,6 +63,10 @@ class Member:
         self.stem = directory.stem(self.job.model)
         self.checkpoints = directory.checkpoint_directory(self.job.model)
 
+    def publish(self) -> None:
+        """Have the finished model's files given their final names. Raises `RunDirectoryError`."""
+        self._publish(self._directory.path, self.job)
+
     def require_place(self) -> None:
         """Raise `RunDirectoryError` unless the run directory is where it was.
 
@@ -53,9 +81,12 @@ class Member:
         self.require_place()
         try:
             yield
-        except OSError:
+        except RunDirectoryError:
             self.require_place()
             raise
+        except OSError as error:
+            self.require_place()
+            raise directory_error(error, "write in", self._directory.path) from error
 
     def after_epoch(self, epoch: int, loss: float) -> None:
         """An epoch is done: the model may be beyond its last rollback."""

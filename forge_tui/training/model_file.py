@@ -13,14 +13,14 @@ from torch import Tensor
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import finite
 from forge_tui.runs.inside import refuse_links
-from forge_tui.runs.names import DATABASE, checked_name, original_of
+from forge_tui.runs.names import DATABASE, checked_name, result_names
 from forge_tui.safe_io.plain_files import read_file
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import Limits, parse
-from forge_tui.safe_io.whole_files import directory_error, write_atomically
+from forge_tui.safe_io.whole_files import write_whole
 from forge_tui.training.model_fields import check_fields
 from forge_tui.training.module_state import NOTHING, ModuleState
-from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, write_tensors
+from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, tensor_bytes
 
 FORMAT = 1
 # A million epochs of history; a module's own state, as in checkpoints.
@@ -33,39 +33,26 @@ def model_paths(stem: Path) -> tuple[Path, Path]:
     return stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.safetensors")
 
 
-def write_model(
-    stem: Path, weights: Mapping[str, Tensor], record: Mapping[str, Any], module: ModuleState = NOTHING
+def write_result(
+    directory: Path,
+    attempt: int,
+    name: str,
+    weights: Mapping[str, Tensor],
+    record: Mapping[str, Any],
+    module: ModuleState = NOTHING,
 ) -> None:
-    """Write the weights, then the metadata that says they are complete. Raises `RunDirectoryError`.
+    """Write the files of the finished model `name` for `runs.results.publish`. Raises `RunDirectoryError`.
 
     The weights' file has no metadata and no times: equal weights give equal bytes. What a custom `module` keeps beside
     its weights is written too: tensors as `module_state/…` among the weights, the rest as `module_state` in NAME.json.
     """
-    metadata_path, weights_path = model_paths(stem)
-    tensors = {**weights, **{f"{_MODULE}{name}": tensor for name, tensor in module.tensors.items()}}
-    full = {
-        "format": FORMAT,
-        "name": stem.name,
-        "final_model": True,
-        **finite(dict(record)),
-        "sha256": digest(tensors),
-    }
+    weights_path, metadata_path = (directory / file for file in result_names(attempt))
+    tensors = {**weights, **{f"{_MODULE}{key}": tensor for key, tensor in module.tensors.items()}}
+    full = {"format": FORMAT, "name": name, "final_model": True, **finite(dict(record)), "sha256": digest(tensors)}
     if module.packed is not None:
         full["module_state"] = {"state": module.packed, "sha256": digest({}, {"state": module.packed})}
-    write_tensors(weights_path, tensors)
-    write_atomically(metadata_path, _in_lines(full).encode())
-    if record["attempts"] > 1:  # else nobody has begun to write it, and looking through all the run's files takes long
-        _remove_half_written(stem)  # of an attempt that was killed while it wrote
-
-
-def _remove_half_written(stem: Path) -> None:
-    names = [path.name for path in model_paths(stem)]
-    try:
-        for name in os.listdir(stem.parent):
-            if original_of(name) in names:
-                (stem.parent / name).unlink(missing_ok=True)
-    except OSError as error:
-        raise directory_error(error, "tidy up in", stem.parent) from error
+    write_whole(weights_path, tensor_bytes(tensors))
+    write_whole(metadata_path, (_in_lines(full).encode(),))
 
 
 def _in_lines(record: Mapping[str, Any]) -> str:

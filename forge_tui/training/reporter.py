@@ -51,8 +51,8 @@ class Reporter:
         """Whether the model was reported as completed."""
         return self._phase is TrainingPhase.COMPLETED
 
-    def started(self, config: dict[str, Any], parameters: int, group: list[str] | None = None) -> None:
-        """Model and data are there; training begins or goes on."""
+    def started(self, config: dict[str, Any], parameters: int, step: int, group: list[str] | None = None) -> None:
+        """Model and data are there; training begins, or continues from `step`."""
         self._emit(
             ModelStarted(
                 time=time.time(),
@@ -62,6 +62,7 @@ class Reporter:
                 worker=os.getpid(),
                 device=self._job.device,
                 threads=self._job.threads,
+                step=step,
                 group=group,
                 **self._about,
             )

@@ -101,7 +101,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor | Block], record: Map
 
     Raises `RunDirectoryError`, and an earlier file is then still there; `TypeError` for numbers of another kind.
     """
-    write_parts_atomically(path, _pieces(_content(blocks_of(tensors), record)))
+    write_parts_atomically(path, tensor_bytes(tensors, record))
+
+
+def tensor_bytes(
+    tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any] | None = None
+) -> Iterator[bytes | memoryview]:
+    """The content of such a file, in pieces."""
+    return _pieces(_content(blocks_of(tensors), record))
 
 
 def _content(blocks: Mapping[str, Block], record: Mapping[str, Any] | None) -> Iterator[bytes | memoryview]:

@@ -32,7 +32,7 @@ from forge_tui.training.failures import Diverged
 from forge_tui.training.finished import complete, is_finished
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
-from forge_tui.training.member import Member
+from forge_tui.training.member import Member, Publish, publish_here
 from forge_tui.training.metadata import config_record
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
@@ -56,6 +56,7 @@ class Trainer:
     the thread that writes them; `control` is looked at before every step. `left` is called with a model that leaves its
     group early, and why: what ended it, or None for one that was let go or is completed. `at_rung` gets a
     model's epoch at a rung and its measure there (`MetricTable.measure`); `control` then hears whether it continues.
+    `publish` gives finished models their final names.
     """
 
     def __init__(
@@ -65,10 +66,11 @@ class Trainer:
         control: Control,
         left: Callable[[Job, Diverged | None], None] | None = None,
         at_rung: Callable[[Job, int, float | None], None] | None = None,
+        publish: Publish = publish_here,
     ) -> None:
         """`jobs` are of one run and share all settings but for learning rate and weight decay."""
         first = jobs[0]
-        self._members = [Member(job, emit) for job in jobs]
+        self._members = [Member(job, emit, publish) for job in jobs]
         self._control = control
         self._left = left
         self._at_rung = at_rung
@@ -112,7 +114,9 @@ class Trainer:
         state = self._new_state(dataset)
         self._resume(state)
         for member in self._members:
-            member.report.started(config_record(member.training), count_parameters(state.network), self._group)
+            member.report.started(
+                config_record(member.training), count_parameters(state.network), state.step, self._group
+            )
         data = PlacedData(dataset, state.network, training.batch_size, self._device)
         self._enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
@@ -288,7 +292,9 @@ class Trainer:
             if member.rollback is not None:
                 checkpoints.discard(member.checkpoints, member.rollback.step, member.rollbacks)
         found = checkpoints.newest_common(
-            [member.checkpoints for member in self._members], lambda problem: first.report.warn("checkpoint", problem)
+            [member.checkpoints for member in self._members],
+            lambda problem: first.report.warn("checkpoint", problem),
+            [member.fence for member in self._members],
         )
         if not found:
             for number, member in enumerate(self._members):

@@ -3,11 +3,13 @@
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
 cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
 left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, `{"code":
-file}` where custom code imports a file that the run has no copy of, and at last `{"outcome": …}`. The record of a
-divergence also has `checkpoints`, the (step, epoch) of each that the model has. From the runner it takes `{"command":
-"stop"}`, `pause`, `continue`, `let_go` (with the `index` of a model of its group), `rung` (with `index`, `epoch`,
-`goes_on`), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move` (with the
-`directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
+file}` where custom code imports a file that the run has no copy of, `{"result": index, "attempt": n}` where a finished
+model's files wait to be given their final names, and at last `{"outcome": …}`. The record of a divergence also has
+`checkpoints`, the (step, epoch) of each that the model has. From the runner it takes `{"command": "stop"}`, `pause`,
+`continue`, `let_go` (with the `index` of a model of its group), `rung` (with `index`, `epoch`, `goes_on`), `published`
+(with `index`, and why it was `refused` with its `errno`, or None), `code` (with `file`, and `path` and `sha256` of its
+copy, or why it is `refused`), `move` (with the `directory` of the run, which was moved), and `where` (answered with
+`{"where": stack}`).
 
 One that inspects answers `inspect` (with `combinations` of a sweep, `together` and `rehearsal`) and `measure` (with the
 one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
@@ -32,11 +34,11 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from forge_tui.errors import ChangedError, ForgeError
+from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError
 from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, to_record
-from forge_tui.protocol.job import STOP_SIGNALS, Control, Job
+from forge_tui.protocol.job import STOP_SIGNALS, Control, Job, Refusal
 from forge_tui.protocol.wire import LineBuffer, encode_line
-from forge_tui.runs.checkpoint_files import saved_in
+from forge_tui.runs.checkpoint_files import Fence, saved_in
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import LONGEST_MESSAGE, shortened
 from forge_tui.training.code_finder import not_copied
@@ -117,6 +119,9 @@ def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
             control.let_go(message["index"])
         case "rung":
             control.rung(message["index"], message["epoch"], message["goes_on"])
+        case "published":
+            refused = message["refused"]
+            control.published(message["index"], None if refused is None else Refusal(refused, message["errno"]))
         case "where":
             channel.send({"where": _main_stack()})
 
@@ -148,7 +153,8 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
         record = to_record(failure(job, error), job.run)
         if isinstance(error, Diverged):
             directory = RunDirectory(Path(job.directory)).checkpoint_directory(job.model)
-            record["checkpoints"] = [list(one) for one in saved_in(directory)]
+            fence = Fence(job.attempt, job.inherited_step)
+            record["checkpoints"] = [list(one) for one in saved_in(directory, fence)]
         channel.send(record)
 
     def tell(grown: dict[str, int]) -> None:
@@ -164,9 +170,18 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
     def at_rung(job: Job, epoch: int, loss: float | None) -> None:
         channel.send({"rung": job.index, "epoch": epoch, "loss": loss})
 
+    def publish(_directory: Path, job: Job) -> None:
+        """Only the runner knows whether this attempt is the current one."""
+        channel.send({"result": job.index, "attempt": job.attempt})
+        refusal = control.wait_until_published(job.index)
+        if refusal is not None:
+            error = RunDirectoryError(refusal.message)
+            error.errno = refusal.errno
+            raise error
+
     try:
         copies.use(jobs[0])
-        outcome = Trainer(jobs, emit, control, left, at_rung).run()
+        outcome = Trainer(jobs, emit, control, left, at_rung, publish).run()
     except BaseException as error:  # the boundary where any end of training becomes data
         for job in remaining:
             failed(job, error)

@@ -20,7 +20,15 @@ CASES = (
     (Stage.START, Role.RUNNER, "pwrite64", "run/run.db-wal", 6, "screen", "completed"),
     (Stage.START, Role.RUNNER, "write", "state/forge-tui/runs.jsonl", 3, "records", "completed"),
     (Stage.START, Role.WORKER, "fsync", PLANNER, 1, "screen", "completed"),
-    (Stage.RESUME, Role.WORKER, "unlink", f"{PLANNER}/step-000000000006.safetensors", 1, "screen", "completed"),
+    (
+        Stage.RESUME,
+        Role.WORKER,
+        "unlink",
+        f"{PLANNER}/step-000000000006-attempt-1.safetensors",
+        1,
+        "screen",
+        "completed",
+    ),
     (Stage.REMOVE, Role.FRONT, "rmdir", "run", 1, "screen", "refused"),
 )
 

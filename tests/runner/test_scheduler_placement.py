@@ -9,9 +9,11 @@ import pytest
 from stage import Actor, M, Stage
 
 from forge_tui.engines.base import EndKind
+from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import CheckpointSaved, EpochFinished
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.phases import RunState
+from forge_tui.runs.results import Result
 
 
 def never(job: Job) -> None:
@@ -221,12 +223,61 @@ def test_an_event_with_the_number_of_another_attempt_is_ignored_even_from_the_wo
         new = stage.actor(1)
         stage.turn(*new.begins())
         about = {"time": 1.0, "model": "planner_1", "index": 1}
-        epoch = EpochFinished(epoch=1, epochs=10, step=20, loss=0.1, best_loss=0.1, attempt=1, **about)
+        epoch = EpochFinished(epoch=1, epochs=10, step=20, metrics={"loss": 0.1}, best_loss=0.1, attempt=1, **about)
         saved = CheckpointSaved(epoch=1, step=20, path="checkpoint", bytes=1, seconds=0.1, attempt=1, **about)
         stage.turn(new.tells(epoch), new.tells(saved))
         assert stage.journal.models[1].epoch == 0
         assert stage.journal.models[1].checkpoint_step == 0
         assert stage.events("epoch_finished") == stage.events("checkpoint_saved") == []
+
+
+def test_only_what_the_current_attempt_has_finished_gets_its_final_name(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1) as stage:
+        old = stage.actor(1)
+        stage.turn(*old.begins(), *lost(old))
+        new = stage.actor(1)
+        stage.turn(
+            *new.begins(), old.says(result=1, attempt=1), new.says(result=1, attempt=1), new.says(result=2, attempt=2)
+        )
+        assert stage.publisher.published == []
+        assert (old.listen(), new.listen()) == ([], [])
+        stage.publisher.refusal = RunDirectoryError("no room")
+        stage.turn(new.says(result=1, attempt=2))
+        assert stage.publisher.published == [Result("planner_1", 2)]
+        assert new.worker.heard == [{"command": "published", "index": 1, "refused": "no room", "errno": None}]
+        stage.publisher.refusal = None
+        stage.turn(*new.completes())
+        assert new.worker.heard[1] == {"command": "published", "index": 1, "refused": None, "errno": None}
+        assert stage.state is RunState.COMPLETED
+
+
+def test_a_model_that_started_is_recorded_with_the_engines_name_for_its_worker_and_its_place(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, placing=never) as stage:
+        actor = stage.actor(1)
+        actor.worker.is_placed("b")
+        stage.turn(*actor.begins())
+        (started,) = stage.events("model_started")
+        assert (started["worker"], started["place"]) == ("fake-1", {"host": "b", "device": "cpu"})
+        assert stage.journal.models[1].worker == "fake-1"
+
+
+def test_the_next_attempt_inherits_checkpoints_up_to_the_newest_that_was_reported(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, run={"max_retries": 9}, training={"on_divergence": "lower"}) as stage:
+        inherited = []
+        for saves in (1, 0, 2):
+            actor = stage.actor(1)
+            inherited.append(actor.worker.jobs[0].inherited_step)
+            stage.turn(*actor.begins())
+            for _ in range(saves):
+                stage.turn(*actor.trains(), *actor.saves())
+            stage.turn(*actor.fails())
+        actor = stage.actor(1)
+        inherited.append(actor.worker.jobs[0].inherited_step)
+        stage.turn(*actor.begins(), *actor.diverged([(60, 3), (20, 1)]))
+        inherited.append(stage.actor(1).worker.jobs[0].inherited_step)
+        rollback = stage.actor(1).worker.jobs[0].rollback
+        assert rollback is not None
+        assert inherited == [None, 20, 20, 60, rollback.step]
 
 
 # --- whole runs by script

@@ -18,6 +18,7 @@ from typing import Any
 from fake_engine import FakeEngine, FakeWorker
 
 from forge_tui.engines.base import EndKind
+from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.events import Event, to_record
 from forge_tui.protocol.job import Job
@@ -36,6 +37,7 @@ from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runs import commands
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.results import Result
 from forge_tui.runs.store import RunStore
 from forge_tui.settings.schema import from_plain
 
@@ -112,7 +114,7 @@ class Actor:
             self.tells(
                 happened.ModelStarted(
                     config={"learning_rate": 0.1}, seed=job.seed, parameters=7, worker=4711, device="cpu", threads=1,
-                    group=names if len(names) > 1 else None, **self._about(job),
+                    step=20 * self.epoch, group=names if len(names) > 1 else None, **self._about(job),
                 )
             )
             for job in self.jobs
@@ -178,6 +180,7 @@ class Actor:
         began = self.begins() if self.phase is M.QUEUED else []
         self.epoch = self._stage.epochs
         saved = [*self.saves(), *self.enters(M.SAVING)]
+        saved += [self.says(result=job.index, attempt=job.attempt) for job in self.jobs]
         done = [
             self.tells(happened.ModelCompleted(path=f"run/{job.model}", metrics={"loss": 0.1}, **self._about(job)))
             for job in self.jobs
@@ -267,10 +270,11 @@ class Stage:
         self.journal.limit(limit)
         self.governor = Governor(self.settings.resources, limit, mode=info.mode, threads=1, estimate=GIB // 10)
         self.selector = _Turns()
+        self.publisher = _StagePublisher()
         self.base_job = _job(self)
         self.scheduler = Scheduler(
             self.directory, self.settings, self.base_job, self.journal, self.engine, self.governor, self.machine,
-            OtherLiveRuns(self.claims, 1), self.selector, lambda: self.now,
+            OtherLiveRuns(self.claims, 1), self.selector, self.publisher, lambda: self.now,
         )  # fmt: skip
         self._waits = waits
         self.state: RunState | None = None
@@ -378,6 +382,19 @@ class Stage:
             self._failure = error
         finally:
             self.selector.end()
+
+
+class _StagePublisher:
+    """Gives no file a name, and keeps what it was asked for. `refusal`: why it cannot be done."""
+
+    def __init__(self) -> None:
+        self.published: list[Result] = []
+        self.refusal: RunDirectoryError | None = None
+
+    def publish(self, result: Result, done: Callable[[RunDirectoryError | None], None]) -> None:
+        """At once."""
+        self.published.append(result)
+        done(self.refusal)
 
 
 class _StageMachine:

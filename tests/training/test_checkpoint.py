@@ -7,13 +7,15 @@ import torch
 from erring import error_at
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.checkpoint_files import Fence, newest_attempt, saved_in
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.tensor_file import DamagedFile
 
 
-def save(directory: Path, step: int, value: float = 1.0) -> Path:
+def save(directory: Path, step: int, value: float = 1.0, attempt: int = 1) -> Path:
     tensors = {"weights/a": torch.full((3, 2), value), "optimizer/0.step": torch.tensor(float(step))}
-    return checkpoints.save_checkpoint(directory, step, tensors, {"epoch": step // 10, "step": step, "loss": 0.1 + 0.2})
+    record = {"epoch": step // 10, "step": step, "loss": 0.1 + 0.2}
+    return checkpoints.save_checkpoint(directory, step, tensors, record, attempt)
 
 
 def test_what_is_saved_comes_back(tmp_path: Path) -> None:
@@ -42,13 +44,13 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
 def test_prune_keeps_the_newest_and_removes_leftovers(tmp_path: Path) -> None:
     for step in range(1, 6):
         save(tmp_path, step)
-    (tmp_path / ".step-000000000006.safetensors.1234abcd.tmp").write_bytes(b"half")
+    (tmp_path / ".step-000000000006-attempt-1.safetensors.1234abcd.tmp").write_bytes(b"half")
     (tmp_path / "notes.txt").write_text("the user's own")
     checkpoints.prune(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "notes.txt",
-        "step-000000000004.safetensors",
-        "step-000000000005.safetensors",
+        "step-000000000004-attempt-1.safetensors",
+        "step-000000000005-attempt-1.safetensors",
     ]
 
 
@@ -59,7 +61,7 @@ def test_checkpoints_that_cannot_be_deleted_are_told_and_hold_up_nothing(tmp_pat
     with error_at(1):
         checkpoints.prune(tmp_path, 2, warn=told.append)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        f"step-{step:012d}.safetensors" for step in (2, 3, 4)
+        f"step-{step:012d}-attempt-1.safetensors" for step in (2, 3, 4)
     ]  # fmt: skip
     assert told == [
         f"cannot delete {checkpoints.checkpoint_path(tmp_path, 2)}: Input/output error; it only takes room, and is "
@@ -101,7 +103,7 @@ def test_a_truncated_newest_is_passed_over_with_a_warning(tmp_path: Path, share:
     assert found.step == 10
     assert len(warnings) == 1
     assert str(newest) in warnings[0]
-    assert "going on from step-000000000010.safetensors" in warnings[0]
+    assert "going on from step-000000000010-attempt-1.safetensors" in warnings[0]
 
 
 def test_nothing_valid_is_none_and_said(tmp_path: Path) -> None:
@@ -129,12 +131,14 @@ def test_pruning_touches_files_of_its_own_names_only(tmp_path: Path) -> None:
     others = {".step-mine.tmp", ".mine.0123abcd.tmp", "step-1.safetensors", "step-000000000001.safetensors.bak"}
     for name in others:
         (directory / name).write_text("mine")
-    (directory / "step-000000000002.safetensors").mkdir()
-    (directory / "step-000000000003.safetensors").symlink_to(outside / "mine")
+    (directory / "step-000000000002-attempt-1.safetensors").mkdir()
+    (directory / "step-000000000003-attempt-1.safetensors").symlink_to(outside / "mine")
     deleted = checkpoints.prune(directory, 2)
-    assert sorted(path.name for path in deleted) == ["step-000000000005.safetensors", "step-000000000006.safetensors"]
-    assert {path.name for path in directory.iterdir()} >= others | {"step-000000000002.safetensors"}
-    assert (directory / "step-000000000003.safetensors").is_symlink()
+    assert sorted(path.name for path in deleted) == [
+        "step-000000000005-attempt-1.safetensors", "step-000000000006-attempt-1.safetensors",
+    ]  # fmt: skip
+    assert {path.name for path in directory.iterdir()} >= others | {"step-000000000002-attempt-1.safetensors"}
+    assert (directory / "step-000000000003-attempt-1.safetensors").is_symlink()
     assert (outside / "mine").read_text() == "mine"
 
 
@@ -169,3 +173,67 @@ def test_a_checkpoint_that_is_a_link_is_passed_over(tmp_path: Path) -> None:
     assert found.step == 5
     (warning,) = told
     assert "is a symbolic link" in warning
+
+
+# --- attempts
+
+
+def names(paths: list[Path]) -> list[str]:
+    return [path.name.removesuffix(".safetensors") for path in paths]
+
+
+def test_an_attempt_takes_its_own_checkpoints_and_earlier_ones_up_to_where_it_began(tmp_path: Path) -> None:
+    for step, attempt in ((10, 1), (20, 1), (30, 1), (20, 2), (25, 2), (40, 3)):
+        save(tmp_path, step, attempt=attempt)
+    second = Fence(2, 20)
+    assert names(checkpoints.paths(tmp_path, second)) == [
+        "step-000000000025-attempt-2", "step-000000000020-attempt-2", "step-000000000020-attempt-1",
+        "step-000000000010-attempt-1",
+    ]  # fmt: skip
+    found = checkpoints.newest_valid(tmp_path, fence=second)
+    assert found is not None
+    assert found.step == 25
+    assert [one.step for one in saved_in(tmp_path, second)] == [25, 20, 20, 10]
+    assert checkpoints.paths(tmp_path, Fence(1))[0].name == "step-000000000030-attempt-1.safetensors"
+    assert newest_attempt(tmp_path) == 3
+
+
+def test_checkpoints_of_version_0_1_0_count_for_every_attempt(tmp_path: Path) -> None:
+    save(tmp_path, 10).rename(tmp_path / "step-000000000010.safetensors")
+    save(tmp_path, 20).rename(tmp_path / "step-000000000020.safetensors")
+    assert newest_attempt(tmp_path) == 0
+    found = checkpoints.newest_valid(tmp_path, fence=Fence(1))
+    assert found is not None
+    assert found.step == 20
+    save(tmp_path, 30, attempt=1)
+    checkpoints.prune(tmp_path, 2, fence=Fence(1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "step-000000000020.safetensors", "step-000000000030-attempt-1.safetensors",
+    ]  # fmt: skip
+
+
+def test_an_attempt_deletes_what_older_ones_left_and_nothing_once_a_later_one_is_at_work(tmp_path: Path) -> None:
+    for step, attempt in ((10, 1), (20, 1), (30, 1), (30, 2)):
+        save(tmp_path, step, attempt=attempt)
+    for name in ("result-attempt-1.json", "result-attempt-3.json", ".result-attempt-1.json.0123abcd.tmp"):
+        (tmp_path / name).write_bytes(b"")
+    assert checkpoints.prune(tmp_path, 1, fence=Fence(1)) == []
+    checkpoints.prune(tmp_path, 2, fence=Fence(2, 20))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "result-attempt-3.json", "step-000000000020-attempt-1.safetensors", "step-000000000030-attempt-2.safetensors",
+    ]  # fmt: skip
+
+
+def test_of_a_group_each_step_is_taken_from_the_newest_attempt_that_verifies(tmp_path: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for directory in (one, other):
+        save(directory, 10, attempt=1)
+        save(directory, 20, attempt=1)
+    save(one, 30, attempt=1)  # late
+    save(other, 30, attempt=2)
+    save(one, 20, attempt=2).write_bytes(b"damaged")
+    told: list[str] = []
+    found = checkpoints.newest_common([one, other], told.append, [Fence(2, 20), Fence(3, None)])
+    assert [path.path.name for path in found] == ["step-000000000020-attempt-1.safetensors"] * 2
+    assert len(told) == 1
+    assert "the group goes on from step 20" in told[0]

@@ -39,7 +39,7 @@ class Mover(Control):
 
     def wait_for_checkpoint(self) -> None:
         """The one that is written beside the training."""
-        wait_until(lambda: list(self.old.rglob("step-000000000008.safetensors")), "the checkpoint of epoch 2")
+        wait_until(lambda: list(self.old.rglob("step-000000000008-attempt-1.safetensors")), "the checkpoint of epoch 2")
 
     def change(self) -> None:
         os.rename(self.old, self.new)

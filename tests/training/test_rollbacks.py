@@ -194,7 +194,10 @@ def test_only_checkpoints_of_earlier_times_are_discarded(job_for: Callable[..., 
     assert [path.name for path in checkpoints.discard(directory, 15, 1)] == [
         "step-000000000022.safetensors", newest.name,
     ]  # fmt: skip
-    assert [path.name for path in checkpoints.paths(directory)] == ["step-000000000021.safetensors", before.name]
+    assert [path.name for path in checkpoints.paths(directory)] == [
+        "step-000000000021-attempt-1.safetensors",
+        before.name,
+    ]
     assert checkpoints.discard(directory, 15, 1) == []
 
 

@@ -69,7 +69,7 @@ def test_events_tell_the_whole_story(make_job: Any, train: Any) -> None:
     assert all({event.model, event.index, event.attempt} == {job.model, 1, 3} for event in events)
     assert all(json.dumps(to_record(event, "r"), allow_nan=False) for event in events)
     assert [path.name for path in (Path(job.directory) / "checkpoints" / job.model).iterdir()] == [
-        "step-000000000020.safetensors"
+        "step-000000000020-attempt-3.safetensors"
     ]
 
 
@@ -312,14 +312,3 @@ def test_a_way_is_measured_by_what_it_computes_not_by_how_long_others_kept_it_wa
     (way,) = Probe(make_job()).measure([(1, 1, False)], 0.6, most_bytes=float("inf")).ways
     assert way.steps_per_second == pytest.approx(1_000)
     assert way.cpu_share == pytest.approx(3 / 13, rel=0.1)
-
-
-def test_what_an_attempt_that_was_killed_while_writing_left_is_removed(make_job: Any, train: Any) -> None:
-    job = make_job(training={"epochs": 1}, attempt=2)
-    left = [stem(job).with_name(f".{job.model}.{ending}.0a1b2c3d.tmp") for ending in ("json", "safetensors")]
-    others = stem(job).with_name(f".{job.model}0.json.0a1b2c3d.tmp")
-    for path in (*left, others):
-        path.write_bytes(b"half")
-    train(job)
-    assert not any(path.exists() for path in left)
-    assert others.exists()

@@ -1,0 +1,70 @@
+"""A finished model's files, from the names of the attempt that wrote them to their final ones.
+
+An attempt writes them beside its checkpoints, and only the runner renames them: an attempt that it has given up, such
+as one on a node that was cut off, cannot replace what a later one has finished.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.runs.names import CHECKPOINTS, result_names
+from forge_tui.safe_io.whole_files import directory_error, sync_descriptor
+
+_OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """The files of a model (by its NAME) that an attempt has written whole."""
+
+    name: str
+    attempt: int
+
+
+def publish(run: int, results: Iterable[Result]) -> dict[Result, RunDirectoryError]:
+    """Give results their final names in the run directory with the descriptor `run`; those that could not be, and why.
+
+    First all weights, then the metadata that says they are complete. A kill at any instant leaves old files, new ones,
+    or weights that do not match their metadata: such a model is finished again from its last checkpoint.
+    """
+    left, failed = list(results), dict[Result, RunDirectoryError]()
+    for part in (0, 1):
+        renamed = []
+        for result in left:
+            try:
+                _rename(run, result, part)
+                renamed.append(result)
+            except OSError as error:
+                failed[result] = directory_error(error, "give its final name to", _final_names(result.name)[part])
+        try:
+            sync_descriptor(run)
+        except OSError as error:
+            failed |= {one: directory_error(error, "write", _final_names(one.name)[part]) for one in renamed}
+            break
+        left = renamed
+    return failed
+
+
+def _final_names(name: str) -> tuple[str, str]:
+    return f"{name}.safetensors", f"{name}.json"
+
+
+def _rename(run: int, result: Result, part: int) -> None:
+    source, final = result_names(result.attempt)[part], _final_names(result.name)[part]
+    checkpoints = os.open(CHECKPOINTS, _OPEN, dir_fd=run)
+    try:
+        directory = os.open(result.name, _OPEN, dir_fd=checkpoints)
+    finally:
+        os.close(checkpoints)
+    try:
+        os.rename(source, final, src_dir_fd=directory, dst_dir_fd=run)
+    except FileNotFoundError:
+        # It was renamed before, and then the metadata could not be: the attempt writes both again.
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source) from None
+    finally:
+        os.close(directory)
