@@ -62,6 +62,23 @@ class Attempt:
         job = self.jobs.get(event.index)
         return job is not None and job.attempt == event.attempt
 
+    def stop(self) -> None:
+        """End the worker after a checkpoint; one that is not placed has none to save."""
+        if self.is_placed:
+            self.worker.send({"command": "stop"})
+        else:
+            self.withdraw()
+
+    def kill(self) -> None:
+        """End the worker at once, because the run ends."""
+        self.leaving = "killed"
+        self.worker.kill()
+
+    def requeue(self, reason: str) -> None:
+        """End the worker after a checkpoint, so that another one may have its place."""
+        self.leaving, self.reason = "requeued", reason
+        self.stop()
+
     def withdraw(self) -> None:
         """The worker, which is not placed, is not wanted any more."""
         self.leaving = "withdrawn"

@@ -31,6 +31,7 @@ from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
+from forge_tui.runner.directory_watch import DirectoryWatch
 from forge_tui.runner.divergence import rolled_back
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached, rungs_of
@@ -41,6 +42,7 @@ from forge_tui.runner.prepare import Plan, allowed_workers, slowness
 from forge_tui.runner.publisher import Publisher
 from forge_tui.runner.queue_after import predecessor, waiting_for
 from forge_tui.runner.scheduler import Scheduler
+from forge_tui.runner.work import Means, Room, Watches, Work
 from forge_tui.runs import registry, run_models, trust
 from forge_tui.runs.belongings import belonging_of
 from forge_tui.runs.checkpoint_files import newest_attempt, saved_in
@@ -348,6 +350,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
     assert opened.engine is not None
     assert opened.selector is not None
     assert opened.place is not None
+    assert opened.lock is not None
     journal, plan, settings, selector = opened.journal, opened.plan, opened.settings, opened.selector
     metrics = with_custom_metric(journal.info.metrics, settings)
     select_by = settings.training.select_by
@@ -355,14 +358,14 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         replace(journal.info, threads=plan.threads, device=plan.job.device, metrics=metrics, select_by=select_by)
     )
     with contextlib.ExitStack() as stack:
-        neighbours = OtherLiveRuns(Claims(opened.directory), plan.threads)
-        stack.callback(neighbours.release)
-        limit = neighbours.decide(
+        other_runs = OtherLiveRuns(Claims(opened.directory), plan.threads)
+        stack.callback(other_runs.release)
+        limit = other_runs.decide(
             lambda others: allowed_workers(settings, plan.resources, others, plan.threads),
             # One that waits for another run takes nothing yet.
             lambda: 0 if _waits(opened) else min(plan.limit.workers, groups.group_count(settings)),
         )
-        _tell_the_plan(journal, plan, limit, neighbours.problem)
+        _tell_the_plan(journal, plan, limit, other_runs.problem)
         governor = Governor(
             settings.resources,
             limit,
@@ -378,23 +381,18 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         watch.start()
         publisher = Publisher(opened.place, selector)
         stack.callback(publisher.close)
-        job = replace(plan.job, threads=plan.threads)
         scheduler = Scheduler(
-            opened.directory,
-            settings,
-            job,
-            journal,
-            opened.engine,
-            governor,
-            machine,
-            neighbours,
-            selector,
-            publisher,
-            reached=opened.reached,
-            code=opened.code,
-            watch=watch,
-            place=opened.place,
-            lock=opened.lock,
+            Work(
+                directory=opened.directory,
+                settings=settings,
+                base_job=replace(plan.job, threads=plan.threads),
+                journal=journal,
+                code=opened.code,
+                reached=opened.reached,
+            ),
+            Means(engine=opened.engine, publisher=publisher, selector=selector),
+            Room(governor=governor, machine=machine, other_runs=other_runs),
+            Watches(code=watch, directory=DirectoryWatch(opened.place, opened.lock, opened.directory, journal)),
         )
         opened.engine.on_problem = partial(journal.warn, "log")
         _stop_on_signals(scheduler, selector, stop_signals)

@@ -120,13 +120,13 @@ def test_a_worker_that_is_killed_takes_its_whole_group_back_and_no_other(stage: 
 
 
 def test_a_group_that_alone_runs_out_of_memory_is_halved(tmp_path: Path) -> None:
-    with Stage(tmp_path, models=4, engine={"fuse": 4}) as stage:
+    with Stage(tmp_path, models=4, engine={"fuse": 4}, run={"max_retries": 0}) as stage:
         group = stage.actor(1)
         stage.turn(*group.begins(), *group.fails("out_of_memory", "MemoryError"))
         assert members(stage) == [(1, 2)]
         stage.turn(*stage.actor(1).completes())
         assert members(stage) == [(3, 4)]
-        assert all(stage.scheduler._failures[index] == 0 for index in (1, 2, 3, 4))
+        assert [failed["will_retry"] for failed in stage.events("model_failed")] == [True] * 4  # it costs no retry
 
 
 def test_a_pause_waits_for_all_of_a_group(stage: Stage) -> None:

@@ -34,6 +34,7 @@ from forge_tui.runner.machine import MachineSample
 from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.prepare import allowed_workers
 from forge_tui.runner.scheduler import Scheduler
+from forge_tui.runner.work import Means, Room, Work
 from forge_tui.runs import commands
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
@@ -273,8 +274,11 @@ class Stage:
         self.publisher = _StagePublisher()
         self.base_job = _job(self)
         self.scheduler = Scheduler(
-            self.directory, self.settings, self.base_job, self.journal, self.engine, self.governor, self.machine,
-            OtherLiveRuns(self.claims, 1), self.selector, self.publisher, lambda: self.now,
+            Work(directory=self.directory, settings=self.settings, base_job=self.base_job, journal=self.journal),
+            Means(
+                engine=self.engine, publisher=self.publisher, selector=self.selector, monotonic=lambda: self.now
+            ),
+            Room(governor=self.governor, machine=self.machine, other_runs=OtherLiveRuns(self.claims, 1)),
         )  # fmt: skip
         self._waits = waits
         self.state: RunState | None = None
@@ -288,7 +292,7 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         if self.state is None and self._failure is None:
-            self.turn(lambda: self.scheduler.kill("the test is over"))
+            self.turn(lambda: self.scheduler.endings.kill("the test is over"))
             while self.state is None:
                 placed = [actor for actor in self.actors if actor.worker.place is not None]
                 self.turn(*[actor.exits(-signal.SIGKILL) for actor in placed])

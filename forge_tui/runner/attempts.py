@@ -1,0 +1,120 @@
+"""The attempts at work: their workers are started, heard, watched and told what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from forge_tui.engines.base import WorkerHandle
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.runner.attempt import Attempt
+from forge_tui.runner.course import Course
+from forge_tui.runner.governor import Load
+from forge_tui.runner.groups import Group
+from forge_tui.runner.messages import Messages
+from forge_tui.runner.outcomes import Outcomes
+from forge_tui.runner.watchdog import HangVerdict
+from forge_tui.runner.work import Means, Room, Work
+
+
+class Attempts:
+    """All of them, the newest last."""
+
+    def __init__(self, work: Work, means: Means, room: Room, course: Course) -> None:
+        self._code, self._journal = work.code, work.journal
+        self._hang_seconds = work.settings.run.hang_seconds or None
+        self._engine, self._monotonic = means.engine, means.monotonic
+        self._governor, self._machine = room.governor, room.machine
+        self._course = course
+        self._outcomes = Outcomes(work, means, room, course)
+        self._messages = Messages(work, means, course, self._measured)
+        self._running: dict[int, Attempt] = {}
+        """By the worker's own number."""
+        self.ends = 0
+        """How many have ended so far."""
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[Attempt]:
+        return iter(list(self._running.values()))
+
+    def start(self, group: Group, *, ahead: bool) -> None:
+        """Ask for a worker for a group. `ahead`: another one will take its place."""
+        jobs = [self._course.retries.job(index) for index in group]
+        jobs[0] = self._code.job(jobs[0])  # once for all of a worker
+        log = jobs[0].model
+        worker = self._engine.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=ahead)
+        self._running[worker.id] = Attempt.begin(worker, self._hang_seconds, self._monotonic())
+        for index in group:
+            self._messages.forget_speed(index)
+
+    def of(self, index: int) -> Attempt | None:
+        """The one at a model."""
+        return next((attempt for attempt in self if index in attempt.jobs), None)
+
+    def loads(self) -> list[Load]:
+        """The workers that are to continue."""
+        resident = self._engine.samples()
+        return [
+            Load(number, attempt.memory, attempt.gpu_memory, attempt.held(resident.get(number)))
+            for number, attempt in self._running.items()
+            if not attempt.is_leaving
+        ]
+
+    def newest(self) -> Attempt:
+        """The one that was started last of those that are to continue."""
+        return [attempt for attempt in self if not attempt.is_leaving][-1]
+
+    def is_held(self, attempt: Attempt) -> bool:
+        """Whether its worker holds at a step, as in a pause."""
+        return all(self._journal.models[index].phase is TrainingPhase.PAUSED for index in attempt.jobs)
+
+    @property
+    def are_all_held(self) -> bool:
+        """Whether every worker does."""
+        return all(self.is_held(attempt) for attempt in self)
+
+    def watch(self) -> None:
+        """End workers that hang, and cancelled ones that do not leave."""
+        now = self._monotonic()
+        for attempt in self:
+            if attempt.patience_ends is not None and now >= attempt.patience_ends:
+                attempt.patience_ends = None
+                attempt.worker.kill()
+            # Told to continue, it has to; and one that is not placed yet has nothing to do.
+            waits = not attempt.is_placed or (self._course.pausing and self.is_held(attempt))
+            match attempt.watchdog.look(now, waits=waits):
+                case HangVerdict.ASK:
+                    attempt.worker.send({"command": "where"})
+                case HangVerdict.END:
+                    # Whoever told of a failure before has to leave too.
+                    for index, job in attempt.jobs.items():
+                        attempt.failures.setdefault(index, attempt.hang(job, self._journal.clock()))
+                    attempt.worker.kill()
+
+    def keep_sample(self) -> None:
+        """Keep what was last seen of the machine with the run, and what its workers cost."""
+        look = self._machine.latest
+        if look.sample is not None:
+            costs = sum(attempt.memory or 0 for attempt in self)
+            self._journal.resources(look.to_record(len(self), costs))
+
+    def _measured(self, memory: int, gpu_memory: int | None) -> None:
+        self._governor.measured(memory, gpu_memory)
+        self.keep_sample()  # a short run may end between two looks
+
+    def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
+        attempt = self._running.get(worker.id)
+        if attempt is None:
+            return  # what it was to do is given to another one by now
+        if "left" in message:
+            attempt.watchdog.sign_of_life(self._monotonic())
+            self._outcomes.left(attempt, message["left"], beside=len(self))
+            return
+        self._messages.take(attempt, message, self._monotonic())
+
+    def _on_exit(self, worker: WorkerHandle) -> None:
+        attempt = self._running.pop(worker.id)
+        self.ends += 1
+        self._outcomes.ended(attempt, beside=len(self))

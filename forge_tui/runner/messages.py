@@ -1,0 +1,124 @@
+"""What workers say while they are at work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.metrics import table_of
+from forge_tui.protocol.rollback import Saved
+from forge_tui.runner.alerts import SpeedWatch
+from forge_tui.runner.attempt import Attempt
+from forge_tui.runner.code_copy import keep_trusted
+from forge_tui.runner.course import Course
+from forge_tui.runner.work import Means, Work
+from forge_tui.runs.results import Result
+
+
+class Messages:
+    """Takes each message to where it belongs, and answers questions.
+
+    `measured` is called with what a worker costs: bytes of memory, and of its GPU's.
+    """
+
+    def __init__(self, work: Work, means: Means, course: Course, measured: Callable[[int, int | None], None]) -> None:
+        self._code, self._journal = work.code, work.journal
+        self._publisher = means.publisher
+        self._retries, self._halving, self._disk = course.retries, course.halving, course.disk
+        self._measured = measured
+        self._metrics = table_of(work.settings.training)
+        self._speed = SpeedWatch()
+
+    def forget_speed(self, index: int) -> None:
+        """A model's next epochs are not to be compared with those before."""
+        self._speed.forget(index)
+
+    def take(self, attempt: Attempt, message: dict[str, Any], now: float) -> None:
+        """One message, which comes at `now` (monotonic)."""
+        if "where" in message:
+            attempt.where = message["where"]
+            attempt.watchdog.answered()
+            return
+        attempt.watchdog.sign_of_life(now)
+        if "event" in message:
+            self._event(attempt, message)
+        elif "memory" in message:
+            attempt.memory, attempt.gpu_memory = message["memory"], message.get("gpu_memory")
+            attempt.shared = message["shared"]
+            self._measured(message["memory"], attempt.gpu_memory)
+        elif "outcome" in message:
+            attempt.outcome = message["outcome"]
+        elif "rung" in message:
+            self._judge_rung(attempt, message["rung"], message["epoch"], message["loss"])
+        elif "result" in message:
+            self._publish(attempt, message["result"], message["attempt"])
+        elif "code" in message:
+            self._answer_import(attempt, message["code"])
+
+    def _event(self, attempt: Attempt, message: dict[str, Any]) -> None:
+        event = happened.from_record(message)
+        if isinstance(event, happened.ModelEvent) and not attempt.covers(event):
+            return
+        match event:
+            case happened.ModelFailed():
+                # What follows from it is decided when the worker has ended, or the model has left its group.
+                attempt.failures[event.index] = event
+                if "checkpoints" in message:
+                    self._retries.diverged(event.index, [Saved(step, epoch) for step, epoch in message["checkpoints"]])
+            case happened.EpochFinished():
+                self._epoch(event)
+            case happened.CheckpointSaved():
+                self._disk.checkpoint(event.bytes)
+                self._retries.saved(event)
+                self._journal.record(event)
+            case happened.ModelStarted():
+                self._retries.started(event)
+                self._journal.record(attempt.started(event))
+            case _:
+                self._journal.record(event)
+
+    def _epoch(self, event: happened.EpochFinished) -> None:
+        before = self._journal.models[event.index].rollback
+        self._journal.record(event)
+        self._halving.reported(event.index, event.epoch, self._metrics.measure(event.metrics))
+        if before is not None and self._journal.models[event.index].rollback is None:
+            self._retries.is_beyond_divergence(event.index)
+        slower = self._speed.take(event)
+        if slower is not None:
+            self._journal.record(slower)
+
+    def _judge_rung(self, attempt: Attempt, index: int, epoch: int, loss: float | None) -> None:
+        """A model waits at a rung of the halving to hear whether it continues."""
+        verdict = self._halving.reached(index, epoch, loss)
+        if not verdict.goes_on and index not in attempt.cancelled:
+            attempt.cancelled[index] = verdict.reason
+            attempt.pruned.add(index)
+            self._journal.decide("prune", f"{self._journal.models[index].name} {verdict.reason}")
+        attempt.worker.send({"command": "rung", "index": index, "epoch": epoch, "goes_on": verdict.goes_on})
+
+    def _publish(self, attempt: Attempt, index: int, of_attempt: int) -> None:
+        """A worker has finished a model: its files get their final names, if they are of the current attempt."""
+        job = attempt.jobs.get(index)
+        if job is None or job.attempt != of_attempt:
+            return
+
+        def answer(error: RunDirectoryError | None) -> None:
+            why, number = (None, None) if error is None else (str(error), error.errno)
+            attempt.worker.send({"command": "published", "index": index, "refused": why, "errno": number})
+
+        self._publisher.publish(Result(job.model, of_attempt), answer)
+
+    def _answer_import(self, attempt: Attempt, file: str) -> None:
+        """A worker imports a file of custom code that is not recorded: from now on all models use a copy of it."""
+        answer, is_new = self._code.answer(file)
+        if is_new:
+            self._journal.put_info(self._code.in_record(self._journal.info))
+            problem = keep_trusted(self._journal.info)
+            self._journal.warn(
+                "code",
+                f"{file} was imported for the first time after the run had begun: it is copied as it is now, and all "
+                f"models that import it from now on use that copy{problem}",
+            )
+        attempt.worker.send(answer)

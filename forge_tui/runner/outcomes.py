@@ -1,0 +1,100 @@
+"""What becomes of the models of a worker that has ended, and of a model that has left its group."""
+
+from __future__ import annotations
+
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.runner import groups
+from forge_tui.runner.attempt import Attempt, unexplained
+from forge_tui.runner.course import Course
+from forge_tui.runner.work import Means, Room, Work
+
+
+class Outcomes:
+    """Records how each model's attempt ended, and queues those that are tried again."""
+
+    def __init__(self, work: Work, means: Means, room: Room, course: Course) -> None:
+        self._journal = work.journal
+        self._monotonic = means.monotonic
+        self._governor = room.governor
+        self._course = course
+
+    def left(self, attempt: Attempt, index: int, beside: int) -> None:
+        """A model has left its group, which continues: it is done, has diverged, or was cancelled after a checkpoint.
+
+        `beside`: workers at work, this one included.
+        """
+        job = attempt.jobs.pop(index)
+        failure = attempt.failures.pop(index, None)
+        reason = attempt.cancelled.pop(index, None)
+        model = self._journal.models[index]
+        is_done = model.phase is TrainingPhase.COMPLETED
+        why = model.reason if is_done else failure.message if failure else reason
+        self._journal.decide("group", f"{job.model} leaves its group: {why}")
+        if is_done:
+            return
+        if reason is not None:
+            self._journal.phase(index, TrainingPhase.CANCELLED, reason, pruned=index in attempt.pruned)
+        elif failure is not None:
+            follows = self._course.retries.follows(failure, beside=beside, is_ending=self._course.is_ending)
+            if self._course.retries.failed(failure, follows):
+                self._course.queue.put_first((index,))
+
+    def ended(self, attempt: Attempt, beside: int) -> None:
+        """A worker has ended, `beside` others at work."""
+        models = self._journal.models
+        attempt.jobs = {i: job for i, job in attempt.jobs.items() if models[i].phase is not TrainingPhase.COMPLETED}
+        for index in attempt.jobs.keys() & attempt.cancelled.keys():
+            reason = attempt.cancelled[index]
+            self._journal.phase(index, TrainingPhase.CANCELLED, reason, pruned=index in attempt.pruned)
+            del attempt.jobs[index]
+        if not attempt.jobs:
+            return
+        if attempt.leaving == "withdrawn":
+            self._withdrawn(attempt)
+        elif attempt.leaving == "killed":
+            for index in attempt.jobs:
+                self._journal.phase(index, TrainingPhase.QUEUED, "killed; its newest checkpoint is kept")
+        elif attempt.outcome == "stopped":
+            self._stopped(attempt)
+        else:
+            self._broken(attempt, beside)
+
+    def _withdrawn(self, attempt: Attempt) -> None:
+        """A worker was withdrawn before it was placed: its models are where they were."""
+        for index in attempt.jobs:
+            if self._journal.models[index].phase.is_active:  # it was placed at that moment, and had begun
+                self._journal.phase(index, TrainingPhase.QUEUED, "the worker was withdrawn")
+        if not self._course.is_ending:
+            self._course.queue.put_back(tuple(attempt.jobs))
+
+    def _stopped(self, attempt: Attempt) -> None:
+        """A worker has left after a checkpoint, as it was told to."""
+        # Where nobody here asked, somebody signalled the worker itself, and the run as such continues.
+        reason = attempt.reason or "the worker was told to stop; it goes on from its checkpoint"
+        for index in attempt.jobs:
+            self._journal.phase(
+                index, TrainingPhase.QUEUED, "stopped after a checkpoint" if self._course.is_ending else reason
+            )
+        if not self._course.is_ending:
+            self._course.queue.put_first(tuple(attempt.jobs))
+
+    def _broken(self, attempt: Attempt, beside: int) -> None:
+        """A worker has ended without being done: what becomes of each model that it had."""
+        again, split, shrink = list[int](), False, False
+        for index, job in attempt.jobs.items():
+            failure = attempt.failures.get(index) or unexplained(attempt.worker, job, self._journal.clock())
+            members = len(attempt.jobs)
+            follows = self._course.retries.follows(
+                failure, beside=beside, is_ending=self._course.is_ending, members=members
+            )
+            if self._course.retries.failed(failure, follows):
+                again.append(index)
+            split = split or follows.split
+            shrink = shrink or follows.shrink
+        if shrink:
+            workers = self._governor.ran_out(beside, self._monotonic())
+            what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"
+            self._journal.decide("shrink", f"{attempt.name} ran out of memory: {what}")
+        if split:
+            self._journal.decide("group", f"{attempt.name} ran out of memory: in two groups from now on")
+        self._course.queue.put_first(*(groups.halves(tuple(again)) if split else [tuple(again)]))

@@ -1,0 +1,138 @@
+"""What attempts at models have come to, and what the next ones begin with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+
+from forge_tui.protocol import events as happened
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.rollback import Saved
+from forge_tui.protocol.run_data import recorded_data
+from forge_tui.runner.consequences import Consequence, consequence
+from forge_tui.runner.divergence import goes_further, rolled_back
+from forge_tui.runner.halving import rungs_of
+from forge_tui.runner.work import Work
+from forge_tui.runs.run_models import Configs
+
+
+class Retries:
+    """Counts failures, knows the checkpoints that count, and makes the jobs of new attempts."""
+
+    def __init__(self, work: Work) -> None:
+        self._settings, self._base_job, self._journal = work.settings, work.base_job, work.journal
+        self._rungs = rungs_of(work.settings)
+        self._configs = Configs(work.settings, work.base_job.settings)
+        self._data = recorded_data(work.journal.info)
+        self._failures: Counter[int] = Counter()
+        """Of each model, since its newest checkpoint."""
+        self._divergences: Counter[int] = Counter()
+        """Of each model since it was last beyond one."""
+        self._saved: dict[int, Sequence[Saved]] = {}
+        """The checkpoints that models had when they diverged."""
+        self._inherited: dict[int, int] = {}
+        """The step up to which the checkpoints of each model's attempts so far count for the next one."""
+
+    def likeness(self, index: int) -> Hashable:
+        """What models of one group have in common."""
+        return self._configs.likeness(index)
+
+    def job(self, index: int) -> Job:
+        """The next attempt at a model."""
+        model = self._journal.models[index]
+        return replace(
+            self._base_job,
+            model=model.name,
+            index=index,
+            attempt=model.attempt,
+            seed=model.seed,
+            settings=self._configs.of(index),
+            rungs=self._rungs,
+            learning_rate_factor=model.learning_rate_factor,
+            rollbacks=model.rollbacks,
+            rollback=model.rollback,
+            epochs_recorded=model.epoch,
+            data=self._configs.data(index, self._data),
+            exact=not self._journal.info.changes_accepted,
+            inherited_step=self._inherited.get(index),
+        )
+
+    # --- what attempts report
+
+    def started(self, event: happened.ModelStarted) -> None:
+        """An attempt begins, or continues from a checkpoint."""
+        self._inherited[event.index] = event.step
+
+    def saved(self, event: happened.CheckpointSaved) -> None:
+        """A checkpoint is there, and not recorded yet: a newer one gives a fresh allowance of failures."""
+        self._inherited[event.index] = event.step
+        if event.step > self._journal.models[event.index].checkpoint_step:
+            self._failures[event.index] = 0
+
+    def is_beyond_divergence(self, index: int) -> None:
+        """The model has got through the epoch in which it diverged."""
+        self._divergences[index] = 0
+
+    def diverged(self, index: int, saved: Sequence[Saved]) -> None:
+        """A model has diverged; these are the checkpoints that it may go back to."""
+        self._saved[index] = saved
+
+    # --- what follows
+
+    def follows(self, failure: happened.ModelFailed, *, beside: int, is_ending: bool, members: int = 1) -> Consequence:
+        """What follows from a failure of a model whose worker had `members`, `beside` other workers."""
+        index, diverged = failure.index, failure.kind == "diverged"
+        return consequence(
+            failure,
+            earlier=self._divergences[index] if diverged else self._failures[index],
+            allowed=self._settings.run.max_retries,
+            beside=beside,
+            ending=is_ending,
+            lowers_rate=self._lowers_rate,
+            members=members,
+            goes_further=diverged and goes_further(self._journal.models[index], self._saved.get(index)),
+        )
+
+    def failed(self, failure: happened.ModelFailed, follows: Consequence) -> bool:
+        """Record a failed attempt at one model with what follows; returns whether the model is to be queued again."""
+        index = failure.index
+        counter = self._divergences if failure.kind == "diverged" else self._failures
+        counter[index] += follows.counts
+        self._journal.record(replace(failure, will_retry=follows.retry))
+        if not follows.retry:
+            self._journal.phase(index, TrainingPhase.FAILED, failure.message)
+            return False
+        self._journal.phase(index, TrainingPhase.QUEUED, f"attempt {failure.attempt} failed: {failure.message}")
+        self._retried(index, failure.message, lower=follows.lower_rate)
+        return True
+
+    def start_over(self, index: int, reason: str) -> None:
+        """Somebody wants a failed or cancelled model tried again: with a fresh allowance of failures."""
+        self._failures[index] = self._divergences[index] = 0
+        model = self._journal.models[index]
+        diverged = model.phase is TrainingPhase.FAILED and model.failures[-1].kind == "diverged"
+        self._journal.phase(index, TrainingPhase.QUEUED, reason)
+        self._retried(index, reason, lower=diverged and self._lowers_rate)
+
+    @property
+    def _lowers_rate(self) -> bool:
+        return self._settings.training.on_divergence == "lower"
+
+    def _retried(self, index: int, reason: str, *, lower: bool) -> None:
+        """A model begins another attempt: from its newest checkpoint, or further back with a lower learning rate."""
+        model = self._journal.models[index]
+        retried = happened.ModelRetried(
+            time=self._journal.clock(),
+            model=model.name,
+            index=index,
+            attempt=model.attempt + 1,
+            from_epoch=model.checkpoint_epoch,
+            reason=reason,
+            learning_rate_factor=model.learning_rate_factor,
+        )
+        if lower:
+            retried = rolled_back(retried, model, self._saved.get(index), self._settings.training.divergence_factor)
+            self._inherited[index] = retried.to_step or 0
+        self._journal.record(retried)

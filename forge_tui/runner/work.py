@@ -1,0 +1,65 @@
+"""What a scheduler is given: the run, the means to carry it out, the room on this machine, and what is watched."""
+
+from __future__ import annotations
+
+import selectors
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from forge_tui.engines.base import Engine
+from forge_tui.protocol.job import Job
+from forge_tui.runner.code_copy import Code
+from forge_tui.runner.code_watch import CodeWatch
+from forge_tui.runner.directory_watch import DirectoryWatch
+from forge_tui.runner.governor import Governor
+from forge_tui.runner.halving import Reached
+from forge_tui.runner.journal import Journal
+from forge_tui.runner.machine import Machine
+from forge_tui.runner.other_runs import OtherLiveRuns
+from forge_tui.runner.publisher import Publisher
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.settings.schema import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The run.
+
+    `base_job` is what all its jobs share; `code` its custom code, where it has some; `reached` the rungs that models
+    came to before a resume, in that order.
+    """
+
+    directory: RunDirectory
+    settings: Settings
+    base_job: Job
+    journal: Journal
+    code: Code = field(default_factory=Code)
+    reached: tuple[Reached, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """Who carries it out. All callbacks come from whoever waits on `selector`; `monotonic` measures time (seconds)."""
+
+    engine: Engine
+    publisher: Publisher
+    selector: selectors.BaseSelector
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """How many workers may run: the rules, the machine as it is, and this user's other runs."""
+
+    governor: Governor
+    machine: Machine
+    other_runs: OtherLiveRuns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watches:
+    """Who watches the originals of custom code, and whether the run directory stays where it is; None: nobody."""
+
+    code: CodeWatch | None = None
+    directory: DirectoryWatch | None = None
