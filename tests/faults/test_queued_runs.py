@@ -1,4 +1,4 @@
-"""Runs that wait for others (`--after`), what is run at their end, and two at once within the rules."""
+"""Runs that wait for others (`--after`), and what is run at their end."""
 
 from __future__ import annotations
 
@@ -30,12 +30,6 @@ def base(tmp_path: Path) -> Iterator[Path]:
 def status(directory: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(forge("status", directory, "--json").stdout)
     return found
-
-
-def workers(directory: Path) -> int:
-    """How many workers the run has of the rules, as the CLI tells; asked often while something is waited for."""
-    with Run(directory) as run:
-        return run.snapshot().run.workers
 
 
 def reasons(directory: Path, state: str) -> list[str]:
@@ -86,31 +80,3 @@ def test_deleted_predecessor_is_waited_for_no_longer(base: Path) -> None:
     assert refused.returncode in (2, 4)
     assert "first" in refused.stderr
     assert not (base / "third").exists()
-
-
-def test_two_runs_of_one_user_keep_within_the_rules_together(base: Path) -> None:
-    """Four CPUs, half of them for our work: one run has both, two share them, the one left has both again."""
-    rules = ("--policy", "shared", "--set", "resources.memory_per_worker_gb=0.1", "--high-cpu-threshold", "100")
-    rules += ("--min-available-memory-gb", "0", "--mode", "parallel", "--workers", "2", "--models", "2")
-    one, two = base / "one", base / "two"
-    with environment(base, {1: PACE, 2: PACE}), pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MACHINE_CPUS", "4")
-        forge(*LONG, *rules, "--output", one)
-        # A start is answered when the run is there; what it may have is recorded just after.
-        wait_until(lambda: (status(one)["workers"], status(one)["requested"]) == (2, 2), "two workers allowed")
-        wait_until(lambda: len(processes_of(one, "cognate")) == 2, "two workers")
-        forge(*LONG, *rules, "--output", two)
-        wait_until(lambda: status(two)["limit_hint"] == "--after RUN", "the hint")
-        wait_until(lambda: (workers(one), workers(two)) == (1, 1), "a worker each")
-        assert (status(one)["workers"], status(two)["workers"]) == (1, 1)
-        wait_until(lambda: len(processes_of(one, "cognate")) == 1, "the first to make room")
-        with Run(one) as run:
-            records = [record for _, record in run.events()]
-        (requeued,) = [record["reason"] for record in records if record.get("kind") == "requeue"]
-        assert requeued == (
-            "cognate_planner_2 makes room after a checkpoint: 1 instead of 2: your other runs have 1 worker on 1 CPU, "
-            "and all your runs together may use 2 CPUs"
-        )
-        forge("kill", two)
-        wait_until(lambda: len(processes_of(one, "cognate")) == 2, "the first to have both again")
-        forge("kill", one)

@@ -171,27 +171,3 @@ def test_lower_rate_is_kept_by_resume(lowered: Done, base: Path) -> None:
         zip(names, next(row for row in rows if f"{planner(1)}," in row and ",9," in row).split(","), strict=True)
     )
     assert (last["epoch"], float(last["learning_rate"])) == ("9", 0.00025)
-
-
-# --- memory, as an error
-
-
-def test_out_of_memory_beside_others_means_fewer_at_once_and_alone_counts(base: Path) -> None:
-    """Model 1 runs out of memory while model 2 trains; model 3 in every attempt, beside nobody."""
-    plan = {
-        1: {"do": "memory error", "epoch": 2, "attempts": 1},
-        2: {"do": "slow", "epoch": 1},
-        3: {"do": "torch out of memory", "epoch": 2},
-    }
-    with environment(base, plan):
-        done = train(base / f"memory-{base.name}", *ARGUMENTS, "--models", "3", "--max-retries", "1")
-    (failed,) = done.of(1, "model_failed")
-    assert (failed["kind"], failed["message"], failed["will_retry"]) == (
-        "out_of_memory", "MemoryError: cannot allocate 1 TiB", True,
-    )  # fmt: skip
-    assert done.decisions("shrink") == [f"{planner(1)} ran out of memory: 1 worker at once from now on"]
-    alone = done.of(3, "model_failed")
-    assert [(record["kind"], record["will_retry"]) for record in alone] == [
-        ("out_of_memory", True), ("out_of_memory", False),
-    ]  # fmt: skip
-    assert [len(done.of(index, "model_completed")) for index in (1, 2, 3)] == [1, 1, 0]

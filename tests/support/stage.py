@@ -26,7 +26,7 @@ from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import ModelState, RunInfo
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
-from forge_tui.resources.policy import GIB, OtherRuns
+from forge_tui.resources.policy import GIB
 from forge_tui.resources.usage import CpuUsage
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
@@ -238,21 +238,27 @@ class Stage:
         resources: SystemResources | None = None,
         waits: Callable[[], str | None] = lambda: None,
         placing: Callable[[Job], int | None] = lambda job: 0,
+        state: Path | None = None,
+        rules: dict[str, Any] | None = None,
         **settings: dict[str, Any],
     ) -> None:
+        """`resources`: the machine; `placing`: as in `FakeEngine`; `state`: the user's state directory, which runs may
+        share; `rules`: `[resources]`, dedicated by default.
+        """
         self.directory = RunDirectory(base / "run")
         self.directory.create()
         plain: dict[str, dict[str, Any]] = {
             "training": {"training_mode": "parallel", "max_parallel_workers": requested, "epochs": self.epochs},
             "run": {"models": models, "hang_seconds": 0.0},
-            "resources": {"policy": "dedicated"},
+            "resources": rules or {"policy": "dedicated"},
         }
         for table, values in settings.items():
             plain.setdefault(table, {}).update(values)
         self.settings = from_plain(plain)
         self.now = 1_000.0
         info = RunInfo(
-            run="run", path=str(self.directory.path), mode=self.settings.training.training_mode, policy="dedicated",
+            run="run", path=str(self.directory.path), mode=self.settings.training.training_mode,
+            policy=self.settings.resources.policy,
             model_type="planner", models=models, epochs=self.epochs, created=1.0,
         )  # fmt: skip
         self.first_info = info
@@ -266,8 +272,9 @@ class Stage:
         self.engine = FakeEngine(placing)
         self.engine.on_spawn = self._appears
         self._actors: dict[int, Actor] = {}
-        self.claims = Claims(self.directory, base / "state")
-        limit = allowed_workers(self.settings, self.machine.latest.resources, OtherRuns(), 1)
+        self.claims = Claims(self.directory, state or base / "state")
+        other_runs = OtherLiveRuns(self.claims, 1)
+        limit = allowed_workers(self.settings, self.machine.latest.resources, other_runs.taken(), 1)
         self.journal.limit(limit)
         self.governor = Governor(self.settings.resources, limit, mode=info.mode, threads=1, estimate=GIB // 10)
         self.selector = _Turns()
@@ -278,7 +285,7 @@ class Stage:
             Means(
                 engine=self.engine, publisher=self.publisher, selector=self.selector, monotonic=lambda: self.now
             ),
-            Room(governor=self.governor, machine=self.machine, other_runs=OtherLiveRuns(self.claims, 1)),
+            Room(governor=self.governor, machine=self.machine, other_runs=other_runs),
         )  # fmt: skip
         self._waits = waits
         self.state: RunState | None = None

@@ -46,16 +46,6 @@ def _raise() -> None:
     raise ValueError("the user's own loss function gave up")
 
 
-def _memory_error() -> None:
-    raise MemoryError("cannot allocate 1 TiB")
-
-
-def _torch_out_of_memory() -> None:
-    import torch
-
-    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
-
-
 def _sleep() -> None:
     time.sleep(100_000)
 
@@ -128,8 +118,6 @@ def _eat_memory(mebibytes: int) -> bytearray:
 
 FAULTS = {
     "raise": _raise,
-    "memory error": _memory_error,
-    "torch out of memory": _torch_out_of_memory,
     "exit": lambda: sys.exit("enough"),
     "_exit": lambda: os._exit(3),
     "sleep": _sleep,
