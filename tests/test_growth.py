@@ -21,7 +21,7 @@ from forge_tui.reports.run_report import write_report
 from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code
-from forge_tui.runner.supervise import open_earlier
+from forge_tui.runner.resuming import open_earlier
 from forge_tui.runs import run_models
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore

@@ -17,7 +17,7 @@ from storm_run import Role, holders
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.request import Request
-from forge_tui.runner.main import take_directory
+from forge_tui.runner.directory import take_directory
 from forge_tui.runs.lock import is_locked
 from forge_tui.runs.starting import Start
 

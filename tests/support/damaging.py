@@ -154,7 +154,7 @@ class Damage:
     def resumed(self, run: Path) -> str:
         """What `resume` would go on from."""
         from forge_tui.protocol.request import Request
-        from forge_tui.runner.supervise import open_earlier
+        from forge_tui.runner.resuming import open_earlier
 
         request = Request(action="resume", directory=str(run), working_directory=str(run), epochs=48)
         try:

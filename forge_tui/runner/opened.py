@@ -1,0 +1,89 @@
+"""A run whose records are open for writing: what is the same for a new one and a continued one."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from forge_tui.engines.base import Engine
+from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.runner.code_copy import Code
+from forge_tui.runner.halving import Reached
+from forge_tui.runner.journal import Journal
+from forge_tui.runner.prepare import Plan
+from forge_tui.runs import registry, trust
+from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.location import Location
+from forge_tui.runs.lock import RunLock
+from forge_tui.runs.store import RunStore
+from forge_tui.settings.schema import Settings
+
+RUNNER_LOG = "logs/runner.log"
+"""The runner's log, by its path in the run directory."""
+
+
+@dataclass(slots=True)
+class Opened:
+    """A run whose records are open for writing, and all that is needed to carry it out."""
+
+    directory: RunDirectory
+    settings: Settings
+    plan: Plan
+    store: RunStore
+    journal: Journal
+    code: Code = field(default_factory=Code)
+    engine: Engine | None = None
+    selector: selectors.BaseSelector | None = None
+    is_resumed: bool = False
+    reached: tuple[Reached, ...] = ()
+    place: Location | None = None
+    lock: RunLock | None = None
+    is_gone: bool = False
+    """Whether the directory, or its database, was deleted or replaced."""
+
+    def attach(self, engine: Engine, selector: selectors.BaseSelector) -> None:
+        """Give it the engine and the selector it waits on."""
+        self.engine, self.selector = engine, selector
+
+    @property
+    def path(self) -> Path:
+        """Where the directory is by now."""
+        return self.directory.path if self.place is None else self.place.path
+
+
+def trusted(info: RunInfo, settings: Settings) -> tuple[RunInfo, str | None]:
+    """The run's record with a key that this user's state directory holds, and why that cannot be, in words.
+
+    A run without code needs none. Call it before the record is written.
+    """
+    if not trust.what_runs(settings):
+        return info, None
+    info = replace(info, key=info.key or trust.new_key())
+    try:
+        trust.record(info)
+    except RunDirectoryError as error:
+        return info, f"{error}: nothing shows that this run is yours, and to resume it will need --trust-code"
+    return info, None
+
+
+def distrust(info: RunInfo) -> None:
+    """The run did not begin."""
+    with contextlib.suppress(RunDirectoryError):  # what is left behind says nothing of any other run
+        trust.forget_key(info.key)
+
+
+def report_code(journal: Journal, code: Code, untrusted: str | None) -> None:
+    for words in code.notices:
+        journal.warn("code", words)
+    if untrusted is not None:
+        journal.warn("trust", untrusted)
+
+
+def register(journal: Journal) -> None:
+    try:
+        registry.register(journal.info)
+    except RunDirectoryError as error:
+        journal.warn("registry", f"{error}; the run is not in the list of known runs, name it by its directory")

@@ -1,0 +1,175 @@
+"""What is known before the first step: of the machine, the data and the model."""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from forge_tui.engines.base import Engine
+from forge_tui.errors import ResourceError
+from forge_tui.protocol.job import Job
+from forge_tui.protocol.request import Request
+from forge_tui.protocol.run_data import RunData, recorded_data
+from forge_tui.resources.hardware import SystemResources, detect
+from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
+from forge_tui.runner import groups, prepare, run_planner
+from forge_tui.runner.autotune import as_before, settle
+from forge_tui.runner.code_copy import Code
+from forge_tui.runner.inspector import Inspector
+from forge_tui.runner.other_runs import OtherLiveRuns
+from forge_tui.runner.remembered import Remembered
+from forge_tui.runner.resuming import Earlier
+from forge_tui.runs import run_models
+from forge_tui.runs.claims import Claims
+from forge_tui.runs.layout import RunDirectory, model_name
+from forge_tui.runs.moved import relocated_data
+from forge_tui.settings.schema import Settings, from_plain, to_plain
+from forge_tui.settings.sweep import combination_in_words, with_combination
+
+# With more of the CPUs in others' use, a measurement is good for this run only.
+_QUIET_PERCENT = 15.0
+# No larger group is measured.
+_MOST_RATES = 1_024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preflight:
+    """What is known before the first step: the machine, the rules' limit, what a worker found out; and who measures.
+
+    Of a sweep `found` and `combination` are of the model that needs most memory; `rates` are those of its group.
+    """
+
+    resources: SystemResources
+    others: OtherRuns
+    limit: WorkerLimit
+    job: Job
+    found: dict[str, Any]
+    inspector: Inspector
+    combination: dict[str, Any]
+    rates: list[tuple[float, float]]
+    data: RunData
+    code: Code
+
+    def ask(self, ways: Sequence[run_planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
+        """What so many workers measure at once in the memory that is available."""
+        room = self.resources.available_memory_gb * GIB
+        return self.inspector.measure(ways, workers, seconds, room, self.combination, self.rates)
+
+    def remembered(self, settings: Settings) -> Remembered:
+        """What was measured of this configuration before; of a sweep, of its largest one."""
+        busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
+        measured = from_plain(with_combination(to_plain(settings), self.combination))
+        return Remembered(
+            measured,
+            self.found,
+            self.resources,
+            self.job.device,
+            rates=self.rates,
+            quiet=not busy,
+            code=self.code.digest,
+        )
+
+    @property
+    def workers(self) -> int:
+        """How many may measure at once: as many as will train, or as there is room for."""
+        room = self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"])
+        return max(1, min(self.limit.workers, int(room)))
+
+
+@contextlib.contextmanager
+def preflight(
+    request: Request,
+    directory: RunDirectory,
+    settings: Settings,
+    engine: Engine,
+    selector: selectors.BaseSelector,
+    earlier: Earlier | None,
+    code: Code,
+) -> Iterator[Preflight]:
+    """Look at the machine, the data and the model, and try custom code, unless a resume continues with what was tried.
+
+    Raises what a start is refused with.
+    """
+    engine.start()  # imports torch while the resources are looked at
+    resources = detect(settings=settings.resources)
+    others = OtherLiveRuns(Claims(directory), 1).taken()
+    limit = prepare.allowed_workers(settings, resources, others)
+    if earlier is None:
+        threads, device = run_planner.thread_counts(settings, limit)[0], prepare.choose_device(settings, resources)
+        job = _job(request.working_directory, directory, settings, threads, device)
+    else:
+        info = earlier.info
+        job = _job(info.working_directory, directory, settings, info.threads, info.device)
+        recorded = recorded_data(info)
+        known = None if recorded is None else relocated_data(recorded, info.moved)
+        job = replace(job, data=None if known is None else known.to_record())
+    with Inspector(engine, selector, job, code) as inspector:
+        combinations = run_models.inspected(settings)
+        together = min(groups.width(settings), run_models.of_a_kind(settings))
+        is_tried = earlier is not None and not code.changes_accepted
+        room = None if is_tried else resources.available_memory_gb * GIB
+        inspections = inspector.inspect(combinations, together, room)
+        assert inspector.data is not None
+        found, combination = max(
+            zip(inspections, combinations, strict=True), key=lambda pair: int(pair[0]["estimated_bytes"])
+        )
+        try:
+            require_room_for_one(int(found["estimated_bytes"]), resources)
+        except ResourceError as error:
+            raise ResourceError(
+                f"with {combination_in_words(combination)}: {error}" if combination else str(error)
+            ) from error
+        parameters = [int(one["parameters"]) for one in inspections]
+        yield Preflight(
+            resources=resources,
+            others=others,
+            limit=limit,
+            job=job,
+            found={
+                **found,
+                "parameters_least": min(parameters),
+                "parameters_most": max(parameters),
+                "grouping_problem": next(filter(None, (one["grouping_problem"] for one in inspections)), None),
+            },
+            inspector=inspector,
+            combination=combination,
+            rates=run_models.rates(settings, _MOST_RATES),
+            data=inspector.data,
+            code=code,
+        )
+
+
+def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> prepare.Plan:
+    if earlier is None:
+        problem = known.found["grouping_problem"]
+        chosen = settle(settings, known.limit, known.workers, known.ask, known.remembered(settings), problem)
+    else:
+        chosen = as_before(settings, earlier.info.threads)
+    return prepare.Plan(
+        limit=known.limit,
+        resources=known.resources,
+        threads=chosen.threads,
+        fuse=chosen.fuse,
+        reasons=chosen.reasons,
+        job=known.job,
+        memory_estimate=max(chosen.worker_bytes or 0, int(known.found["worker_bytes"])),
+    )
+
+
+def _job(working_directory: str, directory: RunDirectory, settings: Settings, threads: int, device: str) -> Job:
+    """The first model's, with the run's own settings."""
+    return Job(
+        run=directory.id,
+        directory=str(directory.path),
+        working_directory=working_directory,
+        model=model_name(settings.training.model_type, 1),
+        index=1,
+        attempt=1,
+        seed=settings.run.seed,
+        settings=to_plain(settings),
+        threads=threads,
+        device=device,
+    )
