@@ -150,7 +150,7 @@ def test_a_file_that_is_written_to_while_a_model_reads_it_ends_the_attempt(
         Trainer([job], events.append, control).run()
     assert [event.epoch for event in events if isinstance(event, EpochFinished)] == [1, 2]
     (checkpoint,) = (Path(job.directory) / "checkpoints" / job.model).iterdir()
-    assert checkpoint.name == "step-000000000016.safetensors"
+    assert checkpoint.name == "step-000000000016-attempt-1.safetensors"
 
 
 @pytest.mark.usefixtures("on_disk")
