@@ -6,7 +6,6 @@ as one on a node that was cut off, cannot replace what a later one has finished.
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -63,8 +62,5 @@ def _rename(run: int, result: Result, part: int) -> None:
         os.close(checkpoints)
     try:
         os.rename(source, final, src_dir_fd=directory, dst_dir_fd=run)
-    except FileNotFoundError:
-        # It was renamed before, and then the metadata could not be: the attempt writes both again.
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source) from None
     finally:
         os.close(directory)

@@ -18,8 +18,19 @@ from storm_checks import told
 from forge_tui.client import delete
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import commands, tables
+from forge_tui.runs.belongings import belonging_of
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, type_word
-from forge_tui.runs.names import checked_name, is_inside, is_name, original_of
+from forge_tui.runs.names import (
+    RESULT,
+    checked_name,
+    checkpoint_name,
+    is_inside,
+    is_name,
+    original_of,
+    result_names,
+    step_and_attempt,
+)
+from forge_tui.runs.own_paths import Record
 from forge_tui.runs.reader import RunReader
 from forge_tui.training.model_file import read_model_record
 
@@ -95,6 +106,29 @@ def test_paths_that_lead_elsewhere(path: object) -> None:
 )
 def test_names_of_files_that_are_being_written(temporary: str, original: str | None) -> None:
     assert original_of(temporary) == original
+
+
+@pytest.mark.parametrize("attempt", [1, 7, 123_456_789])
+def test_names_of_what_an_attempt_writes_say_which_it_is(attempt: int) -> None:
+    name = checkpoint_name(20, attempt)
+    assert step_and_attempt(name) == (20, attempt)
+    assert step_and_attempt(original_of(f".{name}.0123abcd.tmp") or "") == (20, attempt)
+    assert [int(RESULT.fullmatch(one)[1]) for one in result_names(attempt)] == [attempt] * 2  # type: ignore[index]
+
+
+@pytest.mark.parametrize("name", ["step-1.safetensors", "step-000000000001-attempt-.safetensors", "step.safetensors"])
+def test_other_names_are_of_no_checkpoint(name: str) -> None:
+    assert step_and_attempt(name) is None
+    assert step_and_attempt("step-000000000020.safetensors") == (20, 0)  # of version 0.1.0
+
+
+def test_what_an_attempt_writes_beside_its_checkpoints_is_the_runs(tmp_path: Path) -> None:
+    place = belonging_of(tmp_path, Record(models=frozenset({"planner_1"}))).inner("checkpoints")
+    assert place is not None
+    inner = place.inner("planner_1")
+    assert inner is not None
+    assert all(inner.owns(name) for name in (checkpoint_name(5, 2), *result_names(2), "step-000000000005.safetensors"))
+    assert not inner.owns("result.json")
 
 
 # --- read from files
