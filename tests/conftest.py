@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,28 @@ def private_directories(tmp_path_factory: pytest.TempPathFactory, monkeypatch: p
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
     for name in [name for name in os.environ if name.startswith("FORGE_TUI_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a test changes of its process is undone: modules of a temporary directory, and torch's settings.
+
+    Which files share a process depends on how long others take: a test must not see what another file's left behind.
+    """
+    modules, paths = set(sys.modules), list(sys.path)
+    torch = sys.modules.get("torch")
+    threads = None if torch is None else torch.get_num_threads()
+    yield
+    temporary = str(tmp_path_factory.getbasetemp())
+    for name in sys.modules.keys() - modules:
+        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(temporary):
+            del sys.modules[name]
+    sys.path[:] = paths
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
+        if threads is not None:
+            torch.set_num_threads(threads)
 
 
 @pytest.fixture

