@@ -21,9 +21,12 @@ import gc, json, os, socket, sys
 from forge_tui.worker import fork_server
 fork_server._preload()
 before, collects = set(sys.modules), gc.isenabled()
+from forge_tui.protocol.wire import encode_line
 from forge_tui.worker import loop
 ours, theirs = socket.socketpair()
 job = json.loads(sys.argv[1])
+answer = {"command": "published", "index": job["index"], "refused": None, "errno": None}
+ours.sendall(encode_line(answer))  # as the runner does when the model's files have their names
 status = loop.main(theirs, {"kind": "train", "jobs": [job], "options": {}}, os.getppid())
 print(json.dumps([status, collects, sorted(set(sys.modules) - before)]))
 """
