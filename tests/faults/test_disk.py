@@ -106,7 +106,7 @@ def test_disk_that_fills_while_training_and_at_the_end_is_waited_for(
     disk.clear()
     wait_until(lambda: any("has no checkpoint at epoch" in told for told in warnings(directory)), "the warning")
     told = next(told for told in warnings(directory) if "has no checkpoint" in told)
-    assert "No space left on device; free some space on that disk; training goes on; the next" in told
+    assert "No space left on device; free some space on that disk; training continues; the next" in told
     disk.fill()
     wait_for_the_end(directory)
     assert not weights(directory)

@@ -133,7 +133,7 @@ def test_model_is_training_while_its_checkpoint_is_written(make_job: Any) -> Non
     def emit(event: Event) -> None:
         told(event)
         if isinstance(event, EpochFinished):
-            trainer._writer.wait()  # so that no checkpoint has to wait for the one before
+            trainer._saving._writer.wait()  # so that no checkpoint has to wait for the one before
 
     trainer = Trainer([make_job(training=TRAINING)], emit, Control())
     trainer.run()
@@ -232,7 +232,7 @@ def test_checkpoint_that_cannot_be_written_is_told_and_the_group_keeps_a_common_
     (warning,) = told.of(ResourceWarned)  # once, though it failed twice
     assert warning.message == (
         f"cognate_planner_1 has no checkpoint at epoch 3: {full(directory_of(jobs[1]))}; "
-        "training goes on; the next checkpoint is tried as usual"
+        "training continues; the next checkpoint is tried as usual"
     )
     assert [event.epoch for event in told.of(CheckpointSaved) if event.index == 3] == [1, 2, 5, 6]
     assert {tuple(steps_of(job)) for job in jobs} == {(24,)}

@@ -1,0 +1,62 @@
+"""Continues a trainer's models from the newest checkpoints that verify."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.safe_io.printing import named
+from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training.checkpoint import Checkpoint
+from forge_tui.training.members import Members
+from forge_tui.training.state import TrainingState
+
+
+def newest_checkpoints(members: Members) -> list[Checkpoint]:
+    """One for each model, all of one step; empty where there is no such step.
+
+    What was saved after a step that a model went back to is discarded. Raises `RunDirectoryError` for checkpoints of
+    other models.
+    """
+    for member in members:
+        if member.rollback is not None:
+            checkpoints.discard(member.checkpoints, member.rollback.step, member.rollbacks)
+    found = checkpoints.newest_common(
+        [member.checkpoints for member in members],
+        lambda problem: members[0].report.warn("checkpoint", problem),
+        [member.fence for member in members],
+    )
+    for member, checkpoint in zip(members, found, strict=False):
+        job, record = member.job, checkpoint.record
+        if (record["model"], record["seed"]) != (job.model, job.seed):
+            raise RunDirectoryError(
+                f"{named(checkpoint.path)} is of {record['model']} with seed {record['seed']}, not of {job.model} "
+                f"with seed {job.seed}; start anew with --overwrite"
+            )
+    return found
+
+
+def note_where_from(members: Members, state: TrainingState, found: list[Checkpoint]) -> None:
+    """After `state` was restored from `found` (empty: it is new), report what that means for each model's exactness."""
+    if not found:
+        for number, member in enumerate(members):
+            member.note_where_from(0, 0, state.progress[number])
+        return
+    for number, (member, checkpoint) in enumerate(zip(members, found, strict=True)):
+        member.take_rollbacks(checkpoint.record, checkpoint.epoch)
+        progress = state.progress[number]
+        progress.exact = progress.exact and member.job.exact
+        member.note_where_from(state.step, checkpoint.record.get("rollbacks", 0), progress)
+
+
+def compare_conditions(
+    members: Members, state: TrainingState, number: int, before: dict[str, Any], now: dict[str, Any]
+) -> None:
+    """A model is not exact where it continues under other conditions than its checkpoint was saved under."""
+    changed = [name for name, value in now.items() if before.get(name, value) != value]
+    if changed:
+        state.progress[number].exact = False
+        member = members[number]
+        what = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in changed)
+        words = f"{member.job.model} continues under other conditions ({what}): its bytes may differ slightly"
+        member.report.warn("exactness", words)

@@ -1,0 +1,143 @@
+"""When a trainer saves: checkpoints beside the training or at a stop, and finished models, on a disk that may fail."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.job import Control
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
+from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.finished import complete
+from forge_tui.training.members import Members
+from forge_tui.training.state import TrainingState
+
+# A disk that is full, read-only or out of order may come right again; a directory that is gone does not. Where it was
+# moved (ESTALE), the runner tells where it is.
+_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
+_DISK_SECONDS = 2.0
+NEXT_IS_TRIED = "training continues; the next checkpoint is tried as usual"
+
+
+class Saving:
+    """Saves the models of a trainer. What cannot be written is reported once, and ends nothing while models train."""
+
+    def __init__(
+        self,
+        members: Members,
+        control: Control,
+        environment: dict[str, Any],
+        keep: int,
+        drop_infinite: Callable[[TrainingState], None],
+    ) -> None:
+        """`drop_infinite` ends the models whose weights are not finite: such weights are never saved.
+
+        `environment` (what the bytes depend on) and `keep` are those of `CheckpointWriter`.
+        """
+        self._members = members
+        self._control = control
+        self._drop_infinite = drop_infinite
+        self._writer = CheckpointWriter(environment, keep)
+        self._problem: tuple[int | None, str] | None = None
+
+    def close(self) -> None:
+        """Wait for a write that is under way."""
+        self._writer.close()
+
+    def resumed(self, step: int) -> None:
+        """Training continues from the checkpoints of `step`."""
+        self._writer.resumed(step)
+
+    def checkpoint(self, state: TrainingState) -> None:
+        """Save all models; training continues while they are written, unless they are too large to be copied.
+
+        What cannot be written is reported, and tried again at the next checkpoint.
+        """
+        self.wait()
+        if not is_copied(state):
+            self.try_now(state, NEXT_IS_TRIED)
+            return
+        self._drop_infinite(state)
+        epoch = state.epoch
+        self._writer.save_beside(state, self._members, lambda error: self._report(error, epoch, NEXT_IS_TRIED))
+
+    def try_now(self, state: TrainingState, otherwise: str) -> None:
+        """Save all models while training stands still. `otherwise`: what follows where that fails, in words."""
+        problem = None
+        try:
+            self._save_now(state)
+        except RunDirectoryError as error:
+            problem = error
+            self._members.enter(TrainingPhase.TRAINING)
+        self._report(problem, state.epoch, otherwise)
+
+    def save_one(self, state: TrainingState, number: int) -> None:
+        """Save a model that leaves its group. Raises `RunDirectoryError`."""
+        self._writer.save_some(state, self._members, [number])
+
+    def wait(self) -> None:
+        """Stand still while checkpoints are being written beside the training."""
+        stands_still = self._writer.is_busy
+        if stands_still:
+            self._members.enter(TrainingPhase.CHECKPOINTING)
+        self._writer.wait()
+        if stands_still:
+            self._members.enter(TrainingPhase.TRAINING)
+
+    def finish(self, state: TrainingState, dataset: Dataset, finished: Callable[[TrainingState], list[int]]) -> bool:
+        """Save all models, and write the files of those that are `finished`; False where a stop came first.
+
+        Hours of work may depend on a disk that is full: wait for room.
+        """
+        members = self._members
+        while True:
+            try:
+                self._save_now(state)
+                members.enter(TrainingPhase.SAVING, only=finished(state))
+                complete(state, members, finished(state), dataset, members.group)
+                return True
+            except RunDirectoryError as error:
+                if error.errno not in _MAY_PASS:
+                    raise
+                numbers = finished(state)
+                model = members[numbers[0]].job.model
+                self._warn(error, "waits", f"{model} is trained and waits to be written: {error}")
+                members.enter(TrainingPhase.SAVING, f"waits for the disk: {error}", only=numbers)
+            if not self._control.wait(_DISK_SECONDS) and not self.follow_move():
+                return False
+
+    def follow_move(self) -> bool:
+        """Work in the run directory where it is by now; whether it was moved since the last time."""
+        directory = self._control.take_move()
+        if directory is None:
+            return False
+        self._members.move(directory)
+        return True
+
+    def _save_now(self, state: TrainingState) -> None:
+        """Save and prune, unless this very step is saved already. Raises `RunDirectoryError`."""
+        self.wait()
+        if self._writer.is_saved(state.step):
+            return
+        self._drop_infinite(state)
+        self._members.enter(TrainingPhase.CHECKPOINTING)
+        self._writer.save(state, self._members)
+        self._members.enter(TrainingPhase.TRAINING)
+
+    def _report(self, error: RunDirectoryError | None, epoch: int, otherwise: str) -> None:
+        """Checkpoints were written, or not: then that is reported, with what follows from it."""
+        if error is None:
+            self._problem = None
+            return
+        what = f"{self._members[0].job.model} has no checkpoint at epoch {epoch}"
+        self._warn(error, otherwise, f"{what}: {error}; {otherwise}")
+
+    def _warn(self, error: RunDirectoryError, otherwise: str, words: str) -> None:
+        """Warn once of what is wrong with the disk, and again when something else follows from it."""
+        problem = (error.errno, otherwise)
+        if problem != self._problem:
+            self._problem = problem
+            self._members[0].report.warn("disk", words)
