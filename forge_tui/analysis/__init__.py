@@ -1,1 +1,1 @@
-"""What follows from the state of a run: when it will be done, which model is best, the spread over seeds. Pure."""
+"""Analysis of a run's state: remaining time, best model, spread over seeds. Pure."""

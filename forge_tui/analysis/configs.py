@@ -16,9 +16,9 @@ from forge_tui.protocol.snapshot import ModelState, Snapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finals:
-    """The final values of some models: of those that are completed, or of all so far where none is (`so_far`).
+    """The final values of some models: of the completed ones, or of all so far if none is (`so_far`).
 
-    `models` says of how many; `metrics` has those of which any model has a number.
+    `models` is how many; `metrics` has those with a number in any model.
     """
 
     models: int
@@ -34,7 +34,7 @@ class Finals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigResult:
-    """What came of one config. `rank` counts from 1; None while it has no value of the metric that ranks."""
+    """The results of one config. `rank` counts from 1; None while the ranking metric has no value."""
 
     combination: Mapping[str, Any]
     models: tuple[ModelState, ...]
@@ -44,9 +44,9 @@ class ConfigResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigResults:
-    """All configs of a run, the best first, those without a rank last in their own order.
+    """All configs of a run, the best first; those without a rank come last, in their own order.
 
-    `metric` is the one whose mean ranks them; None while none has a value. `table`: the metrics of the run.
+    `metric` is the metric whose mean ranks them; None while none has a value. `table`: the metrics of the run.
     """
 
     results: tuple[ConfigResult, ...]
@@ -55,7 +55,7 @@ class ConfigResults:
 
 
 def finals_of(models: Sequence[ModelState]) -> Finals:
-    """The final values of some models; those that are not completed count only where none is."""
+    """The final values of some models; incomplete ones count only if none is completed."""
     counted = _counted(models)
     names = dict.fromkeys(name for model in counted for name in model.metrics)
     spreads = {name: spread(model.metrics.get(name) for model in counted) for name in names}
@@ -72,13 +72,13 @@ def best_counted(snapshot: Snapshot) -> Best | None:
 
 
 def _counted(models: Sequence[ModelState]) -> list[ModelState]:
-    """Those that are completed, or all so far where none is."""
+    """The completed models, or all if none is."""
     completed = [model for model in models if model.phase is TrainingPhase.COMPLETED]
     return completed or [model for model in models if model.epoch > 0]
 
 
 def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
-    """The models of each combination, in the order of their first ones."""
+    """The models of each combination, in the order of first appearance."""
     groups: dict[str, list[ModelState]] = {}
     for model in models:
         groups.setdefault(repr(model.combination), []).append(model)
@@ -86,11 +86,11 @@ def by_config(models: Iterable[ModelState]) -> list[list[ModelState]]:
 
 
 def config_results(snapshot: Snapshot) -> ConfigResults | None:
-    """The configs of a sweep ranked by the mean over their seeds; None for a run in which nothing was swept.
+    """The configs of a sweep ranked by the mean over their seeds; None for a run without a sweep.
 
-    They stand in the order of `ranking.comparison_key`, of means instead of single values. `metric` is the first one of
-    the ranking that any config has. Configs that have a completed model come before those for which there are only
-    values so far, which may be of any epoch.
+    The order is that of `ranking.comparison_key`, of means instead of single values. `metric` is the first metric of
+    the ranking that any config has. Configs with a completed model come before those with only values so far, which
+    may be of any epoch.
     """
     table = snapshot.metrics
     if not any(model.combination for model in snapshot.models):

@@ -1,4 +1,4 @@
-"""When a run will be done: the queue played forward over the worker slots, from measured epoch times."""
+"""When a run will be done: simulates the queue over the worker slots with measured epoch times."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from forge_tui.protocol.snapshot import ModelState
 
 
 def remaining_seconds(models: Sequence[ModelState], slots: int, ago: Sequence[float] | None = None) -> float | None:
-    """Seconds until the last model ends, with `slots` workers (≥ 1); None while nothing that tells has been measured.
+    """Seconds until the last model ends, with `slots` workers (≥ 1); None before any epoch time is known.
 
-    `ago`: how many seconds ago each model told its own estimate, where that is known.
+    `ago`: how many seconds ago each model reported its own estimate, if known.
 
-    A model at work takes its own estimate; one that waits takes the mean epoch time of the models of its config
-    (of all models where none of its own has been measured, or where its config is not yet known).
+    An active model uses its own estimate; a queued one the mean epoch time of its config's models (of all models if
+    none of those has been measured, or while its config is unknown).
     """
     if slots < 1:
         raise ValueError(f"slots must be at least 1, not {slots}")
-    # Paused ones keep their place, and go on from there.
+    # Paused models keep their place and continue from there.
     active = [number for number, model in enumerate(models) if model.phase.is_active]
     waiting = [model for model in models if model.phase is TrainingPhase.QUEUED]
     if not active and not waiting:
@@ -36,7 +36,7 @@ def remaining_seconds(models: Sequence[ModelState], slots: int, ago: Sequence[fl
     latest = max(ends, default=0.0)
     ends.extend([0.0] * (slots - len(ends)))
     heapq.heapify(ends)
-    # Workers may have become fewer: the first of those above their number end and are not replaced.
+    # There may be fewer workers than before: surplus ones end first and are not replaced.
     for _ in range(len(ends) - slots):
         heapq.heappop(ends)
     for model in waiting:
@@ -60,9 +60,9 @@ def _seconds_left(model: ModelState, expected: _EpochTimes) -> float | None:
 
 
 class _EpochTimes:
-    """The mean epoch times to expect, from the measured ones nearest to a model.
+    """Expected epoch times: means of the measured ones nearest to a model.
 
-    Each mean is worked out once: 10,000 models of which half wait took four seconds a look otherwise.
+    Each mean is computed once: otherwise 10,000 models, half of them queued, took four seconds per snapshot.
     """
 
     def __init__(self, models: Sequence[ModelState]) -> None:
@@ -70,14 +70,14 @@ class _EpochTimes:
         self._keys: dict[int, str] = {}
 
     def of(self, model: ModelState) -> float | None:
-        """The mean of the models of its config, else of all; None where none has been measured."""
+        """The mean over the models of its config, else over all; None if none has been measured."""
         alike = self._by_config.get(self._key(model)) if model.config or model.combination else None
         return alike if alike is not None else self._of_all
 
     @cached_property
     def _measured(self) -> list[ModelState]:
         measured = [model for model in self._models if model.epoch_seconds is not None and model.epoch > 0]
-        # A first epoch holds the warm-up: it counts only while there is nothing better.
+        # A first epoch includes the warm-up: it counts only while there is nothing better.
         return [model for model in measured if model.epoch > 1] or measured
 
     @cached_property
@@ -92,7 +92,7 @@ class _EpochTimes:
         return {key: _mean(group) for key, group in groups.items()}
 
     def _key(self, model: ModelState) -> str:
-        """The config in words, put so once for all models that share the object; of a sweep what differs in it."""
+        """The config as text, made once for all models that share the object; of a sweep only its own values."""
         config = model.combination or model.config
         key = self._keys.get(id(config))
         if key is None:
@@ -106,7 +106,7 @@ def _mean(models: Sequence[ModelState]) -> float | None:
 
 
 def _usual_epoch(model: ModelState) -> float | None:
-    """What an epoch of a model takes: as its own estimate counts them (a median), else its last."""
+    """The seconds of a model's epoch: the median behind its own estimate, else its last epoch."""
     left = model.epochs - model.epoch
     if model.phase.is_active and model.epoch > 1 and model.eta_seconds is not None and left > 0:
         return model.eta_seconds / left

@@ -1,4 +1,4 @@
-"""Mean and deviation over models that differ in their seed: of their final values, and epoch by epoch."""
+"""Mean and deviation over models that differ in their seed: of their final values, and per epoch."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 NOT_MEASURED = math.nan
-"""In a `SeedValues`: an epoch without a value, which leaves the mean to the other seeds."""
+"""In a `SeedValues`: an epoch without a value; the mean uses the other seeds."""
 NO_NUMBER = math.inf
-"""In a `SeedValues`: an epoch whose value is NaN or infinite; the mean of the seeds is no number there either."""
+"""In a `SeedValues`: an epoch whose value is NaN or infinite; the mean is not a number there either."""
 
-# An epoch further out is not kept, whatever a file says: values lie in memory from the first epoch on.
+# Later epochs are dropped, whatever a file says: values are in memory from the first epoch on.
 _FURTHEST = 10_000_000
 
 Span = tuple[float, float | None, float | None]
-"""The last epoch of a bucket, and the smallest and the largest value in it; None where there is no number."""
+"""The last epoch of a bucket, and the smallest and the largest value in it; None without a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """Several values in a few numbers.
+    """Summary statistics of several values.
 
     `deviation` is the sample standard deviation, sqrt(Σ(x − mean)² / (n − 1)); None for a single value.
     """
@@ -35,7 +35,7 @@ class Spread:
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
-    """The spread of the finite ones of `values`; None where there is none."""
+    """The spread of the finite values in `values`; None if there is none."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     if not known:
         return None
@@ -46,8 +46,8 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 def _moments(values: Sequence[float]) -> tuple[float, float]:
     """Mean and sample standard deviation of finite values; the deviation of a single one is NaN.
 
-    In two passes and scaled, as `math.dist` does it: the sum of squares less the square of the sum would lose the
-    digits of a spread that is small beside the mean.
+    In two passes and scaled, as in `math.dist`: subtracting the square of the sum from the sum of squares would lose
+    the digits of a spread that is small compared to the mean.
     """
     count = len(values)
     if count > 1 and min(values) == max(values):  # their mean may be rounded to another number
@@ -59,16 +59,16 @@ def _moments(values: Sequence[float]) -> tuple[float, float]:
 
 
 class SeedValues:
-    """One value of a model epoch by epoch, as it comes."""
+    """One metric of a model per epoch, as it arrives."""
 
     def __init__(self) -> None:
         self.values = array("d")
         """From epoch 1 on; finite, `NOT_MEASURED` or `NO_NUMBER`."""
 
     def put(self, epoch: int, value: float | None, absent: float = NOT_MEASURED) -> range:
-        """Take the value of an epoch (from 1); returns which epochs changed.
+        """Set the value of an epoch (from 1); returns which epochs changed.
 
-        An epoch that is there already is done again: it and the later ones are replaced. `absent` stands for None.
+        An epoch that is there already was repeated: it and the later ones are replaced. `absent` stands for None.
         """
         if not 1 <= epoch <= _FURTHEST:
             return range(0)
@@ -85,9 +85,9 @@ class SeedValues:
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """A mean over seeds with one standard deviation to each side, for drawing; `seeds` counts those that have a value.
+    """A mean over seeds with one standard deviation to each side, for plotting; `seeds` counts those with a value.
 
-    Where one seed alone has a value, its deviation is unknown and the edges have a gap.
+    Where only one seed has a value, the deviation is unknown and the edges have a gap.
     """
 
     mean: tuple[Span, ...]
@@ -97,21 +97,21 @@ class Band:
 
 
 class SeedCurve:
-    """Mean and deviation over the seeds of one config, epoch by epoch; only what changed is worked out anew.
+    """Mean and deviation over the seeds of one config, per epoch; only changed epochs are computed again.
 
-    An epoch counts the seeds that have reached it. With 100 seeds of 10,000 epochs a repaint took 27 ms with the
-    reading of five new epochs of each, 4 ms where nothing was new (`tests/benchmarks/seed_curve.py`).
+    An epoch counts the seeds that have reached it. With 100 seeds of 10,000 epochs a repaint took 27 ms including
+    reading five new epochs of each, 4 ms without new epochs (`tests/benchmarks/seed_curve.py`).
     """
 
     def __init__(self, seeds: Sequence[SeedValues]) -> None:
-        """The values of each seed; tell `changed` when they grow."""
+        """`seeds`: the values of each seed; call `changed` when they grow."""
         self._seeds = tuple(seeds)
         self._mean, self._lower, self._upper = array("d"), array("d"), array("d")
         self._dirty: set[int] = set()
         self.changed(range(1, self._length() + 1))
 
     def changed(self, epochs: Iterable[int]) -> None:
-        """The values of these epochs (from 1) are other ones now."""
+        """The values of these epochs (from 1) have changed."""
         self._dirty.update(epochs)
 
     def band(self, buckets: int) -> Band:
@@ -147,9 +147,9 @@ class SeedCurve:
 
 
 def spans(values: array[float], buckets: int, first: int | None = None) -> tuple[Span, ...]:
-    """A curve for drawing: the extremes in at most `buckets` (≥ 1) parts of equal length of the epochs' values.
+    """A curve for plotting: the extremes in at most `buckets` (≥ 1) equal parts of the epochs.
 
-    It begins with the epoch at place `first`, by default the first that has a value.
+    It begins with the epoch at position `first`, by default the first with a value.
     """
     length, first = len(values), _first(values) if first is None else first
     places = [first + -(-bucket * (length - first) // buckets) for bucket in range(buckets + 1)]
@@ -165,7 +165,7 @@ def _first(values: array[float]) -> int:
 def _extremes(values: array[float]) -> tuple[float | None, float | None]:
     """The smallest and the largest number of a bucket."""
     low, high = min(values), max(values)
-    # Comparisons with NaN are false, so it hides others or itself; the sum shows it.
+    # Comparisons with NaN are false, so min and max may miss it; the sum shows it.
     if math.isfinite(low) and math.isfinite(high) and not math.isnan(sum(values)):
         return low, high
     known = [value for value in values if math.isfinite(value)]

@@ -1,1 +1,1 @@
-"""Runs as the files of other tools."""
+"""Export runs to the file formats of other tools."""

@@ -1,4 +1,4 @@
-"""A run as files that TensorBoard reads: a directory for each model, with every metric of every epoch."""
+"""Export a run for TensorBoard: a directory per model, with every metric of every epoch."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.protocol.events import EpochFinished
 
-# What TensorBoard looks for in a file's name.
+# TensorBoard recognises its files by this part of the name.
 _FILE_NAME = "events.out.tfevents"
 
 
 def write_event_files(run: Run, directory: Path) -> Path:
     """Write event files into a new directory in `directory`, such as `20261123-150210-planner-tensorboard`.
 
-    Returns its absolute path. The step is the epoch; figures are called as in the CSV report. Nothing is written over:
-    `-2`, `-3`, … where the name is taken. Raises `ForgeError` where no epoch is done or nothing can be written,
-    `RunDirectoryError` where the run cannot be read.
+    Returns its absolute path. The step is the epoch; tags are named as in the CSV report. Nothing is overwritten:
+    `-2`, `-3`, … is added if the name is taken. Raises `ForgeError` if no epoch is done or nothing can be written,
+    `RunDirectoryError` if the run cannot be read.
     """
     models = [model for model in run.snapshot().models if model.epoch > 0]
     if not models:
@@ -37,7 +37,7 @@ def write_event_files(run: Run, directory: Path) -> Path:
         for model, history in zip(models, run.histories(models), strict=True):
             _write_events(path / model.name, history)
     except BaseException as error:
-        shutil.rmtree(path, ignore_errors=True)  # half of a run would pass for the whole of it
+        shutil.rmtree(path, ignore_errors=True)  # a part would look like the whole run
         if isinstance(error, OSError) and not isinstance(error, ForgeError):
             raise ForgeError(_cannot_write(error, directory)) from error
         raise

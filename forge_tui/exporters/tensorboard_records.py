@@ -2,7 +2,7 @@
 
 A record is its length, its data, and a masked CRC-32C of each (TensorFlow, `core/lib/io/record_writer.h`). An event is
 in protobuf's wire format (`core/util/event.proto`, `core/framework/summary.proto`). So little of it is needed that
-nobody has to install the package `tensorboard`, and grpc with it, to write them.
+the packages `tensorboard` and grpc are not.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import math
 import struct
 from collections.abc import Mapping
 
-# What the first record of a file states.
+# The version in the first record of a file.
 _VERSION = b"brain.Event:2"
 _CASTAGNOLI = 0x82F63B78
 _MASK = 0xA282EAD8
@@ -21,12 +21,12 @@ _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
 def first_record(time: float) -> bytes:
-    """The record that a file begins with, made at `time` (UNIX seconds)."""
+    """The first record of a file, made at `time` (UNIX seconds)."""
     return _record(_field(1, _EIGHT_BYTES, struct.pack("<d", time)) + _field(3, _BYTES, _VERSION))
 
 
 def figures_record(time: float, step: int, figures: Mapping[str, float]) -> bytes:
-    """A record of `figures` by tag, as 32-bit floats, measured at `time` (UNIX seconds) in `step` (at least 0)."""
+    """A record of `figures` by tag, as 32-bit floats, at `time` (UNIX seconds) and `step` (at least 0)."""
     values = b"".join(
         _field(1, _BYTES, _field(1, _BYTES, tag.encode()) + _field(2, _FOUR_BYTES, _single(value)))
         for tag, value in figures.items()
@@ -36,7 +36,7 @@ def figures_record(time: float, step: int, figures: Mapping[str, float]) -> byte
 
 
 def masked_crc(data: bytes) -> int:
-    """CRC-32C (Castagnoli), masked, so that a checksum over data with checksums in it stays a good one."""
+    """CRC-32C (Castagnoli), masked: a CRC over data that contains CRCs would be weak."""
     table, crc = _crc_table(), 0xFFFFFFFF
     for byte in data:
         crc = table[(crc ^ byte) & 0xFF] ^ (crc >> 8)
@@ -74,5 +74,5 @@ def _varint(number: int) -> bytes:
 def _single(value: float) -> bytes:
     try:
         return struct.pack("<f", value)
-    except OverflowError:  # a perplexity may be; in 32 bits it is infinite
+    except OverflowError:  # e.g. a perplexity; infinite in 32 bits
         return struct.pack("<f", math.copysign(math.inf, value))

@@ -1,1 +1,1 @@
-"""What processes say to each other and write down: events and the state they lead to, jobs, requests. Pure."""
+"""Messages and records that processes exchange: events and the state that follows from them, jobs, requests. Pure."""

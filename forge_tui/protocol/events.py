@@ -1,4 +1,4 @@
-"""What can happen in a run, as records: the JSON lines of `--json` and of `run.db`.
+"""The events of a run: the JSON lines of `--json` and of `run.db`.
 
 Durations are in seconds, times in UNIX seconds, memory in bytes, accuracy 0–1. Unknown is None.
 NaN and infinity become null in JSON, with `"diverged": true`.
@@ -54,9 +54,9 @@ class RunStateChanged(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseChanged(ModelEvent):
-    """`pruned`: others did better, so that nothing more is to be done for the model ([run] halving).
+    """`pruned`: halving ([run] halving) stopped the model because others were better.
 
-    `run_seconds`: how long the run had gone on, by its runner's monotonic clock; a worker leaves it out.
+    `run_seconds`: age of the run by its runner's monotonic clock; a worker leaves it out.
     """
 
     event = "phase_changed"
@@ -99,7 +99,7 @@ class ModelStarted(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochFinished(Measured, ModelEvent):
-    """`metrics`: what was measured of the epoch, `loss` among it (NaN or infinite where it has diverged).
+    """`metrics`: the epoch's metrics, with `loss` (NaN or infinite if the model diverged).
 
     `best_loss`: the lowest loss so far.
     """
@@ -126,7 +126,7 @@ class CheckpointSaved(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCompleted(Measured, ModelEvent):
-    """`best_epoch`: with early stopping that of the weights and of the metrics given here; None: the last."""
+    """`best_epoch`: with early stopping, the epoch of the saved weights and of these metrics; None: the last."""
 
     event = "model_completed"
     path: str
@@ -149,10 +149,10 @@ class ModelFailed(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRetried(ModelEvent):
-    """`learning_rate_factor`: what the configured rate is multiplied with from here on, after a divergence.
+    """`learning_rate_factor`: factor on the configured learning rate from here on, after a divergence.
 
-    After a divergence also: `rollbacks`, how often the model has gone back so far, and what `progress.rollback` says
-    of this time (`to_step`, `diverged_epoch`, `loss_to_beat`; `to_step` is None where that is over).
+    After a divergence also `rollbacks`, the number of rollbacks so far, and the fields of `protocol.rollback`
+    (`to_step`, `diverged_epoch`, `loss_to_beat`; `to_step` is None when the rollback is over).
     """
 
     event = "model_retried"
@@ -166,7 +166,7 @@ class ModelRetried(ModelEvent):
 
     @property
     def rollback(self) -> Rollback | None:
-        """The rollback that the model is in from here on."""
+        """The model's rollback from here on, None if there is none."""
         if self.to_step is None:
             return None
         return Rollback(step=self.to_step, diverged_epoch=self.diverged_epoch or 0, loss=self.loss_to_beat)
@@ -205,9 +205,9 @@ class CommandAnswered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
-    """`models`: for each `name`, `index`, `path`, `phase`, `loss`, `validation_*`, `attempts`, `error`.
+    """`models`: per model `name`, `index`, `path`, `phase`, `loss`, `validation_*`, `attempts`, `error`.
 
-    `seconds`: of training, since the start or the resume; `run_seconds`: of the whole run, as in `PhaseChanged`.
+    `seconds`: training time since the start or the resume; `run_seconds`: age of the run, as in `PhaseChanged`.
     """
 
     event = "run_finished"
@@ -225,7 +225,7 @@ KINDS: dict[str, type[Event]] = {
     )
 }  # fmt: skip
 
-# `from` is a word of the language: the field is called `sender` in Python and `from` in JSON.
+# `from` is a Python keyword: the field is `sender` in Python and `from` in JSON.
 _JSON_NAMES = {"sender": "from"}
 _MODEL_FIELDS = ("model", "index", "attempt")
 
@@ -247,7 +247,7 @@ def _finite_metric(value: float | None) -> float | None:
 
 
 def finite(value: Any) -> Any:
-    """`value` with every NaN and infinity in it replaced by None, as JSON wants it."""
+    """`value` with every NaN and infinity replaced by None: JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
@@ -281,9 +281,9 @@ def to_record(event: Event, run: str) -> dict[str, Any]:
 
 
 def from_record(record: dict[str, Any]) -> Event:
-    """The event that `to_record` wrote. Keys it does not know are left out: a newer writer may have added some.
+    """The event of a record. Unknown keys are ignored: a newer version may have added them.
 
-    Raises `ValueError` for an unknown event and for a record that lacks a field.
+    Raises `ValueError` for an unknown event and for a missing field.
     """
     kind = KINDS.get(str(record.get("event")))
     if kind is None:
@@ -303,6 +303,6 @@ def from_record(record: dict[str, Any]) -> Event:
 
 
 def encode(event: Event, run: str) -> str:
-    """The event as one line of JSON, without the newline. Lone surrogates (output that was no UTF-8) become `?`."""
+    """The event as one line of JSON, without the newline. Lone surrogates (invalid UTF-8 output) become `?`."""
     line = json.dumps(to_record(event, run), ensure_ascii=False, separators=(",", ":"))
     return line.encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What a worker is told to do, and what it may be asked while it does it. No torch here: the runner uses this too."""
+"""A worker's job, and the requests it accepts while it trains. No torch here: the runner uses this too."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from forge_tui.protocol.rollback import Rollback
 _LOOK_SECONDS = 0.05
 # The runner answers within a millisecond or two.
 _ANSWER_SECONDS = 0.001
-# Batch systems warn by any of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
-# Some warn every process of it: runner, fork server and workers all have to know them.
+# Batch systems warn with one of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
+# Some warn every process of the job, so runner, fork server and workers all handle them.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 
 
@@ -25,13 +25,13 @@ class Job:
     """One model to train, in one attempt.
 
     `directory` is the run directory, `settings` the run's settings as nested plain dicts
-    (`settings.schema.to_plain`), with what a sweep made the model's own. A relative dataset path counts from
-    `working_directory`. After each epoch of `rungs` the runner is asked whether the model goes on.
-    `learning_rate_factor` is below 1 for a model that diverged and went back, `rollbacks` times so far; `rollback` is
-    the last time if that is not over: checkpoints saved before it, of later steps, are discarded. `epochs_recorded`: so
-    many stand in the run's history; those that a checkpoint has beyond them are reported again (None: none). `code`,
-    `code_roots` and `code_modules` are the run's record of the custom code that it uses (`protocol.snapshot.RunInfo`);
-    the code, whose copy lies in `directory`/code, is given with the first job of a worker. `data` is the fingerprint of
+    (`settings.schema.to_plain`), with the model's own values of a sweep. A relative dataset path is relative to
+    `working_directory`. After each epoch in `rungs` the worker asks the runner whether the model continues.
+    `learning_rate_factor` is below 1 after a divergence, `rollbacks` is the number of rollbacks so far, and `rollback`
+    the last one if it is not over: checkpoints of later steps that were saved before it are discarded.
+    `epochs_recorded`: epochs in the run's history; epochs of a checkpoint beyond them are reported again (None: none).
+    `code`, `code_roots` and `code_modules` are the run's record of its custom code (`protocol.snapshot.RunInfo`);
+    the code, with a copy in `directory`/code, comes with the first job of a worker. `data` is the fingerprint of
     the model's data (`progress.fingerprint`; of a job to inspect, that of all the run's data); None: not known yet.
     `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing
     may be written into another one. `inherited_step`: of earlier attempts, checkpoints up to this step count
@@ -62,7 +62,7 @@ class Job:
     inherited_step: int | None = None
 
     def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict of the job. Not to be changed: the settings in it are the run's own, for all jobs."""
+        """A JSON-able dict of the job. Do not change it: all jobs share the settings in it."""
         record = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         return {**record, "rollback": None if self.rollback is None else dataclasses.asdict(self.rollback)}
 
@@ -96,9 +96,9 @@ class Refusal:
 
 
 class Control:
-    """What others ask of a trainer. Flags only, so that a signal handler may set them: work stops at a step boundary.
+    """Requests to a trainer. Flags only, so that a signal handler can set them: work stops at a step boundary.
 
-    `beats` counts the trainer's signs of life; whoever sees it stand still for long knows that training hangs.
+    `beats` counts signs of life: if it does not change for long, training hangs.
     """
 
     def __init__(self) -> None:
@@ -114,28 +114,28 @@ class Control:
         self._published: dict[int, Refusal | None] = {}
 
     def request_stop(self) -> None:
-        """Ask for a checkpoint at the next step boundary, then the end. It wins over a pause."""
+        """Ask for a checkpoint at the next step boundary, then the end. Overrides a pause."""
         self._stop = self._asked = True
 
     def pause(self) -> None:
-        """Ask the trainer to hold at the next step boundary: its memory is kept, the CPU is free."""
+        """Ask the trainer to pause at the next step boundary: it keeps its memory and frees the CPU."""
         self._pause = self._asked = True
 
     def unpause(self) -> None:
-        """Let it go on."""
+        """End a pause."""
         self._pause = False
 
     def move(self, directory: str) -> None:
-        """Tell where the run directory is by now."""
+        """Report the new place of the run directory."""
         self._directory = directory
 
     def take_move(self) -> str | None:
-        """Where the run directory is, if it was moved; it is told once."""
+        """The new place of the run directory, once after each move; else None."""
         directory, self._directory = self._directory, None
         return directory
 
     def goes_on(self) -> bool:
-        """Called before every step: holds while paused; False once a stop is asked for."""
+        """Called before every step: blocks while paused; False once a stop was requested."""
         self.beats += 1
         return not self._asked or self._obey()
 
@@ -144,7 +144,7 @@ class Control:
         self._leaving.add(index)
 
     def pop_leave_request(self, index: int) -> bool:
-        """Whether the model is to leave; it is asked once."""
+        """Whether the model is to leave; clears the request."""
         if index not in self._leaving:
             return False
         self._leaving.discard(index)
@@ -155,7 +155,7 @@ class Control:
         self._rungs[index, epoch] = goes_on
 
     def goes_on_from(self, index: int, epoch: int) -> bool:
-        """Wait for that answer; a stop that comes first lets the model go on to it."""
+        """Wait for that answer; True if a stop comes first."""
         while (index, epoch) not in self._rungs and not self._stop:
             self.beats += 1
             time.sleep(_ANSWER_SECONDS)
@@ -184,13 +184,13 @@ class Control:
         if self._pause and not self._stop:
             begun = time.perf_counter()
             self.on_hold(True)
-            # Looked at in turns instead of waited for: no lock of a condition can be taken in a signal handler.
+            # Polled: a signal handler cannot take the lock of a condition.
             while self._pause and not self._stop:
                 time.sleep(_LOOK_SECONDS)
             if not self._stop:
                 self.on_hold(False)
             self.paused_seconds += time.perf_counter() - begun
-        # Taken back first: what is asked for in between is seen below or sets it again.
+        # Cleared first: a request in between is seen below or sets it again.
         self._asked = False
         if self._stop or self._pause:
             self._asked = True

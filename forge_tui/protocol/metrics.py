@@ -1,7 +1,7 @@
-"""The metrics of an epoch: what each is called, which value is the better one, and how it is shown.
+"""The metrics of an epoch: name, goal and how each is shown.
 
-A metric that forge-tui computes is declared here, in `BUILT_IN`, and computed in `training.metrics`; everything that
-records, ranks, draws, prints or exports metrics works from the declaration.
+Metrics that forge-tui computes are declared here, in `BUILT_IN`, and computed in `training.metrics`; everything that
+records, ranks, plots, prints or exports metrics uses the declaration.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ Metrics = dict[str, float | None]
 
 LONGEST_NAME = 100
 MOST_METRICS = 200
-"""The most characters of a name, and the most names in one run."""
+"""Maximum length of a name, and maximum number of names in a run."""
 SHARE = "%"
-"""The unit of metrics that are shares: 0–1, shown as percent where room is scarce."""
+"""The unit of fractions: 0–1, shown as percent where space is short."""
 AUTO = "auto"
 """`training.select_by`: the default order of `MetricTable.ranking`."""
 CUSTOM = "validation_metric"
@@ -36,11 +36,11 @@ CUSTOM = "validation_metric"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric. `name` is its key in `metrics`, `title` what people call it, `short` the same in a table's head.
+    """One metric. `name` is its key in `metrics`, `title` its name in text, `short` its column header.
 
-    `goal`: which value is the better one; None: neither. `unit`: None for a plain number. `default`: tables and
-    reports show it without being asked. `ranks`: it takes part in choosing the best model, before those that are
-    declared earlier. `log`: the axis of its chart begins logarithmic.
+    `goal`: whether higher or lower is better; None: neither. `unit`: None for a plain number. `default`: tables and
+    reports show it by default. `ranks`: it helps to choose the best model, before those declared earlier. `log`: its
+    chart starts with a logarithmic axis.
     """
 
     name: str
@@ -64,13 +64,13 @@ class Metric:
         return self.title if is_plain else f"validation {self.title}"
 
     def badness(self, value: float | None) -> float:
-        """A number that is smaller the better `value` is; infinite where there is no number or no goal."""
+        """A number that is smaller for a better `value`; infinite without a number or a goal."""
         if value is None or self.goal is None or not math.isfinite(value):
             return math.inf
         return -value if self.goal == "higher" else value
 
     def to_record(self) -> dict[str, Any]:
-        """What the record of the run says of it."""
+        """The declaration in the run's record."""
         return {
             "name": self.name,
             "title": self.title,
@@ -96,7 +96,7 @@ BUILT_IN = (
 LOSSES = ("loss", "validation_loss")
 
 _BY_NAME = {metric.name: metric for metric in BUILT_IN}
-# What stood beside `metrics` in JSON before there was such a table, and stays there.
+# Keys of the JSON format before `metrics`, kept beside it.
 _OLD_KEYS = (
     "loss", "validation_loss", "validation_accuracy", "validation_perplexity", "validation_metric", "learning_rate",
     "steps_per_second",
@@ -107,17 +107,17 @@ _OLD_GOALS: dict[str, Goal] = {"largest": "higher", "least": "lower"}
 
 
 def goal_of(word: Any) -> Goal:
-    """The goal that `training.metric_goal` means, in its words of today or of older files."""
+    """The goal that `training.metric_goal` names, in today's words or those of older files."""
     return _OLD_GOALS.get(word, "lower" if word == "lower" else "higher")
 
 
 def old_keys(metrics: Mapping[str, float | None], *, at_the_end: bool = False) -> Metrics:
-    """The keys that stand beside `metrics` in JSON. `at_the_end`: those of a completed model, which has no speed."""
+    """The older keys beside `metrics` in JSON. `at_the_end`: those of a completed model, which has no speed."""
     return {name: metrics.get(name) for name in _OLD_KEYS if not (at_the_end and name in _NOT_AT_THE_END)}
 
 
 def metrics_of(record: Mapping[str, Any]) -> Any:
-    """The `metrics` of a record, of one from before there were such too."""
+    """The `metrics` of a record, also of an older one that has separate keys instead."""
     if "metrics" in record:
         return record["metrics"]
     found = {name: record[name] for name in _OLD_KEYS if record.get(name) is not None}
@@ -125,7 +125,7 @@ def metrics_of(record: Mapping[str, Any]) -> Any:
 
 
 def is_metric_table(value: Any) -> bool:
-    """Whether it is a table of numbers (or None) by names that can be those of metrics; shares are from 0 to 1."""
+    """Whether it maps valid metric names to numbers or None; fractions are from 0 to 1."""
     if type(value) is not dict or len(value) > MOST_METRICS:
         return False
     for name, number in value.items():
@@ -143,7 +143,7 @@ def is_metric_table(value: Any) -> bool:
 
 
 class Measured:
-    """A record with `metrics`. Those that had fields of their own before there was such a table are attributes, too."""
+    """A record with `metrics`. Metrics with fields of their own in older formats are also attributes."""
 
     __slots__ = ()
     metrics: Metrics
@@ -160,22 +160,22 @@ class Measured:
 
     @property
     def validation_accuracy(self) -> float | None:
-        """`validation_accuracy` of `metrics`: the share of right classes, 0–1."""
+        """`validation_accuracy` of `metrics`: fraction of correct classes, 0–1."""
         return self.metrics.get("validation_accuracy")
 
     @property
     def validation_perplexity(self) -> float | None:
-        """`validation_perplexity` of `metrics`: of next tokens."""
+        """`validation_perplexity` of `metrics`: perplexity of next tokens."""
         return self.metrics.get("validation_perplexity")
 
     @property
     def validation_metric(self) -> float | None:
-        """`validation_metric` of `metrics`: what custom code measures."""
+        """`validation_metric` of `metrics`: the custom metric."""
         return self.metrics.get("validation_metric")
 
     @property
     def learning_rate(self) -> float | None:
-        """`learning_rate` of `metrics`: that of the epoch's last step."""
+        """`learning_rate` of `metrics`: the rate of the epoch's last step."""
         return self.metrics.get("learning_rate")
 
     @property
@@ -185,17 +185,17 @@ class Measured:
 
 
 class MetricTable:
-    """What is known of the metrics of a run. A name that nobody has declared is a metric too: without a goal."""
+    """The metrics of a run. An undeclared name is a metric without a goal."""
 
     def __init__(self, declared: Iterable[Metric] = (), select_by: str = AUTO) -> None:
-        """`declared`: those of the run, instead of those of `BUILT_IN`. `select_by`: the metric that ranks first."""
+        """`declared`: the run's declarations, which override `BUILT_IN`. `select_by`: the metric that ranks first."""
         own = {metric.name: metric for metric in declared}
         self._metrics = {**{name: own.pop(name, metric) for name, metric in _BY_NAME.items()}, **own}
         self.select_by = select_by
         chosen = () if select_by == AUTO else (self[select_by],)
         ranks = [metric for metric in reversed(self._metrics.values()) if metric.ranks and metric.name != select_by]
         self.ranking: tuple[Metric, ...] = (*chosen, *ranks)
-        """What models are compared by: the first metric decides, the next ones where it is equal or unknown."""
+        """The metrics that rank models: the first decides, the next ones break ties and replace unknown values."""
 
     def __getitem__(self, name: str) -> Metric:
         found = self._metrics.get(name)
@@ -210,21 +210,21 @@ class MetricTable:
         ]
 
     def shown(self, of: Iterable[Mapping[str, float | None]]) -> list[Metric]:
-        """The metrics that tables show by default and of which any of these has a number."""
+        """The metrics that tables show by default, if any of these has a number."""
         names = dict.fromkeys(name for metrics in of for name, value in metrics.items() if value is not None)
         return [metric for metric in self.ordered(names) if metric.default]
 
     def headline(self, metrics: Mapping[str, float | None]) -> Metric | None:
-        """The one metric that says most of a model beside its losses: the first of `ranking` that it has, but those."""
+        """The most telling metric of a model beside its losses: the first of `ranking` that it has."""
         for metric in self.ranking:
             if metric.name not in LOSSES and metrics.get(metric.name) is not None:
                 return metric
         return None
 
     def measure(self, metrics: Mapping[str, float | None]) -> float | None:
-        """How bad an epoch is for early stopping and halving: the smaller the better, None where nobody can say.
+        """The value that early stopping and halving minimise; None if unknown.
 
-        It is that of `select_by`; with `auto` the validation loss, or without one the loss.
+        The metric of `select_by`; with `auto` the validation loss, or the loss if there is none.
         """
         if self.select_by != AUTO:
             badness = self[self.select_by].badness(metrics.get(self.select_by))
@@ -236,9 +236,9 @@ class MetricTable:
 def declared_metrics(
     records: Sequence[Mapping[str, Any]] = (), config: Mapping[str, Any] | None = None
 ) -> list[Metric]:
-    """The metrics that a run's record declares, and the custom one as a model's `config` describes it.
+    """The metrics that a run's record declares, and the custom metric of a model's `config`.
 
-    Of records that are no declarations nothing is taken.
+    Invalid declarations are ignored.
     """
     found = {}
     for record in records:
@@ -268,7 +268,7 @@ def table_of(training: TrainingConfig) -> MetricTable:
 
 
 def with_custom_metric(records: tuple[dict[str, Any], ...], settings: Settings) -> tuple[dict[str, Any], ...]:
-    """The declarations of a run, and that of the custom metric which its settings name, if it is not among them."""
+    """A run's declarations, with the custom metric of its settings added if it is missing."""
     training = settings.training
     is_named = training.metric != AUTO or "training.metric" in settings.sweep
     if not is_named or any(record.get("name") == CUSTOM for record in records):

@@ -40,7 +40,7 @@ _FINAL = {TrainingPhase.COMPLETED, TrainingPhase.FAILED, TrainingPhase.CANCELLED
 
 
 class RunState(StrEnum):
-    """Where a run stands. `DIED` is never recorded: it is concluded from a free lock without a recorded end."""
+    """The state of a run. `DIED` is never recorded: it follows from a free lock without a recorded end."""
 
     QUEUED = "queued"
     RUNNING = "running"

@@ -1,4 +1,4 @@
-"""A plan as the runner gives it to a front end: the ways to carry out a run, and what each would come to."""
+"""A plan as the runner gives it to a front end: ways to carry out a run, with estimates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One way to carry out a run: so many workers at once, each training `models` together with `threads`."""
+    """One way to carry out a run: `workers` at once, each training `models` together with `threads`."""
 
     mode: str
     workers: int
@@ -23,7 +23,7 @@ class Way:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Way:
-        """The way that `to_record` wrote; other entries are left alone."""
+        """The way of a record; other keys are ignored."""
         workers, models, threads = (int(record[name]) for name in ("workers", "models", "threads"))
         return cls(str(record["mode"]), workers, models, threads, bool(record.get("compile", False)))
 
@@ -47,7 +47,7 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A way and what it comes to: seconds of the whole run, steps per second of all models, bytes of all workers."""
+    """A way with its estimates: seconds of the whole run, steps per second of all models, bytes of all workers."""
 
     way: Way
     seconds: float
@@ -67,10 +67,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class RunPlan:
-    """The estimates, the best first, why it is, and how many seconds finding out took.
+    """The estimates, best first, the reason, and how many seconds the measurement took.
 
-    `limit`: why there is no way with more workers, where the rules allow fewer than the run has models. `warning`: what
-    makes all ways slow here.
+    `limit`: why no way has more workers, if the rules allow fewer than the run has models. `warning`: what makes all
+    ways slow here.
     """
 
     estimates: tuple[Estimate, ...]
@@ -96,5 +96,5 @@ class RunPlan:
 
     @property
     def best(self) -> Estimate:
-        """The way to take."""
+        """The recommended way."""
         return self.estimates[0]

@@ -1,7 +1,7 @@
-"""What may stand in the fields of records that are read from a file: the kind of each value, and its range.
+"""Checks on the fields of records read from a file: type and range of each value.
 
-Whoever has made a run directory has made its records too, checksums and all. What was checked here can be computed
-with, compared and shown; what was not fails somewhere in a screen.
+Records of a run directory from elsewhere may contain anything, with valid checksums. Checked values can be computed
+with, compared and shown; unchecked ones fail later, in some screen.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LATEST_MOMENT = 253_402_214_400.0
 MOST_MODELS = 1_000_000
 _MOMENTS = ("time", "started", "finished", "created", "resumed")
 LONGEST_SECONDS = 1e22
-"""More than the most epochs that can be asked for take; what is added up of so many models overflows nothing."""
+"""Longer than any possible run; the sum over all models does not overflow."""
 DURATIONS = ("seconds", "epoch_seconds", "eta_seconds", "active_since", "seconds_before", "run_seconds")
 _COUNTS = ("models", "workers", "threads", "fuse", "index")
 _TREND_MOST, _GROUP_MOST = 1_024, 4_096
@@ -32,14 +32,14 @@ Check = Callable[[Any], bool]
 
 
 class BadField(ValueError):
-    """A record holds a value that is never written; the message names the field and the value."""
+    """A record has a value that is never written; the message names the field and the value."""
 
 
 def check_record(record: Mapping[str, Any], of: type) -> None:
-    """Raise `BadField` where a value of a record of a dataclass is of another kind or range than the field's.
+    """Raise `BadField` if a value of a dataclass's record has the wrong type or range for its field.
 
-    Numbers are finite; whole ones are from 0 to 2⁶³ − 1; times can be shown as dates. Keys that are no fields are left
-    alone: a newer writer may have added some.
+    Numbers are finite; whole ones are from 0 to 2⁶³ − 1; times can be shown as dates. Unknown keys are ignored: a
+    newer version may have added them.
     """
     rules = _rules(of)
     for name, value in record.items():
@@ -49,9 +49,9 @@ def check_record(record: Mapping[str, Any], of: type) -> None:
 
 
 def check_event(record: Mapping[str, Any]) -> None:
-    """As `check_record`, of a record of any kind of event: it has what that kind has, and a name means the same in all.
+    """As `check_record`, for an event of any kind: required fields are there, and a name means the same in all kinds.
 
-    Written here a second time, because a viewer starts without `protocol.events`.
+    Repeats the fields of `protocol.events`, which a viewer does not import at its start.
     """
     event = record.get("event")
     if type(event) is not str:
@@ -66,7 +66,7 @@ def check_event(record: Mapping[str, Any]) -> None:
 
 
 def check_sample(record: Mapping[str, Any]) -> None:
-    """As `check_record`, of a resource sample: numbers by name, and what is no number as JSON has it."""
+    """As `check_record`, for a resource sample: numbers by name, NaN and infinity as None."""
     if not _is_moment(record.get("time")):
         raise _bad("time", record.get("time"))
     for name, value in record.items():
@@ -80,7 +80,7 @@ def is_whole(value: Any, most: int = LARGEST_INTEGER) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a number that can be computed with."""
+    """Whether it is a finite number."""
     kind = type(value)
     return (kind is float and value - value == 0.0) or (kind is int and -LARGEST_INTEGER <= value <= LARGEST_INTEGER)
 
@@ -210,7 +210,7 @@ _OF_EACH_EVENT: dict[str, tuple[str, ...]] = {
     "command": ("id", "name", "arguments", "from", "outcome"),
     "run_finished": ("status", "seconds", "models"),
 }
-# All may be unknown but those that something is always counted or sorted by.
+# All may be None except those that are always counted or sorted by.
 _OF_EVENTS: dict[str, Check] = {
     **dict.fromkeys(_WHOLE_IN_EVENTS, is_whole),
     **dict.fromkeys(_NUMBERS_IN_EVENTS, _or_none(is_number)),

@@ -1,4 +1,4 @@
-"""What a front end asks of a runner it starts, and what it hears back: JSON messages."""
+"""Messages between a front end and the runner it starts, in JSON: request, reply, farewell."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """Start, resume, only check or only plan a run.
+    """A request to start, resume, check or plan a run.
 
-    Without `directory` a new one is made under `runs/` in the working directory, named by date, time and model type.
-    `settings` are nested plain dicts; a resume takes those of the run directory instead and may raise `epochs`.
-    `accept_changes`: a resume continues with data or code that has changed; `trust_code`: it may run custom code of a
-    run that this user has not started. `dataset` and `python_path`: where a resume finds the data and the code of a
-    project that was moved. With `leash` the run stops after a checkpoint when the caller's side of the
-    channel closes.
+    Without `directory` a new one is made under `runs/` in the working directory, named after date, time and model
+    type. `settings` are nested plain dicts; a resume uses those of the run directory instead and may raise `epochs`.
+    `accept_changes`: a resume continues with changed data or code; `trust_code`: it may run custom code of a run that
+    this user has not started. `dataset` and `python_path`: where a resume finds the data and the code of a moved
+    project. With `leash` the run stops after a checkpoint when the caller's side of the channel closes.
     """
 
     action: Literal["start", "resume", "check", "plan"]
@@ -43,7 +42,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Farewell:
-    """The end of a run, for a caller who may not find its directory: state, reason, where it is (None: gone)."""
+    """The end of a run, for a caller that may not find its directory: state, reason, directory (None: deleted)."""
 
     state: str
     reason: str
@@ -55,16 +54,16 @@ class Farewell:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> Farewell:
-        """What `to_record` wrote."""
+        """The farewell that `to_record` wrote."""
         return cls(**record)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """Whether the run has begun. If not: why, in words, the exit status that goes with it, and the error's class.
+    """Whether the run has begun. If not: the reason, the exit status for it, and the error's class.
 
-    `directory` is where it trains; `found` is what an inspection found out about the data and the model, `limit` what
-    the resource rules say, `plan` a `plan.RunPlan`.
+    `directory` is the run directory, `found` the result of inspecting data and model, `limit` the resource rules'
+    verdict, `plan` a `plan.RunPlan`.
     """
 
     status: Literal["started", "checked", "planned", "refused"]

@@ -1,4 +1,4 @@
-"""Where a model goes back to when its training has diverged. Pure."""
+"""The checkpoint that a model returns to when its training has diverged. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Saved(NamedTuple):
-    """A checkpoint: after so many steps and whole epochs. (0, 0) is the start."""
+    """A checkpoint, by its number of steps and of complete epochs. (0, 0) is the start."""
 
     step: int
     epoch: int
@@ -17,10 +17,9 @@ class Saved(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """A model has diverged, gone back to the checkpoint of `step` (0: the start), and is not beyond that yet.
+    """A model diverged, returned to the checkpoint of `step` (0: the start), and has not recovered yet.
 
-    `diverged_epoch` is the furthest epoch that it did not get through, `loss` the lowest training loss that it had
-    before (None: it had none).
+    `diverged_epoch` is the latest epoch in which it diverged, `loss` its lowest training loss before (None: none).
     """
 
     step: int
@@ -28,10 +27,10 @@ class Rollback:
     loss: float | None
 
     def is_over(self, epoch: int, loss: float | None) -> bool:
-        """Whether the model is beyond it after `epoch`: it got through where it diverged, with a lower loss than ever.
+        """Whether the model has recovered after `epoch`: it has passed `diverged_epoch` with its lowest loss so far.
 
-        Weights that have grown until they overflow give a finite loss for an epoch or two, though none so low. And
-        because the epoch rises every time that a rollback is over, a model cannot go back for ever.
+        Weights that are about to overflow still give a finite loss for an epoch or two, but not a lower one. And the
+        epoch rises with every recovery, so a model cannot roll back for ever.
         """
         if loss is None or not math.isfinite(loss) or epoch < self.diverged_epoch:
             return False
@@ -41,10 +40,10 @@ class Rollback:
 def roll_back(
     earlier: Rollback | None, saved: Iterable[Saved], *, epoch: int, lowest_loss: float | None
 ) -> tuple[Rollback, Saved]:
-    """What follows from a divergence in `epoch`, and the checkpoint that the model goes back to.
+    """The rollback after a divergence in `epoch`, and the checkpoint to return to.
 
-    `saved` are the model's checkpoints, `earlier` its last rollback if that is not over. Then it goes back further than
-    that time, for what it went back to led to a divergence again; in the end to the start.
+    `saved` are the model's checkpoints, `earlier` its last rollback if that is not over. Then the model returns to an
+    earlier checkpoint than last time, which has led to a divergence again; in the end to the start.
     """
     places = sorted((one for one in saved if earlier is None or one.step < earlier.step), reverse=True)
     place = places[0] if places else Saved(0, 0)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import RunInfo
 
 _DATASET = "training.dataset"
-# What may change what a dataset function gives, or how the data is split.
+# Settings that may change the result of a dataset function or the split.
 _TABLES = ("data.", "model.")
 
 
@@ -27,7 +27,7 @@ class SourceFile:
     inode: int
 
     def is_untouched(self, now: SourceFile) -> bool:
-        """Whether `now`, as the file is on the disk, is this very file, so that it need not be hashed again."""
+        """Whether `now`, the file on the disk, is unchanged, so that it need not be hashed again."""
         mine, others = ((one.size, one.mtime_ns, one.inode) for one in (self, now))
         return self.mtime_ns is not None and mine == others
 
@@ -45,9 +45,9 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """SHA-256 of the data's content and of its split, as hexadecimal digits, and the number of rows of both parts.
+    """SHA-256 (hexadecimal) of the data's content and of its split, and the number of rows of both parts.
 
-    `file`: the file that was hashed; None where no file is the dataset. `threads`: how many a dataset function had.
+    `file`: the hashed file; None if the dataset is not a file. `threads`: threads that a dataset function had.
     """
 
     sha256: str
@@ -70,7 +70,7 @@ class Fingerprint:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Fingerprint:
-        """The fingerprint that `to_record` wrote; keys of a newer writer are left out. Raises `ValueError`."""
+        """The fingerprint of a record; unknown keys are ignored. Raises `ValueError`."""
         try:
             file = record.get("file")
             return cls(
@@ -86,9 +86,9 @@ class Fingerprint:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """The fingerprints of a run: that of its first model, and those of the combinations of a sweep that differ.
+    """The fingerprints of a run: the first model's, and those of sweep combinations that differ from it.
 
-    `others` has them with the part of the combination that they belong to.
+    `others` has these with the part of the combination that they belong to.
     """
 
     first: Fingerprint
@@ -96,7 +96,7 @@ class RunData:
 
     @classmethod
     def of(cls, found: Iterable[tuple[Mapping[str, Any], Fingerprint]]) -> RunData:
-        """From the fingerprint found with each combination of a sweep, the first model's first."""
+        """From the fingerprint of each combination of a sweep, the first model's first."""
         (_, first), *more = found
         others: dict[str, tuple[dict[str, Any], Fingerprint]] = {}
         for combination, fingerprint in more:
@@ -121,7 +121,7 @@ class RunData:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> RunData:
-        """What `to_record` wrote. Raises `ValueError` for anything else."""
+        """The data of a record. Raises `ValueError` for anything else."""
         first = Fingerprint.from_record(record)
         try:
             others = [(dict(one["combination"]), Fingerprint.from_record(one)) for one in record.get("others", ())]
@@ -131,7 +131,7 @@ class RunData:
 
 
 def recorded_data(info: RunInfo) -> RunData | None:
-    """The data that the run was started with; None where it was not recorded. Raises `RunDirectoryError`."""
+    """The data that the run was started with; None if not recorded. Raises `RunDirectoryError`."""
     try:
         return None if info.data is None else RunData.from_record(info.data)
     except ValueError as error:
@@ -148,7 +148,7 @@ def data_part(combination: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def difference(before: Fingerprint, now: Fingerprint) -> str:
-    """What is other about the data now, in words."""
+    """How the data has changed, in words."""
     if before.rows != now.rows:
         return f"{before.rows:,} rows → {now.rows:,}"
     if before.sha256 != now.sha256:

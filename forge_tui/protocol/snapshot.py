@@ -1,4 +1,4 @@
-"""The state of a run at one moment, which every front end draws from, and how events change it.
+"""The state of a run at one moment, which every front end shows, and how events change it.
 
 Everything here is immutable: two snapshots share the records of the models that did not change between them.
 """
@@ -41,13 +41,13 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelState(Measured):
-    """One model: what is known of it now. Unknown is None; a loss that is NaN or infinite has `diverged` set.
+    """The state of one model. Unknown is None; `diverged` is set if the loss is NaN or infinite.
 
-    `metrics`: those of the newest epoch; of a completed model those of its file's weights.
-    `combination`: what `[sweep]` made its own of the settings, by their short names. `rollbacks`: how often it went
-    back after a divergence; `rollback`: the last time, if it is not beyond that. `seconds`: how long workers were
-    busy with it, up to `active_since` where one is: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured
-    by the runner's monotonic clock, and None in runs that were recorded before they were.
+    `metrics`: of the newest epoch; of a completed model those of its saved weights.
+    `combination`: its own values of `[sweep]`, by the settings' short names. `rollbacks`: number of rollbacks after a
+    divergence; `rollback`: the last one, if it is not over. `seconds`: how long workers were busy with it, up to
+    `active_since` if one is now: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured by the runner's
+    monotonic clock, and None in older runs.
     """
 
     name: str
@@ -89,30 +89,30 @@ class ModelState(Measured):
 
     @property
     def percent(self) -> float:
-        """Share of the model's epochs that are done, 0–100."""
+        """Percentage of the model's epochs that are done, 0–100."""
         if self.is_done:
             return 100.0
         return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
 
     @property
     def is_done(self) -> bool:
-        """Whether the run has nothing more to do for it: it is completed, or others did better."""
+        """Whether the run has finished with it: completed, or pruned."""
         return self.phase is TrainingPhase.COMPLETED or self.pruned
 
     @property
     def stopped_early(self) -> bool:
-        """Whether it is done before its last epoch: its validation loss got no better (`training.patience`)."""
+        """Whether early stopping ended it before its last epoch (`training.patience`)."""
         return self.phase is TrainingPhase.COMPLETED and self.epoch < self.epochs
 
     @property
     def log_name(self) -> str:
-        """The model whose log takes what this one's code prints: a group has one, its first model's."""
+        """The model whose log has this one's output: a group shares its first model's log."""
         return self.group[0] if self.group else self.name
 
     def took(self, run_seconds: float, now: float) -> float | None:
-        """How long workers have been busy with it (seconds), when the run has gone on for `run_seconds`.
+        """How long workers have been busy with it (seconds), at `run_seconds` of the run.
 
-        Where that was not measured it is the time since it started, by the wall clock: `now` is in UNIX seconds.
+        If that was not measured: the time since it started, by the wall clock (`now`, UNIX seconds).
         """
         if self.seconds is not None:
             return self.seconds + (0.0 if self.active_since is None else max(0.0, run_seconds - self.active_since))
@@ -122,7 +122,7 @@ class ModelState(Measured):
 
     @property
     def error(self) -> Failure | None:
-        """The newest failure of a model that has failed for good."""
+        """The last failure of a model that has failed for good."""
         return self.failures[-1] if self.failures and self.phase is TrainingPhase.FAILED else None
 
     def to_record(self) -> dict[str, Any]:
@@ -144,9 +144,9 @@ class ModelState(Measured):
 
     @classmethod
     def from_record(cls, record: dict[str, Any], interner: Interner | None = None) -> ModelState:
-        """The state that `to_record` wrote; keys of a newer writer are left out. `interner`: see there.
+        """The state of a record; unknown keys are ignored. `interner`: see there.
 
-        Raises `ValueError` where a value is none that is ever written, `TypeError` and `KeyError` where one is missing.
+        Raises `ValueError` for a value that is never written, `TypeError` and `KeyError` for a missing one.
         """
         if "metrics" not in record:
             record = {**record, "metrics": metrics_of(record)}
@@ -175,7 +175,7 @@ def _checked(of: type[_Part], record: dict[str, Any]) -> _Part:
 class Interner:
     """Makes equal configs and groups of neighbouring models one object.
 
-    As they come from JSON each model has its own: 12 KB a model in a run of groups of 50.
+    Read from JSON, each model would have its own: 12 KB per model in a run of groups of 50.
     """
 
     def __init__(self) -> None:
@@ -207,17 +207,17 @@ class Interner:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInfo:
-    """The run itself: what it is, how it stands, and what the resource rules gave it.
+    """The run itself: its description, its state, and what the resource rules allow it.
 
-    Of a run that was resumed, `resumed` is when that was last, and `seconds_before` how long it had gone on until then.
-    `key` is the random key by which this user's state directory knows the run; `code` the SHA-256 of each file of
-    custom code by its path under `code/`, `code_roots` the directories that those paths stand for, and `code_modules`
-    the versions of installed modules that the settings name (`runs.code`); `data` the fingerprint of the data
-    (`sha256`, `rows`, `split_sha256`, and of files what tells whether they were touched).
-    `changes_accepted`: how often a resume went on with other data or code. `moved`: where paths of the settings are by
-    now, of a project that was moved (`runs.moved`).
-    `seconds`: how long one that has ended went on in all, by its runner's monotonic clock. `metrics`: the declaration
-    of each metric that was recorded (`protocol.metrics`), `select_by` the one that ranks models.
+    `resumed` is when it was last resumed, `seconds_before` how long it had run until then. `key` is the random key of
+    the run in this user's state directory; `code` the SHA-256 of each file of custom code by its path under `code/`,
+    `code_roots` the directories that those paths stand for, and `code_modules` the versions of installed modules that
+    the settings name (`runs.code`); `data` the fingerprint of the data (`sha256`, `rows`, `split_sha256`, and for
+    files what shows whether they were touched).
+    `changes_accepted`: how often a resume continued with changed data or code. `moved`: new places of paths in the
+    settings, after the project was moved (`runs.moved`).
+    `seconds`: duration of an ended run, by its runner's monotonic clock. `metrics`: the declaration of each recorded
+    metric (`protocol.metrics`), `select_by` the one that ranks models.
     """
 
     run: str
@@ -260,7 +260,7 @@ class RunInfo:
     moved: dict[str, str] = field(default_factory=dict)
 
     def seconds_until(self, moment: float) -> float:
-        """How long it had gone on at `moment` (UNIX seconds), or when it finished, by the wall clock.
+        """Its age at `moment` (UNIX seconds), or when it finished, by the wall clock.
 
         For runs whose runner did not measure it.
         """
@@ -275,7 +275,7 @@ class RunInfo:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunInfo:
-        """The record that `to_record` wrote; a newer writer's keys are left out. Raises as `ModelState.from_record`."""
+        """The run of a record; unknown keys are ignored. Raises as `ModelState.from_record`."""
         check_record(record, cls)
         values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
         values["state"] = RunState(values["state"])
@@ -284,7 +284,7 @@ class RunInfo:
 
 
 TREND_LENGTH = 24
-# Asked for with every record: 500 times at a look while a large run is watched.
+# Cached: needed for every record, 500 times per snapshot of a large run.
 _MODEL_NAMES = tuple(item.name for item in dataclasses.fields(ModelState))
 _MODEL_FIELDS = frozenset(_MODEL_NAMES)
 _model_values = operator.attrgetter(*_MODEL_NAMES)
@@ -347,7 +347,7 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
             done = replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
             if event.best_epoch is None:
                 return done
-            # What counts is what its file holds, and that are not the last epoch's weights.
+            # Report the saved (best) epoch's figures, not the last epoch's.
             return replace(
                 done,
                 best_epoch=event.best_epoch,
@@ -364,7 +364,7 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
                 time=event.time,
                 epoch=model.epoch,
             )
-            # One that diverges leaves its group: it goes on alone, from another step.
+            # A model that diverges leaves its group and continues alone, from another step.
             group = None if event.kind == "diverged" else model.group
             return replace(model, failures=(*model.failures, failure), worker=None, group=group)
         case happened.ModelRetried():
@@ -380,7 +380,7 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
             rollback = event.rollback
             if rollback is None:
                 return replace(retried, rollbacks=event.rollbacks, rollback=None)
-            # What was saved later is discarded.
+            # Later checkpoints are discarded.
             return replace(
                 retried,
                 rollbacks=event.rollbacks,
@@ -392,7 +392,7 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
 
 
 def _timed(model: ModelState, run_seconds: float) -> ModelState:
-    """`model` with its stopwatch started or stopped, as its phase wants it."""
+    """`model` with its stopwatch started or stopped, according to its phase."""
     since = model.active_since
     if model.phase.is_active == (since is not None):
         return model
@@ -402,7 +402,7 @@ def _timed(model: ModelState, run_seconds: float) -> ModelState:
 
 
 def _with_declared(run: RunInfo, metrics: Metrics) -> RunInfo:
-    """`run` with the declarations of metrics that are recorded for the first time."""
+    """`run` with the declarations of newly recorded metrics."""
     declared = {record.get("name") for record in run.metrics}
     if metrics.keys() <= declared:
         return run
@@ -443,9 +443,9 @@ def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:
 class Snapshot:
     """A run and all its models at one moment (`time`, UNIX seconds).
 
-    `eta_seconds` is the time until the last model ends, None while unknown. `age` is how old the data is
-    (seconds since the runner last wrote, which was at `written`, UNIX seconds). `seconds` is how long the run has
-    lasted, as it was measured; None where it was not. `problems` says in words what could not be read.
+    `eta_seconds` is the time until the last model ends, None while unknown. `age` is the age of the data (seconds
+    since the runner last wrote, at `written`, UNIX seconds). `seconds` is the measured duration of the run so far, or
+    None. `problems` says in words what could not be read.
     """
 
     run: RunInfo
@@ -461,7 +461,7 @@ class Snapshot:
 
     @cached_property
     def metrics(self) -> MetricTable:
-        """What is known of the metrics of the run."""
+        """The metrics of the run, declared and recorded."""
         config = next((model.config for model in self.models if "metric" in model.config), None)
         return MetricTable(declared_metrics(self.run.metrics, config), self.run.select_by)
 
@@ -477,7 +477,7 @@ class Snapshot:
 
     @cached_property
     def pruned(self) -> int:
-        """How many models stopped because others did better."""
+        """How many models halving stopped because others were better."""
         return sum(model.pruned for model in self.models)
 
     @property
@@ -487,32 +487,32 @@ class Snapshot:
 
     @cached_property
     def overall_percent(self) -> float:
-        """Mean share of the models' epochs that are done, 0–100."""
+        """Mean percentage of the models' epochs that are done, 0–100."""
         return sum(model.percent for model in self.models) / len(self.models) if self.models else 0.0
 
     @property
     def elapsed_seconds(self) -> float:
-        """How long the run has lasted, or took (seconds), without the time between its end and a resume."""
+        """Duration of the run so far, or in all (seconds), without the time between an end and a resume."""
         if self.seconds is not None:
             return self.seconds
-        # What died stopped with its last sign of life.
+        # A run that died ended with its last sign of life.
         return self.run.seconds_until(self.time - (0 if self.state.is_live else self.age))
 
     @property
     def runner_time(self) -> float:
-        """When it was taken, by the clock that dates the run's events (UNIX seconds): clocks are set, and differ."""
+        """When it was taken, by the clock that dates the run's events (UNIX seconds): clocks are reset, and differ."""
         return self.time if self.written is None else self.written + self.age
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """The newest failure of every model that failed for good, the first to fail first."""
+        """The last failure of every model that failed for good, the earliest first."""
         found = [model.error for model in self.models if model.error is not None]
         return tuple(sorted(found, key=lambda failure: failure.time or 0.0))
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict: the run's own record, its state, and `models`."""
         about = self.run.to_record()
-        del about["key"]  # it is nobody's business
+        del about["key"]  # private to the user's state directory
         return {
             **about,
             "state": self.state.value,

@@ -1,6 +1,6 @@
-"""The two state machines: what a run and a model may become, and which command is allowed when.
+"""The state machines of run and model, and which command is allowed when.
 
-A run (`died` is concluded from a free lock, never recorded; from it too a resume leads back to `queued`)::
+A run (`died` follows from a free lock and is never recorded; a resume leads from it to `queued` too)::
 
     queued ──▶ running ◀──▶ paused
       │          │  │          │
@@ -32,7 +32,7 @@ RUN: Mapping[RunState, frozenset[RunState]] = {
     _R.QUEUED: frozenset({_R.RUNNING, _R.STOPPING}),
     _R.RUNNING: frozenset({_R.PAUSED, _R.STOPPING, _R.COMPLETED, _R.FAILED}),
     _R.PAUSED: frozenset({_R.RUNNING, _R.STOPPING, _R.COMPLETED, _R.FAILED}),
-    # Asked to end at once after it was asked to stop: the same state with another reason.
+    # A kill after a stop: the same state with another reason.
     _R.STOPPING: frozenset({_R.STOPPING, _R.STOPPED, _R.KILLED, _R.COMPLETED, _R.FAILED}),
     _R.COMPLETED: frozenset({_R.QUEUED}),
     _R.FAILED: frozenset({_R.QUEUED}),
@@ -40,7 +40,7 @@ RUN: Mapping[RunState, frozenset[RunState]] = {
     _R.KILLED: frozenset({_R.QUEUED}),
     _R.DIED: frozenset({_R.QUEUED}),
 }
-"""What a run in each state may become."""
+"""The states that may follow each state of a run."""
 
 MODEL: Mapping[TrainingPhase, frozenset[TrainingPhase]] = {
     # Queued again: a resume gives it another reason.
@@ -48,14 +48,14 @@ MODEL: Mapping[TrainingPhase, frozenset[TrainingPhase]] = {
     _M.INITIALIZING: frozenset({_M.TRAINING, _M.SAVING, _M.COMPLETED}) | _LIVE_WORK,
     _M.TRAINING: frozenset({_M.PAUSED, _M.CHECKPOINTING, _M.SAVING}) | _LIVE_WORK,
     _M.PAUSED: frozenset({_M.TRAINING, _M.CHECKPOINTING}) | _LIVE_WORK,
-    # A disk that has no room is tried again and again: from saving back to the checkpoint, and saving with a reason.
+    # Writing to a full disk is retried: from saving back to the checkpoint, and saving with a reason.
     _M.CHECKPOINTING: frozenset({_M.TRAINING, _M.PAUSED, _M.SAVING}) | _LIVE_WORK,
     _M.SAVING: frozenset({_M.SAVING, _M.COMPLETED, _M.CHECKPOINTING}) | _LIVE_WORK,
     _M.COMPLETED: frozenset({_M.QUEUED}),
     _M.FAILED: frozenset({_M.QUEUED}),
     _M.CANCELLED: frozenset({_M.QUEUED}),
 }
-"""What a model in each phase may become."""
+"""The phases that may follow each phase of a model."""
 
 COMMANDS: Mapping[str, frozenset[RunState]] = {
     "stop": frozenset({_R.QUEUED, _R.RUNNING, _R.PAUSED}),
@@ -66,13 +66,13 @@ COMMANDS: Mapping[str, frozenset[RunState]] = {
     "retry": frozenset({_R.QUEUED, _R.RUNNING, _R.PAUSED}),
     "workers": frozenset({_R.QUEUED, _R.RUNNING, _R.PAUSED}),
 }
-"""The commands to a live run, and the states in which each is followed."""
+"""The commands to a live run, and the states in which each is allowed."""
 
 MODEL_COMMANDS: Mapping[str, frozenset[TrainingPhase]] = {
     "cancel": frozenset(phase for phase in TrainingPhase if not phase.is_final),
     "retry": frozenset({_M.FAILED, _M.CANCELLED}),
 }
-"""The commands about one model, and the phases in which each is followed."""
+"""The commands about one model, and the phases in which each is allowed."""
 
 _INSTEAD = {
     "pause": {_R.PAUSED: "it is paused already", _R.QUEUED: "it has not begun; stop ends it"},
@@ -92,19 +92,19 @@ def may_follow_model(before: TrainingPhase, after: TrainingPhase) -> bool:
 
 
 def refusal(command: str, state: RunState) -> str | None:
-    """Why a run in `state` does not follow `command`, in words; None where it does."""
+    """Why a run in `state` refuses `command`, in words; None if it does not."""
     if command not in COMMANDS:
         return f"there is no command {command!r}; there are {', '.join(COMMANDS)}"
     if state in COMMANDS[command]:
         return None
-    told = _INSTEAD.get(command, {}).get(state)
-    if told is None:
-        told = "the run is ending" if state is _R.STOPPING else f"the run is {state}: there is nothing to {command}"
-    return told
+    refused = _INSTEAD.get(command, {}).get(state)
+    if refused is None:
+        refused = "the run is ending" if state is _R.STOPPING else f"the run is {state}: there is nothing to {command}"
+    return refused
 
 
 def model_refusal(command: str, model: str, phase: TrainingPhase) -> str | None:
-    """Why a model in `phase` does not follow `command`, in words; None where it does."""
+    """Why a model in `phase` refuses `command`, in words; None if it does not."""
     if phase in MODEL_COMMANDS[command]:
         return None
     if command == "retry":

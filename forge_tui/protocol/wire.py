@@ -1,4 +1,4 @@
-"""How runner, fork server and workers talk: JSON messages over local sockets. Nothing is unpickled. No torch here."""
+"""Messages between runner, fork server and workers: JSON over local sockets. Nothing is unpickled. No torch here."""
 
 from __future__ import annotations
 

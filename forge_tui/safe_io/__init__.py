@@ -1,1 +1,1 @@
-"""Input and output that trust nothing: files and JSON of anybody's making, text that must not steer a terminal."""
+"""Input and output for untrusted content: files, JSON, and text that must not control a terminal."""

@@ -1,6 +1,6 @@
-"""Standard descriptors that are closed at the start (`>&-`, a daemon): they count as the null device.
+"""Standard descriptors that are closed at the start (`>&-`, a daemon) are opened on the null device.
 
-Else the next file or socket that is opened takes their place, and what is printed goes there.
+Otherwise the next file or socket takes their place, and printed text goes there.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ def open_closed() -> None:
 
 @contextlib.contextmanager
 def reserved() -> Iterator[None]:
-    """What is opened inside takes no standard descriptor's place; those that were closed are closed again afterwards.
+    """Files opened inside do not take the place of closed standard descriptors, which are closed again afterwards.
 
-    For a caller's process, in which nothing is ours to change.
+    For a caller's process, which we must leave unchanged.
     """
     opened = [descriptor for descriptor in _STANDARD if not _is_open(descriptor)]
     for descriptor in opened:

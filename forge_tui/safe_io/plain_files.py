@@ -1,4 +1,4 @@
-"""Small files that somebody else may have put there: read only if they are files, and no further than to a limit."""
+"""Small untrusted files: read only if they are regular files, and only up to a limit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 def open_file(path: Path | str, *, follow: bool = True) -> int:
     """A descriptor for reading a regular file, closed in children. Raises `OSError`, also for anything else.
 
-    To open a pipe would wait for ever; so it is opened without waiting, and looked at. `follow`: symbolic links.
+    Opening a pipe could block for ever, so it is opened non-blocking and checked. `follow`: follow symbolic links.
     """
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -23,7 +23,7 @@ def open_file(path: Path | str, *, follow: bool = True) -> int:
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is no file but a pipe, a socket or a device")
+            raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, not a file")
     except OSError:
         os.close(descriptor)
         raise

@@ -1,7 +1,7 @@
-"""Text from elsewhere, made safe to show: what comes from runs, files, names and exceptions must not steer a terminal.
+"""Makes untrusted text safe to show: runs, files, names and exceptions must not control a terminal.
 
-Harmful are control characters (C0, DEL, C1), marks that turn the direction of writing and other invisible ones, broken
-bytes (surrogates), characters without a meaning (private, unassigned), and separators of lines and paragraphs.
+Harmful are control characters (C0, DEL, C1), direction marks and other invisible characters, invalid bytes
+(surrogates), private and unassigned characters, and line and paragraph separators.
 """
 
 from __future__ import annotations
@@ -30,42 +30,42 @@ _IN_WORDS = {"±": "+-", "≤": "<=", "≥": ">=", "²": "^2", "µ": "u"}
 _HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _LINES = "\n\t"
 LONGEST_MESSAGE = 2_000
-"""Characters of an exception's own words: it may carry a whole tensor as text, and the report repeats them."""
+"""Maximum length of an exception's message: it may contain a whole tensor, and the report repeats it."""
 
 
 def printable(text: str, keep: str = "") -> str:
-    """`text` with a blank for every harmful character but those of `keep`."""
-    if text.isprintable():  # nearly all are, and a table of 10,000 models has millions of characters
+    """`text` with a space for every harmful character except those in `keep`."""
+    if text.isprintable():  # nearly always, and a table of 10,000 models has millions of characters
         return text
     return "".join(one if one in keep or not _is_harmful(one) else " " for one in text)
 
 
 def harmless(text: str) -> str:
-    """`text` of several lines, which it keeps, and tabs; a blank for every other harmful character."""
+    """`text` with a space for every harmful character except line breaks and tabs."""
     return printable(text, _LINES)
 
 
 def escaped(text: str) -> str:
-    """`text` with every harmful character in its notation (`\\u001b`), so that it is seen that there is one."""
+    """`text` with every harmful character escaped (`\\u001b`), so that it is visible."""
     if text.isprintable():
         return text
     return "".join(f"\\u{ord(one):04x}" if _is_harmful(one) else one for one in text)
 
 
 def named(path: str | os.PathLike[str]) -> str:
-    """A path or another name in a message: on one line whatever is in it, as `escaped`."""
+    """A path or another name for a message: as `escaped`, always on one line."""
     return escaped(os.fspath(path))
 
 
 def shortened(text: str, most: int) -> str:
-    """`text` with its middle left out where it has more than `most` characters."""
+    """`text` without its middle if it has more than `most` characters."""
     if len(text) <= most:
         return text
     return f"{text[: most // 2]} … ({len(text) - most} characters are left out) … {text[-(most // 2) :]}"
 
 
 def in_ascii(text: str) -> str:
-    """`text` in the same cells for what shows only ASCII: `?` for a character that has no plain one like it."""
+    """`text` in ASCII, with the same width: `?` for a character without a plain equivalent."""
     if text.isascii():
         return text
     plain = text.translate(PLAIN)
@@ -73,14 +73,14 @@ def in_ascii(text: str) -> str:
 
 
 def is_plain_locale(environ: Mapping[str, str]) -> bool:
-    """Whether the locale is that of ASCII alone (`LC_ALL=C`): Python writes UTF-8 there by default."""
+    """Whether the locale is ASCII only (`LC_ALL=C`): Python still writes UTF-8 there by default."""
     if environ.get("PYTHONUTF8") == "1" or environ.get("PYTHONIOENCODING"):
         return False
     return (environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG")) in ("C", "POSIX")
 
 
 def fit_streams_to_locale(environ: Mapping[str, str]) -> None:
-    """Let standard output and error take every text: what their encoding lacks is written as like as it can be."""
+    """Make standard output and error accept every text: characters outside their encoding are approximated."""
     codecs.register_error("plain", _plain_instead)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -102,7 +102,7 @@ def _cells(character: str) -> int:
 
 
 def shell_word(text: str) -> str:
-    """`text` as a word of a command to be copied: as `shlex.quote`, with harmful characters in the shell's notation."""
+    """`text` as one word of a shell command: as `shlex.quote`, with harmful characters as shell escapes."""
     if not any(map(_is_harmful, text)):
         return shlex.quote(text)
     return "$'" + "".join(map(_in_shell_notation, text)) + "'"
@@ -111,43 +111,43 @@ def shell_word(text: str) -> str:
 def say(message: str, stream: IO[str] | None = None) -> None:
     """Print a message for people, by default to standard error.
 
-    Its further lines are indented, so that no line break in a name makes something that looks like a message of ours.
+    Continuation lines are indented, so that a line break in a name cannot fake a message of ours.
     """
     first, *others = message.split("\n")
     print("\n".join([escaped(first), *(f"  {escaped(line)}" for line in others)]), file=stream or sys.stderr)
 
 
 def answer(text: str) -> None:
-    """Print a line that scripts read to standard output: byte for byte; on a terminal with what is harmful escaped."""
+    """Print a line for scripts to standard output: unchanged; on a terminal with harmful characters escaped."""
     if sys.stdout.isatty():
         print(escaped(text))
         return
     sys.stdout.flush()
-    # Names of files need not be text: Python keeps their other bytes as surrogates, which no encoding takes.
+    # File names need not be text: Python keeps invalid bytes as surrogates, which cannot be encoded.
     sys.stdout.buffer.write(_bytes(text) + b"\n")
     sys.stdout.buffer.flush()
 
 
 class Writable(Protocol):
-    """What text is written to."""
+    """A destination for text."""
 
     def write(self, text: str, /) -> int:
-        """Write `text`; returns how much of it."""
+        """Write `text`; returns the number of characters."""
 
 
 class Harmless:
-    """A stream that writes to a terminal, without what would steer it."""
+    """A stream that writes to a terminal, without control characters."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
 
     def write(self, text: str, /) -> int:
-        """Write `text`; its lines stay lines."""
+        """Write `text` with its line breaks."""
         return self._stream.write(harmless(text.replace("\r\n", "\n")))
 
 
 def answers() -> Writable:
-    """Standard output for what scripts read: as it is, but harmless on a terminal."""
+    """Standard output for scripts: unchanged, but harmless on a terminal."""
     return Harmless(sys.stdout) if sys.stdout.isatty() else sys.stdout
 
 

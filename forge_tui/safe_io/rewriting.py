@@ -1,5 +1,5 @@
-"""Captured output as a terminal would show it: a carriage return goes back to the line's start, and what follows
-replaces what stood there. Progress bars draw themselves so, hundreds of times on one line.
+"""Captured output as a terminal would show it: after a carriage return, text overwrites the line from its start.
+Progress bars redraw one line that way hundreds of times.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ _ERASED = re.compile("\x1b\\[[0-2]?K")
 
 
 def rewritten(line: str) -> str:
-    """One line without its end, as it stands after all its carriage returns."""
+    """One line without its end, after all its carriage returns."""
     if "\r" not in line:
         return line
     shown = ""
     for part in line.split("\r"):
         first, *others = _ERASED.split(part)
-        # Erasing takes away what the line had to the right.
+        # Erasing removes the rest of the line.
         shown = first + ("".join(others) if others else shown[len(first) :])
     return shown
 
 
 class Rewriter:
-    """Text that comes in pieces, as lines that are whole; `partial` is the one that is still being written."""
+    """Joins pieces of text into complete lines; `partial` is the line that is still incomplete."""
 
     def __init__(self) -> None:
         self._pending = ""
 
     @property
     def partial(self) -> str:
-        """The last line as it stands, while it has no end."""
+        """The last line, while it is incomplete."""
         return rewritten(self._pending)
 
     def feed(self, text: str) -> str:
-        """The lines that became whole with `text`, each with its end."""
+        """The lines completed by `text`, each with its end."""
         *whole, pending = (self._pending + text).split("\n")
-        # Of what is written over again and again only what it shows counts, and how far the newest part has come.
+        # Of a line that is overwritten again and again, only its visible text and the cursor's place count.
         before, back, newest = pending.rpartition("\r")
         self._pending = f"{rewritten(before)}{back}{newest}"
         return "".join(f"{rewritten(line)}\n" for line in whole)

@@ -1,7 +1,7 @@
-"""JSON from files that somebody else may have written: read within limits, or refused in words.
+"""Untrusted JSON: read within limits, or refused with the reason.
 
-Python's own reader takes everything: NaN, a number of 4,000 digits, a key that is given twice, a million brackets.
-Whoever computes with that, prints it or packs it for a checksum fails somewhere later, with a traceback or never.
+Python's own reader accepts everything: NaN, a number of 4,000 digits, duplicate keys, a million brackets. Code that
+computes with such values, prints them or hashes them fails later, with a traceback, or hangs.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from typing import Any
 
 LARGEST_INTEGER = 2**63 - 1
-"""What whole numbers of records are never beyond: SQLite and tensors have no larger ones."""
+"""The largest whole number in a record: SQLite and tensors have no larger ones."""
 
 
 class BadJson(ValueError):
-    """It is no JSON, or none that is read here; the message says which limit it goes beyond."""
+    """Invalid JSON, or JSON beyond a limit; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much JSON is read: `size` in bytes, so many `values`, so many levels (`depth`), `text` in characters.
+    """Limits on JSON: `size` in bytes, number of `values`, levels (`depth`), length of a text (`text`, characters).
 
-    `integer`: the largest magnitude of a whole number. `unique`: a key that is given twice is refused, which takes
-    longer.
+    `integer`: the largest magnitude of a whole number. `unique`: refuse duplicate keys, which takes longer.
     """
 
     size: int = 1 << 20
@@ -36,14 +35,14 @@ class Limits:
 
 
 STATE = Limits(size=1 << 16)
-"""Of small files: commands, claims, lines of the list of runs."""
+"""For small files: commands, claims, lines of the list of runs."""
 
 
 def parse(data: bytes | str, limits: Limits) -> Any:
-    """The value of a JSON text in UTF-8. Raises `BadJson`, also for NaN and for numbers that no float can hold."""
+    """The value of a JSON text in UTF-8. Raises `BadJson`, also for NaN and for numbers beyond a float's range."""
     if len(data) > limits.size:
         raise BadJson(f"it has {len(data):,} bytes, and at most {limits.size:,} are read")
-    # A value costs up to thirty times as much memory as its text.
+    # A value takes up to thirty times as much memory as its text.
     openers = data.count(b"[") + data.count(b"{") if isinstance(data, bytes) else data.count("[") + data.count("{")
     commas = data.count(b",") if isinstance(data, bytes) else data.count(",")
     if openers + commas > limits.values:
@@ -63,7 +62,7 @@ def parse(data: bytes | str, limits: Limits) -> Any:
 
 
 def parse_object(data: bytes | str, limits: Limits) -> dict[str, Any]:
-    """As `parse`, of a JSON object."""
+    """As `parse`, for a JSON object."""
     value = parse(data, limits)
     if not isinstance(value, dict):
         raise BadJson("it is no JSON object")
@@ -71,7 +70,7 @@ def parse_object(data: bytes | str, limits: Limits) -> dict[str, Any]:
 
 
 def _check(value: Any, limits: Limits) -> None:
-    """Level by level, without recursion."""
+    """Raise `BadJson` for a value beyond the limits; level by level, without recursion."""
     most, longest = limits.integer, limits.text
     level: list[Any] = [(value,)]
     for _ in range(limits.depth + 1):

@@ -12,7 +12,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.safe_io.printing import named
 
 LONGEST_DATABASE = 504
-"""Bytes of the path of a database that SQLite opens: of 512 its journal's name takes 8 more."""
+"""Maximum length of a database's path for SQLite (bytes): 512 less 8 for its journal's suffix."""
 _ADVICE = {
     errno.ENOSPC: "free some space on that disk",
     errno.EDQUOT: "your quota on that disk is used up: free some space there",
@@ -29,15 +29,15 @@ def directory_error(error: OSError, doing: str, path: Path | str) -> RunDirector
     """`error` as a `RunDirectoryError` that says what was being done, to what, and what to do next."""
     cause = error.strerror or str(error) or type(error).__name__
     advice = _ADVICE.get(error.errno or 0)
-    told = RunDirectoryError(f"cannot {doing} {named(path)}: {cause}" + (f"; {advice}" if advice else ""))
-    told.errno = error.errno
-    return told
+    refused = RunDirectoryError(f"cannot {doing} {named(path)}: {cause}" + (f"; {advice}" if advice else ""))
+    refused.errno = error.errno
+    return refused
 
 
 def make_private(path: Path) -> None:
-    """Make a directory, and those that are missing above it, for this user alone (mode 0700) whatever the umask is.
+    """Make a directory and its missing parents for this user alone (mode 0700), whatever the umask is.
 
-    What is there keeps its mode. Raises `OSError`.
+    Existing directories keep their mode. Raises `OSError`.
     """
     missing = [directory for directory in (path, *path.parents) if not os.path.isdir(directory)]
     for directory in reversed(missing):
@@ -52,12 +52,12 @@ def make_private(path: Path) -> None:
 
 
 def path_bytes(path: Path) -> int:
-    """How long a path is, links on the way followed, as SQLite does."""
+    """The length of a path with links resolved, as SQLite counts it."""
     return len(os.fsencode(os.path.realpath(path)))
 
 
 def temporary_name(path: Path) -> Path:
-    """A fresh name beside `path` that no listing of ours takes for a finished file."""
+    """A new name beside `path` that our listings do not take for a finished file."""
     return path.with_name(f".{path.name}.{os.urandom(4).hex()}.tmp")
 
 
@@ -78,7 +78,7 @@ def half_written(path: Path, *endings: str) -> Iterator[Path]:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make the names in `directory` durable. Raises `OSError`."""
+    """Make the entries of `directory` durable. Raises `OSError`."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync_descriptor(descriptor)
@@ -134,7 +134,7 @@ def write_whole(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o6
 
 
 def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:
-    """As `write_atomically`, of content that lies in parts: nothing large is copied."""
+    """As `write_atomically`, for content in several parts: nothing large is copied."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with half_written(path) as temporary:

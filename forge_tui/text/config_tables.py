@@ -1,4 +1,4 @@
-"""The configs of a sweep as text: what is each one's own, and a table of what came of them."""
+"""The configs of a sweep as text: the values of each, and a table of results."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def value_text(value: Any) -> str:
 
 
 def combination_text(combination: Mapping[str, Any]) -> str:
-    """What is a config's own: `learning_rate 0.003, batch_size 64`."""
+    """A config's own values: `learning_rate 0.003, batch_size 64`."""
     return ", ".join(f"{name} {value_text(value)}" for name, value in combination.items())
 
 
 def result_rows(results: ConfigResults) -> list[tuple[str, ...]]:
-    """The head and a row a config, the best first: rank, its own values, models that are done, means ± deviations."""
+    """The header and one row per config, the best first: rank, own values, models done, means ± deviations."""
     names = list(results.results[0].combination)
     recorded = (name for one in results.results for name in one.finals.metrics)
     metrics = [metric for metric in results.table.ordered(recorded) if metric.default]
@@ -57,7 +57,7 @@ def configs_table(results: ConfigResults) -> str:
 
 
 def configs_record(results: ConfigResults) -> dict[str, Any]:
-    """A JSON-able dict: the metric that ranks, and for each config its values, models (by index), finals and rank."""
+    """A JSON-able dict: the metric that ranks, and per config its values, models (by index), finals and rank."""
     return {
         "ranked_by": None if results.metric is None else results.metric.name,
         "configs": [

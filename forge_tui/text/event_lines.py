@@ -8,24 +8,24 @@ from typing import Any
 from forge_tui.safe_io.printing import printable
 from forge_tui.text.figures import number
 
-# They come with every checkpoint, and what is worth telling has an event of its own.
+# They come with every checkpoint; notable changes have an event of their own.
 _ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")
 
 
-# What a person who does not watch wants to be told of, beside how far the run is.
+# Events to report to a user who does not watch, beside the progress.
 _NOTABLE = ("model_failed", "model_retried", "resource_warning", "command")
 _NOTABLE_DECISIONS = ("hold", "shrink", "grow", "requeue", "prune")
 
 
 def is_notable(record: dict[str, Any]) -> bool:
-    """Whether the event is more than the usual course of a run."""
+    """Whether the event is out of the ordinary."""
     if record.get("event") == "decision":
         return record.get("kind") in _NOTABLE_DECISIONS
     return record.get("event") in _NOTABLE
 
 
 def log_line(record: dict[str, Any]) -> tuple[str, str] | None:
-    """(line, severity): `information`, `warning` or `error`; None for what is not worth a line."""
+    """(line, severity): `information`, `warning` or `error`; None for an event without a line."""
     if record.get("event") == "phase_changed" and record.get("phase") in _ROUTINE and not record.get("reason"):
         return None
     if record.get("event") == "checkpoint_saved":  # several a second of small models; the model's screen lists them

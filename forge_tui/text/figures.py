@@ -19,7 +19,7 @@ UNKNOWN = "—"
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A measured number in `digits` significant places; unknown and NaN are `—`."""
+    """A measured number with `digits` significant digits; unknown and NaN are `—`."""
     if value is None or not math.isfinite(value):
         return UNKNOWN
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
@@ -63,25 +63,25 @@ def memory(size: float | None) -> str:
 
 
 def spread_text(of: Spread | None) -> str:
-    """A mean with its standard deviation: `0.0341 ± 0.0027`; of a single value without."""
+    """A mean with its standard deviation: `0.0341 ± 0.0027`; a single value without."""
     if of is None:
         return UNKNOWN
     return number(of.mean) if of.deviation is None else f"{number(of.mean)} ± {number(of.deviation)}"
 
 
 def value_of(metric: Metric, value: float | None) -> str:
-    """A value of a metric: shares as 0.9777, other numbers in four significant places."""
+    """A value of a metric: fractions as 0.9777, other numbers with four significant digits."""
     return number(value) if value is None or metric.unit != SHARE else f"{value:.4f}"
 
 
 def headline_text(metrics: Mapping[str, float | None], table: MetricTable) -> str:
-    """The one metric that says most of a model, in words: `accuracy 0.9777`; empty where it has none beside losses."""
+    """A model's most telling metric: `accuracy 0.9777`; empty if it has only losses."""
     metric = table.headline(metrics)
     return "" if metric is None else f"{metric.title} {value_of(metric, metrics.get(metric.name))}"
 
 
 def best_text(best: Best) -> str:
-    """What the place of the best model rests on: `accuracy 0.9777`, `validation loss 0.08`."""
+    """The value that makes a model the best: `accuracy 0.9777`, `validation loss 0.08`."""
     return f"{best.metric.title} {value_of(best.metric, best.value)}"
 
 
@@ -95,7 +95,7 @@ def short_path(path: Path) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned to the left, two spaces apart, one line a row."""
+    """Left-aligned columns, two spaces apart, one line per row."""
     lines = [tuple(header), *(tuple(printable(cell) for cell in row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     return "".join(

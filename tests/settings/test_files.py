@@ -137,7 +137,7 @@ def test_a_missing_file_a_directory_and_a_device_are_told_apart(here: Path) -> N
 
     assert told[0] == "none.toml: there is no such file; give the path of a TOML file"[-60:]
     assert told[1] == ".: is a directory; give the path of a TOML file"
-    assert told[2].endswith("it is no file but a pipe, a socket or a device")
+    assert told[2].endswith("it is a pipe, a socket or a device, not a file")
     assert told[3].startswith("nul\\u0000.toml: cannot be read: ")
     assert told[4].endswith("cannot be read: File name too long")
 
