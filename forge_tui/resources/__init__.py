@@ -1,4 +1,4 @@
-"""What this process may use of the machine, how many workers that allows, and why.
+"""The machine's resources that this process may use, how many workers they allow, and why.
 
 Detection logs to `forge_tui.resources` at level DEBUG; nothing is printed unless the caller configures logging.
 """

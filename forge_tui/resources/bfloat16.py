@@ -1,4 +1,4 @@
-"""Whether a CPU multiplies bfloat16 numbers itself, or torch has to do it in many more steps."""
+"""Whether the CPU has bfloat16 instructions; without them torch emulates bfloat16 slowly."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ _FAST = frozenset({"avx512_bf16", "amx_bf16", "avx10_2"})
 
 
 def multiplies_bfloat16(probe: SystemProbe | None = None) -> bool | None:
-    """Whether the CPU has such instructions (x86: AVX512_BF16 or AMX); None where its flags do not tell.
+    """Whether the CPU has bfloat16 instructions (x86: AVX512_BF16 or AMX); None if its flags do not say.
 
-    Only x86 was measured: without them training is 5 to 9 times as slow as in float32.
+    Only measured on x86: without them training is 5 to 9 times as slow as in float32.
     """
     try:
         text = (probe or SystemProbe()).read("/proc/cpuinfo") or ""
@@ -24,7 +24,7 @@ def multiplies_bfloat16(probe: SystemProbe | None = None) -> bool | None:
 
 
 def slow_bfloat16(precisions: set[str], device: str, probe: SystemProbe | None = None) -> str | None:
-    """What is to be said of training with these precisions on a device, in words; None where there is nothing."""
+    """A warning if one of these precisions trains slowly on the device, else None."""
     if "bfloat16" not in precisions or device != "cpu" or multiplies_bfloat16(probe) is not False:
         return None
     return (

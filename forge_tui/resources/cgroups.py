@@ -1,4 +1,4 @@
-"""Limits of the control groups this process is in: v1, v2 and both at once, every ancestor.
+"""Limits of this process's control groups and all their ancestors: v1, v2 and both at once.
 
 Sources: cgroups(7), proc_pid_mountinfo(5), the kernel's Documentation/admin-guide/cgroup-v1 and cgroup-v2.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 Read = Callable[[str], str | None]
-"""Text of a file, or None where there is no such file; raises `OSError` for one that is there but unreadable."""
+"""The text of a file, None if it does not exist; raises `OSError` if it cannot be read."""
 
 UNLIMITED_BYTES = 1 << 60  # v1 writes "no limit" as the greatest multiple of the page size in 63 bits
 
@@ -28,7 +28,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """A limit on memory (bytes), what is left of it without counting reclaimable cache, and the file that sets it."""
+    """A memory limit (bytes), what is left of it (reclaimable cache counts as free), and the file that sets it."""
 
     limit: int
     headroom: int
@@ -46,7 +46,7 @@ class CpuLimit:
 
 @dataclass(slots=True)
 class CgroupLimits:
-    """All limits found. `failures` are files that are there but cannot be read: the limit is then unknown."""
+    """All limits found. `failures` are existing files that cannot be read: the limit is then unknown."""
 
     groups: tuple[Group, ...] = ()
     memory: list[MemoryLimit] = field(default_factory=list)
@@ -70,7 +70,7 @@ def find_groups(read: Read) -> tuple[tuple[Group, ...], list[str]]:
         names = frozenset(controllers.split(",")) - {""}
         if version == 1 and not names & {"cpu", "cpuset", "memory"}:
             continue
-        # One hierarchy may be mounted twice (a container that sees the host's): the shortest root shows most ancestors.
+        # A hierarchy may be mounted twice (in a container that sees the host's): the shortest root has most ancestors.
         candidates = sorted(
             (m for m in mounted if m[0] == version and (version == 2 or names & m[1])), key=lambda m: len(m[2])
         )
@@ -176,7 +176,7 @@ def _add_memory(found: CgroupLimits, limit: int, used: int, cache: int, file: st
 
 def _memory_v1(read: Read, directory: str, is_own: bool, found: CgroupLimits) -> None:
     if not is_own and (read(f"{directory}/memory.use_hierarchy") or "1").strip() == "0":
-        return  # such an ancestor's limit does not count what its children use
+        return  # this ancestor's limit does not include its children's use
     statistics: dict[str, int] | None = None
     limit = _number(read, f"{directory}/memory.limit_in_bytes")
     used = 0
@@ -199,7 +199,7 @@ def _cache_v1(statistics: dict[str, int]) -> int:
 
 
 def _memory_v2(read: Read, directory: str, is_own: bool, found: CgroupLimits) -> None:
-    # memory.high is no hard limit, but beyond it every allocation is slowed down until the group shrinks.
+    # memory.high is not a hard limit, but beyond it the kernel slows down every allocation.
     for name in ("memory.max", "memory.high"):
         limit = _number(read, f"{directory}/{name}")
         if limit is None or limit >= UNLIMITED_BYTES:

@@ -1,4 +1,4 @@
-"""The resource report in words, for `forge-tui doctor`. 80 columns."""
+"""The resource report as text, for `forge-tui doctor`. 80 columns."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _suggestion(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _endings(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     endings = report["detection"]["endings"]
     if not endings:
-        yield "a run", "goes on when you log out: nothing was found that would end it"
+        yield "a run", "continues when you log out: nothing was found that would end it"
     for ending in endings:
         yield ending["what"], ending["reason"]
         if ending["remedy"]:

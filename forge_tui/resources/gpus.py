@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-# Any of these means a driver; without one neither the library (50 ms to import) nor NVML is touched.
+# Any of these means that there is a driver; without one, pynvml (50 ms to import) is not imported.
 _DRIVER_FILES = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU; memory in bytes, use in percent (None where the driver does not tell)."""
+    """One GPU; memory in bytes, use in percent (None if the driver does not report it)."""
 
     index: int
     name: str

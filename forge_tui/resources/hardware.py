@@ -1,4 +1,4 @@
-"""Detection: which CPUs and how much memory this process may use, and what says so. Takes at most 150 ms."""
+"""Detects which CPUs and how much memory this process may use, and which limit says so. Takes at most 150 ms."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class SystemResources:
     """What this process may use of the machine, at one moment. Memory in GiB, use in percent (0–100).
 
     `cpu_count` and `memory_gb` are those this process may use, `cpu_total` and `memory_total_gb` the machine's (0:
-    unknown). A `*_limit_source` is None where the machine itself is the limit. `failures` are probes that failed:
-    one worker then. `problems` are worth telling and limit nothing.
+    unknown). A `*_limit_source` is None if the machine itself is the limit. `failures` are failed probes: then one
+    worker is used. `problems` are reported and limit nothing.
     """
 
     cpu_count: int
@@ -73,7 +73,7 @@ class _Detection:
     failures: list[str] = field(default_factory=list)
 
     def attempt(self, what: str, probe: Callable[[], _Value], fallback: _Value) -> _Value:
-        """The boundary where an exception of a probe becomes data: recorded, and one worker follows."""
+        """Run a probe; an exception is recorded as a failure, which limits the run to one worker."""
         try:
             return probe()
         except Exception as error:
@@ -92,8 +92,8 @@ def detect(
 ) -> SystemResources:
     """What this process may use of the machine.
 
-    `usage`: a CPU sample at hand (a monitor's last), which saves the 100 ms of taking one; `measure_usage=False`
-    leaves it out (use is then 0 and others' share None). Never raises: a probe that fails is in `failures`.
+    `usage`: an existing CPU sample (a monitor's last), which saves 100 ms; `measure_usage=False` skips the sample
+    (use is then 0 and others' share None). Never raises: failed probes are in `failures`.
     """
     started = time.monotonic()
     probe = probe or SystemProbe()
@@ -142,7 +142,7 @@ def detect(
 
 
 class _GpuReader:
-    """Asks for the GPUs beside the CPU sample, in a thread that nobody has to wait for."""
+    """Reads the GPUs during the CPU sample, in a thread that may be abandoned."""
 
     def __init__(self, probe: SystemProbe) -> None:
         self._gpus: tuple[Gpu, ...] = ()
@@ -154,7 +154,7 @@ class _GpuReader:
     def _read(self) -> None:
         try:
             self._gpus = self._probe.gpus()
-        except Exception as error:  # a boundary: told as a problem, limits nothing
+        except Exception as error:  # a boundary: reported as a problem, limits nothing
             self._problem = f"GPUs: {type(error).__name__}: {error}"
 
     def result(self, found: _Detection, deadline: float) -> tuple[Gpu, ...]:
@@ -167,7 +167,7 @@ class _GpuReader:
 
 
 def _optional(found: _Detection, what: str, probe: Callable[[], _Value], fallback: _Value) -> _Value:
-    """A probe no limit depends on: its failure is a problem to tell, and nothing more."""
+    """Run a probe that no limit depends on: a failure is only reported as a problem."""
     try:
         return probe()
     except Exception as error:
@@ -176,7 +176,7 @@ def _optional(found: _Detection, what: str, probe: Callable[[], _Value], fallbac
 
 
 def _restricting_affinity(probe: SystemProbe) -> frozenset[int] | None:
-    """The CPUs this process is bound to; None when it may run on every CPU that is online."""
+    """The CPUs this process is bound to; None if it may run on every online CPU."""
     affinity = probe.affinity()
     if affinity is None or len(affinity) >= probe.online_cpus():
         return None
@@ -186,7 +186,7 @@ def _restricting_affinity(probe: SystemProbe) -> frozenset[int] | None:
 def _collect_limits(found: _Detection, control: CgroupLimits, affinity: frozenset[int] | None) -> None:
     online = found.attempt("CPUs online", found.probe.online_cpus, 1)
     for cpu in control.cpus:
-        if cpu.kind == "quota" or cpu.cpus < online:  # a cpuset of all CPUs is no limit
+        if cpu.kind == "quota" or cpu.cpus < online:  # a cpuset of all CPUs is not a limit
             found.limits.append(Limit("cpu", cpu.cpus, f"{cpu.kind} in {cpu.file}"))
     if affinity is not None:
         found.limits.append(Limit("cpu", float(len(affinity)), "CPU affinity (taskset, numactl or a batch system)"))

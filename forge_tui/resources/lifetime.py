@@ -1,7 +1,7 @@
-"""What would end a detached run here: the end of a login, of a batch job, of a container, of a service.
+"""What would end a detached run here: the end of a login, a batch job, a container or a service.
 
-A run has a session of its own and outlives its terminal. Nothing it can do lets it outlive the control group, the job
-or the process namespace that it was started in: that is told, with what to do instead.
+A run has a session of its own and outlives its terminal. It cannot outlive the control group, the job or the process
+namespace that it was started in: that is reported, with what to do instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Something whose end is the end of the run: `what` it is, when and by whom in words, and what to do (or None)."""
+    """Something whose end also ends the run: `what` it is, when and how (`reason`), and what to do (or None)."""
 
     what: str
     reason: str
@@ -29,18 +29,18 @@ class Ending:
 
 
 def endings(probe: SystemProbe) -> tuple[Ending, ...]:
-    """All that would end a run started from this process and left alone; empty where nothing was found.
+    """Everything that would end a detached run started from this process; empty if nothing was found.
 
-    Never raises: what cannot be read is taken to be absent.
+    Never raises: unreadable counts as absent.
     """
     system = _Readable(probe)
     found = [*_jobs(system), *_container(system)]
-    # What a container shows of logind is its image's, and a job's processes are not in a login.
+    # In a container, the logind configuration is the image's; and a job's processes are not in a login.
     return tuple(found or _systemd(system))
 
 
 class _Readable:
-    """A probe whose failures are absences."""
+    """A probe whose failures count as absent values."""
 
     def __init__(self, probe: SystemProbe) -> None:
         self.environment = probe.environment
@@ -59,12 +59,12 @@ class _Readable:
         return self._probe.user_name(uid)
 
     def groups(self) -> list[str]:
-        """The paths of this process's control groups; where systemd manages them, one of them names its unit."""
+        """The paths of this process's control groups; under systemd, one of them names its unit."""
         lines = (self.read("/proc/self/cgroup") or "").splitlines()
         return [line.split(":", 2)[2] for line in lines if line.count(":") >= 2]
 
     def match(self, pattern: str) -> re.Match[str] | None:
-        """The first of the control groups that fits."""
+        """The match of the first control group that fits the pattern."""
         return next((match for path in self.groups() if (match := re.search(pattern, path))), None)
 
 
@@ -90,11 +90,11 @@ class _BatchSystem:
 
 
 _BATCH_SYSTEMS = (
-    # A shell of `salloc` on the login node has SLURM_JOB_ID, but is no part of the job.
+    # A shell of `salloc` on the login node has SLURM_JOB_ID, but is not part of the job.
     _BatchSystem("Slurm", "SLURM_JOB_ID", ("SLURM_STEP_ID", "SLURMD_NODENAME"), "sbatch"),
     _BatchSystem("PBS", "PBS_JOBID", (), "qsub"),
     _BatchSystem("LSF", "LSB_JOBID", (), "bsub"),
-    # JOB_ID alone is anybody's name.
+    # JOB_ID alone is too common a name.
     _BatchSystem("Grid Engine", "JOB_ID", ("SGE_JOB_SPOOL_DIR", "SGE_O_HOST"), "qsub"),
 )
 
@@ -105,7 +105,7 @@ def _jobs(system: _Readable) -> Iterator[Ending]:
         if batch.inside and not any(system.environment.get(name) for name in batch.inside):
             job = ""
         if not job and batch.name == "Slurm":
-            # A login by SSH to a node of one's job is put into the job, without its environment (pam_slurm_adopt).
+            # An SSH login to a node of the user's job joins the job, without its environment (pam_slurm_adopt).
             group = system.match(r"/slurm[^/]*/(?:.*/)?job_(\d+)(?:/|$)")
             job = group[1] if group else ""
         if job:
@@ -113,7 +113,7 @@ def _jobs(system: _Readable) -> Iterator[Ending]:
                 f"{batch.name} job {job}",
                 f"{batch.name} ends all processes of a job when its script or shell ends, and at its time limit",
                 f"submit a script with `{batch.submit}` in which `forge-tui --no-ui` runs without `--detach`: the job "
-                "then lasts as long as the run; `forge-tui resume` goes on in the next one",
+                "then lasts as long as the run; `forge-tui resume` continues in the next one",
             )
 
 
@@ -140,13 +140,13 @@ def _container(system: _Readable) -> Iterator[Ending]:
         if is_inside:
             yield Ending(
                 "process namespace",
-                f"all processes in it end with its first one (`{first}`), which this was started from",
+                f"all processes in it end with its first one (`{first}`), an ancestor of this one",
                 "start forge-tui outside of it (it was made by unshare, bwrap, firejail or the like)",
             )
         return
     name = "pod" if kind == "Kubernetes" else "container"
     if is_inside:
-        when = f"when its first process ends (`{first}`), which this was started from, or when it is stopped"
+        when = f"when its first process ends (`{first}`), an ancestor of this one, or when it is stopped"
     else:
         when = f"when it is stopped or deleted, or its first process ends (`{first}`)"
     yield Ending(name, f"the {name} ends, with all that runs in it, {when}", _remedy_in(kind, is_inside))
@@ -166,7 +166,7 @@ def _kind_of_container(system: _Readable) -> str | None:
 
 
 def _remedy_in(kind: str, is_inside: bool) -> str:
-    keep = "keep the run directory on a volume, and `forge-tui resume` goes on from there"
+    keep = "keep the run directory on a volume, and `forge-tui resume` continues from there"
     if kind == "Kubernetes":
         return f"make `forge-tui --no-ui` the command of a Job; {keep}"
     if kind == "other" or not is_inside:
@@ -185,7 +185,7 @@ def _first_process(system: _Readable) -> tuple[str, bool]:
         fields = _status(system, pid)
         numbers = fields.get("NSpid", "").split()
         depth = depth or len(numbers)
-        # Numbers from the outermost namespace that /proc shows to the process's own: 1 there is the first.
+        # Process ids from the outermost namespace in /proc to the process's own: there 1 is the first process.
         if numbers[-1:] == ["1"] and len(numbers) == depth:
             return fields.get("Name", "?"), True
         pid = fields.get("PPid", "0")
@@ -204,7 +204,7 @@ def _status(system: _Readable, pid: str) -> dict[str, str]:
 _SCOPE = r"/user\.slice/user-(\d+)\.slice/(session-[^/]+\.scope)"
 _MANAGER = r"/user\.slice/user-(\d+)\.slice/user@\1\.service(?:/|$)"
 _SERVICE = r"/system\.slice/(?:[^/]+\.slice/)*([^/]+)\.service(?:/|$)"
-# These let what they started live on (KillMode=process), and are no place where one works.
+# These leave their children running (KillMode=process), and users do not work in them.
 _SPARING = re.compile(r"(ssh|sshd|dropbear|cron|crond|atd|xrdp-sesman)(@|$)")
 
 

@@ -1,7 +1,7 @@
-"""What systemd-logind does to a user's processes when a login ends, as its configuration says.
+"""What systemd-logind does to a user's processes when a login ends, from its configuration.
 
 Sources: logind.conf(5), loginctl(1) on lingering; `manager_shall_kill` in systemd's src/login/logind-core.c for how the
-settings act together.
+settings interact.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 Names = Callable[[str], tuple[str, ...]]
-"""The names in a directory, none where it is not there or cannot be listed."""
+"""The names in a directory, none if it is missing or cannot be listed."""
 Text = Callable[[str], str | None]
-"""The text of a file, None where it is not there or cannot be read."""
+"""The text of a file, None if it is missing or cannot be read."""
 
 _DIRECTORIES = ("/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd")
 _YES, _NO = {"1", "yes", "y", "true", "t", "on"}, {"0", "no", "n", "false", "f", "off"}
@@ -20,7 +20,7 @@ _YES, _NO = {"1", "yes", "y", "true", "t", "on"}, {"0", "no", "n", "false", "f",
 
 @dataclass(frozen=True, slots=True)
 class LogindSettings:
-    """The settings that decide who is killed; None where none is made. `source` is the file of `kill_processes`."""
+    """The settings that decide who is killed; None if not set. `source` is the file of `kill_processes`."""
 
     kill_processes: bool = False
     source: str | None = None
@@ -30,7 +30,7 @@ class LogindSettings:
     keeps_manager: bool = False
 
     def killing(self, user: str) -> str | None:
-        """The setting and its file by which what `user` started in a login is killed at its end; None: it is not."""
+        """The setting, with its file, that kills the processes of `user` at the end of a login; None if none does."""
         if user == "root" if self.exclude is None else user in self.exclude:
             return None
         if self.only:
@@ -39,10 +39,10 @@ class LogindSettings:
 
 
 def read_logind(read: Text, names: Names) -> LogindSettings:
-    """The settings in force: the first main file there is, then all drop-ins in the order of their names.
+    """The settings in force: the first main file found, then all drop-ins in the order of their names.
 
-    Where nothing sets `KillUserProcesses`, what logind was built with holds: distributions ship a main file that shows
-    it as a comment. Without that too it counts as off, as most of them build it.
+    If nothing sets `KillUserProcesses`, logind's built-in default applies: distributions ship a main file that shows
+    it as a comment. Without that it counts as off, as most distributions build it.
     """
     kill, source = False, None
     only: tuple[str, ...] = ()

@@ -42,8 +42,8 @@ __all__ = [
 class ResourceManager:
     """Detects what this process may use, says how many workers that allows and why, and monitors use.
 
-    Works without arguments. `probe` reads the system (tests hand in another), `settings` is the `[resources]` table
-    (its defaults when None), `own` tells which processes are this user's runs and so do not count as others' load.
+    Works without arguments. `probe` reads the system (tests pass another), `settings` is the `[resources]` table (its
+    defaults if None), `own` says which processes belong to this user's runs and so do not count as others' load.
     Thread-safe.
     """
 
@@ -64,7 +64,7 @@ class ResourceManager:
         return monitor is not None and monitor.is_alive
 
     def detect_system_resources(self) -> SystemResources:
-        """What this process may use now; a failing probe gives one worker instead of an exception. ≤ 150 ms."""
+        """What this process may use now; a failed probe gives one worker, not an exception. ≤ 150 ms."""
         sample = self._sample if self._monitoring else None
         return detect(self._probe, self._settings, own=self._own, usage=sample.usage if sample else None)
 
@@ -73,14 +73,14 @@ class ResourceManager:
         return worker_limit(requested, self.detect_system_resources(), self._settings, mode=mode)
 
     def validate_worker_count(self, requested: int) -> tuple[int, str]:
-        """(workers, reason): the requested number, or fewer where the machine does not allow as many; at least 1."""
+        """(workers, reason): the requested number, or fewer if the machine does not allow as many; at least 1."""
         limit = self.worker_limit(requested)
         return limit.workers, limit.reason
 
     def start_monitoring(self, interval: float = 5.0, meter: CpuMeter | None = None) -> None:
-        """Sample every `interval` seconds in the background; does nothing while monitoring already.
+        """Sample every `interval` seconds in the background; does nothing if monitoring already.
 
-        `meter`: one that has begun to measure, for the first sample to come sooner than after 100 ms.
+        `meter`: one that is measuring already, to have the first sample in less than 100 ms.
 
         Raises `ValueError` unless the interval is positive.
         """
@@ -92,14 +92,14 @@ class ResourceManager:
                 self._monitor = Monitor(self._probe, self._settings, interval, self._receive, self._own, meter)
 
     def stop_monitoring(self) -> None:
-        """End the background thread; returns when it has ended. Does nothing when not monitoring."""
+        """End the background thread and wait for it. Does nothing if not monitoring."""
         with self._lock:
             monitor, self._monitor = self._monitor, None
         if monitor is not None:
             monitor.stop()
 
     def on_sample(self, receiver: Callable[[ResourceSample], None]) -> Callable[[], None]:
-        """Call `receiver` with every sample, in the monitor's thread; returns what takes it off again."""
+        """Call `receiver` with every sample, in the monitor's thread; returns a function that removes it."""
         with self._lock:
             self._receivers = [*self._receivers, receiver]
 
@@ -116,7 +116,7 @@ class ResourceManager:
     def get_current_metrics(self) -> dict[str, Any]:
         """Use of the machine: the monitor's newest sample, or one taken now (100 ms). JSON-able.
 
-        Raises what psutil raises where the system tells nothing.
+        Raises what psutil raises if the system cannot be read.
         """
         sample = self._sample if self._monitoring else None
         if sample is None:

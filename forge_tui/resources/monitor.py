@@ -1,4 +1,4 @@
-"""Samples CPU, memory and pressure in a background thread, and hands each sample on."""
+"""Samples CPU, memory and pressure in a background thread, and passes on each sample."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _log = logging.getLogger(__name__)
 class ResourceSample:
     """The machine's use at one moment: percent (0–100), memory in bytes.
 
-    `memory_limit` is what this process may use, the machine's where nothing limits it; `usage` what was measured of
-    the CPUs since the sample before.
+    `memory_limit` is what this process may use (without a limit, the machine's); `usage` the CPU use since the sample
+    before.
     """
 
     time: float
@@ -39,12 +39,12 @@ class ResourceSample:
 
     @property
     def memory_percent(self) -> float:
-        """Part of the memory this process may use that is taken, by anyone."""
+        """Percentage of the memory this process may use that is in use, by anyone."""
         return 100.0 * self.memory_used / self.memory_limit if self.memory_limit else 0.0
 
 
 def memory_room(probe: SystemProbe, control: CgroupLimits) -> tuple[int, int]:
-    """Bytes of memory that are available to this process now, and that it may use at all. Raises what psutil raises."""
+    """Memory (bytes) that is available to this process now, and its limit. Raises what psutil raises."""
     memory = probe.memory()
     limit = min([memory.total, *(entry.limit for entry in control.memory)])
     return min([memory.available, limit, *(entry.headroom for entry in control.memory)]), limit
@@ -89,8 +89,8 @@ def _alerts(usage: CpuUsage, available: int, pressure: tuple[Pressure, ...], set
 class Monitor:
     """A thread that takes a sample every `interval` seconds until it is stopped.
 
-    `on_sample` is called in that thread with each sample; what it raises is logged and ends nothing. A probe that
-    fails skips the sample; `problem` then tells why.
+    `on_sample` is called in that thread with each sample; its exceptions are logged and end nothing. A failed probe
+    skips the sample; `problem` then says why.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Monitor:
         own: Own | None = None,
         meter: CpuMeter | None = None,
     ) -> None:
-        """`meter`: one that has begun to measure, for the first sample to come sooner."""
+        """`meter`: one that is measuring already, to have the first sample sooner."""
         self._probe = probe
         self._settings = settings
         self._interval = interval
@@ -127,7 +127,7 @@ class Monitor:
         return self._thread.is_alive()
 
     def _run(self) -> None:
-        # The first sample soon, so that there is something to show.
+        # The first sample comes soon, so that there is something to show.
         self._begin()
         wait = min(SAMPLE_SECONDS if self._meter is None else self._meter.seconds_left, self._interval)
         while not self._stop.wait(wait):

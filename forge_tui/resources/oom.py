@@ -1,7 +1,7 @@
-"""Kills by the kernel for want of memory, which a killed process cannot tell of itself.
+"""Out-of-memory kills by the kernel, which the killed process cannot report itself.
 
 Sources: the kernel's Documentation/admin-guide/cgroup-v2 (memory.events) and cgroup-v1/memory (memory.oom_control),
-proc_vmstat(5). Kernels since 4.13 count.
+proc_vmstat(5). Counted since kernel 4.13.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from forge_tui.resources.cgroups import Read, find_groups
 
 
 def oom_kills(read: Read) -> int | None:
-    """How many processes near this one the kernel has killed for want of memory so far; None where nothing tells.
+    """How many processes near this one the kernel has killed for lack of memory so far; None if not counted.
 
-    A rise between two looks says that one was killed in between. The kernel counts a kill at the group its victim was
-    in, whichever limit was hit, so the nearest group of this process that has a count is asked: those further up count
-    other users' processes too (v2) or none of ours (v1). Without such a group it is the machine's count.
+    A rise between two calls means a kill in between. The kernel counts a kill in the victim's group, whichever limit
+    was hit, so the count of this process's nearest group is used: those further up include other users' processes
+    (v2) or none of ours (v1). Without such a group it is the machine's count.
     """
     for directory, name in _counters(read):
         count = _count(read, f"{directory}/{name}")
@@ -24,11 +24,11 @@ def oom_kills(read: Read) -> int | None:
 
 
 def _counters(read: Read) -> list[tuple[str, str]]:
-    """The files that may tell, this process's own group before its ancestors."""
+    """The files that may have a count, this process's own group before its ancestors."""
     try:
         groups, _ = find_groups(read)
     except (OSError, ValueError):
-        return []  # the machine's count is left
+        return []  # the machine's count remains
     return [
         (directory, "memory.events" if group.version == 2 else "memory.oom_control")
         for group in groups
@@ -38,7 +38,7 @@ def _counters(read: Read) -> list[tuple[str, str]]:
 
 
 def _count(read: Read, path: str) -> int | None:
-    """The number in the line `oom_kill N` of a file; None where there is none to be read."""
+    """The number in the line `oom_kill N` of a file; None if there is none."""
     try:
         lines = (read(path) or "").splitlines()
     except OSError:

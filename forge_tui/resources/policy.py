@@ -1,4 +1,4 @@
-"""How many workers and threads the machine allows, and the reason in words.
+"""How many workers and threads the machine allows, and why.
 
 Policy `shared` leaves at least half of the machine to others; `dedicated` takes all CPUs and measured memory.
 """
@@ -19,13 +19,13 @@ GIB = 2**30
 
 # The description's limits; `[resources]` of the settings has the same defaults (a test compares them).
 MEMORY_PER_WORKER = 8.0  # GiB
-MAX_CPU_UTILIZATION = 0.5  # part of the CPUs
+MAX_CPU_UTILIZATION = 0.5  # fraction of the CPUs
 HIGH_CPU_THRESHOLD = 80.0  # percent
 MIN_AVAILABLE_MEMORY = 8.0  # GiB
 MAX_SUGGESTED_WORKERS = 6
 MEMORY_PRESSURE = 10.0  # percent of the last 10 s in which work waited for memory
 
-# Firmware and kernel keep a part of the memory that is sold as 8, 16, 32 or 64 GB; what is left is up to 5 % less.
+# Firmware and kernel reserve a part of the memory that is sold as 8, 16, 32 or 64 GB: up to 5 %.
 _FIRMWARE_SHARE = 1.05
 MEASURED_MARGIN = 1.15  # workers differ: sequence lengths, allocator, validation
 
@@ -51,7 +51,7 @@ class Thresholds(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DefaultThresholds:
-    """The defaults of `[resources]`, at hand without the settings' schema (which costs 90 ms to import)."""
+    """The defaults of `[resources]`, without the settings' schema (which takes 90 ms to import)."""
 
     policy: str = "shared"
     memory_per_worker_gb: float | str = MEMORY_PER_WORKER
@@ -66,8 +66,8 @@ class DefaultThresholds:
 class WorkerLimit:
     """How many workers may run at once, what decided it, and the flag that would allow more.
 
-    `limited_by`: `cpu`, `memory`, `busy`, `other_runs` or `detection` where the machine allows fewer than requested;
-    `request` where it would allow more; `none` where it allows just as many. `threads_allowed`: for each worker.
+    `limited_by`: `cpu`, `memory`, `busy`, `other_runs` or `detection` if the machine allows fewer than requested;
+    `request` if it would allow more; `none` if it allows exactly as many. `threads_allowed`: per worker.
     """
 
     workers: int
@@ -82,7 +82,7 @@ class WorkerLimit:
 
 @dataclass(frozen=True, slots=True)
 class OtherRuns:
-    """What this user's other live runs have taken together: workers, and CPUs for their threads."""
+    """What this user's other live runs use together: workers, and CPUs for their threads."""
 
     workers: int = 0
     cpus: int = 0
@@ -94,7 +94,7 @@ class _Cap:
     limited_by: str
     reason: str
     hint: str | None
-    shortfall: str | None = None  # the reason where a certain number was requested
+    shortfall: str | None = None  # the reason if a certain number was requested
 
 
 def worker_limit(
@@ -109,10 +109,10 @@ def worker_limit(
     threads: int = 1,
     others: OtherRuns | None = None,
 ) -> WorkerLimit:
-    """The workers that may run at once, each with `threads`; at least one, whatever the limits say.
+    """How many workers may run at once, each with `threads`; at least one, whatever the limits say.
 
-    `worker_bytes`: what a worker takes, measured or estimated, where memory is measured; beside `running` workers,
-    which are expected to grow by `growth_bytes` altogether. `others`: what this user's other runs have taken.
+    `worker_bytes`: memory per worker, measured or estimated, if memory is measured; beside `running` workers, which
+    are expected to grow by `growth_bytes` in total. `others`: what this user's other runs use.
     """
     if requested < 1:
         threads = threads_allowed(1, resources, settings)
@@ -147,7 +147,7 @@ def worker_limit(
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """The most workers the machine allows, whatever is requested; words as in `WorkerLimit`."""
+    """The most workers the machine allows, whatever is requested; fields as in `WorkerLimit`."""
 
     workers: int
     limited_by: str
@@ -171,7 +171,7 @@ def _tightest(
     threads: int,
     others: OtherRuns | None,
 ) -> _Cap:
-    """The limit that allows fewest workers; of equals the more pressing one."""
+    """The limit that allows the fewest workers; between equal ones the more severe."""
     if resources.failures:
         what = "; ".join(resources.failures)
         return _Cap(0, "detection", f"detection failed ({what}), so one worker is used", None)
@@ -193,7 +193,7 @@ def _tightest(
 
 
 def threads_allowed(workers: int, resources: SystemResources, settings: Thresholds, *, other_threads: int = 0) -> int:
-    """Threads for each of `workers`, so that all together keep within the CPUs the policy gives; at least one."""
+    """Threads per worker such that `workers` together keep within the policy's CPUs; at least one."""
     return max(1, (cpu_share(resources, settings) - other_threads) // max(1, workers))
 
 
@@ -210,7 +210,7 @@ def recommended_workers(resources: SystemResources, settings: Thresholds) -> int
 
 
 def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> None:
-    """Raise `ResourceError` when one model's own estimate (bytes) exceeds all the memory this process may use."""
+    """Raise `ResourceError` if one model alone (bytes) exceeds all the memory this process may use."""
     if resources.failures or estimated_bytes <= resources.memory_gb * GIB:
         return
     source = f" ({resources.memory_limit_source})" if resources.memory_limit_source else ""
@@ -221,7 +221,7 @@ def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> No
 
 
 def memory_capacity(resources: SystemResources, settings: Thresholds) -> int | None:
-    """Workers that fit in memory at a fixed size each; None where memory is measured instead."""
+    """Workers that fit in memory at a fixed size each; None if memory is measured instead."""
     if _is_measured(settings):
         return None
     return math.floor(_FIRMWARE_SHARE * resources.memory_gb / float(settings.memory_per_worker_gb) + 1e-9)
@@ -233,7 +233,7 @@ def is_busy(resources: SystemResources, settings: Thresholds) -> bool:
 
 
 def is_low_on_memory(resources: SystemResources, settings: Thresholds) -> bool:
-    """Whether less memory is available than the policy wants to see free."""
+    """Whether less memory is available than the policy requires to be free."""
     return resources.available_memory_gb < settings.min_available_memory_gb
 
 
@@ -248,7 +248,7 @@ def _others_percent(resources: SystemResources) -> float:
 def _cpu_cap(resources: SystemResources, settings: Thresholds, threads: int) -> _Cap:
     cpus = f"the {resources.cpu_count} CPUs" if resources.cpu_count != 1 else "the 1 CPU"
     cpus += f" this process may use{_because(resources.cpu_limit_source)}"
-    each = f", {threads} threads a worker" if threads > 1 else ""
+    each = f", {threads} threads per worker" if threads > 1 else ""
     if settings.policy == "dedicated":
         reason = f"CPU limit: one worker for each of {cpus} (policy dedicated; memory is measured)"
         return _Cap(cpu_share(resources, settings) // threads, "cpu", reason + each, None)
@@ -272,7 +272,7 @@ def _memory_caps(
         each = float(settings.memory_per_worker_gb)
         needs = "1 worker needs" if requested == 1 else f"{requested} workers need"
         shortfall = f"{needs} {requested * each:g}GB, but only {resources.memory_gb:.1f}GB available{where}"
-        reason = f"memory limit: {each:g} GiB a worker of {resources.memory_gb:.1f} GiB{where}"
+        reason = f"memory limit: {each:g} GiB per worker of {resources.memory_gb:.1f} GiB{where}"
         return [_Cap(fixed, "memory", reason, "--policy dedicated", shortfall)]
     if worker_bytes is None or worker_bytes <= 0:
         return []

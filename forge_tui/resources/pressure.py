@@ -1,4 +1,4 @@
-"""Pressure stall information: how much of the time work stood still for want of CPU, memory or disk.
+"""Pressure stall information: for how much of the time work waited for CPU, memory or disk.
 
 Source: the kernel's Documentation/accounting/psi.
 """
@@ -26,7 +26,7 @@ class Pressure:
 def read_pressure(read: Read, groups: Sequence[Group] = ()) -> tuple[Pressure, ...]:
     """The machine's pressure and that of this process's own v2 control group; empty without kernel support.
 
-    The root group has the machine's figures, so only a group below it is read. Raises `OSError`, `ValueError`.
+    The root group's figures are the machine's, so only a group below it is read. Raises `OSError`, `ValueError`.
     """
     files = [(resource, f"/proc/pressure/{resource}") for resource in _RESOURCES]
     for group in groups:

@@ -1,7 +1,7 @@
 """Lower priority for workers, and whether it has any effect here.
 
-`nice` compares processes of one scheduling group only. Every session is such a group where the kernel groups
-automatically (sched(7), "The autogroup feature"), and so is every control group with a CPU controller.
+`nice` only compares processes of one scheduling group. Every control group with a CPU controller is one, and with
+autogrouping every session (sched(7), "The autogroup feature").
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class PriorityEffect:
-    """Whether lower priority yields to all other work on the machine, and why in words."""
+    """Whether lower priority yields to all other work on the machine, and why."""
 
     works: bool
     reason: str
@@ -50,24 +50,24 @@ def priority_effect(probe: SystemProbe) -> PriorityEffect:
 def lower_priority(nice: int = LOWER_PRIORITY, *, own_session: bool = False) -> str | None:
     """Lower this process's priority; with `own_session` that of its session's autogroup too.
 
-    Returns a problem in words, None when all was done. A priority that is lower already is kept.
+    Returns a problem in words, None if all was done. A priority that is lower already is kept.
     """
     problems = [_lower_process(nice), lower_session(nice) if own_session else None]
     return "; ".join(problem for problem in problems if problem) or None
 
 
 def lower_session(nice: int = LOWER_PRIORITY, file: str = _AUTOGROUP) -> str | None:
-    """Lower the priority of this session's autogroup against other sessions, and no process's own.
+    """Lower the priority of this session's autogroup against other sessions, not that of any process.
 
-    Returns a problem in words, None when it was done, was lower already, or where sessions are not grouped. Takes up to
-    half a second while others change theirs: the kernel lets one such change through every 100 ms, whoever makes it.
+    Returns a problem in words, None if it was done, was lower already, or sessions are not grouped. Takes up to half a
+    second while others change theirs: the kernel accepts one such change every 100 ms from all users together.
     """
     for attempt in range(_ATTEMPTS):
         if attempt:
             time.sleep(_RATE_SECONDS)
         try:
             present = _NICE.search(Path(file).read_text())
-            if present is None or int(present[1]) < nice:  # the kernel would let anybody raise it again
+            if present is None or int(present[1]) < nice:  # raising it needs no privilege, so check first
                 _write(file, str(nice).encode())
             return None
         except FileNotFoundError:
@@ -76,9 +76,7 @@ def lower_session(nice: int = LOWER_PRIORITY, file: str = _AUTOGROUP) -> str | N
             continue
         except OSError as error:
             return f"{file}: {error.strerror or error}"
-    return (
-        f"{file}: other sessions' priority is being changed all the time; the kernel lets one change through at a time"
-    )
+    return f"{file}: other sessions keep changing their priority; the kernel accepts one change at a time"
 
 
 def _write(file: str, data: bytes) -> None:

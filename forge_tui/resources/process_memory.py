@@ -1,4 +1,4 @@
-"""Memory of one process, from the kernel's own account (proc_pid_status(5))."""
+"""Memory of one process, as the kernel counts it (proc_pid_status(5))."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import psutil
 
 @dataclass(frozen=True, slots=True)
 class ProcessMemory:
-    """Bytes: resident now, its highest so far, and the part that is not backed by files (None: not told)."""
+    """Bytes: resident now, its peak, and the part that is not backed by files (None: unknown)."""
 
     resident: int
     peak: int | None
@@ -17,7 +17,7 @@ class ProcessMemory:
 
 
 def process_memory(pid: int) -> ProcessMemory | None:
-    """What a process has resident; None when it is gone (a zombie has no memory left)."""
+    """A process's resident memory; None if it has ended (a zombie has no memory)."""
     try:
         with open(f"/proc/{pid}/status", "rb") as file:
             lines = file.read().decode(errors="replace").splitlines()
@@ -36,13 +36,13 @@ def process_memory(pid: int) -> ProcessMemory | None:
 
 
 def peak_rss(pid: int) -> int | None:
-    """The most a process has had resident so far, in bytes; None when it is gone or the system does not tell."""
+    """The peak resident memory of a process, in bytes; None if it has ended or the system does not report it."""
     memory = process_memory(pid)
     return memory.peak if memory else None
 
 
 def process_tree_rss(pid: int) -> int:
-    """Resident bytes of a process and all its descendants; pages they share count once for each."""
+    """Resident bytes of a process and all its descendants; shared pages count once per process."""
     try:
         processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:

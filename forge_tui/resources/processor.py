@@ -1,4 +1,4 @@
-"""Which microarchitecture a CPU is: libraries of linear algebra pick kernels by it, and kernels differ in bytes."""
+"""The CPU's microarchitecture: linear algebra libraries choose kernels by it, and kernels differ in rounding."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import platform
 
 _X86 = ("vendor_id", "cpu family", "model")
 _ARM = ("CPU implementer", "CPU part", "CPU variant")
-_HEAD = 4096  # bytes: one CPU's paragraph; reading that of each takes 50 ms where there are hundreds
+_HEAD = 4096  # bytes: the first CPU's paragraph; reading those of hundreds of CPUs takes 50 ms
 
 
 @functools.cache
 def processor() -> str:
-    """What tells this machine's CPU from those that compute otherwise, as `x86_64 AuthenticAMD 25 17`."""
+    """Identifies this machine's CPU model, such as `x86_64 AuthenticAMD 25 17`."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
             return processor_named(platform.machine(), file.read(_HEAD))
@@ -21,7 +21,7 @@ def processor() -> str:
 
 
 def processor_named(machine: str, cpuinfo: str) -> str:
-    """`machine` and what the first paragraph of /proc/cpuinfo says: vendor, family and model, or ARM's part numbers."""
+    """`machine` with vendor, family and model, or ARM's part numbers, from the first paragraph of /proc/cpuinfo."""
     lines = cpuinfo.split("\n\n", 1)[0].splitlines()
     found = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     for names in (_X86, _ARM):

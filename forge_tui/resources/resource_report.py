@@ -121,7 +121,7 @@ def _policy(name: str, resources: SystemResources, settings: Thresholds) -> dict
 
 
 def _constraints(resources: SystemResources, settings: Thresholds) -> dict[str, Any]:
-    """Which of memory, CPUs and others' work keep the suggestion below its maximum, and the words for each."""
+    """Which of memory, CPUs and others' work keep the suggestion below its maximum, with the reasons."""
     shared = settings.policy == "shared"
     low, busy = is_low_on_memory(resources, settings), is_busy(resources, settings)
     cpus, memory = cpu_share(resources, settings), memory_capacity(resources, settings)
@@ -139,4 +139,4 @@ def _priority(probe: SystemProbe) -> dict[str, Any]:
     try:
         return asdict(priority_effect(probe))
     except (OSError, ValueError) as error:
-        return {"works": False, "reason": f"cannot be told: {type(error).__name__}: {error}"}
+        return {"works": False, "reason": f"unknown: {type(error).__name__}: {error}"}

@@ -1,4 +1,4 @@
-"""What a Slurm job was granted on this node. Source: sbatch(1) and srun(1), output environment variables."""
+"""A Slurm job's resources on this node. Source: sbatch(1) and srun(1), output environment variables."""
 
 from __future__ import annotations
 

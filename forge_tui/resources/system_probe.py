@@ -1,4 +1,4 @@
-"""The one place that touches the system: psutil, /proc, /sys and the environment. Tests hand in another."""
+"""The only access to the system: psutil, /proc, /sys and the environment. Tests replace it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from forge_tui.resources.gpus import Gpu, read_gpus
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Physical memory in bytes: all of it, and what can be had without swapping (cache counts as free)."""
+    """Physical memory in bytes: total, and available without swapping (cache counts as free)."""
 
     total: int
     available: int
@@ -26,8 +26,8 @@ class Memory:
 class SystemProbe:
     """Reads this machine. Every method may raise; detection turns that into one worker.
 
-    `root` stands for `/` in all files read: a test hands in a directory with a /proc and a /sys of its own.
-    psutil's functions are looked up at each call.
+    `root` replaces `/` in all paths: a test passes a directory with its own /proc and /sys.
+    psutil's functions are looked up at each call, so that tests can patch them.
     """
 
     def __init__(self, root: str | Path = "/", environment: Mapping[str, str] | None = None) -> None:
@@ -35,7 +35,7 @@ class SystemProbe:
         self.environment: Mapping[str, str] = os.environ if environment is None else environment
 
     def read(self, path: str) -> str | None:
-        """Text of a file given by its absolute path; None where it does not exist or the kernel offers none."""
+        """Text of a file given by its absolute path; None if it does not exist or the kernel does not support it."""
         try:
             return (self.root / path.lstrip("/")).read_text(errors="replace")
         except (FileNotFoundError, NotADirectoryError):
@@ -46,14 +46,14 @@ class SystemProbe:
             raise
 
     def names(self, path: str) -> tuple[str, ...]:
-        """The names in a directory, sorted; none where it does not exist."""
+        """The names in a directory, sorted; empty if it does not exist."""
         try:
             return tuple(sorted(os.listdir(self.root / path.lstrip("/"))))
         except (FileNotFoundError, NotADirectoryError):
             return ()
 
     def link(self, path: str) -> str | None:
-        """Where a symbolic link points; None where there is no such link."""
+        """The target of a symbolic link; None if there is no such link."""
         try:
             return os.readlink(self.root / path.lstrip("/"))
         except OSError as error:
@@ -62,7 +62,7 @@ class SystemProbe:
             raise
 
     def user_name(self, uid: int) -> str:
-        """The name of a user; the number where it has none."""
+        """The name of a user; the number if it has none."""
         try:
             return pwd.getpwuid(uid).pw_name
         except (KeyError, OverflowError):
@@ -73,24 +73,24 @@ class SystemProbe:
         return os.access(self.root / path.lstrip("/"), os.W_OK)
 
     def cpu_count(self) -> int:
-        """Logical CPUs that are online. Raises `RuntimeError` where that cannot be told."""
+        """Logical CPUs that are online. Raises `RuntimeError` if unknown."""
         count = psutil.cpu_count()
         if count is None or count < 1:
-            raise RuntimeError("the number of CPUs cannot be told")
+            raise RuntimeError("the number of CPUs is unknown")
         return int(count)
 
     def online_cpus(self) -> int:
-        """CPUs the kernel has online: an affinity mask as wide as this is no limit."""
+        """CPUs that the kernel has online: an affinity mask of all of them is not a limit."""
         return os.sysconf("SC_NPROCESSORS_ONLN")
 
     def affinity(self) -> frozenset[int] | None:
-        """CPUs this process may run on; None where the system has no such notion."""
+        """CPUs this process may run on; None if the system has no CPU affinity."""
         if not hasattr(os, "sched_getaffinity"):
             return None
         return frozenset(os.sched_getaffinity(0))
 
     def memory(self) -> Memory:
-        """Physical memory by psutil."""
+        """Physical memory, from psutil."""
         memory = psutil.virtual_memory()
         return Memory(int(memory.total), int(memory.available))
 

@@ -1,4 +1,4 @@
-"""How busy the CPUs are, and how much of that is others' work and not our own runs'."""
+"""CPU use, and how much of it is others' work rather than our own runs'."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import psutil
 
 from forge_tui.resources.system_probe import SystemProbe
 
-SAMPLE_SECONDS = 0.1  # the shortest sample a decision is made on; at 100 ticks a second it resolves 10 %
+SAMPLE_SECONDS = 0.1  # the shortest sample used for a decision; at 100 ticks per second it resolves 10 %
 _OWN_TITLE = "forge-tui:"
 
 Own = Callable[[psutil.Process], bool]
-"""Whether a process belongs to this user's runs. Its descendants then do too."""
+"""Whether a process belongs to this user's runs; then its descendants do too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class CpuUsage:
 
 
 def is_own(process: psutil.Process) -> bool:
-    """The default predicate: this process, and any that says by command line or title that it is ours."""
+    """The default predicate: this process, and any whose command line or title is ours."""
     if process.pid == os.getpid():
         return True
     command = process.cmdline()
@@ -47,10 +47,10 @@ class _Times:
 
 
 class CpuMeter:
-    """Measures CPU use between two calls; remembers only the previous reading.
+    """Measures CPU use between two calls; keeps only the previous reading.
 
-    `own` tells which processes' work does not count as others'; `cpus` restricts others' share to these CPUs (all
-    when None). Only processes of this user are looked at, and the predicate runs only for those that used CPU time.
+    `own` says which processes do not count as others' work; `cpus` restricts others' share to these CPUs (None: all).
+    Only this user's processes are read, and the predicate runs only for those that used CPU time.
     """
 
     def __init__(self, probe: SystemProbe, own: Own | None = None, cpus: frozenset[int] | None = None) -> None:
@@ -66,14 +66,14 @@ class CpuMeter:
         return self._finish(percent)
 
     def since_last(self) -> CpuUsage | None:
-        """CPU use since the previous call, without waiting; None when that is less than a sample."""
+        """CPU use since the previous call, without waiting; None if that is shorter than a sample."""
         if time.monotonic() - self._time < SAMPLE_SECONDS:
             return None
         return self._finish(None)
 
     @property
     def seconds_left(self) -> float:
-        """How long it has still to measure until `since_last` has something to tell (seconds, 0 where it has)."""
+        """Seconds until `since_last` has a result; 0 if it has one."""
         return max(0.0, self._time + SAMPLE_SECONDS - time.monotonic())
 
     def _begin(self) -> None:
@@ -89,7 +89,7 @@ class CpuMeter:
         total = [now[1] - before[1] for now, before in zip(self._cores, before_cores, strict=False)]
         per_core = tuple(_percent(b, t) for b, t in zip(busy, total, strict=True))
         machine = _percent(sum(busy), sum(total)) if percent is None else percent
-        # On a machine cut up by CPU sets only our CPUs' load says whether we would disturb anyone.
+        # With CPU sets, only the load on our CPUs says whether we would disturb others.
         mine = [cpu for cpu in sorted(self._cpus or ()) if cpu < len(per_core)]
         if mine and len(mine) < len(per_core):
             considered = _percent(sum(busy[cpu] for cpu in mine), sum(total[cpu] for cpu in mine))
@@ -121,7 +121,7 @@ class CpuMeter:
             chain.append(pid)
             try:
                 verdict = self._own(psutil.Process(pid))
-            except psutil.Error:  # it has ended meanwhile: its parent decides
+            except psutil.Error:  # it has ended: its parent decides
                 verdict = False
             if verdict:
                 break
@@ -136,7 +136,7 @@ def _percent(part: float, whole: float) -> float:
 
 
 def _own_user_times() -> dict[int, _Times]:
-    """CPU times of this user's processes. Read straight from /proc: 15 µs a process, a tenth of psutil's cost."""
+    """CPU times of this user's processes. Read from /proc: 15 µs per process, a tenth of psutil's cost."""
     if not os.path.exists("/proc/self/stat"):
         return _own_user_times_by_psutil()
     user, ticks = os.getuid(), os.sysconf("SC_CLK_TCK")
@@ -151,7 +151,7 @@ def _own_user_times() -> dict[int, _Times]:
                 text = file.read(2048)
         except OSError:  # it has ended meanwhile
             continue
-        fields = text[text.rfind(b")") + 2 :].split()  # the name in brackets may hold anything
+        fields = text[text.rfind(b")") + 2 :].split()  # the name in brackets may contain anything
         found[int(name)] = _Times(int(fields[1]), int(fields[19]), (int(fields[11]) + int(fields[12])) / ticks)
     return found
 
@@ -164,6 +164,6 @@ def _own_user_times_by_psutil() -> dict[int, _Times]:
             if process.uids().real == user:
                 times = process.cpu_times()
                 found[process.pid] = _Times(process.ppid(), int(process.create_time()), times.user + times.system)
-        except psutil.Error:  # it has ended meanwhile, or is not ours to look at
+        except psutil.Error:  # it has ended, or we may not read it
             continue
     return found

@@ -51,7 +51,7 @@ def test_nothing_ends_a_run_on_a_plain_machine(machine):
     assert endings(machine()) == ()
     report = ResourceManager(probe).generate_resource_report()
     assert report["detection"]["endings"] == []
-    assert "After you leave a run goes on when you log out" in " ".join(doctor_text(report).split())
+    assert "After you leave a run continues when you log out" in " ".join(doctor_text(report).split())
 
 
 # --- logins
@@ -205,7 +205,7 @@ def test_leaving_the_first_process_ends_the_container(machine, files, name, reme
     assert ending.what == name
     assert ending.reason == (
         f"the {name} ends, with all that runs in it, when its first process ends (`bash`), "
-        "which this was started from, or when it is stopped"
+        "an ancestor of this one, or when it is stopped"
     )
     assert remedy in ending.remedy
 
@@ -219,7 +219,7 @@ def test_a_pod_is_known_by_its_environment(machine):
 def test_leaving_a_container_that_goes_on_is_no_end(machine, files):
     (ending,) = endings(machine(files={**files, "/.dockerenv": ""}, links=ELSEWHERE))
     assert "when it is stopped or deleted, or its first process ends" in ending.reason
-    assert ending.remedy == "keep the run directory on a volume, and `forge-tui resume` goes on from there"
+    assert ending.remedy == "keep the run directory on a volume, and `forge-tui resume` continues from there"
 
 
 def test_a_machine_made_from_an_image_is_no_container(machine):
@@ -236,7 +236,7 @@ def test_a_whole_system_in_a_container_is_a_machine(machine):
 def test_a_process_namespace_ends_with_its_first_process(machine):
     (ending,) = endings(machine(files=chain("bwrap"), links=ELSEWHERE))
     assert ending.what == "process namespace"
-    assert "end with its first one (`bwrap`), which this was started from" in ending.reason
+    assert "end with its first one (`bwrap`), an ancestor of this one" in ending.reason
     # Not with one that this does not descend from, and not in a system of its own (WSL).
     assert endings(machine(files=chain("bwrap", attached=False), links=ELSEWHERE)) == ()
     assert endings(machine(files=chain("init(Ubuntu)"), links=ELSEWHERE)) == ()
@@ -288,4 +288,4 @@ def test_a_real_process_namespace_is_told():
         pytest.skip("no unshare here")
     if done.returncode != 0:
         pytest.skip(f"no process namespace may be made here: {done.stderr.strip()}")
-    assert "(`sh`), which this was started from" in done.stdout
+    assert "(`sh`), an ancestor of this one" in done.stdout

@@ -40,7 +40,7 @@ def test_report_of_a_container(machine):
         False,
         False,
     )
-    assert constraints["words"] == ["memory limit: 8 GiB a worker of 24.0 GiB (/sys/fs/cgroup/box/memory.max)"]
+    assert constraints["words"] == ["memory limit: 8 GiB per worker of 24.0 GiB (/sys/fs/cgroup/box/memory.max)"]
 
     text = doctor_text(report)
     assert max(len(line) for line in text.splitlines()) <= 80
