@@ -1,1 +1,1 @@
-"""The one schema of settings, and the layers it is filled from."""
+"""The settings schema, and the layers that values come from."""

@@ -1,4 +1,4 @@
-"""Numbers as people type them on a command line or into a form: `1e6`, `100k`, `2.5M`. Settings files stay TOML."""
+"""Numbers as typed in flags and forms: `1e6`, `100k`, `2.5M`. Settings files keep TOML's syntax."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from decimal import Decimal, DecimalException
 
 _UNITS = {"k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
 _MOST_DIGITS = 40
-"""Nothing that is counted has more; a text such as 1e999999999 would take all memory as a whole number."""
+"""Limits the digits of a whole number: 1e999999999 would take all memory."""
 
 
 def whole_number(text: str) -> int:

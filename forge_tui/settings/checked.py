@@ -1,7 +1,7 @@
-"""Dataclasses that check their values when they are made: what is annotated becomes a schema of pydantic-core.
+"""Dataclasses that check their values on construction: annotations become a pydantic-core schema.
 
-pydantic's own dataclasses do the same, but their import and the building of seven classes take 80 ms of every start;
-this takes 20. Types are strict: `true` is no 1 and `"5"` is no 5; infinity and NaN are no numbers.
+pydantic's dataclasses do the same, but importing them and building seven classes takes 80 ms at every start; this
+takes 20. Types are strict: `true` is not 1, `"5"` is not 5, and infinity and NaN are refused.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _Class = TypeVar("_Class", bound=type)
 
 
 class Rule(NamedTuple):
-    """What a value must be beyond its type, and what it is for; written as `Annotated[int, Rule(ge=1)]`.
+    """Constraints on a value beyond its type, and its description; written as `Annotated[int, Rule(ge=1)]`.
 
-    `own_code`: the text names a custom function (`own_names.named_function`). `older`: words of earlier versions, each
-    with the value that it stands for now.
+    `own_code`: the text names a custom function (`own_names.named_function`). `older`: words of earlier versions, with
+    their values today.
     """
 
     description: str = ""
@@ -45,13 +45,13 @@ class Rule(NamedTuple):
 
     @property
     def bounds(self) -> dict[str, float]:
-        """What is set of `ge`, `gt`, `le`, `lt` and `min_length`."""
+        """Those of `ge`, `gt`, `le`, `lt` and `min_length` that are set."""
         names = ("ge", "gt", "le", "lt", "min_length")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
 
 def checked(cls: _Class) -> _Class:
-    """Let a dataclass check the values of its constructor: `SettingsError` names field, value and what is allowed."""
+    """Class decorator: the constructor raises `SettingsError` with field, value and what is allowed."""
     plain: Any = cls.__dict__["__init__"]
     fields = dataclasses.fields(cls)
     annotations = annotations_of(cls)
@@ -87,7 +87,7 @@ def checked(cls: _Class) -> _Class:
 
 
 def problem_of(cls: Any, name: str, value: Any) -> str | None:
-    """What is wrong with a value for one field of a checked dataclass, in words, or None if it may stand."""
+    """What is wrong with a value for one field of a checked dataclass, or None."""
     try:
         cls.__validator__.validate_python(ArgsKwargs((), {name: value}), self_instance=object.__new__(cls))
     except ValidationError as error:
@@ -102,7 +102,7 @@ def annotations_of(cls: type) -> Mapping[str, Any]:
 
 
 def parts_of(annotation: Any) -> tuple[Any, tuple[Rule, ...]]:
-    """The type that an annotation is about, and the rules beside it."""
+    """The type in an annotation, and its rules."""
     if get_origin(annotation) is not Annotated:
         return annotation, ()
     plain, *rules = get_args(annotation)
@@ -110,7 +110,7 @@ def parts_of(annotation: Any) -> tuple[Any, tuple[Rule, ...]]:
 
 
 def is_union(annotation: Any) -> bool:
-    """Whether it takes values of several types."""
+    """Whether it allows values of several types."""
     return get_origin(annotation) in (Union, types.UnionType)
 
 
@@ -127,7 +127,7 @@ def _with_default(field: dataclasses.Field[Any], schema: Any) -> Any:
 
 
 def _schema(annotation: Any, bounds: Mapping[str, float] | None = None) -> Any:
-    """The schema of one annotation; `bounds` hold for the numbers or the text in it."""
+    """The schema of one annotation; `bounds` apply to the numbers or the text in it."""
     annotation, rules = parts_of(annotation)
     bounds = {**(bounds or {}), **{name: bound for rule in rules for name, bound in rule.bounds.items()}}
     schema = _schema_within(annotation, bounds)
@@ -164,7 +164,7 @@ def _tuple(items: tuple[Any, ...]) -> Any:
     schema: Any = {"type": "tuple", "items_schema": [_schema(item) for item in items if item is not Ellipsis]}
     if items[-1] is Ellipsis:
         schema["variadic_item_index"] = 0
-    # JSON and TOML know lists only.
+    # JSON and TOML only have lists.
     return {"type": "function-before", "function": {"type": "no-info", "function": _list_to_tuple}, "schema": schema}
 
 
@@ -173,7 +173,7 @@ def _renamed(older: Mapping[str, str], value: Any) -> Any:
 
 
 def is_prime(number: int) -> bool:
-    """Whether it is a prime number; by trial division, for small ones."""
+    """Whether a small number is prime, by trial division."""
     return number > 1 and all(number % divisor for divisor in range(2, math.isqrt(number) + 1))
 
 
@@ -189,7 +189,7 @@ def _own_code(value: str) -> str:
         raise PydanticCustomError("own_code", f"must be {OWN_CODE}")
     if named[0] == "__main__":
         raise PydanticCustomError(
-            "own_code", "must be in a module of its own: put the function into a file and write file.py:function"
+            "own_code", "must be in a separate module: put the function into a file and write file.py:function"
         )
     return value
 
@@ -202,7 +202,7 @@ def _free_value(value: Any) -> Any:
 
 
 def _list_of_values(value: Any) -> Any:
-    """Values of a sweep; what each key allows is checked where the keys are known (`schema.from_plain`)."""
+    """Values of a sweep; each key's own rules are checked in `schema.from_plain`, where the keys are known."""
     if not isinstance(value, list | tuple):
         raise PydanticCustomError("values", "must be a list of values")
     for one in value:

@@ -1,4 +1,4 @@
-"""What `forge-tui config` shows: every setting, its value and where it came from."""
+"""The rows of `forge-tui config`: every setting, its value and its source."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forge_tui.settings.sweep import TABLE as SWEEP
 
 
 def config_rows(resolved: Resolved) -> list[tuple[str, str, str]]:
-    """(key, value as TOML writes it or — if it is not set, source) of every setting, in the schema's order."""
+    """(key, value in TOML or — if not set, source) of every setting, in the schema's order."""
     rows: list[tuple[str, str, str]] = []
     plain = to_plain(resolved.settings)
     free = [f"{table}.{name}" for table in (*FREE_TABLES, SWEEP) for name in plain[table]]

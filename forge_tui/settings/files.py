@@ -1,4 +1,4 @@
-"""Settings files: read with the line of every key, and written."""
+"""Reads settings files, with the line of every key, and writes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from forge_tui.settings.schema import (
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
 
-# A settings file is a page or two; a device or a data file given by mistake is not read into memory.
+# A settings file is small; a device or a data file given by mistake is not read into memory.
 _LARGEST_FILE = 1 << 20
 
 _SYNTAX_PLACE = re.compile(
@@ -49,9 +49,9 @@ class FileValue:
 
 
 def read_values(path: Path, *, pipe: bool = False) -> list[FileValue]:
-    """The values of a settings file, in its order. `pipe`: it may be one, as a shell gives for `<(…)`.
+    """The values of a settings file, in its order. `pipe`: allow a pipe, such as a shell's `<(…)`.
 
-    Raises `SettingsError` naming file, line, key, value and what is allowed, one line for every problem.
+    Raises `SettingsError` naming file, line, key, value and what is allowed, one line per problem.
     """
     text = _read_text(path, pipe)
     document, lines = _parse(path, text)
@@ -61,7 +61,7 @@ def read_values(path: Path, *, pipe: bool = False) -> list[FileValue]:
         line = next((lines[place[:length]] for length in range(len(place), 0, -1) if place[:length] in lines), None)
         try:
             key = _key(place, value)
-            if any(earlier.key.key == key.key for earlier in values):  # by its own name and by its full one
+            if any(earlier.key.key == key.key for earlier in values):  # by its short and by its full name
                 raise SettingsError(f"{key.key}: is given twice")
             values.append(FileValue(key, value, line))
         except SettingsError as error:
@@ -73,7 +73,7 @@ def read_values(path: Path, *, pipe: bool = False) -> list[FileValue]:
 
 
 def read_settings(path: Path | str) -> Settings:
-    """The settings of one file; what it leaves out has its default.
+    """The settings of one file, with defaults for missing ones.
 
     Raises `SettingsError` naming file, line, key, value and what is allowed.
     """
@@ -84,7 +84,7 @@ def read_settings(path: Path | str) -> Settings:
 
 
 def settings_digest(path: Path | str) -> str:
-    """SHA-256 (hexadecimal) over what the file says, epochs left out: a resume may raise those. Comments do not count.
+    """SHA-256 (hexadecimal) of the file's settings without epochs, which a resume may raise, and without comments.
 
     Raises `SettingsError` as `read_settings` does.
     """
@@ -96,9 +96,9 @@ def settings_digest(path: Path | str) -> str:
 
 
 def settings_text(settings: Settings) -> str:
-    """The settings as a TOML document that `read_settings` reads back; what is not set is left out.
+    """The settings as a TOML document for `read_settings`; unset ones are left out.
 
-    Raises `SettingsError` if a value was changed to something that may not stand.
+    Raises `SettingsError` if a value was changed to an invalid one.
     """
     import tomli_w
 
@@ -128,7 +128,7 @@ def write_settings(settings: Settings, path: Path | str) -> None:
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         except BaseException:
-            with suppress(OSError):  # why it failed counts; what is left is tidied up as after a kill
+            with suppress(OSError):  # the first error counts; a leftover is cleaned up as after a kill
                 os.unlink(temporary)
             raise
         directory = os.open(target.parent, os.O_RDONLY)
@@ -152,7 +152,7 @@ def _read_text(path: Path, pipe: bool = False) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise SettingsError(f"{_name(path)}: cannot be read: {reason}") from None
     if len(content) > _LARGEST_FILE:
-        raise SettingsError(f"{_name(path)}: is larger than 1 MiB; this is no settings file")
+        raise SettingsError(f"{_name(path)}: is larger than 1 MiB; this is not a settings file")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -173,7 +173,7 @@ def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ..
     except RecursionError:
         raise SettingsError(f"{_name(path)}: is nested too deeply") from None
     except ValueError as error:
-        # An integer of more than 4,300 digits, a date that does not exist.
+        # An integer of more than 4,300 digits, or an invalid date.
         raise SettingsError(f"{_name(path)}: {escaped(str(error))}") from None
 
 
@@ -189,7 +189,7 @@ def _entries(document: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any
 
 
 def _sweep_entries(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """A full name may be quoted, or dotted: then TOML makes a table of its first part."""
+    """The entries of `[sweep]`. A full name may be quoted, or dotted: then TOML makes a table of its first part."""
     for name, value in values.items():
         if (name in tables() or name in FREE_TABLES) and isinstance(value, dict):
             yield from (((SWEEP, name, inner), values) for inner, values in value.items())
@@ -198,7 +198,7 @@ def _sweep_entries(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...],
 
 
 def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey:
-    """The key at `place`. Raises `SettingsError` where there is none, and for a value that may not stand."""
+    """The key at `place`. Raises `SettingsError` for an unknown key and for an invalid value."""
     if place[0] == SWEEP and len(place) > 1:
         return _with_value(sweep_key(".".join(place[1:]), keys_by_name()), value)
     if any("." in part for part in place):

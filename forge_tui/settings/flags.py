@@ -1,4 +1,4 @@
-"""The command line's flags: one for every setting, made from the schema."""
+"""The command line's flags: one per setting, made from the schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from forge_tui.settings.setting_layers import Resolved, resolve_settings
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
-    """Add `--settings`, `--preset` and `--set`: for `settings_file`, `preset` and `assignments` of `resolve`."""
+    """Add `--settings`, `--preset`, `--set` and `--sweep`."""
     group = parser.add_argument_group("where settings come from")
     group.add_argument("--settings", metavar="FILE", default=None, help="a TOML settings file")
     group.add_argument(
@@ -33,16 +33,15 @@ def add_source_flags(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE,VALUE",
         action="append",
         default=[],
-        help="train models with each of these values, such as learning_rate=0.001,0.003; may be repeated: then with "
-        "each combination",
+        help="train models with each of these values, such as learning_rate=0.001,0.003; repeat for combinations",
     )
 
 
 def add_flags(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
-    """Add a flag for every setting, in a group for each table; or only for `names` (such as `training.epochs`).
+    """Add a flag per setting, in a group per table; or only for `names` (such as `training.epochs`).
 
-    Values stay texts: `resolve` parses and checks them, so that flags, files and variables agree. A flag that is not
-    given leaves nothing in the namespace. Raises `SettingsError` for a name that the schema lacks.
+    Values stay texts: `resolve_settings` parses and checks them, so that flags, files and variables agree. A flag that
+    is not given leaves nothing in the namespace. Raises `SettingsError` for an unknown name.
     """
     for name in names or ():
         if name not in keys_by_name():
@@ -57,13 +56,13 @@ def add_flags(parser: argparse.ArgumentParser, names: Collection[str] | None = N
 
 
 def flag_values(namespace: argparse.Namespace) -> dict[str, str | bool]:
-    """What was given by the flags of `add_flags`, by full name, for `resolve(flags=...)`."""
+    """The values of the flags of `add_flags`, by full name, for `resolve_settings(flags=...)`."""
     given: Mapping[str, Any] = vars(namespace)
     return {key.key: given[key.key] for key in fields_of() if key.key in given}
 
 
 def resolve_arguments(namespace: argparse.Namespace, beneath: Mapping[str, str] | None = None) -> Resolved:
-    """The settings that the flags of `add_source_flags` and `add_flags` give, over those `beneath` by full name.
+    """The settings from the flags of `add_source_flags` and `add_flags`, over the values `beneath` (by full name).
 
     Raises `SettingsError`.
     """
@@ -90,7 +89,7 @@ def _add_flag(group: argparse._ArgumentGroup, key: Key) -> None:
 
 
 def _help(key: Key) -> str:
-    """The line of documentation, what is allowed, and the default. argparse formats it with `%`."""
+    """The description, what is allowed, and the default. argparse formats it with `%`."""
     notes = [] if key.is_switch or not key.allowed else [key.allowed]
     if key.default is not None:
         notes.append(f"default {key.default if isinstance(key.default, str) else shown(key.default)}")

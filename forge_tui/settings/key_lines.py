@@ -1,4 +1,4 @@
-"""On which line each key of a TOML document stands. tomllib tells values only."""
+"""The line of each key of a TOML document: tomllib only gives values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STRINGS = (
     re.compile(r"'[^'\n]*'"),
 )
 
-# Longer paths are cut to this; otherwise a hostile document could fill the memory with them.
+# Longer paths are cut: a hostile document could fill the memory with them.
 _LONGEST_PATH = 4
 
 KeyPath = tuple[str, ...]
@@ -26,13 +26,13 @@ KeyPath = tuple[str, ...]
 def key_lines(text: str) -> dict[KeyPath, int]:
     """The line (from 1) of the first mention of each table and key, by path: `("training", "epochs")`.
 
-    `text` must be a document that tomllib accepts. Keys are told to a depth of four.
+    `text` must be a document that tomllib accepts. Keys are reported to a depth of four.
     """
     return _Scanner(text.replace("\r\n", "\n")).document()
 
 
 class _Scanner:
-    """Walks over a valid document and notes where keys begin; values are only stepped over."""
+    """Scans a valid document and records where keys begin; skips values."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -60,7 +60,7 @@ class _Scanner:
         self._value(path)
 
     def _key(self, table: KeyPath) -> KeyPath:
-        """Read a key, dotted or not, with the space around it; note the line of every part."""
+        """Read a key, dotted or not, with the space around it; record the line of every part."""
         path = table
         while True:
             self._skip(_SPACE)

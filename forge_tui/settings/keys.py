@@ -1,4 +1,4 @@
-"""What is known of each key of the schema: type, default, range and help in words; check and parse one value.
+"""The keys of the schema: type, default, range and help of each; checks and parses one value.
 
 Flags, environment variables, TOML files, `forge-tui config` and the reference in docs/ are all made from these.
 """
@@ -21,7 +21,7 @@ from forge_tui.settings.problems import bound_text
 LARGEST_INTEGER = 2**63 - 1
 
 FREE_TABLES = ("model",)
-"""Tables whose keys are the arguments of custom functions."""
+"""Tables whose keys are arguments of custom functions."""
 
 _FLAGS = {
     "training.training_mode": "--mode",
@@ -33,10 +33,10 @@ _FLAGS = {
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One setting: where it stands, what it may be, and by which names it is given.
+    """One setting: its place, its allowed values, and its names.
 
-    `type_words` is its type (`whole number`), `allowed` its range or words (`at least 1`; empty if anything of the
-    type will do).
+    `type_words` is its type (`whole number`), `allowed` its range or words (`at least 1`; empty if the whole type is
+    allowed).
     """
 
     table: str
@@ -79,16 +79,16 @@ class Key:
         return tuple(str(word) for part in _alternatives(self.annotation) for word in _literals(part))
 
     def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, in words (`must be at least 1`), or None if it may stand."""
+        """What is wrong with a value (`must be at least 1`), or None."""
         if self.is_free:
             return free_value_problem(value)
         return problem_of(self.owner, self.name, value)
 
     def parse(self, text: str) -> Any:
-        """The value that a text stands for in a flag or a variable.
+        """The value of a text in a flag or a variable.
 
-        Numbers may have a unit: `100k`, `2M`. Lists are TOML's, the brackets may be left out, and of texts the quotes:
-        `a,b`. `none` unsets a number that has no default. A text that does not fit the type is returned as it is:
+        Numbers may have a suffix: `100k`, `2M`. Lists are TOML's; the brackets, and the quotes of texts, are optional:
+        `a,b`. `none` unsets a number that has no default. A text that does not fit the type is returned unchanged:
         `problem` says what is wrong with it.
         """
         if self.is_free:
@@ -139,7 +139,7 @@ def free_key(full: str) -> Key | None:
 
 
 def toml_value(text: str) -> Any:
-    """The value that TOML reads; what is no TOML value is text."""
+    """The value in TOML syntax; anything else is text."""
     if "\n" not in text:
         try:
             return tomllib.loads(f"value = {text}")["value"]
@@ -149,7 +149,7 @@ def toml_value(text: str) -> Any:
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """The parts of a union, literals first; the annotation itself if it is none."""
+    """The parts of a union, literals first; else the annotation itself."""
     plain, _ = parts_of(annotation)
     if is_union(plain):
         return sorted((part for one in get_args(plain) for part in _alternatives(one)), key=lambda p: not _literals(p))
@@ -161,7 +161,7 @@ def _literals(annotation: Any) -> tuple[Any, ...]:
 
 
 def _parsed(annotation: Any, text: str) -> Any:
-    """The text as the one type, or the text itself."""
+    """The text as a value of the annotation's type, or the text itself."""
     try:
         if annotation is bool:
             return {"true": True, "false": False}.get(text, text)
@@ -180,7 +180,7 @@ def _parsed(annotation: Any, text: str) -> Any:
 
 
 def _parsed_list(text: str, *, of_texts: bool) -> list[Any]:
-    """A TOML list, its brackets left out or not; of texts the quotes may be left out too. Raises `ValueError`."""
+    """A TOML list; the brackets, and the quotes of texts, are optional. Raises `ValueError`."""
     if of_texts and not any(mark in text for mark in "[]\"'"):
         return [part.strip() for part in text.split(",")] if text.strip() else []
     whole = text if text.lstrip().startswith("[") else f"[{text}]"

@@ -1,4 +1,4 @@
-"""How settings name custom functions, and what may be handed to those. Nothing is imported here."""
+"""How settings name custom functions, and which values those may get. Nothing is imported here."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 OWN = ("model_type", "dataset", "loss", "metric")
-"""The fields of `TrainingConfig` that may name one."""
+"""The fields of `TrainingConfig` that may name a custom function."""
 OWN_CODE = "module:function or file.py:function"
 _OWN_CODE = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.*\.py)(?::(?P<function>[A-Za-z_]\w*))?", re.DOTALL)
 
 
 def named_function(text: str) -> tuple[str, str | None] | None:
-    """The module or `.py` file and the function that a text names, such as `net.py:model`; None if it names none.
+    """The module or `.py` file and the function in a text such as `net.py:model`; None if it names none.
 
-    A file without a function names the one that is called like what is asked for.
+    A file without a function stands for its function with the default name.
     """
     found = _OWN_CODE.fullmatch(text)
     if found is None or (found["function"] is None and not text.endswith(".py")):
@@ -26,11 +26,11 @@ def named_function(text: str) -> tuple[str, str | None] | None:
 
 
 def free_value_problem(value: Any) -> str | None:
-    """What is wrong with a value that a custom function gets, in words, or None if it may stand."""
+    """What is wrong with a value for a custom function, or None."""
     try:
         return _free_value_problem(value)
     except RecursionError:
-        return "is nested too deeply, or holds itself"
+        return "is nested too deeply, or contains itself"
 
 
 def _free_value_problem(value: Any) -> str | None:
@@ -44,13 +44,13 @@ def _free_value_problem(value: Any) -> str | None:
 
 
 def function_name(text: str, default: str) -> str:
-    """The name of a function that is named so; `default` where a file stands alone, or no function is named."""
+    """The name of the function in `text`; `default` if only a file is given, or no function is named."""
     named = named_function(text)
     return default if named is None else named[1] or default
 
 
 def own_functions(training: Any) -> dict[str, str]:
-    """Those settings of a `TrainingConfig` that name custom functions, by flag."""
+    """The settings of a `TrainingConfig` that name custom functions, by flag."""
     given = {f"--{name.replace('_', '-')}": getattr(training, name) for name in OWN}
     return {flag: text for flag, text in given.items() if named_function(text) is not None}
 
@@ -61,7 +61,7 @@ def own_in_sweep(sweep: Mapping[str, Iterable[str]]) -> bool:
 
 
 def found_beside(text: str, places: Iterable[Path]) -> str:
-    """The same function, its `.py` file by its whole path where it lies in one of these directories."""
+    """The same function with the absolute path of its `.py` file, if that is in one of these directories."""
     named = named_function(text)
     if named is None or not named[0].endswith(".py"):
         return text

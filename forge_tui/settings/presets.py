@@ -10,7 +10,7 @@ from forge_tui.settings.problems import did_you_mean
 
 
 def preset_directory() -> Path:
-    """Where the presets are: beside the package's modules if it is installed, in `settings/` in the source tree."""
+    """The directory of the presets: beside the package's modules if installed, else `settings/` in the source tree."""
     package = Path(__file__).resolve().parent.parent
     for directory in (package / "presets", package.parent / "settings"):
         if directory.is_dir():
@@ -24,7 +24,7 @@ def preset_names() -> list[str]:
 
 
 def preset_path(name: str) -> Path:
-    """The file of a preset. Raises `SettingsError` naming those there are."""
+    """The file of a preset. Raises `SettingsError` naming the existing ones."""
     names = preset_names()
     if name not in names:
         hint = did_you_mean(name, names)

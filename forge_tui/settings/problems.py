@@ -1,4 +1,4 @@
-"""Validation problems in words: which key, which value, what is allowed, and what may have been meant."""
+"""Messages for validation problems: key, value, what is allowed, and a suggestion."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_SHOWN = 80
 
 
 def allowed(problem: Mapping[str, Any]) -> str:
-    """What a value must be, in words, from one entry of `ValidationError.errors()`."""
+    """What a value must be, from one entry of `ValidationError.errors()`."""
     kind, context = problem["type"], problem.get("ctx", {})
     if kind in _SINGLE_TYPES:
         return f"must be {_SINGLE_TYPES[kind]}"
@@ -62,7 +62,7 @@ def problems_in_words(
 ) -> str:
     """The problems of one constructor call: `epochs = 0: must be at least 1; …`.
 
-    `fields` are the owner's fields in their order, `values` what was given, by name or position.
+    `fields` are the owner's fields in order, `values` the given ones, by name or position.
     """
     grouped: dict[Any, list[Mapping[str, Any]]] = {}
     for problem in problems:
@@ -88,31 +88,31 @@ def problems_in_words(
 
 
 def _of_key(table: str, values: Mapping[Any, Any], problem: Mapping[str, Any]) -> str:
-    """What is wrong with one key of a table that has free ones, or with its value."""
+    """What is wrong with a key of a table of custom arguments, or with its value."""
     _, key, *rest = problem["loc"]
     if "[key]" in rest:
-        return f"{table}: the name of a key {allowed(problem)}, and {shown(problem['input'])} is none"
+        return f"{table}: the name of a key {allowed(problem)}, not {shown(problem['input'])}"
     return f"{table}.{escaped(str(key))} = {shown(values.get(key))}: {allowed(problem)}"
 
 
 def nearest_meaning(word: str, meanings: Mapping[str, str]) -> str | None:
-    """The meaning of the name nearest to `word`, or None if no name is near."""
+    """The meaning of the name most similar to `word`, or None if none is similar."""
     by_fold = {name.casefold(): meaning for name, meaning in meanings.items()}
     near = difflib.get_close_matches(word.casefold(), by_fold, n=1, cutoff=0.6)
     return by_fold[near[0]] if near else None
 
 
 def did_you_mean(word: str, names: Iterable[str]) -> str:
-    """`; did you mean X?` for the name nearest to `word`, or nothing if none is near."""
+    """`; did you mean X?` for the name most similar to `word`, or an empty text."""
     near = nearest_meaning(word, {name: name for name in names})
     return f"; did you mean {near}?" if near else ""
 
 
 def shown(value: Any) -> str:
-    """A value as TOML writes it, on one line, without control characters, and shortened if it is long."""
+    """A value in TOML, on one line, without control characters, shortened if it is long."""
     try:
         text = _toml_of(value)
-    except RecursionError:  # a list that holds itself
+    except RecursionError:  # a list that contains itself
         text = f"a nested {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else text[: _LONGEST_SHOWN - 1] + "…"
 
@@ -140,10 +140,10 @@ def _toml_of(value: Any) -> str:
 def _words_of(value: Any) -> str:
     try:
         return str(value)
-    except Exception:  # a custom object may fail even at that
+    except Exception:  # a custom object's repr may fail
         return f"a {type(value).__name__}"
 
 
 def bound_text(value: Any) -> str:
-    """A bound as people write it: `1`, `0.9`, `1000000000`."""
+    """A bound as text, without exponent: `1`, `0.9`, `1000000000`."""
     return str(value) if isinstance(value, int) else f"{value:g}"

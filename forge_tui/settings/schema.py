@@ -1,7 +1,7 @@
-"""The one schema: every setting with its type, default, allowed range and one line of documentation.
+"""The settings schema: every setting with its type, default, allowed range and one line of documentation.
 
 The form, the flags, the environment variables and the TOML file are all derived from these classes.
-Types are strict: `true` is no 1 and `"5"` is no 5. Descriptions are ASCII: `--help` prints them on any terminal.
+Types are strict: `true` is not 1 and `"5"` is not 5. Descriptions are ASCII: `--help` prints them on any terminal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class TrainingConfig:
     """How each model is built and trained.
 
     The first twelve fields may be given by position; the others by keyword only. A value out of range raises
-    `ValueError` that names the field, the value and what is allowed.
+    `ValueError` with the field, the value and what is allowed.
     """
 
     model_type: Annotated[
@@ -91,13 +91,11 @@ class TrainingConfig:
     ] = field(default="fail", kw_only=True)
     divergence_factor: Annotated[
         float,
-        Rule(
-            gt=0.0, lt=1.0, description="what the learning rate is multiplied by when a model returns to a checkpoint"
-        ),
+        Rule(gt=0.0, lt=1.0, description="factor on the learning rate when a model returns to a checkpoint"),
     ] = field(default=0.5, kw_only=True)
     schedule: Annotated[
         Literal["constant", "cosine", "linear", "one_cycle"],
-        Rule(description="learning rate over the run: constant, down to 0 along a cosine or a line, or up and down"),
+        Rule(description="learning-rate schedule: constant, cosine or linear decay to 0, or one cycle"),
     ] = field(default="constant", kw_only=True)
     warmup_steps: Annotated[
         int,
@@ -110,22 +108,20 @@ class TrainingConfig:
         int, Rule(ge=1, le=LARGEST_INTEGER, description="gradient accumulation: batches per optimizer step")
     ] = field(default=1, kw_only=True)
     label_smoothing: Annotated[
-        float, Rule(ge=0.0, lt=1.0, description="classes and tokens: share of a target that is spread over all classes")
+        float, Rule(ge=0.0, lt=1.0, description="classes and tokens: label smoothing (0: off)")
     ] = field(default=0.0, kw_only=True)
     weights_average: Annotated[
         float,
-        Rule(ge=0.0, lt=1.0, description="decay of a moving average of the weights, which becomes the model (0: off)"),
+        Rule(ge=0.0, lt=1.0, description="decay of the weights' moving average, which is saved as the model (0: off)"),
     ] = field(default=0.0, kw_only=True)
     loss: Annotated[
         Literal["auto"] | Annotated[str, Rule(own_code=True)],
-        Rule(
-            description="what is minimised: cross entropy or mean squared error, as the data requires, or custom code"
-        ),
+        Rule(description="loss function: cross entropy or mean squared error, as the data requires, or custom code"),
     ] = field(default="auto", kw_only=True)
     metric: Annotated[
         Literal["auto"] | Annotated[str, Rule(own_code=True)],
         Rule(
-            description="what is measured on the validation split: accuracy or perplexity, and custom code beside them"
+            description="validation metric: accuracy or perplexity, as the data requires, and custom code beside them"
         ),
     ] = field(default="auto", kw_only=True)
     metric_goal: Annotated[
@@ -156,13 +152,13 @@ class TrainingConfig:
         Rule(
             ge=0,
             le=LARGEST_INTEGER,
-            description="early stopping: epochs without a better validation loss, or metric of select_by, before a "
+            description="early stopping: epochs without a better validation loss (or metric of select_by) before a "
             "model stops; the best epoch's weights are kept (0: off)",
         ),
     ] = field(default=0, kw_only=True)
-    min_delta: Annotated[
-        float, Rule(ge=0.0, description="early stopping: an epoch is better only if it is so by more than this")
-    ] = field(default=0.0, kw_only=True)
+    min_delta: Annotated[float, Rule(ge=0.0, description="early stopping: minimum improvement of a better epoch")] = (
+        field(default=0.0, kw_only=True)
+    )
 
 
 @checked
@@ -206,7 +202,7 @@ class RunSettings:
     ] = 1
     hang_seconds: Annotated[
         float,
-        Rule(ge=0.0, description="end and retry a worker that has made no step for this long (seconds; 0: never)"),
+        Rule(ge=0.0, description="end and retry a worker without a step for this long (seconds; 0: never)"),
     ] = 1800.0
     after: Annotated[str | None, Rule(min_length=1, description="begin when this run has ended (directory or id)")] = (
         None
@@ -223,7 +219,7 @@ class RunSettings:
         Rule(
             ge=65_536,
             le=LARGEST_INTEGER,
-            description="largest log of a model and of the runner (bytes): its beginning and newest part are kept",
+            description="maximum log size of a model and of the runner (bytes): the beginning and the newest part stay",
         ),
     ] = 67_108_864
     json: Annotated[bool, Rule(description="batch mode writes JSON lines to stdout")] = False
@@ -242,7 +238,7 @@ class DataSettings:
         str | None, Rule(min_length=1, description="the column (.csv, .parquet, .npy) or array (.npz) to predict")
     ] = None
     validation_fraction: Annotated[
-        float, Rule(ge=0.0, le=0.9, description="share of the samples held back for validation")
+        float, Rule(ge=0.0, le=0.9, description="share of the samples in the validation split")
     ] = 0.1
     normalise: Annotated[bool, Rule(description="scale features with statistics of the training split")] = True
     scaling: Annotated[
@@ -251,7 +247,7 @@ class DataSettings:
     ] = "standard"
     class_weights: Annotated[
         Literal["none", "balanced"],
-        Rule(description="balanced: each class weighs the same in the training loss, however rare it is"),
+        Rule(description="balanced: every class has the same total weight in the training loss"),
     ] = "none"
     drop_last: Annotated[
         bool, Rule(description="leave out the last batch of an epoch where it is smaller than the others")
@@ -267,7 +263,7 @@ class DataSettings:
         Rule(description="modular: the operation on x and y (in a shell in quotes)"),
     ] = "*"
     train_fraction: Annotated[
-        float, Rule(gt=0.0, le=1.0, description="modular: share of the pairs that is trained on; the others validate")
+        float, Rule(gt=0.0, le=1.0, description="modular: share of the pairs in the training split")
     ] = 0.5
 
 
@@ -296,18 +292,18 @@ class ResourceSettings:
     ] = 8.0
     memory_reserve: Annotated[
         float,
-        Rule(ge=0.0, le=0.9, description="share of the memory kept free: below it workers are taken back"),
+        Rule(ge=0.0, le=0.9, description="share of the memory to keep free: with less, workers are removed"),
     ] = 0.05
     memory_pressure_threshold: Annotated[
         float,
         Rule(
             gt=0.0,
             le=100.0,
-            description="memory pressure: workers are taken back while work waits for memory more than this (percent)",
+            description="memory pressure: workers are removed while work waits for memory more than this (percent)",
         ),
     ] = 10.0
     max_suggested_workers: Annotated[
-        int, Rule(ge=1, le=LARGEST_INTEGER, description="the most workers that are suggested")
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="maximum number of suggested workers")
     ] = 6
     threads: Annotated[
         _Count | Literal["auto"],
@@ -319,12 +315,12 @@ class ResourceSettings:
 @checked
 @dataclass(kw_only=True)
 class EngineSettings:
-    """What runs the workers."""
+    """The engine that runs the workers."""
 
     name: Annotated[Literal["local"], Rule(description="local: worker processes on this machine")] = "local"
     fuse: Annotated[
         Annotated[int, Rule(ge=1, le=1_024)] | Literal["auto"],
-        Rule(description="parallel: models that a worker trains together, as one batch; `auto`: measured; 1: off"),
+        Rule(description="parallel: models per worker, trained together as one batch; `auto`: measured; 1: off"),
     ] = "auto"
 
 
@@ -335,11 +331,11 @@ class UiSettings:
 
     theme: Annotated[
         Literal["dark", "light", "contrast", "ansi"] | None,
-        Rule(description="colours; by default what fits the terminal, or what was last chosen"),
+        Rule(description="colours; by default those that fit the terminal, or the last choice"),
     ] = None
     refresh: Annotated[float, Rule(gt=0.0, le=10.0, description="repaints of the data per second")] = 2.0
     ascii: Annotated[bool, Rule(description="plain characters only")] = False
-    mouse: Annotated[bool, Rule(description="take the mouse")] = True
+    mouse: Annotated[bool, Rule(description="use the mouse")] = True
     bell: Annotated[bool, Rule(description="ring when a run ends or a model fails")] = True
 
 
@@ -385,7 +381,7 @@ def key_named(name: str) -> Key | None:
 
 
 def unknown(name: str, *, is_table: bool = False) -> str:
-    """What to say of a key or table that the schema lacks: `unknown key training.epoch; did you mean …?`."""
+    """The message for an unknown key or table: `unknown key training.epoch; did you mean …?`."""
     every = (*tables(), *FREE_TABLES, SWEEP)
     if is_table:
         hint = did_you_mean(name, every) or f"; there are {', '.join(every)}"
@@ -402,7 +398,7 @@ def unknown(name: str, *, is_table: bool = False) -> str:
 
 
 def to_plain(settings: Settings) -> dict[str, dict[str, Any]]:
-    """The settings as nested dicts that JSON can hold: tuples are lists, what is not set is None."""
+    """The settings as nested JSON-able dicts: tuples become lists, unset values None."""
     plain = {table: dataclasses.asdict(getattr(settings, table)) for table in tables()}
     plain |= {table: getattr(settings, table) for table in FREE_TABLES}
     plain = {table: {name: _listed(value) for name, value in values.items()} for table, values in plain.items()}
@@ -415,7 +411,7 @@ def _listed(value: Any) -> Any:
 
 
 def from_plain(plain: Mapping[str, Mapping[str, Any]]) -> Settings:
-    """The settings that `to_plain` wrote; what is absent has its default.
+    """The settings of nested dicts from `to_plain`, with defaults for missing ones.
 
     Raises `SettingsError` naming every key that is unknown, of the wrong type or out of range.
     """

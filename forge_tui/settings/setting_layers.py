@@ -1,7 +1,7 @@
-"""The layers a run's settings come from, merged, with the source of every value.
+"""Merges the layers of a run's settings and records the source of every value.
 
-Order, later ones win: defaults, the user's settings.toml, `--preset`, `--settings`, environment, flags and `--set`.
-Every layer is checked by itself, so a wrong value is reported even where a later layer overrides it.
+Later layers override earlier ones: defaults, the user's settings.toml, `--preset`, `--settings`, environment, flags
+and `--set`. Every layer is checked by itself, so a wrong value is reported even if a later layer overrides it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Layer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where a value came from: `name` is the preset, variable or flag, `file` and `line` the place in a file."""
+    """The source of a value: `name` is the preset, variable or flag, `file` and `line` the place in a file."""
 
     layer: Layer
     file: Path | None = None
@@ -59,7 +59,7 @@ class Source:
 
     @property
     def text(self) -> str:
-        """The source in words: `settings.toml, line 7`."""
+        """The source as text: `settings.toml, line 7`."""
         match self.layer:
             case Layer.DEFAULT:
                 return "default"
@@ -72,7 +72,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The settings of a run, and where each value came from (by full name, such as `training.epochs`)."""
+    """The settings of a run, and the source of each value (by full name, such as `training.epochs`)."""
 
     settings: Settings
     sources: Mapping[str, Source]
@@ -96,13 +96,13 @@ def resolve_settings(
     user_file: Path | str | None = None,
     use_user_file: bool = True,
 ) -> Resolved:
-    """Merge all layers. Where both a preset and a settings file are given, the file wins over the preset.
+    """Merge all layers. A settings file overrides a preset.
 
     `flags` are values by full name, as text or typed; `assignments` are texts `KEY=VALUE` (`--set`), `sweeps` texts
-    `KEY=VALUE,VALUE` (`--sweep`). The user's file is `user_file` or else the one in the configuration directory, which
-    may be missing. A layer that gives one value of a setting ends its sweep by an earlier layer.
+    `KEY=VALUE,VALUE` (`--sweep`). The user's file is `user_file`, by default the one in the configuration directory,
+    which may be missing. A single value for a setting overrides its sweep in an earlier layer.
 
-    Raises `SettingsError` naming every value that may not stand, and where it was given.
+    Raises `SettingsError` naming every invalid value and its source.
     """
     defaults = Settings()
     values = to_plain(defaults)
@@ -129,7 +129,7 @@ def resolve_settings(
 
 
 def _place_own_code(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
-    """Custom code that a settings file names is looked for beside that file, unless it says where."""
+    """Custom code that a settings file names is searched beside that file, unless it gives a path."""
     if values["run"]["python_path"]:
         return
     names = [f"training.{name}" for name in OWN]
@@ -184,7 +184,7 @@ def _free_variable(variable: str) -> Key | None:
 
 
 def _variable_near(variable: str) -> str:
-    """The hint for an unknown variable; the prefix that all share counts for nothing."""
+    """The hint for an unknown variable; compares without the common prefix."""
     ending = variable.removeprefix(VARIABLE_PREFIX).upper()
     by_name = {key.name.upper(): key.variable for key in fields_of()}
     by_ending = {key.variable.removeprefix(VARIABLE_PREFIX): key.variable for key in fields_of()}
@@ -223,8 +223,8 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[s
     for by_flag in values:
         other = assigned.get(by_flag.key.key)
         if other is not None and other.value != by_flag.value:
-            told = f"{by_flag.key.flag} {_told(by_flag.value)} and --set {by_flag.key.key}={_told(other.value)}"
-            problems.append(f"{told} contradict each other; give one of them")
+            both = f"{by_flag.key.flag} {_typed(by_flag.value)} and --set {by_flag.key.key}={_typed(other.value)}"
+            problems.append(f"{both} contradict each other; give one of them")
     once = {one.key.key for one in (*values, *assigned.values())}
     for number, sweep in enumerate(swept):
         name = sweep.key.name
@@ -236,7 +236,7 @@ def _flag_layer(flags: Mapping[str, Any], assignments: list[str], sweeps: list[s
 
 
 def _swept(texts: list[str], problems: list[str]) -> list[_Value]:
-    """What `--sweep` says."""
+    """The values of `--sweep`; adds to `problems` what is wrong with them."""
     values: list[_Value] = []
     for text in texts:
         name, equals, listed = text.partition("=")
@@ -262,17 +262,17 @@ def _sweep_key(name: str, place: str, problems: list[str]) -> SweepKey | None:
 def _check(
     key: Key | SweepKey, given: Any, source: Source, place: str, values: list[_Value], problems: list[str]
 ) -> None:
-    """Parse and check one value that was given by name; `place` says where, with `{}` for the value."""
+    """Parse and check one value; `place` describes where it was given, with `{}` for the value."""
     value = key.parse(given) if isinstance(given, str) else given
     wrong = key.problem(value)
     if wrong is None:
         values.append(_Value(key, value, source))
     else:
-        problems.append(f"{place.format(_told(given))}: {wrong}")
+        problems.append(f"{place.format(_typed(given))}: {wrong}")
 
 
-def _told(value: Any) -> str:
-    """A value as it is typed in a shell: text without quotes."""
+def _typed(value: Any) -> str:
+    """A value as typed in a shell: text without quotes."""
     return shown(value)[1:-1] if isinstance(value, str) and len(value) < 60 else shown(value)
 
 

@@ -1,7 +1,7 @@
 """`[sweep]`: lists of values by key. One config for each combination of them, `run.models` seeds of each config.
 
-Models are numbered config by config: first all seeds of the first combination. Of the combinations the last key's
-value changes fastest, keys in the order in which they were given.
+Models are numbered config by config: first all seeds of the first combination. The last key's value changes fastest,
+with keys in the order in which they were given.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _OF_THE_RUN = {
     "training.epochs": "all models of a run have as many epochs",
     "training.select_by": "one metric ranks all models of a run",
     "training.metric_goal": "one goal ranks all models of a run",
-    "training.training_mode": "it is how the whole run goes",
-    "training.max_parallel_workers": "it is how the whole run goes",
+    "training.training_mode": "it applies to the whole run",
+    "training.max_parallel_workers": "it applies to the whole run",
 }
-# What models may differ in that are trained together as one batch of models.
+# Settings in which models that are trained together, as one batch of models, may differ.
 _EACH_ITS_OWN = frozenset({"training.learning_rate", "training.weight_decay"})
 
 
 @dataclass(frozen=True, slots=True)
 class SweepKey:
-    """A key of `[sweep]`: the setting whose values it lists. It stands beside `Key` in files, flags and variables."""
+    """A key of `[sweep]`: the setting whose values it lists. Used like `Key` in files, flags and variables."""
 
     swept: Key
 
     @property
     def table(self) -> str:
-        """Where it stands."""
+        """Its table in a settings file."""
         return TABLE
 
     @property
@@ -52,7 +52,7 @@ class SweepKey:
 
     @property
     def key(self) -> str:
-        """Its own full name, such as `sweep.training.learning_rate`."""
+        """Its full name, such as `sweep.training.learning_rate`."""
         return f"{TABLE}.{self.swept.key}"
 
     @property
@@ -61,7 +61,7 @@ class SweepKey:
         return "--sweep"
 
     def problem(self, values: Any) -> str | None:
-        """What is wrong with a list of values, in words, or None if it may stand."""
+        """What is wrong with a list of values, or None."""
         if not isinstance(values, list | tuple) or not values:
             return "must be a list of at least one value, such as [0.001, 0.003]"
         for place, value in enumerate(values):
@@ -73,7 +73,7 @@ class SweepKey:
         return None
 
     def parse(self, text: str) -> Any:
-        """The values that a text stands for in a flag or a variable: `0.001,0.003`, or a list as TOML writes it."""
+        """The values of a text in a flag or a variable: `0.001,0.003`, or a TOML list."""
         stripped = text.strip()
         if stripped.startswith("["):
             return toml_value(stripped)
@@ -81,15 +81,15 @@ class SweepKey:
 
 
 def values_text(values: Sequence[Any]) -> str:
-    """The text that `SweepKey.parse` reads back: values between commas where that does, else as TOML writes them."""
+    """The text for `SweepKey.parse`: values separated by commas if possible, else a TOML list."""
     plain = all(not isinstance(value, list | tuple) and not set(str(value)) & set(",[") for value in values)
     return ",".join(_value(value) for value in values) if plain else f"[{','.join(map(shown, values))}]"
 
 
 def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
-    """The key of `[sweep]` for a setting's full name, or its own where only one table has it.
+    """The key of `[sweep]` for a setting's full name, or its short name if only one table has it.
 
-    Raises `SettingsError` for a name that the schema lacks, and for a setting that a run has once.
+    Raises `SettingsError` for an unknown name, and for a setting that applies to the whole run.
     """
     own = free_key(name)
     if own is not None:
@@ -111,7 +111,7 @@ def sweep_key(name: str, keys: Mapping[str, Key]) -> SweepKey:
 
 
 def checked_sweep(given: Any, keys: Mapping[str, Key], problems: list[str]) -> dict[str, tuple[Any, ...]]:
-    """The lists of a `[sweep]` table by full names; adds to `problems` what may not stand."""
+    """The lists of a `[sweep]` table by full names; adds to `problems` what is invalid."""
     found: dict[str, tuple[Any, ...]] = {}
     if not isinstance(given, Mapping):
         problems.append(f"{TABLE} = {shown(given)}: must be a table")
@@ -131,7 +131,7 @@ def checked_sweep(given: Any, keys: Mapping[str, Key], problems: list[str]) -> d
 
 
 def too_many(sweep: Mapping[str, Sequence[Any]], seeds: int) -> str | None:
-    """What is wrong with the number of models, in words; `seeds` of each config."""
+    """What is wrong with the number of models, or None; `seeds` per config."""
     total = combination_count(sweep) * seeds
     if total <= MOST_MODELS:
         return None
@@ -143,7 +143,7 @@ def too_many(sweep: Mapping[str, Sequence[Any]], seeds: int) -> str | None:
 
 
 def combination_count(sweep: Mapping[str, Sequence[Any]]) -> int:
-    """How many configs there are; one where nothing is swept."""
+    """The number of configs; one without a sweep."""
     return math.prod(len(values) for values in sweep.values())
 
 
@@ -157,7 +157,7 @@ def combination_at(sweep: Mapping[str, Sequence[Any]], number: int) -> dict[str,
 
 
 def with_combination(plain: Mapping[str, Mapping[str, Any]], combination: Combination) -> dict[str, dict[str, Any]]:
-    """A model's own settings, as nested plain dicts: those of its run with its values, and nothing swept."""
+    """A model's settings as nested plain dicts: those of its run with its own values, without a sweep."""
     own = {table: dict(values) for table, values in plain.items()}
     own[TABLE] = {}
     for name, value in combination.items():
@@ -167,17 +167,17 @@ def with_combination(plain: Mapping[str, Mapping[str, Any]], combination: Combin
 
 
 def within_a_kind(sweep: Mapping[str, Sequence[Any]]) -> dict[str, Sequence[Any]]:
-    """The part of a sweep in which models of one kind, which may be trained together, differ."""
+    """The part of a sweep in which models that may be trained together differ."""
     return {name: values for name, values in sweep.items() if name in _EACH_ITS_OWN}
 
 
 def likeness(combination: Combination) -> Hashable:
-    """Equal for configs of one kind: their models may be trained together, as one batch of models."""
+    """A key that is equal for configs whose models may be trained together, as one batch of models."""
     return tuple((name, repr(value)) for name, value in combination.items() if name not in _EACH_ITS_OWN)
 
 
 def short_names(combination: Combination) -> dict[str, Any]:
-    """The values by the settings' own names, for people to read: `learning_rate`, without its table."""
+    """The values by the settings' short names, for people to read: `learning_rate`, without its table."""
     return {name.rpartition(".")[2]: value for name, value in combination.items()}
 
 

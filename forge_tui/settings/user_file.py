@@ -1,4 +1,4 @@
-"""Where the user's own settings and what is remembered for them lie. No schema here: the UI asks before it paints."""
+"""The places of the user's settings file and state. No schema here: the UI needs them before its first paint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import platformdirs
 
 STATE_VARIABLE = "FORGE_TUI_STATE"
-"""Names another state directory, such as one that several containers or hosts share. No setting."""
+"""Environment variable for another state directory, such as one shared by containers or hosts. Not a setting."""
 
 
 def user_settings_file() -> Path:
@@ -17,9 +17,9 @@ def user_settings_file() -> Path:
 
 
 def state_directory() -> Path:
-    """Where a user's state lies: the known and trusted runs, claims on the machine, the UI's last choices.
+    """The directory of the user's state: known and trusted runs, claims on the machine, the UI's last choices.
 
-    The directory that `FORGE_TUI_STATE` names, else the platform's.
+    `FORGE_TUI_STATE` if set, else the platform's.
     """
     named = os.environ.get(STATE_VARIABLE)
     if named:
