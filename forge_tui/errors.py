@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ForgeError(Exception):
-    """Base of all errors that are told to the user without a traceback.
+    """Base of all errors that are shown to the user without a traceback.
 
     `exit_status` is what the command line exits with.
     """
@@ -16,13 +16,13 @@ class ForgeError(Exception):
 
 
 class UsageError(ForgeError, ValueError):
-    """The command line or a call asks for something that does not exist or does not fit together."""
+    """The command line or a call asks for something that does not exist or is inconsistent."""
 
     exit_status = 2
 
 
 class SettingsError(UsageError):
-    """A setting is unknown, of the wrong type or out of range; names the key, its value and where it stands."""
+    """A setting is unknown, of the wrong type or out of range; names the key, its value and its source."""
 
 
 class DataError(UsageError):
@@ -30,7 +30,7 @@ class DataError(UsageError):
 
 
 class ResourceError(ForgeError, MemoryError):
-    """One model alone needs more than this machine may give it."""
+    """One model alone needs more memory than this process may use."""
 
     exit_status = 3
 
@@ -42,15 +42,15 @@ class RunDirectoryError(ForgeError, OSError):
 
 
 class ChangedError(UsageError):
-    """The data or the code of a run is not what it was started with; names what differs (failure kind `changed`)."""
+    """The data or the code of a run has changed since its start; names what differs (failure kind `changed`)."""
 
 
 class UntrustedCode(UsageError):
-    """Custom code would run that this user has not started here; names what would run and how to allow it."""
+    """A run's custom code is not trusted: this user has not started it here; names the code and how to allow it."""
 
 
 class RunGone(RunDirectoryError):
-    """The directory of a run that is being looked at was moved or deleted; `what` says so in a few words."""
+    """The directory of an open run was moved or deleted; `what` says so briefly."""
 
     exit_status = 1
 

@@ -23,14 +23,14 @@ from forge_tui.safe_io.printing import printable, shell_word
 from forge_tui.text.event_lines import is_notable, log_line
 
 _LOOK_SECONDS = 0.2
-# Looking takes at most a twentieth of a CPU: with 10,000 models a look takes 20 ms of it.
+# Snapshots take at most a twentieth of a CPU: one of 10,000 models takes 20 ms.
 _LOOK_SHARE = 0.05
 _FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 _MOST_MESSAGES = 500
 
 
 def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str] | None = None) -> int:
-    """Show a run until it ends and return the exit status.
+    """Show a run until it ends; returns the exit status.
 
     INT, TERM and USR1 are forwarded: the run stops after a checkpoint, and the status is 128 + the signal.
     """
@@ -39,11 +39,11 @@ def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str
     with _forwarding() as signals:
         try:
             with progress(err) as show:
-                told, asked = 0, False
+                written, asked = 0, False
                 for snapshot in _looks(run, signals):
                     if json_lines:
                         shown = _write_events(run, shown, out)
-                    lines, told = _notable(run, told)
+                    lines, written = _notable(run, written)
                     show(snapshot, lines)
                     if signals and not asked:
                         asked = _ask_to_stop(run, signals[0], err)
@@ -57,7 +57,7 @@ def watch(run: Run, *, json_lines: bool, out: IO[str] | None = None, err: IO[str
 
 
 def _finish(run: Run, snapshot: Snapshot, signals: Sequence[int], shown: int | None, out: IO[str], err: IO[str]) -> int:
-    """Write the results, tell the end, and return the exit status. `shown`: the last event written (None: a table)."""
+    """Write the results and the end; returns the exit status. `shown`: the last event written (None: a table)."""
     if shown is not None:
         _write_events(run, shown, out)
     else:
@@ -70,7 +70,7 @@ def _finish(run: Run, snapshot: Snapshot, signals: Sequence[int], shown: int | N
 
 
 def _after_a_move(run: Run, gone: RunGone, signals: list[int], err: IO[str]) -> tuple[Run, Snapshot] | None:
-    """The run where it is now, when it has ended; None where it is gone. A second signal waits no longer."""
+    """The run at its new place, once it has ended; None if it was deleted. A second signal ends the wait."""
     err.write(f"{printable(str(gone))}\n")
     err.flush()
     patient = len(signals) + 1
@@ -87,9 +87,9 @@ def _after_a_move(run: Run, gone: RunGone, signals: list[int], err: IO[str]) -> 
 
 
 def _looks(run: Run, signals: list[int]) -> Iterator[Snapshot]:
-    """Snapshots every now and then, at once after a signal, the last one when the run has ended."""
+    """Snapshots at intervals, at once after a signal, and a last one when the run has ended."""
     while True:
-        begun = time.thread_time()  # of this thread's CPU: a reader of the output who is slow has no part in it
+        begun = time.thread_time()  # this thread's CPU time, without waiting for a slow reader of the output
         snapshot = run.snapshot()
         yield snapshot
         if not snapshot.state.is_live:
@@ -104,7 +104,7 @@ def _has_more(signals: list[int], before: int) -> bool:
 
 @contextmanager
 def _forwarding() -> Iterator[list[int]]:
-    """Collect forwarded signals, the first one first; the handler only takes a note."""
+    """Collect forwarded signals in order; the handler only records them."""
     received: list[int] = []
 
     def note(signum: int, _frame: FrameType | None) -> None:
@@ -119,21 +119,21 @@ def _forwarding() -> Iterator[list[int]]:
 
 
 def _ask_to_stop(run: Run, signum: int, err: IO[str]) -> bool:
-    """Whether the run was asked; on a full disk it cannot be yet, and is asked again at the next look."""
+    """Whether the request was sent; on a full disk it fails, and is repeated at the next snapshot."""
     name = signal.Signals(signum).name
     try:
         run.stop(sender=f"batch mode, {name}")
     except RunGone:
         raise
     except RunDirectoryError:
-        return not run.snapshot().state.is_live  # it has just ended by itself
+        return not run.snapshot().state.is_live  # it may have just ended by itself
     err.write(f"{name}: the run stops after a checkpoint\n")
     err.flush()
     return True
 
 
 def _write_events(run: Run, since: int, out: IO[str]) -> int:
-    # On a terminal in ASCII: JSON itself lets control characters beyond it and marks of direction stand.
+    # On a terminal in ASCII: JSON does not escape C1 control characters and direction marks.
     in_ascii = out.isatty() or not (getattr(out, "encoding", None) or "utf-8").lower().startswith("utf")
     while True:
         events = run.events(since)
@@ -146,7 +146,7 @@ def _write_events(run: Run, since: int, out: IO[str]) -> int:
 
 
 def _notable(run: Run, since: int) -> tuple[list[str], int]:
-    """What has happened since that is worth a line of its own; of a long past only the newest."""
+    """Lines for notable events after `since`, only the newest ones if there are many, and the newest event's number."""
     records, last = run.messages(since, _MOST_MESSAGES)
     lines = (log_line(record) for record in records if is_notable(record))
     return [line[0] for line in lines if line is not None], last
@@ -156,7 +156,7 @@ def _notable(run: Run, since: int) -> tuple[list[str], int]:
 
 
 def why_it_ended(snapshot: Snapshot) -> str:
-    """Why a run is in the state that it ended in, empty where there is nothing to say."""
+    """Why a run ended as it did; empty if there is nothing to say."""
     if snapshot.state is RunState.DIED:
         began = any(model.epoch for model in snapshot.models)
         return "its runner was killed or the machine went down" + ("" if began else " before the first epoch")
@@ -170,9 +170,9 @@ def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
         lines.append(f"{failure.model} failed ({failure.kind}, attempt {failure.attempt}): {failure.message}")
     traced = next((failure for failure in snapshot.failures if failure.traceback), None)
     if traced is not None:
-        lines.append(f"What it printed, and where it was: forge-tui logs {shell_word(str(run.path))} {traced.index}")
+        lines.append(f"Its output and traceback: forge-tui logs {shell_word(str(run.path))} {traced.index}")
     lines += [f"warning: {problem}" for problem in snapshot.problems]
     err.write("".join(f"{printable(line)}\n" for line in lines) + best_line(snapshot))
     if snapshot.state is not RunState.COMPLETED:
-        err.write(f"To go on: forge-tui resume {shell_word(str(run.path))}\n")
+        err.write(f"To continue: forge-tui resume {shell_word(str(run.path))}\n")
     err.flush()

@@ -1,4 +1,4 @@
-"""How far a run is, on stderr: bars on a terminal, else a plain line every few seconds."""
+"""Progress on stderr: bars on a terminal, else a plain line every few seconds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_BARS = 12
 
 @contextmanager
 def progress(err: IO[str]) -> Iterator[Any]:
-    """A function that shows a snapshot and lines to keep: bars on a terminal, else a plain line every few seconds."""
+    """A function that shows a snapshot and permanent lines: bars on a terminal, else a line every few seconds."""
     if err.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         with _bars(err) as show:
             yield show

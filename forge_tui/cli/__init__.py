@@ -1,6 +1,6 @@
 """The command line: `forge-tui [COMMAND] [OPTIONS]`.
 
-Each command lies in a module of its own that is imported when the command is given, so that none pays for another.
+Each command's module is imported only when the command is given, which keeps the start fast.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"forge-tui: {error}")
         return error.exit_status
     except BrokenPipeError:
-        # The reader of a pipe has left (`| head`): nothing more to say, and nothing for the exit to flush.
+        # The reader of the pipe has closed it (`| head`): write nothing more, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:

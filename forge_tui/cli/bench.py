@@ -15,10 +15,10 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options: what is compared, and all settings."""
     from forge_tui.settings.flags import add_flags, add_source_flags
 
-    group = parser.add_argument_group("what is compared")
-    group.add_argument("--sizes", type=_numbers, metavar="N,N", help="model sizes; default: the one configured")
-    group.add_argument("--counts", type=_numbers, metavar="N,N", help="numbers of models; default: the one configured")
-    group.add_argument("--rounds", type=_number, default=1, metavar="N", help="runs of each, in turn; medians count")
+    group = parser.add_argument_group("what to compare")
+    group.add_argument("--sizes", type=_numbers, metavar="N,N", help="model sizes; default: the configured size")
+    group.add_argument("--counts", type=_numbers, metavar="N,N", help="numbers of models; default: the configured one")
+    group.add_argument("--rounds", type=_number, default=1, metavar="N", help="runs of each; the table has medians")
     add_source_flags(parser)
     add_flags(parser)
 

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
     parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
-    parser.add_argument("--json", action="store_true", help="as JSON, with why it is the best and all that is known")
+    parser.add_argument("--json", action="store_true", help="as JSON, with the reason and the model's state")
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
-    """Print the path that `.json` and `.safetensors` are added to; fails where no model is completed."""
+    """Print the best model's path without `.json` or `.safetensors`; fails if no model is completed."""
     from forge_tui import client
 
     with client.attach(arguments.run) as attached:
@@ -31,16 +31,16 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     best = require_best(directory.id, snapshot)
     _check_files(directory, best.model.name)
     answer(json.dumps(_record(best, snapshot, directory)) if arguments.json else str(directory.stem(best.model.name)))
-    going_on = sum(1 for model in snapshot.models if not model.phase.is_final)
-    if snapshot.state.is_live and going_on:
-        say(f"warning: {going_on} of {len(snapshot.models)} models may still become better")
+    unfinished = sum(1 for model in snapshot.models if not model.phase.is_final)
+    if snapshot.state.is_live and unfinished:
+        say(f"warning: {unfinished} of {len(snapshot.models)} models may still become better")
     for problem in snapshot.problems:
         say(f"warning: {problem}")
     return 0
 
 
 def require_best(run: str, snapshot: Snapshot) -> Best:
-    """The best model of a run. Raises `ForgeError` with what to do where no model is completed."""
+    """The best model of a run. Raises `ForgeError` with what to do if no model is completed."""
     from forge_tui.analysis.ranking import best_model, require_completed
 
     require_completed(run, snapshot)

@@ -1,4 +1,4 @@
-"""The words of the command line: what each does, where it lies, and its parser."""
+"""The commands: help, module and parser of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CommandWord:
-    """A word of the command line: what it does, and the module with its `configure` and `run`."""
+    """A command: its help, and the module with its `configure` and `run`."""
 
     name: str
     help: str
@@ -23,11 +23,11 @@ class CommandWord:
 
 GROUPS: dict[str, tuple[CommandWord, ...]] = {
     "Train": (
-        CommandWord("demo", "train three small models at once, which takes seconds", "start"),
+        CommandWord("demo", "train three small models at once, in seconds", "start"),
         CommandWord("resume", "continue a run that was stopped or has died", "start"),
-        CommandWord("plan", "measure how long the configured run would take here, each way", "plan"),
+        CommandWord("plan", "measure how long the configured run would take, in each mode", "plan"),
         CommandWord("bench", "measure what parallel training gains on this machine", "bench"),
-        CommandWord("new", "write a starting point for a model and data of your own", "new"),
+        CommandWord("new", "write an example of custom code: a model and its data", "new"),
     ),
     "Watch": (
         CommandWord("attach", "open the UI on a run, live or finished", "ui"),
@@ -53,7 +53,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("sample", "generate text with a run's language model", "sample"),
     ),
     "Machine and settings": (
-        CommandWord("doctor", "show what this machine has and allows", "inform"),
+        CommandWord("doctor", "show this machine's resources and limits", "inform"),
         CommandWord("config", "show every setting, its value and its source", "inform"),
         CommandWord("completion", "print completion code for bash, zsh or fish", "completion"),
         CommandWord("help", "show the help of a command", "overview"),
@@ -64,7 +64,7 @@ START = CommandWord("", "start a run", "start")
 
 
 def parser_of(command: CommandWord) -> argparse.ArgumentParser:
-    """The parser of a command and its options; that of `START` has every setting."""
+    """The parser of a command and its options; the parser of `START` has every setting."""
     import argparse
 
     from forge_tui.cli.parser import Parser
@@ -89,7 +89,7 @@ def parser_of(command: CommandWord) -> argparse.ArgumentParser:
 
 
 def unknown_command(word: str) -> int:
-    """Say that there is no such command, and which may be meant; the exit status."""
+    """Report an unknown command with a suggestion; returns the exit status."""
     import difflib
 
     near = difflib.get_close_matches(word, [command.name for command in COMMANDS], n=1)

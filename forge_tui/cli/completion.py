@@ -1,6 +1,6 @@
 """`forge-tui completion SHELL`, and the answers to a shell that completes a command line (argcomplete).
 
-Commands, flags, the words that settings take, files, known runs and their models are completed.
+Completes commands, flags, the values of settings, files, known runs and their models.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser, _name: str) -> None:
 
 
 def run(arguments: argparse.Namespace, _name: str) -> int:
-    """Print what the shell is to evaluate."""
+    """Print the shell's completion code."""
     from argcomplete.shell_integration import shellcode
 
     print(shellcode([_PROGRAM], shell=arguments.shell))
@@ -36,15 +36,15 @@ def run(arguments: argparse.Namespace, _name: str) -> int:
 
 
 def complete_line() -> int:
-    """Answer the shell, which gives the line in its variables, and exit."""
+    """Answer the shell, which passes the line in environment variables, and exit."""
     import argcomplete
 
     argcomplete.autocomplete(whole_parser(os.environ.get("COMP_LINE", "")), always_complete_options=False)
-    return 1  # it has exited where a shell asks
+    return 1  # not reached when a shell asks
 
 
 def whole_parser(line: str) -> argparse.ArgumentParser:
-    """All commands in one parser; only the one on `line` has its options, since others are not asked for."""
+    """All commands in one parser; only the command on `line` has its options."""
     from forge_tui.cli.command_table import COMMANDS, START, parser_of
     from forge_tui.cli.parser import Parser
 
@@ -109,7 +109,7 @@ def _assignments(**_: Any) -> list[str]:
 
 
 def _runs(prefix: str, **_: Any) -> list[str]:
-    """Ids of the known runs; directories, where a path is typed."""
+    """Ids of the known runs; directories if a path is typed."""
     from argcomplete.completers import DirectoriesCompleter
 
     from forge_tui import client

@@ -1,4 +1,4 @@
-"""`ensemble RUN`: a run's models beside their mean prediction, on the run's validation part."""
+"""`ensemble RUN`: a run's models beside their mean prediction, on the run's validation split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
-    """Print each completed model's validation figures, their mean, and those of the ensemble."""
+    """Print each completed model's validation metrics, their mean, and the ensemble's."""
     from forge_tui import client
     from forge_tui.reports.ensemble import measure_ensemble
 
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         name, difference = changed[0]
         models = f"{name} and {len(changed) - 1} more" if len(changed) > 1 else name
         say(
-            f"warning: the data has changed since the training of {models} ({difference}): these figures are not of "
-            "the validation part of then"
+            f"warning: the data has changed since the training of {models} ({difference}): these figures are not from "
+            "the same validation split"
         )
     return 0

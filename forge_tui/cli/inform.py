@@ -1,4 +1,4 @@
-"""Tell about the machine and the settings: `doctor` and `config`."""
+"""Show the machine and the settings: `doctor` and `config`."""
 
 from __future__ import annotations
 

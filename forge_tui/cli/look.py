@@ -1,4 +1,4 @@
-"""Look at runs: `runs`, `status`, `logs` and `wait`."""
+"""Show runs: `runs`, `status`, `logs` and `wait`."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ def _logs(which: str, model: str | None, follow: bool) -> int:
 
 
 def _copy_log(path: Path, attached: Any, follow: bool) -> int:
-    """Write a log to stdout, and with `follow` what is added to it until the run ends; the bytes of it."""
-    # What training code has printed; a pipe gets its bytes as they are.
+    """Write a log to stdout, with `follow` also what is added until the run ends; returns the bytes written."""
+    # Output of training code; a pipe gets its bytes unchanged.
     written, screen = 0, _LogOnTerminal() if sys.stdout.isatty() else None
     with contextlib.closing(LogReader(path, attached.path)) as log:
         while True:
@@ -145,7 +145,7 @@ def _copy_log(path: Path, attached: Any, follow: bool) -> int:
 
 
 class _LogOnTerminal:
-    """A log on a terminal: lines as they stand at last, and the one that is still being written drawn over."""
+    """A log on a terminal: complete lines in their final form, the incomplete one redrawn in place."""
 
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -153,14 +153,14 @@ class _LogOnTerminal:
         self._drawn = ""
 
     def write(self, chunk: bytes) -> None:
-        """Write the lines that became whole."""
+        """Write the lines completed by `chunk`."""
         lines = harmless(self._rewriter.feed(self._decoder.decode(chunk)))
         if lines:
             self._take_back()
             sys.stdout.write(lines)
 
     def draw_partial(self, live: bool) -> None:
-        """Draw the line that has no end yet; cut to the terminal's width while it may change."""
+        """Draw the incomplete line; cut to the terminal's width while it may change."""
         from rich.cells import chop_cells
 
         shown = harmless(self._rewriter.partial)
@@ -182,7 +182,7 @@ class _LogOnTerminal:
 
 
 def _pieces_of(log: LogReader, path: Path) -> Iterator[bytes]:
-    """What was added to a log; nothing while a model that has not started has none."""
+    """The bytes added to a log; nothing while it does not exist, before the model's start."""
     try:
         yield from log.read()
     except RunDirectoryError:

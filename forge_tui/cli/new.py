@@ -1,4 +1,4 @@
-"""`new NAME`: a starting point for a model and data of one's own."""
+"""`new NAME`: an example of custom code, a model and its data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
-    """Write the files into a new directory, or one that holds neither of them, and say how to go on."""
+    """Write the files into a directory that has neither of them, new or not, and say what to do next."""
     directory = Path(arguments.name).expanduser()
     taken = [file for file in _FILES if (directory / file).exists()]
     if taken:
@@ -34,6 +34,6 @@ def run(arguments: argparse.Namespace, name: str) -> int:
             f"{named(directory)} cannot be written: {error.strerror or error}; give another name"
         ) from None
     network, settings = directory / "network.py", directory / "settings.toml"
-    answer(escaped(f"{network} holds a model and its data, {settings} names them. Train them:"))
+    answer(escaped(f"{network} has a model and its data, {settings} names them. Train them:"))
     answer(f"  forge-tui --settings {shell_word(str(settings))}")
     return 0

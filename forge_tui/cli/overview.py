@@ -8,7 +8,7 @@ from forge_tui.cli.command_table import COMMANDS, GROUPS, parser_of, unknown_com
 
 EXAMPLES = (
     ("forge-tui", "configure and start a run in the UI"),
-    ("forge-tui demo", "see it work"),
+    ("forge-tui demo", "try it"),
     ("forge-tui --dataset sales.csv --target price --models 4", "train on a table"),
     ("forge-tui --no-ui --sweep learning_rate=1e-3,3e-3", "train each of these, in a script"),
     ("forge-tui attach", "watch the newest run, from any terminal"),
@@ -61,7 +61,7 @@ def text() -> str:
         lines += ["", f"{title}:", *(f"  {command.name.ljust(width)}  {command.help}" for command in commands)]
     width = max(len(option) for option, _ in _OPTIONS)
     lines += ["", "Options:", *(f"  {option.ljust(width)}  {words}" for option, words in _OPTIONS)]
-    return "\n".join([*lines, "", "`forge-tui help COMMAND` tells more about a command."])
+    return "\n".join([*lines, "", "`forge-tui help COMMAND` shows the help of a command."])
 
 
 def _example(command: str, words: str) -> tuple[str, ...]:

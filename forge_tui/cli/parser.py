@@ -1,4 +1,4 @@
-"""The parser of the command line: its messages quote arguments, which may be names that steer a terminal."""
+"""The parser of the command line: its messages quote arguments, which may contain control characters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forge_tui.safe_io.printing import escaped
 
 
 class Parser(argparse.ArgumentParser):
-    """As the standard library's; errors have no harmful characters, and name the flag that may be meant."""
+    """As the standard library's; errors have no harmful characters, and suggest a similar flag."""
 
     def error(self, message: str) -> NoReturn:
         """Print usage and `message`, and exit with 2."""
@@ -25,7 +25,7 @@ class Parser(argparse.ArgumentParser):
         return found
 
     def _meant(self, unknown: Sequence[str]) -> str:
-        """Which flags are most like those that are not known, in words."""
+        """The suggestion of flags similar to the unknown ones, or an empty text."""
         known = [option for action in self._actions for option in action.option_strings]
         flags = [word.partition("=")[0] for word in unknown if word.startswith("-") and word != "-"]
         near = [found for flag in flags for found in difflib.get_close_matches(flag, known, n=1)]

@@ -1,4 +1,4 @@
-"""Measure how the configured run is best carried out here: `plan`."""
+"""Measure the fastest way to carry out the configured run here: `plan`."""
 
 from __future__ import annotations
 

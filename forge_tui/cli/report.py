@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
-    """Write the report to stdout; for TensorBoard the path of what was written."""
+    """Write the report to stdout; for TensorBoard the path of the new directory."""
     from forge_tui import client
     from forge_tui.reports.run_report import FORMATS, write_report
 
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _compare(which: list[str | None], form: str) -> int:
-    """Write a comparison to stdout; 4 where a run or its settings cannot be read."""
+    """Write a comparison to stdout; the exit status is 4 if a run or its settings cannot be read."""
     from forge_tui import client
     from forge_tui.errors import RunDirectoryError, UsageError
     from forge_tui.reports.comparison import MOST_RUNS, Comparer, write_comparison

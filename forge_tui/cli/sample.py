@@ -15,22 +15,22 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
     parser.add_argument("run", metavar="RUN", help="run directory or run id")
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model's name, or its number; without it the best")
-    parser.add_argument("--prompt", metavar="TEXT", default="", help="what the text begins with")
+    parser.add_argument("--prompt", metavar="TEXT", default="", help="the beginning of the text")
     parser.add_argument("--length", metavar="N", type=_count, default=200, help="characters to add (default: 200)")
     parser.add_argument(
         "--temperature",
         metavar="T",
         type=_temperature,
         default=1.0,
-        help="1: as the model has learned; lower: surer; 0: always the likeliest character (default: 1)",
+        help="sampling temperature; 0: always the likeliest character (default: 1)",
     )
-    parser.add_argument("--top-k", metavar="K", type=_count, help="draw among the K likeliest characters only")
-    parser.add_argument("--seed", metavar="S", type=_seed, default=0, help="equal seeds give equal text (default: 0)")
+    parser.add_argument("--top-k", metavar="K", type=_count, help="sample from the K likeliest characters only")
+    parser.add_argument("--seed", metavar="S", type=_seed, default=0, help="random seed (default: 0)")
     parser.add_argument("--trust-code", action="store_true", help="run custom code of a run that you have not started")
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
-    """Write the text to stdout as it comes: the prompt, then what the model adds; nothing else."""
+    """Write the text to stdout as it is generated: the prompt, then the new characters; nothing else."""
     from forge_tui import client
     from forge_tui.cli.best import require_best
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         else:
             model = attached.model_named(arguments.model)
         stem = attached.directory.stem(model.name)
-    # Here, after the run was found: one that is not there is told at once, without torch.
+    # Imported after the run was found: a missing run is reported at once, without importing torch.
     from forge_tui.training.sampling import one_thread, sample_text
 
     pieces = sample_text(
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         trust_code=arguments.trust_code,
     )
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # the text may have characters that the terminal's encoding lacks
+        sys.stdout.reconfigure(errors="replace")  # the text may have characters outside the terminal's encoding
     terminal = sys.stdout.isatty()
     with one_thread():
         for piece in pieces:

@@ -19,13 +19,13 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--epochs", type=whole_number, metavar="N", help="train a finished run further, to N epochs"
         )
-        parser.add_argument("--no-ui", action="store_true", help="batch mode (what happens without a terminal)")
+        parser.add_argument("--no-ui", action="store_true", help="batch mode (the default without a terminal)")
         parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
         parser.add_argument("--detach", action="store_true", help="return when the run has begun")
         parser.add_argument(
             "--accept-changes",
             action="store_true",
-            help="continue with data or code that has changed since the start; its models are then not exact",
+            help="continue although data or code has changed since the start; the models are then not exact",
         )
         parser.add_argument(
             "--trust-code", action="store_true", help="run custom code of a run that you have not started"
@@ -98,7 +98,7 @@ def _on_terminal() -> bool:
 
 
 def _source(arguments: argparse.Namespace) -> Any:
-    """What was given here, for the form."""
+    """The command line's settings, for the form."""
     from forge_tui.settings.flags import flag_values
     from forge_tui.tui.form.source import FormSource
 
@@ -126,7 +126,7 @@ def _watch(started: Any, *, detach: bool, json_lines: bool) -> int:
 
 
 def _tell_endings() -> None:
-    """A detached run outlives this terminal, but not everything: say what would end it."""
+    """Warn about what would end a detached run, which outlives this terminal."""
     from forge_tui.resources.lifetime import endings
     from forge_tui.resources.system_probe import SystemProbe
 

@@ -1,4 +1,4 @@
-"""Steer and delete runs: `stop`, `kill`, `pause`, `continue`, `cancel`, `retry`, `workers` and `rm`."""
+"""Control and delete runs: `stop`, `kill`, `pause`, `continue`, `cancel`, `retry`, `workers` and `rm`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from forge_tui.client.run import Run
 
 _ANSWER_SECONDS = 5.0
-# So many files that stay are named.
+# How many remaining files a message names.
 _NAMED = 20
-# These wait for the end of the run, which may be a long way off: a checkpoint, a step of an hour.
+# These wait for the end of the run, which may take long: a checkpoint, a step of an hour.
 _TO_THE_END = ("stop", "kill")
 
 
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _command(attached: Run, name: str, given: dict[str, Any]) -> int:
-    """Send the command, and return when it has come about."""
+    """Send the command and wait until it is carried out."""
     command = attached.control(name, given, sender=f"{getpass.getuser()}@{socket.gethostname()}")
     answer = attached.answer(command, _ANSWER_SECONDS)
     if answer is None:
@@ -91,13 +91,13 @@ def _remove(which: str, sure: bool) -> int:
 
 
 def _removed(path: Path, stayed: Sequence[Path]) -> str:
-    """What was deleted, and what was not, in words."""
+    """What was deleted and what was not."""
     name = named(path)
     if stayed:
         real = Path(os.path.realpath(path))
         names = [named(one.relative_to(real)) for one in stayed[:_NAMED]]
         more = f" and {len(stayed) - _NAMED} more" if len(stayed) > _NAMED else ""
-        return f"{name}: the run is deleted; what no run has made stays: {', '.join(names)}{more}"
+        return f"{name}: the run is deleted; files that no run has made stay: {', '.join(names)}{more}"
     if path.is_dir():
-        return f"{name}: the run is deleted; the directory stays, it was there before or may not be removed"
+        return f"{name}: the run is deleted; the directory stays, it existed before or cannot be removed"
     return f"{name} deleted"

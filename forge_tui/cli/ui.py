@@ -1,4 +1,4 @@
-"""Open the terminal UI: `forge-tui`, `forge-tui attach`, and the UI's side of `demo` and `resume`."""
+"""Open the terminal UI: `forge-tui`, `forge-tui attach`, and the UI for `demo` and `resume`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
     parser.add_argument("--ascii", action="store_true", help="plain characters only")
     parser.add_argument("--theme", choices=("dark", "light", "contrast", "ansi"), help="colours")
-    parser.add_argument("--refresh", type=float, metavar="N", help="repaints a second, at most 10")
+    parser.add_argument("--refresh", type=float, metavar="N", help="repaints per second, at most 10")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
 
 
@@ -43,14 +43,14 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def require_terminal() -> None:
-    """Raise `UsageError` in words unless the UI can be drawn here."""
+    """Raise `UsageError` with the reason if the UI cannot be shown here."""
     from forge_tui.tui.terminal.capabilities import this_terminal
 
     this_terminal().check()
 
 
 def ui_options(settings: Settings) -> Any:
-    """The UI's options of resolved settings."""
+    """The UI's options from resolved settings."""
     from dataclasses import asdict
 
     from forge_tui.tui import options
@@ -62,7 +62,7 @@ def open_ui(
     *, options: Any = None, run: Run | None = None, start_with: Settings | None = None, given: Any = None
 ) -> int:
     """Run the app on this terminal; return the exit status."""
-    gc.disable()  # What is made until the first paint stays: looking for garbage in it takes 20 ms. The app enables it.
+    gc.disable()  # until the first paint nothing becomes garbage, and collecting takes 20 ms; the app enables it again
     from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.options import read_options
     from forge_tui.tui.terminal.capabilities import this_terminal

@@ -1,4 +1,4 @@
-"""Following a run: a snapshot whenever something has changed, until the run ends, is gone or nobody asks any more."""
+"""Follows a run: a snapshot whenever something changes, until the run ends, is deleted or the caller cancels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _News = TypeVar("_News", None, list[dict[str, Any]])
 
-# The runner leaves a sign of life every second: older data is news.
+# The runner writes a sign of life every second: older data counts as a change.
 _STALE_SECONDS = 5.0
 
 
@@ -26,9 +26,9 @@ def changes(
     cancelled: threading.Event,
     rest: Callable[[], object] | None = None,
 ) -> Iterator[tuple[Snapshot, _News]]:
-    """What `look` finds, whenever that has changed.
+    """Yield the results of `look` whenever they have changed.
 
-    `nothing`: what is found beside the last snapshot where the directory is gone; `rest` waits past the end.
+    `nothing`: yielded beside the last snapshot if the directory is gone; `rest` waits after the end of the run.
     """
     last: tuple[int, RunInfo, RunState, int] | None = None
     snapshot: Snapshot | None = None

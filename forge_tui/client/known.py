@@ -1,4 +1,4 @@
-"""The runs there are: attach to one, find, list and delete them, and whether their code is trusted."""
+"""Known runs: attach to, find, list and delete them, and check whether their code is trusted."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from forge_tui.runs.unfinished_start import start_in_words, state_of_start
 def attach(run: str | os.PathLike[str] | None = None) -> Run:
     """Open an existing run, live or finished: a run directory, a run id, or by default the newest run.
 
-    Raises `RunDirectoryError` where there is none.
+    Raises `RunDirectoryError` if there is none.
     """
     path = registry.resolve(None if run is None else os.fspath(run))
     words = start_in_words(path)
@@ -31,7 +31,7 @@ def find(run: str | None) -> Path:
 
 
 def known_runs() -> list[registry.KnownRun]:
-    """All known runs, the newest first, each with its state as it is now as `status`."""
+    """All known runs, the newest first, with their present state as `status`."""
     return [entry if entry.status is not None else _looked_up(entry) for entry in registry.known()]
 
 
@@ -45,9 +45,9 @@ def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
 
 
 def untrusted_code(path: Path) -> list[str]:
-    """What code the settings of a run name that this user has not started here, in words; empty where there is none.
+    """Descriptions of the custom code of a run that this user has not started here; empty if there is none.
 
-    Raises `RunDirectoryError` and `SettingsError` where the run cannot be read.
+    Raises `RunDirectoryError` and `SettingsError` if the run cannot be read.
     """
     from forge_tui.runs import trust
     from forge_tui.runs.reader import RunReader
@@ -63,10 +63,10 @@ def untrusted_code(path: Path) -> list[str]:
 
 
 def delete(path: Path) -> tuple[Path, ...]:
-    """Delete the run in a directory with everything that it has made there, and return what stayed: no run made it.
+    """Delete the run in a directory with all its files; returns the files that stay: no run has made them.
 
-    A symbolic link to the directory goes with that. Raises `RunDirectoryError` if the run is live, and where there is
-    none, or none of whose files can be told.
+    A symbolic link to the directory is deleted too. Raises `RunDirectoryError` if the run is live, if there is none, or
+    if its files cannot be determined.
     """
     from forge_tui.runs import removal, trust
 
@@ -84,7 +84,7 @@ def delete(path: Path) -> tuple[Path, ...]:
 
 
 def _key_of(directory: RunDirectory) -> str:
-    """The key by which the run is trusted, if its record can be read."""
+    """The run's key for trust, if its record can be read."""
     from forge_tui.runs.reader import RunReader
 
     try:

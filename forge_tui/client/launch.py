@@ -1,6 +1,6 @@
-"""Start or continue a run, or have a runner check or plan one: a process of its own, in a session of its own.
+"""Starts, resumes, checks and plans runs: the runner is a separate process in its own session.
 
-The runner needs none of its viewers. All they share with it is the run directory.
+The runner does not depend on viewers. They only share the run directory.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def start(
     previous: Literal["refuse", "move"] = "refuse",
     leash: bool | None = None,
 ) -> Run:
-    """Start a run and return when it has begun: its data is read and its first models are queued.
+    """Start a run; returns when it has begun: its data is read and its first models are queued.
 
     Without `detach` the run stops after a checkpoint when this process dies (`leash=False`: it continues). `previous`
-    says what happens to an earlier run in the same directory: `move` puts its files into `previous-N/` there. Raises
+    decides about an earlier run in the same directory: `move` moves its files into `previous-N/` there. Raises
     `ForgeError` with the reason if it cannot begin.
     """
     request = _request("start", settings, previous, leash if leash is not None else not detach)
@@ -52,7 +52,7 @@ def start(
 def check(settings: Settings | None = None, *, previous: Literal["refuse", "move"] = "refuse") -> Reply:
     """Validate everything a run would need (settings, data, model, memory, directory) and train nothing.
 
-    `previous`: as of `start`.
+    `previous`: as for `start`.
     """
     request = _request("check", settings, previous, leash=True)
     reply, channel = _launch(request)
@@ -61,7 +61,7 @@ def check(settings: Settings | None = None, *, previous: Literal["refuse", "move
 
 
 def plan(settings: Settings | None = None) -> RunPlan:
-    """Measure how long the run would take here in each way it could be carried out; train nothing, write nothing."""
+    """Measure how long the run would take here in each way to carry it out; train nothing, write nothing."""
     from forge_tui.protocol.plan import RunPlan
 
     reply, channel = _launch(_request("plan", settings, "refuse", leash=True))
@@ -80,14 +80,14 @@ def resume(
     dataset: str | os.PathLike[str] | None = None,
     python_path: Sequence[str | os.PathLike[str]] = (),
 ) -> Run:
-    """Continue a run that was stopped, has failed or has died; `epochs` trains a finished one further.
+    """Continue a run that was stopped, failed or died; `epochs` trains a finished one further.
 
-    `accept_changes`: with the data and code as they are now, though they differ from those of the start; its models are
-    no longer `exact`. `trust_code`: run custom code though this user has not started the run here.
+    `accept_changes`: continue although data or code has changed since the start; the models are no longer `exact`.
+    `trust_code`: run custom code although this user has not started the run here.
 
-    Of a project that was moved, what lies in it is found from the run directory and from the working directory; else
-    `dataset` is the file now, and `python_path` has the directories of its code. Raises
-    `ChangedError` and `UntrustedCode` without them.
+    The files of a moved project are searched from the run directory and from the working directory; otherwise pass
+    the file as `dataset` and the directories of its code as `python_path`. Raises `ChangedError` and `UntrustedCode`
+    without these.
     """
     from forge_tui.protocol.request import Request
 
@@ -118,7 +118,7 @@ def _request(
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.schema import Settings, from_plain, to_plain
 
-    # Checked again: values may have been changed since; the keys of a sweep get their full names.
+    # Checked again: values may have changed since; the keys of a sweep get their full names.
     settings = from_plain(to_plain(settings or Settings()))
     plain = to_plain(settings)
     output = settings.run.output
@@ -141,7 +141,7 @@ def _request(
 
 
 def _absolute(dataset: str) -> str:
-    """A dataset's name; where it is a file, its path from the root."""
+    """A dataset's name; for a file its absolute path."""
     from forge_tui.settings.own_names import named_function
 
     path = Path(dataset).expanduser()
@@ -149,7 +149,7 @@ def _absolute(dataset: str) -> str:
 
 
 def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
-    """Say where custom functions are, so that a resume and `load_model` find them from anywhere."""
+    """Make the paths of custom code absolute, so that a resume and `load_model` find it from anywhere."""
     from forge_tui.settings.own_names import OWN, found_beside
 
     places = [Path(place).expanduser().absolute() for place in plain["run"]["python_path"]]
@@ -163,7 +163,7 @@ def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
 
 
 def _launch(request: Request) -> tuple[Reply, socket.socket]:
-    """Start a runner, hand it the request and wait for its answer."""
+    """Start a runner, send it the request and wait for its reply."""
     from forge_tui.protocol.request import Reply
     from forge_tui.protocol.wire import receive_message, send_message
 
@@ -180,7 +180,7 @@ def _launch(request: Request) -> tuple[Reply, socket.socket]:
             start_new_session=True,
             pass_fds=(theirs.fileno(),),
         )
-        # Reaped in the background, so that no zombie is left when the caller does not wait for the run.
+        # Reaped in the background, so that no zombie remains if the caller does not wait for the run.
         threading.Thread(target=process.wait, name="reap runner", daemon=True).start()
         theirs.close()
         try:
@@ -200,8 +200,8 @@ def _launch(request: Request) -> tuple[Reply, socket.socket]:
 
             what = f"the runner {exit_in_words(process.returncode)} before the run began"
             if said:
-                raise ForgeError(f"{what}. It said:\n{said}")
-            raise ForgeError(f"{what}, and said nothing; try again (`forge-tui runs` shows what it has left)")
+                raise ForgeError(f"{what}. Its output:\n{said}")
+            raise ForgeError(f"{what}, without output; try again (`forge-tui runs` shows what it has left)")
     reply = Reply.from_record(received[0])
     if reply.status == "refused":
         ours.close()

@@ -1,4 +1,4 @@
-"""A run as a front end sees it: looked at, followed and steered through its run directory."""
+"""A front end's access to a run through its run directory: read, follow and control it."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:
 _Found = TypeVar("_Found")
 
 POLL_SECONDS = 0.1
-# How soon it is seen that a run has let go of its directory: a look at the lock takes 10 µs.
+# How soon a released run directory is noticed: checking the lock takes 10 µs.
 _END_SECONDS = 0.02
 _NAMED = 10
-# Models whose histories are read at one opening of the file, which is held open no longer than for these.
+# Models whose histories are read while the file is open once: it is not kept open for longer.
 _PAGE = 100
 
 
 class Run:
-    """A run, live or finished, seen through its run directory.
+    """A run, live or finished, accessed through its run directory.
 
     Every method may be called from any thread. Close it, or use it in a `with` block.
     """
@@ -54,7 +54,7 @@ class Run:
         clock: Callable[[], float] | None = None,
         monotonic: Callable[[], float] | None = None,
     ) -> None:
-        """`clock` (UNIX seconds) and `monotonic` (seconds) are those of snapshots, in place of this machine's."""
+        """`clock` (UNIX seconds) and `monotonic` (seconds): used for snapshots instead of this machine's clocks."""
         self._clock, self._monotonic = clock or time.time, monotonic or time.monotonic
         self.directory = RunDirectory(path)
         self._identity = _identity_of(self.directory.path)
@@ -106,7 +106,7 @@ class Run:
 
     @contextlib.contextmanager
     def _looking(self) -> Iterator[RunReader]:
-        """The reader, for one caller at a time. Raises `RunGone` where the directory is not the one it was."""
+        """The reader, for one caller at a time. Raises `RunGone` if the directory is no longer the same."""
         with self._lock:
             self._require_place()
             try:
@@ -116,7 +116,7 @@ class Run:
                 raise
 
     def _require_place(self) -> None:
-        """Raise `RunGone` unless the directory is the one it was, and still has all that a run is seen by."""
+        """Raise `RunGone` unless the directory is still the same and has the files of a run."""
         if self._identity is not None and not self._identity.is_at(self.directory.path):
             raise RunGone(f"run {self.id}: its directory {named(self.directory.path)} was moved or deleted")
         for path, was_there in ((self.directory.database, self._was_read), (self.directory.lock, self._was_held)):
@@ -124,7 +124,7 @@ class Run:
                 raise RunGone(f"run {self.id}: {named(path)} was deleted")
 
     def farewell(self, timeout: float) -> Farewell | None:
-        """The runner's last message when the run has ended: where the run is, if its directory was moved or deleted.
+        """The runner's last message after the end of the run: where the run is, if its directory was moved or deleted.
 
         None if there is no message within `timeout` seconds; see `has_runner`.
         """
@@ -148,18 +148,18 @@ class Run:
         return self._channel is not None
 
     def snapshot(self) -> Snapshot:
-        """The state of the run now. Records of models that did not change are shared with the last snapshot."""
+        """The present state of the run. Records of unchanged models are shared with the last snapshot."""
         return self._at_one_moment(self._snapshot)
 
     def _at_one_moment(self, look: Callable[[], _Found]) -> _Found:
-        """What `look` finds; the file is opened once for all that it reads."""
+        """The result of `look`; the file is opened once for all its reads."""
         import sqlite3
 
         with self._looking() as reader:
             try:
                 with reader.reading():
                     return look()
-            except sqlite3.Error:  # in use just now, or damaged: each look by itself copes with that, or says so
+            except sqlite3.Error:  # in use, or damaged: each read handles or reports that by itself
                 return look()
 
     def _snapshot(self) -> Snapshot:
@@ -169,14 +169,14 @@ class Run:
         info = self._reader.info()
         self._was_read = True
         if self._created not in (None, info.created):
-            told = f"run {self.id}: another run was started in its directory {self.directory.path}"
-            raise RunGone(told, "gave way to another run in its directory")
+            message = f"run {self.id}: another run was started in its directory {self.directory.path}"
+            raise RunGone(message, "was replaced by another run in its directory")
         self._created = info.created
         state = info.state
         now, monotonic = self._clock(), self._monotonic()
         if state.is_live and not self._is_alive(info, now, monotonic):
-            self._require_place()  # without its directory a live run looks as if it had died
-            info = self._reader.info()  # it may have ended between the two looks
+            self._require_place()  # without its directory a live run looks dead
+            info = self._reader.info()  # it may have ended in between
             state = RunState.DIED if info.state.is_live else info.state
         changed, revision = self._reader.models(self._revision)
         if changed:
@@ -204,7 +204,7 @@ class Run:
         )
 
     def _is_alive(self, info: RunInfo, now: float, monotonic: float) -> bool:
-        """Whether somebody trains here: by the lock, on another host by the heartbeat."""
+        """Whether the run is being trained: by the lock, on another host by the heartbeat."""
         beat = self._reader.heartbeat()
         locked = is_locked(self.directory.lock)
         self._was_held = self._was_held or locked
@@ -221,9 +221,9 @@ class Run:
     def follow(self, interval: float = 0.5, cancelled: threading.Event | None = None) -> Iterator[Snapshot]:
         """Yield a snapshot now and whenever something changed, at most every `interval` seconds.
 
-        Silence of the runner also counts as a change, every five seconds of it.
-        Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set. Where the
-        directory is moved or deleted, the last snapshot comes again as `died`, and `RunGone` is raised.
+        Every five seconds of silence of the runner also count as a change.
+        Ends after the snapshot in which the run is no longer live, or within 100 ms once `cancelled` is set. If the
+        directory is moved or deleted, the last snapshot is repeated as `died`, and `RunGone` is raised.
         """
         end = cancelled or threading.Event()
         wait = functools.partial(self.pass_time, interval, end.is_set)
@@ -233,10 +233,10 @@ class Run:
     def follow_with_messages(
         self, newest: int, interval: float, cancelled: threading.Event, *, past_the_end: float | None = None
     ) -> Iterator[tuple[Snapshot, list[dict[str, Any]]]]:
-        """As `follow`, with the new events except epochs, at most the `newest` of them.
+        """As `follow`, with the new events except epochs, at most `newest` of them.
 
-        `past_the_end`: seconds between two reads of a run that is no longer live, which may be resumed from elsewhere;
-        it is then followed until `cancelled` or deleted. None: the end of the run ends this too.
+        `past_the_end`: seconds between two reads after the run has ended, since it may be resumed from elsewhere; it is
+        then followed until `cancelled` or deleted. None: this ends with the run.
         """
         since = 0
 
@@ -267,17 +267,17 @@ class Run:
             return reader.messages(since, limit)
 
     def series(self, index: int, metric: str, buckets: int) -> tuple[Span, ...]:
-        """A model's curve of a metric for drawing: at most `buckets` of (last epoch, smallest, largest)."""
+        """A model's curve of a metric for plotting: at most `buckets` of (last epoch, smallest, largest)."""
         with self._looking() as reader:
             return reader.series(index, metric, buckets)
 
     def epoch_page(self, index: int, since: int, limit: int) -> EpochPage:
-        """Up to `limit` of a model's epochs after number `since` (0: from the first on), in the order of training."""
+        """Up to `limit` of a model's epochs after number `since` (0: from the first one), in the order of training."""
         with self._looking() as reader:
             return reader.epoch_page(index, since, limit)
 
     def resources(self) -> list[dict[str, Any]]:
-        """The samples of the machine that were kept with the run, oldest first: percent, bytes, UNIX seconds."""
+        """The resource samples recorded with the run, oldest first: percent, bytes, UNIX seconds."""
         with self._looking() as reader:
             found: list[dict[str, Any]] = []
             since = 0
@@ -300,9 +300,9 @@ class Run:
         return [self._reader.epochs(model.index) for model in models]
 
     def wait(self, timeout: float | None = None) -> Snapshot:
-        """Block until the run is no longer live and nobody holds its directory; return the last snapshot.
+        """Block until the run is no longer live and its directory is released; returns the last snapshot.
 
-        Raises `TimeoutError` after `timeout` seconds, `RunGone` where the directory was moved or deleted meanwhile.
+        Raises `TimeoutError` after `timeout` seconds, `RunGone` if the directory was moved or deleted meanwhile.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -314,7 +314,7 @@ class Run:
             self.pass_time(POLL_SECONDS)
 
     def pass_time(self, seconds: float, interrupted: Callable[[], bool] = lambda: False) -> None:
-        """Wait `seconds`; less once `interrupted()` is true, or when the run's directory is released."""
+        """Wait `seconds`; less if `interrupted()` becomes true or the run's directory is released."""
         deadline = time.monotonic() + seconds
         was_held = is_locked(self.directory.lock)
         while not interrupted() and (left := deadline - time.monotonic()) > 0:
@@ -322,14 +322,14 @@ class Run:
             if was_held and not is_locked(self.directory.lock):
                 return
 
-    # --- steering
+    # --- control
 
     def stop(self, sender: str = "python") -> str:
         """Ask the run to stop after a checkpoint; returns the command's id, for `answer`."""
         return self.control("stop", sender=sender)
 
     def kill(self, sender: str = "python") -> str:
-        """Ask the run to end at once; returns the command's id."""
+        """Ask the run to end at once, without a checkpoint; returns the command's id."""
         return self.control("kill", sender=sender)
 
     def pause(self, sender: str = "python") -> str:
@@ -349,11 +349,11 @@ class Run:
         return self.control("retry", {"model": self.model_named(model).name}, sender)
 
     def set_workers(self, workers: int, sender: str = "python") -> str:
-        """Ask the run for another number of workers; the resource rules may allow fewer. Returns the command's id."""
+        """Change the number of workers; the resource rules may allow fewer. Returns the command's id."""
         return self.control("workers", {"workers": workers}, sender)
 
     def model_named(self, model: str | int) -> ModelState:
-        """The model of that name, or with that index 1…N. Raises `UsageError` where there is none."""
+        """The model with that name or that index 1…N. Raises `UsageError` if there is none."""
         models = self.snapshot().models
         for state in models:
             if model == state.name or str(model) == str(state.index):
@@ -365,7 +365,7 @@ class Run:
         """Leave a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
         snapshot = self.snapshot()
         if not snapshot.state.is_live:
-            instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` goes on with it"
+            instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` continues it"
             raise RunDirectoryError(f"run {self.id} is {snapshot.state}: there is nothing to {named(name)}{instead}")
         from forge_tui.runs import commands
 
@@ -375,18 +375,18 @@ class Run:
         return command
 
     def _newest(self) -> int:
-        """The number of the newest event there is."""
+        """The number of the newest event."""
         return self.messages(0, limit=0)[1]
 
     def answer(self, command: str, timeout: float | None = 5.0, done: bool = False) -> dict[str, Any] | None:
         """Wait for the runner's answer to a command: its `command` event, or None after `timeout` seconds.
 
-        With `done`, waits for the second answer: that it was carried out. With `timeout=None` it waits as long as the
-        run is live.
+        With `done`, wait for the second answer: that it was carried out. With `timeout=None`, wait as long as the run
+        is live.
         """
         final = ("refused", "done", "failed")
         deadline = None if timeout is None else time.monotonic() + timeout
-        seen = self._sent.get(command, 0)  # what happened before it was sent may be long to read, and is no answer
+        seen = self._sent.get(command, 0)  # earlier events are not the answer, and may be many
         while True:
             live = deadline is not None or self.snapshot().state.is_live
             while events := self.events(seen):
@@ -405,7 +405,7 @@ def _identity_of(path: Path) -> Identity | None:
     try:
         return Identity.of(path)
     except OSError:
-        return None  # what is wrong with it is told when it is read
+        return None  # a problem is reported when the run is read
 
 
 def _width(models: Sequence[ModelState]) -> int:

@@ -1,4 +1,4 @@
-"""Progress over several models, fed by calls: the tracker of the kept Python interface."""
+"""Progress over several models, reported by calls: the tracker of the kept Python interface."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ ModelId = int | str
 
 MODES = ("series", "parallel")
 HISTORY_LENGTH = 100_000
-# In these a worker is at the model's epochs; a checkpoint is part of them.
+# Phases in which a worker trains the model's epochs; they include checkpoints.
 _IN_TRAINING = (TrainingPhase.TRAINING, TrainingPhase.CHECKPOINTING)
-# A report of one of these without an epoch leaves the epoch as it was known.
+# A report of one of these without an epoch keeps the known epoch.
 _KEEPS_EPOCH = (
     TrainingPhase.CHECKPOINTING, TrainingPhase.SAVING, TrainingPhase.PAUSED, TrainingPhase.FAILED,
     TrainingPhase.CANCELLED,
 )  # fmt: skip
-# The phase of the whole is the first of these that any model is in.
+# The overall phase is the first of these that any model is in.
 _LEADING = (
     TrainingPhase.TRAINING, TrainingPhase.CHECKPOINTING, TrainingPhase.SAVING, TrainingPhase.INITIALIZING,
     TrainingPhase.PAUSED,
@@ -41,9 +41,9 @@ _LEADING = (
 
 
 class ProgressAggregator:
-    """What several models have reported of their progress, put together. Thread-safe.
+    """The combined progress of several models. Thread-safe.
 
-    Models are named by numbers (from 0 or from 1) or by strings; more than `total_models` of them make it grow.
+    Models are identified by numbers (from 0 or from 1) or by strings; more than `total_models` raise the total.
     Durations in seconds, times in UNIX seconds, progress in percent.
     """
 
@@ -56,14 +56,14 @@ class ProgressAggregator:
     ) -> None:
         """Raises `ValueError` unless `total_models` is at least 1.
 
-        `clock` (UNIX seconds) dates reports; `monotonic` (seconds) measures durations, in its place `clock` if given.
+        `clock` (UNIX seconds) dates reports; `monotonic` (seconds) measures durations, by default `clock` if given.
         """
         count = _whole("total_models", total_models, least=1)
         self._clock, self._monotonic = clock or time.time, monotonic or clock or time.monotonic
         self._lock = threading.RLock()
         self._order: list[ModelId] = list(range(1, count + 1))
         self._models: dict[ModelId, ModelState] = {}
-        # For each model the time and epoch that its epochs are timed from.
+        # Per model the time and epoch from which its epochs are timed.
         self._timed_from: dict[ModelId, tuple[float, int]] = {}
         self._updated: dict[ModelId, float] = {}
         self._reported: dict[ModelId, float] = {}
@@ -74,7 +74,7 @@ class ProgressAggregator:
 
     @property
     def total_models(self) -> int:
-        """How many models there are, those included that have not reported yet."""
+        """The number of models, including those that have not reported yet."""
         with self._lock:
             return len(self._order)
 
@@ -89,8 +89,8 @@ class ProgressAggregator:
     ) -> None:
         """Report the progress of a model. `current_epoch` is how many epochs are done.
 
-        A loss that is NaN or infinite is recorded as diverged. Raises `ValueError` for an id, phase, epoch or number
-        that cannot be; nothing is changed then.
+        A loss that is NaN or infinite is recorded as diverged. Raises `ValueError`, without any change, for an invalid
+        id, phase, epoch or number.
         """
         identity = _identity(model_id)
         phase = _phase(phase)
@@ -101,7 +101,7 @@ class ProgressAggregator:
         loss = _number("loss_value", loss_value)
         rate = _number("learning_rate", learning_rate)
         if rate is not None and not 0.0 <= rate < math.inf:
-            raise ValueError(f"learning_rate must be a finite number from 0 up, not {rate}")
+            raise ValueError(f"learning_rate must be a finite number, at least 0, not {rate}")
         with self._lock:
             now, moment = self._clock(), self._monotonic()
             known = self._models.get(identity)
@@ -133,7 +133,7 @@ class ProgressAggregator:
             self._history.append({"time": now, **self._describe(identity)})
 
     def get_model_progress(self, model_id: ModelId) -> dict[str, Any] | None:
-        """The progress of one model; None for an unknown one."""
+        """The progress of one model; None for an unknown id."""
         with self._lock:
             identity = _identity(model_id)
             return self._describe(identity) if identity in self._order else None
@@ -157,7 +157,7 @@ class ProgressAggregator:
             }
 
     def format_progress_message(self, mode: str = "series") -> str:
-        """The progress in one line, as fits the mode. Raises `ValueError` for an unknown mode."""
+        """The progress in one line, for a mode (series or parallel). Raises `ValueError` for an unknown mode."""
         if mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}, not {mode!r}")
         with self._lock:
@@ -175,7 +175,7 @@ class ProgressAggregator:
             )
 
     def generate_progress_report(self) -> dict[str, Any]:
-        """Everything that is known, JSON-able: `timestamp`, `overall`, `models`, `summary` and `history_length`."""
+        """The whole state, JSON-able: `timestamp`, `overall`, `models`, `summary` and `history_length`."""
         with self._lock:
             states = self._states()
             overall = self.get_overall_progress()
@@ -204,7 +204,7 @@ class ProgressAggregator:
             }
 
     def export_progress_log(self, path: str | os.PathLike[str]) -> None:
-        """Write the report and the reports it came from (the newest 100,000) to `path` as JSON. Raises `OSError`."""
+        """Write the progress report and its history (the newest 100,000) to `path` as JSON. Raises `OSError`."""
         with self._lock:
             log = {"format": 1, "report": self.generate_progress_report(), "history": list(self._history)}
         target = Path(path)
@@ -226,16 +226,16 @@ class ProgressAggregator:
             return any(state.phase is TrainingPhase.FAILED for state in self._models.values())
 
     def _calculate_progress_variance(self) -> float:
-        """The variance of the models' percentages: 0 where all are equally far."""
+        """The variance of the models' percentages."""
         with self._lock:
             return pvariance([state.percent for state in self._states()])
 
     def _make_room(self, identity: ModelId) -> None:
-        """Give a model that reports for the first time its place in the order."""
+        """Add a model that reports for the first time to the order."""
         if identity in self._order:
             return
         silent = [other for other in self._order if other not in self._models]
-        if identity == 0:  # They are counted from 0: the last number will not come.
+        if identity == 0:  # numbered from 0: the last number will not appear
             if silent:
                 self._order.remove(silent[-1])
             self._order.insert(0, 0)
@@ -255,7 +255,7 @@ class ProgressAggregator:
         return ModelState(name=str(identity), index=0, seed=0, epochs=epochs)
 
     def _current(self) -> ModelId:
-        """The model that series mode is at: of those at work the one that reported last."""
+        """The current model of series mode: the active one that reported last."""
         active = [identity for identity, state in self._models.items() if state.phase.is_active]
         if active:
             return max(active, key=lambda identity: (self._reported[identity], identity == self._latest))
@@ -264,7 +264,7 @@ class ProgressAggregator:
     def _epoch_seconds(
         self, identity: ModelId, known: ModelState, phase: TrainingPhase, epoch: int, now: float
     ) -> float | None:
-        """The mean seconds of the model's epochs so far, without the first one, which holds the warm-up."""
+        """The mean seconds of the model's epochs so far, without the first one, which includes the warm-up."""
         start = self._timed_from.get(identity)
         if start is None or epoch < known.epoch:
             if phase in _IN_TRAINING:
@@ -313,7 +313,7 @@ class ProgressAggregator:
 
 
 def create_progress_tracker(total_models: int = 3) -> ProgressAggregator:
-    """A `ProgressAggregator` for so many models."""
+    """A `ProgressAggregator` for `total_models` models."""
     return ProgressAggregator(total_models)
 
 
@@ -323,7 +323,7 @@ def _overall_phase(states: list[ModelState]) -> TrainingPhase:
         if phase in phases:
             return phase
     if TrainingPhase.QUEUED in phases:
-        # Between two models of a series training goes on.
+        # Between two models of a series the phase is still training.
         return TrainingPhase.QUEUED if phases == {TrainingPhase.QUEUED} else TrainingPhase.TRAINING
     for phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED):
         if phase in phases:
@@ -342,7 +342,7 @@ def _identity(model_id: Any) -> ModelId:
     if isinstance(model_id, str) and model_id:
         return str(model_id)
     if isinstance(model_id, str):
-        raise ValueError("model_id must be a number from 0 up or a name, not an empty string")
+        raise ValueError("model_id must be a number, at least 0, or a name, not an empty string")
     return _whole("model_id", model_id, least=0)
 
 
@@ -360,7 +360,7 @@ def _whole(name: str, value: Any, *, least: int) -> int:
     except TypeError:
         whole = None
     if whole is None or whole < least:
-        raise ValueError(f"{named(name)} must be a whole number from {least} up, not {value!r}")
+        raise ValueError(f"{named(name)} must be a whole number, at least {least}, not {value!r}")
     return whole
 
 

@@ -28,8 +28,8 @@ ProgressCallback = Callable[[dict[str, Any]], None]
 class CognateCreator:
     """Trains three models that share one configuration and differ in seed.
 
-    Training happens in processes of its own: the caller's threads, random state and signals are left alone. When the
-    caller is interrupted or dies, the run stops after a checkpoint.
+    Training runs in separate processes: the caller's threads, random state and signals stay unchanged. If the caller
+    is interrupted or dies, the run stops after a checkpoint.
     """
 
     def __init__(self, config: TrainingConfig | None = None) -> None:
@@ -41,10 +41,10 @@ class CognateCreator:
     def create_three_models(self, save_dir: str | os.PathLike[str], training_mode: str | None = None) -> list[str]:
         """Train three models into `save_dir`; return their path stems (`STEM.json`, `STEM.safetensors`).
 
-        `training_mode` ("series" or "parallel") wins over the configuration's. The files of an earlier run in
-        `save_dir` move to `previous-N/`, and nothing else is touched. Raises `ValueError` for an unknown mode or a bad
-        setting, `OSError` for an unusable directory and where a file that no run has made has a name that this one
-        needs, `TrainingFailed` if a model did not complete.
+        `training_mode` ("series" or "parallel") overrides the configuration's. The files of an earlier run in
+        `save_dir` move to `previous-N/`, and nothing else is touched. Raises `ValueError` for an unknown mode or an
+        invalid setting, `OSError` for an unusable directory or if a foreign file has a name that this run needs,
+        `TrainingFailed` if a model did not complete.
         """
         mode = self.config.training_mode if training_mode is None else training_mode
         if mode not in ("series", "parallel"):
@@ -63,20 +63,20 @@ class CognateCreator:
         return self._create(save_dir, "parallel", workers)
 
     def _detect_optimal_workers(self, requested: int) -> int:
-        """How many workers the resource rules allow of those requested; the reason goes to the log."""
+        """How many of the requested workers the resource rules allow; logs the reason."""
         workers, reason = ResourceManager().validate_worker_count(requested)
         _LOG.info("%d of %d workers: %s", workers, requested, reason)
         return workers
 
     def set_progress_callback(self, callback: ProgressCallback | None) -> None:
-        """Have `callback` called with `get_training_progress()` whenever it changes, from one background thread."""
+        """Call `callback` with `get_training_progress()` whenever it changes, from one background thread."""
         self._callback = callback
 
     def get_training_progress(self) -> dict[str, Any]:
-        """How far training is; may be called from another thread at any time.
+        """The progress of training; may be called from another thread at any time.
 
         `mode`, `overall_progress` (percent), `phase`, `completed_models`, `total_models`, `time_elapsed` and
-        `estimated_remaining` (seconds, None while unknown), and `models`, one dict each.
+        `estimated_remaining` (seconds, None while unknown), and `models`, one dict per model.
         """
         with self._lock:
             snapshot = self._snapshot
@@ -127,7 +127,7 @@ class CognateCreator:
             except RunGone:  # the run ends by itself
                 raise
             except BaseException:
-                # Interrupted: letting go of the run (leaving the block) stops it after a checkpoint.
+                # Interrupted: closing the run (leaving the block) stops it after a checkpoint.
                 _LOG.warning("interrupted: run %s stops after a checkpoint", run.id)
                 raise
             follower.join()
@@ -149,12 +149,12 @@ class CognateCreator:
                 if callback is not None:
                     try:
                         callback(self.get_training_progress())
-                    except Exception:  # the caller's code: its mistake must not cost the run
-                        _LOG.exception("the progress callback raised; training goes on")
+                    except Exception:  # the caller's code: its error must not end the run
+                        _LOG.exception("the progress callback raised; training continues")
 
 
 def _why(snapshot: Snapshot) -> str:
-    """Why a run did not complete, in words, the first cause first."""
+    """Why a run did not complete, the first cause first."""
     done = f"{snapshot.completed} of {len(snapshot.models)} models completed"
     ended = f"{done}; the run {snapshot.run.run} is {snapshot.state}"
     causes = "; ".join(f"{failure.model}: {failure.message}" for failure in snapshot.failures)

@@ -1,1 +1,1 @@
-"""What came of runs, as text or files: report, comparison, ensemble, benchmark, plan."""
+"""Results of runs as text or files: report, comparison, ensemble, benchmark, plan."""

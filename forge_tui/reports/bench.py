@@ -1,4 +1,4 @@
-"""Series against parallel on this machine: the same models trained both ways in full, from start to end of the run."""
+"""Compares series and parallel mode on this machine: trains the same models both ways, as complete runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEADER = ("SIZE", "MODELS", "SERIES", "PARALLEL", "SPEED-UP", "NOTES")
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """The seconds of each round of one model size and count, in series and in parallel, and how parallel was done."""
+    """Seconds per round for one model size and count, in series and in parallel, and the parallel configuration."""
 
     model_size: int
     models: int
@@ -34,7 +34,7 @@ class Compared:
 
     @property
     def speed_up(self) -> float:
-        """How many times as fast parallel is, by the medians."""
+        """The speed-up of parallel mode, by the medians."""
         return statistics.median(self.series) / statistics.median(self.parallel)
 
     def to_record(self) -> dict[str, Any]:
@@ -45,9 +45,9 @@ class Compared:
 def compare_modes(
     settings: Settings, sizes: Sequence[int], counts: Sequence[int], rounds: int, tell: Callable[[str], None]
 ) -> list[Compared]:
-    """Train every size and count in series and in parallel, in turn; the runs are deleted afterwards.
+    """Train every size and count in series and in parallel, alternating; the runs are deleted afterwards.
 
-    `tell` is called with each run that begins. Raises `ForgeError` where one cannot begin or does not complete.
+    `tell` is called with a line for each run that begins. Raises `ForgeError` if one does not begin or complete.
     """
     found = []
     for size in sizes:
@@ -66,7 +66,7 @@ def compare_modes(
 
 
 def bench_table(found: Sequence[Compared]) -> str:
-    """The medians, a line a size and count."""
+    """The medians, one line per size and count."""
     rows = []
     for one in found:
         series, parallel = statistics.median(one.series), statistics.median(one.parallel)
@@ -81,7 +81,7 @@ def _of(settings: Settings, size: int, count: int, mode: Literal["series", "para
 
 
 def _timed(settings: Settings) -> tuple[float, RunInfo]:
-    """Seconds from the start of a run until it has ended and its directory is free, and what is known of it."""
+    """Seconds from the start of a run until it has ended and released its directory, and its record."""
     with tempfile.TemporaryDirectory(prefix="forge-tui-bench-") as place:
         path = Path(place) / "run"
         begun = time.perf_counter()

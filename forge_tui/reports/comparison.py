@@ -1,4 +1,4 @@
-"""Runs side by side: which settings differ, and what came of them; as data, as rows of text, and as a report."""
+"""Compares runs: differing settings and results; as data, as rows of text, and as a report."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from forge_tui.text.config_tables import configs_record, configs_table, ranked_b
 from forge_tui.text.figures import UNKNOWN, duration, number, spread_text, table
 
 MOST_RUNS = 4
-"""More columns than these have no room for a mean and its deviation at 80 cells."""
+"""With more runs, a mean and its deviation do not fit into 80 columns."""
 
-# They say where a run lies and how it is shown, and would differ between any two runs.
+# Settings about a run's place and display, which would differ between any two runs.
 _NOT_COMPARED = ("run.output", "run.json", "ui.")
 UNREADABLE = "?"
 
@@ -34,9 +34,9 @@ ComparisonFormat = Literal["text", "json"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparedRun:
-    """One of the runs. What cannot be read is None, and its `…problem` says why.
+    """One of the runs. Unreadable parts are None, and their `…problem` says why.
 
-    `configs`: of a sweep, what came of each config. `settings` are by dotted key, as lists, numbers and text.
+    `configs`: the results of a sweep per config. `settings` are by dotted key, as lists, numbers and text.
     """
 
     name: str
@@ -51,7 +51,7 @@ class ComparedRun:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A setting that differs: its value in each run, None where it is not set or the run's settings are not known."""
+    """A setting that differs: its value in each run, None if it is not set or the run's settings are unknown."""
 
     key: str
     values: tuple[Any, ...]
@@ -59,7 +59,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The runs, the settings that differ between those whose settings are known, and how many are `equal`."""
+    """The runs, the settings that differ between those with known settings, and the number of `equal` ones."""
 
     runs: tuple[ComparedRun, ...]
     differences: tuple[Difference, ...]
@@ -76,7 +76,7 @@ class Comparison:
 
 
 class Comparer:
-    """Reads some runs and keeps them open, so that another look reads what has changed. May be used from any thread."""
+    """Reads runs and keeps them open, so that the next look only reads what has changed. Thread-safe."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """`paths` are run directories."""
@@ -93,12 +93,12 @@ class Comparer:
         self.close()
 
     def close(self) -> None:
-        """Let go of the runs."""
+        """Close the runs."""
         for run in list(self.runs.values()):
             run.close()
 
     def look(self) -> Comparison:
-        """The runs as they are now. One that cannot be read is told, and raises nothing."""
+        """The runs as they are now. An unreadable run is reported as a problem, not raised."""
         return compare([self._look_at(path) for path in self.paths])
 
     def _look_at(self, path: Path) -> ComparedRun:
@@ -118,7 +118,7 @@ class Comparer:
 
 
 def compare(runs: Sequence[ComparedRun]) -> Comparison:
-    """What differs between the settings of `runs`, in the order of the first of them."""
+    """Compare the settings of `runs`; differences are in the order of the first run's settings."""
     known = [run.settings for run in runs if run.settings is not None]
     keys = [key for key in dict.fromkeys(key for settings in known for key in settings) if _is_compared(key)]
     differing = [key for key in keys if any(settings.get(key) != known[0].get(key) for settings in known[1:])]
@@ -150,7 +150,7 @@ def _is_compared(key: str) -> bool:
 
 
 def setting_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """One row a setting that differs: its key, then its value in each run."""
+    """One row per differing setting: its key, then its value in each run."""
     return [
         (
             difference.key,
@@ -164,17 +164,17 @@ def setting_rows(comparison: Comparison) -> list[tuple[str, ...]]:
 
 
 def equal_line(comparison: Comparison) -> str:
-    """How many settings are equal, in words; that none could be compared where that is so."""
+    """How many settings are equal, or why none could be compared."""
     known = sum(1 for run in comparison.runs if run.settings is not None)
     if known < 2:
-        return "no settings are compared: those of " + ("one run alone" if known else "no run") + " can be read"
+        return "no settings are compared: those of " + ("only one run" if known else "no run") + " can be read"
     return f"{comparison.equal} setting{'' if comparison.equal == 1 else 's'} equal"
 
 
 def figure_rows(comparison: Comparison) -> list[tuple[str, ...]]:
-    """One row a figure: what it is, then its value in each run. What no run has is left out.
+    """One row per figure: its name, then its value in each run. Figures that no run has are left out.
 
-    "… best" is the figure of each run's best model (`ranking.comparison_key`), "… mean" that of all that count.
+    "… best" is the value of each run's best model (`ranking.comparison_key`), "… mean" the mean over all that count.
     """
     runs = comparison.runs
     rows = [("state", *(run.snapshot.state.value if run.snapshot else "unreadable" for run in runs))]

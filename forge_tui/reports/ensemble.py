@@ -1,4 +1,4 @@
-"""The models of a run taken together: as one module, and measured beside each of them."""
+"""The ensemble of a run's models: as one module, and evaluated beside the single models."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def load_ensemble(
 ) -> Ensemble:
     """The mean prediction of a run's models as one `nn.Module`, in eval mode on the CPU.
 
-    `run` is a run directory or a run id, `models` names or numbers (1…N); by default all completed ones. It takes
-    raw features or tokens, as the models of `load_model`. Classes and tokens: it returns the logarithms of the mean of
-    the models' probabilities, (N, classes) or (N, T, vocabulary), used as logits: `softmax` gives the mean.
-    Regression: the mean of the predictions, (N, targets). `trust_code`: as of `load_model`. Raises `UsageError` for a
-    run or a model that does not exist, `ForgeError` if none is completed, and the errors of `load_model`.
+    `run` is a run directory or a run id, `models` names or numbers (1…N); by default all completed ones. The module
+    takes raw features or tokens, as those of `load_model`. Classes and tokens: it returns the logarithm of the models'
+    mean probabilities, (N, classes) or (N, T, vocabulary), for use as logits: `softmax` gives the mean.
+    Regression: the mean prediction, (N, targets). `trust_code`: as for `load_model`. Raises `UsageError` for a run or
+    a model that does not exist, `ForgeError` if none is completed, and the errors of `load_model`.
     """
     with client.attach(run) as attached:
         stems = [attached.directory.stem(model.name) for model in _chosen(attached, models)]
@@ -44,14 +44,14 @@ def load_ensemble(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleReport:
-    """How a run's completed models, and the ensemble of them, do on its validation part."""
+    """Validation metrics of a run's completed models and of their ensemble."""
 
     run: str
     models: tuple[ModelState, ...]
     measured: EnsembleFigures
 
     def changed(self) -> list[tuple[str, str]]:
-        """Names of models that were trained on other data, and how it differs, in words."""
+        """Names of models that were trained on other data, and how it differs."""
         each = zip(self.models, self.measured.changed, strict=True)
         return [(model.name, change) for model, change in each if change is not None]
 
@@ -73,7 +73,7 @@ class EnsembleReport:
         return record
 
     def to_text(self) -> str:
-        """A table: a line a model, their mean, and the ensemble."""
+        """A table: one line per model, their mean, and the ensemble."""
         record = self.to_record()
         lines = [
             *((one["name"], one) for one in record["models"]),
@@ -86,10 +86,10 @@ class EnsembleReport:
 
 
 def measure_ensemble(run: Run, trust_code: bool = False) -> EnsembleReport:
-    """Measure a run's completed models and the ensemble of them on its validation part.
+    """Evaluate a run's completed models and their ensemble on its validation split.
 
-    `trust_code`: as of `load_model`, for custom data too. Raises `ForgeError` where no model is completed, `DataError`
-    where the data cannot be read or has no validation part, and as `load_model`.
+    `trust_code`: as for `load_model`, for custom data too. Raises `ForgeError` if no model is completed, `DataError` if
+    the data cannot be read or has no validation split, and the errors of `load_model`.
     """
     snapshot, models = run.snapshot(), tuple(_chosen(run, None))
     from forge_tui.training.ensemble import measure_members
@@ -110,7 +110,7 @@ def _chosen(run: Run, models: Sequence[str | int] | None) -> list[ModelState]:
 
 
 def _figures(metrics: Metrics) -> Metrics:
-    """The metrics of a model; those that had keys before there were others are there in any case."""
+    """The metrics of a model; those with older keys are always present."""
     return {**dict.fromkeys(("validation_loss", "validation_accuracy", "validation_perplexity")), **metrics}
 
 

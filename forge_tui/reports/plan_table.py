@@ -1,4 +1,4 @@
-"""A plan in words: the ways to carry out a run, the best first."""
+"""A plan as text: the ways to carry out a run, the best first."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _HEADER = ("", "MODE", "WORKERS", "TOGETHER", "THREADS", "STEPS/S", "MEMORY", "T
 
 
 def time_text(estimate: Estimate) -> str:
-    """What the run would take; tenths where they tell ways apart."""
+    """The run's estimated time, with tenths for short times."""
     seconds = estimate.seconds
     return f"{seconds:.1f} s" if seconds < _IN_SECONDS else duration(seconds)
 
 
 def way_text(estimate: Estimate) -> str:
-    """A way in words: `parallel: 2 workers of 6 models, 1 thread each`."""
+    """A way as text: `parallel: 2 workers of 6 models, 1 thread each`."""
     way = estimate.way
     threads = f"{way.threads} thread{'s' if way.threads > 1 else ''}"
     compiled = ", compiled" if way.compile else ""
@@ -31,7 +31,7 @@ def way_text(estimate: Estimate) -> str:
 
 
 def plan_table(plan: RunPlan) -> str:
-    """A line a way, the one to take marked; TOGETHER is how many models a worker trains as one batch of models."""
+    """One line per way, the best marked; TOGETHER is how many models a worker trains as one batch of models."""
     rows = []
     for one in plan.estimates:
         way = one.way

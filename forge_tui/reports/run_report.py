@@ -1,4 +1,4 @@
-"""The report of a run as text, JSON or CSV: the same from the command line and from the UI."""
+"""The report of a run as text, JSON or CSV, for the command line and the UI."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ ReportFormat = Literal["text", "json", "csv"]
 FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
 _ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
 EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", "best_loss", "seconds")
-"""The columns of the CSV report beside those of the metrics, which follow them."""
+"""The columns of the CSV report before those of the metrics."""
 _REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
 
 
 def write_report(run: Run, form: ReportFormat, out: Writable) -> None:
     """Write a report to `out`: `text` a summary, `json` everything, `csv` every epoch of every model.
 
-    Raises `RunDirectoryError` where the run cannot be read.
+    Raises `RunDirectoryError` if the run cannot be read.
     """
     snapshot = run.snapshot()
     match form:
@@ -53,7 +53,7 @@ def write_report(run: Run, form: ReportFormat, out: Writable) -> None:
 def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
     """Write a report to a new file in `directory`, such as `20261123-150210-planner-report.csv`; returns its path.
 
-    Nothing is written over: `-2`, `-3`, … where the name is taken. Raises `ForgeError` where no file can be made.
+    Nothing is overwritten: `-2`, `-3`, … is added if the name is taken. Raises `ForgeError` if no file can be made.
     """
     stem = report_stem(run.id)
     content = io.StringIO(newline="")
@@ -76,12 +76,12 @@ def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
 
 
 def report_stem(run: str) -> str:
-    """What the name of a file made of a run begins with: the run's id, without what some file systems refuse."""
+    """The stem of an exported file's name: the run's id, without characters that some file systems refuse."""
     return (re.sub(r"[^\w.-]+", "_", run).strip("_.") or "run")[:200]
 
 
 def result_table(snapshot: Snapshot) -> str:
-    """The final table: one line a model, with its metrics and where it lies; of a sweep a line a config too."""
+    """The final table: one line per model, with its metrics and path; for a sweep also one line per config."""
     results = config_results(snapshot)
     swept = results is not None
     rows = [
@@ -105,18 +105,18 @@ def result_table(snapshot: Snapshot) -> str:
 
 
 def best_line(snapshot: Snapshot) -> str:
-    """Which of several completed models is the best and why, as a line; empty where there are none to choose from."""
+    """A line with the best of several completed models and why; empty if there is no choice."""
     best = best_model(snapshot) if snapshot.completed > 1 else None
     return "" if best is None else f"best of the completed models: {printable(best.model.name)}, {best_text(best)}\n"
 
 
 def _ended(model: ModelState) -> str | None:
-    """Why a model that is cancelled is."""
+    """Why a model was cancelled."""
     return model.reason if model.phase is TrainingPhase.CANCELLED else None
 
 
 def status_record(snapshot: Snapshot) -> dict[str, Any]:
-    """A JSON-able dict of the snapshot, and `best`: the best of the completed models, None where there is none."""
+    """A JSON-able dict of the snapshot, with `best`: the best of the completed models, or None."""
     best = best_model(snapshot)
     return {**snapshot.to_record(), "best": None if best is None else best.to_record()}
 
@@ -138,7 +138,7 @@ def _remarkable(run: Run) -> list[dict[str, Any]]:
 
 
 def epoch_values(epoch: EpochFinished) -> dict[str, float | None]:
-    """The numbers that were measured of an epoch, by name."""
+    """The values of an epoch by column name."""
     return {**epoch.metrics, "best_loss": epoch.best_loss, "seconds": epoch.seconds}
 
 
@@ -158,7 +158,7 @@ def _write_csv(run: Run, snapshot: Snapshot, out: Writable) -> None:
 
 
 def metric_columns(snapshot: Snapshot) -> list[str]:
-    """The metrics that any model of a run has recorded; those that every report had stay, whether they were or not."""
+    """The metrics that any model of a run has recorded, and always those of older reports."""
     recorded = (name for model in snapshot.models for name in model.metrics)
     declared = (name for record in snapshot.run.metrics if isinstance(name := record.get("name"), str))
     return [metric.name for metric in snapshot.metrics.ordered((*old_keys({}), *declared, *recorded))]
@@ -189,7 +189,7 @@ def _text(run: Run, snapshot: Snapshot) -> str:
 
 
 def _machine_lines(samples: list[dict[str, Any]]) -> list[str]:
-    """What the machine did meanwhile, from the samples that were kept with the run."""
+    """The machine's load during the run, from the samples recorded with it."""
     if not samples:
         return []
 

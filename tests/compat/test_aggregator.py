@@ -174,14 +174,14 @@ def test_models_are_numbered_or_named_and_more_of_them_are_welcome(ids: list[Any
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"model_id": -1}, "model_id must be a whole number from 0 up, not -1"),
+        ({"model_id": -1}, "model_id must be a whole number, at least 0, not -1"),
         ({"model_id": True}, "model_id"), ({"model_id": 1.5}, "model_id"), ({"model_id": ""}, "empty string"),
         ({"phase": "resting"}, "phase must be one of queued, initializing, .*, not 'resting'"),
         ({"phase": None}, "phase must be one of"),
-        ({"current_epoch": -1}, "current_epoch must be a whole number from 0 up, not -1"),
+        ({"current_epoch": -1}, "current_epoch must be a whole number, at least 0, not -1"),
         ({"current_epoch": 101}, r"current_epoch must be at most total_epochs \(100\), not 101"),
         ({"current_epoch": 1.5}, "current_epoch"),
-        ({"total_epochs": 0}, "total_epochs must be a whole number from 1 up"),
+        ({"total_epochs": 0}, "total_epochs must be a whole number, at least 1"),
         ({"loss_value": "low"}, "loss_value must be a number or None, not 'low'"), ({"loss_value": True}, "loss_value"),
         ({"learning_rate": -0.1}, "learning_rate must be a finite"), ({"learning_rate": math.nan}, "learning_rate"),
     ],
@@ -196,7 +196,7 @@ def test_nonsense_is_refused_and_changes_nothing(arguments: dict[str, Any], word
 
 @pytest.mark.parametrize("count", [0, -1, True, 1.5, "3"])
 def test_the_number_of_models_must_be_one(count: Any) -> None:
-    with pytest.raises(ValueError, match="total_models must be a whole number from 1 up"):
+    with pytest.raises(ValueError, match="total_models must be a whole number, at least 1"):
         ProgressAggregator(count)
 
 

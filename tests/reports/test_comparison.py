@@ -130,7 +130,7 @@ def test_a_run_of_a_newer_version_is_told_in_words(maker: RunMaker) -> None:
 def test_without_settings_nothing_is_called_equal(maker: RunMaker) -> None:
     comparison = looked_at(with_settings(maker.make("one")), maker.make("two"))
     assert setting_rows(comparison) == []
-    assert equal_line(comparison) == "no settings are compared: those of one run alone can be read"
+    assert equal_line(comparison) == "no settings are compared: those of only one run can be read"
     assert any(
         "two: " in problem and "settings.toml: there is no such file" in problem for problem in comparison.problems
     )

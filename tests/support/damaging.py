@@ -105,7 +105,7 @@ class Damage:
         if chosen.random() < 0.2:
             status, _, err = told("rm", "--yes", run)
             # Of a damaged row it is not known which model's files are the run's.
-            is_done = status == 0 and (not run.exists() or "what no run has made stays" in err)
+            is_done = status == 0 and (not run.exists() or "files that no run has made stay" in err)
             assert is_done or (status in _REFUSED and str(run) in err), (status, err)
         return next(kind for kind in ("refused", "told", "as it was") if kind in outcomes)
 

@@ -124,7 +124,7 @@ async def test_another_run_in_the_same_directory_is_not_taken_for_it(run_directo
         await until(pilot, lambda: app.controller.run is None)
 
         # Between the two there is a moment without a run.
-        what = ("gave way to another run in its directory", "was moved or deleted")
+        what = ("was replaced by another run in its directory", "was moved or deleted")
         assert status(app) in {f"! run run {each}: Esc goes back" for each in what}
 
 

@@ -1,7 +1,7 @@
-"""A network and data of your own: a convolutional network that learns to read drawn digits.
+"""Custom code: a convolutional network and its data, drawn digits.
 
-`settings.toml` beside this file names these functions. Each gets by name what its parameters ask for: what forge-tui
-has to offer (below), and the values under `[model]` in the settings or of `--set model.NAME=VALUE`.
+`settings.toml` beside this file names these functions. Each gets its arguments by name: those that forge-tui provides
+(below), and the values under `[model]` in the settings or of `--set model.NAME=VALUE`.
 """
 
 import torch
@@ -21,7 +21,7 @@ SIDE = 12
 
 
 def model(inputs: InputSpec, channels: int = 16) -> nn.Module:
-    """The network, with random weights: forge-tui has seeded torch before.
+    """The network, with random weights: forge-tui seeds torch before the call.
 
     `inputs.shape` is the shape of one sample, here (1, 12, 12); flat features (N, F) have `inputs.features` instead,
     and tokens `inputs.vocabulary`. `inputs.outputs` is the number of classes, or of targets.
@@ -42,8 +42,8 @@ def model(inputs: InputSpec, channels: int = 16) -> nn.Module:
 def dataset(seed: int, samples: int) -> tuple[Tensor, Tensor]:
     """Images (N, 1, 12, 12) and their digits (N,): tensors or arrays, or a `Dataset` or any iterable of such pairs.
 
-    `seed` is the run's, `samples` the setting of that name under `[data]`. Whole numbers as targets are classes, other
-    numbers a regression. A part for validation is split off; to give one yourself, return four tensors.
+    `seed` is the run's, `samples` the setting under `[data]`. Integer targets are classes, other numbers a regression.
+    forge-tui splits off the validation split; to provide your own, return four tensors.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = [row.split() for row in DIGITS.split("\n") if row]
@@ -59,9 +59,9 @@ def dataset(seed: int, samples: int) -> tuple[Tensor, Tensor]:
 
 
 def loss(outputs: Tensor, targets: Tensor, focus: float = 2.0) -> Tensor:
-    """What is minimised, the mean over a batch: cross entropy that looks less at what is known well (focal loss).
+    """Focal loss, the mean over a batch: cross entropy with less weight on samples that are predicted well.
 
-    Not used unless the settings name it: `loss = "network.py"`. Without it the data decides.
+    Only used if the settings name it: `loss = "network.py"`. By default the loss depends on the data.
     """
     cross_entropy = functional.cross_entropy(outputs, targets, reduction="none")
     return ((1 - torch.exp(-cross_entropy)) ** focus * cross_entropy).mean()

@@ -241,7 +241,7 @@ async def test_damaged_runs_and_strange_names_are_told_in_words(maker: RunMaker,
         text = " ".join(screen.document.text.split())
         assert "is not the database of a run" in text
         assert "unknown key training.warp" in text
-        assert "no settings are compared: those of one run alone can be read" in text
+        assert "no settings are compared: those of only one run can be read" in text
         assert "state unreadable completed" in text
         assert "[b]x[/b]" in screen_text(app)
         assert "\x1b" not in screen_text(app)

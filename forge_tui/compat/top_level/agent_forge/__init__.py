@@ -1,4 +1,4 @@
-"""The import name of the older library, kept: everything here comes from `forge_tui`."""
+"""The older library's import name: everything here comes from `forge_tui`."""
 
 from forge_tui import CognateCreator, ProgressAggregator, ResourceManager, TrainingConfig
 
