@@ -346,7 +346,7 @@ def test_a_start_that_is_killed_while_it_moves_a_run_away_costs_nothing(
     forge("resume", copies[0], "--epochs", "3")
     forge("rm", "--yes", copies[1])
     assert contents(copies[1]) == {"logs": None, "logs/app.log": b"mine", "notes.txt": b"mine"}
-    assert "holds a run already" in forge(*again[:-3], "--output", copies[2], status=4).stderr
+    assert "has a run already" in forge(*again[:-3], "--output", copies[2], status=4).stderr
     assert {name: text for name, text in contents(copies[2]).items() if text is not None} == before
     forge(*again)
     moved = {name for name in before if name not in ("notes.txt", "logs/app.log", "lock")}

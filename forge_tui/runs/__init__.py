@@ -1,1 +1,1 @@
-"""Run directories: where they are, what is in them, and who may write there."""
+"""Run directories: their places, their contents, and write access to them."""

@@ -1,8 +1,8 @@
-"""What the live runs of one user on this host have taken for themselves, so that together they stay within the rules.
+"""Claims of one user's live runs on this host, which keep all runs together within the resource rules.
 
-Each runner keeps one small file in `claims/` of the user's state directory and holds an flock on it. The kernel lets
-go of that lock when the runner ends, however it ends: a file without a lock counts for nothing, and whoever sees it
-deletes it. File names begin with a mark of the host, because homes are shared between hosts and locks need not be.
+Each runner keeps one small file in `claims/` of the user's state directory and holds an flock on it. The kernel
+releases that lock when the runner ends, however it ends: files without a lock are ignored and deleted. File names
+begin with a mark of the host, because home directories are shared between hosts, and locks may not be.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from forge_tui.settings.user_file import state_directory
 
 VERSION = 1
 LOCK_SECONDS = 2.0
-"""Deciding takes milliseconds; one who holds that lock longer was stopped, and must not hold up everybody."""
+"""A decision takes milliseconds; a runner that holds the lock longer was stopped, and must not block the others."""
 _RETRY_SECONDS = 0.01
 _LARGEST_FILE = 65_536
 _LARGEST_NUMBER = 1_000_000
@@ -43,7 +43,7 @@ _LOG = logging.getLogger("forge_tui")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What one live run has taken: so many workers of so many threads each."""
+    """The claim of one live run: its workers, and threads per worker."""
 
     run: str
     path: str
@@ -72,9 +72,9 @@ class Claims:
         self._depth = 0
 
     def set(self, workers: int, threads: int) -> None:
-        """Claim `workers` workers of `threads` threads each. Costs one look at a file when that is unchanged.
+        """Claim `workers` workers of `threads` threads each. If unchanged, this only checks the file.
 
-        Raises `RunDirectoryError` where the state directory cannot be written; what was claimed before then stays.
+        Raises `RunDirectoryError` if the state directory cannot be written; the earlier claim then stays.
         """
         with self._mutex:
             if self._set == (workers, threads) and self._is_there():
@@ -85,7 +85,7 @@ class Claims:
     def others(self) -> tuple[Claim, ...]:
         """The claims of this user's other live runs on this host. Files of runs that have ended are deleted.
 
-        Empty where the state directory cannot be used; `set` says why.
+        Empty if the state directory cannot be used; `set` says why.
         """
         with self._mutex:
             if not self._directory.is_dir():
@@ -99,10 +99,10 @@ class Claims:
 
     @contextmanager
     def deciding(self) -> Iterator[None]:
-        """Keep the user's other runners on this host from deciding meanwhile: look at `others`, then `set`.
+        """Lock out the user's other runners on this host during a decision: read `others`, then `set`.
 
-        Keep it short. Raises `RunDirectoryError` where the state directory cannot be written, or where another runner
-        is stuck in its decision.
+        Keep it short. Raises `RunDirectoryError` if the state directory cannot be written, or if another runner is
+        stuck in its decision.
         """
         with self._mutex:
             descriptor = None if self._depth else self._lock()
@@ -115,7 +115,7 @@ class Claims:
                     os.close(descriptor)
 
     def release(self) -> None:
-        """Claim nothing any more. Never fails: what cannot be deleted counts for nothing once it is not locked."""
+        """Withdraw the claim. Never fails: a file that cannot be deleted is ignored once it is not locked."""
         with self._mutex:
             if self._descriptor is None:
                 return
@@ -130,7 +130,7 @@ class Claims:
         return self._descriptor is not None and _is_same(self._descriptor, self._file)
 
     def _write(self, workers: int, threads: int) -> None:
-        """Replace our file by a new one that is locked before it gets its name, so that it never counts for nothing."""
+        """Replace our file by a new one that is locked before it gets its name, so that it is never ignored."""
         record = {
             "v": VERSION, "run": self._run.id, "path": str(self._run.path), "workers": workers, "threads": threads,
             "host": self._host, "time": time.time(),
@@ -150,13 +150,13 @@ class Claims:
                 os.close(descriptor)
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
-            raise directory_error(error, "tell your other runs of this one in", self._file) from error
+            raise directory_error(error, "claim this run's workers in", self._file) from error
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor, self._set = descriptor, (workers, threads)
 
     def _lock(self) -> int:
-        """The lock of all who decide on this host, as a descriptor."""
+        """The lock for decisions on this host, as a descriptor."""
         path = self._directory / f"{self._mark}.lock"
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
@@ -172,8 +172,8 @@ class Claims:
             os.close(descriptor)
             if time.monotonic() >= deadline:
                 raise RunDirectoryError(
-                    f"{named(path)} is held by another of your runs, which does not go on; is its runner stopped? "
-                    "Let it go on (kill -CONT), or end it"
+                    f"{named(path)} is locked by another of your runs, which makes no progress; is its runner stopped? "
+                    "Continue it (kill -CONT), or end it"
                 )
             time.sleep(_RETRY_SECONDS)
 
@@ -183,7 +183,7 @@ class Claims:
             make_private(self._directory)
             return os.open(path, flags, 0o600)
         except OSError as error:
-            raise directory_error(error, "tell your other runs of this one in", path) from error
+            raise directory_error(error, "claim this run's workers in", path) from error
 
     def _look(self, *, sweep: bool) -> tuple[Claim, ...]:
         try:
@@ -203,9 +203,9 @@ class Claims:
         return tuple(claim for claim in found if claim is not None)
 
     def _read(self, file: Path, sweep: bool) -> Claim | None:
-        """The claim in a file that a live runner holds; None for any other, which `sweep` deletes if it is no one's."""
+        """The claim in a file that a live runner has locked; else None, and `sweep` deletes an unused file."""
         try:
-            # Not blocking: the name could be a pipe's.
+            # Non-blocking: it could be a pipe.
             descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             _LOG.debug("%s does not count: %s", file, error)
@@ -213,7 +213,7 @@ class Claims:
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-                raise ValueError("it is no file of this user's")
+                raise ValueError("it is not a file of this user")
             if not _is_held(descriptor):
                 if sweep:
                     os.unlink(file)
@@ -239,7 +239,7 @@ def _is_held(descriptor: int) -> bool:
 
 
 def _is_same(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file: somebody may have emptied the state directory meanwhile."""
+    """Whether `path` still names the open file: the state directory may have been emptied meanwhile."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     except OSError:
@@ -247,7 +247,7 @@ def _is_same(descriptor: int, path: Path) -> bool:
 
 
 def _claim(data: bytes) -> Claim:
-    """Raises `ValueError` for anything that is not what `_write` writes."""
+    """The claim in a file's content. Raises `ValueError` for anything that `_write` does not write."""
     record = parse_object(data, STATE)
     return Claim(_word(record, "run"), _word(record, "path"), _number(record, "workers"), _number(record, "threads"))
 
@@ -255,12 +255,12 @@ def _claim(data: bytes) -> Claim:
 def _word(record: dict[str, Any], key: str) -> str:
     value = record.get(key)
     if not isinstance(value, str):
-        raise ValueError(f"`{named(key)}` is no text")
+        raise ValueError(f"`{named(key)}` is not text")
     return value
 
 
 def _number(record: dict[str, Any], key: str) -> int:
     value = record.get(key)
     if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:
-        raise ValueError(f"`{named(key)}` is no number from 0 to {_LARGEST_NUMBER:,}")
+        raise ValueError(f"`{named(key)}` is not a number from 0 to {_LARGEST_NUMBER:,}")
     return value

@@ -1,8 +1,8 @@
 """The copy of a run's custom code: Python files below `RUN/code/`, each recorded with its SHA-256.
 
-A recorded path is `LABEL/PATH`: the record's roots say which directory a label stands for, so that the file at
-`ROOT/PATH` is known by its copy. Code that is accepted later gets labels of its own, so that models of before keep
-the code that they were trained with. Nothing is imported here.
+A recorded path is `LABEL/PATH`: the record's roots map each label to a directory, so that a copy belongs to the file
+at `ROOT/PATH`. Code that is accepted later gets new labels, so that earlier models keep the code that they were
+trained with. Nothing is imported here.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ _ACCEPT = "`forge-tui resume RUN --accept-changes` takes the code as it is now"
 class CodeRecord:
     """Which files of custom code a run has.
 
-    `files`: SHA-256 by path below `code/`. `roots`: the directory that each label stands for; of labels for the same
-    one the last holds, those before it are of code that was given up. `modules`: the version of each installed module
-    that settings name (empty where it has none); it is not copied.
+    `files`: SHA-256 by path below `code/`. `roots`: the directory of each label; of several labels for one directory
+    the last is current, the earlier ones are of replaced code. `modules`: the version of each installed module that
+    settings name (empty if it has none); these are not copied.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -45,25 +45,25 @@ class CodeRecord:
     modules: Mapping[str, str] = field(default_factory=dict)
 
     def original(self, path: str) -> str:
-        """Where the file of a recorded path was when it was copied. Raises `KeyError` where its label has no root."""
+        """The original path of a recorded file when it was copied. Raises `KeyError` if its label has no root."""
         label, _, rest = path.partition("/")
         return os.path.join(self.roots[label], *rest.split("/"))
 
     def current(self) -> CodeRecord:
-        """Without what was given up when changes were accepted."""
+        """The record without code that accepted changes have replaced."""
         labels = {root: label for label, root in self.roots.items()}
         roots = {label: root for root, label in labels.items()}
         files = {path: known for path, known in self.files.items() if label_of(path) in roots}
         return CodeRecord(files, roots, self.modules)
 
     def originals(self) -> dict[str, str]:
-        """The recorded path of each file that is current, by where that file was."""
+        """The recorded paths of current files, by their original paths."""
         current = self.current()
         return {current.original(path): path for path in current.files}
 
 
 def recorded_code(info: RunInfo) -> CodeRecord:
-    """The code in a run's record. Raises `RunDirectoryError` for a record that was made to lead elsewhere."""
+    """The code in a run's record. Raises `RunDirectoryError` for a damaged record or paths outside `code/`."""
     try:
         for path in info.code:
             if check_path(path) and label_of(path) not in info.code_roots:
@@ -87,7 +87,7 @@ def label_of(path: str) -> str:
 
 
 def sha256(data: bytes) -> str:
-    """Of a file's content, as hexadecimal digits."""
+    """The SHA-256 of a file's content, hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
@@ -95,13 +95,13 @@ def check_path(path: str) -> str:
     """The recorded path. Raises `RunDirectoryError` for one that does not name a Python file below `code/`."""
     parts = path.split("/") if isinstance(path, str) else []
     if len(parts) < 2 or not path.endswith(SUFFIX) or any(part in ("", ".", "..") or "\0" in part for part in parts):
-        raise RunDirectoryError(f"the run's record names {path!r} as code: it is damaged, or was made to do harm")
+        raise RunDirectoryError(f"the run's record names {path!r} as code: it is damaged, or malicious")
     return path
 
 
 def read_code_file(path: Path | str) -> bytes:
-    """The content of a file of code. Raises `OSError`; of something that is no file, or far too large, too."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # to open a pipe would wait for ever
+    """The content of a file of code. Raises `OSError`, also if it is not a regular file or far too large."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe could block for ever
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(_LARGEST_FILE + 1)
     if len(content) > _LARGEST_FILE:
@@ -112,8 +112,8 @@ def read_code_file(path: Path | str) -> bytes:
 def read_copies(directory: Path, files: Mapping[str, str]) -> dict[str, bytes]:
     """The content of the copies below `directory` (`RUN/code`), by recorded path.
 
-    Raises `ChangedError` where one is missing or is not what was recorded, `RunDirectoryError` for a path that leads
-    out of the directory.
+    Raises `ChangedError` if one is missing or differs from the record, `RunDirectoryError` for a path outside the
+    directory.
     """
     found = {}
     for path, recorded in files.items():
@@ -147,16 +147,16 @@ def write_copies(directory: Path, sources: Mapping[str, bytes]) -> None:
 
 
 def code_paths(files: Iterable[str]) -> list[str]:
-    """What lies below the run directory for these recorded paths: the files, then their directories from within."""
+    """The paths below the run directory for these recorded paths: files, then directories from the innermost."""
     copies = [f"code/{check_path(path)}" for path in files]
     above = {parent.as_posix() for copy in copies for parent in Path(copy).parents if parent.name}
     return [*sorted(copies), *sorted(above, key=lambda path: path.count("/"), reverse=True)]
 
 
 def labels_for(directories: Iterable[str], taken: Collection[str]) -> dict[str, str]:
-    """A label for each directory by which its files are found below `code/`: its name, with `-2` where that is taken.
+    """A label below `code/` for each directory: its name, with `-2`, … if that is taken.
 
-    Directories below others need none. Labels are other than those `taken`, whatever their case.
+    Directories below others need none. Labels differ from those `taken`, also ignoring case.
     """
     used = {label.lower() for label in taken}
     found: dict[str, str] = {}
@@ -172,18 +172,18 @@ def labels_for(directories: Iterable[str], taken: Collection[str]) -> dict[str, 
 
 
 def outermost(directories: Iterable[str]) -> list[str]:
-    """Those of the directories that are below no other, in their order."""
+    """The directories that are not below another one, in order."""
     whole = list(dict.fromkeys(os.path.abspath(one) for one in directories))
     return [one for one in whole if not any(is_below(one, other) for other in whole if other != one)]
 
 
 def is_below(path: str, directory: str) -> bool:
-    """Whether a path from the root leads into a directory, as it is written."""
+    """Whether an absolute path is inside a directory, without resolving links."""
     return path.startswith(os.path.join(directory, ""))
 
 
 def is_installed(path: str) -> bool:
-    """Whether a file is of Python, of an installed package, or of this program: such code is never copied."""
+    """Whether a file belongs to Python, an installed package, or this program: such code is never copied."""
     if not _INSTALLED_PARTS.isdisjoint(Path(path).parts):
         return True
     return any(is_below(place, directory) for place in (path, os.path.realpath(path)) for directory in _installed())
@@ -191,7 +191,7 @@ def is_installed(path: str) -> bool:
 
 @cache
 def _installed() -> frozenset[str]:
-    import sysconfig  # here: a viewer asks for none of it
+    import sysconfig  # here: viewers do not need it
 
     named = ("stdlib", "platstdlib", "purelib", "platlib")
     standard = {os.path.join(base, "lib", f"python{sys.version_info[0]}.{sys.version_info[1]}") for base in _BASES}
@@ -202,7 +202,7 @@ _BASES = frozenset({sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_
 
 
 def _inside(directory: Path, path: str) -> Path:
-    """The copy of a recorded path. Raises `RunDirectoryError` where a link on the way may lead elsewhere."""
+    """The copy of a recorded path. Raises `RunDirectoryError` if a part of it is a symbolic link."""
     copy = directory / check_path(path)
     for place in (directory, *(directory / above for above in Path(path).parents[:-1]), copy):
         if place.is_symlink():

@@ -1,4 +1,4 @@
-"""Commands to a live run: small files that a front end drops and the runner takes; no viewer can hold up training."""
+"""Commands to a live run: small files that a front end writes and the runner takes; viewers cannot block training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SHOWN = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Command:
-    """What somebody asks of a run. `problem` says why it cannot be followed (the file was malformed), else None."""
+    """A command to a run. `problem` says why it cannot be followed (the file was malformed), else None."""
 
     id: str
     name: str
@@ -36,10 +36,10 @@ class Command:
 
 
 def send(directory: RunDirectory | Path, name: str, arguments: dict[str, Any], sender: str) -> str:
-    """Leave a command for the runner and return its id.
+    """Leave a command for the runner; returns its id.
 
-    `arguments` are JSON values; `sender` says who asks (`ui`, `cli`, `python`). Raises `RunDirectoryError` where no
-    run is or nothing can be written, `ValueError` for arguments that are no JSON.
+    `arguments` are JSON values; `sender` says who asks (`ui`, `cli`, `python`). Raises `RunDirectoryError` if there is
+    no run or nothing can be written, `ValueError` for arguments that JSON cannot express.
     """
     commands = _commands_of(directory)
     refuse_links(commands, commands.parent)
@@ -51,7 +51,7 @@ def send(directory: RunDirectory | Path, name: str, arguments: dict[str, Any], s
     try:
         data = json.dumps(record, allow_nan=False).encode()
     except TypeError as error:
-        raise ValueError(f"the arguments of command {name!r} are no JSON: {error}") from None
+        raise ValueError(f"the arguments of command {name!r} are not JSON: {error}") from None
     # The name sorts by time: the runner takes the oldest first.
     write_atomically(commands / f"{time.time_ns():020d}-{identity}.json", data)
     return identity
@@ -60,8 +60,8 @@ def send(directory: RunDirectory | Path, name: str, arguments: dict[str, Any], s
 def take(directory: RunDirectory | Path) -> list[Command]:
     """Take the waiting commands, oldest first; their files are deleted.
 
-    A malformed one comes with its `problem`, so that the runner can refuse it by name. Raises `RunDirectoryError` where
-    the files cannot be deleted: following them would mean following them again and again.
+    A malformed one has a `problem`, so that the runner can refuse it. Raises `RunDirectoryError` if the files cannot be
+    deleted: they would be carried out again and again.
     """
     commands = _commands_of(directory)
     refuse_links(commands, commands.parent)
@@ -78,7 +78,7 @@ def take(directory: RunDirectory | Path) -> list[Command]:
         try:
             _remove(commands / name)
         except FileNotFoundError:
-            continue  # Another one took it.
+            continue  # another process took it
         except OSError as error:
             raise directory_error(error, "take the command", commands / name) from error
         found.append(command)
@@ -103,7 +103,7 @@ def _read(path: Path) -> Command:
         record = parse_object(data, STATE)
         identity = _typed(record, "id", str)
         if _typed(record, "v", int) > VERSION:
-            raise ValueError("it comes from a newer forge-tui; use the version that runs here")
+            raise ValueError("it comes from a newer forge-tui; use the version of the runner")
         arguments = _typed(record, "arguments", dict)
         model = arguments.get("model")
         if isinstance(model, str) and not is_name(model):
@@ -121,7 +121,7 @@ def _read(path: Path) -> Command:
 
 
 def _content(path: Path) -> bytes:
-    # Not blocking: the name could be a pipe's.
+    # Non-blocking: it could be a pipe.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         status = os.fstat(descriptor)

@@ -21,15 +21,15 @@ from forge_tui.runs.unfinished_start import start_in_words
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, path_bytes
 
-# Short: a viewer that finds the database busy shows what it knew, and looks again at its next refresh.
+# Short: a viewer that finds the database busy shows its last snapshot, and reads again at its next refresh.
 BUSY_SECONDS = 0.2
 RESTORE_ADVICE = "restore a copy, or start the run anew in another directory"
 """What to do about a database that cannot be read; a part of a sentence."""
 DISK_ADVICE = "see that its disk has space and works"
-"""What to do where the disk, and not the database, is at fault; a part of a sentence."""
+"""What to do if the disk, not the database, is at fault; a part of a sentence."""
 _COPIES = 3
-# A large database whose run is followed by copies is copied for a twentieth of the time; one copy that a disk held up
-# for long does not make a viewer show the same moment for minutes.
+# If a run can only be followed through copies of its database, copying takes at most a twentieth of the time; one copy
+# delayed by the disk does not make a viewer show the same moment for minutes.
 REST_AFTER_COPY = 20.0
 _LONGEST_REST = 30.0
 _NOT_OPENED = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY)
@@ -42,7 +42,7 @@ _INDEX_ERRORS = (
 
 
 def _no_run(database: Path) -> RunDirectoryError:
-    """What is said where there is no database."""
+    """The error if there is no database."""
     directory = database.parent
     if database.name == DATABASE and os.path.lexists(directory / REMOVED):
         return RunDirectoryError(
@@ -57,7 +57,7 @@ def _no_run(database: Path) -> RunDirectoryError:
 
 
 def database_is_busy(error: sqlite3.Error) -> bool:
-    """Whether the database was only in use at that moment."""
+    """Whether the database was only in use."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     return code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
 
@@ -78,16 +78,16 @@ def writing_advice(error: Exception) -> str:
 
 
 def _needs_no_writing(error: sqlite3.OperationalError) -> bool:
-    """Whether only the files failed that SQLite makes beside a database in WAL mode, even to read it."""
+    """Whether SQLite only failed to make its files beside a database in WAL mode, which it needs even to read."""
     code = error.sqlite_errorcode
     return code & 0xFF in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) or code in _INDEX_ERRORS
 
 
 class RunDatabase:
-    """A run's database file and the way it can be opened; where that needs a copy, until the database changes."""
+    """A run's database file and how to open it, if need be through a copy until the database changes."""
 
     def __init__(self, path: Path) -> None:
-        """Raises `RunDirectoryError` where there is no file, or where it is none of ours."""
+        """Raises `RunDirectoryError` if there is no file, or if it is not a run's."""
         self.path = path.absolute()
         self.problems: list[str] = []
         self._file = self.path
@@ -96,7 +96,7 @@ class RunDatabase:
         self.version = tables.VERSION
         self._copy: tempfile.TemporaryDirectory[str] | None = None
         self._state: tuple[object, ...] = ()
-        """Of the database and its log when it was last read without writing."""
+        """State of the database and its log when it was last read without writing."""
         self._rests_until = 0.0
         self._check_file()
 
@@ -120,7 +120,7 @@ class RunDatabase:
         check_sidecars(self.path)
 
     def close(self) -> None:
-        """Remove what was made to read by."""
+        """Remove the copy, if there is one."""
         if self._copy is not None:
             self._copy.cleanup()
             self._copy = None
@@ -128,7 +128,7 @@ class RunDatabase:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """A connection that cannot write, for a short time. Raises `RunDirectoryError` and `sqlite3.Error`."""
+        """A read-only connection for a short time. Raises `RunDirectoryError` and `sqlite3.Error`."""
         connection = self._connect()
         try:
             yield connection
@@ -141,7 +141,7 @@ class RunDatabase:
 
     def _connect(self) -> sqlite3.Connection:
         if self._is_behind():
-            self.close()  # somebody writes: what failed once may do now, and else a newer copy is needed
+            self.close()  # the database has changed: reading it may work now, otherwise a new copy is needed
             self.problems.clear()
         try:
             return self._try()
@@ -153,7 +153,7 @@ class RunDatabase:
         return self._try()
 
     def _is_behind(self) -> bool:
-        """Whether it was last read without writing, and has changed since."""
+        """Whether it was last read without writing and has changed since."""
         if not self._immutable and self._copy is None:
             return False
         return time.monotonic() >= self._rests_until and self._state_now() != self._state
@@ -167,7 +167,7 @@ class RunDatabase:
         return tuple(found)
 
     def _read_without_writing(self) -> None:
-        """Until the database changes read without the files that SQLite wants to make beside one in WAL mode."""
+        """Until the database changes, read it without the files that SQLite makes beside one in WAL mode."""
         log = self._log
         refuse_links(log, log.parent)
         self.close()
@@ -177,16 +177,16 @@ class RunDatabase:
                 self._state = self._state_now()
                 if not (log.exists() and log.stat().st_size > 0):
                     break
-                # What the runner wrote last stands in the log only. Both are read from a copy.
+                # The runner's last writes are only in the log. Both are read from a copy.
                 self._copy = self._copy or tempfile.TemporaryDirectory(prefix="forge-tui-", ignore_cleanup_errors=True)
                 self._file = Path(shutil.copy(self.path, self._copy.name))
                 shutil.copy(log, self._copy.name)
-                if self._state_now() == self._state:  # else something was written between the two
+                if self._state_now() == self._state:  # otherwise something was written in between
                     return
             else:
                 return
         except OSError as error:
-            self.problems = [f"{log}: {error.strerror}; what the run did last may be missing"]
+            self.problems = [f"{log}: {error.strerror}; the run's last data may be missing"]
             self._file = self.path
         finally:
             now = time.monotonic()
@@ -201,13 +201,13 @@ class RunDatabase:
         try:
             connection.text_factory = bytes
             shape.harden(connection)
-            if not self._checked or self.version != tables.VERSION:  # then it may have been brought up to date
+            if not self._checked or self.version != tables.VERSION:  # then it may have been migrated
                 self._check_kind(connection)
-            # The first look at the file: here it shows whether it can be read this way.
+            # The first read of the file shows whether it can be read this way.
             connection.execute("SELECT 1 FROM run").fetchone()
             return connection
         except UnicodeDecodeError as error:
-            # SQLite's message quotes a damaged schema, which need not be UTF-8 any more.
+            # SQLite's message quotes the damaged schema, which may not be UTF-8.
             connection.close()
             raise sqlite3.DatabaseError("malformed database schema") from error
         except BaseException:
@@ -233,7 +233,7 @@ class RunDatabase:
         self._checked = True
 
     def in_words(self, error: sqlite3.Error) -> RunDirectoryError:
-        """`error` of SQLite as one that says what is wrong with the file, and what to do next."""
+        """SQLite's `error` as one that says what is wrong with the file and what to do next."""
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_NOTADB:
             return RunDirectoryError(f"{named(self.path)} is not the database of a run; name the directory of a run")

@@ -1,10 +1,10 @@
-"""What of a database could not be read, told in words and each row once."""
+"""Damage in a database: unreadable rows, each reported once."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# Of a gap this long only where it begins is kept.
+# Of a longer gap only the beginning is kept.
 _LISTED = 100_000
 
 
@@ -19,23 +19,23 @@ class Damage:
         self._gone_spans: set[tuple[int, int]] = set()
 
     def bad_row(self, table: str, key: int, why: str) -> None:
-        """Row `key` of `table` is left out: `why` in words."""
+        """Record that row `key` of `table` is left out, with the reason `why`."""
         self._bad.setdefault(table, {})[key] = why
 
     def mend(self, table: str, key: int) -> None:
-        """Row `key` of `table` was written anew and is good."""
+        """Record that row `key` of `table` was rewritten and is good."""
         self._bad.get(table, {}).pop(key, None)
 
     def count(self, table: str) -> int:
-        """How many bad rows of `table` there are."""
+        """The number of bad rows of `table`."""
         return len(self._bad.get(table, ()))
 
     def missing(self, table: str, count: int) -> None:
-        """`count` rows that must be in `table` are not."""
+        """Record that `count` rows of `table` are missing."""
         self._gone[table] = count
 
     def missing_seqs(self, after: int, end: int, present: set[int]) -> None:
-        """Of the numbers after `after` up to `end` those not in `present` are missing."""
+        """Record as missing the numbers after `after` up to `end` that are not in `present`."""
         if len(present) == end - after:
             return
         if not present and end - after > _LISTED:
@@ -44,20 +44,20 @@ class Damage:
         self._gone_seqs.update(seq for seq in range(after + 1, end + 1) if seq not in present)
 
     def in_words(self) -> tuple[str, ...]:
-        """One sentence for each table that is damaged."""
-        told = [
+        """One sentence per damaged table."""
+        sentences = [
             f"{self._path}: {_rows(len(keys))} of table {table} left out: {keys[min(keys)]} (first: number {min(keys)})"
             for table, keys in self._bad.items()
             if keys
         ]
-        told += [
+        sentences += [
             f"{self._path}: {_rows(gone)} of table {table} missing" for table, gone in self._gone.items() if gone > 0
         ]
         gone = len(self._gone_seqs) + sum(end - after for after, end in self._gone_spans)
         if gone:
             first = min([*self._gone_seqs, *(after + 1 for after, _ in self._gone_spans)])
-            told.append(f"{self._path}: {_rows(gone)} of the history missing (first: number {first})")
-        return tuple(told)
+            sentences.append(f"{self._path}: {_rows(gone)} of the history missing (first: number {first})")
+        return tuple(sentences)
 
 
 def _rows(count: int) -> str:

@@ -1,4 +1,4 @@
-"""Whether a runner on another host trains in a directory whose lock is free here."""
+"""Detects a runner on another host that trains in a directory whose lock is free here."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from forge_tui.safe_io.printing import named
 
 
 def refuse_if_trained_elsewhere(directory: RunDirectory) -> None:
-    """Raise `RunDirectoryError` if the run that is here lives on another host. Call it with the lock held.
+    """Raise `RunDirectoryError` if the run is live on another host. Call it with the lock held.
 
-    Locks of network file systems may end at the host; the heartbeat does not. Looking takes up to five seconds, and
-    only where the run was started on another host and no end is recorded.
+    Locks of network file systems may be local to a host; the heartbeat is not. This takes up to five seconds, and only
+    if the run was started on another host and no end is recorded.
     """
     here = socket.gethostname()
     try:
@@ -35,5 +35,5 @@ def refuse_if_trained_elsewhere(directory: RunDirectory) -> None:
         if wait_until_sure(read):
             raise RunDirectoryError(
                 f"{named(directory.path)} is in use: the run is being trained on {named(info.host)} (its heartbeat "
-                "goes on, though its lock cannot be seen from here); stop it there"
+                "continues, although its lock cannot be seen from here); stop it there"
             )

@@ -1,4 +1,4 @@
-"""The rows of the table `epochs` of run.db: one for each epoch of each model, its metrics as JSON by name."""
+"""The rows of the table `epochs` of run.db: one per epoch and model, with the metrics as JSON by name."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ EPOCHS_TABLE = """CREATE TABLE epochs (
 );
 """
 WHOLE_COLUMNS = ("seq", "model_index", "attempt", "epoch", "epochs", "step", "diverged")
-"""What every format begins with; `time` follows."""
+"""The first columns of every format; `time` follows."""
 NUMBERS = ("best_loss", "seconds", "eta_seconds")
 COLUMNS = (*WHOLE_COLUMNS, "time", *NUMBERS, "metrics", "model", "crc")
 
 LARGEST_COUNTER = 2**53
-"""Of numbers that count transactions and rows: more than a thousand a second for a thousand years."""
+"""The largest number of a transaction or a row: a thousand per second for a thousand years."""
 LONGEST_MODEL = 1 << 20
-"""The most bytes of a model's name; a run directory refuses much shorter ones."""
+"""Maximum length of a model's name (bytes); a run directory's own limit is much lower."""
 EPOCH_PLACE = COLUMNS.index("epoch")
 INDEX_PLACE = COLUMNS.index("model_index")
 
@@ -45,7 +45,7 @@ _NUMBERS_AT = len(WHOLE_COLUMNS) + 1
 _METRICS_AT = COLUMNS.index("metrics")
 _PACKED = struct.Struct(f"<7q{1 + len(NUMBERS)}d")
 _LONGEST_METRICS = MOST_METRICS * (6 * LONGEST_NAME + 40)
-# What it lets through is_metric_table does not; there are millions of rows.
+# A quick check before `is_metric_table`: there are millions of rows.
 _DECODE: Callable[[str], Any] = json.JSONDecoder().decode
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
@@ -54,9 +54,9 @@ _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan
 class EpochFormat:
     """How a database keeps its epochs.
 
-    `metrics` gives those of a row; it raises `ValueError` (`BadField` where the checksum is right), `TypeError` or
-    `struct.error` for one that must not be shown. `event` makes the event of a row and its metrics, and says whether a
-    number of it diverged. `value` is SQL that gives the metric `:name`, whose JSON path is `:path`.
+    `metrics` reads those of a row; it raises `ValueError` (`BadField` if the checksum is right), `TypeError` or
+    `struct.error` for an invalid row. `event` makes the event of a row and its metrics, and says whether a number of
+    it diverged. `value` is SQL for the metric `:name`, whose JSON path is `:path`.
     """
 
     columns: tuple[str, ...]
@@ -68,7 +68,7 @@ class EpochFormat:
 def epoch_row(seq: int, event: EpochFinished) -> Row:
     """The row of an event: NaN and infinity become NULL with `diverged` set.
 
-    Raises `ValueError`, `TypeError`, `OverflowError` or `struct.error` where a field is no number that fits.
+    Raises `ValueError`, `TypeError`, `OverflowError` or `struct.error` if a field is not a number that fits.
     """
     diverged = 0
     metrics: Metrics = {}
@@ -79,7 +79,7 @@ def epoch_row(seq: int, event: EpochFinished) -> Row:
     numbers: list[float | None] = []
     for value in (event.best_loss, event.seconds, event.eta_seconds):
         if value is not None:
-            value = float(value) + 0.0  # SQLite keeps -0.0 as 0.0: so must the checksum
+            value = float(value) + 0.0  # SQLite stores -0.0 as 0.0: so must the checksum
             if value - value != 0.0:
                 value, diverged = None, 1
         numbers.append(value)
@@ -114,10 +114,10 @@ def _metrics(row: Row) -> Metrics:
 
 
 def check_numbers(row: Row, names: tuple[str, ...], numbers: Row) -> None:
-    """Raise `BadField` where the whole numbers, the time, `numbers` or the name of a row are never written.
+    """Raise `BadField` if the whole numbers, the time, `numbers` or the name of a row are out of range.
 
-    Its checksum was right, so that its numbers are numbers. There are millions of rows: only one that is wrong is
-    looked at field by field.
+    Its checksum was right, so its numbers are numbers. There are millions of rows: only bad ones are checked field by
+    field.
     """
     seq, index, *_, diverged = row[: len(WHOLE_COLUMNS)]
     time, model = row[len(WHOLE_COLUMNS)], row[-2]
@@ -147,7 +147,7 @@ def event_of(
     row: Row, metrics: Metrics, best_loss: float | None, seconds: float | None, eta_seconds: float | None
 ) -> tuple[EpochFinished, bool]:
     """The event of a row of any format, and whether a number of it diverged."""
-    from forge_tui.protocol.events import EpochFinished  # here: a viewer that shows no epoch starts without it
+    from forge_tui.protocol.events import EpochFinished  # here: a viewer's start does not need it
 
     _, index, attempt, epoch, epochs, step, diverged, time = row[: len(WHOLE_COLUMNS) + 1]
     if diverged and metrics.get("loss", 0.0) is None:

@@ -1,4 +1,4 @@
-"""Whether a directory lies on a network file system, where SQLite's WAL does not work."""
+"""Detects network file systems, where SQLite's WAL does not work."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 def filesystem_type(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str | None:
-    """The type of the file system that holds `path`, such as `ext4`; None where the system does not say.
+    """The type of the file system of `path`, such as `ext4`; None if unknown.
 
     `mountinfo` is as proc_pid_mountinfo(5) describes it.
     """
@@ -32,13 +32,13 @@ def filesystem_type(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) 
             continue
         point = _ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), fields[4])
         inside = real == point or real.startswith(point.rstrip(b"/") + b"/")
-        # Of several mounts on one point the last one is what is seen.
+        # Of several mounts on one point the last is visible.
         if inside and len(point) >= best:
             best, found = len(point), kind.decode("ascii", "replace")
     return found
 
 
 def is_network(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
-    """Whether memory shared between hosts cannot be relied on at `path`. FUSE counts: what is behind it is unknown."""
+    """Whether shared memory between hosts is unreliable at `path`. FUSE counts too: its backend is unknown."""
     kind = filesystem_type(path, mountinfo)
     return kind is not None and (kind in _NETWORK or kind == "fuse" or kind.startswith("fuse."))

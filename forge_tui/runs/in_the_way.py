@@ -1,4 +1,4 @@
-"""What stands in the way of a new run: an earlier one, or something that no run has made under a name it needs."""
+"""Checks that a new run can start: no earlier run, and no foreign file under a name that it needs."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _ELSEWHERE = "choose another directory with --output"
 
 
 def refuse_foreign_lock(directory: RunDirectory) -> None:
-    """Raise `RunDirectoryError` where a file is called `lock` that is not forge-tui's: it would be locked, and deleted.
+    """Raise `RunDirectoryError` if a file named `lock` is not forge-tui's: it would be locked, and deleted.
 
-    Locks of version 0.1.0 are empty: theirs is one where there is a run.
+    Locks of version 0.1.0 are empty: they count if there is a run.
     """
     path = directory.path
     if not os.path.lexists(directory.lock) or RunLock.is_own(directory.lock) or read_intent(path) is not None:
@@ -45,10 +45,10 @@ def refuse_foreign_lock(directory: RunDirectory) -> None:
 def refuse_what_is_in_the_way(
     directory: RunDirectory, names: Iterable[str], previous: Literal["refuse", "move"]
 ) -> Record | None:
-    """The record of an earlier run, which may be moved; None where there is none.
+    """The record of an earlier run, which may be moved; None if there is none.
 
-    Raises `RunDirectoryError` where there is one and `previous` says `refuse`, where a database is not ours or cannot
-    be read, and where something that no run has made has a name that a run of models called `names` needs.
+    Raises `RunDirectoryError` if there is one and `previous` is `refuse`, if a database is not ours or cannot be read,
+    and if a foreign file has a name that a run of models called `names` needs.
     """
     path = directory.path
     try:
@@ -79,14 +79,14 @@ def _earlier(directory: RunDirectory, previous: Literal["refuse", "move"]) -> Re
         raise _unreadable(directory, error) from None
     if previous == "refuse":
         raise RunDirectoryError(
-            f"{named(directory.path)} holds a run already; go on with it: `forge-tui resume {named(directory.path)}`, "
+            f"{named(directory.path)} has a run already; continue it: `forge-tui resume {named(directory.path)}`, "
             "or move its files to previous-N/ with --overwrite"
         )
     return record
 
 
 def _own(path: Path, earlier: Record | None) -> Iterator[Belonging]:
-    """What goes before a new run begins: an earlier one, and what a start or a removal that was killed has left."""
+    """What is removed before a new run begins: an earlier run, and leftovers of a killed start or removal."""
     if earlier is not None:
         yield belonging_of(path, earlier)
     intent = read_intent(path)
@@ -97,7 +97,7 @@ def _own(path: Path, earlier: Record | None) -> Iterator[Belonging]:
 
 
 def _taken_names(path: Path, needed: Belonging, own: Sequence[Belonging]) -> Iterator[str]:
-    """What is in the run directory under names that a new run needs, and is not `own`ed by an earlier one."""
+    """Names in the run directory that a new run needs and that no earlier run owns (`own`)."""
     with os.scandir(path) as entries:
         for entry in entries:
             name, inner = entry.name, needed.inner(entry.name)
@@ -110,7 +110,7 @@ def _taken_names(path: Path, needed: Belonging, own: Sequence[Belonging]) -> Ite
             if is_directory and inner is not None and name in SHARED:
                 yield from (f"{name}/{one}" for one in _taken_below(path / name, inner, theirs))
             elif is_directory and theirs:
-                if name == COMMANDS:  # what is in it is used, whoever has put it there
+                if name == COMMANDS:  # its content would be used, whoever wrote it
                     foreign = set.intersection(*(set(survey(path / name, one).others()) for one in theirs))
                     yield from (f"{name}/{one}" for one in foreign)
             else:
@@ -135,12 +135,12 @@ def _taken(directory: RunDirectory, names: Sequence[str]) -> RunDirectoryError:
     what = f"{first} and {len(others)} more" if others else first
     needs, them = ("those names", "them") if others else ("that name", "it")
     return RunDirectoryError(
-        f"{named(directory.path)} holds {what}, which no run of forge-tui has made there, and a new run needs {needs}: "
+        f"{named(directory.path)} has {what}, which no run of forge-tui has made there, and a new run needs {needs}: "
         f"{_ELSEWHERE}, or move {them} away"
     )
 
 
 def _unreadable(directory: RunDirectory, error: RunDirectoryError) -> RunDirectoryError:
     return RunDirectoryError(
-        f"{named(directory.path)} cannot take a new run: whose its {DATABASE} is cannot be read ({error}); {_ELSEWHERE}"
+        f"{named(directory.path)} cannot take a new run: the owner of its {DATABASE} is unknown ({error}); {_ELSEWHERE}"
     )

@@ -1,4 +1,4 @@
-"""Files of a run lie in its directory: no symbolic link below it is followed, by whoever it was put there."""
+"""Keeps file access inside the run directory: no symbolic link below it is followed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
 
-IS_LINK = "is a symbolic link, and no file of a run lies outside its directory; put back what was there, or remove it"
+IS_LINK = "is a symbolic link, and files of a run are never outside its directory; restore the original, or remove it"
 
 
 def refuse_links(path: Path, root: Path) -> None:
-    """Raise `RunDirectoryError` where `path`, or a directory between it and `root`, is a symbolic link.
+    """Raise `RunDirectoryError` if `path`, or a directory between it and `root`, is a symbolic link.
 
-    `root` is the run directory, which may be reached through links. A part that is not there is none.
+    `root` is the run directory, whose own path may have links. Missing parts are accepted.
     """
     part = path
     while part != root:
@@ -30,7 +30,7 @@ def open_inside(path: Path, root: Path, flags: int, mode: int = 0o600) -> int:
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a file, and no link. Raises `OSError` where that may not be looked at."""
+    """Whether there is a regular file, not a link. Raises `OSError` if that cannot be checked."""
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
@@ -38,7 +38,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_directory(path: Path) -> bool:
-    """Whether there is a directory, and no link. Raises `OSError` where that may not be looked at."""
+    """Whether there is a directory, not a link. Raises `OSError` if that cannot be checked."""
     try:
         return stat.S_ISDIR(os.lstat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):

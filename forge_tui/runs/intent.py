@@ -1,4 +1,4 @@
-"""`starting.json`: what a start is about to create, written before the first of it, and gone when the run has begun."""
+"""`starting.json`: what a start is about to create; written before anything else, deleted when the run has begun."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _RECORD = Limits(size=_LARGEST, unique=False)
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """What a start creates: `files` with their SHA-256 (None: not known before) and directories, relative to the run's.
+    """What a start creates: `files` with their SHA-256 (None: unknown) and directories, relative to the run's.
 
     `previous`: where it moves the earlier run, if there is one.
     """
@@ -33,7 +33,7 @@ class Intent:
     previous: str | None = None
 
     def record(self) -> Record:
-        """What it may have created, as of a run."""
+        """What it may have created, as a run's record."""
         code = frozenset(path.removeprefix(f"{CODE}/") for path in self.files if path.startswith(f"{CODE}/"))
         return Record(files=frozenset(self.files), directories=self.directories, code=code)
 
@@ -46,7 +46,7 @@ class Intent:
 
 
 def read_intent(path: Path) -> Intent | None:
-    """What a start has announced in the run directory `path`; None where there is no such file, or a foreign one."""
+    """What a start has announced in the run directory `path`; None if there is no such file, or a foreign one."""
     try:
         descriptor = open_inside(path / STARTING_FILE, path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, RunDirectoryError):
@@ -66,7 +66,7 @@ def read_intent(path: Path) -> Intent | None:
 
 
 def _is_possible(intent: Intent) -> bool:
-    """Whether a start makes just such paths: nothing else is undone, whoever has written the file."""
+    """Whether a start makes such paths: nothing else is undone, whoever has written the file."""
     previous = intent.previous
     return (
         all(map(_is_made, (*intent.files, *intent.directories)))

@@ -1,4 +1,4 @@
-"""The run directory: what lies where in it, and how it comes to be."""
+"""The run directory: its paths, and its creation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SIGNS = (DATABASE, STARTING_FILE, REMOVED, f"{MOVING}/{DATABASE}")
 
 
 def type_word(model_type: str) -> str:
-    """`model_type` as a part of file names; of a custom `net.py:model` the file, else the function."""
+    """`model_type` as a part of file names; for a custom `net.py:model` the file, else the function."""
     place, _, function = model_type.rpartition(":") if ":" in model_type else (model_type, "", "model")
     if place.endswith(".py"):
         place = os.path.basename(place).removesuffix(".py")
@@ -34,7 +34,7 @@ def model_name(model_type: str, index: int) -> str:
 
 
 def default_run_path(model_type: str, now: float | datetime, base: Path = Path("runs")) -> Path:
-    """A path for a new run, such as `runs/20261123-150210-planner`; `-2`, `-3`, … where that is taken.
+    """A path for a new run, such as `runs/20261123-150210-planner`; with `-2`, `-3`, … if that is taken.
 
     `now` in UNIX seconds (shown in local time) or as a datetime. Nothing is created: see `RunDirectory.create_new`.
     """
@@ -49,7 +49,7 @@ def default_run_path(model_type: str, now: float | datetime, base: Path = Path("
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """The paths of one run. Making one touches no file."""
+    """The paths of one run. Constructing it touches no file."""
 
     path: Path
 
@@ -68,17 +68,17 @@ class RunDirectory:
 
     @property
     def settings(self) -> Path:
-        """What the run was started with."""
+        """The settings file that the run was started with."""
         return self.path / "settings.toml"
 
     @property
     def checkpoints(self) -> Path:
-        """Holds one directory a model."""
+        """Contains one directory per model."""
         return self.path / "checkpoints"
 
     @property
     def commands(self) -> Path:
-        """Commands waiting to be taken by the runner."""
+        """Commands for the runner."""
         return self.path / "commands"
 
     @property
@@ -88,12 +88,12 @@ class RunDirectory:
 
     @property
     def code(self) -> Path:
-        """The copy of the run's custom code; made where there is some."""
+        """The copy of the run's custom code, if it has any."""
         return self.path / "code"
 
     @property
     def rooms(self) -> tuple[Path, Path, Path]:
-        """The directories in it."""
+        """The directories of every run."""
         return self.checkpoints, self.commands, self.logs
 
     @property
@@ -103,15 +103,15 @@ class RunDirectory:
 
     @property
     def lock(self) -> Path:
-        """Held while anyone trains here."""
+        """The lock, held while anyone trains here."""
         return self.path / "lock"
 
     def checkpoint_directory(self, name: str) -> Path:
-        """Where the model's newest checkpoints are."""
+        """The directory of the model's newest checkpoints."""
         return self.checkpoints / name
 
     def stem(self, name: str) -> Path:
-        """The path that `.json` and `.safetensors` are added to."""
+        """The model's path without `.json` or `.safetensors`."""
         return self.path / name
 
     def json(self, name: str) -> Path:
@@ -142,16 +142,16 @@ class RunDirectory:
             return directory
 
     def create(self) -> list[str]:
-        """Create the directory and those in it (mode 0700); what is there already keeps its mode.
+        """Create the directory and those in it (mode 0700); existing ones keep their mode.
 
-        Returns what was made, relative to it. Raises `RunDirectoryError` where that cannot be, and for a directory of
+        Returns what was made, relative to it. Raises `RunDirectoryError` if that fails, and for a directory of
         another user.
         """
         made = [ROOT] if self.make() else []
         return made + [room.name for room in self.rooms if _make_directory(room)]
 
     def make(self) -> bool:
-        """Create only the directory itself; returns whether it was. Raises `RunDirectoryError` as `create` does."""
+        """Create only the directory itself; returns whether it was missing. Raises as `create`."""
         self.check_length()
         _make_parents(self.path)
         is_new = _make_directory(self.path)
@@ -159,7 +159,7 @@ class RunDirectory:
         return is_new
 
     def check_length(self) -> None:
-        """Raise `RunDirectoryError` where the path is too long for the database in it."""
+        """Raise `RunDirectoryError` if the path is too long for the database in it."""
         length, most = path_bytes(self.path), LONGEST_DATABASE - len(f"/.{DATABASE}.01234567.tmp")
         if length > most:
             raise RunDirectoryError(
@@ -168,11 +168,11 @@ class RunDirectory:
             )
 
     def may_hold_run(self) -> bool:
-        """Whether a run is here, or what a start or a removal that was killed has left of one."""
+        """Whether a run is here, or leftovers of a killed start or removal."""
         return any(os.path.lexists(self.path / name) for name in _SIGNS)
 
     def check_holds_run(self) -> None:
-        """Raise `RunDirectoryError` unless a run is here, this user's own, that is to be continued."""
+        """Raise `RunDirectoryError` unless a run of this user is here that can be continued."""
         self.check_owner()
         if os.path.lexists(self.database):
             return
@@ -185,7 +185,7 @@ class RunDirectory:
             raise RunDirectoryError(f"{named(self.path)}: there is no run here; `forge-tui runs` lists the known ones")
 
     def check_owner(self) -> None:
-        """Raise `RunDirectoryError` unless the directory is there and this user's own."""
+        """Raise `RunDirectoryError` unless the directory exists and belongs to this user."""
         try:
             owner = os.stat(self.path).st_uid
         except OSError as error:
@@ -211,9 +211,9 @@ class RunDirectory:
             raise directory_error(error, "write in", self.path) from error
 
     def check_makeable(self) -> None:
-        """Raise `RunDirectoryError` unless the directory, which is not there, can be made and written in.
+        """Raise `RunDirectoryError` unless the directory, which does not exist yet, can be made and written in.
 
-        It is made for that, with those above it, and everything that was made is removed again.
+        To find out, it is made with its missing parents, and all of them are removed again.
         """
         self.check_length()
         missing = [place for place in (self.path, *self.path.parents) if not os.path.isdir(place)]
@@ -225,7 +225,7 @@ class RunDirectory:
             self.check_writable()
         finally:
             for place in reversed(made):
-                with contextlib.suppress(OSError):  # somebody has put something there meanwhile
+                with contextlib.suppress(OSError):  # another process has put something there meanwhile
                     place.rmdir()
 
 
@@ -240,9 +240,7 @@ def _make_directory(path: Path) -> bool:
         os.mkdir(path, 0o700)
     except FileExistsError:
         if not os.path.isdir(path):
-            raise RunDirectoryError(
-                f"{named(path)} is there and is no directory; choose another with --output"
-            ) from None
+            raise RunDirectoryError(f"{named(path)} is not a directory; choose another with --output") from None
         return False
     except OSError as error:
         raise directory_error(error, "create the directory", path) from error

@@ -1,8 +1,8 @@
-"""Whether a run is alive, where its lock cannot be asked: a runner on another host beats, and that is watched.
+"""Whether a run is alive: by its lock, and for a runner on another host by its heartbeat.
 
-A lock that is held says so everywhere. A free lock says something on the runner's own host only: many network file
-systems keep locks to the host that took them. From elsewhere the heartbeat counter in `run.db` decides (the runner
-raises it at least once a second), by this host's monotonic clock: the hosts' own clocks may differ.
+A held lock means alive everywhere. A free lock means something only on the runner's own host: many network file
+systems keep locks local. From other hosts the heartbeat counter in `run.db` decides (the runner raises it at least
+once per second), by this host's monotonic clock: the hosts' wall clocks may differ.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 WATCH_SECONDS = 5.0
-"""A heartbeat that was watched this long without moving has stopped."""
+"""A heartbeat that does not change for this long has stopped."""
 STALE_SECONDS = 60.0
-"""Before it was watched, a heartbeat older than this counts as stopped: more than hosts' clocks usually differ."""
+"""At the first look, an older heartbeat counts as stopped: hosts' clocks usually differ by less."""
 _LOOK_SECONDS = 0.25
 
 
 class Sign(NamedTuple):
-    """What one look at a run shows: its lock, the host it was started on (may be empty), and its heartbeat.
+    """Signs of life of a run at one moment: its lock, the host it was started on (may be empty), and its heartbeat.
 
     `here` is this host's name, `heartbeat` the counter, `written` when it was last raised (UNIX seconds, that host's).
     """
@@ -32,9 +32,9 @@ class Sign(NamedTuple):
 
 
 class Pulse:
-    """How old a runner's last sign of life is, for one viewer: by the viewer's own monotonic clock.
+    """The age of a runner's last sign of life for one viewer, by the viewer's own monotonic clock.
 
-    Only at the first look the two sides' wall clocks have to tell, which may have been set meanwhile.
+    Only the first look has to rely on the two sides' wall clocks, which may have been reset.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Pulse:
         self._base = self._since = self._looked = 0.0
 
     def look(self, heartbeat: int, written: float, now: float, monotonic: float) -> None:
-        """A look at the run; the arguments are those of `Liveness.is_live`."""
+        """Record a look at the run; the arguments are those of `Liveness.is_live`."""
         if heartbeat != self._counter:
             first = self._counter is None
             by_the_wall = max(0.0, now - written)
@@ -62,7 +62,7 @@ class Pulse:
 
 
 class Liveness:
-    """Watches one run for one viewer: what it saw before decides what it says now."""
+    """Watches one run for one viewer, with memory of earlier looks."""
 
     def __init__(self) -> None:
         self._counter: int | None = None
@@ -73,13 +73,13 @@ class Liveness:
 
     @property
     def is_sure(self) -> bool:
-        """Whether the last answer rests on the lock or on watching, and not on two hosts' clocks."""
+        """Whether the last answer is based on the lock or on watching, not on two hosts' clocks."""
         return self._sure
 
     def is_live(
         self, *, locked: bool, host: str, here: str, heartbeat: int, written: float, now: float, monotonic: float
     ) -> bool:
-        """Whether the run is alive, as this look and the earlier ones tell. The arguments are those of `Sign`.
+        """Whether the run is alive, from this look and the earlier ones. The arguments are those of `Sign`.
 
         `now` (UNIX seconds) and `monotonic` (seconds) are this host's clocks.
         """
@@ -106,10 +106,10 @@ def wait_until_sure(
     monotonic: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
-    """Whether a run is alive, for one who must be right at once: before training where it trains, or deleting it.
+    """Whether a run is alive, for certain: before training in its directory, or deleting it.
 
-    Answers at the first look if the lock is held or the host is this one; otherwise looks again until the heartbeat has
-    moved (about a second for a live run) or has stood still for `WATCH_SECONDS`. What `read` raises is passed on.
+    Returns at once if the lock is held or the host is this one; otherwise watches until the heartbeat changes (about
+    a second for a live run) or has not changed for `WATCH_SECONDS`. Exceptions of `read` are passed on.
     """
     watch = Liveness()
     while True:

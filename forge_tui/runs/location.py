@@ -1,7 +1,7 @@
-"""Where a live run's directory is: still where it was, elsewhere by now, or gone. Device and inode tell, not its name.
+"""Tracks a live run's directory: in place, moved, or deleted. It is identified by device and inode, not by its name.
 
-Whoever works by path in a directory that was moved makes it anew at the old path, or writes into another one that was
-put there. So the runner keeps the directory open, which shows where it is, and workers compare before they write.
+Writing by path after a move would create the directory again at the old path, or write into another one there. So
+the runner keeps the directory open, which shows its place, and workers compare before they write.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from forge_tui.safe_io.printing import named
 
 _F_GETPATH = 50  # fcntl.h of macOS
 _LONGEST_PATH = 1024
-# A name that cannot be found may be found again: file servers have such moments.
+# A missing name may reappear: file servers have short failures.
 _PASSING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The directory is not where it was: why, in words, and where it is now (None: it is gone)."""
+    """The directory has moved: why, and its new place (None: it was deleted)."""
 
     reason: str
     path: Path | None = None
@@ -32,19 +32,19 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which directory it is, however it is called."""
+    """Identifies a directory independently of its name."""
 
     device: int
     inode: int
 
     @classmethod
     def of(cls, path: Path | int) -> Identity:
-        """That of a directory, by path or descriptor. Raises `OSError`."""
+        """The identity of a directory, by path or descriptor. Raises `OSError`."""
         status = os.stat(path)
         return cls(status.st_dev, status.st_ino)
 
     def is_at(self, path: Path) -> bool:
-        """Whether this directory is at `path`. One that cannot be looked at is taken to be there: that may pass."""
+        """Whether this directory is at `path`. If that cannot be checked it counts as true: the error may pass."""
         try:
             return Identity.of(path) == self
         except (FileNotFoundError, NotADirectoryError):
@@ -53,9 +53,9 @@ class Identity:
             return True
 
     def require(self, path: Path, database: Path) -> None:
-        """Raise `RunDirectoryError` unless this directory is at `path`, and not being deleted: its database is there.
+        """Raise `RunDirectoryError` unless this directory is at `path` and has its database (else it is being deleted).
 
-        It is an error that may pass: `errno` is ESTALE.
+        The error may be temporary: `errno` is ESTALE.
         """
         if not self.is_at(path) or not os.path.lexists(database):
             error = RunDirectoryError(f"{named(path)} is not the run's directory any more: it was moved or deleted")
@@ -80,17 +80,17 @@ class Location:
         return self._descriptor
 
     def close(self) -> None:
-        """Hold it no longer."""
+        """Close the directory."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def is_here(self) -> bool:
-        """Whether the directory is where it was."""
+        """Whether the directory is still at `path`."""
         return self.identity.is_at(self.path)
 
     def look(self) -> Lost | None:
-        """What has become of it; None while it is where it was. From then on `path` is where it is now."""
+        """None while the directory is in place; else what happened, and `path` becomes its new place."""
         if self.is_here():
             self._missed_since = None
             return None
@@ -109,7 +109,7 @@ class Location:
         return Lost(f"its directory {before} was moved to {now} while the run was live{other}", now)
 
     def _found(self) -> Path | None:
-        """Where the directory is by now; None where that cannot be found out."""
+        """The directory's new place; None if unknown."""
         descriptor = self.fileno()
         try:
             if sys.platform == "darwin":

@@ -1,6 +1,7 @@
 """The lock of a run directory: an flock that the runner holds and every worker inherits.
 
-Free means that nobody trains there: the kernel lets go of it when the last process that has it ends, however it ends.
+A free lock means that nobody trains there: the kernel releases it when the last process that has it ends, however it
+ends.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, temporary_name
 
 MARK = b"held while forge-tui trains in this directory\n"
-"""What a lock holds, so that it is told apart from other files of that name. Those of version 0.1.0 are empty."""
+"""The content of a lock file, which distinguishes it from other files of that name. Locks of 0.1.0 are empty."""
 _RETRY_SECONDS = 0.01
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _TAKEN = (errno.EAGAIN, errno.EACCES)
@@ -27,20 +28,20 @@ _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
 
 
 class RunLock:
-    """The lock, held from `acquire` until this process and all that inherited it have closed it."""
+    """The lock, held from `acquire` until this process and all children that inherited it have closed it."""
 
     def __init__(self, path: Path, descriptor: int, *, is_new: bool = False) -> None:
-        """Use `acquire`. `is_new`: the file was made for it."""
+        """Use `acquire`. `is_new`: the file did not exist."""
         self.path = path
         self.is_new = is_new
         self._descriptor: int | None = descriptor
 
     @classmethod
     def acquire(cls, path: Path, timeout: float = 1.0) -> RunLock:
-        """Take the lock at `path`, made if need be. The descriptor is inheritable.
+        """Take the lock at `path`, creating it if missing. The descriptor is inheritable.
 
-        `timeout` (seconds) outlasts viewers, which take it for an instant to see whether it is free.
-        Raises `RunDirectoryError` where somebody trains, or where the file system has no locks.
+        `timeout` (seconds) outlasts viewers, which take the lock for an instant to see whether it is free.
+        Raises `RunDirectoryError` if a run is being trained, or if the file system has no locks.
         """
         deadline = time.monotonic() + timeout
         is_new = False
@@ -68,14 +69,14 @@ class RunLock:
 
     @staticmethod
     def _open(path: Path) -> tuple[int, bool]:
-        """The open file, made if need be, and whether it was."""
+        """The open file, created if missing, and whether it was."""
         while True:
             try:
                 is_new = _make(path)
                 return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), is_new
             except OSError as error:
                 if isinstance(error, FileNotFoundError) and path.parent.is_dir():
-                    continue  # one who had made it has just removed it
+                    continue  # its maker has just removed it
                 raise directory_error(error, "open the lock", path) from error
 
     @staticmethod
@@ -93,7 +94,7 @@ class RunLock:
             os.close(descriptor)
 
     def fileno(self) -> int:
-        """The descriptor to hand to children. Raises `ValueError` once released."""
+        """The descriptor for children. Raises `ValueError` once released."""
         if self._descriptor is None:
             raise ValueError(f"the lock {named(self.path)} was released")
         return self._descriptor
@@ -107,11 +108,11 @@ class RunLock:
             raise directory_error(error, "remove the lock", self.path) from error
 
     def is_at(self, path: Path) -> bool:
-        """Whether the lock is the file at `path`, so that who looks there sees that it is held."""
+        """Whether the file at `path` is this lock, so that others see that it is held."""
         return _same_file(self.fileno(), path)
 
     def release(self) -> None:
-        """Close our end. Children that inherited the lock go on holding it: that is what it is for."""
+        """Close our descriptor. Children that inherited the lock still hold it, as intended."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
@@ -142,7 +143,7 @@ def _make(path: Path) -> bool:
             return _make_in_place(path)
         return True
     finally:
-        with suppress(OSError):  # what is left is removed by whoever begins here next
+        with suppress(OSError):  # the next start here removes a leftover
             temporary.unlink(missing_ok=True)
 
 
@@ -155,7 +156,7 @@ def _write_mark(path: Path) -> None:
 
 
 def _make_in_place(path: Path) -> bool:
-    """As `_make`, where a file has one name only."""
+    """As `_make`, without hard links."""
     try:
         _write_mark(path)
     except FileExistsError:
@@ -164,7 +165,7 @@ def _make_in_place(path: Path) -> bool:
 
 
 def _same_file(descriptor: int, path: Path) -> bool:
-    """Whether `path` still names the open file: the directory may have been deleted and made anew meanwhile."""
+    """Whether `path` still names the open file: the directory may have been replaced meanwhile."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path, follow_symlinks=False))
     except FileNotFoundError:
@@ -172,9 +173,9 @@ def _same_file(descriptor: int, path: Path) -> bool:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether anybody trains in the directory of this lock. Writes nothing; works on read-only media.
+    """Whether a run is being trained in the directory of this lock. Writes nothing; works on read-only media.
 
-    On file systems without locks the answer is False: there the heartbeat in run.db tells.
+    On file systems without locks the answer is False: there the heartbeat in run.db decides.
     Raises `RunDirectoryError` if the lock may not be read.
     """
     try:

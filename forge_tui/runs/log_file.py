@@ -1,9 +1,8 @@
-"""A log with a largest size: its beginning and its newest part stay, and a line between them says what was dropped.
+"""A log with a maximum size: keeps its beginning and its newest part, and a line between them about the gap.
 
-Output is appended until the file is full, or the disk nearly is. Then a new file takes its place: the beginning, that
-line, the newest part.
-Whoever has the old one open can read it to its end, and none ever sees half of a change. After that there is room for
-at least half of the largest size, so that at most twice as many bytes are written as were printed.
+Output is appended until the file is full, or the disk nearly is. Then a new file replaces it: the beginning, that
+line, the newest part. Readers of the old file can read it to its end, and never see a partial change. At least half
+of the maximum size is then free, so at most twice as many bytes are written as were printed.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import temporary_name
 
 LEAST_BYTES = 64 << 10
-"""The smallest largest size: of less, no traceback would stay."""
+"""The lower bound of the maximum size: enough for a traceback."""
 _HEAD_BYTES = 1 << 20
 _LINE_BYTES = 256
 _PIECE_BYTES = 1 << 20
-# Logs leave the last of a disk to history and checkpoints: so much, and of a small disk a quarter. A short log is
-# written nevertheless: a traceback is worth more.
+# Logs leave this much of a disk, or a quarter of a small one, to history and checkpoints. Short logs are still
+# written: a traceback is worth more.
 _RESERVE_BYTES = 16 << 20
 _RESERVE_PART = 4
 _UNKNOWN_BYTES = 1 << 50
-# Asking a network file system for its room takes a message to the server.
+# Asking a network file system for its free space takes a message to the server.
 _ROOM_LOOK_BYTES = 64 << 10
 _GAP = re.compile(
     rb"\[forge-tui: (\d{1,18}) bytes of output after byte (\d{1,18}) were dropped \(run\.log_bytes = \d{1,18}\)\]\n"
@@ -43,7 +42,7 @@ _APPEND = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Where a log leaves out `dropped` bytes: the line that says so lies from `start` to `end` in the file."""
+    """A gap of `dropped` bytes in a log; the line that reports it is from `start` to `end` in the file."""
 
     start: int
     end: int
@@ -51,7 +50,7 @@ class Gap:
 
 
 def find_gap(file: int) -> Gap | None:
-    """The place in an open log where output was dropped. A line that only looks so says another place than its own."""
+    """The gap in an open log. A printed line that imitates ours states a wrong position."""
     data = os.pread(file, _HEAD_BYTES + _LINE_BYTES, 0)
     for found in _GAP.finditer(data):
         dropped, start = int(found[1]), int(found[2])
@@ -61,20 +60,20 @@ def find_gap(file: int) -> Gap | None:
 
 
 def _line_break(before: bytes) -> bytes:
-    """What has to come before a new line."""
+    """A line break, unless `before` ends with one."""
     return b"" if before[-1:] in (b"", b"\n") else b"\n"
 
 
 class LogFile:
-    """One log that is written. Its methods may be called from any thread; all but `release` may wait for the disk.
+    """A log for writing. Thread-safe; all methods but `release` may wait for the disk.
 
-    It is found below an open directory, however that is called by now. Links are not followed.
+    It is opened relative to an open directory, which may be renamed meanwhile. Links are not followed.
     """
 
     def __init__(
         self, directory: int, name: str, most: int, *, on_replaced: Callable[[int], None] = lambda file: None
     ) -> None:
-        """`directory`: descriptor of the run directory; `name`: path in it; `most`: largest size (bytes).
+        """`directory`: descriptor of the run directory; `name`: path in it; `most`: maximum size (bytes).
 
         `on_replaced` is called with the descriptor whenever the file is opened or replaced.
         """
@@ -96,10 +95,10 @@ class LogFile:
         return self._name
 
     def write(self, data: bytes) -> int:
-        """Append `data`; returns how many bytes of it were taken. Raises `OSError`, and has then taken none."""
+        """Append `data`; returns how many bytes were written. If it raises `OSError`, none were."""
         with self._lock:
             file, size = self._opened()
-            data = data[: self._most // 8]  # the beginning of a large piece belongs to that of the log
+            data = data[: self._most // 8]  # the log's beginning takes the beginning of a large piece
             end = size + len(data)
             if end <= LEAST_BYTES or (end <= self._most and self._has_room(file, len(data))):
                 return os.write(file, data)
@@ -110,7 +109,7 @@ class LogFile:
             return len(data)
 
     def open(self) -> None:
-        """Make the file, if it is not there. Raises `OSError`."""
+        """Create the file if it is missing. Raises `OSError`."""
         with self._lock:
             self._opened()
 
@@ -121,7 +120,7 @@ class LogFile:
             self._name = name
 
     def release(self) -> None:
-        """From now on make no file and replace none: the directory may be another one's."""
+        """Stop creating and replacing files: the directory may belong to another run."""
         self._released = True
 
     def close(self) -> None:
@@ -147,7 +146,7 @@ class LogFile:
         try:
             status = os.fstat(file)
             if not stat.S_ISREG(status.st_mode):
-                raise OSError(errno.EINVAL, f"{named(self._name)} is no file")
+                raise OSError(errno.EINVAL, f"{named(self._name)} is not a file")
         except OSError:
             os.close(file)
             raise
@@ -165,7 +164,7 @@ class LogFile:
 
     @contextlib.contextmanager
     def _room(self) -> Iterator[tuple[int, str]]:
-        """The directory that the log lies in, and its name there."""
+        """The log's directory, and its name there."""
         folder, _, file_name = self._name.rpartition("/")
         if not folder:
             yield self._directory, file_name
@@ -177,7 +176,7 @@ class LogFile:
             os.close(room)
 
     def _has_room(self, file: int, size: int) -> bool:
-        """Whether the disk has more left than is reserved when `size` bytes are written; looked at now and then."""
+        """Whether the disk keeps its reserve if `size` bytes are written; checked at intervals."""
         self._unseen += size
         if self._unseen < _ROOM_LOOK_BYTES:
             return True
@@ -188,9 +187,9 @@ class LogFile:
         return True
 
     def _least_newest(self, file: int, size: int) -> int:
-        """How much of a file of `size` bytes is kept where the disk is short of room, so that it has more then.
+        """How much of a file of `size` bytes to keep if the disk is short of space.
 
-        Raises `OSError` where there is too little room for that, too.
+        Raises `OSError` if there is too little space even for that.
         """
         free, reserve = _disk(file)
         newest = min(size * 3 // 8, free // 2)
@@ -200,10 +199,10 @@ class LogFile:
         self._unseen = _ROOM_LOOK_BYTES
         return newest
 
-    # --- a full one
+    # --- replacing a full log
 
     def _replace(self, old: int, size: int, data: bytes, newest: int) -> None:
-        """Put a shorter file in the place of `old` of `size` bytes, with `data` at its end: `newest` bytes of both."""
+        """Replace `old` (`size` bytes) by a shorter file with `data` at its end: `newest` bytes of both."""
         self._require_ours()
         head, body, dropped = self._parts(old, size)
         start = self._start_of_newest(old, size, body, data, newest)
@@ -214,8 +213,8 @@ class LogFile:
             try:
                 os.fchmod(new, stat.S_IMODE(os.fstat(old).st_mode))
                 before = _copy(old, new, 0, head)
-                told = f"[forge-tui: {dropped} bytes of output after byte {head} were dropped "
-                line = _line_break(before) + f"{told}(run.log_bytes = {self._most})]\n".encode()
+                what = f"[forge-tui: {dropped} bytes of output after byte {head} were dropped "
+                line = _line_break(before) + f"{what}(run.log_bytes = {self._most})]\n".encode()
                 _write_all(new, line)
                 _copy(old, new, start, size)
                 _write_all(new, data[max(0, start - size) :])
@@ -228,7 +227,7 @@ class LogFile:
         self._take(new, Gap(head, head + len(line), dropped))
 
     def _parts(self, file: int, size: int) -> tuple[int, int, int]:
-        """Where the beginning ends, where what follows the gap begins, and what was dropped between them so far."""
+        """The end of the beginning, the start of the part after the gap, and the bytes dropped between them so far."""
         gap = self._gap or find_gap(file)
         if gap is not None and gap.end <= size:
             return gap.start, gap.end, gap.dropped
@@ -237,7 +236,7 @@ class LogFile:
         return end, end, 0
 
     def _start_of_newest(self, file: int, size: int, body: int, data: bytes, newest: int) -> int:
-        """Where the part that stays begins, at a line if one begins soon; counted as if `data` were in the file."""
+        """The start of the part to keep, at a line start if one is near; counted as if `data` were in the file."""
         start = max(body, size + len(data) - newest)
         if start == body:
             return start
@@ -249,7 +248,7 @@ class LogFile:
 
 
 def _disk(file: int) -> tuple[int, int]:
-    """What is free on a file's disk, and what of that is reserved (bytes)."""
+    """Free bytes on a file's disk, and how many of them are reserved."""
     status = os.fstatvfs(file)
     if not status.f_blocks:  # some file systems do not say
         return _UNKNOWN_BYTES, 0
@@ -258,7 +257,7 @@ def _disk(file: int) -> tuple[int, int]:
 
 
 def _copy(source: int, target: int, start: int, end: int) -> bytes:
-    """Append bytes `start` to `end` of one file to another; returns the last piece of them."""
+    """Append bytes `start` to `end` of one file to another; returns the last chunk."""
     piece = b""
     while start < end:
         piece = os.pread(source, min(_PIECE_BYTES, end - start), start)
@@ -276,10 +275,10 @@ def _write_all(file: int, data: bytes) -> None:
 
 
 class LogReader:
-    """Reads a log from its beginning and then what is added, across the changes that keep it small."""
+    """Reads a log from its beginning and then what is added, across replacements of the file."""
 
     def __init__(self, path: Path, root: Path) -> None:
-        """`root` is the run directory, and `path` the log in it, which need not be there yet."""
+        """`root` is the run directory, `path` the log in it, which may not exist yet."""
         self._path, self._root = path, root
         self._file: BinaryIO | None = None
 
@@ -292,7 +291,7 @@ class LogReader:
     def read(self) -> Iterator[bytes]:
         """Yield what was added since the last time.
 
-        Raises `OSError` but for a file that is not there, and `RunDirectoryError` for one that is reached by a link.
+        Raises `OSError` (not for a missing file), and `RunDirectoryError` for a symbolic link.
         """
         if self._file is None:
             try:
@@ -301,20 +300,20 @@ class LogReader:
                 return
         yield from self._rest(self._file)
         while (new := self._successor(self._file)) is not None:
-            yield from self._rest(self._file)  # what was written to it until then
+            yield from self._rest(self._file)  # what was written before the replacement
             old, self._file = self._file, new
             with old:
                 yield from _continue(old, new)
             yield from self._rest(new)
 
     def _rest(self, file: BinaryIO) -> Iterator[bytes]:
-        if os.fstat(file.fileno()).st_size < file.tell():  # somebody has emptied it
+        if os.fstat(file.fileno()).st_size < file.tell():  # it was truncated
             file.seek(0)
         while piece := file.read(_PIECE_BYTES):
             yield piece
 
     def _successor(self, file: BinaryIO) -> BinaryIO | None:
-        """The file that has taken the place of the one being read."""
+        """The file that has replaced the one being read."""
         try:
             if os.path.samestat(os.stat(self._path), os.fstat(file.fileno())):
                 return None
@@ -323,12 +322,12 @@ class LogReader:
             return None
 
     def _open(self) -> BinaryIO:
-        # Not to wait for what somebody has put there: a pipe.
+        # Non-blocking: it could be a pipe.
         return os.fdopen(open_inside(self._path, self._root, os.O_RDONLY | os.O_NONBLOCK), "rb", buffering=0)
 
 
 def _continue(old: BinaryIO, new: BinaryIO) -> Iterator[bytes]:
-    """Set `new` to where `old` was read to; yields a line about what nobody can read any more."""
+    """Move `new` to the position of `old`; yields a line about output that was dropped unread."""
     read, gap = old.tell(), find_gap(old.fileno())
     if gap is not None and read >= gap.end:
         read += gap.dropped - (gap.end - gap.start)

@@ -1,7 +1,7 @@
-"""A project that was moved: where the paths are now that a run was started with. Pure but for looking what is there.
+"""Moved projects: translates the paths that a run was started with. Pure except for checking which paths exist.
 
-The run's settings, and the models' records, keep the paths of its start. The run's record says where each of them was
-found when it was continued elsewhere (`RunInfo.moved`), and whoever uses one translates it.
+The run's settings and the models' records keep the paths of its start. The run's record says where each was found
+when the run was continued elsewhere (`RunInfo.moved`); code that uses a path translates it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """Where a resume says that the data and the code are now: a file, and directories; None and empty: not said.
+    """The places of data (a file) and code (directories) given with a resume; None and empty: not given.
 
-    `accept_changes`: code there may be another than the run's.
+    `accept_changes`: code there may differ from the run's.
     """
 
     dataset: str | None = None
@@ -38,7 +38,7 @@ class Given:
 
 
 def relocated(settings: Settings, moved: Mapping[str, str]) -> Settings:
-    """The settings with the paths as they are now; `moved`: of `RunInfo`."""
+    """The settings with today's paths; `moved`: `RunInfo.moved`."""
     if not moved:
         return settings
     training = replace(settings.training, **{name: _text(getattr(settings.training, name), moved) for name in OWN})
@@ -51,7 +51,7 @@ def relocated(settings: Settings, moved: Mapping[str, str]) -> Settings:
 
 
 def relocated_data(data: RunData, moved: Mapping[str, str]) -> RunData:
-    """The fingerprints by combinations that name the data as it is named now."""
+    """The fingerprints by combinations with today's paths."""
 
     def of(part: Mapping[str, Any]) -> dict[str, Any]:
         return {name: _text(value, moved) if name == _DATASET else value for name, value in part.items()}
@@ -60,7 +60,7 @@ def relocated_data(data: RunData, moved: Mapping[str, str]) -> RunData:
 
 
 def moved_path(path: str, moved: Mapping[str, str]) -> str:
-    """Where a path is now: itself, or what is below a directory that was moved."""
+    """Today's path: itself, or translated if a directory above it was moved."""
     for old in sorted(moved, key=len, reverse=True):
         if path == old or _is_below(path, old):
             return moved[old] + path[len(old) :]
@@ -68,12 +68,12 @@ def moved_path(path: str, moved: Mapping[str, str]) -> str:
 
 
 def found_again(info: RunInfo, settings: Settings, directory: Path, here: Path, given: Given | None = None) -> RunInfo:
-    """The run's record with all that was moved since the run was started, or was last continued.
+    """The run's record, updated with everything that has moved since its start or last resume.
 
-    `settings` are those of its start. What is where it was stays there. What is not is looked for where its project
-    would be now: as the run `directory` was moved with it, and from the working directory of the start to `here`. Data
-    is compared by who reads it; the code that runs is the run's copy of it, and a directory is its place where files
-    of the copy are. Raises `UsageError` where `given` names what is not there, `ChangedError` where it is other code.
+    `settings` are those of its start. Existing paths stay. Missing ones are searched where the project would be now:
+    moved together with the run `directory`, or from the working directory of the start to `here`. Data is compared
+    later, by its reader; the code that runs is the run's copy, and a directory is the new place if it has files of the
+    copy. Raises `UsageError` if `given` names missing files, `ChangedError` if the code there differs.
     """
     given, now = given or Given(), relocated(settings, info.moved)
     pairs = list(_pairs(info, directory, here))
@@ -89,13 +89,13 @@ def found_again(info: RunInfo, settings: Settings, directory: Path, here: Path, 
             places = (place for place in _candidates(path, pairs) if os.path.isfile(place))
             found.update((path, place) for place in itertools.islice(places, 1))
         elif not path.endswith(SUFFIX) and moved_path(path, found) != path:
-            found[path] = path  # data that stayed where its project's code was
+            found[path] = path  # data that stayed at the old place of the code
     if not found:
         return info
     working_directory = info.working_directory
     if not os.path.isdir(working_directory):
         working_directory = _moved_with(working_directory, found)
-    # From where it was at the start, whichever way it went since.
+    # From the original path, whatever moves came in between.
     return replace(
         info,
         moved={old: moved_path(new, found) for old, new in info.moved.items()} | found,
@@ -105,7 +105,7 @@ def found_again(info: RunInfo, settings: Settings, directory: Path, here: Path, 
 
 
 def require_data(settings: Settings, directory: Path) -> None:
-    """Raise `DataError` where a file of data of the run in `directory` is neither where it was nor found again."""
+    """Raise `DataError` if a data file of the run in `directory` is neither at its old place nor found elsewhere."""
     for name in (settings.training.dataset, *settings.sweep.get(_DATASET, ())):
         path = None if named_function(name) is not None else _path_of(name)
         if path is not None and not os.path.lexists(path):
@@ -121,20 +121,20 @@ def require_data(settings: Settings, directory: Path) -> None:
 
 
 def _named(settings: Settings) -> Iterator[Any]:
-    """What the settings, and the values of a sweep, name as data or code."""
+    """The data and code that settings and sweep values name."""
     for name in OWN:
         yield getattr(settings.training, name)
         yield from settings.sweep.get(f"training.{name}", ())
 
 
 def _code_at(info: RunInfo, label: str, place: str) -> list[str]:
-    """Which files of the run's code, by recorded path, are at that place of a root."""
+    """The files of the run's code, by recorded path, that exist at `place`, a new place of the label's root."""
     files = (path for path in info.code if path.partition("/")[0] == label)
     return [path for path in files if os.path.isfile(os.path.join(place, path.partition("/")[2]))]
 
 
 def _moved_with(directory: str, found: Mapping[str, str]) -> str:
-    """Where a directory is now that has, or had, in it what was found again elsewhere; itself where nothing tells."""
+    """The new place of a directory, derived from files of it that were found elsewhere; else itself."""
     for old, new in found.items():
         rest = old[len(directory) :]
         if (old == directory or _is_below(old, directory)) and new.endswith(rest):
@@ -143,7 +143,7 @@ def _moved_with(directory: str, found: Mapping[str, str]) -> str:
 
 
 def _path_of(text: Any) -> str | None:
-    """The file that a setting names from the root, if it names one."""
+    """The absolute path of the file that a setting names, if it names one."""
     if not isinstance(text, str):
         return None
     named = named_function(text)
@@ -157,7 +157,7 @@ def _text(value: Any, moved: Mapping[str, str]) -> Any:
 
 
 def _pairs(info: RunInfo, directory: Path, here: Path) -> Iterator[tuple[str, str]]:
-    """Directories that may have been moved, as they were and as they may be now; the likeliest first."""
+    """Old and possible new paths of directories that may have been moved, the likeliest first."""
     before, now = Path(info.path), directory
     while before.name and before.name == now.name:
         before, now = before.parent, now.parent
@@ -168,7 +168,7 @@ def _pairs(info: RunInfo, directory: Path, here: Path) -> Iterator[tuple[str, st
 
 
 def _given_code(info: RunInfo, given: Given) -> Iterator[tuple[str, str]]:
-    """The roots of the run's code that `--python-path` names, with where they are now."""
+    """The roots of the run's code that `--python-path` gives, with their new places."""
     for place in given.python_path:
         if not os.path.isdir(place):
             raise UsageError(f"--python-path {named(place)}: there is no such directory; check the path")
@@ -202,13 +202,13 @@ def _given_dataset(settings: Settings, here: Path, given: Given) -> Iterator[tup
     old = _path_of(settings.training.dataset)
     if old is None or named_function(settings.training.dataset) is not None:
         raise UsageError(
-            f"--dataset: the data of this run is no file ({named(settings.training.dataset)}); leave it out"
+            f"--dataset: the data of this run is not a file ({named(settings.training.dataset)}); leave it out"
             + (", and give --python-path where its code was moved" if old is not None else "")
         )
     new = os.path.abspath(here / Path(given.dataset).expanduser())
     if not os.path.isfile(new):
         raise UsageError(
-            f"--dataset {named(given.dataset)}: there is no such file; check the path (it counts from {named(here)})"
+            f"--dataset {named(given.dataset)}: there is no such file; check the path (relative to {named(here)})"
         )
     if new != old:
         yield old, new

@@ -1,4 +1,4 @@
-"""Names in a run directory: those that are fixed, and the check of those that were read from a file."""
+"""Names in a run directory: the fixed ones, and checks of names read from files."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ ROOT = "."
 """The run directory itself as a recorded path."""
 DATABASE = "run.db"
 REMOVED = ".run.db.removed"
-"""The name of the database while its run is being removed: nobody takes what is left for a run."""
+"""The name of the database while its run is being removed: the remains do not look like a run."""
 MOVING = ".previous.moving"
-"""Where version 0.1.0 gathered an earlier run's files before they became `previous-N`."""
+"""Where version 0.1.0 collected an earlier run's files before it renamed it to `previous-N`."""
 LOCK = "lock"
 STARTING_FILE, STARTING_LOG = "starting.json", "starting.log"
 CHECKPOINTS, COMMANDS, LOGS, CODE = "checkpoints", "commands", "logs", "code"
 SHARED = (CHECKPOINTS, LOGS, CODE)
-"""Directories that somebody else may have made: the run's files lie in them beside others."""
+"""Directories that may exist before a run, and may contain foreign files."""
 ROOMS = (CHECKPOINTS, COMMANDS, LOGS)
 FILES = ("settings.toml", DATABASE, LOCK, STARTING_FILE, STARTING_LOG, f"{LOGS}/runner.log")
 PREVIOUS = re.compile(r"previous-([0-9]{1,9})")
-"""The names of directories that hold earlier runs."""
+"""The names of directories with earlier runs."""
 STEP = re.compile(r"step-(\d{12,})(?:-attempt-(\d{1,9}))?\.safetensors")
 """The names of checkpoints in a model's directory; those of version 0.1.0 are without the attempt."""
 RESULT = re.compile(r"result-attempt-(\d{1,9})\.(json|safetensors)")
@@ -50,24 +50,24 @@ def step_and_attempt(name: str) -> tuple[int, int] | None:
 
 
 def is_name(value: object) -> bool:
-    """Whether `value` is a name that may become part of a path, such as a model's."""
+    """Whether `value` is a valid name for a part of a path, such as a model's."""
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
 def checked_name(value: object, where: object) -> str:
-    """`value`, which was read from `where` (in words). Raises `RunDirectoryError` unless it is such a name."""
+    """`value`, read from `where` (for the message). Raises `RunDirectoryError` unless it is a valid name."""
     if isinstance(value, str) and _NAME.fullmatch(value) is not None:
         return value
     from forge_tui.settings.problems import shown  # here: it is seldom needed
 
     raise RunDirectoryError(
-        f"{where} has the name {shown(value)}, which forge-tui gives to nothing: names have letters, digits, '.', '_' "
-        "and '-', and begin with a letter or digit; the file was changed by somebody else, restore a copy of it"
+        f"{where} has the name {shown(value)}, which forge-tui never uses: names have letters, digits, '.', '_' "
+        "and '-', and begin with a letter or digit; the file was changed by another program, restore a copy of it"
     )
 
 
 def is_inside(path: object) -> bool:
-    """Whether `path`, relative to a directory and with `/` between its parts, names something in that directory."""
+    """Whether `path`, relative and with `/` between its parts, stays inside its directory."""
     if not isinstance(path, str) or not path or len(path) > _LONGEST_PATH or "\0" in path:
         return False
     return all(part not in ("", ".", "..") for part in path.split("/"))

@@ -1,4 +1,4 @@
-"""The rows of `epochs` in databases of older formats, which have a column for each metric."""
+"""The rows of `epochs` in databases of older formats, which have one column per metric."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NUMBERS = (
     "steps_per_second", "eta_seconds", "validation_metric",
 )  # fmt: skip
 _COLUMNS = (*WHOLE_COLUMNS, "time", *NUMBERS, "model", "crc")
-# Format 1 lacks it; the checksums of its rows are those of rows without it.
+# Format 1 lacks it; its rows' checksums do not include it.
 _ADDED_IN_2 = "validation_metric"
 _NO_METRICS = frozenset(("best_loss", "seconds", "eta_seconds"))
 

@@ -20,7 +20,7 @@ class OwnPath:
 class Record:
     """What is recorded of a run's paths. `code`: its files below `code/`; `is_older`: of a format without paths.
 
-    Models of damaged rows count as somebody else's.
+    Models of damaged rows count as foreign.
     """
 
     models: frozenset[str] = frozenset()
@@ -31,5 +31,5 @@ class Record:
 
 
 def own_paths(directories: Iterable[str]) -> list[OwnPath]:
-    """What the record of a run lists: the files of every run, and the `directories` that this one has made."""
+    """The paths in a run's record: the files of every run, and the `directories` that this one has made."""
     return [*(OwnPath(file) for file in FILES), *(OwnPath(one, is_directory=True) for one in sorted(set(directories)))]

@@ -1,4 +1,4 @@
-"""Reads run.db for viewers: read-only, briefly, and never showing a damaged row as if it were good."""
+"""Reads run.db for viewers: read-only, in short reads, and without damaged rows."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from forge_tui.protocol.events import EpochFinished
 
 _PAGE = 5_000
-# Of 10,000 epochs a curve takes 80 kB.
+# A curve of 10,000 epochs takes 80 kB.
 _MOST_CURVES = 64
-_LOCKED = "is locked by another program; try again, or see what holds it"
+_LOCKED = "is locked by another program; try again, or find that program"
 _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """`count` grows with every transaction of a living runner; `written` is when the last one was (UNIX seconds).
+    """`count` grows with every transaction of a live runner; `written` is the time of the last one (UNIX seconds).
 
-    `seconds`: how long the run had gone on then, by the runner's monotonic clock; None where it did not measure.
+    `seconds`: the run's age then, by the runner's monotonic clock; None if not measured.
     """
 
     count: int
@@ -46,9 +46,9 @@ class Heartbeat:
 
 
 class EpochPage(NamedTuple):
-    """Epochs of a model as `(epoch, metrics)`: what a retry did again comes again.
+    """Epochs of a model as `(epoch, metrics)`; epochs repeated by a retry appear again.
 
-    `since` is the number to ask with next time, at once where there `may_be_more`.
+    `since` is the argument for the next call, at once if there `may_be_more`.
     """
 
     epochs: tuple[tuple[int, Metrics], ...]
@@ -58,19 +58,19 @@ class EpochPage(NamedTuple):
 
 @dataclass(slots=True)
 class _Curve:
-    """What was read of a model's curve, up to event number `since`."""
+    """The part of a model's curve read so far, up to event number `since`."""
 
     since: int = 0
     values: SeedValues = field(default_factory=SeedValues)
 
 
 class RunReader:
-    """A run's database for looking at.
+    """Read access to a run's database.
 
-    Every call opens the file, reads and lets go, so that no viewer ever holds up the runner or its tidying up;
-    calls inside `with reader.reading():` share one opening and one moment. A writer that is busy means no news:
-    what was known is returned again. Methods raise `RunDirectoryError` where nothing can be read; single rows
-    that are damaged are left out and told in `problems`.
+    Every call opens the file, reads and closes it, so that viewers never block the runner; calls inside
+    `with reader.reading():` share one open file and one moment. While the writer is busy, the last known values are
+    returned. Methods raise `RunDirectoryError` if nothing can be read; damaged rows are left out and reported in
+    `problems`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +100,7 @@ class RunReader:
         return (*self._source.problems, *self._damage.in_words())
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all files."""
         self._source.close()
 
     def __enter__(self) -> RunReader:
@@ -113,7 +113,7 @@ class RunReader:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Make the calls inside see one moment of the run; keep it short."""
+        """Make the calls inside see the same moment of the run; keep it short."""
         if self._open is not None:
             yield
             return
@@ -147,13 +147,13 @@ class RunReader:
                 return rows.run_of(found)
             except rows.ERRORS as error:
                 why = rows.why(error)
-                told = "does not match its checksum" if why == rows.WRONG_CHECKSUM else f"cannot be right ({why})"
+                what = "does not match its checksum" if why == rows.WRONG_CHECKSUM else f"cannot be right ({why})"
                 raise RunDirectoryError(
-                    f"{named(self.path)} is damaged: the record of the run {told}; restore a copy"
+                    f"{named(self.path)} is damaged: the record of the run {what}; restore a copy"
                 ) from None
 
         if self._row is not None and self._row_is_of_now:
-            return self._row  # one reading sees one moment
+            return self._row  # one `reading` sees one moment
         self._row = self._read(read, self._row)
         self._row_is_of_now = self._open is not None
         if self._row is None:
@@ -165,12 +165,12 @@ class RunReader:
         return self._run_row().info
 
     def heartbeat(self) -> Heartbeat:
-        """The sign of life that the runner leaves about every second."""
+        """The sign of life that the runner writes about every second."""
         row = self._run_row()
         return Heartbeat(row.heartbeat, row.written, row.seconds)
 
     def models(self, since_revision: int = 0) -> tuple[list[ModelState], int]:
-        """The models that changed after `since_revision`, by index, and the revision to ask with next time."""
+        """The models that changed after `since_revision`, by index, and the revision for the next call."""
         found: list[ModelState] = []
 
         def read(connection: sqlite3.Connection) -> int:
@@ -198,20 +198,20 @@ class RunReader:
         return self._source.version
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        """All rows of a query, text as bytes, their checksums not looked at. Raises as the other methods do."""
+        """All rows of a query, text as bytes, without checking checksums. Raises as the other methods."""
         found = self._read(lambda connection: connection.execute(query).fetchall(), None)
         if found is None:
             raise RunDirectoryError(f"{named(self.path)} {_LOCKED}")
         return found
 
     def events(self, since_seq: int = 0, limit: int = 1_000) -> list[tuple[int, dict[str, Any]]]:
-        """Up to `limit` events after `since_seq` as `(seq, record)`, oldest first; epochs are among them."""
+        """Up to `limit` events after `since_seq` as `(seq, record)`, oldest first, epochs included."""
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, dict[str, Any]]]:
             last_seq, run = self._run_row().last_seq, self._run_row().info.run
             position = since_seq
             found: list[tuple[int, dict[str, Any]]] = []
-            # Once more where all rows of a page are bad: an empty answer means that there is no more.
+            # Repeat if all rows of a page are bad: an empty result means that there are no more.
             while not found and position < last_seq:
                 position = self._past_gap(connection, position, last_seq)
                 end = min(last_seq, position + limit)
@@ -223,7 +223,7 @@ class RunReader:
         return self._read(read, [])
 
     def events_of(self, kinds: Collection[str]) -> list[dict[str, Any]]:
-        """All events of some kinds, oldest first; of the others, and of epochs, only the checksums are looked at."""
+        """All events of some kinds, oldest first; of the others, and of epochs, only the checksums are checked."""
         words = [f'"event":"{kind}"'.encode() for kind in kinds]
         found: list[dict[str, Any]] = []
         position, end = -1, 0
@@ -235,7 +235,7 @@ class RunReader:
     def _search(
         self, after: int, words: Sequence[bytes], found: list[dict[str, Any]], connection: sqlite3.Connection
     ) -> int:
-        """Adds the good events after number `after` that hold one of `words` to `found`; returns how far it looked."""
+        """Add the good events after number `after` that contain one of `words` to `found`; returns the last number."""
         last_seq = self._run_row().last_seq
         after = self._past_gap(connection, after, last_seq)
         end = min(last_seq, after + _PAGE)
@@ -257,7 +257,7 @@ class RunReader:
         return end
 
     def messages(self, since_seq: int, limit: int) -> tuple[list[dict[str, Any]], int]:
-        """The newest `limit` events after `since_seq`, oldest first, without epochs; and the newest number there is."""
+        """The newest `limit` events after `since_seq`, oldest first, without epochs; and the newest number."""
 
         def read(connection: sqlite3.Connection) -> tuple[list[dict[str, Any]], int]:
             last_seq = self._run_row().last_seq
@@ -277,9 +277,9 @@ class RunReader:
         return self._read(read, nothing)
 
     def _past_gap(self, connection: sqlite3.Connection, after: int, last_seq: int) -> int:
-        """Where to look from on: `after`, or what comes before the next row there is, if that is more than a page on.
+        """The number to continue from: `after`, or just before the next row if that is more than a page away.
 
-        The row of the run may say any number of events: each page of numbers would be looked for.
+        A damaged run row may claim any number of events: every page of numbers would be queried.
         """
         if after >= last_seq:
             return after
@@ -297,7 +297,7 @@ class RunReader:
     def _page(
         self, connection: sqlite3.Connection, after: int, end: int, run: str, found: list[tuple[int, dict[str, Any]]]
     ) -> set[int]:
-        """Adds the good rows with `after < seq <= end` to `found`, in order; returns which rows are there at all."""
+        """Add the good rows with `after < seq <= end` to `found`, in order; returns the numbers of existing rows."""
         from forge_tui.protocol.events import to_record
 
         good: dict[int, dict[str, Any]] = {}
@@ -324,11 +324,11 @@ class RunReader:
         self._damage.bad_row(table, key, rows.why(error))
 
     def _metrics(self, row: Row, index: int | None = None) -> Metrics | None:
-        """The metrics of an epoch's row; None where it is damaged, or not of model `index`: the index may be, too."""
+        """The metrics of an epoch's row; None if it is damaged or not of model `index` (the index may be damaged)."""
         try:
             metrics = self._epochs.metrics(row)
             if index is not None and row[INDEX_PLACE] != index:
-                raise BadField(f"it is found as one of model {index}, and is of model {row[INDEX_PLACE]}")
+                raise BadField(f"it is indexed under model {index}, but belongs to model {row[INDEX_PLACE]}")
             return metrics
         except rows.ERRORS as error:
             self._left_out("epochs", row[0], error)
@@ -339,11 +339,11 @@ class RunReader:
         return None if metrics is None else self._epochs.event(row, metrics)
 
     def epochs(self, index: int) -> list[EpochFinished]:
-        """The history of model `index`, one record an epoch: where a retry did epochs again, the newer ones."""
+        """The history of model `index`, one record per epoch; of epochs repeated by a retry the newer ones."""
         return [epoch for _, epoch in self.numbered_epochs(index)]
 
     def numbered_epochs(self, index: int) -> list[tuple[int, EpochFinished]]:
-        """As `epochs`, each with its number among all events of the run: what came later has a higher one."""
+        """As `epochs`, each with its number among all events of the run, which grows with time."""
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, EpochFinished]]:
             found: list[tuple[int, EpochFinished]] = []
@@ -361,14 +361,14 @@ class RunReader:
         return self._read(read, [])
 
     def series(self, index: int, metric: str, buckets: int) -> tuple[Span, ...]:
-        """A model's curve of a metric for drawing: at most `buckets` spans, as `analysis.spread.spans`.
+        """A model's curve of a metric for plotting: at most `buckets` spans, as `analysis.spread.spans`.
 
         Raises `ValueError` for `buckets` < 1.
         """
         if buckets < 1:
             raise ValueError(f"buckets must be at least 1, not {buckets}")
         curve = self._curves.pop((index, metric), None) or _Curve()
-        # The newest last: the one that was asked for longest ago goes.
+        # Least recently used first: that one is dropped.
         self._curves[index, metric] = curve
         if len(self._curves) > _MOST_CURVES:
             del self._curves[next(iter(self._curves))]

@@ -1,4 +1,4 @@
-"""Reads from a run's database what it has created in its directory: paths, names of models, files of code."""
+"""Reads from a run's database what the run has created in its directory: paths, models, files of code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, s
 
 
 def read_record(database: Path) -> Record:
-    """The record of the run with that database. Raises `RunDirectoryError` where it is none of ours, or unreadable."""
+    """The record of the run with that database. Raises `RunDirectoryError` if it is not a run's, or unreadable."""
     with RunReader(database) as reader:
         recorded = reader.info().code
         code = list(recorded) if isinstance(recorded, dict) else []
@@ -29,12 +29,12 @@ def read_record(database: Path) -> Record:
     for path in (*code, *(one.path for one in paths if one.path != ROOT)):
         if not is_inside(path):
             raise RunDirectoryError(
-                f"{database} records {shown(path)}, which is not in its directory: somebody else has changed it; "
+                f"{database} records {shown(path)}, which is not in its directory: another program has changed it; "
                 "restore a copy"
             )
     return Record(
         models=models,
-        # Whoever has changed the database cannot have other files deleted than a run makes.
+        # A manipulated database can only lead to deleting files of the kinds that a run makes.
         files=frozenset(one.path for one in paths if not one.is_directory).intersection(FILES),
         directories=frozenset(one.path for one in paths if one.is_directory),
         code=frozenset(code),
@@ -43,7 +43,7 @@ def read_record(database: Path) -> Record:
 
 
 def _models(reader: RunReader) -> frozenset[str]:
-    """The names of the models; not of rows that are damaged."""
+    """The names of the models, without damaged rows."""
     found = []
     for index, revision, record, crc in reader.rows("SELECT model_index, revision, record, crc FROM models"):
         try:
@@ -57,7 +57,7 @@ def _models(reader: RunReader) -> frozenset[str]:
 
 
 def _paths(reader: RunReader) -> list[OwnPath]:
-    """The rows of `paths`. Raises `RunDirectoryError` where one is damaged: what it recorded would stay for ever."""
+    """The rows of `paths`. Raises `RunDirectoryError` if one is damaged: its file would stay for ever."""
     found = []
     for path, is_directory, crc in reader.rows("SELECT path, directory, crc FROM paths"):
         try:
@@ -67,16 +67,15 @@ def _paths(reader: RunReader) -> list[OwnPath]:
             is_whole = False
         if not is_whole:
             raise RunDirectoryError(
-                f"{named(reader.path)} is damaged: which files are the run's cannot be read any more; restore a copy "
-                "of it"
+                f"{named(reader.path)} is damaged: the list of the run's files cannot be read; restore a copy of it"
             )
     return found
 
 
 def directories_of_older(path: Path) -> list[str]:
-    """What directories a run of an older format has made in `path`, by the names that these versions gave.
+    """The directories that a run of an older format has made in `path`, by the names that these versions used.
 
-    An earlier run in `previous-N/` is one where there is a database of ours. Raises `RunDirectoryError`.
+    `previous-N/` counts as an earlier run if it has a run's database. Raises `RunDirectoryError`.
     """
     found = [ROOT, *ROOMS]
     try:

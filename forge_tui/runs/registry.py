@@ -1,4 +1,4 @@
-"""The runs this user has started on this machine, so that they can be named by their id."""
+"""The list of runs that this user has started on this machine, so that they can be named by id."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("forge_tui")
 _FILE = "runs.jsonl"
-# Beyond this many lines that say nothing any more, the file is written anew.
+# With more outdated lines than this, the file is rewritten.
 _SUPERSEDED = 2_000
 _NEAR = 5
 _LARGEST_FILE = 256 << 20
@@ -40,9 +40,9 @@ _LARGEST_FILE = 256 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownRun:
-    """A run as it was registered; what it is doing now stands in its own directory. Times in UNIX seconds.
+    """A run as it was registered; its present state is in its own directory. Times in UNIX seconds.
 
-    `has_key`: it was registered by a version that keeps what it trusts under `trust/`.
+    `has_key`: it was registered by a version that records trust under `trust/`.
     """
 
     run: str
@@ -58,7 +58,7 @@ class KnownRun:
 
 
 def register(info: RunInfo, state: Path | None = None) -> None:
-    """Make the run known. Raises `RunDirectoryError` where the state directory cannot be written."""
+    """Add the run to the list. Raises `RunDirectoryError` if the state directory cannot be written."""
     _append(
         {
             "event": "registered", "run": info.run, "path": info.path, "created": info.created, "mode": info.mode,
@@ -69,17 +69,17 @@ def register(info: RunInfo, state: Path | None = None) -> None:
 
 
 def finished(path: Path, status: str, when: float, state: Path | None = None) -> None:
-    """Record how the run at `path` ended. Raises `RunDirectoryError` as `register` does."""
+    """Record how the run at `path` ended. Raises as `register`."""
     _append({"event": "finished", "path": str(RunDirectory(path).path), "status": status, "finished": when}, state)
 
 
 def forget(path: Path, state: Path | None = None) -> None:
-    """Take the run at `path` out of the list; its files stay. Raises `RunDirectoryError` as `register` does."""
+    """Remove the run at `path` from the list; its files stay. Raises as `register`."""
     _append({"event": "forgotten", "path": str(RunDirectory(path).path)}, state)
 
 
 def known(state: Path | None = None) -> list[KnownRun]:
-    """The runs whose directories are still there, the newest first. Raises `RunDirectoryError` if unreadable."""
+    """The runs whose directories still exist, the newest first. Raises `RunDirectoryError` if unreadable."""
     file = (state or state_directory()) / _FILE
     try:
         data = read_file(file, _LARGEST_FILE)
@@ -93,9 +93,9 @@ def known(state: Path | None = None) -> list[KnownRun]:
 
 
 def may_be_there(run: KnownRun) -> bool:
-    """Whether its database exists, or cannot be seen from here: only a run that is surely gone leaves the list.
+    """Whether its database exists or cannot be checked: only a run that is certainly gone leaves the list.
 
-    A start that was killed before it had one is in the list, too, and one that is moving an earlier run away.
+    Starts that were killed before they had a database are listed too, and those moving an earlier run away.
     """
     try:
         os.stat(run.path / DATABASE)
@@ -107,7 +107,7 @@ def may_be_there(run: KnownRun) -> bool:
 
 
 def mark(state: Path | None = None) -> tuple[int, int, int]:
-    """Something that is another whenever the list was written to, so that nobody need read it to see that."""
+    """A value that changes whenever the list is written, so that it need not be read to see changes."""
     try:
         status = os.stat((state or state_directory()) / _FILE)
     except OSError:
@@ -116,9 +116,9 @@ def mark(state: Path | None = None) -> tuple[int, int, int]:
 
 
 def resolve(run: str | None, state: Path | None = None) -> Path:
-    """The directory of the run that is meant: a directory, an id, the beginning of one, or None for the newest.
+    """The directory of a run given as a directory, an id, the beginning of an id, or None for the newest.
 
-    Raises `UsageError` where none or several fit, and names near ones; `RunDirectoryError` for a directory without run.
+    Raises `UsageError`, with similar names, if none or several match; `RunDirectoryError` for a directory without run.
     """
     if run is None:
         newest = next((one for one in known(state) if state_of_start(one.path) != "starting"), None)
@@ -143,14 +143,14 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
         raise RunDirectoryError(f"there is no run in {named(directory.path)}; `forge-tui runs` lists the known ones")
     names = [escaped(one.run) for one in runs]
     near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4)
-    told = f"the nearest are {', '.join(near)}" if near else "none is known"
+    hint = f"the nearest are {', '.join(near)}" if near else "none is known"
     if names and not near:
-        told = f"the newest are {', '.join(names[:_NEAR])}"
-    raise UsageError(f"no run {run!r}; {told}; `forge-tui runs` lists them all")
+        hint = f"the newest are {', '.join(names[:_NEAR])}"
+    raise UsageError(f"no run {run!r}; {hint}; `forge-tui runs` lists them all")
 
 
 def _begun(path: Path) -> Path:
-    """`path`. Raises `RunDirectoryError` where a run is being started there, or was killed before it began."""
+    """`path`. Raises `RunDirectoryError` if a run is being started there, or was killed before it began."""
     start = start_in_words(path)
     if start is not None:
         raise RunDirectoryError(start)
@@ -158,7 +158,7 @@ def _begun(path: Path) -> Path:
 
 
 def _is_there(directory: RunDirectory) -> bool:
-    """Whether a run is there, or what was left of one. Raises `RunDirectoryError` where that may not be looked at."""
+    """Whether a run or leftovers of one are there. Raises `RunDirectoryError` if that cannot be checked."""
     database = directory.database
     try:
         if stat.S_ISREG(os.stat(database).st_mode):
@@ -166,12 +166,12 @@ def _is_there(directory: RunDirectory) -> bool:
         return directory.may_hold_run()
     except PermissionError as error:
         raise directory_error(error, "look at", database) from error
-    except (OSError, ValueError):  # not there, or nothing that can be a path
+    except (OSError, ValueError):  # missing, or not a valid path
         return directory.may_hold_run()
 
 
 def _fold(data: bytes) -> dict[str, KnownRun]:
-    """The runs that the lines of the file lead to, by path."""
+    """The runs described by the lines of the file, by path."""
     runs: dict[str, KnownRun] = {}
     for number, line in enumerate(data.splitlines(), 1):
         if not line:
@@ -179,11 +179,11 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
         try:
             record = parse_object(line, STATE)
             path = str(record["path"])
-            if "\0" in os.fsdecode(os.fsencode(path)):  # raises ValueError where no file can have such a name
+            if "\0" in os.fsdecode(os.fsencode(path)):  # raises ValueError for an impossible file name
                 raise ValueError("its path has a zero byte")
             match record["event"]:
                 case "registered":
-                    # Again at the end: a directory that is trained in anew is a new run.
+                    # Moved to the end: another run in the same directory is a new run.
                     runs.pop(path, None)
                     runs[path] = _run_of(record)
                 case "finished" if path in runs:
@@ -199,13 +199,13 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
 
 def _run_of(record: dict[str, Any]) -> KnownRun:
     check_record(record, KnownRun)
-    told = {name: record[name] for name in ("mode", "model_type", "models", "host") if name in record}
+    fields = {name: record[name] for name in ("mode", "model_type", "models", "host") if name in record}
     return KnownRun(
         run=record["run"],
         path=Path(record["path"]),
         created=float(record["created"]),
         has_key=record.get("has_key") is True,
-        **told,
+        **fields,
     )
 
 
@@ -217,12 +217,12 @@ def _append(record: dict[str, Any], state: Path | None) -> None:
         with _locked(directory):
             old = read_file(file, _LARGEST_FILE) if file.exists() else b""
             line = json.dumps({"v": 1, "time": time.time(), **record}).encode() + b"\n"
-            # The runs are counted (8 ms for a thousand of them) only where there are lines enough.
+            # Counting the runs takes 8 ms for a thousand of them: done only if there are enough lines.
             lines = old.count(b"\n")
             if lines > _SUPERSEDED and lines > _SUPERSEDED + 2 * len(runs := _fold(old)):
                 write_atomically(file, b"".join(_lines_of(run) for run in runs.values()) + line)
                 return
-            # A line that a crash or a full disk cut off must not swallow this one.
+            # An incomplete line, from a crash or a full disk, must not swallow this one.
             start = b"\n" if old and not old.endswith(b"\n") else b""
             descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
@@ -250,7 +250,7 @@ def _lines_of(run: KnownRun) -> bytes:
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    # A file of its own: the list itself is replaced when it is written anew.
+    # A separate file: the list itself is replaced when it is rewritten.
     descriptor = os.open(directory / "runs.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,7 +1,7 @@
-"""Removes a run: what its database records, and nothing else.
+"""Removes a run: exactly what its database records.
 
-The database is renamed first, so that nobody takes what is left for a run, and deleted last: until then it says what
-is left to do, to whoever comes next.
+The database is renamed first, so that the remains do not look like a run, and deleted last: until then it records
+what an interrupted removal still has to do.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _STAYS = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES, errno.EPERM, errno.EBUSY,
 
 
 def remove_run(directory: RunDirectory) -> tuple[Path, ...]:
-    """Delete the run in `directory`, and that too if it was made for the run; returns what stayed.
+    """Delete the run in `directory`, and the directory itself if it was made for the run; returns what stays.
 
-    Stays what no run has made: files, and directories with all that is in them. A removal that was interrupted is
-    finished by the next one, and a start that was interrupted is undone. Raises `RunDirectoryError` where the run is
-    live, where there is none of ours, where its record cannot be read, and where something cannot be deleted.
+    Files and directories that no run has made stay. An interrupted removal is finished by the next one, and an
+    interrupted start is undone. Raises `RunDirectoryError` if the run is live, if there is none, if its record cannot
+    be read, or if something cannot be deleted.
     """
     directory.check_owner()
     database = directory.path / DATABASE
@@ -63,8 +63,8 @@ def _check_is_ours(database: Path) -> None:
         RunReader(database).close()
     except RunDirectoryError as error:
         raise RunDirectoryError(
-            f"{named(database.parent)} is not deleted: what in it is a run's cannot be told ({error}); delete what you "
-            "do not need yourself"
+            f"{named(database.parent)} is not deleted: the list of the run's files is unknown ({error}); delete what "
+            "you do not need yourself"
         ) from None
 
 
@@ -90,7 +90,7 @@ def _remove(directory: RunDirectory, lock: RunLock) -> tuple[Path, ...]:
 
 
 def _remove_root(lock: RunLock, *, is_own: bool) -> None:
-    """Nothing is left but the lock: a start never came to a database, and was undone."""
+    """Remove the lock, the last file after an undone start that never had a database, and maybe the directory."""
     path = lock.path.parent
     if lock.is_new or RunLock.is_own(lock.path):
         lock.remove()
@@ -99,9 +99,9 @@ def _remove_root(lock: RunLock, *, is_own: bool) -> None:
 
 
 def finish(directory: RunDirectory) -> bool:
-    """Finish a removal that was interrupted, for another run to begin: the directory and its lock stay.
+    """Finish an interrupted removal before another run begins: the directory and its lock stay.
 
-    Returns whether the run that was removed had made the directory. Raises as `remove_run` does.
+    Returns whether the removed run had made the directory. Raises as `remove_run`.
     """
     path = directory.path
     if os.path.lexists(path / DATABASE) or not is_file(path / REMOVED):
@@ -116,7 +116,7 @@ def finish(directory: RunDirectory) -> bool:
 
 
 def _delete_recorded(path: Path, record: Record) -> Folder:
-    """Delete all but the database and the lock; returns what was found."""
+    """Delete everything of the run except the database and the lock; returns what was found."""
     found = survey(path, belonging_of(path, record))
     delete_found(found, path, lambda name: name == LOCK or is_database(name))
     return found
@@ -128,7 +128,7 @@ def _delete_databases(path: Path) -> None:
 
 
 def _rename(path: Path) -> None:
-    """Put the database out of the way, and what SQLite has beside it: the database first, it is whole by itself."""
+    """Rename the database, then SQLite's files beside it: the database is complete without them."""
     for name, renamed in zip(database_names(), database_names(REMOVED), strict=True):
         with contextlib.suppress(FileNotFoundError):
             os.rename(path / name, path / renamed)
@@ -136,9 +136,9 @@ def _rename(path: Path) -> None:
 
 
 def _remove_if_empty(path: Path) -> None:
-    """The directory itself stays where somebody has put something into it, or where it may not be removed.
+    """Remove the directory if it is empty and may be removed.
 
-    Raises `RunDirectoryError` where the disk fails.
+    Raises `RunDirectoryError` if the disk fails.
     """
     try:
         path.rmdir()

@@ -1,4 +1,4 @@
-"""Puts a copy of a database in its place, for one who must write it while somebody holds on to it."""
+"""Replaces a database file by a copy, so that a stuck reader cannot block the writer."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from forge_tui.safe_io.whole_files import directory_error, half_written, sync_di
 
 
 def replace_by_copy(connection: sqlite3.Connection, path: Path) -> None:
-    """Replace the database at `path`, which `connection` has open, by a copy; who reads the old file keeps that.
+    """Replace the database at `path`, which `connection` has open, by a copy; readers keep the old file.
 
-    Only who holds the run's lock may do this: nobody else writes the database then. Raises `RunDirectoryError`, and
-    `sqlite3.Error` where it cannot be read.
+    Needs the run's lock: nobody else may write the database. Raises `RunDirectoryError`, and `sqlite3.Error` if it
+    cannot be read.
     """
     try:
         with half_written(path) as temporary:

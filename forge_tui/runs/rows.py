@@ -1,7 +1,7 @@
-"""One row of run.db as what it means: its checksum is right, its JSON within limits, its fields are ones we write.
+"""Decodes rows of run.db and checks each: checksum, JSON within limits, fields in range.
 
-A checksum tells of damage only: whoever makes a directory makes its checksums too. Each function raises one of
-`ERRORS` for a row that must not be shown; `why` has the reason in words.
+A checksum only detects damage: a malicious directory has valid ones. Each function raises one of `ERRORS` for an
+invalid row; `why` has the reason in words.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def why(error: BaseException) -> str:
 
 
 class RunRow(NamedTuple):
-    """The row of `run`: its record, its numbers as they are there, and how long the run had gone on (seconds)."""
+    """The row of `run`: its record, its numbers, and the age of the run (seconds)."""
 
     info: RunInfo
     revision: int
@@ -36,7 +36,7 @@ class RunRow(NamedTuple):
 
 
 def run_of(row: tuple[Any, ...]) -> RunRow:
-    """Of `record, revision, heartbeat, written, last_seq, crc`."""
+    """Decode `record, revision, heartbeat, written, last_seq, crc`."""
     record, *numbers, crc = row
     _require(tables.run_crc(record, *numbers), crc)
     tables.check_run(*numbers)
@@ -46,9 +46,9 @@ def run_of(row: tuple[Any, ...]) -> RunRow:
 
 
 def model_of(row: tuple[Any, ...], interner: Interner, where: object) -> ModelState:
-    """Of `model_index, revision, record, crc`. Raises `RunDirectoryError` where its name is no model's.
+    """Decode `model_index, revision, record, crc`. Raises `RunDirectoryError` for an invalid model name.
 
-    Such a name becomes part of a path; `where` it was read, for that message.
+    The name becomes part of a path; `where` is the file, for that message.
     """
     index, revision, record, crc = row
     _require(tables.model_crc(index, revision, record), crc)
@@ -58,18 +58,18 @@ def model_of(row: tuple[Any, ...], interner: Interner, where: object) -> ModelSt
         checked_name(name, f"model {index} in {where}")
     model = ModelState.from_record(about, interner)
     if model.index != index:
-        raise BadField(f"index = {model.index} is that of another row")
+        raise BadField(f"index = {model.index} belongs to another row")
     return model
 
 
 def is_event(row: tuple[Any, ...]) -> None:
-    """Look at the checksum of `seq, record, crc` only."""
+    """Check only the checksum of `seq, record, crc`."""
     seq, record, crc = row
     _require(tables.event_crc(seq, record), crc)
 
 
 def event_of(row: tuple[Any, ...]) -> dict[str, Any]:
-    """Of `seq, record, crc`."""
+    """Decode `seq, record, crc`."""
     is_event(row)
     record = tables.from_json(row[1])
     check_event(record)
@@ -77,7 +77,7 @@ def event_of(row: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def sample_of(row: tuple[Any, ...]) -> dict[str, Any]:
-    """Of `seq, time, record, crc`."""
+    """Decode `seq, time, record, crc`."""
     seq, time, text, crc = row
     _require(tables.resource_crc(seq, time, text), crc)
     record = tables.from_json(text)

@@ -1,4 +1,4 @@
-"""The models of a run: which config and seed each has (`settings.sweep`). Pure."""
+"""The models of a run: config and seed of each (`settings.sweep`). Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forge_tui.settings import sweep
 from forge_tui.settings.schema import Settings
 
 _MODEL_TYPE = "training.model_type"
-# What changes neither how a model is built nor what training it takes.
+# Settings that affect neither how a model is built nor the resources of its training.
 _WITHOUT_EFFECT = frozenset(
     f"training.{name}"
     for name in (
@@ -24,17 +24,17 @@ _WITHOUT_EFFECT = frozenset(
 
 
 def count(settings: Settings) -> int:
-    """How many models the run has."""
+    """The number of models of the run."""
     return sweep.combination_count(settings.sweep) * settings.run.models
 
 
 def type_words(settings: Settings) -> str:
-    """The architectures of the run's models: `planner`, or `planner, memory` where they are swept; own ones by name."""
+    """The architectures of the run's models: `planner`, or `planner, memory` in a sweep; custom ones by name."""
     return ", ".join(map(type_word, settings.sweep.get(_MODEL_TYPE, (settings.training.model_type,))))
 
 
 def new_models(settings: Settings) -> list[ModelState]:
-    """All models of a new run, waiting."""
+    """All models of a new run, queued."""
     seeds, found = settings.run.models, []
     for number in range(sweep.combination_count(settings.sweep)):
         combination = sweep.combination_at(settings.sweep, number)
@@ -54,7 +54,7 @@ def new_models(settings: Settings) -> list[ModelState]:
 
 
 def names(settings: Settings) -> Iterator[str]:
-    """The name of each model, in their order."""
+    """The names of the models, in order."""
     seeds = settings.run.models
     for number in range(sweep.combination_count(settings.sweep)):
         architecture = sweep.combination_at(settings.sweep, number).get(_MODEL_TYPE, settings.training.model_type)
@@ -63,24 +63,24 @@ def names(settings: Settings) -> Iterator[str]:
 
 
 def kinds(settings: Settings) -> int:
-    """How many kinds of models there are; all of one kind may be trained together."""
+    """The number of kinds of models; models of one kind may be trained together."""
     return count(settings) // of_a_kind(settings)
 
 
 def of_a_kind(settings: Settings) -> int:
-    """How many models there are of each kind."""
+    """The number of models per kind."""
     return sweep.combination_count(sweep.within_a_kind(settings.sweep)) * settings.run.models
 
 
 def inspected(settings: Settings) -> list[dict[str, Any]]:
-    """The combinations that differ in how a model is built or what training it takes; one where nothing is swept."""
-    told = {name: values for name, values in settings.sweep.items() if name not in _WITHOUT_EFFECT}
+    """The combinations that differ in model or training resources; one without a sweep."""
+    varying = {name: values for name, values in settings.sweep.items() if name not in _WITHOUT_EFFECT}
     first = sweep.combination_at(settings.sweep, 0)
-    return [{**first, **sweep.combination_at(told, number)} for number in range(sweep.combination_count(told))]
+    return [{**first, **sweep.combination_at(varying, number)} for number in range(sweep.combination_count(varying))]
 
 
 def rates(settings: Settings, most: int) -> list[tuple[float, float]]:
-    """Learning rate and weight decay of the first models of a kind, `most` at most; empty where all have the same."""
+    """Learning rate and weight decay of the first models of a kind, at most `most`; empty if all have the same."""
     swept = sweep.within_a_kind(settings.sweep)
     found: list[tuple[float, float]] = []
     for number in range(sweep.combination_count(swept) if swept else 0):
@@ -94,7 +94,7 @@ def rates(settings: Settings, most: int) -> list[tuple[float, float]]:
 
 
 class Configs:
-    """The settings of each model, made once for the neighbours that share them."""
+    """The settings of each model, computed once for neighbouring models that share them."""
 
     def __init__(self, settings: Settings, plain: dict[str, Any]) -> None:
         """`plain`: the run's settings as nested dicts."""
@@ -102,15 +102,15 @@ class Configs:
         self._made = functools.lru_cache(maxsize=64)(self._make)
 
     def of(self, index: int) -> dict[str, Any]:
-        """A model's own settings as nested plain dicts; not to be changed."""
+        """A model's settings as nested plain dicts; do not change them."""
         return self._made((index - 1) // self._settings.run.models) if self._settings.sweep else self._plain
 
     def likeness(self, index: int) -> Hashable:
-        """Equal for models that may be trained together."""
+        """A key that is equal for models that may be trained together."""
         return sweep.likeness(self._combination(index)) if self._settings.sweep else None
 
     def data(self, index: int, recorded: RunData | None) -> dict[str, Any] | None:
-        """What is recorded of the data of a model; None where nothing is."""
+        """The recorded data of a model, or None."""
         return None if recorded is None else recorded.of_model(self._combination(index)).to_record()
 
     def _combination(self, index: int) -> dict[str, Any]:

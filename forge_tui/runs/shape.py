@@ -1,7 +1,7 @@
-"""Whether a database has the tables of a run and nothing else: seen before anything of it is read or written.
+"""Checks that a database has exactly the tables of a run, before anything in it is read or written.
 
-A view in place of a table computes what it shows, and a trigger runs with each row that is written: both are SQL of
-whoever made the file. What it holds is then checked row by row (`tables`, `protocol.record_fields`).
+Views and triggers would run SQL from an untrusted file. The content is then checked row by row (`tables`,
+`protocol.record_fields`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from forge_tui.runs import tables
 from forge_tui.safe_io.printing import escaped
 
 LONGEST_VALUE = 256 << 20
-"""No text of a row is read that has more bytes; the largest record has `tables.RECORD.size`."""
+"""Longer texts are not read (bytes); the largest record has `tables.RECORD.size`."""
 _LEFT_BY_SQLITE = b"sqlite_"
 _SHOWN = 60
 
 
 def harden(connection: sqlite3.Connection) -> None:
-    """Let the database's own SQL call no function that could do harm, and be told of damage early.
+    """Forbid dangerous functions in the database's own SQL, and detect damage early.
 
     Call it before anything is read. Raises `sqlite3.Error`.
     """
@@ -29,7 +29,7 @@ def harden(connection: sqlite3.Connection) -> None:
 
 
 def problem(connection: sqlite3.Connection, version: int) -> str | None:
-    """What a database of a format has that none of ours has, or lacks, as a clause; None where all is as it should be.
+    """How a database differs from its format, as a clause; None if it does not.
 
     Raises `sqlite3.Error`.
     """
@@ -41,24 +41,24 @@ def problem(connection: sqlite3.Connection, version: int) -> str | None:
         kind, name, table = (_bytes(one) for one in (kind, name, table))
         text = escaped(name.decode("utf-8", "replace"))[:_SHOWN]
         if name.startswith(_LEFT_BY_SQLITE) and kind in (b"table", b"index"):
-            continue  # of its own keys and statistics
+            continue  # SQLite's own, for keys and statistics
         if kind == b"table" and name.decode("utf-8", "replace") in wanted and page:  # virtual tables have no page
             found.add(name.decode())
         elif kind != b"index" or (name.decode("utf-8", "replace"), table.decode("utf-8", "replace")) not in indexes:
             what = "table" if kind == b"table" and not page else kind.decode("utf-8", "replace")
-            return f"it has the {escaped(what)[:_SHOWN]} {text}, which no run has: somebody else has changed it"
+            return f"it has the {escaped(what)[:_SHOWN]} {text}, which no run has: another program has changed it"
     missing = sorted(wanted.keys() - found)
     if missing:
         return f"tables are missing ({', '.join(missing)})"
     for name in sorted(found):
         columns = sorted(_columns(connection, name))
         if columns != sorted(wanted[name]):
-            return f"the table {name} has other columns than a run's: somebody else has changed it"
+            return f"the table {name} has other columns than a run's: another program has changed it"
     return None
 
 
 def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
-    """Names of a table's columns; one that is computed has a mark that no name of ours has."""
+    """Names of a table's columns; computed ones have a suffix."""
     found = []
     for _, name, *_, hidden in connection.execute(f"PRAGMA table_xinfo({table})"):
         found.append(_bytes(name).decode("utf-8", "replace") + ("" if not hidden else " (computed)"))

@@ -1,7 +1,7 @@
-"""The files that SQLite keeps beside run.db: looked at before it opens them, because it does what they say.
+"""Checks SQLite's files beside run.db before SQLite opens them, because it follows their instructions.
 
-It follows links, and a rollback journal may name a file (of a transaction over several databases, which no run makes)
-that SQLite deletes once it has finished what a crash has left: any file of the user's
+It follows links, and a rollback journal may name a file (for transactions over several databases, which runs never
+use) that SQLite deletes after recovery: any file of the user
 (https://www.sqlite.org/atomiccommit.html, section 5).
 """
 
@@ -18,25 +18,25 @@ from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error
 
 _ENDINGS = ("-journal", "-wal", "-shm")
-# What a journal begins with, and ends with if it names another file (https://www.sqlite.org/fileformat.html, 3.1).
+# A journal begins with this, and ends with it if it names another file (https://www.sqlite.org/fileformat.html, 3.1).
 _MARK = bytes.fromhex("d9d505f920a163d7")
 
 
 def check_sidecars(database: Path) -> None:
-    """Raise `RunDirectoryError` where a file beside the database is a link or no file, or names another file."""
+    """Raise `RunDirectoryError` if a file beside the database is not a regular file, or names another file."""
     for ending in _ENDINGS:
         path = database.with_name(database.name + ending)
         try:
             mode = path.lstat().st_mode
-        except OSError:  # not there, mostly; who opens the database reports other faults of the directory
+        except OSError:  # mostly missing; opening the database reports other errors
             continue
         refuse_links(path, path.parent)
         if not stat.S_ISREG(mode):
-            raise RunDirectoryError(f"{named(path)} is no file: somebody else has put it there; remove it")
+            raise RunDirectoryError(f"{named(path)} is not a file, and not made by forge-tui; remove it")
         if ending == "-journal" and _names_another(path):
             raise RunDirectoryError(
                 f"{named(path)} names another file, which would be deleted: no run writes such a journal; remove it, "
-                "and see what else somebody else has changed here"
+                "and check what else was changed here"
             )
 
 

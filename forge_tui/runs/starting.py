@@ -1,8 +1,8 @@
-"""A start, from the first file it makes to the database of its run: all of it, or nothing.
+"""Starts a run atomically: from its first file to its database, all or nothing.
 
-What it is about to create is written to `starting.json` first. Until the new database is in its place, whoever holds
-the lock next (another start, a resume, a removal) can undo the start by that: what it has made goes, and what it has
-moved to `previous-N/` comes back. An earlier run's database is moved last, and the new one is put there whole.
+Everything that it will create is first written to `starting.json`. Until the new database is in place, the next
+holder of the lock (another start, a resume, a removal) can undo the start with it: created files are deleted, and
+files in `previous-N/` are moved back. An earlier run's database is moved last, and the new one appears complete.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, sync_directory
 
 _PIECE = 1 << 20
-# Written before there is a record of them: what they begin with shows whose they are.
+# Written before they are recorded: their first bytes identify them as ours.
 _HEADS = {LOCK: MARK, STARTING_FILE: HEAD.encode(), "probe": bytes(4_096)}
 
 
 class Start:
-    """A start that has been announced in a directory whose lock is held."""
+    """An announced start in a directory whose lock is held."""
 
     def __init__(self, directory: RunDirectory, intent: Intent, earlier: Record | None) -> None:
         """Use `begin`."""
@@ -65,11 +65,11 @@ class Start:
         *,
         made_root: bool,
     ) -> Start:
-        """Announce a start, and make the directories of its run.
+        """Announce a start and make its run's directories.
 
-        `names`: of its models; `settings`: what settings.toml will hold; `made_root`: whether the run directory was
-        made for it. Raises `RunDirectoryError` where a run is and may not be moved, and where something that no run has
-        made has a name that this one needs.
+        `names`: the models' names; `settings`: the content of settings.toml; `made_root`: whether the run directory was
+        made for it. Raises `RunDirectoryError` if there is a run that may not be moved, or if a foreign file has a name
+        that this run needs.
         """
         path = directory.path
         earlier = refuse_what_is_in_the_way(directory, names, previous)
@@ -88,9 +88,9 @@ class Start:
         return start
 
     def announce(self, files: Mapping[str, str]) -> None:
-        """Before they are made: further files of this start, by path relative to the run directory, and their SHA-256.
+        """Announce further files before they are made: path relative to the run directory, and SHA-256.
 
-        To be written by `files.write_atomically`: half of one would not be known as the start's. Raises
+        Write them with `write_atomically`: a partial file would not be recognised as the start's. Raises
         `RunDirectoryError`.
         """
         parents = {str(parent) for file in files for parent in Path(file).parents} - {ROOT}
@@ -103,9 +103,9 @@ class Start:
         self._intent.write(self._directory.path)
 
     def move_earlier(self) -> Path | None:
-        """Move the earlier run to `previous-N/`, and return that; None where there is none.
+        """Move the earlier run to `previous-N/`, and return that; None if there is none.
 
-        What is not that run's stays where it is, and so do the lock and the runs before it. Raises `RunDirectoryError`.
+        Foreign files, the lock and still earlier runs stay. Raises `RunDirectoryError`.
         """
         if self._earlier is None or self._intent.previous is None:
             return None
@@ -119,7 +119,7 @@ class Start:
         return target
 
     def directories(self) -> set[str]:
-        """The directories that the new run records as made: by it, and by the runs before it in this directory."""
+        """The directories that the new run records as made by it or by earlier runs in this directory."""
         found = set(self._intent.directories)
         if self._earlier is not None:
             found |= {name for name in self._earlier.directories if PREVIOUS.fullmatch(name)}
@@ -128,12 +128,12 @@ class Start:
         return found
 
     def commit(self) -> None:
-        """The new run's database is in its place: from now on there is nothing to undo. Raises `RunDirectoryError`."""
+        """Complete the start: the new run's database is in place, nothing is undone. Raises `RunDirectoryError`."""
         _finish(self._directory)
         self._is_open = False
 
     def undo(self) -> None:
-        """Make the directory what it was before, unless the new run's database is there. Raises `RunDirectoryError`."""
+        """Restore the directory unless the new run's database is there. Raises `RunDirectoryError`."""
         if self._is_open:
             self._is_open = False
             if _is_committed(self._directory.path, self._intent):
@@ -149,9 +149,9 @@ class Start:
 
 
 def recover(directory: RunDirectory) -> Intent | None:
-    """Finish or undo a start that was killed. Call it with the lock held, before anything else is done.
+    """Finish or undo a killed start. Call it with the lock held, before anything else.
 
-    Returns what the start had announced if it was undone. Raises `RunDirectoryError`.
+    Returns the start's announcement if it was undone. Raises `RunDirectoryError`.
     """
     path = directory.path
     with _in_words("tidy up in", path):
@@ -187,7 +187,7 @@ def _undo(directory: RunDirectory, intent: Intent) -> None:
         place = None if earlier is None else belonging_of(path, earlier)
 
         def keep(name: str) -> bool:
-            # While the earlier run's database is here, so are files of it under names that the start would use.
+            # If the earlier run's database is still here, so are its files under names that the start would use.
             if is_database(name) or (place is not None and not is_moved and _is_of(place, name.partition("/")[0])):
                 return True
             digest = intent.files.get(name)
@@ -201,7 +201,7 @@ def _undo(directory: RunDirectory, intent: Intent) -> None:
 
 
 def _earlier_of(path: Path, intent: Intent) -> tuple[Record | None, bool]:
-    """What the start moves of the earlier run, and whether all of it has been moved."""
+    """The part of the earlier run that the start moves, and whether all of it has been moved."""
     if intent.previous is None:
         return None, False
     is_moved = not is_file(path / DATABASE)
@@ -213,7 +213,7 @@ def _is_of(place: Belonging, name: str) -> bool:
 
 
 def _movable(earlier: Record) -> Record:
-    """Of an earlier run what a start moves away."""
+    """The part of an earlier run that a start moves away."""
     stay = {ROOT, *(name for name in earlier.directories if PREVIOUS.fullmatch(name))}
     return replace(
         earlier,
@@ -237,7 +237,7 @@ def _move_back(path: Path, source: Path, earlier: Record) -> None:
 
 
 def _undo_older_move(path: Path) -> None:
-    """Put back what a move that was interrupted in version 0.1.0 has left in a directory of its own."""
+    """Move back the files of an interrupted move by version 0.1.0."""
     moving = path / MOVING
     if not is_directory(moving):
         return
@@ -247,7 +247,7 @@ def _undo_older_move(path: Path) -> None:
     try:
         record = read_record(database)
     except RunDirectoryError:
-        return  # whoever needs the run says so
+        return  # reported by code that needs the run
     inside = replace(record, directories=frozenset((ROOT, *ROOMS)))
     move(survey(moving, belonging_of(moving, inside)), moving, path)
     if not any(os.scandir(moving)):
@@ -255,13 +255,13 @@ def _undo_older_move(path: Path) -> None:
 
 
 def _remove_half_written(path: Path) -> None:
-    """Remove what was being written when a start was killed before it could announce anything."""
+    """Remove temporary files of a start that was killed before its announcement."""
     with os.scandir(path) as entries:
         for entry in entries:
             head = _HEADS.get(original_of(entry.name) or "")
             if head is None or not entry.is_file(follow_symlinks=False):
                 continue
-            with suppress(FileNotFoundError):  # another one is taking the lock just now
+            with suppress(FileNotFoundError):  # another process is taking the lock
                 with open(entry.path, "rb") as file:
                     content = file.read(len(head))
                 if head.startswith(content):

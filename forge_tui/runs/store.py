@@ -29,16 +29,16 @@ from forge_tui.safe_io.whole_files import directory_error, half_written, sync_di
 
 TRANSACTION_SECONDS = 0.1
 HEARTBEAT_SECONDS = 1.0
-# Longer than any viewer reads; a writer that waits longer than this says so.
+# Longer than any viewer reads; a writer that waits longer reports it.
 STALL_SECONDS = 10.0
 # A backlog (a disk that was full for an hour) is written in transactions of this many records.
 LARGEST_BATCH = 20_000
 _RETRY_SECONDS = 0.5
 _BUSY_SECONDS = 2.0
 _READERS_SECONDS = 1.0
-# A disk that fails and recovers all the time is reported so often.
+# How often a disk that keeps failing and recovering is reported.
 _TROUBLE_SECONDS = 60.0
-_WAITS = "; training goes on, the history waits in memory"
+_WAITS = "; training continues, the history waits in memory"
 
 
 class RunStore:
@@ -63,7 +63,7 @@ class RunStore:
         self._seconds: Callable[[], float] | None = None
         self._failure: str | None = None
         self._failed_at = 0.0
-        self._told_at = float("-inf")
+        self._reported_at = float("-inf")
         self._waiting_since: float | None = None
         self._closing = False
         self._complete = False
@@ -73,9 +73,9 @@ class RunStore:
         self._flushed = threading.Condition(self._lock)
         self._flush_done = 0
         self._has_news = threading.Event()
-        """Set with the first thing to write since the last transaction."""
+        """Set with the first record since the last transaction."""
         self._wake = threading.Event()
-        """Set when nothing more is to be waited for."""
+        """Set to write at once."""
         self._thread = threading.Thread(target=self._write_until_closed, name="run-store", daemon=True)
         self._thread.start()
 
@@ -89,15 +89,15 @@ class RunStore:
         *,
         clock: Callable[[], float] = time.time,
     ) -> RunStore:
-        """Make the database of a new run; it appears whole, with the run and all its models in it.
+        """Create the database of a new run; it appears complete, with the run and all its models.
 
         `directories`: those that the run has made, by their paths relative to its own (`.`). Raises
-        `RunDirectoryError` where one is there already or none can be made.
+        `RunDirectoryError` if one exists already or none can be made.
         """
         try:
             if os.path.lexists(path):
                 raise RunDirectoryError(
-                    f"{named(path)} is there already: go on with that run (`forge-tui resume {named(path.parent)}`), "
+                    f"{named(path)} exists already: continue that run (`forge-tui resume {named(path.parent)}`), "
                     "or move it away with --overwrite"
                 )
             with half_written(path, "-journal") as temporary:
@@ -110,7 +110,7 @@ class RunStore:
                     put_paths(connection, own_paths(directories))
                     batch = Batch(events=(), models=tuple(models), run=info, samples=())
                     write_batch(connection, batch, Position(run=b""), clock())
-                    # Last: a database without its version was never finished.
+                    # Last: a database without a version is incomplete.
                     connection.execute(f"PRAGMA user_version={tables.VERSION}")
                 sync_file(temporary)
                 os.replace(temporary, path)
@@ -125,10 +125,10 @@ class RunStore:
 
     @classmethod
     def open(cls, path: Path, directories: Iterable[str] = (), *, clock: Callable[[], float] = time.time) -> RunStore:
-        """Go on writing the database of a run that has ended or died; one of an older format is brought up to date.
+        """Open the database of a run that has ended or died for writing; an older format is migrated.
 
-        `directories`: those that the run has made since. Raises `RunDirectoryError` where it is missing, damaged, or of
-        a newer version.
+        `directories`: those that the run has made since. Raises `RunDirectoryError` if it is missing, damaged, or of a
+        newer version.
         """
         refuse_links(path, path.parent)
         if not path.is_file():
@@ -157,7 +157,7 @@ class RunStore:
                 except sqlite3.OperationalError as error:
                     if not _is_busy(error):
                         raise
-                    # A viewer that was stopped in the middle of a read may hold the file for ever. It keeps it.
+                    # A viewer stopped during a read may keep the file open for ever: it keeps the old one.
                     replace_by_copy(connection, path)
                     connection.close()
                     connection = _connect(path)
@@ -168,26 +168,28 @@ class RunStore:
                 connection.close()
                 raise
         except (sqlite3.Error, ValueError) as error:
-            raise RunDirectoryError(f"cannot go on writing {named(path)}: {error}; {writing_advice(error)}") from error
+            raise RunDirectoryError(
+                f"cannot continue writing {named(path)}: {error}; {writing_advice(error)}"
+            ) from error
 
     def measure(self, seconds: Callable[[], float]) -> None:
-        """Record with every sign of life how long the run has gone on; `seconds` is called in the store's thread."""
+        """Record the run's age with every sign of life; `seconds` is called in the store's thread."""
         self._seconds = seconds
 
     def append(self, event: Event) -> None:
-        """Record that something happened."""
+        """Record an event."""
         with self._lock:
             self._events.append(event)
             self._something_to_write()
 
     def put_model(self, model: ModelState) -> None:
-        """Make this the model's newest state; of several before a transaction only the last is written."""
+        """Set the model's newest state; of several before a transaction only the last is written."""
         with self._lock:
             self._models[model.index] = model
             self._something_to_write()
 
     def put_run(self, info: RunInfo) -> None:
-        """Make this the run's newest record."""
+        """Set the run's newest record."""
         with self._lock:
             self._run = info
             self._something_to_write()
@@ -195,7 +197,7 @@ class RunStore:
     def add_resources(self, sample: Mapping[str, Any]) -> None:
         """Record a resource sample: JSON-able values by name; `time` (UNIX seconds) is when it was taken.
 
-        Raises `KeyError`, `TypeError` or `ValueError` where `time` is missing or no number.
+        Raises `KeyError`, `TypeError` or `ValueError` if `time` is missing or not a number.
         """
         float(sample["time"])
         with self._lock:
@@ -203,28 +205,28 @@ class RunStore:
             self._something_to_write()
 
     def _something_to_write(self) -> None:
-        """Wake the thread that writes, if it sleeps. Called with the lock held."""
+        """Wake the writing thread if it sleeps. Called with the lock held."""
         if not self._has_news.is_set():
             self._has_news.set()
 
     @property
     def problem(self) -> str | None:
-        """Why nothing is being written just now, in words; None while all is well."""
+        """Why nothing is being written; None if there is no problem."""
         since, failure = self._waiting_since, self._failure
         if failure is not None:
             return failure
         waited = 0.0 if since is None else time.monotonic() - since
         if waited > STALL_SECONDS:
-            return f"{self.path}: the disk has not answered for {waited:.0f} s; training goes on, the history waits"
+            return f"{self.path}: the disk has not answered for {waited:.0f} s; training continues, the history waits"
         return None
 
     @property
     def is_gone(self) -> bool:
-        """Whether the file was deleted or replaced, or moved without `move`: nothing can be recorded any more."""
+        """Whether the file was deleted, replaced, or moved without `move`: nothing can be recorded any more."""
         return self._gone
 
     def move(self, path: Path) -> None:
-        """The run directory was moved: `path` is where the file is now. What could not be written meanwhile is."""
+        """Set the file's new path after the run directory was moved; waiting records are then written."""
         with self._lock:
             self.path = path
             self._gone = False
@@ -232,7 +234,7 @@ class RunStore:
         self._hurry()
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Wait until all that was handed over so far is in the database; False if it is not after `timeout` seconds."""
+        """Wait until all records so far are in the database; False if they are not after `timeout` seconds."""
         with self._flushed:
             self._flush_wanted += 1
             wanted = self._flush_wanted
@@ -241,9 +243,9 @@ class RunStore:
             return self._flush_done >= wanted
 
     def close(self, timeout: float = 10.0) -> bool:
-        """Write what is left and leave one plain file, without WAL; False where that failed (see `problem`).
+        """Write the remaining records and leave one plain file, without WAL; False if that failed (see `problem`).
 
-        A viewer that is reading is waited for up to a second; if it stays, the WAL is left for the next to open it.
+        Waits up to a second for a reading viewer; if it stays, the WAL is left for the next opening.
         """
         if self._thread.is_alive():
             self._complete = self.flush(timeout)
@@ -256,7 +258,7 @@ class RunStore:
             return self._complete
         connection, self._connection = self._connection, None
         if self._gone or not self._identity.is_at(self.path):
-            # SQLite would tidy up by name: what lies there now is another one's.
+            # SQLite would clean up by name: the file there now belongs to another run.
             connection.close()
             return False
         if not self._tidy(connection):
@@ -264,12 +266,12 @@ class RunStore:
         return self._complete
 
     def _hurry(self) -> None:
-        """Write at once what there is."""
+        """Write the waiting records at once."""
         self._wake.set()
         self._has_news.set()
 
     def _tidy(self, connection: sqlite3.Connection | None) -> bool:
-        """Leave one plain file, by a new connection if need be; False where the disk failed, and `problem` says so.
+        """Leave one plain file, with a new connection if need be; False if the disk failed (see `problem`).
 
         All rows are committed, and stay in the WAL until they are in the file.
         """
@@ -280,7 +282,7 @@ class RunStore:
                 _leave_wal(connection)
         except sqlite3.Error as error:
             if not _is_busy(error):
-                self._failure = f"{self.path}: {error} when it was closed; {DISK_ADVICE}"
+                self._failure = f"{self.path}: {error} while closing; {DISK_ADVICE}"
                 return False
         return True
 
@@ -315,7 +317,7 @@ class RunStore:
                 return
 
     def _take(self) -> tuple[Batch, int]:
-        """What there is to write, and the newest flush that was asked for before."""
+        """The waiting records, and the newest flush requested before them."""
         with self._lock:
             self._has_news.clear()
             many = len(self._events) > LARGEST_BATCH
@@ -335,14 +337,14 @@ class RunStore:
             assert self._connection is not None
             found = read_position(self._connection) if self._failure is not None else self._position
             if found.heartbeat > self._position.heartbeat:
-                self._position = found  # The commit that failed had reached the disk.
+                self._position = found  # the failed commit had reached the disk
             else:
                 seconds = None if self._seconds is None else self._seconds()
                 self._position = write_batch(self._connection, batch, self._position, self._clock(), seconds)
             self._recovered()
             return True
         except Exception as error:
-            # The boundary of this thread: whatever it was, the batch is kept, told about, and tried again.
+            # The boundary of this thread: after any error the batch is kept, reported, and retried.
             if self._failure is None:
                 self._failed_at = time.monotonic()
             self._failure = f"{self.path}: {error}{_WAITS}"
@@ -351,27 +353,27 @@ class RunStore:
             self._waiting_since = None
 
     def _recovered(self) -> None:
-        """Record that writing had failed: the disk may be about to. A lasting fault is reported now and then."""
+        """Record that writing had failed: the disk may be failing. A lasting fault is reported at intervals."""
         failure, self._failure = self._failure, None
         now = time.monotonic()
-        if failure is None or now - self._told_at < _TROUBLE_SECONDS:
+        if failure is None or now - self._reported_at < _TROUBLE_SECONDS:
             return
-        self._told_at = now
+        self._reported_at = now
         cause = failure.removesuffix(_WAITS)
-        words = f"{cause}; nothing could be written for {now - self._failed_at:.1f} s, and then all of it was"
+        words = f"{cause}; nothing could be written for {now - self._failed_at:.1f} s; now everything is written"
         self.append(ResourceWarned(time=self._clock(), kind="disk", message=words))
 
     def _reconnect(self) -> None:
-        """After a failure start from a fresh connection; see that the file is still the one in the run directory."""
+        """Open a new connection after a failure; check that the file is still the one in the run directory."""
         path = self.path
         if not self._identity.is_at(path):
             with self._flushed:
                 if self.path == path:
-                    self._gone = True  # It does not come back: nobody need wait for it.
+                    self._gone = True  # it will not come back: do not wait for it
                     self._flushed.notify_all()
             raise RunDirectoryError("the file was deleted or replaced while the run was writing it")
         if (self._failure is not None or self._is_moved) and self._connection is not None:
-            # Closing tidies up nothing at an old path: SQLite sees that the file is not there any more.
+            # Closing deletes nothing at the old path: SQLite notices that the file is gone.
             self._connection.close()
             self._connection = None
         if self._connection is None:
@@ -381,12 +383,12 @@ class RunStore:
 
 
 def _until(moment: float) -> float:
-    """How many seconds are left until a moment of the monotonic clock; none after it."""
+    """Seconds left until a moment of the monotonic clock, at least 0."""
     return max(0.0, moment - time.monotonic())
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """A connection for writing to a file that is there. Transactions are begun by hand."""
+    """A connection for writing to an existing file. Transactions are begun explicitly."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode=rw",
         uri=True,
@@ -397,14 +399,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _set_journal(connection: sqlite3.Connection, path: Path) -> None:
-    """WAL where its shared memory works: readers never hold up the writer, and a kill costs no sync at each commit."""
+    """Use WAL where its shared memory works: readers never block the writer, and commits need no sync."""
     network = is_network(path)
     connection.execute(f"PRAGMA journal_mode={'DELETE' if network else 'WAL'}").fetchall()
     connection.execute(f"PRAGMA synchronous={'FULL' if network else 'NORMAL'}")
 
 
 def _leave_wal(connection: sqlite3.Connection) -> None:
-    """Turn the database into one plain file. SQLite itself does not wait for readers here, whatever its timeout."""
+    """Turn the database into one plain file. SQLite does not wait for readers here, whatever its timeout."""
     deadline = time.monotonic() + _READERS_SECONDS
     while True:
         try:

@@ -1,6 +1,6 @@
-"""Looks through a run directory for what is the run's, and deletes or moves that; whatever else is there stays.
+"""Finds the run's files in a run directory, and deletes or moves them; foreign files stay.
 
-No symbolic link is followed: directories are entered one by one, each by its name in the one above.
+No symbolic link is followed: each directory is opened by name relative to its parent.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 @dataclass(slots=True)
 class Folder:
-    """A directory with what in it is the run's (`files`, `folders`), and the names of all else (`foreign`)."""
+    """A directory: the run's entries (`files`, `folders`), and the names of all others (`foreign`)."""
 
     name: str
     is_own: bool
@@ -34,11 +34,11 @@ class Folder:
 
     @property
     def is_whole(self) -> bool:
-        """Whether the directory and all that is in it are the run's."""
+        """Whether the directory and everything in it are the run's."""
         return self.is_own and not self.foreign and all(folder.is_whole for folder in self.folders)
 
     def others(self, prefix: str = "") -> Iterator[str]:
-        """The paths of what is not the run's, relative to this directory; of a directory only its own."""
+        """The paths of foreign entries, relative to this directory; a foreign directory counts as one."""
         yield from (prefix + name for name in sorted(self.foreign))
         for folder in self.folders:
             if folder.is_own or folder.foreign:
@@ -48,7 +48,7 @@ class Folder:
 
 
 def survey(directory: Path, place: Belonging) -> Folder:
-    """What is in `directory`, which is `place`. Raises `OSError`."""
+    """The content of `directory`, classified by `place`. Raises `OSError`."""
     found = Folder(directory.name, place.is_own)
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -61,15 +61,15 @@ def survey(directory: Path, place: Belonging) -> Folder:
                 found.files.append(entry.name)
                 continue
             found.foreign.append(entry.name)
-    # The database last, however far this comes: it is the record of what is the run's.
+    # The database last: an interrupted deletion still needs its record of the run's files.
     found.files.sort(key=lambda name: (name == DATABASE, is_database(name)))
     return found
 
 
 def delete_own(folder: Folder, directory: Path, keep: Callable[[str], bool] = lambda path: False) -> None:
-    """Delete what is the run's in `directory`, the directory itself aside; `keep`: files that stay, by relative path.
+    """Delete the run's entries in `directory`, not the directory itself; `keep`: files that stay, by relative path.
 
-    A directory of the run's that holds anything else stays. Raises `OSError`.
+    A directory of the run with foreign entries stays. Raises `OSError`.
     """
     with _opened(directory) as descriptor:
         _delete(folder, descriptor, keep, "")
@@ -87,9 +87,9 @@ def _delete(folder: Folder, descriptor: int, keep: Callable[[str], bool], prefix
 
 
 def move(folder: Folder, source: Path, target: Path) -> list[str]:
-    """Move what is the run's in `source` to the directory `target`; the paths that are taken there stay, and are told.
+    """Move the run's entries in `source` to the directory `target`; returns the paths that are taken there and stay.
 
-    A directory that is the run's as a whole is renamed, if its name is free. The database goes last. Raises `OSError`.
+    A directory that is entirely the run's is renamed if its name is free. The database is last. Raises `OSError`.
     """
     with _opened(source) as origin, _opened(target) as destination:
         return _move(folder, origin, destination)
@@ -117,7 +117,7 @@ def _move(folder: Folder, source: int, target: int) -> list[str]:
 
 
 def refuse_links_in(directory: Path, place: Belonging) -> None:
-    """Raise `RunDirectoryError` where a name that the run uses, in the run directory or one level below, is a link."""
+    """Raise `RunDirectoryError` if a name of the run, in its directory or one level below, is a symbolic link."""
     for one in _links(directory, place):
         raise RunDirectoryError(f"{one} {IS_LINK}")
 
@@ -138,7 +138,7 @@ def _links(directory: Path, place: Belonging, *, deeper: bool = True) -> Iterato
 
 
 def tidy(directory: Path, place: Belonging) -> None:
-    """Remove what a kill has left half written in the run directory and its logs. Raises `RunDirectoryError`."""
+    """Remove temporary files left by a kill in the run directory and its logs. Raises `RunDirectoryError`."""
     logs = place.inner(LOGS)
     rooms = ((directory, place), *([(directory / LOGS, logs)] if logs is not None else []))
     try:
@@ -173,12 +173,12 @@ def _exists(name: str, below: int) -> bool:
 
 
 def _unlink(name: str, below: int) -> None:
-    with contextlib.suppress(FileNotFoundError):  # somebody else was quicker
+    with contextlib.suppress(FileNotFoundError):  # already removed
         os.unlink(name, dir_fd=below)
 
 
 def _remove_if_empty(name: str, below: int) -> None:
-    """Remove a directory, unless somebody has put something there meanwhile."""
+    """Remove a directory unless it is not empty."""
     try:
         os.rmdir(name, dir_fd=below)
     except OSError as error:

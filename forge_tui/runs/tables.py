@@ -1,7 +1,7 @@
-"""The tables of run.db and the checksums of their rows: what `store` writes and `reader` reads.
+"""The tables of run.db and the checksums of their rows, for `store` and `reader`.
 
-`seq` numbers events and epochs together, from 1 without gaps: they merge in order, and a missing row is noticed.
-Every row carries a CRC-32 over its key and its content, so that damage is reported and never shown as a number.
+`seq` numbers events and epochs together, from 1 without gaps: they merge in order, and missing rows are detected.
+Every row has a CRC-32 over its key and its content, so that damage is reported, not shown as data.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from forge_tui.safe_io.strict_json import Limits, parse_object
 
 VERSION = 4
 KNOWN = (1, 2, 3, 4)
-# "frun": told apart from any other SQLite database.
+# "frun": identifies the database of a run.
 APPLICATION_ID = 0x6672756E
 
 EPOCHS_INDEX = "CREATE INDEX epochs_by_model ON epochs (model_index, seq);\n"
@@ -48,7 +48,7 @@ INDEXES = (("models_by_revision", "models"), ("epochs_by_model", "epochs"))
 WITH_PATHS = 3
 """The first format that has the table `paths`."""
 WITH_METRICS = 4
-"""The first format whose epochs have metrics by name; before, each metric had a column (`runs.older_epochs`)."""
+"""The first format whose epochs have metrics by name; older ones have a column per metric (`runs.older_epochs`)."""
 
 _SECONDS = "seconds_so_far"
 _RUN = struct.Struct("<qqdq")
@@ -57,18 +57,18 @@ _SAMPLE = struct.Struct("<qd")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
 
 RECORD = Limits(size=64 << 20, values=4_000_000, depth=100, text=1 << 20, unique=False)
-"""How much JSON a row may hold. A key that is given twice is not looked for: there are thousands of rows at a look."""
+"""Limits on the JSON of a row. Duplicate keys are not checked: a snapshot reads thousands of rows."""
 _CUT = " … (shortened)"
 _DEEPEST_PLAIN = 8
 
 
 def epoch_format(version: int) -> EpochFormat:
-    """How a database of a format keeps its epochs."""
+    """How a database of a format version stores its epochs."""
     return epoch_rows.FORMAT if version >= WITH_METRICS else OLDER[version]
 
 
 def columns(version: int) -> dict[str, tuple[str, ...]]:
-    """The columns of each table of a database of a format."""
+    """The columns of each table in a format version."""
     found = {
         "run": ("id", "record", "revision", "heartbeat", "written", "last_seq", "crc"),
         "models": ("model_index", "revision", "record", "crc"),
@@ -80,17 +80,17 @@ def columns(version: int) -> dict[str, tuple[str, ...]]:
 
 
 def to_json(record: dict[str, Any]) -> bytes:
-    """`record` as compact JSON in UTF-8; values that JSON does not know are written as their text, NaN as null.
+    """`record` as compact JSON in UTF-8; values that JSON lacks are written as text, NaN as null.
 
-    Texts longer than those that `from_json` reads are shortened.
+    Texts beyond the limits of `from_json` are shortened.
     """
     try:
         text = _ENCODER.encode(record)
-    except (TypeError, ValueError):  # keys of another type, NaN, or a value that holds itself
+    except (TypeError, ValueError):  # keys of another type, NaN, or a value that contains itself
         text = _ENCODER.encode(_plain(record))
     if len(text) > RECORD.text:
         text = _ENCODER.encode(_short(json.loads(text)))
-    # Output of a process may hold bytes that were no UTF-8 (lone surrogates): they become "?".
+    # Process output may have invalid UTF-8 (lone surrogates): it becomes "?".
     return text.encode("utf-8", "replace")
 
 
@@ -121,12 +121,12 @@ def from_json(record: bytes) -> dict[str, Any]:
 
 
 def with_seconds(run: bytes, seconds: float | None) -> bytes:
-    """The record of the run with how long it has gone on, which changes with every sign of life."""
+    """The record of the run with its age, which changes with every sign of life."""
     return run if seconds is None else run[:-1] + f',"{_SECONDS}":{seconds!r}}}'.encode()
 
 
 def without_seconds(record: dict[str, Any]) -> tuple[dict[str, Any], float | None]:
-    """What `with_seconds` put together; None where it is missing or no number."""
+    """Separate what `with_seconds` has joined; None if the age is missing or not a number."""
     seconds = record.pop(_SECONDS, None)
     good = type(seconds) in (int, float) and math.isfinite(seconds) and seconds >= 0
     return record, float(seconds) if good else None
@@ -158,7 +158,7 @@ def path_crc(path: bytes, directory: int) -> int:
 
 
 def check_run(revision: Any, heartbeat: Any, written: Any, last_seq: Any) -> None:
-    """Raise `BadField` where the numbers of the row of `run` cannot be what a runner wrote."""
+    """Raise `BadField` if a number in the row of `run` is out of range."""
     numbers = (("revision", revision), ("heartbeat", heartbeat), ("last_seq", last_seq))
     for name, value in numbers:
         if not is_whole(value, LARGEST_COUNTER):

@@ -1,4 +1,4 @@
-"""One transaction of run.db: turns what happened since the last one into rows."""
+"""One transaction of run.db: turns the records since the last one into rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forge_tui.runs.record import directories_of_older
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is to be written together: events in order, the newest state of models and run, resource samples."""
+    """Records to write together: events in order, the newest state of models and run, resource samples."""
 
     events: Sequence[Event]
     models: Sequence[ModelState]
@@ -34,7 +34,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far the database is: the last numbers given out, and the run's record as it stands there."""
+    """The database's position: the last numbers assigned, and the run's record."""
 
     run: bytes
     run_id: str = ""
@@ -45,7 +45,7 @@ class Position:
 
 
 def read_position(connection: sqlite3.Connection) -> Position:
-    """Where the database at hand has got to. Raises `sqlite3.Error`, and `ValueError` if its run row is damaged."""
+    """The position of a database. Raises `sqlite3.Error`, and `ValueError` if its run row is damaged."""
     row = connection.execute("SELECT record, revision, heartbeat, written, last_seq, crc FROM run").fetchone()
     if row is None:
         raise ValueError("the row of the run is missing")
@@ -70,10 +70,10 @@ def read_position(connection: sqlite3.Connection) -> Position:
 def write_batch(
     connection: sqlite3.Connection, batch: Batch, position: Position, now: float, seconds: float | None = None
 ) -> Position:
-    """Write the batch and bump the heartbeat, in one transaction; `now` (UNIX seconds) becomes `written`.
+    """Write the batch and raise the heartbeat in one transaction; `now` (UNIX seconds) becomes `written`.
 
-    `seconds`: how long the run has gone on, which stands beside what its record says.
-    Raises `sqlite3.Error`: nothing is written then.
+    `seconds`: the age of the run, stored beside its record.
+    If it raises `sqlite3.Error`, nothing is written.
     """
     if batch.run is not None:
         position = replace(position, run=tables.to_json(batch.run.to_record()), run_id=batch.run.run)
@@ -99,15 +99,15 @@ def write_batch(
 
 
 def put_paths(connection: sqlite3.Connection, paths: Iterable[OwnPath]) -> None:
-    """Record what the run has created; what is recorded already stays as it is."""
+    """Record paths that the run has created; existing records stay."""
     rows = ((one.path, int(one.is_directory), tables.path_crc(one.path.encode(), one.is_directory)) for one in paths)
     connection.executemany("INSERT OR IGNORE INTO paths (path, directory, crc) VALUES (?, ?, ?)", rows)
 
 
 def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, directories: Iterable[str]) -> None:
-    """Make a database of an older format one of this: at once, or not at all.
+    """Migrate a database of an older format to this one, in one transaction.
 
-    Epochs whose rows are damaged are left out, which leaves gaps in their numbers: viewers report them as missing.
+    Damaged rows of epochs are left out; viewers report the gaps in their numbers as missing rows.
 
     `directories`: those that the run in `path` has made since.
     """
@@ -131,7 +131,7 @@ def bring_up_to_date(connection: sqlite3.Connection, version: int, path: Path, d
 
 
 def _rewrite_epochs(connection: sqlite3.Connection, older: EpochFormat) -> None:
-    """Replace the table of epochs by one of this format."""
+    """Rewrite the table of epochs in this format."""
     connection.execute("ALTER TABLE epochs RENAME TO epochs_before")
     connection.execute("DROP INDEX epochs_by_model")
     connection.execute(epoch_rows.EPOCHS_TABLE)
@@ -142,7 +142,7 @@ def _rewrite_epochs(connection: sqlite3.Connection, older: EpochFormat) -> None:
 
 
 def _rewritten(connection: sqlite3.Connection, select: str, older: EpochFormat) -> Iterator[tuple[Any, ...]]:
-    """The rows of `select` in this format, without those that are damaged."""
+    """The rows of `select` in this format, without damaged ones."""
     cursor = connection.cursor()
     for row in cursor.execute(select):
         row = (*row[:-2], row[-2].encode() if isinstance(row[-2], str) else row[-2], row[-1])
@@ -154,7 +154,7 @@ def _rewritten(connection: sqlite3.Connection, select: str, older: EpochFormat) 
 
 
 def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]], int]:
-    """The rows of `epochs` and of `events`, and the last `seq` given out."""
+    """The rows of `epochs` and of `events`, and the last `seq` assigned."""
     epochs: list[tuple[Any, ...]] = []
     events: list[tuple[Any, ...]] = []
     seq = position.last_seq
@@ -165,7 +165,7 @@ def _rows_of(happened: Sequence[Event], position: Position) -> tuple[list[tuple[
                 epochs.append(epoch_rows.epoch_row(seq, event))
                 continue
             except (ValueError, TypeError, OverflowError, struct.error):
-                pass  # It does not fit the columns: as JSON it is kept all the same.
+                pass  # does not fit the columns: kept as JSON
         record = tables.to_json(to_record(event, position.run_id))
         events.append((seq, record.decode(), tables.event_crc(seq, record)))
     return epochs, events, seq

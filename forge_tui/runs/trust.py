@@ -1,9 +1,9 @@
-"""Which runs this user has started: only their code runs without being asked for.
+"""Trust: only code of runs that this user has started runs without a question.
 
-A run's database holds a random key; the user's state directory holds a file named by that key's SHA-256, with the
-SHA-256 of what the run's code depends on: its settings, its files of code, where those and the run were started.
-Where the run directory lies plays no part: it may be moved, renamed or copied. A run that somebody else has made, or
-has changed, has no such file.
+A run's database has a random key; the user's state directory has a file named by that key's SHA-256, with the SHA-256
+of what decides about the run's code: its settings, its code files, and the directories of the code and of the start.
+The place of the run directory does not matter: it may be moved, renamed or copied. Runs that others have made or
+changed have no such file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from forge_tui.settings.user_file import state_directory
 
 _DIRECTORY = "trust"
 _VERSION = 1
-# A run's record and this file are written one after the other: between the two, the one before holds too.
+# A run's record and this file are written one after the other: in between, the previous entry is valid too.
 _KEPT = 64
 
 
@@ -43,7 +43,7 @@ def new_key() -> str:
 
 
 def functions_of(settings: Settings) -> dict[str, list[str]]:
-    """The functions of custom code that settings name, in a sweep too, by flag."""
+    """The custom functions that settings name, also in a sweep, by flag."""
     found: dict[str, list[str]] = {}
     for name in OWN:
         texts = (getattr(settings.training, name), *settings.sweep.get(f"training.{name}", ()))
@@ -54,7 +54,7 @@ def functions_of(settings: Settings) -> dict[str, list[str]]:
 
 
 def what_runs(settings: Settings) -> list[str]:
-    """What of the settings runs code of the user's, in words; empty where nothing does."""
+    """Descriptions of the settings that run custom code; empty if none does."""
     found = [f"{flag} {escaped(text)}" for flag, texts in functions_of(settings).items() for text in texts]
     if settings.run.on_finish:
         found.append(f"on_finish {escaped(json.dumps(list(settings.run.on_finish), ensure_ascii=False))}")
@@ -62,7 +62,7 @@ def what_runs(settings: Settings) -> list[str]:
 
 
 def record(info: RunInfo, state: Path | None = None) -> None:
-    """Trust the run as it is described, beside what it was before. Raises `RunDirectoryError`.
+    """Trust the run as described by `info`, and as it was before. Raises `RunDirectoryError`.
 
     `info` has a key and the SHA-256 of its settings. Call it before the run's own record is written.
     """
@@ -82,7 +82,7 @@ def record(info: RunInfo, state: Path | None = None) -> None:
 
 
 def forget_key(key: str, state: Path | None = None) -> None:
-    """The run is deleted: trust it no longer. Raises `RunDirectoryError`."""
+    """Remove the trust of a deleted run. Raises `RunDirectoryError`."""
     path = _path(_directory(state), key)
     try:
         path.unlink(missing_ok=True)
@@ -93,14 +93,14 @@ def forget_key(key: str, state: Path | None = None) -> None:
 
 
 def doubt(directory: RunDirectory, info: RunInfo, state: Path | None = None) -> str | None:
-    """Why the run is not trusted, as `a run that …` goes on; None if it is."""
+    """Why the run is not trusted, as the rest of a sentence after `a run that …`; None if it is."""
     try:
         digest = settings_digest(directory.settings)
     except SettingsError as error:
         return f"has no readable settings ({error})"
     if not info.key:
         if info.settings_sha256 not in ("", digest):
-            return "was started with other settings than those that are there now"
+            return "was started with other settings than its present ones"
         return None if _is_registered(directory, info, state) else "you have not started here"
     trusted = _directory(state)
     wrong = _unsafe(trusted)
@@ -110,14 +110,14 @@ def doubt(directory: RunDirectory, info: RunInfo, state: Path | None = None) -> 
     if kept is None:
         return f"you have not started here ({trusted} does not know it)"
     if kept.settings_sha256 != digest or info.settings_sha256 != digest:
-        return "you have started with other settings than those that are there now"
+        return "you have started with other settings than its present ones"
     if _mark(info) not in kept.marks:
-        return "you have started with other code than the one it names now"
+        return "you have started with other code than its present code"
     return None
 
 
 def require(directory: RunDirectory, info: RunInfo, what: list[str], allow: str, state: Path | None = None) -> None:
-    """Raise `UntrustedCode`, with `what` would run and how to `allow` it, unless the run is trusted."""
+    """Raise `UntrustedCode` unless the run is trusted; `what` would run, `allow` says how to allow it."""
     reason = doubt(directory, info, state) if what else None
     if reason is None:
         return
@@ -135,8 +135,8 @@ class _Kept:
 
 
 def _mark(info: RunInfo) -> str:
-    """SHA-256 of all that decides what code runs, and where."""
-    roots = [list(pair) for pair in info.code_roots.items()]  # the last of several for one directory holds
+    """SHA-256 of everything that decides which code runs, and where."""
+    roots = [list(pair) for pair in info.code_roots.items()]  # the last of several for one directory counts
     what: list[Any] = [info.settings_sha256, info.code, roots, info.code_modules, info.working_directory]
     if info.moved:
         what.append(info.moved)
@@ -149,7 +149,7 @@ def _directory(state: Path | None) -> Path:
 
 
 def _path(directory: Path, key: str) -> Path:
-    """Where a key is kept; its own name would tell it to everybody who may list the directory."""
+    """The file of a key; the plain key as a name would reveal it to everyone who may list the directory."""
     return directory / f"{hashlib.sha256(key.encode('utf-8', 'surrogatepass')).hexdigest()}.json"
 
 
@@ -160,11 +160,11 @@ def _read(path: Path) -> _Kept | None:
             return None
         return _Kept(str(content["settings_sha256"]), tuple(str(mark) for mark in content["marks"]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None  # not there, or not whole
+        return None  # missing or incomplete
 
 
 def _unsafe(directory: Path) -> str | None:
-    """Why what is kept there says nothing, in words; None if it does, or nothing is kept."""
+    """Why the directory's content cannot be trusted; None if it can, or there is none."""
     try:
         status = directory.lstat()
     except OSError:
@@ -177,18 +177,18 @@ def _unsafe(directory: Path) -> str | None:
 
 
 def _make_private(directory: Path) -> None:
-    """Make the directory and those above it that are not there, for this user alone. Raises `RunDirectoryError`."""
+    """Make the directory and its missing parents, for this user alone. Raises `RunDirectoryError`."""
     for place in (*reversed(directory.parents), directory):
         try:
             with contextlib.suppress(FileExistsError):
                 place.mkdir(mode=0o700)
         except OSError as error:
-            if not place.is_dir():  # a directory that is there may forbid that another is made beside it
+            if not place.is_dir():  # its parent may be read-only although it exists
                 raise directory_error(error, "create the directory", place) from error
 
 
 def _is_registered(directory: RunDirectory, info: RunInfo, state: Path | None) -> bool:
-    """Whether this user has started it with a version that made no keys: then its id and path are what is known."""
+    """Whether this user has started it with a version without keys: then its id and path must match."""
     with contextlib.suppress(RunDirectoryError):
         return any(_is_this(entry, directory, info) for entry in _without_key(state))
     return False

@@ -1,4 +1,4 @@
-"""A start that has made no run yet, under way or killed: files of it lie there until there is a database."""
+"""Detects a start without a run yet, in progress or killed: its files exist, its database does not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from forge_tui.runs.names import STARTING_FILE, STARTING_LOG
 
 
 def state_of_start(path: Path) -> Literal["starting", "killed"] | None:
-    """What there is in a run directory in place of a run; None where there is one, or nothing of one."""
+    """The state of an unfinished start in a run directory; None if there is a run, or nothing."""
     directory = RunDirectory(path)
     if os.path.lexists(directory.database):
         return None
@@ -22,12 +22,12 @@ def state_of_start(path: Path) -> Literal["starting", "killed"] | None:
     try:
         return "starting" if is_locked(directory.lock) else "killed"
     except RunDirectoryError:
-        return "starting"  # what may not be looked at is nothing to be taken for dead
+        return "starting"  # if it cannot be checked, do not report it as killed
 
 
 def refuse_unless_a_run_comes_back(path: Path) -> None:
-    """Raise `RunDirectoryError` where there is nothing but such a start, which moved no earlier run away."""
-    from forge_tui.runs.intent import read_intent  # here: it reads records, by what asks this
+    """Raise `RunDirectoryError` if there is only an unfinished start, which moved no earlier run away."""
+    from forge_tui.runs.intent import read_intent  # here: it is seldom needed
 
     words = start_in_words(path)
     intent = read_intent(path)
@@ -36,13 +36,13 @@ def refuse_unless_a_run_comes_back(path: Path) -> None:
 
 
 def start_in_words(path: Path) -> str | None:
-    """The same with what to do, in words."""
+    """The unfinished start and what to do about it, as a message."""
     state = state_of_start(path)
     if state is None:
         return None
     if state == "starting":
-        return f"a run is being started in {path}: data and model are being read; look again in a moment"
-    from forge_tui.runs.intent import read_intent  # here: it reads records, by what asks this
+        return f"a run is being started in {path}: data and model are being read; try again in a moment"
+    from forge_tui.runs.intent import read_intent  # here: it is seldom needed
 
     intent = read_intent(path)
     if intent is not None and intent.previous is not None:
@@ -52,5 +52,5 @@ def start_in_words(path: Path) -> str | None:
         )
     return (
         f"a start in {path} was killed before its run began, and nothing was trained: give the same command again, or "
-        f"remove what is left with `forge-tui rm {path}`; starting.log has what was printed"
+        f"remove its files with `forge-tui rm {path}`; starting.log has its output"
     )

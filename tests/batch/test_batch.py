@@ -268,7 +268,7 @@ def test_files_of_ones_own_are_in_the_way_and_kept(run_directory: Path) -> None:
     arguments = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", run_directory)
     for extra in ((), ("--overwrite",)):
         told = forge(*arguments, *extra, status=4).stderr
-        assert f"{run_directory} holds settings.toml, which no run of forge-tui has made there, and a new run" in told
+        assert f"{run_directory} has settings.toml, which no run of forge-tui has made there, and a new run" in told
         assert [path.name for path in run_directory.iterdir()] == ["settings.toml"]
     assert (run_directory / "settings.toml").read_text(encoding="utf-8") == "# precious\n"
 

@@ -64,7 +64,7 @@ def test_every_command_says_what_happened_and_what_to_do(directory: Path) -> Non
         for command, *options in LOOKING:
             told = forge(command, which, *options, status=4).stderr
             assert f"a start in {directory} was killed before its run began, and nothing was trained" in told, command
-            assert f"give the same command again, or remove what is left with `forge-tui rm {directory}`" in told
+            assert f"give the same command again, or remove its files with `forge-tui rm {directory}`" in told
     assert "was killed before its run began" in forge("status", status=4).stderr
     listed = forge("runs")
     assert listed.stdout.splitlines()[1].split()[:2] == [directory.name, "killed"]

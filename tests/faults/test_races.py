@@ -39,7 +39,7 @@ def outcomes(racers: list[Popen[str]]) -> list[int]:
         _out, err = racer.communicate()
         assert "Traceback" not in err
         if racer.returncode != 0:
-            assert "in use" in err or "holds a run already" in err, err
+            assert "in use" in err or "has a run already" in err, err
     return sorted(racer.returncode for racer in racers)
 
 

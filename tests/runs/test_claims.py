@@ -170,7 +170,7 @@ def test_one_stuck_in_its_decision_is_told_and_its_claim_still_counts(
     stuck, own = claims_of("stuck", tmp_path), claims_of("own", tmp_path)
     stuck.set(1, 1)
     with stuck.deciding():
-        with pytest.raises(RunDirectoryError, match=r"held by another of your runs.*kill -CONT"):
+        with pytest.raises(RunDirectoryError, match=r"locked by another of your runs.*kill -CONT"):
             own.set(1, 1)
         assert own.others() == (Claim("stuck", "/runs/stuck", 1, 1),)
     own.set(1, 1)
@@ -267,7 +267,7 @@ def test_an_unusable_state_directory_is_told_and_counts_nothing(tmp_path: Path) 
     (tmp_path / "file").write_text("")
     own = claims_of("own", tmp_path / "file" / "state")
     assert own.others() == ()
-    with pytest.raises(RunDirectoryError, match=r"cannot tell your other runs of this one.*choose another directory"):
+    with pytest.raises(RunDirectoryError, match=r"cannot claim this run.s workers in.*choose another directory"):
         own.set(1, 1)
     with pytest.raises(RunDirectoryError, match="cannot tell"), own.deciding():
         pass

@@ -141,7 +141,7 @@ def test_texts_that_are_too_long_to_be_read_are_shortened_when_they_are_written(
 
 def test_a_record_whose_numbers_are_those_of_another_row_is_left_out(run: Path) -> None:
     model_record(run, row=77)
-    assert any("index = 1 is that of another row" in one for one in looked_at(run))
+    assert any("index = 1 belongs to another row" in one for one in looked_at(run))
 
 
 def test_what_was_left_out_says_why(run: Path) -> None:

@@ -115,7 +115,7 @@ def test_whether_a_directory_can_be_made_is_tried_and_leaves_nothing(tmp_path: P
     RunDirectory(tmp_path / "a" / "b" / "c").check_makeable()
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").touch()
-    with pytest.raises(RunDirectoryError, match=r"file is there and is no directory; choose another with --output"):
+    with pytest.raises(RunDirectoryError, match=r"file is not a directory; choose another with --output"):
         RunDirectory(tmp_path / "file" / "b").check_makeable()
     with pytest.raises(RunDirectoryError, match=r"cannot create the directory .*x{20}: .*choose a shorter name"):
         RunDirectory(tmp_path / "a" / ("x" * 300)).check_makeable()

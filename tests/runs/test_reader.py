@@ -390,7 +390,7 @@ def test_a_log_that_cannot_be_copied_is_a_problem_until_the_run_can_be_read_agai
         patch.setattr(sqlite3, "connect", failing)
         patch.setattr(shutil, "copy", full)
         assert reader.events() == []
-    assert reader.problems == (f"{made.path}-wal: No space left on device; what the run did last may be missing",)
+    assert reader.problems == (f"{made.path}-wal: No space left on device; the run's last data may be missing",)
     made.append(runs.epoch(1, 2))
     assert made.flush()
     assert len(reader.events()) == 2

@@ -249,7 +249,7 @@ def test_an_error_while_the_database_is_made_one_plain_file_is_told_and_loses_no
 
     monkeypatch.setattr(store, "_leave_wal", failing)
     assert made.close()
-    assert made.problem == f"{made.path}: disk I/O error when it was closed; see that its disk has space and works"
+    assert made.problem == f"{made.path}: disk I/O error while closing; see that its disk has space and works"
     if times == 1:  # the second try did it
         assert files(made.path) == ["run.db"]
     assert [record.epoch for record in RunReader(made.path).epochs(1)] == [1]
@@ -380,7 +380,7 @@ def test_opening_what_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(RunDirectoryError, match="is missing"):
         RunStore.open(tmp_path / "run.db")
     (tmp_path / "run.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
-    with pytest.raises(RunDirectoryError, match="cannot go on writing"):
+    with pytest.raises(RunDirectoryError, match="cannot continue writing"):
         RunStore.open(tmp_path / "run.db")
 
 
@@ -505,4 +505,4 @@ def test_an_error_at_opening_is_called_damage_only_where_it_may_be(
     monkeypatch.setattr(store, "_connect", failing)
     with pytest.raises(RunDirectoryError) as raised:
         RunStore.open(made.path)
-    assert str(raised.value) == f"cannot go on writing {made.path}: not to be opened; {advice}"
+    assert str(raised.value) == f"cannot continue writing {made.path}: not to be opened; {advice}"
