@@ -44,7 +44,7 @@ _SETTLE_SECONDS = 1.0
 class ForgeApp(TerminalApp):
     """The terminal UI. It opens on Configure, on the run `run`, or on a run it starts with `start_with`.
 
-    Its parts do the work; those that the first paint does not need are made when they are first used.
+    Its parts do the work; those that the first paint does not need are created on first use.
     """
 
     CSS_PATH = "styles.tcss"
@@ -91,13 +91,13 @@ class ForgeApp(TerminalApp):
         self.set_class(self.glyphs.ascii, "-ascii")
         self.appearance = Appearance(self, options, self.choices, self.navigation, self.status)
         self._news = RunNews(self, self.controller, self.navigation, self.status, host=self.host, bell=options.bell)
-        # Before anything is parsed or styled: a theme that comes later costs all of it again.
+        # Before anything is parsed or styled: a later change of theme would repeat all of it.
         self.set_reactive(App.theme, self.appearance.textual_theme)
         self.stylesheet = KeptStylesheet(variables=self.get_css_variables())
 
     @cached_property
     def draft(self) -> Draft:
-        """The settings of the next run, which outlive the screen that shows them."""
+        """The settings of the next run, kept when their screen is closed."""
         from forge_tui.tui.form.source import Draft, FormSource
 
         return Draft(self._given or FormSource(), remembers=self._is_bare)
@@ -118,37 +118,37 @@ class ForgeApp(TerminalApp):
 
     @cached_property
     def run_actions(self) -> RunActions:
-        """What else is done with the watched run."""
+        """Other actions on the watched run."""
         from forge_tui.tui.run_actions import RunActions
 
         return RunActions(self, self.draft, self.navigation.action_show_configure)
 
     @cached_property
     def dialogs(self) -> AppDialogs:
-        """What every screen can show above itself."""
+        """Dialogs above any screen."""
         from forge_tui.tui.app_dialogs import AppDialogs
 
         return AppDialogs(self, self.navigation, self.appearance, self.status)
 
     @property
     def starts_a_run(self) -> bool:
-        """Whether it was opened to start a run, which is not there yet."""
+        """Whether it was opened to start a run that does not exist yet."""
         return self._start_with is not None and self.controller.run is None
 
     # --- start: the shell is painted first, the rest is filled in after
 
     def get_default_screen(self) -> ForgeScreen:
-        """The first screen. Textual would lay out and paint an empty one below it."""
+        """The first screen; otherwise Textual would paint an empty one below it."""
         return self.navigation.first_screen()
 
     def on_mount(self) -> None:
-        """Everything that takes time begins after the first paint."""
+        """Start everything that takes time after the first paint."""
         self.call_after_refresh(self._fill)
 
     def _fill(self) -> None:
         self.set_timer(_SETTLE_SECONDS, _collect_garbage_from_now_on)
         if self._monitor:
-            self._look_at_machine()  # first: from its first look it takes 100 ms until there is a figure to show
+            self._look_at_machine()  # first: its first figures take 100 ms
         else:
             self._fill_screen()
 
@@ -174,7 +174,7 @@ class ForgeApp(TerminalApp):
         form = self.draft.form
         return None if form is None else form.resources()
 
-    # --- what screens and parts ask of the app
+    # --- used by screens and parts
 
     @property
     def front(self) -> ForgeScreen | None:
@@ -185,16 +185,16 @@ class ForgeApp(TerminalApp):
         self.navigation.draw_front()
 
     def run_dialog(self, dialog: Coroutine[Any, Any, None]) -> None:
-        """Run what asks something and waits for the answer."""
+        """Run a coroutine that asks a question and waits for the answer."""
         self.run_worker(dialog, group="dialog", exclusive=True)
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
-        """Start a run and watch it; a refusal reaches the screen in front with its reason."""
+        """Start a run and watch it; the screen in front gets a refusal with its reason."""
         self.tell("Reading the data and building the model…")
         self.controller.start(settings, previous)
 
     def resume_run(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
-        """Continue a run and watch it; where that would run code of somebody else's, ask first."""
+        """Continue a run and watch it; asks first if that would run untrusted code."""
         self.tell(f"Resuming {path.name}…")
         self.controller.resume(path, epochs, trust_code=trust_code)
 
@@ -208,11 +208,11 @@ class ForgeApp(TerminalApp):
     # --- keys
 
     def action_part(self, part: str, name: str) -> None:
-        """Have a part of the app carry out an action."""
+        """Run an action of a part of the app."""
         getattr(getattr(self, part), f"action_{name}")()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Nobody is to steer what cannot be seen: where there is no room for it, only leaving is left."""
+        """Disable actions on what is not visible: on a tiny terminal only leaving works."""
         name = parameters[-1] if action == "part" else action
         front = self.front
         if front is not None and front is self.screen and front.is_tiny and name in SEEN_ONLY:
@@ -220,12 +220,12 @@ class ForgeApp(TerminalApp):
         return super().check_action(action, parameters)
 
     def drops(self, event: Key | Paste) -> bool:
-        """While a run starts, keys typed for the next screen go nowhere: what leaves this one, or tells, is left."""
+        """While a run starts, drop keys meant for the next screen, except those that leave or show something."""
         front = self.front
         waits = self.controller.is_starting and self.screen is front and front.name_of_screen != "runs"
         return waits and not (isinstance(event, Key) and event.key in WHILE_STARTING)
 
-    # --- what the workers found
+    # --- messages from workers
 
     def on_run_opened(self, message: messages.RunOpened) -> None:
         """Watch the run."""
@@ -238,11 +238,11 @@ class ForgeApp(TerminalApp):
         self.run_actions.tell_refused(message)
 
     def on_snapshot_changed(self, message: messages.SnapshotChanged) -> None:
-        """Hand the snapshot to the screens."""
+        """Pass the snapshot to the screens."""
         self._news.take(message)
 
     def on_run_removed(self, message: messages.RunRemoved) -> None:
-        """Show nothing of a run that is not there any more."""
+        """Stop showing a run that no longer exists."""
         self._news.forget(message)
 
     def on_follow_failed(self, message: messages.FollowFailed) -> None:
@@ -254,12 +254,12 @@ class ForgeApp(TerminalApp):
         self.steering.tell_answers(message)
 
     def on_live_runs_counted(self, message: messages.LiveRunsCounted) -> None:
-        """The header says how many runs are live where none is watched."""
+        """Show in the header how many runs are live while none is watched."""
         self.controller.live_runs = message.count
         self._draw_front()
 
     def on_resources_changed(self, message: messages.ResourcesChanged) -> None:
-        """Draw the sample on the screens; while a run moves, along with its next snapshot."""
+        """Draw the sample on the screens; while snapshots arrive, together with the next one."""
         first = self.machine.resources is None
         self.machine.take(message.sample)
         if first or not self.controller.snapshots_come:
@@ -267,12 +267,12 @@ class ForgeApp(TerminalApp):
                 screen.draw_shell()
 
     def on_thread_done(self, message: messages.ThreadDone) -> None:
-        """Hand a result to whoever asked for it."""
+        """Pass a result to its caller."""
         self._calls.done(message)
 
 
 def _collect_garbage_from_now_on() -> None:
-    """After the start, that left no garbage; what the start has made is never looked at."""
+    """Enable garbage collection after the start; objects from the start are never scanned."""
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -1,4 +1,4 @@
-"""What every screen can show above itself: help, messages, the palette, a text to copy, a question."""
+"""Dialogs above any screen: help, messages, the palette, a text to copy, a question."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ class AppDialogs:
         self._app, self._navigation, self._appearance, self._status = app, navigation, appearance, status
 
     async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
-        """Ask; returns the chosen value or None. To be awaited in a worker."""
+        """Ask; returns the chosen value or None. Await it in a worker."""
         return await self._app.push_screen_wait(Question(printable(question), choices, default))
 
     def show_plainly(self, title: str, text_now: Callable[[], str]) -> None:
-        """Show a text to copy: unwrapped, the mouse released. What it is on leaving is printed then."""
+        """Show a text to copy: unwrapped, with the mouse released. It is printed again when the app leaves."""
         self._appearance.release_mouse()
         self._app.plain_text = text_now
         body = Text(f"{title}\n\n", style="bold")
         body.append(f"{printable(text_now())}\n\n", style="not bold")
         mouse = "" if self._appearance.mouse_on else " The mouse is left to the terminal until m."
-        body.append(f"Enter goes back.{mouse} On leaving the command is printed, as it is then.", style="dim")
+        body.append(f"Enter goes back.{mouse} The command is also printed when you leave.", style="dim")
         self._app.push_screen(Reading(body, whole_width=True))
 
     def action_messages(self) -> None:
         """The last messages of the status line, in full."""
-        self._app.push_screen(Reading(messages_text(self._status.told)))
+        self._app.push_screen(Reading(messages_text(self._status.messages)))
 
     def action_help(self) -> None:
         """All keys."""
@@ -53,7 +53,7 @@ class AppDialogs:
             self._app.push_screen(help_screen(front.name_of_screen, self._app.size.width))
 
     def action_palette(self) -> None:
-        """Any action by its name."""
+        """Choose an action by its name."""
         front = self._navigation.front
         if front is not None:
             self._app.run_worker(self._choose_action(front), group="dialog", exclusive=True)

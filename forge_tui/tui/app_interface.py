@@ -1,4 +1,4 @@
-"""What screens, dialogs and panes ask of the app: they are typed against this, and the app above them fits it."""
+"""Protocols of the app for screens, dialogs and panes, which do not import the app itself."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ if TYPE_CHECKING:
 
 
 class Tell(Protocol):
-    """Says something in the status line."""
+    """Shows a message in the status line."""
 
     def __call__(
         self, message: str, severity: Severity = "information", *, holds: Callable[[Snapshot], bool] | None = None
     ) -> None:
-        """It is taken back once a snapshot shows that it no longer `holds`."""
+        """Show a message; it is removed once `holds` is false for a snapshot."""
 
 
 class CallInThread(Protocol):
-    """Runs a function beside the UI."""
+    """Runs a function in a worker thread."""
 
     def __call__(self, function: Callable[[], Any], then: Callable[[Any], None], subject: str = "") -> None:
         """`then` gets the result of `function`, or the `ForgeError` it raised (`ThreadCalls.start`)."""
 
 
 class Teller(Protocol):
-    """Says and asks things, and has work done in threads."""
+    """Shows messages, asks questions, and runs work in threads."""
 
     @property
     def tell(self) -> Tell:
-        """Say something in the status line."""
+        """Show a message in the status line."""
 
     @property
     def call_in_thread(self) -> CallInThread:
-        """Run a function beside the UI."""
+        """Run a function in a worker thread."""
 
     @property
     def dialogs(self) -> DialogsInterface:
@@ -53,50 +53,50 @@ class DialogsInterface(Protocol):
     """Questions and texts above the screen in front."""
 
     async def ask(self, question: str, choices: Sequence[Any], default: str | None = None) -> str | None:
-        """Ask; returns the chosen value or None. To be awaited in a worker."""
+        """Ask; returns the chosen value or None. Await it in a worker."""
 
     def show_plainly(self, title: str, text_now: Callable[[], str]) -> None:
         """Show a text to copy: unwrapped, the mouse released."""
 
 
 class SteeringInterface(Protocol):
-    """Commands to the watched run, as screens see them."""
+    """Commands to the watched run."""
 
     def action_workers(self) -> None:
         """Ask for another number of workers."""
 
 
 class NavigationInterface(Protocol):
-    """The ways between the screens, as screens see them."""
+    """Switching between screens."""
 
     @property
     def way_back(self) -> WayBack:
-        """Where Esc leads."""
+        """The history of screens for Esc."""
 
     def go_back(self) -> None:
-        """From one of the three screens to the one before it."""
+        """Go from one of the three screens to the previous one."""
 
     def open_model(self, name: str) -> None:
         """Show one model of the watched run."""
 
 
 class AppearanceInterface(Protocol):
-    """How the app looks, as screens see it."""
+    """How the app looks."""
 
     @property
     def sidebar_hidden(self) -> bool:
-        """Whether the sidebar is hidden where there is room for it."""
+        """Whether the sidebar is hidden on a wide terminal."""
 
     @property
     def sidebar_whole(self) -> bool:
-        """Whether the sidebar has the whole screen where there is no room for it."""
+        """Whether the sidebar fills the screen on a narrow terminal."""
 
     def action_resources(self) -> None:
-        """Show or hide the sidebar, or the machine on the whole screen."""
+        """Show or hide the sidebar; on a narrow terminal, full screen."""
 
 
 class AppInterface(Teller, Protocol):
-    """The app as those below it see it."""
+    """The app as used by screens, dialogs and panes."""
 
     farewell: str
 
@@ -108,7 +108,7 @@ class AppInterface(Teller, Protocol):
 
     @property
     def machine(self) -> Machine:
-        """What is known of the machine."""
+        """The machine's state."""
 
     @property
     def status(self) -> Status:
@@ -116,7 +116,7 @@ class AppInterface(Teller, Protocol):
 
     @property
     def navigation(self) -> NavigationInterface:
-        """The ways between the screens."""
+        """Switching between screens."""
 
     @property
     def appearance(self) -> AppearanceInterface:
@@ -126,7 +126,7 @@ class AppInterface(Teller, Protocol):
     def steering(self) -> SteeringInterface:
         """Commands to the watched run."""
 
-    # --- what it knows
+    # --- its state
 
     @property
     def glyphs(self) -> Glyphs:
@@ -134,7 +134,7 @@ class AppInterface(Teller, Protocol):
 
     @property
     def choices(self) -> UiChoices:
-        """What a person chose in the UI."""
+        """The user's choices in the UI."""
 
     @property
     def clock(self) -> Callable[[], float]:
@@ -146,7 +146,7 @@ class AppInterface(Teller, Protocol):
 
     @property
     def starts_a_run(self) -> bool:
-        """Whether it was opened to start a run, which is not there yet."""
+        """Whether it was opened to start a run that does not exist yet."""
 
     @property
     def shell_is_painted(self) -> bool:
@@ -156,7 +156,7 @@ class AppInterface(Teller, Protocol):
     def front(self) -> ScreenInterface | None:
         """The screen in front, below any dialog."""
 
-    # --- what it does
+    # --- its actions
 
     @property
     def push_screen(self) -> Callable[..., Any]:
@@ -175,17 +175,17 @@ class AppInterface(Teller, Protocol):
         """Textual's `App.exit`."""
 
     def run_dialog(self, dialog: Coroutine[Any, Any, None]) -> None:
-        """Run what asks something and waits for the answer."""
+        """Run a coroutine that asks a question and waits for the answer."""
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
-        """Start a run and watch it; a refusal reaches the screen in front with its reason."""
+        """Start a run and watch it; the screen in front gets a refusal with its reason."""
 
     def resume_run(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
-        """Continue a run and watch it; where that would run code of somebody else's, ask first."""
+        """Continue a run and watch it; asks first if that would run untrusted code."""
 
 
 class ScreenInterface(Protocol):
-    """A screen as its panes and the parts of the app see it."""
+    """A screen as used by its panes and the parts of the app."""
 
     @property
     def post_message(self) -> Callable[..., Any]:

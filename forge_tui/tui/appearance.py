@@ -1,4 +1,4 @@
-"""How the app looks: its theme, the sidebar, and who has the mouse."""
+"""How the app looks: theme, sidebar, mouse."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
     from forge_tui.tui.status import Status
     from forge_tui.tui.terminal.terminal_app import TerminalApp
 
-NO_MOUSE_SWITCH = "mouse: what shows this screen does not let it be switched; forge-tui on a terminal does"
+NO_MOUSE_SWITCH = "mouse: it cannot be switched here, only on a terminal"
 _WIDE = 100
 
 
 class Appearance:
-    """What a person chose of it, and the actions that change it."""
+    """The user's choices, and the actions that change them."""
 
     def __init__(
         self, app: TerminalApp, options: UiOptions, choices: UiChoices, navigation: Navigation, status: Status
     ) -> None:
         self.mouse_on = options.mouse
         self.sidebar_hidden = False
-        """Whether the sidebar is hidden where there is room for it."""
+        """Whether the sidebar is hidden on a wide terminal."""
         self.sidebar_whole = False
-        """Whether the sidebar has the whole screen where there is no room for it."""
+        """Whether the sidebar fills the screen on a narrow terminal."""
         self._app, self._choices, self._navigation, self._tell = app, choices, navigation, status.tell
         for theme in themes.OURS:
             app.register_theme(theme)
@@ -36,35 +36,35 @@ class Appearance:
 
     @property
     def textual_theme(self) -> str:
-        """What Textual calls the theme."""
+        """Textual's name of the theme."""
         return themes.TEXTUAL_NAMES[self.theme_name]
 
     def begin(self) -> None:
-        """Leave the mouse to the terminal where it is not wanted."""
+        """Leave the mouse to the terminal if the settings say so."""
         if not self.mouse_on and not self._app.set_mouse(False):
             self._tell(NO_MOUSE_SWITCH, "warning")
 
     def release_mouse(self) -> None:
-        """Leave the mouse to the terminal, for marking text, where it can be left."""
+        """Leave the mouse to the terminal, for selecting text, if that is possible."""
         self.mouse_on = not self._app.set_mouse(False) and self.mouse_on
 
     def action_theme(self) -> None:
-        """The next theme; kept for next time."""
+        """Switch to the next theme, and remember it."""
         name = self.theme_name = THEMES[(THEMES.index(self.theme_name) + 1) % len(THEMES)]
         self._app.theme = self.textual_theme
         self._choices.put("theme", name)
         self._tell(f"theme {name}")
 
     def action_mouse(self) -> None:
-        """Take the mouse or leave it to the terminal."""
+        """Use the mouse or leave it to the terminal."""
         if not self._app.set_mouse(not self.mouse_on):
             self._tell(NO_MOUSE_SWITCH, "warning")
             return
         self.mouse_on = not self.mouse_on
-        self._tell("mouse: on" if self.mouse_on else "mouse: left to the terminal, for marking text")
+        self._tell("mouse: on" if self.mouse_on else "mouse: left to the terminal, for selecting text")
 
     def action_resources(self) -> None:
-        """Wide: show or hide the sidebar. Narrow: the machine on the whole screen, or a line."""
+        """Wide terminal: show or hide the sidebar. Narrow: switch between full screen and one line."""
         width, height = self._app.size
         if width >= _WIDE:
             self.sidebar_hidden = not self.sidebar_hidden

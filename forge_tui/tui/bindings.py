@@ -1,4 +1,4 @@
-"""The one table of actions: it makes keys, footer, help and palette, so that they cannot drift apart."""
+"""The table of actions: keys, footer, help and palette are made from it, so that they agree."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CHARTS = WATCH | MODEL | COMPARE
 
 
 TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare"}
-"""What the screens are called."""
+"""The titles of the screens."""
 
 
 class Action(NamedTuple):
-    """Something a person can do: `keys` as Textual names them, `label` for the footer, `where` by screen.
+    """A user's action: `keys` as Textual names them, `label` for the footer, `where` by screen.
 
     `live`: the footer shows it only while the watched run is live (True) or has ended (False); None: always.
     """
@@ -65,25 +65,25 @@ ACTIONS: tuple[Action, ...] = (
            "Settings"),
     Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
     Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),
-    Action("plan", ("P",), "Plan", "measure how long the run would take here in each way, and choose one", CONFIGURE,
+    Action("plan", ("P",), "Plan", "measure how long the run would take here in each mode, and choose one", CONFIGURE,
            False, "Settings"),
-    Action("pause", ("p",), "Pause", "pause the run (memory is kept, the CPU is free), or let it go on", WATCH | MODEL,
+    Action("pause", ("p",), "Pause", "pause the run (memory is kept, the CPU is free), or continue it", WATCH | MODEL,
            True, "Run", True),
     Action("stop", ("s",), "Stop", "end the run after a checkpoint (asks)", WATCH | MODEL, True, "Run", True),
     Action("cancel", ("x",), "Cancel", "end this model, or those selected by X, after a checkpoint (asks)",
            WATCH | MODEL, True, "Run", True),
     Action("retry", ("r",), "Retry", "train this model, or those selected by X, again (failed, cancelled)",
            WATCH | MODEL, True, "Run", True),
-    Action("workers", ("w",), "Workers", "how many workers the run asks for", WATCH | MODEL | CONFIGURE, True, "Run",
+    Action("workers", ("w",), "Workers", "change the number of workers", WATCH | MODEL | CONFIGURE, True, "Run",
            True),
     Action("kill", ("K",), "Kill", "end the run at once; loses the work since the checkpoints (asks)", WATCH | MODEL,
            False, "Run"),
-    Action("resume", ("R",), "Resume", "go on with a run that has ended or died (asks)", WATCH, True, "Run",
+    Action("resume", ("R",), "Resume", "continue a run that has ended or died (asks)", WATCH, True, "Run",
            False),
     Action("resume", ("R",), "Resume",
-           "go on with a run that has ended or died; one that is completed: for more epochs",
+           "continue a run that has ended or died; a completed one for more epochs",
            RUNS, True, "Run"),
-    Action("detach", ("d",), "Detach", "leave the run going and leave", WATCH | MODEL, True, "Run", True),
+    Action("detach", ("d",), "Detach", "leave, the run continues", WATCH | MODEL, True, "Run", True),
     Action("delete", ("D",), "Delete", "delete the run and its models (asks)", RUNS, True, "Run"),
     Action("new", ("n",), "New", "new settings from these", EVERYWHERE, False, "Settings"),
     Action("export", ("e",), "Export", "write a report of the run (text, JSON, CSV, TensorBoard)",
@@ -110,7 +110,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("sort", ("o",), "Sort", "sort by the next column", WATCH, True, "Lists"),
     Action("reverse", ("O",), "Reverse", "reverse the order", WATCH, False, "Lists"),
     Action("follow_best", ("b",), "Best",
-           "let the selection follow the best model. BEST has each model's place: 1 is the best by the validation "
+           "let the selection follow the best model. BEST has each model's rank: 1 is the best by the validation "
            "metric, then the validation loss, then the training loss", WATCH, False, "Lists"),
     Action("scroll_to_selection", ("full_stop",), "Centre", "scroll to the selection", WATCH | RUNS, False, "Lists"),
     Action("up", ("up", "k"), "Up", "one up", LISTS, False, "Lists"),
@@ -122,15 +122,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("chart_pane", ("c",), "Chart", "show or hide the chart", WATCH | MODEL, True, "Panes"),
     Action("chart_pane", ("c",), "Curves", "show or hide the mean curves of the runs", COMPARE, True, "Panes"),
     Action("log_pane", ("l",), "Log", "show or hide the log", WATCH, True, "Panes"),
-    Action("log_pane", ("l",), "Output", "go to what the model's code has printed", MODEL, True, "Panes"),
+    Action("log_pane", ("l",), "Output", "go to the output of the model's code", MODEL, True, "Panes"),
     Action("next_pane", ("tab",), "Next pane", "focus the next pane", WATCH, False, "Panes"),
     Action("next_pane", ("tab",), "Section", "the next section: metrics, attempts, config, checkpoints, output", MODEL,
            True, "Panes"),
     Action("zoom_pane", ("z",), "Zoom", "give the focused pane the whole screen", WATCH, False, "Panes"),
     Action("zoom_pane", ("z",), "Zoom", "all room to the text, then to the chart, then shared again",
            MODEL | COMPARE, True, "Panes"),
-    Action("zoom_in", ("plus",), "Zoom in", "chart: look closer", CHARTS, False, "Chart"),
-    Action("zoom_out", ("minus",), "Zoom out", "chart: look from further away", CHARTS, False, "Chart"),
+    Action("zoom_in", ("plus",), "Zoom in", "chart: fewer epochs, in more detail", CHARTS, False, "Chart"),
+    Action("zoom_out", ("minus",), "Zoom out", "chart: more epochs", CHARTS, False, "Chart"),
     Action("pan_left", ("left",), "Pan left", "chart: earlier epochs", CHARTS, False, "Chart"),
     Action("pan_right", ("right",), "Pan right", "chart: later epochs", CHARTS, False, "Chart"),
     Action("reset_chart", ("0",), "Reset", "chart: all epochs", CHARTS, False, "Chart"),
@@ -144,10 +144,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("show_configure", ("1",), "Conf", "the settings of a run", EVERYWHERE, True),
     Action("show_watch", ("2",), "Watch", "the run", EVERYWHERE, True),
     Action("show_runs", ("3",), "Runs", "the known runs", EVERYWHERE, True),
-    Action("resources", ("i",), "Resources", "the machine: all that is known, or little", EVERYWHERE),
+    Action("resources", ("i",), "Resources", "the machine: in full, or in short", EVERYWHERE),
     Action("messages", ("M",), "Messages", "the last messages of the status line, in full", EVERYWHERE),
     Action("theme", ("t",), "Theme", "the next theme: dark, light, high contrast, terminal's own", EVERYWHERE),
-    Action("mouse", ("m",), "Mouse", "take the mouse, or leave it to the terminal for marking text", EVERYWHERE),
+    Action("mouse", ("m",), "Mouse", "use the mouse, or leave it to the terminal for selecting text", EVERYWHERE),
     Action("suspend_process", ("ctrl+z",), "Suspend", "suspend to the shell", EVERYWHERE),
     Action("redraw", ("ctrl+l",), "Redraw", "draw the screen again", EVERYWHERE),
     Action("palette", ("colon",), "Palette", "any action by its name", EVERYWHERE),
@@ -157,17 +157,17 @@ ACTIONS: tuple[Action, ...] = (
 )  # fmt: skip
 
 SEEN_ONLY = frozenset(action.id for action in ACTIONS) - {"leave", "detach", "suspend_process", "redraw"}
-"""What nobody is to do on a screen that does not show."""
+"""Actions that are disabled on a screen that is not visible."""
 
 
 WHILE_STARTING = frozenset(
     ("q", "ctrl+q", "ctrl+c", "d", "1", "2", "3", "i", "M", "question_mark", "escape", "ctrl+z", "ctrl+l", "ctrl+r")
 )
-"""The keys that mean the same before and after a run has started: the others wait for no screen to come."""
+"""Actions that mean the same before and after a run has started; other keys are dropped in between."""
 
 
 def actions_of(screen: str) -> tuple[Action, ...]:
-    """What can be done on a screen, in the order of the table."""
+    """The actions of a screen, in the order of the table."""
     return tuple(action for action in ACTIONS if screen in action.where)
 
 
@@ -182,15 +182,15 @@ _PARTS_OF_THE_APP = {
 
 
 class HasParts(Protocol):
-    """A class of screens: some of their actions are carried out by parts of them."""
+    """A screen class with parts that carry out some of its actions."""
 
     PARTS: ClassVar[Mapping[str, Sequence[str]]]
-    """The actions of each part, by the name of the attribute that it is."""
+    """The actions of each part, by the part's attribute name."""
 
 
 def action_text(action: str, screen: type[HasParts]) -> str:
-    """What Textual is to run for an action: that of a part of the screen, else the screen's own, else the app's."""
-    if part := _part_for(action, screen.PARTS):  # first: some of Textual's own actions of screens are called alike
+    """Textual's action text: the action of a part of the screen, else the screen's own, else the app's."""
+    if part := _part_for(action, screen.PARTS):  # first: some of Textual's own screen actions have the same name
         return f"part({part!r}, {action!r})"
     if hasattr(screen, f"action_{action}"):
         return action

@@ -1,4 +1,4 @@
-"""What a person chose in the UI (theme, panes, the last form), kept in the state directory, never in settings."""
+"""The user's choices in the UI (theme, panes, the last form), kept in the state directory, never in settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIMITS = Limits()
 
 
 class UiChoices:
-    """Values by name. A missing or damaged file is an empty one: nothing here is worth an error."""
+    """Values by name. A missing or damaged file counts as empty: nothing here is worth an error."""
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path or state_directory() / "ui.json"
@@ -31,7 +31,7 @@ class UiChoices:
             return {}
 
     def get(self, name: str, default: Any = None) -> Any:
-        """The value of `name`, or `default` where there is none or one of another type."""
+        """The value of `name`, or `default` if it is missing or of another type."""
         value = self._values.get(name, default)
         return value if default is None or isinstance(value, type(default)) else default
 

@@ -1,4 +1,4 @@
-"""Follows a run in a thread and posts what changed. Throttled at the source; touches no widget."""
+"""Follows a run in a thread and posts changes. Throttled at the source; touches no widget."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.protocol.snapshot import Snapshot
 
-# A run with a long past is not read from its beginning: the log shows the newest.
+# A long run is not read from its beginning: the log shows the newest events.
 NEWEST_EVENTS = 500
-# A run that is no longer live may be resumed from another terminal, or deleted: a look at it takes about 1 ms.
+# A run that is no longer live may be resumed from another terminal, or deleted: checking takes about 1 ms.
 PAST_THE_END_SECONDS = 1.0
 
 
 class Turn(Enum):
-    """What a new snapshot means beside the one before."""
+    """How the run's state changed from the previous snapshot to this one."""
 
     NONE = auto()
     ENDED = auto()
     UNFINISHED = auto()
-    """It is looked at for the first time, and has ended without being completed."""
+    """The first snapshot of a run that has ended without being completed."""
     RESUMED = auto()
-    """It had ended, and is trained again."""
+    """It had ended, and was resumed."""
 
 
 def turn(before: Snapshot | None, now: Snapshot) -> Turn:
-    """What has become of a run since the last snapshot, None for the first look at it."""
+    """How the run has changed since `before`; None for the first snapshot."""
     live = now.state.is_live
     if before is None:
         return Turn.NONE if live or now.state is RunState.COMPLETED else Turn.UNFINISHED
@@ -41,7 +41,7 @@ def turn(before: Snapshot | None, now: Snapshot) -> Turn:
 
 
 def has_failed(snapshot: Snapshot, model: str) -> bool:
-    """Whether a model has failed for good, as far as the snapshot tells: a retry takes that back."""
+    """Whether a model has failed for good, according to the snapshot; a retry resets that."""
     return any(each.name == model and each.phase is TrainingPhase.FAILED for each in snapshot.models)
 
 
@@ -53,7 +53,7 @@ def follow_run(
 ) -> None:
     """Post a snapshot and the new events (without epochs) now and on every change, until cancelled.
 
-    The end of the run ends nothing: it may be resumed. Raises `RunGone` where it was deleted or moved.
+    Continues after the end of the run, which may be resumed. Raises `RunGone` if it was deleted or moved.
     """
     rest = max(interval, PAST_THE_END_SECONDS)
     for snapshot, found in run.follow_with_messages(NEWEST_EVENTS, interval, cancelled, past_the_end=rest):

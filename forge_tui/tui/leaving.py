@@ -1,4 +1,4 @@
-"""Leaving the app: at once, or after a question where a live run was started here."""
+"""Leaving the app: at once, or after a question if a live run was started here."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Leaving:
-    """The actions that leave. They say what becomes of the run, and how to come back to it."""
+    """The actions that leave. They report the run's state, and how to come back to it."""
 
     def __init__(self, app: AppInterface, stop: Callable[[str], None]) -> None:
         """`stop` sends the watched run the command `stop` or `kill`."""
@@ -34,7 +34,7 @@ class Leaving:
             self._leave_with_status()
 
     def action_leave(self) -> None:
-        """Leave; ask first where a live run was started here."""
+        """Leave; asks first if a live run was started here."""
         controller = self._app.controller
         snapshot = controller.snapshot
         if controller.is_starting:
@@ -45,12 +45,12 @@ class Leaving:
             self._app.run_dialog(self._ask_and_leave(snapshot))
 
     async def _ask_and_leave(self, snapshot: Snapshot) -> None:
-        goes_on = "It goes on without this terminal"
+        continues = "It continues without this terminal"
         but = "".join(f", but ends with this {what}" for what in what_would_end_a_run()[:1])
         answer = await self._app.dialogs.ask(
-            f"{snapshot.run.run} is being trained. {goes_on}{but}.",
+            f"{snapshot.run.run} is being trained. {continues}{but}.",
             (
-                Choice("d", "Detach: leave it going", "detach"),
+                Choice("d", "Detach: it continues", "detach"),
                 Choice("s", "Stop after checkpoint", "stop"),
                 Choice("k", "Stop now (loses the work since the checkpoint)", "kill"),
                 Choice("b", "Back", "back"),
@@ -64,13 +64,13 @@ class Leaving:
             self._app.run_worker(self._leave_when_ended(), group="leaving", exclusive=True)
 
     def _leave_while_starting(self) -> None:
-        """Leave as soon as the run has begun, and say where it is; asked again, at once."""
+        """Leave as soon as the run has begun, and report its directory; the second time, leave at once."""
         if self._leaves_once_begun:
             self._app.farewell = "a run is being started; `forge-tui attach` shows it once it has begun"
             self._app.exit(0, return_code=0)
             return
         self._leaves_once_begun = True
-        self._app.tell("The run is starting, and goes on: leaving once it has begun (q: at once)")
+        self._app.tell("The run is starting, and continues: leaving once it has begun (q: at once)")
         self._app.run_worker(self._leave_once_begun(), group="leaving", exclusive=True)
 
     async def _leave_once_begun(self) -> None:
@@ -79,7 +79,7 @@ class Leaving:
         while controller.is_starting or (controller.run is not before and controller.snapshot is None):
             await asyncio.sleep(0.05)
         self._leaves_once_begun = False
-        if controller.run is not before:  # else it was refused, which is told
+        if controller.run is not before:  # otherwise it was refused, which is reported
             self._leave_with_status()
 
     async def _leave_when_ended(self) -> None:
@@ -92,15 +92,15 @@ class Leaving:
         status = 0
         if snapshot is not None:
             run = snapshot.run
-            told = [f"{printable(run.run)} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"]
-            told.append(f"forge-tui attach {shell_word(run.path)}")
+            lines = [f"{printable(run.run)} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"]
+            lines.append(f"forge-tui attach {shell_word(run.path)}")
             if snapshot.state.is_live:
-                told += [f"It ends with this {what}; `forge-tui doctor` says why." for what in what_would_end_a_run()]
-            self._app.farewell = "\n".join(told)
+                lines += [f"It ends with this {what}; `forge-tui doctor` says why." for what in what_would_end_a_run()]
+            self._app.farewell = "\n".join(lines)
             status = 1 if snapshot.failed or snapshot.state in (RunState.FAILED, RunState.DIED) else 0
         self._app.exit(status, return_code=status)
 
 
 def what_would_end_a_run() -> list[str]:
-    """What would end a run that is left alone here: a batch job, a container, a login (0.3 ms)."""
+    """What would end a detached run here: a batch job, a container, a login (0.3 ms)."""
     return [ending.what for ending in endings(SystemProbe())]

@@ -1,4 +1,4 @@
-"""What is known of the machine: its newest figures, what it has, and what the resource rules advise."""
+"""The machine's state in the UI: newest figures, resources, and the resource rules' advice."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _CURVE_SAMPLES = 24
 
 
 class Machine:
-    """Fed by the monitor's thread through `ResourcesChanged`. Its attributes are for the thread of the app alone."""
+    """Gets samples from the monitor's thread through `ResourcesChanged`. Attributes are for the app's thread only."""
 
     def __init__(
         self, app: App[Any], rules: Callable[[], Mapping[str, Any] | None], changed: Callable[[], None]
     ) -> None:
-        """`rules`: the `[resources]` of the form, None before there is one. `changed`: the machine was looked at."""
+        """`rules`: the form's `[resources]`, None before there is a form. `changed` is called after detection."""
         self.resources: ResourceSample | None = None
         self.cpu_percent: deque[float] = deque(maxlen=_CURVE_SAMPLES)
         """The newest CPU figures, oldest first."""
         self.detected: SystemResources | None = None
-        """What the machine has, once that is known."""
+        """The machine's resources, once detected."""
         self._app, self._rules, self._changed = app, rules, changed
         self._user_rules: Mapping[str, Any] = {}
         self._manager: ResourceManager | None = None
 
     def look(self, then: Callable[[], None]) -> None:
-        """Watch the machine from now on; `then` is called once its CPUs are being measured, which takes 100 ms."""
+        """Start monitoring the machine; `then` is called when the CPU measurement, of 100 ms, has begun."""
 
         def work() -> None:
             try:
@@ -54,23 +54,23 @@ class Machine:
             self._manager = manager
             manager.on_sample(self._post_sample)
             manager.start_monitoring(_MONITOR_SECONDS, meter)
-            # Beside the monitor: each measures the CPUs for 100 ms.
+            # In parallel with the monitor: each measures the CPUs for 100 ms.
             self.post_detected(manager.detect_system_resources())
 
         self._app.run_worker(work, thread=True, exclusive=True, group="machine", exit_on_error=False)
 
     def close(self) -> None:
-        """Look no longer."""
+        """Stop monitoring."""
         if self._manager is not None:
             self._manager.stop_monitoring()
 
     def take(self, sample: ResourceSample) -> None:
-        """Take a new sample; figures that have hardly changed stay as they are shown."""
+        """Set a new sample; figures that have hardly changed keep their displayed values."""
         self.resources = steadied(sample, self.resources)
         self.cpu_percent.append(self.resources.cpu_percent)
 
     def _post_sample(self, sample: ResourceSample) -> None:
-        """Called in the monitor's thread. What the rules say is found anew once others have become busy, or idle."""
+        """Called in the monitor's thread. Updates the advice when others become busy or idle."""
         from forge_tui.resources.hardware import detect
         from forge_tui.resources.policy import GIB, is_busy, is_low_on_memory
         from forge_tui.tui.advice import thresholds_of
@@ -85,7 +85,7 @@ class Machine:
             self.post_detected(detect(usage=sample.usage))
 
     def post_detected(self, detected: SystemResources) -> None:
-        """Have the app know what the machine has; may be called in any thread."""
+        """Pass the machine's resources to the app; may be called in any thread."""
         from forge_tui.tui.options import read_resources
 
         self._user_rules = read_resources()
@@ -97,13 +97,13 @@ class Machine:
 
     @property
     def _rules_now(self) -> Mapping[str, Any]:
-        """The rules of the form; before there is one those of the user's file and variables."""
+        """The form's rules; before there is a form those of the user's file and variables."""
         rules = self._rules()
         return self._user_rules if rules is None else rules
 
     @property
     def suggestion(self) -> str:
-        """What the resource rules say, in words; empty until the machine is known."""
+        """The resource rules' advice; empty until the machine is known."""
         if self.detected is None:
             return ""
         from forge_tui.tui.advice import suggestion

@@ -1,4 +1,4 @@
-"""What reaches the app and its screens: small records, the stale ones replaceable."""
+"""Messages to the app and its screens: small records; stale ones are replaced."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class SnapshotChanged(Message):
-    """A new snapshot of the run that is watched, and what happened since the last one (without epochs)."""
+    """A new snapshot of the watched run, and the events since the last one (without epochs)."""
 
     run: Run
     snapshot: Snapshot
@@ -27,7 +27,7 @@ class SnapshotChanged(Message):
 
 @dataclass
 class RunRemoved(Message):
-    """The run that is watched was moved or deleted: what became of it, in words."""
+    """The watched run was moved or deleted; `what` says which."""
 
     run: Run
     what: str
@@ -35,14 +35,14 @@ class RunRemoved(Message):
 
 @dataclass
 class FollowFailed(Message):
-    """The run that is watched cannot be read any more: why, in words."""
+    """The watched run cannot be read any more, with the reason."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class OpenRequest:
-    """A run that is to be opened: a new one, a resumed one in `path`, or one to attach to in `path`."""
+    """A request to open a run: a new one, a resumed one in `path`, or one to attach to in `path`."""
 
     how: Literal["start", "resume", "attach"]
     path: Path | None = None
@@ -50,13 +50,13 @@ class OpenRequest:
 
     @property
     def starts(self) -> bool:
-        """Whether a runner is started for it."""
+        """Whether it starts a runner."""
         return self.how != "attach"
 
 
 @dataclass
 class RunOpened(Message):
-    """A run is there to be watched."""
+    """A run was opened."""
 
     request: OpenRequest
     run: Run
@@ -72,14 +72,14 @@ class RunRefused(Message):
 
 @dataclass
 class StartRefused(Message):
-    """A new run could not begin: why, in words. For the screen in front."""
+    """A new run could not begin, with the reason. For the screen in front."""
 
     reason: str
 
 
 @dataclass
 class CommandsAnswered(Message):
-    """What the runner said of the commands called `name`; `waiting`: how many it did not answer in `seconds`.
+    """The runner's answers to the commands called `name`; `waiting`: how many it did not answer in `seconds`.
 
     `error` says why they could not be sent.
     """
@@ -111,7 +111,7 @@ class ResourcesChanged(Message):
 
 @dataclass
 class ThreadDone(Message):
-    """Work in a thread is done; `then` is to be called with its result or error."""
+    """Work in a thread is done; call `then` with its result or error."""
 
     then: Callable[[Any], None]
     result: Any

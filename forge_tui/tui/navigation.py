@@ -1,4 +1,4 @@
-"""Which screen is in front, and how to get to another one."""
+"""The screen in front, and switching to another one."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Navigation:
-    """Goes from screen to screen; dialogs are above them and count as none.
+    """Switches between screens; dialogs above them do not count.
 
-    A screen's code is imported when the screen is first made. `makers` makes each of the three by its name.
+    A screen's code is imported when the screen is first needed. `makers` creates each of the three by its name.
     """
 
     def __init__(self, app: App[Any], opens_on: str, draft: Callable[[], Draft], tell: Callable[[str], None]) -> None:
-        """`opens_on` is the name of the first screen; `draft` gives the settings of the next run."""
+        """`opens_on` is the name of the first screen; `draft` returns the settings of the next run."""
         self.opens_on = opens_on
         self.way_back = WayBack(opens_on)
         self.makers: dict[str, Callable[[], ForgeScreen]] = {
@@ -40,18 +40,18 @@ class Navigation:
         return None
 
     def screens(self) -> Iterator[ForgeScreen]:
-        """The screens that can be drawn on, also those behind another one."""
+        """The screens that can be drawn, including those behind another one."""
         return (each for each in list(self._app.screen_stack) if isinstance(each, ForgeScreen) and each.is_there)
 
     def draw_front(self) -> None:
-        """Draw header, resources and status anew."""
+        """Redraw header, resources and status."""
         if self.front is not None:
             self.front.draw_shell()
 
     def first_screen(self) -> ForgeScreen:
         """The screen that the app opens on."""
         screen = self.makers[self.opens_on]()
-        screen._push_result_callback(self._app, None)  # as `push_screen` does: `switch_screen` takes it off again
+        screen._push_result_callback(self._app, None)  # as `push_screen` does: `switch_screen` removes it again
         return screen
 
     def go_to(self, name: str) -> None:
@@ -68,10 +68,10 @@ class Navigation:
         app.switch_screen(self.makers[name]())
 
     def go_back(self) -> None:
-        """From one of the three screens to the one before it."""
+        """Go from one of the three screens to the previous one."""
         name = self.way_back.back()
         if name is None:
-            self._tell("nothing is behind this screen: 1, 2 and 3 lead to the others, q leaves")
+            self._tell("there is no previous screen: 1, 2 and 3 lead to the others, q leaves")
         else:
             self.go_to(name)
 

@@ -14,7 +14,7 @@ THEMES = ("dark", "light", "contrast", "ansi")
 
 
 class UiOptions(NamedTuple):
-    """How the UI looks. `refresh`: repaints a second."""
+    """Options of the UI. `refresh`: repaints per second."""
 
     theme: str | None = None
     refresh: float = 2.0
@@ -24,7 +24,7 @@ class UiOptions(NamedTuple):
 
 
 def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
-    """The user's file, then the environment. What does not fit is left out: `forge-tui config` says what is wrong."""
+    """The user's file, then the environment. Invalid values are ignored: `forge-tui config` reports them."""
     values = _table("ui", user_settings_file())
     for name in ("theme", "refresh", "ascii", "mouse", "bell"):
         text = environment.get(f"FORGE_TUI_UI__{name.upper()}")
@@ -34,7 +34,7 @@ def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
 
 
 def options_of(values: Mapping[str, Any]) -> UiOptions:
-    """Options from plain values; those that do not fit keep their defaults."""
+    """Options from plain values; invalid ones keep their defaults."""
     theme, refresh = values.get("theme"), values.get("refresh")
     fits = isinstance(refresh, int | float) and not isinstance(refresh, bool) and 0 < refresh <= 10
     return UiOptions(
@@ -47,7 +47,7 @@ def options_of(values: Mapping[str, Any]) -> UiOptions:
 
 
 def read_resources(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """`[resources]` of the user's file, then the environment, as far as it may stand; by the names of the rules."""
+    """Valid values of `[resources]` in the user's file, then the environment, by the names of the rules."""
     from forge_tui.resources.policy import DefaultThresholds
 
     values = _table("resources", user_settings_file())

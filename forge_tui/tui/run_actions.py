@@ -1,4 +1,4 @@
-"""What the app does with the watched run short of steering it: a report, its settings for a new run, its command."""
+"""Actions on the watched run that do not control it: report, its settings for a new run, its command."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _NO_RUN = "No run is watched: 3 shows the known ones."
 
 
 class RunActions:
-    """The actions on the watched run as something to read and to copy from."""
+    """Actions that read or copy the watched run."""
 
     def __init__(self, app: AppInterface, draft: Draft, show_configure: Callable[[], None]) -> None:
         """`draft`: the settings of the next run, which `show_configure` brings to the front."""
@@ -62,7 +62,7 @@ class RunActions:
         self._app.call_in_thread(lambda: (self._new_form(run), client.untrusted_code(run.path)), then=taken)
 
     def action_show_command(self) -> None:
-        """Show the command that starts the same run as the watched one without the screen."""
+        """Show the command that starts the same run without the UI."""
         run = self._app.controller.run
         if run is None:
             self._app.tell(_NO_RUN, "warning")
@@ -82,14 +82,14 @@ class RunActions:
         self._app.call_in_thread(read, then=shown)
 
     def _new_form(self, run: Run) -> Form:
-        """The run's settings for a new run. Reads files: for a thread."""
+        """The run's settings for a new run. Reads files: call it in a thread."""
         base = self._draft.form or fill_form(self._draft.source, {}).form
         return run_form(run.directory.settings, base).for_a_new_run()
 
     # --- a run that could not be opened
 
     def tell_refused(self, message: RunRefused) -> None:
-        """Say why; the screen in front of a new run gets to know it too."""
+        """Show why; for a new run the screen in front is notified too."""
         request, reason = message.request, str(message.error)
         if isinstance(message.error, UntrustedCode) and request.path is not None:
             self._app.tell("Not resumed: it would run code that you have not started here.", "warning")
@@ -100,7 +100,7 @@ class RunActions:
             self._app.front.post_message(StartRefused(reason))
 
     async def _ask_for_trust(self, path: Path, epochs: int | None, what: str) -> None:
-        """Show what code would run; the answer that runs it is not the one that Enter gives."""
+        """Show which code would run; Enter does not allow it."""
         question = "\n".join(map(printable, what.split("\n")))
         choices = (Choice("t", "Trust this code, and resume", "trust"), Choice("b", "Back", "back"))
         if await self._app.push_screen_wait(Question(question, choices, "back")) == "trust":

@@ -1,4 +1,4 @@
-"""The run that is watched: opened, followed and steered in worker threads, which post messages and touch no widget."""
+"""The watched run: opened, followed and controlled in worker threads, which post messages and touch no widget."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _LIVE = ("queued", "running", "paused", "stopping")
 
 
 class RunController:
-    """What the UI knows of the run on Watch, and the only way from the UI to a run.
+    """The UI's state of the watched run, and its only access to a run.
 
-    Its attributes are for the thread of the app alone; the workers are given what they need and post messages.
+    Its attributes are for the app's thread only; the workers get arguments and post messages.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class RunController:
         clock: Callable[[], float],
         monotonic: Callable[[], float],
     ) -> None:
-        """`refresh` is how often a second a run is looked at; `clock` gives UNIX seconds, `monotonic` seconds."""
+        """`refresh`: snapshots per second; `clock` gives UNIX seconds, `monotonic` seconds."""
         self.run = run
         self.snapshot: Snapshot | None = None
         self.history: list[dict[str, Any]] = []
         """The newest events of the run, without epochs."""
         self.news_told = False
-        """Whether a screen has looked through the events for what failed."""
+        """Whether a screen has checked the events for failures."""
         self.removed = ""
-        """Why the run that was watched is not there any more, empty where none has gone."""
+        """Why the watched run no longer exists, or empty."""
         self.started_here = False
         self.live_runs = 0
         """How many known runs were live when they were last counted."""
@@ -74,7 +74,7 @@ class RunController:
 
     @property
     def is_starting(self) -> bool:
-        """Whether a start or a resume was asked for that is not answered yet."""
+        """Whether a start or a resume is pending."""
         return self._starts > 0
 
     def start(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
@@ -84,14 +84,14 @@ class RunController:
         self._open(OpenRequest("start"), lambda: client.start(settings, detach=True, previous=previous))
 
     def resume(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
-        """Continue the run in `path`, to `epochs` in all; `RunOpened` or `RunRefused` follows."""
+        """Continue the run in `path`, up to `epochs`; `RunOpened` or `RunRefused` follows."""
         from forge_tui import client
 
         request = OpenRequest("resume", path, epochs)
         self._open(request, lambda: client.resume(path, epochs=epochs, detach=True, trust_code=trust_code))
 
     def attach(self, path: Path) -> None:
-        """Look for the run in `path`; `RunOpened` or `RunRefused` follows."""
+        """Attach to the run in `path`; `RunOpened` or `RunRefused` follows."""
         from forge_tui import client
 
         self._open(OpenRequest("attach", path), lambda: client.attach(path))
@@ -106,11 +106,11 @@ class RunController:
                 known = error if isinstance(error, ForgeError) else ForgeError(str(error))
                 self._app.post_message(RunRefused(request, known))
 
-        # Not exclusive: a start stays wanted while another run is looked at.
+        # Not exclusive: a start continues while another run is opened.
         self._app.run_worker(work, thread=True, group="open")
 
     def answered(self, message: RunOpened | RunRefused) -> None:
-        """Take note of what became of a request."""
+        """Record the answer to a request."""
         self._starts -= message.request.starts
         if isinstance(message, RunOpened):
             self.started_here = message.request.starts
@@ -118,7 +118,7 @@ class RunController:
     # --- following
 
     def follow(self, run: Run) -> None:
-        """Watch another run from now on: `SnapshotChanged` now and on every change, until `close` or another run."""
+        """Watch another run: `SnapshotChanged` now and on every change, until `close` or another run."""
         self._cancelled.set()
         cancelled = self._cancelled = threading.Event()
         self.run, self.snapshot, self.history, self.removed, self.news_told = run, None, [], "", False
@@ -133,15 +133,15 @@ class RunController:
             post(RunRemoved(run, f"run {run.id} {error.what}"))
         except ForgeError as error:
             post(FollowFailed(str(error)))
-        except Exception as error:  # the boundary of this thread: without words the screen would only stand still
+        except Exception as error:  # the boundary of this thread: otherwise the screen would stop without a message
             post(FollowFailed(f"a defect in following the run ({type(error).__name__}: {error}); please report it"))
 
     def close(self) -> None:
-        """Follow no longer: the worker ends within 100 ms."""
+        """Stop following: the worker ends within 100 ms."""
         self._cancelled.set()
 
     def take(self, message: SnapshotChanged) -> Turn | None:
-        """Take a new snapshot and its events; what has become of the run, None where another run is watched by now."""
+        """Set a new snapshot and its events; returns the run's change, None if another run is watched now."""
         if message.run is not self.run:
             return None
         came = turn(self.snapshot, message.snapshot)
@@ -151,7 +151,7 @@ class RunController:
         return came
 
     def forget(self, message: RunRemoved) -> bool:
-        """The run is not there any more: know nothing of it. False where another run is watched by now."""
+        """Clear the state of a run that no longer exists. False if another run is watched now."""
         if message.run is not self.run:
             return False
         self.close()
@@ -167,21 +167,21 @@ class RunController:
 
     @property
     def snapshots_come(self) -> bool:
-        """Whether another snapshot may be expected any moment: what else is to be drawn can go along with it."""
+        """Whether snapshots arrive regularly: other drawing can wait for the next one."""
         return time.monotonic() < self._last_snapshot + 1.5 * self._interval
 
     def took(self, model: ModelState) -> float | None:
-        """How long workers have been busy with a model of the watched run by now (seconds)."""
+        """How long workers have been busy with a model of the watched run so far (seconds)."""
         snapshot = self.snapshot
         if snapshot is None:
             return None
         since = self._monotonic() - self._taken_at if snapshot.state.is_live else 0.0
         return model.took(snapshot.elapsed_seconds + since, self._clock())
 
-    # --- steering
+    # --- control
 
     def send(self, name: str, arguments: list[dict[str, Any]], sender: str) -> None:
-        """Send the watched run one command for each of `arguments`; `CommandsAnswered` follows."""
+        """Send the watched run one command per item of `arguments`; `CommandsAnswered` follows."""
         run = self.run
         if run is None:
             return
@@ -214,7 +214,7 @@ class RunController:
 
 
 def _send(run: Run, name: str, arguments: list[dict[str, Any]], sender: str) -> list[dict[str, Any]]:
-    """Send the commands; the last answers of those that were answered in time."""
+    """Send the commands; returns the last answers of those answered in time."""
     sent = [run.control(name, given, sender=sender) for given in arguments]
     deadline = time.monotonic() + ANSWER_SECONDS
     answers = []

@@ -1,4 +1,4 @@
-"""A new snapshot reaches the screens, the status line, the terminal's title and its bell."""
+"""Passes a new snapshot to the screens, the status line, the terminal's title and its bell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class RunNews:
-    """Says what has become of the run that is watched."""
+    """Reports changes of the watched run."""
 
     def __init__(
         self,
@@ -31,13 +31,13 @@ class RunNews:
         host: str,
         bell: bool,
     ) -> None:
-        """`bell`: whether the terminal's bell calls a person who looks elsewhere."""
+        """`bell`: whether to ring the terminal's bell."""
         self._terminal, self._controller, self._navigation, self._status = terminal, controller, navigation, status
         self._host, self._bell = host, bell
         self._title = ""
 
     def take(self, message: SnapshotChanged) -> None:
-        """A new snapshot: hand it to the screens."""
+        """Pass a new snapshot to the screens."""
         snapshot, before = message.snapshot, self._controller.snapshot
         came = self._controller.take(message)
         if came is None:
@@ -48,7 +48,7 @@ class RunNews:
             self._tell_the_end(snapshot)
         elif came is Turn.RESUMED and not self._controller.is_starting:
             self._controller.started_here = False
-            self._status.tell(f"run {snapshot.run.run} was resumed elsewhere, and goes on")
+            self._status.tell(f"run {snapshot.run.run} was resumed elsewhere, and continues")
         if self._bell and (came is Turn.ENDED or (before is not None and snapshot.failed > before.failed)):
             self._terminal.bell()
         for screen in self._navigation.screens():
@@ -57,7 +57,7 @@ class RunNews:
             screen.add_events(message.events)
 
     def forget(self, message: RunRemoved) -> None:
-        """The run is not there any more: say so, and show nothing of it."""
+        """Report that the run no longer exists, and stop showing it."""
         if not self._controller.forget(message):
             return
         self._show_title(self._host)

@@ -1,4 +1,4 @@
-"""The status line: what it says, how long that holds, and what it has said."""
+"""The status line: its message, how long it is shown, and earlier messages."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _STYLES = {"information": "", "warning": "yellow", "error": "bold red"}
 
 
 class Status:
-    """One message at a time, and the last ones in `told`: (UNIX seconds, message, severity)."""
+    """One message at a time, and the last ones in `messages`: (UNIX seconds, message, severity)."""
 
     def __init__(self, clock: Callable[[], float], changed: Callable[[], None]) -> None:
-        """`changed` is called when another message is to be drawn."""
+        """`changed` is called when the message changes."""
         self.text = Text()
-        self.told: deque[tuple[float, str, str]] = deque(maxlen=_KEPT_MESSAGES)
+        self.messages: deque[tuple[float, str, str]] = deque(maxlen=_KEPT_MESSAGES)
         self._clock, self._changed = clock, changed
         self._holds: Callable[[Snapshot], bool] | None = None
 
@@ -36,15 +36,15 @@ class Status:
     def tell(
         self, message: str, severity: Severity = "information", *, holds: Callable[[Snapshot], bool] | None = None
     ) -> None:
-        """Say something; it is taken back once a snapshot shows that it no longer `holds`."""
+        """Show a message; it is removed once `holds` is false for a snapshot."""
         self._holds = holds
-        if message and (not self.told or self.told[-1][1] != message):
-            self.told.append((self._clock(), message, severity))
+        if message and (not self.messages or self.messages[-1][1] != message):
+            self.messages.append((self._clock(), message, severity))
         mark = "" if severity == "information" else "! "
         self.text = Text(f"{mark}{printable(message)}" if message else "", style=_STYLES[severity])
         self._changed()
 
     def check(self, snapshot: Snapshot) -> None:
-        """Take the message back where it no longer holds."""
+        """Remove the message if it no longer applies."""
         if self._holds is not None and not self._holds(snapshot):
             self.tell("")

@@ -1,4 +1,4 @@
-"""The machine's figures as they are shown: a wobble nobody acts on neither moves them nor costs bytes."""
+"""Steadies the machine's displayed figures: small fluctuations are not redrawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from forge_tui.resources.pressure import Pressure
 
 PERCENT = 2.0
-"""Points by which the use of the CPUs, and pressure, may differ from what is shown."""
+"""Percentage points by which CPU use and pressure may differ from the displayed values."""
 
 CORE_PERCENT = 7.0
 """The same for one core, which is drawn as one of eight heights."""
@@ -20,7 +20,7 @@ LOAD = 0.1
 
 
 def steadied(sample: ResourceSample, shown: ResourceSample | None) -> ResourceSample:
-    """`sample`, each figure that is near the one `shown` staying as shown; `shown` itself where all of them are."""
+    """`sample` with figures near the `shown` ones replaced by these; `shown` itself if all are."""
     if shown is None:
         return sample
     steady = replace(

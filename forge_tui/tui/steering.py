@@ -1,4 +1,4 @@
-"""Steering the watched run: each key becomes a command to the runner, and its answers are told."""
+"""Controls the watched run: each key sends a command to the runner, and its answers are shown."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from forge_tui.tui.messages import CommandsAnswered
 
 _NAMED = 3
-# The last answer to these may be a long way off: a step of an hour, a checkpoint of gigabytes.
+# The last answer to these may take long: a step of an hour, a checkpoint of gigabytes.
 _DOING = {"pause": "pausing", "cancel": "cancelling", "workers": "changing the workers", "stop": "stopping"}
 _NO_RUN = "No run is watched: 3 shows the known ones."
 
 
 class Steering:
-    """The actions on the run that is watched, and on the models that are selected in front."""
+    """Actions on the watched run, and on the selected models."""
 
     def __init__(self, app: AppInterface) -> None:
         self._app = app
 
     def send(self, name: str, arguments: list[dict[str, Any]]) -> None:
-        """Send one command for each of `arguments`; tell when they were sent, answered, and carried out."""
+        """Send one command per item of `arguments`; shows when they are sent, answered, and carried out."""
         app = self._app
         if app.controller.run is None:
             app.tell(_NO_RUN, "warning")
@@ -38,7 +38,7 @@ class Steering:
         app.controller.send(name, arguments, f"ui {app.host}")
 
     def tell_answers(self, message: CommandsAnswered) -> None:
-        """Say what the runner made of the commands."""
+        """Show the runner's answers."""
         name, answers, tell = message.name, message.answers, self._app.tell
         refused = [answer for answer in answers if answer["outcome"] in ("refused", "failed")]
         if message.error:
@@ -49,9 +49,9 @@ class Steering:
             tell(f"{name} {refused[0]['outcome']}: {refused[0]['reason']}", "error")
         else:
             reasons = [answer["reason"] for answer in answers if answer.get("reason")]
-            told = f": {reasons[0]}" if reasons else ""
+            reason = f": {reasons[0]}" if reasons else ""
             state = "done" if all(answer["outcome"] == "done" for answer in answers) else "accepted"
-            tell(f"{name}: {state}{told}")
+            tell(f"{name}: {state}{reason}")
 
     # --- the run as a whole
 
@@ -67,7 +67,7 @@ class Steering:
 
     def action_kill(self) -> None:
         """Ask, then end the run at once."""
-        question = "End the run at once? What was trained since the newest checkpoints is lost."
+        question = "End the run at once? The work since the newest checkpoints is lost."
         self._ask_and_send("kill", question, "k", "End at once")
 
     def _ask_and_send(self, command: str, question: str, key: str, label: str) -> None:
@@ -80,7 +80,7 @@ class Steering:
             self._app.run_dialog(dialog())
 
     def action_workers(self) -> None:
-        """Ask for another number of workers; the resource rules have the last word."""
+        """Ask for the number of workers; the resource rules may allow fewer."""
         snapshot = self._live("change the workers of")
         if snapshot is not None:
             self._app.run_dialog(self._ask_for_workers(snapshot))
@@ -88,14 +88,14 @@ class Steering:
     async def _ask_for_workers(self, snapshot: Snapshot) -> None:
         run = snapshot.run
         question = (
-            f"How many workers at once? Now {run.workers} of {run.requested} asked for: {run.limit_reason}. "
+            f"How many workers at once? Now {run.workers} of {run.requested} requested: {run.limit_reason}. "
             "Fewer: the newest go back to the queue after a checkpoint."
         )
         answer = await self._app.push_screen_wait(Ask(question, str(run.requested), selected=True))
         if answer is None or not answer.strip():
             return
         if not answer.strip().isascii() or not answer.strip().isdigit():
-            self._app.tell(f"workers: {answer.strip()!r} is no whole number", "error")
+            self._app.tell(f"workers: {answer.strip()!r} is not a whole number", "error")
             return
         self.send("workers", [{"workers": int(answer)}])
 
@@ -109,7 +109,7 @@ class Steering:
         self._app.run_dialog(self._ask_and_resume(snapshot))
 
     async def _ask_and_resume(self, snapshot: Snapshot) -> None:
-        question = f"Go on with {snapshot.run.run} ({snapshot.state})?"
+        question = f"Continue {snapshot.run.run} ({snapshot.state})?"
         choices = (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))
         if await self._app.dialogs.ask(question, choices) == "resume":
             self._app.resume_run(Path(snapshot.run.path))
@@ -129,13 +129,13 @@ class Steering:
             self.send("cancel", [{"model": model.name} for model in models])
 
     def action_retry(self) -> None:
-        """Train the models selected by X, or the one in the selected row, again: failed or cancelled ones."""
+        """Retry the failed or cancelled models selected by X, or the one in the selected row."""
         models = self._models_to("retry")
         if models:
             self.send("retry", [{"model": model.name} for model in models])
 
     def _models_to(self, command: str) -> list[ModelState]:
-        """The models a command is about, of those that it can be about; says so where there are none."""
+        """The selected models that allow a command; shows why if there are none."""
         snapshot = self._live(command)
         if snapshot is None:
             return []
@@ -151,13 +151,13 @@ class Steering:
         return fitting
 
     def _live(self, command: str) -> Snapshot | None:
-        """The snapshot of a live run, or None after saying what there is instead."""
+        """The snapshot of the live run, or None after showing why there is none."""
         snapshot = self._app.controller.snapshot
         if snapshot is None:
             self._app.tell(f"Nothing to {command}: no run is watched; 3 shows the known ones.", "warning")
             return None
         if not snapshot.state.is_live:
-            self._app.tell(f"Nothing to {command}: the run is {snapshot.state}; R goes on with it.", "warning")
+            self._app.tell(f"Nothing to {command}: the run is {snapshot.state}; R continues it.", "warning")
             return None
         return snapshot
 

@@ -1,4 +1,4 @@
-"""The app's stylesheet: what was parsed is kept, so that the first paint does not wait for parsing it three times."""
+"""The app's stylesheet, with a cache so that the first paint does not parse it three times."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from textual.css.stylesheet import Stylesheet
 
 
 class KeptStylesheet(Stylesheet):
-    """Textual parses everything anew when a theme is set, twice, and once at every start (5 ms each at ours)."""
+    """Textual parses everything again when a theme is set, twice, and at every start (5 ms each for ours)."""
 
     def set_variables(self, variables: dict[str, str]) -> None:
-        """Take the colours of a theme; the same ones again cost nothing."""
+        """Set the colours of a theme; unchanged ones cost nothing."""
         if variables != self._variables:
             super().set_variables(variables)
 
     def reparse(self) -> None:
-        """Parse what is not parsed with these colours. Textual does it in a copy, which it throws away."""
+        """Parse rules that are not parsed with these colours. Textual parses in a copy, which it discards."""
         self.parse()

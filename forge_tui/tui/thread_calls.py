@@ -1,4 +1,4 @@
-"""Functions that run beside the UI and whose results come back to it."""
+"""Runs functions in threads and passes their results back to the UI."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class ThreadCalls:
         self._newest_answers: dict[str, int] = {}  # the number of the newest answer about each subject
 
     def start(self, function: Callable[[], Any], then: Callable[[Any], None], subject: str = "") -> None:
-        """Run `function` beside the UI; `then` gets its result, or the `ForgeError` or `OSError` it raised.
+        """Run `function` in a thread; `then` gets its result, or the `ForgeError` or `OSError` it raised.
 
-        What was asked about a `subject` and is found after the answer to a later question about it is dropped.
+        A result about a `subject` is dropped if a later call about it has already returned.
         """
         number = self._asked = self._asked + 1
 
@@ -44,7 +44,7 @@ class ThreadCalls:
         self._app.run_worker(work, thread=True, group="io")
 
     def done(self, message: ThreadDone) -> None:
-        """Hand a result to whoever asked, unless the screen that asked has gone meanwhile."""
+        """Pass a result to its caller, unless the caller's screen was closed meanwhile."""
         try:
             message.then(message.result)
         except NoMatches:

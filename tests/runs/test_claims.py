@@ -269,7 +269,7 @@ def test_an_unusable_state_directory_is_told_and_counts_nothing(tmp_path: Path) 
     assert own.others() == ()
     with pytest.raises(RunDirectoryError, match=r"cannot claim this run.s workers in.*choose another directory"):
         own.set(1, 1)
-    with pytest.raises(RunDirectoryError, match="cannot tell"), own.deciding():
+    with pytest.raises(RunDirectoryError, match="cannot claim"), own.deciding():
         pass
     own.release()
 

@@ -76,7 +76,7 @@ def test_paths(tmp_path: Path) -> None:
 
 def test_a_file_in_the_way_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
-    with pytest.raises(RunDirectoryError, match=r"taken is there and is no directory"):
+    with pytest.raises(RunDirectoryError, match=r"taken is not a directory"):
         RunDirectory(tmp_path / "taken").create()
     with pytest.raises(RunDirectoryError, match="taken"):
         RunDirectory(tmp_path / "taken" / "below").create()

@@ -35,7 +35,7 @@ def test_a_new_run_is_there_whole_and_private(runs: Any) -> None:
     assert reader.info() == runs.info(made.path.parent)
     assert reader.models() == (runs.models(), 1)
     assert stat.S_IMODE(made.path.stat().st_mode) == 0o600
-    with pytest.raises(RunDirectoryError, match=r"is there already.*forge-tui resume"):
+    with pytest.raises(RunDirectoryError, match=r"exists already.*forge-tui resume"):
         RunStore.create(made.path, runs.info(made.path.parent), [])
 
 

@@ -95,7 +95,7 @@ async def test_stop_resume_elsewhere_cancel_retry_and_deletion(run_directory: Pa
         await until(pilot, lambda: "stopped" in header(app) and "R resumes it" in status(app))
         await elsewhere("resume", run_directory, "--detach")
         await until(pilot, lambda: "live" in header(app) and models() == {"training"})
-        assert status(app) == "run run was resumed elsewhere, and goes on"
+        assert status(app) == "run run was resumed elsewhere, and continues"
         assert not app.controller.started_here  # leaving asks nothing
         await elsewhere("cancel", run_directory, "1")
         await until(pilot, lambda: models() == {"training", "cancelled"} and "⊘ cancel" in screen_text(app))

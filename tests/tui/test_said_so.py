@@ -134,12 +134,12 @@ async def test_the_mouse_says_where_it_cannot_be_switched(live: Path, state: Pat
     app = at(live, state, options=UiOptions(mouse=False))
     async with app.run_test(size=(80, 24)) as pilot:  # drawn by another driver than ours
         await watch_of(app, pilot)
-        await until(pilot, lambda: app.status.told)
-        told = "mouse: what shows this screen does not let it be switched; forge-tui on a terminal does"
-        assert [text for _, text, _ in app.status.told] == [told]
-        app.status.told.clear()
+        await until(pilot, lambda: app.status.messages)
+        told = "mouse: it cannot be switched here, only on a terminal"
+        assert [text for _, text, _ in app.status.messages] == [told]
+        app.status.messages.clear()
         await press(pilot, "m")
-        assert [text for _, text, _ in app.status.told] == [told]
+        assert [text for _, text, _ in app.status.messages] == [told]
 
 
 @pytest.mark.usefixtures("working_directory")

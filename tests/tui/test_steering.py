@@ -112,14 +112,14 @@ async def test_w_asks_for_another_number_of_workers_and_tells_what_the_rules_say
     async with Hand(run.directory.path) as hand:
         await hand.press("w")
         await until(hand.pilot, lambda: isinstance(hand.app.screen, Ask))
-        assert "Now 2 of 2 asked for: half of 4 CPUs" in screen_text(hand.app)
+        assert "Now 2 of 2 requested: half of 4 CPUs" in screen_text(hand.app)
         await hand.press("backspace", "9", "enter")
         await hand.until_status("workers: done: half of 8 CPUs")
         assert run.journal.info.requested == 9
         await hand.press("w")
         await until(hand.pilot, lambda: isinstance(hand.app.screen, Ask))
         await hand.press("x", "enter")
-        await hand.until_status("is no whole number")
+        await hand.until_status("is not a whole number")
 
 
 async def test_the_number_of_workers_is_the_one_setting_of_a_live_run_that_opens(run: SteeredRun) -> None:
@@ -164,7 +164,7 @@ async def test_steering_an_ended_run_says_what_to_do_instead(tmp_path: Path) -> 
     async with Hand(path) as hand:
         for key, word in (("p", "pause"), ("x", "cancel"), ("r", "retry")):
             await hand.press(key)
-            await hand.until_status(f"Nothing to {word}: the run is stopped; R goes on with it.")
+            await hand.until_status(f"Nothing to {word}: the run is stopped; R continues it.")
 
 
 async def test_the_log_says_who_sent_what(run: SteeredRun) -> None:
@@ -185,7 +185,7 @@ async def test_detaching_warns_where_the_run_would_be_ended(run: SteeredRun, mon
         await hand.press("q")
         await until(hand.pilot, lambda: isinstance(hand.app.screen, Question))
         question = hand.app.screen.query_one(".dialog-text", Static)
-        assert str(question.content).endswith("goes on without this terminal, but ends with this Slurm job 7.")
+        assert str(question.content).endswith("continues without this terminal, but ends with this Slurm job 7.")
         await hand.press("enter")
     assert "It ends with this Slurm job 7" in str(hand.app.farewell)
 

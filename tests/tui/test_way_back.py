@@ -68,7 +68,7 @@ async def test_esc_goes_from_screen_to_screen_one_level_at_a_time(maker: RunMake
         await until(pilot, lambda: front(app) == "runs" and app.front is not None and app.front.is_there)
         await press(pilot, "escape")
         assert front(app) == "runs"
-        assert "nothing is behind this screen" in app.status.plain
+        assert "there is no previous screen" in app.status.plain
 
 
 @pytest.mark.parametrize("key", ["escape", "backspace"])

@@ -1,1 +1,1 @@
-"""The chart of curves: what it shows, its axes, and how it is drawn in characters."""
+"""The chart of curves: data, axes, and drawing with characters."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from forge_tui.tui.widgets.glyphs import Glyphs
 
 Span = tuple[float, float | None, float | None]
-"""A place on the x axis, and the smallest and the largest value there; None where there is no number."""
+"""An x position, and the smallest and the largest value there; None without a number."""
 
 _LEFT_DOTS, _RIGHT_DOTS = (0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80)
 _LEFT = [sum(dot for place, dot in enumerate(_LEFT_DOTS) if bits >> place & 1) for bits in range(16)]
@@ -28,18 +28,18 @@ class Pixels(StrEnum):
 
     @property
     def across(self) -> int:
-        """Pixel columns a cell."""
+        """Pixel columns per cell."""
         return 1 if self is Pixels.ASCII else 2
 
     @property
     def down(self) -> int:
-        """Pixel rows a cell."""
+        """Pixel rows per cell."""
         return {Pixels.BRAILLE: 4, Pixels.BLOCKS: 2, Pixels.ASCII: 1}[self]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A traced curve: for every pixel column a mask of its rows (bit 0 is the top), and its last pixel."""
+    """A traced curve: per pixel column a mask of its rows (bit 0 is the top), and its last pixel."""
 
     columns: list[int]
     last: tuple[int, int] | None
@@ -56,11 +56,11 @@ class Projection:
     log: bool
 
     def column(self, x: float) -> int:
-        """The pixel column of `x`, which may lie outside."""
+        """The pixel column of `x`, which may be outside."""
         return round(self.left + self.per_x * x)
 
     def row(self, y: float) -> int:
-        """The pixel row of `y`, which may lie outside; far below for what a logarithm has no place for."""
+        """The pixel row of `y`, which may be outside; far below for values without a logarithm."""
         if self.log:
             return round(self.top + self.per_y * math.log(y)) if y > 0 else _FAR_BELOW
         return round(self.top + self.per_y * y)
@@ -116,7 +116,7 @@ def dotted(curve: Curve, pixels: Pixels) -> Curve:
 
 
 def faint(curve: Curve, pixels: Pixels) -> Curve:
-    """The curve in fine dots, one to a cell, for what goes with a curve; where it is steep every other pixel of it."""
+    """The curve in fine dots, one per cell, for accompanying curves; every other pixel where it is steep."""
     tallest = max((mask.bit_length() for mask in curve.columns), default=0)
     every_other = sum(1 << place for place in range(0, tallest, 2))
     thinned = [mask & every_other if mask.bit_count() > 2 else mask for mask in curve.columns]
@@ -130,9 +130,9 @@ def _fill(columns: list[int], height: int, column: int, top: int, bottom: int) -
 
 
 def _join(columns: list[int], height: int, start: tuple[int, int, int], end: tuple[int, int, int]) -> None:
-    """Draw what lies between two spans: in each column on the way from where the line is to where it goes."""
+    """Draw the line between two spans, column by column."""
     distance = end[0] - start[0]
-    # From the nearest ends of the two spans, so that a tall span does not throw its line off.
+    # Between the nearest ends of the two spans, so that a tall span does not distort the line.
     if start[2] < end[1]:
         begin, finish = start[2], end[1]
     elif start[1] > end[2]:
@@ -155,7 +155,7 @@ def _join(columns: list[int], height: int, start: tuple[int, int, int], end: tup
 
 
 class Canvas:
-    """Cells that curves are drawn on, later ones over earlier ones. Cells hold a character and a style's name."""
+    """Cells that curves are drawn on, later ones over earlier ones. Each cell has a character and a style's name."""
 
     def __init__(self, width: int, height: int, pixels: Pixels, glyphs: Glyphs) -> None:
         """`width` and `height` in cells."""
@@ -169,7 +169,7 @@ class Canvas:
     def draw(self, curve: Curve, style: str, number: int) -> None:
         """Draw a curve in a style.
 
-        `number` chooses its character where a cell is one pixel: from 0 for curves, -1 for what is faint.
+        `number` chooses its character if a cell is one pixel: from 0 for curves, -1 for faint ones.
         """
         down = self.pixels.down
         if self.pixels is Pixels.ASCII:
@@ -201,7 +201,7 @@ class Canvas:
                 mask &= mask - 1
 
     def put(self, column: int, row: int, text: str, style: str) -> None:
-        """Write `text` (one cell a character) over what is there; what lies outside is left out."""
+        """Write `text` (one cell per character) over the canvas; parts outside are left out."""
         for place, character in enumerate(text, column):
             if 0 <= place < self.width and 0 <= row < self.height:
                 self._text[row][place], self._style[row][place] = character, style

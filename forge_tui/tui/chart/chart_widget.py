@@ -1,4 +1,4 @@
-"""The chart of curves: smallest and largest value a pixel column, a logarithmic axis, gaps where loss is no number."""
+"""The chart of curves: smallest and largest value per pixel column, a logarithmic axis, gaps for NaN."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["NO_EPOCH", "Chart", "Kind", "Pixels", "Series", "Smoothing"]
 
 NO_EPOCH = "No epoch yet: warming up."
 _CLOSEST = 4.0
-"""The shortest part of the x axis that can be looked at, in its own units (epochs)."""
+"""The shortest visible part of the x axis, in its units (epochs)."""
 _MOST_BUCKETS = 20_000
 _FAINT = " faint"
 
@@ -42,7 +42,7 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         *(f"chart--{name}" for name in ("title", "label", "axis", "diverged", "empty")),
         *(f"chart--series-{number}" for number in range(1, plot.COLOURS + 1)),
     }
-    # Colours told apart with the common kinds of colour blindness (Okabe and Ito 2008), lighter on dark themes.
+    # Colours distinguishable with the common kinds of colour blindness (Okabe and Ito 2008), lighter on dark themes.
     DEFAULT_CSS = """
     Chart {
         & > .chart--title { color: $foreground; text-style: bold; }
@@ -83,7 +83,7 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
 
     @dataclass
     class ViewChanged(Message):
-        """Another part of the x axis is looked at, or in more or fewer pixels: fetch `wanted_buckets` anew."""
+        """Another part of the x axis is visible, or in another resolution: fetch `wanted_buckets` again."""
 
         chart: Chart
 
@@ -120,10 +120,10 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         self._lines: list[Strip] | None = None
         self._styles: dict[str, Style] = {}
 
-    # What is shown
+    # Content
 
     def show(self, series: Sequence[Series]) -> None:
-        """Show these curves; those of one label share a colour. A view that reached the newest x keeps to it."""
+        """Show these curves; equal labels share a colour. A view that includes the newest x follows it."""
         series = tuple(series)
         if series == self._series:
             return
@@ -137,7 +137,7 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         self._redraw()
 
     def explain(self, text: str) -> None:
-        """Say `text` while there is no curve to draw."""
+        """Show `text` while there is no curve to draw."""
         if text != self.empty_text:
             self.empty_text = text
             self._redraw()
@@ -149,11 +149,11 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
 
     @property
     def log_y(self) -> bool:
-        """Whether the y axis is to be logarithmic; it is linear all the same where values are negative."""
+        """Whether a logarithmic y axis is chosen; with negative values the axis is linear anyway."""
         return self._log.get(self._quantity.title, self._quantity.log)
 
     def toggle_log(self) -> None:
-        """Change between a logarithmic and a linear y axis; each quantity has its own."""
+        """Switch between a logarithmic and a linear y axis, per quantity."""
         self._log[self._quantity.title] = not self.log_y
         self._redraw()
 
@@ -164,11 +164,11 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
 
     @property
     def quantity(self) -> Quantity:
-        """What is drawn."""
+        """The quantity that is drawn."""
         return self._quantity
 
     def measure(self, quantity: Quantity) -> None:
-        """Draw another quantity; where its curves are others, they are asked for by `ViewChanged`."""
+        """Draw another quantity; requests its curves by `ViewChanged` if they differ."""
         if quantity == self._quantity:
             return
         before, self._quantity = self._quantity, quantity
@@ -188,11 +188,11 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             self._smoothing = smoothing
             self._redraw()
 
-    # The part looked at
+    # The visible part
 
     @property
     def window(self) -> tuple[float, float]:
-        """The first and the last x looked at."""
+        """The first and the last visible x."""
         if self._window is not None:
             return self._window
         start, end = plot.extent(self._series) or (0.0, 1.0)
@@ -200,12 +200,12 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
 
     @property
     def is_zoomed(self) -> bool:
-        """Whether less than everything is looked at."""
+        """Whether only a part is visible."""
         return self._window is not None
 
     @property
     def wanted_buckets(self) -> int:
-        """How many buckets over a whole curve give one to each pixel column of the part looked at."""
+        """The number of buckets over a whole curve that gives one per visible pixel column."""
         columns = max(1, self.size.width * self.pixels.across)
         whole = plot.extent(self._series)
         start, end = self.window
@@ -214,7 +214,7 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         return min(_MOST_BUCKETS, math.ceil(columns * max(1.0, (whole[1] - whole[0]) / (end - start))))
 
     def zoom(self, direction: Literal[1, -1]) -> None:
-        """Look at half of what is in view (1), or at twice as much (-1); at its newest end if that is in view."""
+        """Show half of the visible part (1) or twice as much (-1); at its newest end if that is visible."""
         whole = plot.extent(self._series)
         if whole is None:
             return
@@ -226,14 +226,14 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         self._look_at(first, first + length)
 
     def pan(self, direction: Literal[1, -1]) -> None:
-        """Look a quarter of the view further right (1) or left (-1)."""
+        """Move the view right (1) or left (-1) by a quarter."""
         start, end = self.window
         step = direction * (end - start) / 4
         if self._window is not None:
             self._look_at(start + step, end + step)
 
     def reset(self) -> None:
-        """Look at everything again."""
+        """Show everything again."""
         if self._window is not None:
             self._window = None
             self._redraw()
@@ -247,7 +247,7 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
             self.post_message(self.ViewChanged(self))
 
     def _held(self, start: float, end: float) -> tuple[float, float] | None:
-        """The window moved inside of what there is; None where it holds everything."""
+        """The window moved inside the data; None if it includes everything."""
         whole = plot.extent(self._series)
         if whole is None or end - start >= whole[1] - whole[0]:
             return None
@@ -261,18 +261,18 @@ class Chart(Widget, can_focus=True, inherit_bindings=False):
         self.refresh(layout=False)
 
     def on_resize(self, event: events.Resize) -> None:
-        """Other pixels: draw anew, and ask for other buckets."""
+        """Draw for the new size, and request other buckets."""
         self._redraw()
         self.post_message(self.ViewChanged(self))
 
     def notify_style_update(self) -> None:
-        """Colours changed: draw all anew."""
+        """Redraw with the new colours."""
         super().notify_style_update()
         self._styles.clear()
         self._lines = None
 
     def render_line(self, y: int) -> Strip:
-        """A line of the picture, which is drawn once and kept."""
+        """A line of the cached picture."""
         if self._lines is None:
             self._lines = self._picture()
         if y < len(self._lines):

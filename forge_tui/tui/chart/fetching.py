@@ -1,4 +1,4 @@
-"""What the chart shows, fetched from the run: runs in a thread."""
+"""Fetches the chart's curves from the run, in a thread."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A chart as lines of styled text: curves, axes, legend. Knows nothing of widgets."""
+"""A chart as lines of styled text: curves, axes, legend. Independent of widgets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LABELS_FROM_HEIGHT, _AXIS_FROM_HEIGHT = 8, 5
 class Series:
     """One curve: `points` are (x, smallest, largest), by rising x; `marks` are the x where training diverged.
 
-    A train point without numbers is a divergence too; a validation point without is one that was not measured.
+    A training point without numbers is a divergence too; a validation point without was not measured.
     `edges` are the lower and the upper edge of a band around the curve.
     """
 
@@ -36,9 +36,9 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """What to draw and how: the part of the x axis, the scale, the kinds of curves, the pixels, the titles.
+    """How to draw: visible part of the x axis, scale, kinds of curves, pixels, titles.
 
-    `smoothing` is the weight of what was before (`smoothing.smoothed`); curves that are smoothed stand faintly behind.
+    `smoothing` is the weight of previous values (`smoothing.smoothed`); the original curves are faint behind.
     """
 
     start: float
@@ -63,7 +63,7 @@ class _Drawn:
 
 
 def extent(series: Sequence[Series]) -> tuple[float, float] | None:
-    """The first and the last x of all points; None where there is no point."""
+    """The first and the last x of all points; None without points."""
     ends = [(each.points[0][0], each.points[-1][0]) for each in series if each.points]
     if not ends:
         return None
@@ -71,7 +71,7 @@ def extent(series: Sequence[Series]) -> tuple[float, float] | None:
 
 
 def picture(series: Sequence[Series], view: View, width: int, height: int, glyphs: Glyphs) -> list[list[Piece]]:
-    """The chart in `height` lines of `width` cells; no lines where there is nothing to draw or no room for it."""
+    """The chart in `height` lines of `width` cells; no lines if there is nothing to draw or no space."""
     drawn = _drawn(series, view)
     scale = _scale(drawn, view)
     if scale is None or width < LEAST_WIDTH or height < LEAST_HEIGHT:
@@ -90,7 +90,7 @@ def picture(series: Sequence[Series], view: View, width: int, height: int, glyph
 
 
 def _drawn(series: Sequence[Series], view: View) -> list[_Drawn]:
-    """The curves of the kinds shown, cut to the view (and one point around it), one number a label."""
+    """The curves of the kinds shown, cut to the view (and one point around it), one number per label."""
     numbers = {label: number for number, label in enumerate(dict.fromkeys(each.label for each in series))}
     found = []
     for each in series:
@@ -123,7 +123,7 @@ def _cut(spans: list[Span], view: View) -> list[Span]:
 
 
 def _divergences(spans: Sequence[Span]) -> set[float]:
-    """The x where numbers end, once a gap."""
+    """The x where numbers end, once per gap."""
     before = [True, *(low is not None for _, low, _ in spans)]
     return {span[0] for known, span in zip(before, spans, strict=False) if known and span[1] is None}
 
@@ -140,9 +140,9 @@ def _scale(drawn: Sequence[_Drawn], view: View) -> Scale | None:
     known = [(each, values) for each, values in known if values]
     if not known:
         return None
-    # What diverged has run away before: the axis is that of the others, and it leaves the chart at the top.
+    # Diverged curves grow before they end: the axis fits the others, and these leave the chart at the top.
     sound = [(each, values) for each, values in known if not each.marks] or known
-    # A curve that comes to 0 or below leaves a logarithmic axis to those that do not, and runs along its lower end.
+    # A curve that reaches 0 or less does not determine a logarithmic axis, and follows its lower end.
     above = [(each, values) for each, values in sound if min(values) > 0] if view.log else []
     kept = above or sound
     values = [value for _, found in kept for value in found]
@@ -211,7 +211,7 @@ def _curves(canvas: Canvas, drawn: Sequence[_Drawn], scale: Scale, view: View, s
 
 def _y_axis(scale: Scale, ticks: Sequence[Tick], rows: int, gutter: int, glyphs: Glyphs) -> list[list[Piece]]:
     found: dict[int, str] = {}
-    # Powers of ten first: where others would touch them, all of those give way, so that labels stay evenly apart.
+    # Powers of ten first: if other labels would touch them, all others are left out, so that labels stay evenly spaced.
     powers = [tick for tick in ticks if _is_power_of_ten(tick.value)]
     for tick in (*powers, *(tick for tick in ticks if tick not in powers)):
         row = round((1.0 - scale.share(tick.value)) * (rows - 1))
@@ -261,7 +261,7 @@ def _x_axis(view: View, width: int, gutter: int, below: int, glyphs: Glyphs) -> 
 def _legend(
     drawn: Sequence[_Drawn], scale: Scale, view: View, width: int, several: bool, glyphs: Glyphs
 ) -> list[Piece]:
-    """One line: what is drawn on which scale, and how each curve looks; as much of it as fits."""
+    """One line: quantity, scale, and the style of each curve; as much as fits."""
     kind = "log" if scale.log else "linear"
     smooth = f", smoothed {view.smoothing:g}" if view.smoothing else ""
     runs: list[Piece] = [(f" {view.y_title}", "title"), (f" {kind}{smooth}", "label")]
@@ -295,11 +295,11 @@ def _legend(
     names = [cells.clean(each.series.label, glyphs.ascii) for each in entries.values()]
     room = width - sum(cells.width_of(text) for text, _ in runs)
     shown = _shortened(names, room)
-    told: list[Piece] = [(f"  {glyphs.diverged}", "diverged"), (" diverged", "label")]
-    left = room - sum(cells.width_of(text) for text, _ in told)
-    # What the sign means stands in the chart too: it gives way to the names.
+    meaning: list[Piece] = [(f"  {glyphs.diverged}", "diverged"), (" diverged", "label")]
+    left = room - sum(cells.width_of(text) for text, _ in meaning)
+    # The chart explains the sign too: the names have priority.
     if any(each.marks for each in drawn) and _shortened(names, left) == shown:
-        runs += told
+        runs += meaning
     for each, name in zip(entries.values(), shown, strict=False):
         runs += [(f"  {each.number + 1}{glyphs.line_solid}", each.style), (f" {name}" if name else "", "label")]
     if len(shown) < len(names):
@@ -308,7 +308,7 @@ def _legend(
 
 
 def _shortened(names: list[str], room: int) -> list[str]:
-    """The names whole, else without what they begin with alike, else cut, in `room` cells with 5 more for each."""
+    """The names in full, else without their common prefix, else cut, in `room` cells with 5 more for each."""
     first, last = min(names), max(names)
     alike = next((place for place in range(len(first)) if not last.startswith(first[: place + 1])), len(first))
     prefix = first[:alike]

@@ -1,4 +1,4 @@
-"""What a chart can draw: the losses, every metric that was recorded, and the learning rate. `v` steps through them."""
+"""The quantities of a chart: losses, recorded metrics, learning rate. `v` steps through them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Kind = Literal["train", "validation"]
 class Quantity:
     """One choice of `v`: its title, its curves as (metric, kind), and those of them that are shown.
 
-    `log`: whether its axis begins logarithmic, which shares and rates of success do not.
+    `log`: whether its axis starts logarithmic; not for fractions.
     """
 
     title: str
@@ -35,7 +35,7 @@ LOSSES = (LOSS, TRAINING_LOSS, VALIDATION_LOSS)
 
 
 def recorded(models: Iterable[ModelState], table: MetricTable) -> tuple[Quantity, ...]:
-    """What can be drawn of these models, in the order of `v`: the losses, and what any of them has recorded."""
+    """The quantities of these models, in the order of `v`: the losses, and every metric that any has recorded."""
     names = dict.fromkeys(name for model in models for name, value in model.metrics.items() if value is not None)
     found: list[Quantity] = list(LOSSES)
     for metric in table.ordered(names):
@@ -46,5 +46,5 @@ def recorded(models: Iterable[ModelState], table: MetricTable) -> tuple[Quantity
 
 
 def following(now: Quantity, choices: Sequence[Quantity]) -> Quantity:
-    """The choice after `now`; the first one after the last, and where `now` is none of them."""
+    """The choice after `now`; the first one after the last, or if `now` is not among them."""
     return choices[(choices.index(now) + 1) % len(choices)] if now in choices else choices[0]

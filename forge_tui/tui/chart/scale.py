@@ -1,4 +1,4 @@
-"""Axes: from values to places on an axis, and the ticks whose labels a person can read."""
+"""Axes: positions of values, and ticks with readable labels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import pairwise
 _LOG_STEPS = ((1,), (1, 3), (1, 2, 5), tuple(range(1, 10)))
 _ENOUGH_TICKS = 4
 _PADDING = 0.03
-# Values beyond are drawn there: further out the arithmetic of the padding overflows.
+# Larger values are drawn here: beyond, computing the padding overflows.
 _MOST = 1e250
 
 
@@ -35,7 +35,7 @@ class Scale:
             raise ValueError(f"no axis from {self.low} to {self.high}" + (" with a logarithm" if self.log else ""))
 
     def share(self, value: float) -> float:
-        """Where `value` is, 0 at `low` and 1 at `high`; outside of that for values outside."""
+        """The position of `value`: 0 at `low`, 1 at `high`; values outside are below 0 or above 1."""
         if not self.log:
             return (value - self.low) / (self.high - self.low)
         if value <= 0:
@@ -43,7 +43,7 @@ class Scale:
         return (math.log(value) - math.log(self.low)) / (math.log(self.high) - math.log(self.low))
 
     def ticks(self, most: int) -> list[Tick]:
-        """At most `most` ticks (at least 1), from low to high, labelled in as few digits as tell them apart."""
+        """At most `most` ticks (at least 1), from low to high, labelled with as few digits as needed."""
         most = max(1, most)
         values = _log_values(self.low, self.high, most) if self.log else []
         if len(values) < 2:
@@ -52,9 +52,9 @@ class Scale:
 
 
 def fitted(values: Sequence[float], log: bool) -> Scale:
-    """An axis that holds all `values` (finite, at least one) with a little room around them.
+    """An axis for all `values` (finite, at least one) with a small margin.
 
-    It is linear where `log` is asked for but a value is negative or none is above 0. Zeros lie on its lower end.
+    It is linear in spite of `log` if a value is negative or none is above 0. Zeros are at its lower end.
     """
     low, high = max(min(values), -_MOST), min(max(values), _MOST)
     if log and low >= 0 and high > 0:
@@ -82,7 +82,7 @@ def linear_values(low: float, high: float, most: int, whole: bool = False) -> li
 
 
 def labels(values: Sequence[float], log: bool = False) -> list[str]:
-    """How `values` are written: in as few digits as say them exactly, on a linear axis with the same decimals."""
+    """The labels of `values`: as few digits as represent them exactly, on a linear axis with equal decimals."""
     if not values:
         return []
     largest = max(abs(value) for value in values)

@@ -1,4 +1,4 @@
-"""Mean and deviation over the seeds of each config of a run, for the chart: fetched in a thread, only what is new."""
+"""Mean and deviation over the seeds of each config, for the chart: fetched in a thread, incrementally."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from forge_tui.tui.app_interface import Teller
 
 MOST_CONFIGS = 8
-# With 10,000 epochs each they take 16 MB, and 7 s to read the first time.
+# With 10,000 epochs each these take 16 MB, and 7 s for the first read.
 MOST_SEEDS = 100
-# About 15 ms of reading: a quit waits for threads.
+# About 15 ms of reading: quitting waits for threads.
 _CHUNK = 2_000
 
 
 @dataclass(slots=True)
 class _Model:
-    """What was read of a model so far, when it was in the state `seen`."""
+    """The epochs of a model read so far, up to its state `seen`."""
 
     since: int = 0
     seen: ModelState | None = None
@@ -35,16 +35,16 @@ class _Model:
 
 
 class SeedReader:
-    """Reads the losses of a run's models and keeps them: a repaint reads what came since the last one.
+    """Reads and caches the losses of a run's models: a repaint only reads new epochs.
 
-    `fetch` may be called from any thread. After `cancel` it comes back within one chunk of reading.
+    `fetch` may be called from any thread. After `cancel` it returns within one chunk of reading.
     """
 
     def __init__(self, run: Run, name: str = "") -> None:
-        """`name` is put before the names of the configs where several runs share a chart."""
+        """`name` precedes the names of the configs if several runs share a chart."""
         self.run = run
         self.read_of = (0, 0)
-        """How many models are read, of how many."""
+        """The number of models read so far, and in all."""
         self._name = name
         self._cancelled = threading.Event()
         self._lock = threading.Lock()
@@ -52,7 +52,7 @@ class SeedReader:
         self._curves: dict[tuple[int, ...], tuple[SeedCurve, SeedCurve]] = {}
 
     def cancel(self) -> None:
-        """What is fetched is not wanted any more."""
+        """End a running `fetch`."""
         self._cancelled.set()
 
     def fetch(self, models: Sequence[ModelState], buckets: int) -> tuple[Series, ...]:
@@ -88,7 +88,7 @@ class SeedReader:
         return tuple(found)
 
     def _read(self, model: ModelState) -> range:
-        """Read what is new of a model; returns the epochs that changed."""
+        """Read new epochs of a model; returns the epochs that changed."""
         kept = self._models.setdefault(model.index, _Model())
         if kept.seen is model or model.epoch == 0:
             return range(0)
@@ -108,7 +108,7 @@ class SeedReader:
 
 
 def seeds_by_config(models: Sequence[ModelState]) -> list[list[ModelState]]:
-    """The models that have begun, by config (in which the seed is not), in the order of their first ones."""
+    """The started models by config (without the seed), in the order of first appearance."""
     groups: dict[str, list[ModelState]] = {}
     for model in models:
         if model.epoch > 0:
@@ -117,12 +117,12 @@ def seeds_by_config(models: Sequence[ModelState]) -> list[list[ModelState]]:
 
 
 def _config(model: ModelState) -> dict[str, Any]:
-    """Its config, and what a sweep made its own of the data's settings."""
+    """Its config, and its own values of a sweep's data settings."""
     return {**model.config, **model.combination}
 
 
 def _labels(groups: Sequence[Sequence[ModelState]], name: str) -> list[str]:
-    """One a config: the name, and of several configs what differs."""
+    """One label per config: the name, and for several configs what differs."""
     configs = [_config(group[0]) for group in groups]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [key for key in keys if len({_value(config, key) for config in configs}) > 1]
@@ -153,7 +153,7 @@ def _one(label: str, kind: Kind, band: Band, marks: tuple[float, ...]) -> Series
 
 
 class SeedFeed:
-    """Keeps a chart supplied with means over seeds, read beside the UI, one reading at a time."""
+    """Supplies a chart with means over seeds, read in a thread, one reading at a time."""
 
     def __init__(self, app: Teller, show: Callable[[tuple[Series, ...]], None]) -> None:
         """`show` is called with the curves, unless `stop` was before."""
@@ -163,9 +163,9 @@ class SeedFeed:
         self._stopped = False
 
     def refresh(self, wanted: Sequence[tuple[Run, Sequence[ModelState], str]], buckets: int) -> bool:
-        """Read what is new of the models of these runs, then show the curves. `wanted` has names as in `SeedReader`.
+        """Read new epochs of these runs' models, then show the curves. `wanted` has names as in `SeedReader`.
 
-        False where the last reading goes on: ask again later.
+        False if the last reading is still running: call again later.
         """
         if self._reading:
             return False
@@ -189,7 +189,7 @@ class SeedFeed:
 
     @property
     def progress(self) -> str:
-        """How far a reading that takes long has come."""
+        """The progress of a long reading, as a sentence."""
         numbers = [reader.read_of for reader in self._readers.values()]
         done, of = sum(done for done, _ in numbers), sum(of for _, of in numbers)
         return f"Reading the epochs of {of} models, {done} done…"

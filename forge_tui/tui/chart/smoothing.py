@@ -1,4 +1,4 @@
-"""Curves made smoother, so that where they go shows through the noise."""
+"""Smoothing of noisy curves."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ class Smoothing(StrEnum):
 
     @property
     def weight(self) -> float:
-        """The share of what was before in every point, 0 up to (not including) 1."""
+        """The weight of previous values in every point, 0 up to (not including) 1."""
         return {Smoothing.OFF: 0.0, Smoothing.LIGHT: 0.6, Smoothing.STRONG: 0.9}[self]
 
     @property
     def next(self) -> Smoothing:
-        """The one after this, round and round."""
+        """The next choice, cyclically."""
         turns = list(Smoothing)
         return turns[(turns.index(self) + 1) % len(turns)]
 
 
 def smoothed(spans: Sequence[Span], weight: float) -> tuple[Span, ...]:
-    """An exponential moving average of the middles of `spans`, without the bias to 0 at its start.
+    """An exponential moving average of the middles of `spans`, with bias correction.
 
     With w = `weight` and y₁ … yₜ the values so far: mₜ = w · mₜ₋₁ + (1 − w) · yₜ from m₀ = 0, and the point drawn is
-    mₜ / (1 − wᵗ). A span without a number stays one and counts for nothing, and equal values stay what they are. That
-    is what TensorBoard draws (`classicSmoothing` in tensorboard/webapp/widgets/line_chart_v2/data_transformer.ts); the
+    mₜ / (1 − wᵗ). Spans without a number stay and do not count, and equal values stay unchanged. TensorBoard draws
+    the same (`classicSmoothing` in tensorboard/webapp/widgets/line_chart_v2/data_transformer.ts); the
     division is the bias correction of Adam (Kingma and Ba 2015, section 3). As there, t counts the points drawn:
-    epochs, or pixel columns where a column holds several epochs.
+    epochs, or pixel columns if a column has several epochs.
     """
     if not weight:
         return tuple(spans)

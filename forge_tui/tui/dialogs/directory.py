@@ -1,4 +1,4 @@
-"""What a file picker shows of a directory."""
+"""The entries of a directory for a file picker."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def _entry(entry: os.DirEntry[str], endings: Collection[str]) -> Entry | None:
         if os.path.splitext(entry.name)[1].lower() in endings and entry.is_file():
             return Entry(entry.name, False, entry.stat().st_size)
     except OSError:
-        return None  # a link to nowhere, or an entry that has gone since
+        return None  # a broken link, or deleted meanwhile
     return None
 
 
 def shortest(path: Path, working_directory: Path) -> str:
-    """The path as it is written in a setting: relative where it lies below the working directory."""
+    """The path for a setting: relative if it is below the working directory."""
     try:
         return str(path.relative_to(working_directory))
     except ValueError:

@@ -27,9 +27,9 @@ _KEYS = "Enter open · Backspace up · / type a path · . hidden files · Esc ba
 
 
 class FilePicker(ModalScreen[str | None]):
-    """Returns a path (relative where it lies below the working directory) or one of `words`; None for none.
+    """Returns a path (relative if below the working directory) or one of `words`; None for no choice.
 
-    `words` are choices that are no files, on top of the list: (value, what is shown).
+    `words` are other choices on top of the list: (value, label).
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -91,7 +91,7 @@ class FilePicker(ModalScreen[str | None]):
         self._go(self._directory, self._wanted)
 
     def _go(self, path: Path, select: str | None = None) -> None:
-        """Show a directory, read in a thread: it may lie on a slow or dead network file system."""
+        """Show a directory, read in a thread: it may be on a slow or dead network file system."""
         self._wanted = select or ""
         read = partial(list_directory, path, self._endings, self._hidden)
         cast("AppInterface", self.app).call_in_thread(read, then=self._listed, subject="files")
@@ -148,7 +148,7 @@ class FilePicker(ModalScreen[str | None]):
                 self.dismiss(word)
 
     def action_to_end(self, last: bool) -> None:
-        """Select the first or the last one."""
+        """Select the first or the last entry."""
         options = self.query_one(OptionList)
         options.action_last() if last else options.action_first()
 
@@ -164,7 +164,7 @@ class FilePicker(ModalScreen[str | None]):
             self._take(place)
 
     def action_up(self) -> None:
-        """Show the directory above, this one selected."""
+        """Show the parent directory, with this one selected."""
         self._go(self._directory.parent, self._directory.name)
 
     def action_hidden(self) -> None:
@@ -181,7 +181,7 @@ class FilePicker(ModalScreen[str | None]):
         field.focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Take the path typed; a directory is shown, an empty line goes back to the list."""
+        """Use the typed path; a directory is shown, an empty line returns to the list."""
         text = event.value.strip()
         self.query_one(Input).display = False
         self.query_one(OptionList).focus()
@@ -194,7 +194,7 @@ class FilePicker(ModalScreen[str | None]):
             self.dismiss(text)
 
     def action_back(self) -> None:
-        """Choose nothing; while a path is typed, go back to the list."""
+        """Choose nothing; while typing a path, return to the list."""
         if self.query_one(Input).has_focus:
             self.query_one(Input).display = False
             self.query_one(OptionList).focus()

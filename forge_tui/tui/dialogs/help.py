@@ -9,7 +9,7 @@ from rich.text import Text
 from forge_tui.tui.bindings import TITLES, actions_of
 from forge_tui.tui.dialogs.questions import Reading
 
-# What the border, the padding and the scrollbar of a `Reading` take, and the widest that it becomes.
+# Cells for border, padding and scrollbar of a `Reading`, and its maximum width.
 _FRAME, _WIDEST = 7, 90
 _LEAST = 20
 

@@ -1,4 +1,4 @@
-"""The palette: any action of a screen by its name, from the table of actions."""
+"""The palette: choose an action of a screen by its name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SHOWN = 12
 
 
 class Palette(ModalScreen[str | None]):
-    """Type a part of a name, Enter does the selected action; returns its id."""
+    """Type a part of a name, Enter runs the selected action; returns its id."""
 
     AUTO_FOCUS = "Input"
 
@@ -26,7 +26,7 @@ class Palette(ModalScreen[str | None]):
         self._selected = 0
 
     def compose(self) -> ComposeResult:
-        """A line to type in and what fits."""
+        """An input line and the matching actions."""
         with Vertical(classes="dialog"):
             yield Input(placeholder="an action, such as: zoom")
             yield Static(self._listed(), markup=False, id="found")
@@ -44,7 +44,7 @@ class Palette(ModalScreen[str | None]):
         return text
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Look for all words typed."""
+        """Find actions that match all typed words."""
         words = event.value.lower().split()
         self._found = tuple(
             action
@@ -55,7 +55,7 @@ class Palette(ModalScreen[str | None]):
         self.query_one("#found", Static).update(self._listed())
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Do the selected one."""
+        """Run the selected action."""
         event.stop()
         self.dismiss(self._found[self._selected].id if self._found else None)
 

@@ -16,13 +16,13 @@ from textual.widgets.option_list import Option as Row
 
 from forge_tui.tui.widgets import cells
 
-# More are found by typing a part of their name.
+# Others are found by typing a part of their name.
 _MOST_SHOWN = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One line of the list: what is returned, what is shown, and a word on it."""
+    """One line of the list: value, label, and a detail."""
 
     value: str
     label: str
@@ -30,10 +30,10 @@ class Option:
 
 
 class Part(Input):
-    """A part of a name. Backspace at its start goes back, as Esc does."""
+    """Input for a part of a name. Backspace at its start goes back, as Esc does."""
 
     def action_delete_left(self) -> None:
-        """Delete a character; where there is none to the left, go back to the list."""
+        """Delete a character; at the start, go back to the list."""
         if self.cursor_position or not self.selection.is_empty:
             super().action_delete_left()
         else:
@@ -84,7 +84,7 @@ class PickScreen(ModalScreen[str | None]):
             yield Label(Content("Enter choose · / find · Esc back"), classes="pick--hint")
 
     def on_mount(self) -> None:
-        """Fill the list; the choice that holds now is selected."""
+        """Fill the list; the current choice is selected."""
         self._show("")
         options = self.query_one(OptionList)
         for place, choice in enumerate(self._shown):
@@ -115,7 +115,7 @@ class PickScreen(ModalScreen[str | None]):
         self._show(event.value)
 
     def on_input_submitted(self) -> None:
-        """Choose what is selected."""
+        """Choose the selected line."""
         options = self.query_one(OptionList)
         if options.highlighted is not None:
             self.dismiss(self._shown[options.highlighted].value)
@@ -141,7 +141,7 @@ class PickScreen(ModalScreen[str | None]):
         field.focus()
 
     def action_to_list(self) -> None:
-        """From the text to the list."""
+        """Move the focus from the input to the list."""
         self.query_one(OptionList).focus()
 
     def action_back(self) -> None:

@@ -1,4 +1,4 @@
-"""Questions, texts and one-line input above a screen. None needs Esc; letters and Enter answer."""
+"""Questions, texts and one-line input above a screen. Letters and Enter answer; Esc is never needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Choice:
 
 
 class Question(ModalScreen[str | None]):
-    """A question with a few answers; Enter gives the selected one, arrows select, a letter answers at once."""
+    """A question with a few answers: arrows select, Enter gives the selected one, a letter answers at once."""
 
     def __init__(self, question: str, choices: Sequence[Choice], default: str | None = None) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Question(ModalScreen[str | None]):
         """Select, or answer."""
         event.stop()
         event.prevent_default()
-        # Answers first: "j" and "k" may be the letters of some.
+        # Answers first: "j" and "k" may be answers' letters.
         for choice in self._choices:
             if event.character == choice.key:
                 self.dismiss(choice.value)
@@ -117,7 +117,7 @@ class Ask(ModalScreen[str | None]):
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,ctrl+c", "close", show=False, priority=True)]
 
     def __init__(self, question: str, value: str = "", *, selected: bool = False) -> None:
-        """`selected`: what is typed replaces `value`."""
+        """`selected`: typing replaces `value`."""
         super().__init__()
         self._question = question
         self._value = value
@@ -130,10 +130,10 @@ class Ask(ModalScreen[str | None]):
             yield Input(self._value, select_on_focus=self._selected)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Give the line."""
+        """Return the line."""
         event.stop()
         self.dismiss(event.value)
 
     def action_close(self) -> None:
-        """Give nothing."""
+        """Return None."""
         self.dismiss(None)

@@ -19,7 +19,7 @@ PROGRAM = ("forge-tui", "--no-ui")
 def command(form: Form) -> str:
     """`forge-tui --no-ui …` in one line for a shell, with the settings that differ from their defaults.
 
-    A setting that the user's file or the environment changes is written out too, where the form has another value.
+    Settings that the user's file or the environment changes are written too if the form has another value.
     """
     words = [word for key in run_keys() if form.swept(key.key) is None for word in _words(form, key)]
     plain = form.plain()
@@ -33,7 +33,7 @@ def command(form: Form) -> str:
 
 
 def _free(value: Any) -> str:
-    """An argument of a custom function: text as it is where TOML reads nothing else in it."""
+    """An argument of a custom function: text without quotes unless TOML would read it differently."""
     return value if isinstance(value, str) and toml_value(value) == value else json.dumps(value, ensure_ascii=False)
 
 
@@ -42,11 +42,11 @@ def _words(form: Form, key: Key) -> list[str]:
     if same(value, key.default) and same(value, form.base[key.key]):
         return []
     if value is None and key.type_words == "text":
-        return []  # no flag takes back a text that a file sets
+        return []  # no flag can unset a text from a file
     if key.is_switch:
         return [key.flag if value else "--no-" + key.flag.removeprefix("--")]
     text = _text(value)
-    # argparse takes a value that begins with a dash for a flag, unless it is joined to its own.
+    # argparse takes a value that begins with a dash for a flag unless it is joined with `=`.
     return [f"{key.flag}={text}"] if text.startswith("-") else [key.flag, text]
 
 

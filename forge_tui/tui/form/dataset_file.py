@@ -1,6 +1,6 @@
-"""What the form can tell of a dataset before a run reads it: whether the file is there, and its columns.
+"""Checks a dataset for the form before a run reads it: whether the file exists, and its columns.
 
-Only the header is read. The runner reads the data itself, and says what is wrong with it in the same words.
+Only the header is read. The runner reads the data itself, and reports problems in the same words.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ MADE = {
 ENDINGS = (".csv", ".parquet", ".npy", ".npz", ".txt")
 _FEATURES = "features"
 _BEGINNINGS = {
-    ".parquet": ("is no Parquet file; write it again", b"PAR1"),
-    ".npy": ("is no .npy file; write it with numpy.save", b"\x93NUMPY"),
+    ".parquet": ("is not a Parquet file; write it again", b"PAR1"),
+    ".npy": ("is not a .npy file; write it with numpy.save", b"\x93NUMPY"),
 }
-# A header of 10,000 columns is some 200 kB; a file without line ends is not read to its end.
+# A header of 10,000 columns has about 200 kB; a file without line ends is not read to its end.
 _LARGEST_HEADER = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetFile:
-    """What was found under a dataset's name: `problem` in words, or the columns that may be the target.
+    """A checked dataset: `problem` in words, or the columns that may be the target.
 
-    `ending` is empty for what is no file; `default_target` is what is predicted where no target is given.
+    `ending` is empty if it is not a file; `default_target` is predicted if no target is given.
     """
 
     name: str
@@ -43,7 +43,7 @@ class DatasetFile:
     default_target: str | None = None
 
     def target_problem(self, target: str | None) -> str | None:
-        """What is wrong with a target for this dataset, in words, or None."""
+        """What is wrong with a target for this dataset, or None."""
         if self.problem is not None or self.ending not in (".csv", ".npz"):
             return None
         kind = "column" if self.ending == ".csv" else "array"
@@ -56,7 +56,7 @@ class DatasetFile:
 
 
 def examine(name: str, working_directory: Path) -> DatasetFile:
-    """Look at the dataset `name`; a relative path counts from `working_directory`. Reads the disk, never raises."""
+    """Check the dataset `name`; a relative path is relative to `working_directory`. Reads the disk, never raises."""
     if name in MADE or named_function(name) is not None:
         return DatasetFile(name)
     try:
@@ -69,10 +69,10 @@ def examine(name: str, working_directory: Path) -> DatasetFile:
             words = f"unknown kind of dataset; give {made} or a file that ends in {known}"
             return DatasetFile(name, problem=words)
         if not path.exists():
-            words = f"there is no such file; check the path (it counts from {short_path(working_directory)})"
+            words = f"there is no such file; check the path (relative to {short_path(working_directory)})"
             return DatasetFile(name, ending, words)
-        if not path.is_file():  # to open a pipe would wait for ever
-            words = "is no file but a pipe, a socket or a device; save the data as a file"
+        if not path.is_file():  # opening a pipe could block for ever
+            words = "is a pipe, a socket or a device, not a file; save the data as a file"
             return DatasetFile(name, ending, words)
         return _read(name, path, ending)
     except (OSError, ValueError, RuntimeError) as error:
@@ -92,11 +92,11 @@ def _read(name: str, path: Path, ending: str) -> DatasetFile:
                 arrays = tuple(entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy"))
         except zipfile.BadZipFile:
             return DatasetFile(
-                name, ending, "is no .npz archive; write it with numpy.savez(path, features=…, targets=…)"
+                name, ending, "is not a .npz archive; write it with numpy.savez(path, features=…, targets=…)"
             )
         return DatasetFile(name, ending, None, tuple(array for array in arrays if array != _FEATURES), "targets")
     with path.open("rb") as file:
-        # The columns of these are left to the worker: reading them needs polars and numpy.
+        # The worker checks the columns of these: reading them needs polars and numpy.
         words, beginning = _BEGINNINGS.get(ending, ("", b""))
         if file.read(len(beginning)) != beginning:
             return DatasetFile(name, ending, words)
@@ -104,7 +104,7 @@ def _read(name: str, path: Path, ending: str) -> DatasetFile:
 
 
 def _header(path: Path) -> tuple[str, ...]:
-    """The column names. Raises `OSError`, or `ValueError` where the file is no UTF-8 text."""
+    """The column names. Raises `OSError`, or `ValueError` if the file is not UTF-8 text."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         start = file.read(_LARGEST_HEADER)
     try:

@@ -47,16 +47,16 @@ _TITLES = {
     "run.max_retries": "Retries",
     "run.keep_checkpoints": "Checkpoints kept",
     "data.validation_fraction": "Validation share",
-    "resources.memory_per_worker_gb": "Memory a worker (GiB)",
+    "resources.memory_per_worker_gb": "Memory per worker (GiB)",
     "resources.max_cpu_utilization": "Share of CPUs",
     "resources.high_cpu_threshold": "Busy above (%)",
     "resources.min_available_memory_gb": "Memory to keep (GiB)",
     "resources.max_suggested_workers": "Most suggested",
     "resources.memory_pressure_threshold": "Memory pressure (%)",
 }
-# The left and right keys go through these steps; other whole numbers change by one.
+# The left and right keys use these steps; other whole numbers change by one.
 _ROUND_STEPS = frozenset({"training.model_size", "training.epochs", "training.learning_rate"})
-# How the screen looks is chosen on the screen and kept apart; it is no setting of a run.
+# The look of the screen is chosen on the screen and stored separately; it is not a setting of a run.
 _LOOKS = "ui"
 _DOUBLED = frozenset({"training.batch_size", "data.samples"})
 
@@ -70,12 +70,12 @@ class Section:
 
 
 def run_keys() -> tuple[Key, ...]:
-    """The settings of a run, in the schema's order: all but those of the screen."""
+    """The settings of a run, in the schema's order: all except those of the screen."""
     return tuple(key for key in fields_of() if key.table != _LOOKS)
 
 
 def sections() -> tuple[Section, ...]:
-    """All settings of the schema: the first ones by themselves, the others table by table."""
+    """All settings of the schema: the most used ones first, then the others by table."""
     by_name = keys_by_name()
     first = Section("First", tuple(by_name[name] for name in FIRST))
     others = [
@@ -86,7 +86,7 @@ def sections() -> tuple[Section, ...]:
 
 
 def title_of(name: str) -> str:
-    """What a setting is called in the form."""
+    """A setting's title in the form."""
     if name in _TITLES:
         return _TITLES[name]
     words = name.rpartition(".")[2].replace("_", " ")
@@ -94,14 +94,14 @@ def title_of(name: str) -> str:
 
 
 def named_in(words: str) -> str | None:
-    """The first setting whose flag stands in a message, such as `training.dataset` in `--dataset x: there is …`."""
+    """The first setting whose flag is in a message, such as `training.dataset` in `--dataset x: there is …`."""
     given = re.findall(r"--[a-z][a-z-]*", words)
     by_flag = {key.flag: key.key for key in fields_of()}
     return next((by_flag[flag] for flag in given if flag in by_flag), None)
 
 
 def is_choice(key: Key) -> bool:
-    """Whether it takes one of a few words and nothing else."""
+    """Whether it only takes one of a few words."""
     return bool(key.words) and key.type_words == "word"
 
 
@@ -111,7 +111,7 @@ def takes_own_code(key: Key) -> bool:
 
 
 def same(value: Any, other: Any) -> bool:
-    """Whether two values are equal; lists and tuples of the same items are."""
+    """Whether two values are equal; lists equal tuples of the same items."""
     plain = [list(one) if isinstance(one, tuple) else one for one in (value, other)]
     return bool(plain[0] == plain[1])
 
@@ -128,7 +128,7 @@ def stepped(name: str, value: int | float, by: int) -> int | float:
 
 
 def _prime_step(value: int, by: int) -> int:
-    """The next prime number; below 2 none is left."""
+    """The next prime number up or down, at least 2."""
     following = value + by
     while following > 1 and not is_prime(following):
         following += by

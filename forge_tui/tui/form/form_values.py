@@ -1,6 +1,6 @@
-"""The form of a run's settings, made from their schema: values, where they came from, and what is wrong with them.
+"""The form of a run's settings, made from their schema: values, sources and errors.
 
-Importing this costs the schema's 90 ms: the screen does so after its first paint, in a thread.
+Importing this takes 90 ms for the schema: the screen does it in a thread, after its first paint.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from forge_tui.tui.form.unused import why_unused
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """The source of a value that was set in the form: now, or when it was last open."""
+    """The source of a value that was set in the form: now, or in an earlier session."""
 
     last_time: bool = False
 
@@ -55,12 +55,12 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """All settings of a run while they are edited. A value may be wrong: then it is what was typed.
+    """All settings of a run while they are edited. An invalid value is kept as typed.
 
-    A sweep (`settings.sweep`) has its lists beside the settings, as `sweep.training.learning_rate`; whoever gives the
-    setting one value ends it. `base` is what a command line without flags would have here: defaults, the user's
-    file, the environment. `dataset` is what was found under the dataset's name; None until that is known. Methods that
-    change something return a new form.
+    A sweep (`settings.sweep`) has its lists beside the settings, as `sweep.training.learning_rate`; setting a single
+    value removes it. `base` has the values of a command line without flags: defaults, the user's file, the
+    environment. `dataset` is the checked dataset; None until it is known. Methods that change something return a new
+    form.
     """
 
     values: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Form:
     dataset: DatasetFile | None = None
 
     def typed(self, name: str) -> str:
-        """The value as text to edit; `edit` reads it back."""
+        """The value as text for editing, for `edit`."""
         match self.values[name]:
             case None:
                 return ""
@@ -81,7 +81,7 @@ class Form:
                 return shown(value)
 
     def edit(self, name: str, text: str) -> Form:
-        """The form with a value as typed; an empty text unsets what has no default."""
+        """The form with a typed value; an empty text unsets a value without a default."""
         key = keys_by_name()[name]
         stripped = text.strip()
         if not stripped and key.default is None:
@@ -96,22 +96,22 @@ class Form:
         return self.with_values({name: value}, {name: Changed()})
 
     def swept(self, name: str) -> Any:
-        """The list of values of a setting that is swept, or what was typed for one; None for one that has one value."""
+        """The list of values of a swept setting, or the typed text; None for a setting with one value."""
         return self.values.get(f"{SWEEP}.{name}")
 
     def sweep(self) -> dict[str, Sequence[Any]]:
-        """The settings that are swept, with their values; without those that were typed and have none."""
+        """The swept settings with their values; without typed ones that are invalid."""
         return {name: values for name, values in self.plain()[SWEEP].items() if values and not isinstance(values, str)}
 
     def typed_values(self, name: str) -> str:
-        """The values of a setting, several or one, as text to edit; `edit_values` reads it back."""
+        """The values of a setting, several or one, as text for `edit_values`."""
         values, one = self.swept(name), self.values[name]
         if values is None:
             values = [] if one is None else [one]
         return values if isinstance(values, str) else values_text(values)
 
     def edit_values(self, name: str, text: str) -> Form:
-        """The form with several values of a setting, as typed; one is given as `edit` gives it, and ends the sweep.
+        """The form with several typed values of a setting; a single one is set as in `edit`, and removes the sweep.
 
         Raises `SettingsError` for a setting that cannot be swept.
         """
@@ -125,23 +125,23 @@ class Form:
         return self.with_values({key.key: values}, {key.key: Changed()})
 
     def reset(self, name: str) -> Form:
-        """The form with the setting's default in its place."""
+        """The form with the setting's default."""
         default = keys_by_name()[name].default
         value = list(default) if isinstance(default, tuple) else default
         return self.with_values({name: value}, {name: Source(Layer.DEFAULT)})
 
     def reset_all(self) -> Form:
-        """The form with every setting's default: nothing of files, variables, flags, sweeps or the last form."""
+        """The form with every setting's default, without files, variables, flags, sweeps or the last form."""
         sources = {key.key: Source(Layer.DEFAULT) for key in fields_of()}
         return replace(self, values=flat(Settings()), sources=sources)
 
     @property
     def from_last_time(self) -> int:
-        """How many values are those of the form that was open last."""
+        """How many values are from the last form."""
         return sum(isinstance(source, Changed) and source.last_time for source in self.sources.values())
 
     def step(self, name: str, by: int) -> Form:
-        """The form with the next (1) or previous (-1) word, or a larger or smaller number; the same at an end."""
+        """The form with the next (1) or previous (-1) word, or a larger or smaller number; unchanged at an end."""
         key, value = keys_by_name()[name], self.values[name]
         if key.is_switch:
             return self.put(name, not value)
@@ -155,7 +155,7 @@ class Form:
         return self if key.problem(following) is not None else self.put(name, following)
 
     def overlay(self, values: Iterable[FileValue], source: Source) -> Form:
-        """The form with the values of a preset or a settings file; what the file leaves out stays."""
+        """The form with the values of a preset or a settings file; other values stay."""
         found = list(values)
         return self.with_values(
             {one.key.key: one.value for one in found},
@@ -163,16 +163,16 @@ class Form:
         )
 
     def with_dataset(self, found: DatasetFile) -> Form:
-        """The form with what was found under a dataset's name."""
+        """The form with a checked dataset."""
         return replace(self, dataset=found)
 
     @property
     def dataset_found(self) -> DatasetFile | None:
-        """What is known of the dataset that is set now; None while it has not been looked at."""
+        """The checked dataset, if it is the one that is set now, else None."""
         return self.dataset if self.dataset is not None and self.dataset.name == self.values[DATASET] else None
 
     def errors(self) -> dict[str, str]:
-        """What is wrong, in words, by full name; in the form's order."""
+        """Errors by full name, in the form's order."""
         problems: dict[str, str] = {}
         for section in sections():
             for key in section.keys:
@@ -182,7 +182,7 @@ class Form:
         return problems
 
     def settings(self) -> Settings:
-        """The settings for a run. Raises `SettingsError` naming every value that may not stand."""
+        """The settings for a run. Raises `SettingsError` naming every invalid value."""
         errors = self.errors()
         if errors:
             raise SettingsError("\n".join(f"{title_of(name)}: {problem}" for name, problem in errors.items()))
@@ -201,9 +201,9 @@ class Form:
         return tuple(key for key in run_keys() if self.swept(key.key) or not same(self.values[key.key], key.default))
 
     def set_here(self) -> dict[str, Any]:
-        """The values that were set in the form and may stand: what it is filled with the next time.
+        """The valid values that were set in the form, for filling the next one.
 
-        A sweep is for one run: nobody is to train many times the models without having asked for it.
+        Without sweeps: the next run must not train many times as many models unasked.
         """
         return {
             name: self.values[name]
@@ -214,23 +214,23 @@ class Form:
         }
 
     def for_a_new_run(self) -> Form:
-        """The form for another run with these settings: in a directory of its own."""
+        """The form for another run with these settings, in a new directory."""
         return self if self.values[OUTPUT] is None else self.with_values({OUTPUT: None}, {OUTPUT: Changed()})
 
     def verdict(self, resources: SystemResources) -> WorkerLimit | None:
-        """What the resource rules make of the chosen workers; None while their number may not stand."""
+        """The resource rules' verdict on the chosen workers; None while their number is invalid."""
         if keys_by_name()[WORKERS].problem(self.values[WORKERS]) is not None:
             return None
         return limit_of(self.resources(), resources, self.values[WORKERS], self.values[MODE])
 
     def resources(self) -> dict[str, Any]:
-        """What the form says of the resource rules, by the names of `advice.NAMES`, without what may not stand."""
+        """The form's valid values for the resource rules, by the names of `advice.NAMES`."""
         by_name = keys_by_name()
         given = {name: self.values[f"resources.{name}"] for name in NAMES}
         return {name: value for name, value in given.items() if by_name[f"resources.{name}"].problem(value) is None}
 
     def unused(self, name: str) -> str | None:
-        """Why a setting plays no part now, in words; None if it does."""
+        """Why a setting has no effect now; None if it has."""
 
         def values(other: str) -> Sequence[Any]:
             swept = self.swept(other)
@@ -256,7 +256,7 @@ class Form:
         return found.target_problem(self.values[TARGET]) if name == TARGET else None
 
     def with_values(self, values: Mapping[str, Any], sources: Mapping[str, Source | Changed]) -> Form:
-        """The form with other values, and where they came from."""
+        """The form with other values and sources."""
         ended = {f"{SWEEP}.{name}" for name in values} - values.keys()
         return replace(
             self,
@@ -266,7 +266,7 @@ class Form:
 
 
 def form_key(name: str) -> Key | SweepKey:
-    """What may stand under a name of `Form.values`. Raises `SettingsError` if there is no such name."""
+    """The key of a name in `Form.values`. Raises `SettingsError` if there is no such name."""
     by_name = keys_by_name()
     table, _, swept = name.partition(".")
     if table == SWEEP:

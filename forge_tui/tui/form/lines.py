@@ -1,4 +1,4 @@
-"""How the form stands in the list: every setting as a line of text, with what must be said under it."""
+"""The form as rows of a list: every setting as a line of text, with details below."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def items(
     glyphs: Glyphs,
     read_only: bool = False,
 ) -> tuple[Heading | Item, ...]:
-    """The form from top to bottom. `resources`: what the machine has, None while that is detected.
+    """The form from top to bottom. `resources`: the machine's, None during detection.
 
-    A form that is read only shows the settings of a live run: without a verdict, and without errors.
+    A read-only form shows the settings of a live run, without verdict and errors.
     """
     limit = None if resources is None else form.verdict(resources)
     rows: list[Heading | Item] = []
@@ -59,7 +59,7 @@ def items(
 
 
 def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | None) -> list[Detail]:
-    """What the resource rules say about the chosen workers, in the words of the log and of Python."""
+    """The resource rules' verdict on the chosen workers, in the same words as in the log and in Python."""
     if resources is None:
         return [Detail("detecting what this machine allows…", Tone.QUIET)]
     if limit is None:
@@ -86,7 +86,7 @@ def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | 
 
 
 def _configs(form: Form) -> list[Detail]:
-    """How many models a sweep makes."""
+    """The number of models of a sweep."""
     sweep, seeds = form.sweep(), form.values[MODELS]
     if not sweep or not isinstance(seeds, int):
         return []
@@ -95,7 +95,7 @@ def _configs(form: Form) -> list[Detail]:
 
 
 def about(form: Form, key: Key, read_only: bool = False) -> tuple[str, str]:
-    """Two lines on a setting: what it is for; and what it may be, its default, flag and source."""
+    """Two lines about a setting: its purpose; and allowed values, default, flag and source."""
     first = (key.help[:1].upper() + key.help[1:]).replace("`", "")
     if key.key == MODE:
         first = _MODE_HELP.get(str(form.values[MODE]), first)
@@ -113,7 +113,7 @@ def key_problem(problem: str) -> str:
 
 
 def source_text(source: Source | Changed, short: bool = True) -> str:
-    """Where a value came from. The short form leaves out directories, and is empty for a default."""
+    """The source of a value. The short form has no directories, and is empty for a default."""
     if not short or isinstance(source, Changed):
         return source.text
     match source.layer:
@@ -129,7 +129,7 @@ def source_text(source: Source | Changed, short: bool = True) -> str:
 
 
 def slider(value: int, allowed: int, largest: int, glyphs: Glyphs) -> str:
-    """`1 ━━●─┄┄ 6`: a number between 1 and `largest`; what the machine does not allow is dotted."""
+    """`1 ━━●─┄┄ 6`: a number between 1 and `largest`; numbers that the machine does not allow are dotted."""
     step = 2 if largest <= _SLIDER_LARGEST else 1
     last = min(largest, 2 * _SLIDER_LARGEST)
     place = (min(max(value, 1), last) - 1) * step
@@ -174,7 +174,7 @@ def _item(
 
 
 def _note(form: Form, name: str, read_only: bool) -> str:
-    """What stands behind a value: why it plays no part, or where it came from."""
+    """The note after a value: why it has no effect, or its source."""
     if read_only:
         return "w changes them" if name == WORKERS else form.unused(name) or _sweep_note(form, name)
     return form.unused(name) or _sweep_note(form, name) or source_text(form.sources[name])
@@ -186,7 +186,7 @@ def _sweep_note(form: Form, name: str) -> str:
 
 
 def _default_target(form: Form) -> str:
-    """What is predicted where no target is chosen."""
+    """The target that is predicted by default."""
     found = form.dataset_found
     if found is None or found.default_target is None or found.default_target not in found.columns:
         return "not chosen"
@@ -194,7 +194,7 @@ def _default_target(form: Form) -> str:
 
 
 def _most(form: Form, limit: WorkerLimit) -> int:
-    """The most workers that the machine allows, as far as the verdict tells."""
+    """The most workers that the machine allows, according to the verdict."""
     if form.values[MODE] == "series":
         return 1
     if limit.workers < limit.requested:
@@ -222,7 +222,7 @@ def _shown(key: Key, value: Any) -> str:
 
 
 def _listed(key: Key, values: Any) -> str:
-    """The values of a sweep, or what was typed for them."""
+    """The values of a sweep, or the typed text."""
     if isinstance(values, str):
         return values
     several = isinstance(key.default, list | tuple)

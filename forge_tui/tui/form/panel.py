@@ -1,4 +1,4 @@
-"""The form on the screen: a title, the list of settings with its editor, and two lines on the selected one."""
+"""The form on the screen: a title, the list of settings with its editor, and two lines about the selected one."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class FormPanel(Vertical):
-    """Shows and changes a draft; or shows a live run's settings, read only.
+    """Shows and edits a draft, or shows a live run's settings read-only.
 
-    It imports the schema (pydantic) only once there is a form, which was made by a thread after the first paint.
+    It imports the schema (pydantic) only with the form, which a thread makes after the first paint.
     """
 
     DEFAULT_CSS = """
@@ -52,7 +52,7 @@ class FormPanel(Vertical):
         self._before_reset: Form | None = None
 
     def compose(self) -> ComposeResult:
-        """Title, settings, and what the selected one is for."""
+        """Title, settings, and two lines about the selected one."""
         yield Line(" Settings: reading them…", id="form-title")
         yield self.pane
         yield Line(id="form-help")
@@ -60,12 +60,12 @@ class FormPanel(Vertical):
 
     @property
     def form(self) -> Form | None:
-        """The form that is shown; None while it is being read."""
+        """The displayed form; None while it is being read."""
         return self.draft.form if self._run is None else self._run[1]
 
     @property
     def read_only(self) -> bool:
-        """Whether a live run's settings are shown."""
+        """Whether a live run's settings are displayed."""
         return self._run is not None
 
     def show_run(self, path: str, form: Form) -> None:
@@ -80,9 +80,9 @@ class FormPanel(Vertical):
         self.draw()
 
     def editable(self) -> Form | None:
-        """The form if it can be changed now; says why not otherwise."""
+        """The form if it can be edited now; else None, with the reason in the status line."""
         if self.read_only:
-            self._forge.tell("a live run's settings stay as they are: n makes new settings from them", "warning")
+            self._forge.tell("a live run's settings cannot be changed: n makes new settings from them", "warning")
             return None
         if self.draft.form is None:
             self._forge.tell("the settings are still being read")
@@ -95,7 +95,7 @@ class FormPanel(Vertical):
     # Drawing
 
     def draw(self) -> None:
-        """Show the form as it is now, with what the resource rules say."""
+        """Draw the form with the resource rules' verdict."""
         form = self.form
         if form is None or not self.is_mounted:
             return
@@ -122,7 +122,7 @@ class FormPanel(Vertical):
                 if changed
                 else "all defaults "
             )
-            right = f"{wrong} to mend, {right}" if wrong else right
+            right = f"{wrong} to fix, {right}" if wrong else right
         title = self.query_one("#form-title", Line)
         title.show(joined_ends(Text(left), Text(right, style="not bold"), max(20, title.size.width)))
 
@@ -135,21 +135,21 @@ class FormPanel(Vertical):
         words, facts = about(form, key, self.read_only)
         if self.pane.is_open:
             step = "←→ change · " if self.pane.editor.stepping else ""
-            several = "values between commas, a model of each · " if self._several else ""
+            several = "values separated by commas, a model for each · " if self._several else ""
             words = f"{step}{several}Enter keeps · Esc puts back · {words}"
         self.query_one("#form-help", Line).show(" " + cells.clean(words, self.glyphs.ascii))
         self.query_one("#form-facts", Line).show(" " + cells.clean(facts, self.glyphs.ascii))
 
     def on_resize(self) -> None:
-        """The title has its two ends at the edges."""
+        """Align the title's two ends to the edges."""
         self.call_after_refresh(self.draw)
 
     def on_virtual_list_selected(self) -> None:
-        """Say what the selected setting is for."""
+        """Describe the selected setting."""
         self._draw_help()
 
     def on_virtual_list_opened(self) -> None:
-        """Opened with the mouse."""
+        """Open the setting, with the mouse."""
         self.open_selected()
 
     def selected_key(self) -> Key | None:
@@ -164,7 +164,7 @@ class FormPanel(Vertical):
     # Changing
 
     def change(self, form: Form) -> None:
-        """Take a changed form; look at its dataset if that is another. A refusal of a changed value is out of date."""
+        """Set a changed form; check its dataset if that has changed. Refusals of changed values are removed."""
         before, self.draft.form = self.draft.form, form
         from forge_tui.tui.form.fields import DATASET
 
@@ -178,7 +178,7 @@ class FormPanel(Vertical):
         cast("ScreenInterface", self.screen).draw_shell()  # the sidebar's suggestion goes by the form
 
     def look_at_dataset(self) -> None:
-        """See whether the dataset is there and which columns it has, in a thread: the disk may be slow."""
+        """Check the dataset and its columns in a thread: the disk may be slow."""
         if self.draft.form is None:
             return
         from forge_tui.tui.form.dataset_file import examine
@@ -217,7 +217,7 @@ class FormPanel(Vertical):
             self._draw_help()
 
     def open_values(self) -> None:
-        """Edit the selected setting's values: a sweep, with a model of each."""
+        """Edit the selected setting's values: a sweep, with a model for each."""
         form, key = self.editable(), self.selected_key()
         if form is None or key is None or self.pane.is_open:
             return
@@ -238,7 +238,7 @@ class FormPanel(Vertical):
         return form.edit_values(name, text) if self._several else form.edit(name, text)
 
     def _put(self, name: str, value: str | None) -> None:
-        """A dialog's answer; None leaves the value as it is."""
+        """Set a dialog's answer; None keeps the value."""
         if value is not None and self.draft.form is not None:
             self.change(self.draft.form.put(name, value))
 
@@ -248,7 +248,7 @@ class FormPanel(Vertical):
         if form is None or key is None:
             return
         if form.swept(key.key) is not None:
-            self._forge.tell("it is swept: Enter edits its values, u puts the default back")
+            self._forge.tell("it is swept: Enter edits its values, u restores the default")
             return
         stepped = form.step(key.key, by)
         self.change(stepped)
@@ -256,13 +256,13 @@ class FormPanel(Vertical):
             self.pane.put_text(stepped.typed(key.key))
 
     def reset_selected(self) -> None:
-        """Put the selected setting's default back."""
+        """Restore the selected setting's default."""
         form, key = self.editable(), self.selected_key()
         if form is not None and key is not None:
             self.change(form.reset(key.key))
 
     def reset_all(self) -> bool:
-        """Put all defaults back (True); where they are there already, what the last reset has taken away (False)."""
+        """Restore all defaults (True); if they are set already, undo the last reset (False)."""
         self.finish_edit(keep=True)
         form = self.editable()
         if form is None:
@@ -272,7 +272,7 @@ class FormPanel(Vertical):
         if form.plain() != plain.plain():
             self._before_reset = form
             self.change(plain)
-            self._forge.tell("all settings are at their defaults; U again: what was there before")
+            self._forge.tell("all settings are at their defaults; U again undoes this")
             return True
         if before is not None:
             self._before_reset = None
@@ -283,7 +283,7 @@ class FormPanel(Vertical):
         return False
 
     def finish_edit(self, *, keep: bool) -> None:
-        """Close the editor if it is open; the value stays as typed, or is what it was."""
+        """Close the editor if it is open; keep the typed value, or restore the old one."""
         name, text = self.pane.settings.selected, self.pane.close_editor()
         before, self._before = self._before, None
         if text is not None and self.draft.form is not None and name is not None:
@@ -291,12 +291,12 @@ class FormPanel(Vertical):
         self._several = False
 
     def leave_editor(self) -> SettingsList:
-        """Close the editor, the value as typed; the list of settings, to move in."""
+        """Close the editor and keep the typed value; returns the list of settings."""
         self.finish_edit(keep=True)
         return self.pane.settings
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Every character typed counts at once: error and verdict follow it."""
+        """Update error and verdict with every typed character."""
         name = self.pane.settings.selected
         if event.input is self.pane.editor and self.pane.is_open and self.draft.form is not None and name is not None:
             self.change(self._edited(self.draft.form, name, event.input.value))
@@ -307,7 +307,7 @@ class FormPanel(Vertical):
         self.finish_edit(keep=True)
 
     def on_value_editor_put_back(self, _: ValueEditor.PutBack) -> None:
-        """Esc closes the editor, and the value is what it was."""
+        """Esc closes the editor and restores the old value."""
         self.finish_edit(keep=False)
 
     def on_settings_pane_left(self, _: SettingsPane.Left) -> None:

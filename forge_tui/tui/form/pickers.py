@@ -1,4 +1,4 @@
-"""Choosing a dataset, and what of it is predicted."""
+"""Dialogs to choose a dataset and its target."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forge_tui.tui.widgets import cells
 
 
 def dataset_picker(name: str) -> FilePicker:
-    """Choose a dataset: one that needs no file, or a file."""
+    """Choose a dataset: a generated one, or a file."""
     here = Path.cwd()
     start = here / SYNTHETIC if name in MADE else here / Path(name).expanduser()
     start = start if start.parent.is_dir() else here / SYNTHETIC

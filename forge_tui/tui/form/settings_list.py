@@ -1,4 +1,4 @@
-"""A list of settings: a line each, and under it what must be said of it."""
+"""A list of settings: one line each, with details below."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SettingsList(VirtualList):
 
     @dataclass
     class Moved(Message):
-        """Lines stand elsewhere now: scrolled, resized, or others have come."""
+        """Lines have moved: by scrolling, resizing, or changed content."""
 
         list: SettingsList
 
@@ -79,7 +79,7 @@ class SettingsList(VirtualList):
         self._line_of: list[int] = []
 
     def show(self, rows: Sequence[Heading | Item]) -> None:
-        """Show these; the selection stays on the setting it was on."""
+        """Show these rows; the selection stays on its setting."""
         if tuple(rows) == self._rows:
             return
         self._rows = tuple(rows)
@@ -95,20 +95,20 @@ class SettingsList(VirtualList):
 
     @property
     def rows(self) -> tuple[Heading | Item, ...]:
-        """What is shown."""
+        """The displayed rows."""
         return self._rows
 
     def select(self, name: str) -> None:
-        """Select a setting by its full name and bring it into view with what stands under it."""
+        """Select a setting by its full name and scroll to it and its details."""
         row = self._items.row_of(name)
         if row is not None:
             self.select_row(row)
 
-    # --- lines: a setting takes one, and what is said of it more
+    # --- lines: one per setting, and more for its details
 
     @property
     def line_count(self) -> int:
-        """How many lines headings, settings and what is said of them take."""
+        """The number of lines of headings, settings and details."""
         return len(self._lines)
 
     def lines_of(self, row: int) -> range:
@@ -116,7 +116,7 @@ class SettingsList(VirtualList):
         return range(self._line_of[row], self._line_of[row] + 1)
 
     def lines_around(self, row: int) -> range:
-        """A setting with its heading and with what is said of it."""
+        """The lines of a setting with its heading and its details."""
         first = last = self._line_of[row]
         while last + 1 < len(self._lines) and isinstance(self._lines[last + 1].row, Detail):
             last += 1
@@ -127,32 +127,32 @@ class SettingsList(VirtualList):
         return range(first, last + 1)
 
     def row_near(self, line: int) -> int:
-        """The setting that a line belongs to, or stands below."""
+        """The setting of a line, or the one above it."""
         return max(0, self._lines[line].item)
 
     def row_at(self, line: int) -> int | None:
-        """The setting that a line belongs to; a heading belongs to the setting below it."""
+        """The setting of a line; a heading belongs to the setting below it."""
         if line >= len(self._lines) or self._lines[line].item < 0 or self._lines[line].row is None:
             return None
         return self._lines[line].item
 
     @property
     def visible_range(self) -> str:
-        """Nothing is said of the range."""
+        """Empty: the range is not shown."""
         return ""
 
     def width_changed(self) -> None:
-        """Break everything into lines for the present width."""
+        """Break everything into lines for the current width."""
         self._lines = arrange(self._rows, max(10, self.size.width - _MARGIN - 2), self.glyphs.ascii)
         self._line_of = [number for number, line in enumerate(self._lines) if isinstance(line.row, Item)]
 
     def rows_changed(self) -> None:
-        """Draw other lines, the selected setting in view."""
+        """Redraw, with the selected setting in view."""
         super().rows_changed()
         self.post_message(self.Moved(self))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other lines came into view."""
+        """Report moved lines after scrolling."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.post_message(self.Moved(self))
@@ -160,7 +160,7 @@ class SettingsList(VirtualList):
     # --- drawing
 
     def editor_region(self) -> Region | None:
-        """Where the editor of the selected setting stands, from this list's top left; None if it is out of view."""
+        """The editor's region, relative to this list; None if the selected setting is out of view."""
         row = self._items.row
         if not 0 <= row < len(self._items) or not self.size.width:
             return None
@@ -168,7 +168,7 @@ class SettingsList(VirtualList):
         if not 0 <= y < self.size.height:
             return None
         x, width = self._value_place
-        # One more than the value: the text cursor stands behind the last character.
+        # One more than the value: the text cursor is after the last character.
         return Region(x, y, min(width, self._items.shown[row].editor_cells or width), 1)
 
     @property
@@ -183,13 +183,13 @@ class SettingsList(VirtualList):
         return _NOTE_CELLS + max(0, self.size.width - 80) // 3 if self.size.width >= 66 else 0
 
     def draw_line(self, number: int) -> Strip:
-        """A heading, a setting, or a part of what is said of one."""
+        """A heading, a setting, or a part of a detail."""
         line, width = self._lines[number], self.size.width
         match line.row:
             case Heading(title):
                 return self.strip([(cells.left(title, width), "heading")])
             case Detail(_, tone):
-                # The margin by itself: SVG renderers drop the spaces a text begins with.
+                # The margin as a separate piece: SVG renderers drop leading spaces.
                 return self.strip([(" " * _MARGIN, tone.value), (cells.left(line.text, width - _MARGIN), tone.value)])
             case Item() as item:
                 return self._draw_item(item, line.item == self._items.row)

@@ -1,4 +1,4 @@
-"""The list of settings with its one editor, which lies over the value that is edited."""
+"""The list of settings with its editor, which covers the edited value."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
 
 
 class ValueEditor(Input):
-    """Edits one value. Left and right step numbers that are chosen rather than typed."""
+    """Edits one value. Left and right step numbers that have steps."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "put_back", "Put back", show=False)]
     DEFAULT_CSS = """
@@ -29,13 +29,13 @@ class ValueEditor(Input):
 
     @dataclass
     class Stepped(Message):
-        """The next larger (1) or smaller (-1) value is wanted."""
+        """Requests the next larger (1) or smaller (-1) value."""
 
         by: int
 
     @dataclass
     class PutBack(Message):
-        """The value from before is wanted, and the editor closed."""
+        """Requests the old value and to close the editor."""
 
     def __init__(self) -> None:
         super().__init__(compact=True, select_on_focus=False)
@@ -69,7 +69,7 @@ class SettingsPane(Container):
 
     @dataclass
     class Left(Message):
-        """The editor lost the focus; the value typed stands."""
+        """The editor lost the focus; the typed value is kept."""
 
     def __init__(self, glyphs: Glyphs = UNICODE, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -87,7 +87,7 @@ class SettingsPane(Container):
         return bool(self.editor.display)
 
     def open_editor(self, text: str, *, stepping: bool, replace: bool) -> None:
-        """Edit the selected setting's value, beginning with `text`; with `replace` the first character replaces it."""
+        """Edit the selected setting's value, starting with `text`; with `replace` typing replaces it."""
         self.settings.scroll_to_selection()
         self.editor.stepping = stepping
         with self.editor.prevent(Input.Changed):
@@ -106,7 +106,7 @@ class SettingsPane(Container):
         self.editor.cursor_position = len(text)
 
     def close_editor(self) -> str | None:
-        """Close the editor and return what stands in it; None if it was not open."""
+        """Close the editor and return its text; None if it was not open."""
         if not self.is_open:
             return None
         self.editor.display = False
@@ -114,7 +114,7 @@ class SettingsPane(Container):
         return self.editor.value
 
     def place_editor(self) -> None:
-        """Put the editor over the selected value, wherever that is now."""
+        """Move the editor over the selected value."""
         region = self.settings.editor_region()
         if not self.is_open or region is None:
             return
@@ -122,10 +122,10 @@ class SettingsPane(Container):
         self.editor.styles.width = region.width
 
     def on_settings_list_moved(self) -> None:
-        """Lines moved under the editor."""
+        """Move the editor with the lines."""
         self.place_editor()
 
     def on_descendant_blur(self, event: events.DescendantBlur) -> None:
-        """A click elsewhere ends the editing; a terminal that loses the focus does not."""
+        """Close the editor after a click elsewhere; not when the terminal loses the focus."""
         if event.widget is self.editor and self.is_open and self.app.app_focus:
             self.post_message(self.Left())

@@ -1,4 +1,4 @@
-"""What a list of settings shows, and how that is broken into lines."""
+"""The rows of a list of settings, and how they are broken into lines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SIGNS = {"error": "! ", "warning": "! "}
 
 
 class Tone(StrEnum):
-    """How a text is meant; never by colour alone."""
+    """The meaning of a text; never shown by colour alone."""
 
     PLAIN = "plain"
     QUIET = "quiet"
@@ -23,7 +23,7 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """A sentence under a setting; long ones take several lines."""
+    """A sentence below a setting; long ones take several lines."""
 
     text: str
     tone: Tone
@@ -60,7 +60,7 @@ class RowLine:
 
 
 def arrange(rows: Sequence[Heading | Item], width: int, only_ascii: bool = False) -> tuple[RowLine, ...]:
-    """The lines of a list whose details may take `width` cells; an empty line stands above each heading."""
+    """The lines of a list with details of at most `width` cells; an empty line precedes each heading."""
     lines: list[RowLine] = []
     item = -1
     for row in rows:
@@ -77,7 +77,7 @@ def arrange(rows: Sequence[Heading | Item], width: int, only_ascii: bool = False
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` cells, broken between words where that can be."""
+    """`text` in lines of at most `width` cells, broken between words if possible."""
     lines: list[str] = []
     line = ""
     for word in text.split(" "):

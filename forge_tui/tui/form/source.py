@@ -1,4 +1,4 @@
-"""What the form is filled with: the layers of settings, the last form, a preset or file, a run's own settings."""
+"""Sources of the form's values: the layers of settings, the last form, a preset or file, a run's settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class FormSource:
-    """What the command line said of the settings; the arguments of `settings.layers.resolve`."""
+    """The command line's settings: arguments of `settings.setting_layers.resolve_settings`."""
 
     preset: str | None = None
     settings_file: str | None = None
@@ -26,13 +26,13 @@ class FormSource:
 
     @property
     def gives_something(self) -> bool:
-        """Whether anything was given: then the form starts from exactly that."""
+        """Whether anything was given: then the form starts with exactly that."""
         return self != FormSource()
 
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """A form, and what was wrong with a file or variable that should have filled it."""
+    """A form, and the problem of a file or variable that should have filled it."""
 
     form: Form
     problem: str | None = None
@@ -40,11 +40,11 @@ class Filled:
 
 @dataclass(slots=True)
 class Draft:
-    """The settings of the next run while they are being made; outlives the screen that shows them.
+    """The settings of the next run while they are edited; kept when their screen is closed.
 
-    `form` is None until it is filled. `remembers`: whether it may begin with the values of the last form, which a bare
-    `forge-tui` does alone. `refusals` are a runner's reasons not to begin, by setting. `beside` is the live run whose
-    own settings were put aside for the draft.
+    `form` is None until it is filled. `remembers`: whether it may start with the values of the last form, only for a
+    plain `forge-tui`. `refusals` are a runner's reasons not to begin, by setting. `beside` is the live run whose
+    settings were hidden for the draft.
     """
 
     source: FormSource = field(default_factory=FormSource)
@@ -57,7 +57,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A settings file that can be loaded: its name, its path and what it is for. `shipped`: `--preset` takes it."""
+    """A settings file that can be loaded: name, path and purpose. `shipped`: `--preset` takes it."""
 
     name: str
     path: Path
@@ -66,12 +66,12 @@ class Preset:
 
 
 def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
-    """The form at the start: exactly what files, variables and flags give.
+    """The form at the start: the values of files, variables and flags.
 
-    Only where no preset, file, flag or variable was given, the values of the `last` form come over those of the user's
-    own settings file, and are marked as such.
+    If no preset, file, flag or variable was given, the values of the `last` form override those of the user's own
+    settings file, and are marked as such.
 
-    Reads files, and imports the schema: not for the thread that paints. A wrong file or variable is a `problem`.
+    Reads files and imports the schema: call it in a worker thread. An invalid file or variable is a `problem`.
     """
     from forge_tui.settings.schema import Settings, fields_of
     from forge_tui.settings.setting_layers import Layer, Source, resolve_settings
@@ -111,7 +111,7 @@ def load_file(form: Form, path: Path, preset: str | None = None) -> Form:
 
 
 def run_form(path: Path, base: Form) -> Form:
-    """The settings that a run was started with. Raises `SettingsError` where they cannot be read."""
+    """The settings that a run was started with. Raises `SettingsError` if they cannot be read."""
     from dataclasses import replace
 
     from forge_tui.settings.files import read_values
@@ -124,7 +124,7 @@ def run_form(path: Path, base: Form) -> Form:
 
 
 def user_presets() -> Path:
-    """Where the user's own presets are saved; the directory need not exist."""
+    """The directory of the user's own presets; it may not exist."""
     from forge_tui.settings.user_file import user_settings_file
 
     return user_settings_file().parent / "presets"
@@ -141,7 +141,7 @@ def presets() -> tuple[Preset, ...]:
 
 
 def preset_file(name: str) -> Path:
-    """The file that a preset of this name or path is saved to: a bare name goes to the user's own presets.
+    """The file for saving a preset of this name or path: a plain name is put among the user's own presets.
 
     Raises `SettingsError` for an empty name and for a directory.
     """
@@ -158,9 +158,9 @@ def preset_file(name: str) -> Path:
 
 
 def save_form(form: Form, path: Path) -> None:
-    """Write the form's settings as a TOML file, readable by this user only; how the screen looks is left out.
+    """Write the form's settings as a TOML file, readable by this user only, without those of the screen.
 
-    Raises `SettingsError` if a value may not stand, `RunDirectoryError` if the file cannot be written.
+    Raises `SettingsError` for an invalid value, `RunDirectoryError` if the file cannot be written.
     """
     import tomllib
 

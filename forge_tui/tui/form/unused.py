@@ -1,4 +1,4 @@
-"""Which settings play no part beside the others, and why: a table of rules."""
+"""Settings without effect beside the others, and why: a table of rules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forge_tui.tui.form.dataset_file import MADE, MODULAR, SYNTHETIC
 from forge_tui.tui.form.fields import DATASET, MODE, TARGET, WORKERS
 
 Values = Callable[[str], Sequence[Any]]
-"""The values of a setting: one, or all of its sweep."""
+"""Returns the values of a setting: one, or all of its sweep."""
 
 Condition = Callable[[Values], bool]
 
@@ -18,7 +18,7 @@ _OWN_CODE = (DATASET, "training.model_type", "training.loss", "training.metric")
 
 
 class Rule(NamedTuple):
-    """`settings` play no part where `holds` is true of all settings' values; `words` say why."""
+    """`settings` have no effect if `holds` is true for the values of all settings; `words` say why."""
 
     settings: tuple[str, ...]
     holds: Condition
@@ -26,17 +26,17 @@ class Rule(NamedTuple):
 
 
 def _only(setting: str, *wanted: Any) -> Condition:
-    """All values of a setting are among those wanted."""
+    """Condition: all values of a setting are among `wanted`."""
     return lambda values: all(value in wanted for value in values(setting))
 
 
 def _without(setting: str, value: Any) -> Condition:
-    """No value of a setting is this one."""
+    """Condition: no value of a setting is `value`."""
     return lambda values: value not in values(setting)
 
 
 def _no_dataset(fits: Callable[[str], bool]) -> Condition:
-    """No dataset is of a kind."""
+    """Condition: no dataset fits."""
     return lambda values: not any(fits(str(value)) for value in values(DATASET))
 
 
@@ -67,12 +67,12 @@ RULES = (
     ),
     Rule(("training.grokfast_window",), _only("training.grokfast_filter", "ema"), "filter is ema"),
     Rule(("training.grokfast_alpha",), _only("training.grokfast_filter", "ma"), "filter is ma"),
-    Rule(("training.metric_goal",), _only("training.metric", "auto"), "for your own metric"),
+    Rule(("training.metric_goal",), _only("training.metric", "auto"), "for a custom metric"),
     Rule(("training.divergence_factor",), _only("training.on_divergence", "fail"), "on divergence: fail"),
     Rule(("training.momentum",), _without("training.optimizer", "sgd"), "for sgd only"),
     Rule(("training.betas",), _only("training.optimizer", "sgd"), "not for sgd"),
     Rule(("run.halving_first",), _only("run.halving", None), "halving is off"),
-    Rule(("run.python_path",), _no_custom_code, "for your own code"),
+    Rule(("run.python_path",), _no_custom_code, "for custom code"),
     Rule(("data.samples", "data.features", "data.classes"), _no_dataset(_is_synthetic), "for synthetic data"),
     Rule(("data.prime", "data.operation", "data.train_fraction"), _without(DATASET, MODULAR), "for modular data"),
     Rule(("data.validation_fraction", "data.normalise", "data.scaling"), _only(DATASET, MODULAR), "not for this data"),
@@ -95,9 +95,9 @@ RULES = (
     ),
     Rule(("run.json",), _always, "for batch mode"),
 )
-"""The first rule of a setting that holds counts."""
+"""The first matching rule of a setting counts."""
 
 
 def why_unused(name: str, values: Values) -> str | None:
-    """Why a setting plays no part, in words; None if it does. It is enough to play a part with one value of a sweep."""
+    """Why a setting has no effect; None if it has, for at least one value of a sweep."""
     return next((rule.words for rule in RULES if name in rule.settings and rule.holds(values)), None)

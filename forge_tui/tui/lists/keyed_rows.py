@@ -1,4 +1,4 @@
-"""Rows of items that come in their order: filtered by words, the selection staying with its item."""
+"""Rows of ordered items: filtered by words; the selection stays with its item."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ Item = TypeVar("Item")
 
 
 class KeyedRows(Generic[Item]):
-    """A `RowSource` of items with a key each. Where the selected item leaves, its row stays selected."""
+    """A `RowSource` of items with keys. If the selected item leaves, its row stays selected."""
 
     def __init__(self, key: Callable[[Item], Hashable], words: Callable[[Item], str] = lambda _: "") -> None:
-        """`words`: what of an item the filter looks at, in lower case."""
+        """`words`: the text of an item for the filter, in lower case."""
         self.row = -1
         self.items: tuple[Item, ...] = ()
         """All items, shown or not."""
         self.shown: tuple[Item, ...] = ()
-        """Those that pass the filter."""
+        """The items that pass the filter."""
         self.filter_text = ""
         self._key, self._words = key, words
 
@@ -26,11 +26,11 @@ class KeyedRows(Generic[Item]):
 
     @property
     def total(self) -> int:
-        """How many items there are, shown or not."""
+        """The number of items, shown or not."""
         return len(self.items)
 
     def key_of(self, row: int) -> Hashable:
-        """What identifies the item in a row."""
+        """The key of the item in a row."""
         return self._key(self.shown[row])
 
     @property
@@ -39,16 +39,16 @@ class KeyedRows(Generic[Item]):
         return self.shown[self.row] if 0 <= self.row < len(self.shown) else None
 
     def row_of(self, key: Hashable) -> int | None:
-        """The row of an item, None where it is not shown."""
+        """The row of an item, None if it is not shown."""
         return next((row for row, item in enumerate(self.shown) if self._key(item) == key), None)
 
     def show(self, items: Sequence[Item]) -> None:
-        """Take these items, in this order."""
+        """Set the items, in this order."""
         self.items = tuple(items)
         self._arrange()
 
     def set_filter(self, text: str) -> None:
-        """Show only items in whose words every word of `text` occurs; empty shows all."""
+        """Show only items that match every word of `text`; empty shows all."""
         self.filter_text = text
         self._arrange()
 

@@ -1,4 +1,4 @@
-"""What there is to know of the known runs, found out beside the UI: cheap for those that have ended."""
+"""Reads the state of the known runs in threads; cheap for those that have ended."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _Signature = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLook:
-    """A known run as it is now. `state` is None where its directory cannot be read; `problem` then says why.
+    """A known run as it is now. `state` is None if its directory cannot be read; `problem` then says why.
 
-    `percent`, `completed` and `eta_seconds` are known of runs whose end the list of runs does not tell.
-    `age` is that of a live run's newest sign of life in whole minutes (seconds; a finer one would be another at each
-    look). `seen` is when one that is not live ended, or gave its last one (UNIX seconds).
+    `percent`, `completed` and `eta_seconds` are known if the list of runs does not record the run's end.
+    `age` is the age of a live run's newest sign of life, in seconds rounded to minutes (a finer one would differ every
+    time). `seen` is when an ended run ended or gave its last sign of life (UNIX seconds).
     """
 
     entry: KnownRun
@@ -37,28 +37,28 @@ class RunLook:
 
     @property
     def is_live(self) -> bool:
-        """Whether a runner is at work on the run."""
+        """Whether a runner is active."""
         return self.state is not None and self.state.is_live
 
     @property
     def state_word(self) -> str:
-        """The state in a word."""
+        """The state in one word."""
         if self.state is None:
             return "unreadable"
         return "live" if self.state is RunState.RUNNING else self.state.value
 
 
 class KnownRuns:
-    """Looks at the known runs, again and again; used from threads.
+    """Reads the known runs repeatedly; used from threads.
 
-    A run that has ended costs one `stat`, a live one what changed in it: 1,000 ended runs took 15 ms a look.
+    An ended run costs one `stat`, a live one its changes: 1,000 ended runs took 15 ms per look.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._mark: tuple[int, int, int] | None = None
         self._entries: list[KnownRun] = []
-        self._live: dict[tuple[Path, float], Run] = {}  # by creation too: a directory can be trained in anew
+        self._live: dict[tuple[Path, float], Run] = {}  # by creation too: a directory can get a new run
         self._ended: dict[tuple[Path, float], tuple[_Signature, RunLook]] = {}
 
     def look(self) -> tuple[RunLook, ...]:
@@ -80,7 +80,7 @@ class KnownRuns:
             return run.snapshot()
 
     def close(self) -> None:
-        """Let go of all runs."""
+        """Close all runs."""
         with self._lock:
             while self._live:
                 self._live.popitem()[1].close()
@@ -90,7 +90,7 @@ class KnownRuns:
             try:
                 return RunLook(entry=entry, state=RunState(entry.status), seen=entry.finished)
             except ValueError:
-                pass  # a state of a newer version: the run itself tells
+                pass  # a state of a newer version: read the run itself
         key, signature = _key(entry), _signature(entry.path)
         kept = self._ended.get(key)
         if kept is not None and kept[0] == signature:

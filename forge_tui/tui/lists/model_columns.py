@@ -1,4 +1,4 @@
-"""The columns of the model table: which fit a width, where they stand, and what one model shows in them."""
+"""The columns of the model table: which fit a width, their positions, and a model's cells."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _EXCEPTION = re.compile(r"^[\w.]+$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column: `gap` blank cells and then `width` cells; `sort` is the key that a click on its title sorts by."""
+    """A column: `gap` blank cells and then `width` cells; a click on its title sorts by `sort`."""
 
     key: str
     title: str
@@ -58,7 +58,7 @@ _CONFIG_LONGEST = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The columns shown in `width` cells. `digits` is how many digits the largest number of epochs has."""
+    """The columns shown in `width` cells. `digits`: digits of the largest number of epochs."""
 
     width: int
     columns: tuple[Column, ...]
@@ -77,10 +77,10 @@ class Layout:
 def model_layout(
     width: int, name_cells: int, most_epochs: int, hidden: frozenset[str] = frozenset(), config_cells: int = 0
 ) -> Layout:
-    """The layout for a table `width` cells wide whose longest name takes `name_cells`; `hidden` leave in any case.
+    """The layout for a table of `width` cells whose longest name takes `name_cells`, without the `hidden` columns.
 
     The extra columns leave first; then the bar and the names get shorter; then TREND, ETA, BEST, CONFIG and VAL leave.
-    `config_cells`: what a sweep's longest config takes; there is no such column where nothing is swept.
+    `config_cells`: the width of a sweep's longest config; without a sweep there is no such column.
     """
     digits = len(str(max(1, most_epochs)))
     numbers = 2 * digits + 1
@@ -98,7 +98,7 @@ def model_layout(
         sizes["epoch"] = numbers
         sizes["name"] = max(1, sizes["name"] - max(0, _total(columns, sizes) - width))
     spare = width - _total(columns, sizes)
-    # What tells rows apart grows first: names, bar and trend in turns, then the air between.
+    # What distinguishes rows grows first: names, bar and trend in turns, then the gaps.
     bar = 0 if sizes["epoch"] == numbers else numbers + 1
     config = min(config_cells, _CONFIG_LONGEST)
     steps = (
@@ -111,7 +111,7 @@ def model_layout(
             more = max(0, min(spare, most - sizes[key]))
             sizes[key] += more
             spare -= more
-    # A name cut by a cell or two tells more than a bar beside the numbers that it is drawn from.
+    # A slightly cut name is more useful than a bar beside its own numbers.
     lacking, bar_cells = min(wanted, _NAME_COMFORTABLE) - sizes["name"], sizes["epoch"] - numbers
     if 0 < lacking <= bar_cells:
         left = bar_cells - lacking
@@ -134,7 +134,7 @@ def _total(columns: Sequence[Column], sizes: dict[str, int]) -> int:
 
 
 def config_cells(models: Iterable[ModelState]) -> int:
-    """What the longest config of a sweep takes; neighbours share theirs."""
+    """The width of a sweep's longest config; neighbouring models share theirs."""
     most, last = 0, None
     for model in models:
         if model.combination and model.combination is not last:
@@ -144,7 +144,7 @@ def config_cells(models: Iterable[ModelState]) -> int:
 
 
 def header(layout: Layout, glyphs: Glyphs, sort: str, reverse: bool) -> list[Piece]:
-    """The line of titles; the one sorted by has an arrow."""
+    """The line of titles, with an arrow for the sort order."""
     runs = [(" " * GUTTER, "header")]
     for column in layout.columns:
         title, room = column.title, column.width + (column.gap - 1 if column.to_right else 0)
@@ -170,10 +170,10 @@ def model_row(
     took: float | None = None,
     place: int | None = None,
 ) -> list[Piece]:
-    """What one model shows, without the gutter, padded to the layout's width.
+    """The row of one model, without the gutter, padded to the layout's width.
 
-    `metrics`: those of the run; `took`: how long workers have been busy with it (seconds); `place`: its place among
-    all, as `Standings.place`.
+    `metrics`: the run's metrics; `took`: how long workers have been busy with it (seconds); `place`: its rank, as
+    `Standings.place`.
     """
     runs: list[Piece] = []
     failed = model.phase is TrainingPhase.FAILED
@@ -193,7 +193,7 @@ def model_row(
             runs.append((cells.middle(cells.clean(model.name, glyphs.ascii), column.width, glyphs.ellipsis), "name"))
         elif column.key == "config":
             config = cells.clean(combination_text(model.combination), glyphs.ascii)
-            if cells.width_of(config) > column.width:  # all rows begin with the same name: the values tell them apart
+            if cells.width_of(config) > column.width:  # all rows begin with the same name: the values differ
                 config = cells.clean(value_text(list(model.combination.values())), glyphs.ascii)
             runs.append((blank + cells.left(config, column.width, glyphs.ellipsis), "number"))
         elif column.key == "phase":
@@ -234,7 +234,7 @@ def failure_in_row(model: ModelState) -> str:
 
 
 def phase_style(phase: TrainingPhase) -> str:
-    """The name of the style that a phase is drawn in."""
+    """The name of a phase's style."""
     return _PHASE_STYLES.get(phase, "active")
 
 

@@ -1,4 +1,4 @@
-"""Which models a table shows and in what order: the filter's words and the sort keys."""
+"""Filter and sort keys of the model table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 SORT_KEYS = ("index", "name", "phase", "epoch", "loss", "best", "val", "eta")
 
-# What needs a person first, then what is under way, then what waits or is over.
+# First what needs attention, then active models, then queued and finished ones.
 _PHASE_ORDER = {
     phase: place
     for place, phase in enumerate(
@@ -40,7 +40,7 @@ _SHORTEST_PHASE_WORD = 3
 
 
 def validation_value(model: ModelState, table: MetricTable) -> float | None:
-    """The one validation number of a model: that of its headline metric, else the validation loss."""
+    """A model's validation number: its headline metric, else the validation loss."""
     metric = table.headline(model.metrics)
     return model.metrics.get("validation_loss" if metric is None else metric.name)
 
@@ -70,7 +70,7 @@ def sort_positions(
         return sorted(positions, key=lambda position: natural(models[position].name), reverse=reverse)
     if key == "best":
         keys = {position: comparison_key(models[position].metrics, metrics) for position in positions}
-        if reverse:  # but what is unknown stays last
+        if reverse:  # unknown values stay last
             keys = {position: tuple(-bad if bad < math.inf else bad for bad in key) for position, key in keys.items()}
         return sorted(positions, key=keys.__getitem__)
     number = _NUMBERS[key]
@@ -94,10 +94,10 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def matcher(text: str) -> Callable[[ModelState], bool] | None:
-    """What tells whether a model matches all words of a filter; None for an empty one.
+    """A function that says whether a model matches all words of a filter; None for an empty filter.
 
-    A word is part of a name, or of what is a config's own in a sweep (`0.003`), or the beginning (from 3 letters) of a
-    phase's word (`fail`, `train`); `phase:queued` and `phase:ckpt` mean the phase alone.
+    A word is part of a name, or of a config's own values in a sweep (`0.003`), or the beginning (from 3 letters) of a
+    phase's word (`fail`, `train`); `phase:queued` and `phase:ckpt` match only the phase.
     """
     words = text.casefold().split()
     if not words:

@@ -1,4 +1,4 @@
-"""The rows of a model table without the drawing: what is shown, in what order, and which row is selected."""
+"""The rows of a model table, without drawing: filter, order and selection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.lists import model_order
 
 ARRANGE_EVERY = 2.0
-"""Seconds between two sorts of changing data, and from a key to the next one."""
+"""Seconds between two sorts of changing data, and from a key press to the next sort."""
 
 _FIXED_ORDERS = ("index", "name")
 
@@ -19,10 +19,9 @@ _FIXED_ORDERS = ("index", "name")
 class Rows:
     """Models, filtered and sorted into rows. `clock` gives seconds.
 
-    Changing data is arranged anew at most every `ARRANGE_EVERY` seconds and never that soon after a key, so that rows
-    do not jump under a person's hands; what the person asks for (`set_sort`, `set_filter`) is done at once.
-    The selection stays with its model; where that leaves, it goes to the model that takes its row. `generation`
-    counts how often other models came.
+    Changing data is rearranged at most every `ARRANGE_EVERY` seconds and never that soon after a key, so that rows do
+    not jump during navigation; `set_sort` and `set_filter` apply at once. The selection stays with its model; if that
+    leaves, it moves to the model in its row. `generation` counts how often the set of models changed.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -44,7 +43,7 @@ class Rows:
 
     @property
     def total(self) -> int:
-        """How many models there are, shown or not."""
+        """The number of models, shown or not."""
         return len(self.models)
 
     def key_of(self, row: int) -> str:
@@ -57,20 +56,20 @@ class Rows:
 
     @property
     def selected(self) -> ModelState | None:
-        """The selected model, None where no row is shown."""
+        """The selected model, None without rows."""
         return self.model(self.row) if 0 <= self.row < len(self.shown) else None
 
     def touch(self) -> None:
-        """A key was pressed: rows stay where they are for a while."""
+        """Keep rows in place for a while, after a key press."""
         self._touched = self._clock()
 
     @property
     def due_in(self) -> float:
-        """Seconds until changing data may be arranged anew."""
+        """Seconds until changing data may be rearranged."""
         return max(self._arranged, self._touched) + ARRANGE_EVERY - self._clock()
 
     def show(self, models: tuple[ModelState, ...], metrics: MetricTable) -> bool:
-        """Take the models and metrics of a new snapshot; True if rows moved, came or went."""
+        """Set the models and metrics of a new snapshot; True if rows changed."""
         old, self.models, self.metrics = self.models, models, metrics
         self._standings.look(models, metrics)
         if len(old) != len(models) or (models and (old[0].name, old[-1].name) != (models[0].name, models[-1].name)):
@@ -83,7 +82,7 @@ class Rows:
         return self.arrange_if_due()
 
     def arrange_if_due(self) -> bool:
-        """Sort and filter anew if data changed and the time has come; True if rows moved, came or went."""
+        """Sort and filter again if data changed and it is time; True if rows changed."""
         if not self.stale or self.due_in > 0:
             return False
         return self.arrange()
@@ -104,7 +103,7 @@ class Rows:
         self.arrange()
 
     def arrange(self, selected: str | None = None) -> bool:
-        """Sort and filter now; `selected` is the model to stay with, else the one selected. True if rows changed."""
+        """Sort and filter now; `selected`: the model to select, by default the present one. True if rows changed."""
         keep = self.shown[self.row] if selected is None and 0 <= self.row < len(self.shown) else None
         if selected is not None:
             keep = next((place for place, model in enumerate(self.models) if model.name == selected), None)
@@ -122,20 +121,20 @@ class Rows:
         return before != self.shown
 
     def move_to(self, row: int) -> None:
-        """Select a row, the nearest one where there is no such row."""
+        """Select a row, or the nearest one."""
         self.touch()
         self.row = self._clamp(row)
 
     def row_of(self, name: str) -> int | None:
-        """The row of the model called `name`, None where it is not shown."""
+        """The row of the model called `name`, None if it is not shown."""
         return next((row for row, place in enumerate(self.shown) if self.models[place].name == name), None)
 
     def place(self, row: int) -> int | None:
-        """The place of the model in a row among all, as `Standings.place`."""
+        """The rank of the model in a row, as `Standings.place`."""
         return self._standings.place(self.shown[row])
 
     def best_row(self) -> int | None:
-        """The row of the best of the models that are shown, None before any of them has a figure."""
+        """The row of the best model shown, None before any has a metric."""
         keys = self._standings.keys
         best = min(range(len(self.shown)), key=lambda row: (keys[self.shown[row]], self.shown[row]), default=None)
         return best if best is not None and self._standings.has_number(self.shown[best]) else None

@@ -23,9 +23,9 @@ from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
 class ModelTable(VirtualList):
     """One line per model, under a line of titles; its keys are the names of the models.
 
-    `show` costs what the visible rows that changed cost: unchanged models are the same objects in two snapshots.
-    With 10,000 models and 1,000 changes a second it took 1 % of a core and 25 ms a key (p95), a `DataTable` 27 % and
-    274 ms (`tests/benchmarks/table_cost.py`).
+    `show` only redraws visible rows that changed: unchanged models are the same objects in two snapshots. With 10,000
+    models and 1,000 changes per second it took 1 % of a core and 25 ms per key (p95), a `DataTable` 27 % and 274 ms
+    (`tests/benchmarks/table_cost.py`).
     """
 
     PREFIX = painter.PREFIX
@@ -54,7 +54,7 @@ class ModelTable(VirtualList):
         id: str | None = None,
         classes: str | None = None,
     ) -> None:
-        """`clock` times the sorting; `took` is how long workers have been busy with a model; `hidden` never show."""
+        """`clock` times the sorting; `took`: how long workers have been busy with a model; `hidden`: hidden columns."""
         self._rows = Rows(clock)
         super().__init__(self._rows, glyphs=glyphs, id=id, classes=classes)
         self.empty_text = "No models yet."
@@ -70,10 +70,10 @@ class ModelTable(VirtualList):
         self._painter = painter.Painter(self.get_component_rich_style)
         self._numbers: dict[str, int] = {}
 
-    # What is shown
+    # Content
 
     def show(self, models: tuple[ModelState, ...], metrics: MetricTable | None = None) -> None:
-        """Show the models of a new snapshot, in the order of their indices; `metrics`: those of its run, if others."""
+        """Show the models of a new snapshot, by index; `metrics`: the run's, if changed."""
         rows, old = self._rows, self._rows.models
         if models is old:
             return
@@ -96,12 +96,12 @@ class ModelTable(VirtualList):
         self.tell_changes()
 
     def _follow(self) -> None:
-        """Select the best model where it is followed."""
+        """Select the best model if the selection follows it."""
         if self.follow_best and (best := self._rows.best_row()) is not None and best != self._rows.row:
             super().select_row(best)
 
     def set_finished(self, finished: bool) -> None:
-        """Whether nobody trains any more: then there is no column of times left."""
+        """Set whether the run has ended: then the ETA column is hidden."""
         hidden = self.hidden | {"eta"} if finished else self.hidden - {"eta"}
         if hidden != self.hidden:
             self.hidden = hidden
@@ -110,7 +110,7 @@ class ModelTable(VirtualList):
             self.redraw()
 
     def set_numbers(self, numbers: Mapping[str, int]) -> None:
-        """The numbers of the curves that are drawn of models, by name: their rows carry them."""
+        """Set the numbers of models' curves, by name, for their rows."""
         if dict(numbers) != self._numbers:
             self._numbers = dict(numbers)
             self._painter.forget_rows()
@@ -127,7 +127,7 @@ class ModelTable(VirtualList):
         return tuple(self._rows.model(row).name for row in range(len(self._rows)))
 
     def set_filter(self, text: str) -> None:
-        """Show only models that match `text`: parts of names, words of phases, `phase:failed`; empty shows all."""
+        """Show only models that match `text`: parts of names, phases, `phase:failed`; empty shows all."""
         self._rows.set_filter(text)
         self._arranged_by_hand()
 
@@ -138,7 +138,7 @@ class ModelTable(VirtualList):
 
     @property
     def sort_key(self) -> str:
-        """What the rows are sorted by, one of `order.SORT_KEYS`."""
+        """The sort key, one of `order.SORT_KEYS`."""
         return self._rows.sort_key
 
     @property
@@ -160,25 +160,25 @@ class ModelTable(VirtualList):
         return key
 
     def select(self, name: str) -> bool:
-        """Select a model by its name and bring it into view; False where it is not shown."""
+        """Select a model by its name and scroll to it; False if it is not shown."""
         row = self._rows.row_of(name)
         if row is not None:
             self.select_row(row)
         return row is not None
 
     def moved_by_hand(self) -> None:
-        """Whoever moves the selection does not want it to follow the best model."""
+        """Stop following the best model when the user moves the selection."""
         self.follow_best = False
 
     def select_row(self, row: int) -> None:
-        """Select a row and bring it into view; rows then stay where they are for a while."""
+        """Select a row and scroll to it; rows then stay in place for a while."""
         self._rows.touch()
         super().select_row(row)
 
-    # Actions of the screen that shows it
+    # Actions for the screen
 
     def action_mark(self) -> None:
-        """Mark the selected model for the chart, or take its mark away; go to the next."""
+        """Mark or unmark the selected model for the chart; go to the next."""
         if (name := self.selected) is not None:
             self._set_marks(self.marks ^ {name})
         self.move(1)
@@ -188,23 +188,23 @@ class ModelTable(VirtualList):
         self._set_marks(self.marks | set(self.shown_names))
 
     def action_mark_none(self) -> None:
-        """Take all marks away, and choose none."""
+        """Remove all marks and choices."""
         self._set_marks(frozenset())
         self._set_chosen(frozenset())
 
     def action_choose(self) -> None:
-        """Choose the selected model for what is done to several at once, or choose it no longer; go to the next."""
+        """Choose the selected model, or not, for actions on several models; go to the next."""
         if (name := self.selected) is not None:
             self._set_chosen(self.chosen ^ {name})
         self.move(1)
 
     def action_sort(self) -> None:
-        """Sort by the key after the present one."""
+        """Sort by the next key."""
         place = model_order.SORT_KEYS.index(self._rows.sort_key)
         self.set_sort(model_order.SORT_KEYS[(place + 1) % len(model_order.SORT_KEYS)])
 
     def action_reverse(self) -> None:
-        """Turn the order round; unknown values stay last."""
+        """Reverse the order; unknown values stay last."""
         self.set_sort(self._rows.sort_key, not self._rows.reverse)
 
     def action_follow_best(self) -> None:
@@ -228,10 +228,10 @@ class ModelTable(VirtualList):
         self.refresh(self.size.region)
         self.post_message(self.MarksChanged(self, marks))
 
-    # Keeping the drawing in step
+    # Redrawing
 
     def _measure(self) -> None:
-        """Learn the widths that names, configs and numbers of epochs need; a changed layout redraws all."""
+        """Update the widths of names, configs and numbers of epochs; a changed layout redraws all."""
         models = self._rows.models
         names = max((cells.width_of(model.name) for model in models), default=0)
         epochs = max((model.epochs for model in models), default=1)
@@ -249,7 +249,7 @@ class ModelTable(VirtualList):
         self.post_message(self.Arranged(self))
 
     def _sort_later(self) -> None:
-        """See that data which changed too soon after the last sort gets sorted, even if it changes no more."""
+        """Schedule a sort of data that changed too soon after the last sort."""
         if self._rows.stale and self._sorting is None and self.is_mounted:
             self._sorting = self.set_timer(max(0.05, self._rows.due_in), self._sort_now)
 
@@ -261,17 +261,17 @@ class ModelTable(VirtualList):
         self._sort_later()
 
     def width_changed(self) -> None:
-        """The columns have to be laid out for another width."""
+        """Lay out the columns for the new width."""
         self._layout = None
         self._painter.forget_rows()
 
     def notify_style_update(self) -> None:
-        """Colours changed: draw all anew."""
+        """Redraw with the new colours."""
         super().notify_style_update()
         self._painter.forget_styles()
 
     def title_clicked(self, x: int) -> None:
-        """Sort by the column, again: turn the order round."""
+        """Sort by the column; again: reverse the order."""
         column = self.layout_now.column_at(x)
         if column is not None and column.sort is not None:
             self.set_sort(column.sort, column.sort == self.sort_key and not self.sort_reversed)
@@ -280,7 +280,7 @@ class ModelTable(VirtualList):
 
     @property
     def layout_now(self) -> model_columns.Layout:
-        """The columns at the present width."""
+        """The columns at the current width."""
         if self._layout is None:
             self._layout = model_columns.model_layout(
                 self.size.width, self._name_cells, self._most_epochs, self.hidden, self._config_cells

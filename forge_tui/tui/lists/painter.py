@@ -1,4 +1,4 @@
-"""How the model table looks: its component classes with their colours, and rows of them as cached strips."""
+"""The look of the model table: component classes with colours, and rows as cached strips."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ ModelTable {
 """
 State = Literal["", "cursor", "cursor-blurred"]
 RowKey = tuple[int, State, bool, bool, int | None]
-"""Which model it is, the state of its row, whether it is marked, whether chosen, and its place."""
+"""The model, the state of its row, its mark, whether it is chosen, and its rank."""
 _CACHED_ROWS = 1024
 
 
@@ -71,7 +71,7 @@ class Painter:
         self._rows: dict[RowKey, tuple[ModelState, Strip]] = {}
 
     def forget_rows(self) -> None:
-        """The layout changed: no kept row is of use."""
+        """Clear the cached rows, after a change of the layout."""
         self._rows.clear()
 
     def forget_styles(self) -> None:
@@ -80,7 +80,7 @@ class Painter:
         self._rows.clear()
 
     def row(self, key: RowKey, model: ModelState, draw: Callable[[], list[Piece]], width: int) -> Strip:
-        """The strip of a model, from before if the model is the same object as then."""
+        """The strip of a model, cached if the model is the same object."""
         kept = self._rows.get(key)
         if kept is not None and kept[0] is model:
             return kept[1]
@@ -94,7 +94,7 @@ class Painter:
         """Pieces of text that take `width` cells together, as a strip."""
         styles = self._styles or self._load()
         if state == "cursor":
-            # One style for the whole row: every colour of a cell would need its contrast to the cursor's looked at.
+            # One style for the whole row: cell colours may lack contrast to the cursor's.
             return Strip([Segment("".join(text for text, _ in runs), styles["cursor"])], width)
         if state == "cursor-blurred":
             return Strip([Segment(text, styles["blurred " + name]) for text, name in runs], width)

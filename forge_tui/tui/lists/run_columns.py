@@ -1,4 +1,4 @@
-"""The columns of the list of runs: which fit a width, and what one run shows in them."""
+"""The columns of the list of runs: which fit a width, and a run's cells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _RUN_LEAST, _RUN_COMFORTABLE, _RUN_MOST = 12, 24, 40
 _MODELS_LEAST, _MODELS_COMFORTABLE, _MODELS_MOST = 11, 14, 24
 _DAY, _DAY_AND_YEAR = 11, 16
 _DIRECTORY_LEAST, _DIRECTORY_MOST = 24, 80
-# Data older than this is told with its age: a runner writes a sign of life every second.
+# The age of older data is shown: a runner writes a sign of life every second.
 _STALE_SECONDS = 60.0
 
 _LOOKS: dict[RunState | None, tuple[TrainingPhase | None, str]] = {
@@ -124,7 +124,7 @@ def run_row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> lis
 
 
 def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
-    """How far a live run is and how long it takes; of one that ended, how long ago that was."""
+    """Progress and remaining time of a live run; for an ended one, how long ago it ended."""
     percent = "" if look.percent is None else f"{look.percent:.0f}%".ljust(4) + " "
     if not look.is_live:
         age = None if look.seen is None else max(0.0, now - look.seen)
@@ -135,5 +135,5 @@ def progress_text(look: RunLook, glyphs: Glyphs, now: float) -> str:
 
 
 def models_text(entry: KnownRun, only_ascii: bool = False) -> str:
-    """How many models of which type."""
+    """The number and type of the models."""
     return f"{entry.models} {'x' if only_ascii else '×'} {entry.model_type}"

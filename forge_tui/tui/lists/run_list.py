@@ -57,11 +57,11 @@ class RunList(VirtualList):
         super().__init__(self._rows, glyphs=glyphs, id=id)
         self.no_match_text = "No run matches the filter: / changes it."
         self.marks: tuple[Path, ...] = ()
-        """The runs that are marked, in the order in which they were."""
+        """The marked runs, in the order of marking."""
         self._now = now
         self._layout: run_columns.RunLayout | None = None
 
-    # --- what is shown
+    # --- content
 
     def show(self, looks: tuple[RunLook, ...]) -> None:
         """Show these runs, in this order; the selection and the marks stay with their runs."""
@@ -87,7 +87,7 @@ class RunList(VirtualList):
         return self._rows.filter_text
 
     def set_filter(self, text: str) -> None:
-        """Show only runs in which every word of `text` occurs: in id, state, type, mode or path. Empty shows all."""
+        """Show only runs that match every word of `text` in id, state, type, mode or path. Empty shows all."""
         self._rows.set_filter(text)
         self.rows_changed()
         self.post_message(self.Arranged(self))
@@ -100,14 +100,14 @@ class RunList(VirtualList):
         return self._rows.selected
 
     def select(self, path: Path) -> bool:
-        """Select the run in a directory; False where it is not shown."""
+        """Select the run in a directory; False if it is not shown."""
         row = self._rows.row_of(path)
         if row is not None:
             self.select_row(row)
         return row is not None
 
     def action_mark(self) -> None:
-        """Mark the selected run after those that are marked, or take its mark away; go to the next."""
+        """Mark or unmark the selected run; go to the next."""
         path = self.selected_key
         if path is not None:
             others = tuple(mark for mark in self.marks if mark != path)
@@ -115,7 +115,7 @@ class RunList(VirtualList):
         self.move(1)
 
     def action_mark_none(self) -> None:
-        """Take all marks away."""
+        """Remove all marks."""
         self._set_marks(())
 
     def _set_marks(self, marks: tuple[Path, ...]) -> None:
@@ -126,7 +126,7 @@ class RunList(VirtualList):
     # --- drawing
 
     def width_changed(self) -> None:
-        """The columns have to be laid out for another width."""
+        """Lay out the columns for the new width."""
         self._layout = None
 
     @property
@@ -136,7 +136,7 @@ class RunList(VirtualList):
         return self._layout
 
     def draw_title(self) -> Strip:
-        """The line of titles, where there are rows."""
+        """The line of titles, if there are rows."""
         return self.strip(run_columns.titles(self._columns, self.glyphs) if len(self._rows) else [("", "empty")])
 
     def draw_line(self, line: int) -> Strip:
@@ -145,7 +145,7 @@ class RunList(VirtualList):
         pieces = run_columns.run_row(look, self._columns, self.glyphs, self._now())
         marked = look.entry.path in self.marks
         if line == self._rows.row:
-            # One style for the whole row: every colour of a cell would need its contrast to the cursor's looked at.
+            # One style for the whole row: cell colours may lack contrast to the cursor's.
             signs = self.glyphs.cursor + (self.glyphs.mark if marked else " ")
             return self.strip([(signs + "".join(text for text, _ in pieces), "cursor")])
         return self.strip([(f"{self.glyphs.mark} ", "mark") if marked else ("  ", "name"), *pieces])

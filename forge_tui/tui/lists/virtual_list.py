@@ -1,4 +1,4 @@
-"""A list of any length with one row selected: only the lines in view are drawn, and of those only what changed."""
+"""A list of any length with one selected row: draws only visible lines that changed."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
 
 
 class RowSource(Protocol):
-    """The rows of a list and which of them is selected."""
+    """The rows of a list and its selection."""
 
     row: int
-    """The selected row, -1 where there is none. The source keeps it on its item when rows move."""
+    """The selected row, or -1. The source keeps it on its item when rows move."""
 
     def __len__(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
 
     def key_of(self, row: int) -> Any:
-        """What identifies the item in a row."""
+        """The key of the item in a row."""
 
     @property
     def total(self) -> int:
-        """How many there would be without a filter."""
+        """The number of rows without a filter."""
 
 
 @dataclass
@@ -47,22 +47,22 @@ class _FromList(Message):
 
 
 class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
-    """Lines of titles, which stay, and rows below them. It binds no keys: the screen calls its methods.
+    """Fixed lines of titles, and rows below them. It binds no keys: the screen calls its methods.
 
-    A subclass has the rows (`RowSource`) and draws: `draw_title`, `draw_line`. A row takes one line; a subclass may
-    give it more (`line_count`, `lines_of`, `row_at`, `row_near`).
+    A subclass provides the rows (`RowSource`) and draws: `draw_title`, `draw_line`. A row takes one line, or more if
+    the subclass overrides `line_count`, `lines_of`, `row_at`, `row_near`.
     """
 
     ALLOW_MAXIMIZE = False
     PREFIX: ClassVar[str] = ""
-    """What the names of its component classes begin with."""
+    """The prefix of its component classes."""
     TITLE_LINES: ClassVar[int] = 1
     PAGE_OVERLAP: ClassVar[int] = 1
-    """How many lines stay in view when the selection moves by a page."""
+    """Lines that stay in view when the selection moves by a page."""
 
     @dataclass
     class Selected(_FromList):
-        """Another item is selected; None where there is none."""
+        """Another item is selected, or None."""
 
         key: Any
 
@@ -74,11 +74,11 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @dataclass
     class Arranged(_FromList):
-        """Order, filter, marks or what else a screen tells of the list have changed."""
+        """Order, filter, marks or another property that a screen shows have changed."""
 
     @dataclass
     class RangeChanged(_FromList):
-        """Other rows are in view, or there are more or fewer; `text` as `VirtualList.visible_range`."""
+        """The visible rows or their number have changed; `text` as `VirtualList.visible_range`."""
 
         text: str
 
@@ -92,9 +92,9 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
         super().__init__(id=id, classes=classes)
         self.glyphs = glyphs
         self.empty_text = ""
-        """What stands in place of the rows where there are none."""
+        """The text if there are no rows."""
         self.no_match_text = ""
-        """The same where a filter hides all of them."""
+        """The text if a filter hides all rows."""
         self._source = rows
         self._styles: dict[str, Style] = {}
         self._told: tuple[Any, str] = (None, "")
@@ -103,7 +103,7 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def line_count(self) -> int:
-        """How many lines the rows take."""
+        """The number of lines of the rows."""
         return len(self._source)
 
     def lines_of(self, row: int) -> range:
@@ -111,11 +111,11 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
         return range(row, row + 1)
 
     def lines_around(self, row: int) -> range:
-        """What is to be in view with a selected row."""
+        """The lines to show with a selected row."""
         return self.lines_of(row)
 
     def row_near(self, line: int) -> int:
-        """The row that has a line, or the nearest one."""
+        """The row at a line, or the nearest one."""
         return line
 
     def row_at(self, line: int) -> int | None:
@@ -124,7 +124,7 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def lines_in_view(self) -> int:
-        """How many lines there is room for, at least one."""
+        """The number of lines that fit, at least one."""
         return max(1, self.size.height - self.TITLE_LINES)
 
     @property
@@ -135,7 +135,7 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def visible_range(self) -> str:
-        """Which rows are in view, as `rows 5–12 of 12`; says so where a filter hides some."""
+        """The visible rows, as `rows 5–12 of 12`, with the total if a filter hides some."""
         total, shown, visible = self._source.total, len(self._source), self.visible_lines
         if not visible:
             return f"0 of {total}" if total else ""
@@ -146,12 +146,12 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def selected_key(self) -> Any:
-        """What identifies the selected item, None where there is none."""
+        """The key of the selected item, or None."""
         row = self._source.row
         return self._source.key_of(row) if 0 <= row < len(self._source) else None
 
     def select_row(self, row: int) -> None:
-        """Select a row, the nearest one where there is no such row, and bring it into view."""
+        """Select a row, or the nearest one, and scroll to it."""
         source, before = self._source, self._source.row
         source.row = min(max(row, 0), len(source) - 1)
         self.refresh_rows((before, source.row))
@@ -159,10 +159,10 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
         self.tell_changes()
 
     def moved_by_hand(self) -> None:
-        """A person is about to move the selection."""
+        """Called before the user moves the selection."""
 
     def move(self, by: int) -> None:
-        """Move the selection by so many rows."""
+        """Move the selection by `by` rows."""
         self.moved_by_hand()
         self.select_row(self._source.row + by)
 
@@ -181,7 +181,7 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
         self.select_row(self.row_near(min(max(line, 0), self.line_count - 1)))
 
     def scroll_to_selection(self) -> None:
-        """Scroll as little as brings the selected row into view."""
+        """Scroll just enough to show the selected row."""
         row, top = self._source.row, self.scroll_offset.y
         if not 0 <= row < len(self._source):
             return
@@ -199,30 +199,30 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
         """Scroll to the selection."""
         self.scroll_to_selection()
 
-    # --- keeping the drawing in step
+    # --- redrawing
 
     def refresh_rows(self, rows: Sequence[int]) -> None:
-        """Draw these rows again, as far as they are in view."""
+        """Redraw these rows if they are visible."""
         size, top = self.size, self.scroll_offset.y - self.TITLE_LINES
         lines = [line - top for row in rows if 0 <= row < len(self._source) for line in self.lines_of(row)]
         if regions := [Region(0, line, size.width, 1) for line in lines if self.TITLE_LINES <= line < size.height]:
             self.refresh(*regions)
 
     def redraw(self) -> None:
-        """Draw everything again: rows came, went or moved, or the columns are others."""
+        """Redraw everything: rows or columns have changed."""
         size = Size(self.size.width, self.line_count + self.TITLE_LINES)
         if size != self.virtual_size:
             self.virtual_size = size
         self.refresh(self.size.region)
 
     def rows_changed(self) -> None:
-        """Draw other rows, the selected one in view."""
+        """Redraw after changed rows, with the selected one in view."""
         self.redraw()
         self.scroll_to_selection()
         self.tell_changes()
 
     def tell_changes(self) -> None:
-        """Post what changed of selection and range."""
+        """Post changes of selection and range."""
         key, text = self.selected_key, self.visible_range
         before, self._told = self._told, (key, text)
         if key != before[0]:
@@ -231,31 +231,31 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
             self.post_message(self.RangeChanged(self, text))
 
     def width_changed(self) -> None:
-        """The columns have to be laid out for another width."""
+        """Lay out the columns for the new width."""
 
     def on_resize(self) -> None:
-        """Lay the columns out for the new width."""
+        """Lay out for the new width."""
         self.width_changed()
         self.rows_changed()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Other rows came into view."""
+        """Redraw after scrolling."""
         super().watch_scroll_y(old_value, new_value)
         if round(old_value) != round(new_value):
             self.tell_changes()
 
     def watch_has_focus(self, value: bool) -> None:
-        """The selected row looks different with the focus."""
+        """Redraw the selected row, which looks different with the focus."""
         super().watch_has_focus(value)
         self.refresh_rows((self._source.row,))
 
     def notify_style_update(self) -> None:
-        """Colours changed: draw all anew."""
+        """Redraw with the new colours."""
         super().notify_style_update()
         self._styles.clear()
 
     def on_click(self, event: events.Click) -> None:
-        """Select the row clicked, open it at a double click."""
+        """Select the clicked row; a double click opens it."""
         place = event.get_content_offset(self)
         if place is None:
             return

@@ -1,4 +1,4 @@
-"""What every screen has: the two top lines, the sidebar where there is room, and the keys at the bottom."""
+"""The base of every screen: two top lines, the sidebar on wide terminals, and the keys at the bottom."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ SMALLEST = (60, 15)
 
 
 class Narrowing(Protocol):
-    """A part of a screen that may cover or narrow what is shown: a zoomed pane, a filter."""
+    """A part of a screen that may hide something: a zoomed pane, a filter."""
 
     @property
     def narrows(self) -> bool:
-        """Whether it does."""
+        """Whether it hides something."""
 
     def widen(self) -> None:
-        """Do so no longer."""
+        """Show everything again."""
 
 
 class ForgeScreen(Screen[None]):
-    """A screen with the shell's lines around it; a subclass gives its name, `compose_body` and `begin`.
+    """A screen with the shell's lines around its body; a subclass defines its name, `compose_body` and `begin`.
 
-    The first screen of the app is painted without its body, which comes right after; later ones have theirs at once.
+    The app's first screen is painted without its body, which follows; later screens have theirs at once.
     """
 
     name_of_screen: ClassVar[str] = ""
     PARTS: ClassVar[Mapping[str, Sequence[str]]] = {}
-    """The actions that a part of the screen carries out, by the name of the attribute that the part is."""
+    """The actions of the screen's parts, by the part's attribute name."""
     over_another: ClassVar[bool] = False
-    """Whether it is opened over another screen, to which Esc leads back; else it is one of the three."""
+    """Whether it opens above another screen, to which Esc leads back; else it is one of the three."""
     narrowings: tuple[Narrowing, ...] = ()
-    """What may cover or narrow what is shown, in the order in which Esc takes it away."""
+    """The parts that may hide something, in the order in which Esc resets them."""
     _body_at_once = True
     _body: Widget | None = None
 
@@ -61,12 +61,12 @@ class ForgeScreen(Screen[None]):
 
     @property
     def forge(self) -> AppInterface:
-        """The app, as screens see it."""
+        """The app."""
         return cast("AppInterface", self.app)
 
     @property
     def is_there(self) -> bool:
-        """Whether its widgets can be drawn on: not before they are composed, nor while the screen is taken down."""
+        """Whether its widgets can be drawn: composed, and the screen not being removed."""
         body = self._body
         return body is not None and self.is_mounted and self.is_running and body.is_attached
 
@@ -88,16 +88,16 @@ class ForgeScreen(Screen[None]):
         yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
 
     def compose_body(self) -> ComposeResult:
-        """The screen's own part."""
+        """The screen's own widgets."""
         yield from ()
 
     def on_mount(self) -> None:
-        """Begin; where nothing has been painted yet, the app says when."""
+        """Begin; before the first paint, the app calls `fill_body` later."""
         if self._body_at_once:
             self._begin()
 
     async def fill_body(self) -> None:
-        """The body of the app's first screen, after its first paint."""
+        """Mount the body of the app's first screen, after its first paint."""
         if self.is_running and not self._body_at_once and self._body is None:
             await self.query_one("#body", Vertical).mount_all(compose(self, self.compose_body()))
             self._begin()
@@ -105,36 +105,36 @@ class ForgeScreen(Screen[None]):
     def _begin(self) -> None:
         self._body = self.query_one("#body")
         self._show_curves()
-        self.draw_shell()  # a sample may have come meanwhile
+        self.draw_shell()  # a sample may have arrived meanwhile
         self.begin()
 
     def begin(self) -> None:
-        """Fill in what is known: the body has been mounted."""
+        """Fill in the content: the body is mounted."""
 
     def chosen_models(self) -> set[str]:
-        """The names of the models that an action is about: none on a screen that shows none."""
+        """The names of the models that an action applies to; none by default."""
         return set()
 
     def action_part(self, part: str, name: str) -> None:
-        """Have a part of the screen carry out an action."""
+        """Run an action of a part of the screen."""
         getattr(getattr(self, part), f"action_{name}")()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """The screen's own actions need its body, and that it is seen."""
+        """Disable the screen's own actions without its body, or if it is not visible."""
         return self._body is not None and not self.is_tiny and super().check_action(action, parameters)
 
     @property
     def is_tiny(self) -> bool:
-        """Whether the terminal has no room for anything but a sentence."""
+        """Whether the terminal only has space for a sentence."""
         return self.has_class("-tiny")
 
     def on_resize(self, event: Resize) -> None:
-        """Sidebar at the left or as a line; one sentence where there is no room at all."""
+        """Show the sidebar at the left or as a line; on a tiny terminal one sentence."""
         self.fit(event.size.width, event.size.height)
         self.call_after_refresh(self.draw_shell)
 
     def on_screen_resume(self) -> None:
-        """Draw what changed while another screen was in front."""
+        """Draw changes since another screen was in front."""
         self.fit(self.app.size.width, self.app.size.height)
         self.call_after_refresh(self.draw_all)
 
@@ -158,14 +158,14 @@ class ForgeScreen(Screen[None]):
         return self.has_class("-resources") or any(each.narrows for each in self.narrowings)
 
     def leave_screen(self) -> None:
-        """Go to the screen that this one was come to from."""
+        """Go to the previous screen."""
         if self.over_another:
             self.app.pop_screen()
         else:
             self.forge.navigation.go_back()
 
     def action_back(self) -> None:
-        """One level back: what covers or narrows what is shown goes first, one thing at a time."""
+        """Go back one level: first reset parts that hide something, one at a time."""
         if self.has_class("-resources"):
             self.forge.appearance.action_resources()
         elif narrowing := next((each for each in self.narrowings if each.narrows), None):
@@ -176,11 +176,11 @@ class ForgeScreen(Screen[None]):
         self.draw_shell()
 
     def on_filter_line_closed(self) -> None:
-        """The keys at the bottom say whether Esc shows everything again."""
+        """Update the keys at the bottom, which depend on the filter."""
         self.draw_shell()
 
     def draw_all(self) -> None:
-        """Draw everything from what the app knows."""
+        """Draw everything from the app's state."""
         self.draw_shell()
         self.show(self.forge.controller.snapshot)
 
@@ -204,17 +204,17 @@ class ForgeScreen(Screen[None]):
             return
 
     def _show_curves(self) -> None:
-        """The curves are the app's: a screen that comes later shows what was before it too."""
+        """Show the app's CPU curves, so that a new screen has the earlier values too."""
         percent = tuple(self.forge.machine.cpu_percent)
         self.query_one("#resources", ResourceLine).show_curve(percent)
         self.query_one("#sidebar", Sidebar).show_curve(percent)
 
     def show(self, snapshot: Snapshot | None) -> None:
-        """Draw a snapshot of the watched run; a screen that shows none of it leaves this as it is."""
+        """Draw a snapshot of the watched run; does nothing by default."""
 
     def forget_run(self) -> None:
-        """The run that was watched is not there any more; a screen that shows some of it takes that away."""
+        """Stop showing the watched run, which no longer exists; does nothing by default."""
         self.show(None)
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
-        """Tell what happened in the watched run; a screen that tells none of it leaves this as it is."""
+        """Show events of the watched run; does nothing by default."""

@@ -16,7 +16,7 @@ ACTIONS = ("zoom_in", "zoom_out", "pan_left", "pan_right", "reset_chart", "log_y
 
 
 class ChartKeys:
-    """The part of a screen that carries out `ACTIONS` on its chart."""
+    """The part of a screen that runs `ACTIONS` on its chart."""
 
     def __init__(
         self,
@@ -26,9 +26,9 @@ class ChartKeys:
         quantities: Callable[[], tuple[Quantity, ...]] = lambda: LOSSES,
         changed: Callable[[], None] = lambda: None,
     ) -> None:
-        """`quantities`: what can be drawn, in the order of the key that steps through it.
+        """`quantities`: what the chart can draw, in the order of the key `v`.
 
-        `changed` is called when scale, quantity or smoothing are others, for what is written beside the chart.
+        `changed` is called when scale, quantity or smoothing change, to update the text beside the chart.
         """
         self._chart, self._choices = chart, choices
         self._quantities, self._changed = quantities, changed
@@ -36,11 +36,11 @@ class ChartKeys:
         chart.smooth(Smoothing(kept) if kept in list(Smoothing) else Smoothing.OFF)
 
     def action_zoom_in(self) -> None:
-        """Look closer."""
+        """Show fewer epochs, in more detail."""
         self._chart.zoom(1)
 
     def action_zoom_out(self) -> None:
-        """Look from further away."""
+        """Show more epochs."""
         self._chart.zoom(-1)
 
     def action_pan_left(self) -> None:
@@ -61,12 +61,12 @@ class ChartKeys:
         self._changed()
 
     def action_kinds(self) -> None:
-        """The losses, each metric that was recorded, the learning rate."""
+        """Step through the losses, each recorded metric, and the learning rate."""
         self._chart.measure(following(self._chart.quantity, self._quantities()))
         self._changed()
 
     def action_smoothing(self) -> None:
-        """No smoothing, light, strong; kept for next time."""
+        """No smoothing, light, strong; remembered."""
         self._chart.smooth(self._chart.smoothing.next)
         self._choices.put("smoothing", self._chart.smoothing.value)
         self._changed()

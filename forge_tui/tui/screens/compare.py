@@ -1,4 +1,4 @@
-"""Compare: a few runs side by side, the settings that differ, what came of them, and their mean curves."""
+"""Compare: runs side by side, with differing settings, results, and mean curves."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from forge_tui.tui.screens.compare_text import comparison_document
 from forge_tui.tui.widgets.document import Document, Paragraph
 
 READ_SECONDS = 2.0
-# Below this many lines the figures have the room alone, until the curves are asked for.
+# With fewer lines only the figures are shown, until the user requests the curves.
 _CURVES_FROM_HEIGHT = 34
 
 
 class CompareScreen(ForgeScreen):
-    """The text scrolls above the curves; z gives the one or the others all the room. Everything is read in threads."""
+    """The text scrolls above the curves; z zooms either. Everything is read in threads."""
 
     name_of_screen: ClassVar[str] = "compare"
     over_another = True
@@ -61,7 +61,7 @@ class CompareScreen(ForgeScreen):
         yield chart
 
     def begin(self) -> None:
-        """Read the runs, and again while one of them is live."""
+        """Read the runs, repeatedly while one of them is live."""
         self.document.focus()
         self._feed = SeedFeed(self.forge, self._draw_curves)
         self.document.show(lambda _width: [Paragraph((("Reading the runs…", "quiet"),))])
@@ -70,7 +70,7 @@ class CompareScreen(ForgeScreen):
         self.set_interval(READ_SECONDS, self._read_if_live)
 
     def on_unmount(self) -> None:
-        """Let go of the runs; where a thread is reading them, that is done when it comes back."""
+        """Close the runs; if a thread is reading them, after it returns."""
         if self._feed is not None:
             self._feed.stop()
         if not self._reading:
@@ -87,11 +87,11 @@ class CompareScreen(ForgeScreen):
         return self.query_one("#curve", Chart)
 
     def fit(self, width: int, height: int) -> None:
-        """A low terminal shows the text alone."""
+        """A low terminal only shows the text."""
         super().fit(width, height)
         self.room.fit()
 
-    # --- reading, beside the UI
+    # --- reading, in threads
 
     def _read_if_live(self) -> None:
         known = self._comparison
@@ -121,7 +121,7 @@ class CompareScreen(ForgeScreen):
         self.forge.call_in_thread(self._comparer.look, then=read)
 
     def _read_curves(self) -> None:
-        """Read the curves where they are seen and something may have changed."""
+        """Read the curves if they are visible and may have changed."""
         comparison, feed = self._comparison, self._feed
         if comparison is None or feed is None or not self.chart.display:
             return
@@ -146,7 +146,7 @@ class CompareScreen(ForgeScreen):
             self.chart.show(series)
 
     def on_chart_view_changed(self) -> None:
-        """Another part of the curves, or more pixels: fetch them in their detail."""
+        """Fetch the curves for the new view or resolution."""
         self._read_curves()
 
     # --- panes
@@ -155,5 +155,5 @@ class CompareScreen(ForgeScreen):
         return self.app.size.height >= _CURVES_FROM_HEIGHT
 
     def _room_changed(self) -> None:
-        """Other curves fit into another size."""
+        """Read the curves for the new size."""
         self.call_after_refresh(self._read_curves)

@@ -1,4 +1,4 @@
-"""A comparison of runs as paragraphs: the runs, the settings that differ, the figures, one column a run."""
+"""A comparison of runs as paragraphs: runs, differing settings, figures; one column per run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _COLUMN_MOST = 34
 
 
 def comparison_document(comparison: Comparison, width: int, glyphs: Glyphs) -> list[Paragraph]:
-    """The comparison in `width` cells. Text from files is plain text."""
+    """The comparison in `width` cells. Text from files is not interpreted."""
     runs = comparison.runs
     lines = [
         Paragraph(((f"{place} ", "heading"), (run.name, "text"), (f"  {short_path(run.path)}", "quiet")), hang=2)
@@ -48,7 +48,7 @@ def comparison_document(comparison: Comparison, width: int, glyphs: Glyphs) -> l
 
 
 def _configs(results: ConfigResults, width: int, glyphs: Glyphs) -> list[Paragraph]:
-    """A line a config, in columns as wide as what is in them. Losses leave where there is no room for all figures."""
+    """One line per config, in columns as wide as their content. Losses are left out if not all figures fit."""
     rows = [tuple(_clean(cell, glyphs) for cell in row) for row in result_rows(results)]
     first_figure = len(results.results[0].combination) + 2
     while True:
@@ -66,7 +66,7 @@ def _configs(results: ConfigResults, width: int, glyphs: Glyphs) -> list[Paragra
 
 
 def _widths(rows: Sequence[tuple[str, ...]], width: int) -> tuple[int, int]:
-    """The width of the labels and that of each column: what is in them, or a share of `width` where that is more."""
+    """The widths of labels and of each column: that of the content, or a share of `width` if larger."""
     count = len(rows[0]) - 1
     longest = max(cells.width_of(row[0]) for row in rows)
     needed = min(_COLUMN_MOST, max(cells.width_of(cell) for row in rows for cell in row[1:]))
@@ -92,7 +92,7 @@ def _line(row: tuple[str, ...], label: int, column: int, glyphs: Glyphs, styles:
 
 
 def _split(row: tuple[str, ...], column: int) -> list[tuple[str, ...]]:
-    """The row, or two of it with the deviations in the second where a mean and its deviation are too wide."""
+    """The row, or two rows with the deviations in the second if they do not fit beside the means."""
     if all(cells.width_of(cell) <= column or " ± " not in cell for cell in row[1:]):
         return [row]
     halves = [cell.partition(" ± ") for cell in row]

@@ -1,4 +1,4 @@
-"""Configure: the settings of the next run; of a live run, its own, to read."""
+"""Configure: edits the settings of the next run, or shows those of a live run."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ _LAST_FORM = "form"
 
 
 class ConfigureScreen(ForgeScreen):
-    """The form and what is done with it as a whole.
+    """The form, and actions on it as a whole.
 
-    While the run that is watched is live, its settings are shown and cannot be changed; `n` makes new ones from them.
+    While the watched run is live, its settings are shown read-only; `n` makes new ones from them.
     """
 
     name_of_screen = "configure"
     PARTS: ClassVar[Mapping[str, Sequence[str]]] = {"moving": moving.ACTIONS}
 
     def __init__(self, draft: Draft | None = None) -> None:
-        """`draft`: the settings of the next run, which outlive this screen."""
+        """`draft`: the settings of the next run, kept when this screen is closed."""
         super().__init__()
         self.draft = draft or Draft()
         self._run_shown: str | None = None
@@ -56,7 +56,7 @@ class ConfigureScreen(ForgeScreen):
         return cast("FormPanel", self.query_one("#body > FormPanel"))
 
     def begin(self) -> None:
-        """Show the draft as it was left; or fill it, after the first paint and in a thread: that imports the schema."""
+        """Show the draft, or first fill it in a thread after the first paint: that imports the schema."""
         self.panel.pane.settings.focus()
         if self.draft.form is None:
             self.call_after_refresh(self._fill)
@@ -79,26 +79,26 @@ class ConfigureScreen(ForgeScreen):
             self.forge.controller.count_live_runs()
 
     def _show_draft(self) -> None:
-        if not self.is_there:  # another screen came while files were read; the draft is kept for when this one is back
+        if not self.is_there:  # another screen opened while files were read; the draft is kept for later
             return
         self.panel.look_at_dataset()
         self.panel.draw()
         self.show(self.forge.controller.snapshot)
 
     def on_screen_resume(self) -> None:
-        """Back on this screen: files may have changed meanwhile."""
+        """Check the dataset again: files may have changed meanwhile."""
         if self.is_there and self.draft.form is not None:
             self.panel.look_at_dataset()
 
     def draw_shell(self) -> None:
-        """The shell's lines; and the verdict on the workers, once more is known of the machine."""
+        """Draw the shell's lines, and the verdict on the workers with the newest state of the machine."""
         super().draw_shell()
         if self.forge.machine.detected is not self._judged and self.is_there:
             self._judged = self.forge.machine.detected
             self.panel.draw()
 
     def show(self, snapshot: Snapshot | None) -> None:
-        """Show a live run's settings, once for each run; when it has ended, the draft again."""
+        """Show a live run's settings, once per run; the draft again when it has ended."""
         if self.draft.form is None or not self.is_there:
             return
         if snapshot is None or not snapshot.state.is_live:
@@ -135,7 +135,7 @@ class ConfigureScreen(ForgeScreen):
             self.forge.tell("the run is starting")
             return
         if self.draft.problem is not None:
-            reason = f"not started: {_one_line(self.draft.problem)}; mend that and open forge-tui again"
+            reason = f"not started: {_one_line(self.draft.problem)}; fix that and open forge-tui again"
             self.forge.tell(reason, "error")
             return
         if not self._is_right(form, "not started"):
@@ -148,18 +148,18 @@ class ConfigureScreen(ForgeScreen):
         self.forge.start_run(form.settings(), previous)
 
     def _is_right(self, form: Form, consequence: str) -> bool:
-        """Whether no setting is wrong; if one is, what follows is told, and the first is selected."""
+        """Whether all settings are valid; if not, report `consequence` and select the first invalid one."""
         from forge_tui.tui.form.fields import title_of
 
         errors = form.errors()
         if errors:
-            told = "; ".join(f"{title_of(name)}: {_one_line(problem)}" for name, problem in errors.items())
-            self.forge.tell(f"{consequence}: {told}", "error")
+            problems = "; ".join(f"{title_of(name)}: {_one_line(problem)}" for name, problem in errors.items())
+            self.forge.tell(f"{consequence}: {problems}", "error")
             self.panel.pane.settings.select(next(iter(errors)))
         return not errors
 
     def on_start_refused(self, refused: StartRefused) -> None:
-        """The runner will not begin: say why, beside the setting that its words name if there is one."""
+        """Show the runner's reason not to begin, beside the setting that it names, if any."""
         from forge_tui.tui.form.fields import named_in
 
         self.panel.starting = False
@@ -184,7 +184,7 @@ class ConfigureScreen(ForgeScreen):
     # The plan
 
     def action_plan(self) -> None:
-        """Measure the ways to carry out this run, and let one be chosen."""
+        """Measure the ways to carry out this run, and let the user choose one."""
         self.panel.finish_edit(keep=True)
         form = self.panel.editable()
         if form is None or not self._is_right(form, "not measured"):
@@ -195,7 +195,7 @@ class ConfigureScreen(ForgeScreen):
         from forge_tui import client
 
         self._planning = True
-        self.forge.tell("Measuring the ways to train this here, which takes some seconds…")
+        self.forge.tell("Measuring the ways to train this here, for some seconds…")
         self.forge.call_in_thread(partial(client.plan, form.settings()), then=self._planned)
 
     def _planned(self, plan: RunPlan | BaseException) -> None:
@@ -220,7 +220,7 @@ class ConfigureScreen(ForgeScreen):
     # The form as a whole
 
     def action_new(self) -> None:
-        """New settings from those that are shown, or from those of the next run."""
+        """Make new settings from those that are shown."""
         panel = self.panel
         panel.finish_edit(keep=True)
         form = panel.form
@@ -240,13 +240,13 @@ class ConfigureScreen(ForgeScreen):
             self.forge.call_in_thread(partial(client.untrusted_code, Path(shown)), then=tell)
 
     def action_show_command(self) -> None:
-        """Show the command that starts the same run without the screen."""
+        """Show the command that starts the same run without the UI."""
         self.panel.finish_edit(keep=True)
         form, draft = self.panel.form, self.draft
         if form is not None:
             from forge_tui.tui.form.command import command
 
-            # The next run's form may change until the app is left; a live run's does not.
+            # The next run's form may change until the app leaves; a live run's does not.
             read_only = self.panel.read_only
             self.forge.dialogs.show_plainly(
                 "The same run without the screen:",
@@ -254,7 +254,7 @@ class ConfigureScreen(ForgeScreen):
             )
 
     def action_load_preset(self) -> None:
-        """Choose a preset or a settings file, and put its values into the form."""
+        """Choose a preset or a settings file, and load its values into the form."""
         from forge_tui.tui.screens import configure_dialogs as dialogs
 
         self.panel.finish_edit(keep=True)
@@ -288,7 +288,7 @@ class ConfigureScreen(ForgeScreen):
     # One setting
 
     def action_open_setting(self) -> None:
-        """Open the selected setting; of a live run's the number of workers may be changed."""
+        """Open the selected setting; for a live run only the number of workers can be changed."""
         key = self.panel.selected_key()
         if self.panel.read_only and key is not None and key.key == "training.max_parallel_workers":
             self.forge.steering.action_workers()
@@ -296,7 +296,7 @@ class ConfigureScreen(ForgeScreen):
             self.panel.open_selected()
 
     def action_sweep(self) -> None:
-        """Give the selected setting several values."""
+        """Edit several values of the selected setting: a sweep."""
         self.panel.open_values()
 
     def action_less(self) -> None:
@@ -308,15 +308,15 @@ class ConfigureScreen(ForgeScreen):
         self.panel.step(1)
 
     def action_reset_setting(self) -> None:
-        """Put the setting's default back."""
+        """Restore the setting's default."""
         self.panel.reset_selected()
 
     def action_reset_all(self) -> None:
-        """Put all defaults back, and forget the last form; again: what was there before."""
+        """Restore all defaults and forget the last form; again: undo that."""
         if self.panel.reset_all() and self.draft.remembers:
             self.forge.choices.put(_LAST_FORM, {})
 
 
 def _one_line(text: str) -> str:
-    """Several problems as one line, without what could steer the terminal."""
+    """Several problems as one line, without control characters."""
     return "; ".join(cells.clean(line.strip()) for line in text.splitlines() if line.strip())

@@ -1,4 +1,4 @@
-"""What Configure asks: a dataset, its target column, a preset to load, a name to save under."""
+"""Dialogs of Configure: a way from the plan, an earlier run, presets to load and to save."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 MOVE = "move"
 _FROM_FILE = "\0file"
-_SAVE_QUESTION = "Save these settings as a preset. A bare name goes among your own presets, a path is taken as it is:"
+_SAVE_QUESTION = "Save these settings as a preset. Give a name for your own presets, or a path:"
 
 
 def way_picker(plan: RunPlan) -> PickScreen:
-    """Choose one of the ways that were measured, the best first."""
+    """Choose one of the measured ways, the best first."""
     width = max(len(way_text(one)) for one in plan.estimates)
     options = [
         Option(str(number), way_text(one).ljust(width), time_text(one)) for number, one in enumerate(plan.estimates)
@@ -47,7 +47,7 @@ def earlier_run(reason: str) -> Question:
 def ask_for_preset(
     app: App[Any], found: tuple[Preset, ...] | BaseException, take: Callable[[Path, str | None], None]
 ) -> None:
-    """Choose one of the presets that were found, or a file; `take` gets its path, and its name if it ships with us."""
+    """Choose a preset or a file; `take` gets its path, and its name if it ships with the package."""
     presets = () if isinstance(found, BaseException) else found
     by_value = {str(preset.path): preset for preset in presets}
     options = [Option(str(preset.path), preset.name, preset.summary) for preset in presets]
@@ -69,7 +69,7 @@ def ask_for_preset(
 
 
 def ask_and_save(forge: AppInterface, form: Form) -> None:
-    """Ask for a name or path and write the form's settings there; asks again before a file is replaced."""
+    """Ask for a name or path and write the form's settings there; confirms before replacing a file."""
 
     def written(path: Path, result: ForgeError | None) -> None:
         if result is not None:

@@ -1,4 +1,4 @@
-"""Ask for a format and write the report of a run to a file, for every screen that has a run."""
+"""Asks for a format and writes the report of a run to a file, for every screen with a run."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _CHOICES = (
 
 
 async def ask_and_export(app: Teller, name: str, open_run: Callable[[], Run]) -> None:
-    """Ask for the format, write the report of the run called `name` into the current directory, and tell its path.
+    """Ask for the format, write the report of the run called `name` into the current directory, and show its path.
 
-    `open_run` is called in a thread and makes a run that is closed afterwards. To be awaited in a worker.
+    `open_run` is called in a thread and returns a run that is closed afterwards. Await this in a worker.
     """
     try:
         directory = Path.cwd()
     except OSError as error:
-        app.tell(f"No report is written: the working directory is not there any more ({error.strerror}).", "error")
+        app.tell(f"No report is written: the working directory no longer exists ({error.strerror}).", "error")
         return
     answer = await app.dialogs.ask(f"Write a report of {name} into {short_path(directory)}?", _CHOICES, "text")
     form: ReportFormat | None = next((each for each in FORMATS if each == answer), None)
@@ -46,10 +46,10 @@ async def ask_and_export(app: Teller, name: str, open_run: Callable[[], Run]) ->
         with open_run() as run:
             return write_event_files(run, directory) if form is None else export_report(run, form, directory)
 
-    def told(result: Any) -> None:
+    def report_done(result: Any) -> None:
         if isinstance(result, ForgeError):
             app.tell(str(result), "error")
         else:
             app.tell(f"report: {result}")
 
-    app.call_in_thread(write, then=told)
+    app.call_in_thread(write, then=report_done)

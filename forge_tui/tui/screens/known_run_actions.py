@@ -1,4 +1,4 @@
-"""What is done with the run that is selected among the known ones: watch, resume, compare, delete, report."""
+"""Actions on the selected run in the list of runs: watch, resume, compare, delete, report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ACTIONS = ("compare", "resume", "delete", "export")
 
 
 class KnownRunActions:
-    """The part of Runs that carries out `ACTIONS`."""
+    """The part of Runs that runs `ACTIONS`."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class KnownRunActions:
         snapshot_of: Callable[[Path], Snapshot | None],
         deleted: Callable[[], None],
     ) -> None:
-        """`snapshot_of`: a run in full, if it has been read. `deleted` is called when the list may be another."""
+        """`snapshot_of`: a run's snapshot, if it has been read. `deleted` is called when the list may have changed."""
         self._forge, self._runs, self._snapshot_of, self._deleted = forge, runs, snapshot_of, deleted
 
     def watch_selected(self) -> None:
@@ -45,7 +45,7 @@ class KnownRunActions:
             self._forge.controller.attach(look.entry.path)
 
     def action_compare(self) -> None:
-        """The marked runs side by side; one marked run with the selected one; of a sweep alone its configs."""
+        """Compare the marked runs; or one marked run with the selected one; or the configs of a single sweep."""
         paths, selected = list(self._runs.marks), self._runs.selected
         least = 2
         if selected is not None and selected.entry.path not in paths and len(paths) == 1:
@@ -53,33 +53,33 @@ class KnownRunActions:
         elif selected is not None and set(paths) <= {selected.entry.path} and self._is_a_sweep(selected.entry.path):
             paths, least = [selected.entry.path], 1
         if not least <= len(paths) <= MOST_RUNS:
-            told = "nothing to compare: mark two runs or more with Space, then C"
+            message = "nothing to compare: mark at least two runs with Space, then C"
             if len(paths) > MOST_RUNS:
-                told = f"{len(paths)} runs are marked, and at most {MOST_RUNS} are compared: Space unmarks, A all"
-            self._forge.tell(told, "warning")
+                message = f"{len(paths)} runs are marked, and at most {MOST_RUNS} are compared: Space unmarks, A all"
+            self._forge.tell(message, "warning")
             return
         self._forge.tell("")
         self._forge.push_screen(CompareScreen(paths))
 
     def _is_a_sweep(self, path: Path) -> bool:
-        """Whether the models of a run that was read differ in more than their seeds."""
+        """Whether a run has been read and its models differ in more than their seeds."""
         snapshot = self._snapshot_of(path)
         return snapshot is not None and any(model.combination for model in snapshot.models)
 
     def action_resume(self) -> None:
-        """Ask, then continue the selected run; one that is completed can be trained for more epochs."""
+        """Ask, then continue the selected run; a completed one for more epochs."""
         look = self._readable_or_tell()
         if look is None:
             return
         if look.is_live:
-            told = f"nothing to resume: {self._short(look.entry.run)} is {look.state_word}; Enter watches it"
-            self._forge.tell(told, "warning")
+            message = f"nothing to resume: {self._short(look.entry.run)} is {look.state_word}; Enter watches it"
+            self._forge.tell(message, "warning")
             return
         ask = self._ask_and_train_further if look.state is RunState.COMPLETED else self._ask_and_resume
         self._forge.run_dialog(ask(look))
 
     async def _ask_and_resume(self, look: RunLook) -> None:
-        question = f"Go on with {look.entry.run} ({look.state_word}) from its newest checkpoints?"
+        question = f"Continue {look.entry.run} ({look.state_word}) from its newest checkpoints?"
         choices = (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))
         if await self._forge.dialogs.ask(question, choices, "resume") == "resume":
             self._forge.resume_run(look.entry.path)
@@ -109,8 +109,8 @@ class KnownRunActions:
         if look is None:
             return
         if look.is_live:
-            told = f"not deleted: {self._short(look.entry.run)} is {look.state_word}; stop it first (Enter, s)"
-            self._forge.tell(told, "error")
+            message = f"not deleted: {self._short(look.entry.run)} is {look.state_word}; stop it first (Enter, s)"
+            self._forge.tell(message, "error")
             return
         self._forge.run_dialog(self._ask_and_delete(look))
 
@@ -118,7 +118,7 @@ class KnownRunActions:
         name, path, count = look.entry.run, look.entry.path, look.entry.models
         models = f"{count} model{'' if count == 1 else 's'}"
         question = (
-            f"Delete {name} for good, with its {models}, checkpoints, history and logs? It lies in {short_path(path)}"
+            f"Delete {name} for good, with its {models}, checkpoints, history and logs? It is in {short_path(path)}"
         )
         choices = (Choice("d", "Delete", "delete"), Choice("b", "Back", "back"))
         if await self._forge.dialogs.ask(question, choices, "back") != "delete":
@@ -130,8 +130,8 @@ class KnownRunActions:
                 self._forge.tell(str(result), "error")
             elif result:
                 more = f" and {len(result) - 1} more" if len(result) > 1 else ""
-                told = f"deleted: {name}; what no run has made stays: {short_path(result[0])}{more}"
-                self._forge.tell(cells.clean(told, self._forge.glyphs.ascii), "warning")
+                message = f"deleted: {name}; files that no run has made stay: {short_path(result[0])}{more}"
+                self._forge.tell(cells.clean(message, self._forge.glyphs.ascii), "warning")
             else:
                 self._forge.tell(f"deleted: {name}")
             self._deleted()
@@ -160,5 +160,5 @@ class KnownRunActions:
         return look
 
     def _short(self, name: str) -> str:
-        """A name that leaves room in the status line for what is said of it."""
+        """A name shortened for the status line."""
         return cells.middle(cells.clean(name), min(cells.width_of(name), 28), self._forge.glyphs.ellipsis)

@@ -1,4 +1,4 @@
-"""One model of the watched run: curve, metrics, attempts with tracebacks, config, checkpoints, output."""
+"""The screen of one model: curve, metrics, attempts with tracebacks, config, checkpoints, output."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READ_SECONDS = 2.0
 
 
 class ModelScreen(ForgeScreen):
-    """Two lines and the curve stay; the rest scrolls below them. z gives the text or the curve all the room."""
+    """Two lines and the curve are fixed; the rest scrolls below them. z zooms the text or the curve."""
 
     name_of_screen: ClassVar[str] = "model"
     over_another = True
@@ -59,11 +59,11 @@ class ModelScreen(ForgeScreen):
 
     @property
     def model_name(self) -> str:
-        """Which model is shown."""
+        """The model's name."""
         return self._model_name
 
     def chosen_models(self) -> set[str]:
-        """This one."""
+        """This model."""
         return {self._model_name}
 
     def compose_body(self) -> ComposeResult:
@@ -77,7 +77,7 @@ class ModelScreen(ForgeScreen):
         yield Document(only_ascii=glyphs.ascii, id="document")
 
     def begin(self) -> None:
-        """Fill in what is known, then read the rest beside the UI."""
+        """Show the known state, then read the rest in a thread."""
         self.document.focus()
         self.show(self.forge.controller.snapshot)
         self.set_interval(READ_SECONDS, self._read_if_changed)
@@ -95,7 +95,7 @@ class ModelScreen(ForgeScreen):
     # --- drawing
 
     def show(self, snapshot: Snapshot | None) -> None:
-        """Draw the model as it is in a snapshot."""
+        """Draw the model's state in a snapshot."""
         if not self.is_there:
             return
         if snapshot is None:
@@ -136,18 +136,18 @@ class ModelScreen(ForgeScreen):
         self.document.show(build)
 
     def _has_a_curve(self) -> bool:
-        """Before its first epoch a model has no curve, and the text has the room."""
+        """Whether the model has an epoch; before, the text takes the space of the curve."""
         return self._model is None or self._model.epoch > 0
 
     def forget_run(self) -> None:
-        """The model went with its run: back to Watch, which says so."""
+        """Go back to Watch, which reports that the run no longer exists."""
         if self.app.screen is self:
             self.leave_screen()
 
-    # --- reading, beside the UI
+    # --- reading, in threads
 
     def _read_if_changed(self) -> None:
-        """Read curve and files where the model may have changed since; once at a time."""
+        """Read curve and files if the model may have changed; one reading at a time."""
         run, model = self.forge.controller.run, self._model
         if run is None or model is None or self._reading or not self.is_there or self.forge.front is not self:
             return
@@ -171,7 +171,7 @@ class ModelScreen(ForgeScreen):
             else:
                 series, self._files = result
                 self._problem = ""
-                if quantity.curves == self.chart.quantity.curves:  # else another one was asked for meanwhile
+                if quantity.curves == self.chart.quantity.curves:  # otherwise another one was requested meanwhile
                     self.chart.show(series)
             if self._model is not None:
                 self._draw_document(self._model)
@@ -181,22 +181,22 @@ class ModelScreen(ForgeScreen):
         self.forge.call_in_thread(read, then=done)
 
     def _quantities(self) -> tuple[Quantity, ...]:
-        """What this model has recorded."""
+        """The quantities that this model has recorded."""
         return LOSSES if self._model is None else recorded([self._model], self._metrics)
 
     def on_chart_view_changed(self) -> None:
-        """Another part of the curve, or more pixels: fetch it in their detail."""
+        """Fetch the curve for the new view or resolution."""
         self._read_of = None
         self._read_if_changed()
 
     # --- moving
 
     def action_next_pane(self) -> None:
-        """To the next section: metrics, attempts, config, checkpoints, output."""
+        """Go to the next section: metrics, attempts, config, checkpoints, output."""
         self.document.to_next_anchor()
 
     def action_log_pane(self) -> None:
-        """To the output of the model."""
+        """Go to the output of the model."""
         self.document.go_to("output")
 
 

@@ -1,4 +1,4 @@
-"""What lies in a run's directory about one model: weights, checkpoints, the end of its output. Read in a thread."""
+"""A model's files in the run directory: weights, checkpoints, the end of its output. Read in a thread."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class ModelFiles:
 
 
 def read_files(directory: RunDirectory, name: str, log: str | None = None) -> ModelFiles:
-    """Look at the files of the model called `name`, and at the log called `log` (by default its own).
+    """Read the files of the model called `name`, and the log called `log` (by default its own).
 
-    What cannot be read is told, not raised.
+    Errors are reported in `problem`, not raised.
     """
     log_path = directory.log(log or name)
     problem = ""
@@ -50,7 +50,7 @@ def read_files(directory: RunDirectory, name: str, log: str | None = None) -> Mo
     try:
         lines, is_cut = _tail(open_inside(log_path, directory.path, os.O_RDONLY | os.O_NONBLOCK))
     except FileNotFoundError:
-        lines = []  # a model that has not started has no output yet
+        lines = []  # no output before the model's start
     except RunDirectoryError as error:
         problem = problem or str(error)
     except OSError as error:

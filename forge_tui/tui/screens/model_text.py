@@ -1,4 +1,4 @@
-"""One model in words: headline, metrics, attempts with their tracebacks, config, checkpoints, output."""
+"""The text about one model: headline, metrics, attempts with tracebacks, config, checkpoints, output."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from forge_tui.tui.widgets.glyphs import Glyphs
 _INDENT = 2
 _LABEL = 15
 _PAIR_LEAST = 38
-# Room in the headline for phase, attempt and index beside a long name.
+# Space in the headline for phase, attempt and index beside a long name.
 _BESIDE_NAME = 44
 _NAMED = 3
 
@@ -37,7 +37,7 @@ def model_document(
     now: float,
     took: float | None,
 ) -> list[Paragraph]:
-    """All sections for a document `width` cells wide; a model that has failed begins with why.
+    """All sections for a document of `width` cells; for a failed model the reason comes first.
 
     `table`: the metrics of the run. `now` is in UNIX seconds; `took`: how long workers have been busy with the model
     (seconds).
@@ -59,7 +59,7 @@ def model_document(
 
 
 def headline(model: ModelState, glyphs: Glyphs, count: int, width: int) -> list[Piece]:
-    """The first line, at most `width` cells: name, phase, attempt, which of how many."""
+    """The first line, at most `width` cells: name, phase, attempt, index and number of models."""
     sign, word = glyphs.phase(model.phase)
     name = cells.clean(model.name, glyphs.ascii)
     pieces = [
@@ -77,7 +77,7 @@ def headline(model: ModelState, glyphs: Glyphs, count: int, width: int) -> list[
 def model_progress(
     model: ModelState, table: MetricTable, glyphs: Glyphs, width: int, took: float | None
 ) -> list[Piece]:
-    """The second line: epochs with a bar, loss and the lowest so far, validation, time left; of a failed model, why."""
+    """The second line: epochs with a bar, losses, validation, time left; for a failed model the reason."""
     if model.error is not None:
         return [(cells.clean(f"{first_line(model.error)} (epoch {model.error.epoch})", glyphs.ascii), "bold red")]
     if model.epoch == 0 and not model.phase.is_final:
@@ -135,7 +135,7 @@ def _heading(title: str, more: str = "") -> Paragraph:
 
 
 def _grid(pairs: Sequence[Pair], width: int) -> list[Paragraph]:
-    """Labels and values in as many columns as fit, read downwards; long values get lines of their own at the end."""
+    """Labels and values in as many columns as fit, read downwards; long values get separate lines at the end."""
     room = max(_PAIR_LEAST, width - _INDENT)
     columns = max(1, room // _PAIR_LEAST)
     each = room // columns
@@ -250,7 +250,7 @@ def _plain(value: Any) -> str:
 
 
 def _attempts(model: ModelState) -> list[Paragraph]:
-    """The attempts that failed, the newest first, each with its traceback; nothing where none has."""
+    """The failed attempts, the newest first, each with its traceback; nothing if there are none."""
     if not model.failures:
         return []
     count = len(model.failures)

@@ -1,4 +1,4 @@
-"""The keys that move in a list, a text or a log, the same on every screen."""
+"""The keys to move in a list, a text or a log, the same on every screen."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ ACTIONS = ("up", "down", "page_up", "page_down", "first", "last")
 
 
 class Movable(Protocol):
-    """Something to move in."""
+    """A list, text or log."""
 
     def move(self, by: int) -> None:
-        """By so many rows or lines."""
+        """Move by `by` rows or lines."""
 
     def page(self, direction: int) -> None:
-        """By a page, up (-1) or down (1)."""
+        """Move by a page, up (-1) or down (1)."""
 
     def move_to(self, end: Literal["first", "last"]) -> None:
-        """To the first or the last row or line."""
+        """Move to the first or the last row or line."""
 
 
 class Moving:
-    """The part of a screen that carries out `ACTIONS`."""
+    """The part of a screen that runs `ACTIONS`."""
 
     def __init__(self, target: Callable[[], Movable]) -> None:
-        """`target` says what is moved in now."""
+        """`target` returns the list, text or log to move in."""
         self._target = target
 
     def action_up(self) -> None:

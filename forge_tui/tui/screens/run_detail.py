@@ -1,4 +1,4 @@
-"""One known run in a few lines: read in full beside the UI."""
+"""A known run in a few lines, read in a thread."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RunDetail(Document, can_focus=False):
-    """Shows a run as the list knows it, and more once it has been read."""
+    """Shows a run's entry of the list, and more once it has been read."""
 
     def __init__(self, forge: AppInterface, known: KnownRuns, *, id: str) -> None:
         super().__init__(only_ascii=forge.glyphs.ascii, id=id)
@@ -26,7 +26,7 @@ class RunDetail(Document, can_focus=False):
         self._read: tuple[Path, Snapshot | None, str] | None = None
 
     def snapshot_of(self, path: Path) -> Snapshot | None:
-        """The run in full, if it is the one that was read last."""
+        """The run's snapshot, if it is the one that was read last."""
         return self._read[1] if self._read is not None and self._read[0] == path else None
 
     def show_run(self, look: RunLook | None) -> None:
@@ -36,7 +36,7 @@ class RunDetail(Document, can_focus=False):
         self._read_it()
 
     def update_run(self, look: RunLook | None) -> None:
-        """The run was looked at again: show that, and read it where it may have changed."""
+        """Show the run's new state, and read it if it may have changed."""
         self._look = look
         if look is None or look.is_live or self._has_changed(look):
             self._read_it()
@@ -50,7 +50,7 @@ class RunDetail(Document, can_focus=False):
         return snapshot is not None and look.state is not None and snapshot.state is not look.state
 
     def _read_it(self) -> None:
-        """One at a time, so that running through the list reads only where it stops."""
+        """Read one run at a time, so that scrolling through the list only reads the last one."""
         look = self._look
         if look is None or look.state is None:
             self._read = None

@@ -1,4 +1,4 @@
-"""One run in a few lines, for below the list of runs: what it is, how far it is, what to do next."""
+"""The text about one run below the list of runs: description, progress, next steps."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from forge_tui.tui.lists.run_columns import models_text
 from forge_tui.tui.widgets.document import Paragraph
 from forge_tui.tui.widgets.header import without_counts
 
-# Below the state of a run: which keys make sense.
+# The keys that make sense for a run's state.
 _NEXT_LIVE = "Enter watches it (there s stops it after a checkpoint), e writes a report."
 _NEXT_COMPLETED = "Enter shows it, R trains it further, e writes a report, D deletes it."
 _NEXT_ENDED = "R resumes it from its newest checkpoints, Enter shows it, D deletes it."
 
 
 def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, only_ascii: bool = False) -> list[Paragraph]:
-    """The lines for the selected run. `snapshot` is None while it is being read, or where `problem` says why not."""
+    """The lines for the selected run. `snapshot` is None while it is being read, or if `problem` says why not."""
     entry = look.entry
     head = [Paragraph((("directory ", "label"), (short_path(entry.path), "text")), hang=10)]
     problem = look.problem or problem
@@ -27,7 +27,7 @@ def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, only_ascii
         return [
             *head,
             Paragraph((("unreadable ", "failed"), (problem, "text")), hang=11),
-            Paragraph((("D deletes what forge-tui put there.", "quiet"),)),
+            Paragraph((("D deletes the files that forge-tui has made there.", "quiet"),)),
         ]
     if snapshot is None:
         return [*head, Paragraph((("reading…", "quiet"),))]

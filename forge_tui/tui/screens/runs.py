@@ -1,4 +1,4 @@
-"""Runs: the known runs, live ones first; watch one, resume it, delete it, write its report."""
+"""Runs: the known runs, live ones first; watch, resume, delete, or report one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from forge_tui.tui.widgets.filter_line import FilterLine
 from forge_tui.tui.widgets.line import Line
 
 LOOK_SECONDS = 2.0
-# Below this many lines the selected run is not described under the list.
+# With fewer lines the selected run is not described below the list.
 _DETAIL_FROM_HEIGHT = 20
 _FILTER_HINT = "filter: id, state, type, mode, path (Enter keeps, empty shows all)"
 
@@ -66,37 +66,37 @@ class RunsScreen(ForgeScreen):
         yield from (self.runs, self.filter_line, self.divider, self.detail)
 
     def begin(self) -> None:
-        """Look for runs, and again every now and then."""
+        """Find runs, repeatedly."""
         self.runs.focus()
         self.look()
         self.set_interval(LOOK_SECONDS, self.look)
 
     def on_unmount(self) -> None:
-        """Close the live runs; where a thread is looking at them, that is done when it comes back."""
+        """Close the live runs; if a thread is reading them, after it returns."""
         if not self._looking:
             self._known.close()
 
     def fit(self, width: int, height: int) -> None:
-        """A low terminal shows the list alone."""
+        """A low terminal only shows the list."""
         super().fit(width, height)
         self.set_class(height < _DETAIL_FROM_HEIGHT, "-low")
 
     def on_resize(self, event: Resize) -> None:
-        """The line between list and detail is drawn for the new width."""
+        """Draw the line between list and detail for the new width."""
         super().on_resize(event)
         self.call_after_refresh(self._draw_divider)
 
-    # --- looking
+    # --- reading, in threads
 
     def look(self) -> None:
-        """Look at the known runs beside the UI, once at a time and only while they are seen."""
+        """Read the known runs in a thread, one reading at a time and only while they are visible."""
         if self._looking or self.forge.front is not self:
             return
         self._looking = True
         self.forge.call_in_thread(self._known.look, then=self._looked)
 
     def _look_soon(self) -> None:
-        """Look now, or again once the present look is done."""
+        """Read now, or again after the current reading."""
         self._look_again = self._looking
         if self.is_there:
             self.look()
@@ -119,10 +119,10 @@ class RunsScreen(ForgeScreen):
             self._look_again = False
             self.look()
 
-    # --- what happens in the list
+    # --- messages of the list
 
     def on_virtual_list_selected(self) -> None:
-        """Another run: read it."""
+        """Read the newly selected run."""
         self.detail.show_run(self.runs.selected)
 
     def on_virtual_list_opened(self) -> None:
@@ -130,11 +130,11 @@ class RunsScreen(ForgeScreen):
         self.run_actions.watch_selected()
 
     def on_virtual_list_arranged(self) -> None:
-        """Filter and marks stand in the divider."""
+        """Update the divider, which shows filter and marks."""
         self._draw_divider()
 
     def on_virtual_list_range_changed(self) -> None:
-        """Other rows are in view."""
+        """Update the divider, which shows the visible range."""
         self._draw_divider()
 
     def _draw_divider(self) -> None:

@@ -1,4 +1,4 @@
-"""A text and a curve on one screen, either of which may have all the room."""
+"""A text and a curve on one screen, either of which can be zoomed."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ ACTIONS = ("chart_pane", "zoom_pane")
 
 
 class TextAndCurve:
-    """How they share the room. Classes of the screen show it: `-no-curve`, `-zoom-text`, `-zoom-curve`."""
+    """Their layout, as classes of the screen: `-no-curve`, `-zoom-text`, `-zoom-curve`."""
 
     def __init__(
         self, screen: Screen[None], is_worth: Callable[[], bool], changed: Callable[[], None] = lambda: None
     ) -> None:
-        """`is_worth`: whether there is a curve to see, until a person says. `changed`: others have the room."""
+        """`is_worth`: whether to show the curve, until the user chooses. `changed` is called after a new layout."""
         self._screen, self._is_worth, self._changed = screen, is_worth, changed
         self._wanted: bool | None = None
 
     @property
     def narrows(self) -> bool:
-        """Whether either has all the room."""
+        """Whether either is zoomed."""
         return self._screen.has_class("-zoom-text") or self._screen.has_class("-zoom-curve")
 
     def widen(self) -> None:
-        """Share the room again."""
+        """Show both again."""
         self._screen.remove_class("-zoom-text", "-zoom-curve")
 
     def fit(self) -> None:
-        """Show the curve where it is wanted, or where there is one worth the room."""
+        """Show the curve if the user has chosen it, or if there is one worth showing."""
         wanted = self._is_worth() if self._wanted is None else self._wanted
         self._screen.set_class(not wanted, "-no-curve")
 
@@ -41,7 +41,7 @@ class TextAndCurve:
         self._changed()
 
     def action_zoom_pane(self) -> None:
-        """All room to the text, then to the curve, then shared again."""
+        """Zoom the text, then the curve, then show both again."""
         text, curve = self._screen.has_class("-zoom-text"), self._screen.has_class("-zoom-curve")
         self.widen()
         if text:

@@ -1,4 +1,4 @@
-"""Says what code new settings would run that come from somebody else's run."""
+"""Warns about code that new settings from an untrusted run would execute."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ if TYPE_CHECKING:
 
 
 def tell_untrusted(app: Teller, what: list[str] | ForgeError) -> None:
-    """`what`: the code, nothing, or why it is not known."""
+    """Warn about `what`: the code; empty, or the error if it is unknown."""
     if isinstance(what, list) and what:
         app.tell(f"you have not started that run: Ctrl+R would run its {'; '.join(what)}", "warning")

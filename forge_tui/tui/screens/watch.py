@@ -1,4 +1,4 @@
-"""Watch: the models of a run, their curves, and what happens, live."""
+"""Watch: models, curves and log of a run, live."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.tui.screens import chart_keys, moving, watch_panes, watch_text
 from forge_tui.tui.screens.base import ForgeScreen
 
-# The body's widgets are imported after the first paint, when it is made: 12 ms.
+# The body's widgets are imported after the first paint: 12 ms.
 if TYPE_CHECKING:
     from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.tui.lists.model_table import ModelTable
@@ -77,7 +77,7 @@ class WatchScreen(ForgeScreen):
         yield from (self.overall, self.table, self.filter_line, self.divider, self.chart, self.log_pane)
 
     def begin(self) -> None:
-        """Focus the table and fill in what is known."""
+        """Focus the table and show the known state."""
         choices, controller = self.forge.choices, self.forge.controller
         self.table.set_sort(choices.get("sort", "index"), choices.get("sort_reversed", False))
         self.table.focus()
@@ -86,21 +86,21 @@ class WatchScreen(ForgeScreen):
         self.log_pane.show_past(controller.history)
         self.show(controller.snapshot)
         self.chart.refresh_curves()
-        self.call_after_refresh(self._panes_changed)  # before the layout no line knows its width
+        self.call_after_refresh(self._panes_changed)  # before the layout the lines' widths are unknown
         self.set_interval(SLOW_SECONDS, self._refresh_slowly)
 
     def chosen_models(self) -> set[str]:
-        """The models selected by X, or the one in the selected row. Marks are for the chart alone."""
+        """The models selected by X, or the one in the selected row. Marks only affect the chart."""
         table = self.table
         return set(table.chosen) or ({table.selected} if table.selected is not None else set())
 
     def on_start_refused(self) -> None:
-        """The run that was to be watched does not start: the status line says why."""
+        """Update the screen if a run does not start: the status line says why."""
         self.table.empty_text = watch_text.no_run(self.forge.controller.removed)
         self.table.refresh()
 
     def forget_run(self) -> None:
-        """Show nothing of a run that is not there any more, and say so in its place."""
+        """Stop showing a run that no longer exists, and say so in its place."""
         self.table.empty_text = watch_text.no_run(self.forge.controller.removed)
         self.table.show(())
         self.chart.forget_run()
@@ -127,7 +127,7 @@ class WatchScreen(ForgeScreen):
             self.chart.refresh_curves(due=True)
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
-        """Add events to the log; what failed first stays in the status line."""
+        """Add events to the log; the first failure stays in the status line."""
         if self.is_there:
             self.log_pane.add_events(events)
 
@@ -141,14 +141,14 @@ class WatchScreen(ForgeScreen):
     # --- panes
 
     def on_resize(self, event: Resize) -> None:
-        """More room shows chart and log together."""
+        """With more space, show chart and log together."""
         super().on_resize(event)
         if self.is_there:
             self.panes.choose()
             self.call_after_refresh(self._panes_changed)
 
     def _panes_changed(self) -> None:
-        """Other panes are shown, or in another size: the lines and the curves in the new width."""
+        """Redraw lines and curves after a change of the panes."""
         if self.is_there:
             self.panes.fit_table(self.table)
         self.draw_shell()
@@ -163,20 +163,20 @@ class WatchScreen(ForgeScreen):
         self._draw_divider()
         self.chart.refresh_curves(due=True)
 
-    # --- what happens in the panes
+    # --- messages of the panes
 
     def on_virtual_list_selected(self) -> None:
-        """Another model: its curve."""
+        """Show the selected model's curve."""
         self.chart.refresh_curves()
         self._draw_divider()
 
     def on_model_table_marks_changed(self) -> None:
-        """Other marks: their curves."""
+        """Show the marked models' curves."""
         self.chart.refresh_curves()
         self._draw_divider()
 
     def on_virtual_list_range_changed(self) -> None:
-        """Other rows are in view."""
+        """Update the divider, which shows the visible range."""
         self._draw_divider()
 
     def on_virtual_list_opened(self, message: VirtualList.Opened) -> None:
@@ -184,7 +184,7 @@ class WatchScreen(ForgeScreen):
         self.forge.navigation.open_model(message.key)
 
     def on_virtual_list_arranged(self) -> None:
-        """Order, filter and what is selected stand in the divider; the order is kept for next time."""
+        """Update the divider with order, filter and selection; remember the order."""
         choices, table = self.forge.choices, self.table
         if (table.sort_key, table.sort_reversed) != (choices.get("sort", "index"), choices.get("sort_reversed", False)):
             choices.put("sort", table.sort_key)
@@ -192,12 +192,12 @@ class WatchScreen(ForgeScreen):
         self._draw_divider()
 
     def on_run_curves_changed(self) -> None:
-        """What is drawn stands in the divider."""
+        """Update the divider, which names the curves."""
         self._draw_divider()
 
 
 def _as_they_stand(snapshot: Snapshot) -> tuple[ModelState, ...]:
-    """The models; without the time that was left where nobody trains any more."""
+    """The models; without remaining times if the run has ended."""
     if snapshot.state.is_live:
         return snapshot.models
     return tuple(model if model.eta_seconds is None else replace(model, eta_seconds=None) for model in snapshot.models)

@@ -1,4 +1,4 @@
-"""The curves of the watched run: of the marked models, of the selected one, or the mean over seeds."""
+"""The curves of the watched run: of the marked or the selected models, or means over seeds."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from forge_tui.tui.lists.model_table import ModelTable
 
 MOST_CURVES = 8
-# Reading the curves of a long run may take one part in so many of the time: 100,000 epochs take half a second.
+# Reading the curves of a long run takes at most this fraction of the time: 100,000 epochs take half a second.
 _FETCH_SHARE = 50.0
 
 
 class RunCurves(Chart):
-    """A chart that has what it draws read beside the UI, where that has changed and only while it is seen."""
+    """A chart that reads its curves in a thread, only after changes and while it is visible."""
 
     @dataclass
     class Changed(Message):
-        """Curves of models, or means over seeds, are drawn instead of the others."""
+        """The chart has switched between curves of models and means over seeds."""
 
     def __init__(self, forge: AppInterface, table: ModelTable, *, shown: Callable[[], bool], id: str) -> None:
-        """`table` says which models; `shown` whether the chart is seen."""
+        """`table` determines the models; `shown`: whether the chart is visible."""
         super().__init__(glyphs=forge.glyphs, id=id)
         self._forge, self._table, self._shown = forge, table, shown
         self._charted: tuple[str, ...] = ()
@@ -67,7 +67,7 @@ class RunCurves(Chart):
 
     @property
     def quantities(self) -> tuple[Quantity, ...]:
-        """What can be drawn of the models in the chart; of means over seeds the losses."""
+        """The quantities of the models in the chart; for means over seeds only the losses."""
         snapshot = self._forge.controller.snapshot
         if self._seeds is not None or snapshot is None:
             return LOSSES
@@ -77,7 +77,7 @@ class RunCurves(Chart):
     # --- reading
 
     def refresh_curves(self, *, due: bool = False) -> None:
-        """Read the curves where their models have changed; `due`: in any case, once the chart is seen."""
+        """Read the curves if their models have changed; `due`: in any case, once the chart is visible."""
         self._is_due = self._is_due or due
         run, snapshot = self._forge.controller.run, self._forge.controller.snapshot
         names = self.names
@@ -88,7 +88,7 @@ class RunCurves(Chart):
         self.explain(watch_text.why_no_curve(models, snapshot is not None and bool(snapshot.models)))
         if run is None or snapshot is None or not self._shown():
             return
-        # Models that did not change are the same objects in two snapshots.
+        # Unchanged models are the same objects in two snapshots.
         unchanged = [*map(id, models)] == [*map(id, self._models_charted)]
         wait = unchanged or time.monotonic() < self._next_fetch
         if wait and not self._is_due and names == self._charted:
@@ -104,13 +104,13 @@ class RunCurves(Chart):
         def fetch() -> tuple[tuple[Series, ...], float]:
             from forge_tui.tui.chart.fetching import fetch_series
 
-            started = time.thread_time()  # a disk that was slow once does not keep the curves old for minutes
+            started = time.thread_time()  # CPU time: a single slow read must not delay the next ones for minutes
             return fetch_series(run, models, buckets, quantity), time.thread_time() - started
 
         def fetched(result: tuple[tuple[Series, ...], float] | ForgeError) -> None:
             if isinstance(result, ForgeError) or not self.is_attached or self._seeds is not None:
                 return
-            if quantity.curves != self.quantity.curves:  # another one was asked for meanwhile
+            if quantity.curves != self.quantity.curves:  # another one was requested meanwhile
                 return
             series, seconds = result
             self._next_fetch = time.monotonic() + _FETCH_SHARE * seconds
@@ -119,7 +119,7 @@ class RunCurves(Chart):
         self._forge.call_in_thread(fetch, then=fetched, subject="curves")
 
     def forget_run(self) -> None:
-        """The run is not there any more: draw nothing."""
+        """Clear the chart: the run no longer exists."""
         self._charted, self._models_charted = (), ()
         if self._seeds is not None:
             self._seeds.stop()
@@ -129,14 +129,14 @@ class RunCurves(Chart):
         self.explain("")
 
     def on_chart_view_changed(self) -> None:
-        """Another part of the curve, or more pixels: fetch it in their detail."""
+        """Fetch the curves for the new view or resolution."""
         self.refresh_curves(due=True)
 
     # --- means over seeds
 
     def average_seeds(self) -> None:
-        """Draw means over seeds from now on."""
-        from forge_tui.tui.chart.seeds import SeedFeed  # here: most start without it
+        """Switch to means over seeds."""
+        from forge_tui.tui.chart.seeds import SeedFeed  # here: it is seldom needed
 
         self._seeds = SeedFeed(self._forge, self._show_seeds)
 
@@ -146,7 +146,7 @@ class RunCurves(Chart):
             self.show(series)
 
     def action_seeds(self) -> None:
-        """Mean and deviation over the seeds of each config, or the curves of single models; kept for next time."""
+        """Switch between means over the seeds of each config and single models' curves; remembered."""
         if self._seeds is None:
             self.average_seeds()
         else:
@@ -160,6 +160,6 @@ class RunCurves(Chart):
         self.post_message(self.Changed())
 
     def on_unmount(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._seeds is not None:
             self._seeds.stop()

@@ -1,4 +1,4 @@
-"""The two lines of Watch: how far the run is, and between the panes what they show."""
+"""The two lines of Watch: the run's progress, and the divider that describes the panes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NAME_CELLS = 24
 
 
 class OverallLine(Line):
-    """A bar of the whole run, and how many models are in which phase."""
+    """The progress bar of the run, and the number of models per phase."""
 
     def draw(self, snapshot: Snapshot, glyphs: Glyphs) -> None:
         """Draw a snapshot."""
@@ -36,10 +36,10 @@ class OverallLine(Line):
 
 
 class DividerLine(Line):
-    """Which panes there are, what the chart shows, and what of the table is shown in which order."""
+    """The panes, the chart's content, and the table's filter and order."""
 
     def draw(self, panes: WatchPanes, table: ModelTable, chart: RunCurves, glyphs: Glyphs) -> None:
-        """Draw what these show now."""
+        """Draw the line for the panes' current state."""
         dash = glyphs.axis_horizontal
         parts = ["c Chart"]
         if panes.chart_shown:
@@ -54,7 +54,7 @@ class DividerLine(Line):
 
 
 def _chart_words(chart: RunCurves, glyphs: Glyphs) -> list[str]:
-    # The chart's own legend tells the kinds; whose curve it is stands nowhere else while the table is hidden.
+    # The chart's legend shows the kinds; while the table is hidden, only this line names the models.
     names = chart.names
     whose = [f"{len(names)} models" if len(names) > 1 else cells.clean(names[0], glyphs.ascii)] if names else []
     words = [cells.middle(each, min(cells.width_of(each), _NAME_CELLS), glyphs.ellipsis) for each in whose]

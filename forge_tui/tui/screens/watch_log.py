@@ -1,4 +1,4 @@
-"""The log of the watched run: its events as lines, and in the status line what failed."""
+"""The log of the watched run: its events as lines, and failures in the status line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class RunLog(LogPane):
-    """A log pane that takes events. Every new line moves all others, so lines are kept and added together."""
+    """A log pane for events. Every new line moves all others, so lines are collected and added together."""
 
     def __init__(self, forge: AppInterface, *, id: str) -> None:
         super().__init__(only_ascii=forge.glyphs.ascii, id=id)
@@ -25,14 +25,14 @@ class RunLog(LogPane):
         self._kept: list[tuple[str, str]] = []
 
     def add_events(self, events: Iterable[dict[str, Any]]) -> None:
-        """Take events; failures, the first lines, and all of a run that has ended are shown at once."""
+        """Add events; failures, the first lines, and all of an ended run are shown at once."""
         events = list(events)
         self._keep(events)
         if self._tell_news(events) or not self.lines or self._forge.controller.has_ended:
             self.flush()
 
     def show_past(self, events: Iterable[dict[str, Any]]) -> None:
-        """Show what happened before the screen was there; what failed is told unless that was done already."""
+        """Show earlier events; failures are reported unless they have been already."""
         events = list(events)
         self._keep(events)
         self.flush()
@@ -44,29 +44,29 @@ class RunLog(LogPane):
         self._kept += [line for line in lines if line is not None]
 
     def flush(self) -> None:
-        """Add the lines that were kept."""
+        """Add the collected lines."""
         if self._kept:
             self.add(self._kept)
             self._kept = []
 
     def forget_run(self) -> None:
-        """The run is not there any more: show nothing of it."""
+        """Clear the log: the run no longer exists."""
         self._kept.clear()
         self.clear()
 
     def _tell_news(self, events: list[dict[str, Any]]) -> bool:
-        """Say what failed, or else what was warned of; whether anything failed. What failed first stays."""
+        """Report failures, or else warnings; returns whether anything failed. The first failure stays."""
         forge = self._forge
         forge.controller.news_told = True
         snapshot = forge.controller.snapshot
         now = snapshot.runner_time if snapshot is not None and snapshot.state.is_live else forge.clock()
         failures = [record for record in events if watch_text.is_news(record, snapshot, now)]
-        if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # that it died is told already
-            told = watch_text.failure_text(
+        if failures and (snapshot is None or snapshot.state is not RunState.DIED):  # a death is reported already
+            text = watch_text.failure_text(
                 snapshot, failures[-1], self.app.size.width - len("! "), forge.glyphs.ellipsis
             )
             cause = snapshot.failures[0].model if snapshot is not None and snapshot.failures else None
-            forge.tell(told, "error", holds=None if cause is None else partial(has_failed, model=cause))
+            forge.tell(text, "error", holds=None if cause is None else partial(has_failed, model=cause))
         warnings = [record for record in events if watch_text.is_new_warning(record, now)]
         if warnings and not failures:
             forge.tell(warnings[-1]["message"], "warning")

@@ -1,4 +1,4 @@
-"""Which of Watch's panes are shown, and how they share the room."""
+"""The layout of Watch's panes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class WatchPanes:
     """Table, chart and log of a screen; below 34 lines either the chart or the log. Classes of the screen show them."""
 
     def __init__(self, screen: Screen[None], choices: UiChoices, changed: Callable[[], None]) -> None:
-        """`changed` is called when other panes are shown, or in another size."""
+        """`changed` is called when panes or their sizes change."""
         self._screen, self._choices, self._changed = screen, choices, changed
 
     @property
@@ -52,14 +52,14 @@ class WatchPanes:
         self.action_zoom_pane()
 
     def choose(self) -> None:
-        """Show what a person chose, as far as the terminal has room for it."""
+        """Show the user's choice, as far as it fits the terminal."""
         tall = self._screen.app.size.height >= TALL
         chart, log = self._choices.get("chart", True), self._choices.get("log", tall)
         self._screen.set_class(not chart, "-no-chart")
         self._screen.set_class(not log or (chart and not tall), "-no-log")
 
     def fit_table(self, table: ModelTable) -> None:
-        """As many lines as there are models, and at most its share: few models leave their room to chart and log."""
+        """Limit the table to the number of models: chart and log get the rest of its share."""
         room = self._screen.query_one("#body").size.height - len(("overall", "divider"))
         others = self.chart_shown + self.log_shown
         if room < 1 or not others or self.zoomed is not None:

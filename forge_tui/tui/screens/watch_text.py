@@ -1,4 +1,4 @@
-"""The sentences of Watch: how the models stand, what failed first, why there is no curve, what became of the run."""
+"""The texts of Watch: phases of the models, first failure, missing curves, end of the run."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ NO_RUN = "No run is watched: 1 configures one, 3 shows the known runs."
 STARTING = "The run is starting…"
 READING = "Reading the run…"
 NO_MODELS = "This run has no models: n makes new settings from its own."
-# A warning older than this is history: it stands in the log only.
+# Older warnings are only in the log.
 NEWS_SECONDS = 60.0
 _LONGEST_NAME = 24
 
 
 def no_run(removed: str) -> str:
-    """What stands where the models would be while no run is watched; `removed`: why the last one is not there."""
+    """The text in place of the models while no run is watched; `removed`: why the last one no longer exists."""
     return f"{removed}. Esc goes back, 3 shows the known runs." if removed else NO_RUN
 
 
 def is_news(record: Mapping[str, Any], snapshot: Snapshot | None, now: float) -> bool:
-    """Whether an event is a failure that still holds: of a model that has not been tried again since, or just now."""
+    """Whether an event is a current failure: of a model that has not been retried since, or only just now."""
     if record["event"] != "model_failed":
         return False
     if record.get("will_retry"):
@@ -41,26 +41,26 @@ def is_news(record: Mapping[str, Any], snapshot: Snapshot | None, now: float) ->
 
 
 def is_new_warning(record: Mapping[str, Any], now: float) -> bool:
-    """Whether an event is a warning of just now."""
+    """Whether an event is a recent warning."""
     return record["event"] == "resource_warning" and bool(abs(now - record["time"]) < NEWS_SECONDS)
 
 
 def counts_text(snapshot: Snapshot) -> Text:
-    """How many models are in which phase; in a run that has ended nothing is training any more."""
+    """The number of models per phase; in an ended run none is training."""
     counts, live = snapshot.counts, snapshot.state.is_live
     paused = counts[TrainingPhase.PAUSED]
     active = sum(count for phase, count in counts.items() if phase.is_active)
-    told = []
+    counted = []
     if live:
-        told += [(active - paused, "training", ""), (paused, "paused", "")]
-        told.append((counts[TrainingPhase.QUEUED], "queued", ""))
+        counted += [(active - paused, "training", ""), (paused, "paused", "")]
+        counted.append((counts[TrainingPhase.QUEUED], "queued", ""))
     else:
-        told.append((active + counts[TrainingPhase.QUEUED], "unfinished", "yellow"))
-    told.append((counts[TrainingPhase.COMPLETED], "completed", ""))
-    told.append((counts[TrainingPhase.FAILED], "failed", "red"))
-    told.append((counts[TrainingPhase.CANCELLED], "cancelled", ""))
+        counted.append((active + counts[TrainingPhase.QUEUED], "unfinished", "yellow"))
+    counted.append((counts[TrainingPhase.COMPLETED], "completed", ""))
+    counted.append((counts[TrainingPhase.FAILED], "failed", "red"))
+    counted.append((counts[TrainingPhase.CANCELLED], "cancelled", ""))
     text = Text()
-    for count, word, style in told:
+    for count, word, style in counted:
         if count:
             text.append(" " if text else "")
             text.append(f"{count} {word}", style=style)
@@ -68,9 +68,9 @@ def counts_text(snapshot: Snapshot) -> Text:
 
 
 def failure_text(snapshot: Snapshot | None, newest: Mapping[str, Any], width: int, ellipsis: str) -> str:
-    """The first failure for good, for it is the cause; while there is none, `newest` (a `model_failed` event).
+    """The first final failure, which is the cause; without one, `newest` (a `model_failed` event).
 
-    At most `width` cells: the message gives way to what can be done about it.
+    At most `width` cells: the message is shortened in favour of the advice.
     """
     failures = () if snapshot is None else snapshot.failures
     if failures:
@@ -87,22 +87,22 @@ def failure_text(snapshot: Snapshot | None, newest: Mapping[str, Any], width: in
     return begin + cells.left(message, min(cells.width_of(message), room), ellipsis) + what
 
 
-def messages_text(told: Iterable[tuple[float, str, str]]) -> Text:
+def messages_text(messages: Iterable[tuple[float, str, str]]) -> Text:
     """Messages as (UNIX seconds, text, severity) in full, the newest first."""
     styles = {"warning": "yellow", "error": "bold red"}
     text = Text("Messages, the newest first", style="bold")
     text.append("   (arrows scroll, Esc closes)\n", style="not bold")
-    for when, message, severity in reversed(list(told)):
+    for when, message, severity in reversed(list(messages)):
         mark = "" if severity == "information" else "! "
         text.append(f"\n{time.strftime('%H:%M:%S', time.localtime(when))} ", style="not bold dim")
         text.append(mark + harmless(message), style=f"not bold {styles.get(severity, '')}".strip())
-    if not told:
-        text.append("\nNothing has been said yet.", style="not bold")
+    if not messages:
+        text.append("\nNo messages yet.", style="not bold")
     return text
 
 
 def ending_text(snapshot: Snapshot) -> str:
-    """What became of a run that is not live, and the key to go on with it."""
+    """How a run ended, and the key to continue it."""
     run, state = snapshot.run, snapshot.state
     if state is RunState.DIED:
         age = age_text(snapshot.age)
@@ -112,7 +112,7 @@ def ending_text(snapshot: Snapshot) -> str:
 
 
 def why_no_curve(models: Sequence[ModelState], any_run: bool) -> str:
-    """What stands in place of the chart while none of `models` (those to be charted) has an epoch."""
+    """The text in place of the chart while none of `models` has an epoch."""
     if not models:
         return "No model is selected." if any_run else ""
     model = models[0]

@@ -1,1 +1,1 @@
-"""The terminal itself: driver, device, signals, keys, and that it is restored whatever ends the UI."""
+"""The terminal: driver, device, signals, keys, and restoring it whatever ends the UI."""

@@ -1,4 +1,4 @@
-"""What the terminal can show. Imports no Textual: the command line asks before it loads the screens."""
+"""The terminal's capabilities. Does not import Textual: the command line checks before it loads the screens."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _COLOURS_OF_SUFFIX = {"256color": 256, "kitty": 256}
 
 
 class Capabilities(NamedTuple):
-    """What the screens may use on this terminal.
+    """The capabilities of a terminal.
 
-    `colours` is 0, 16, 256 or 2**24, and never more than Textual will send for the same environment.
-    `problem` says why there can be no screens at all and what to do instead; empty where there can.
+    `colours` is 0, 16, 256 or 2**24, and never more than Textual sends for the same environment. `problem` says why
+    the UI cannot be shown and what to do instead, or is empty.
     """
 
     ascii: bool
@@ -30,11 +30,11 @@ class Capabilities(NamedTuple):
 
     @property
     def usable(self) -> bool:
-        """Whether there can be screens."""
+        """Whether the UI can be shown."""
         return not self.problem
 
     def check(self) -> None:
-        """Raise `UsageError` (exit status 2) where there can be no screens."""
+        """Raise `UsageError` (exit status 2) if the UI cannot be shown."""
         if self.problem:
             raise UsageError(self.problem)
 
@@ -42,11 +42,11 @@ class Capabilities(NamedTuple):
 def capabilities(
     environ: Mapping[str, str], encoding: str | None, isatty: bool, *, force_ascii: bool = False
 ) -> Capabilities:
-    """What a terminal with this environment can show.
+    """The capabilities of a terminal with this environment.
 
-    `encoding` is that of the standard error stream, where Textual draws; `isatty` whether standard input and standard
-    error are both terminals (standard output may be a file: it is not drawn on). Behind `TEXTUAL_DRIVER` there is
-    a browser, not this terminal: it can do everything.
+    `encoding` is that of the standard error stream, where Textual draws; `isatty`: whether standard input and standard
+    error are both terminals (standard output may be a file). With `TEXTUAL_DRIVER` the display is a browser, which can
+    do everything.
     """
     if environ.get("TEXTUAL_DRIVER"):
         return Capabilities(ascii=force_ascii, colours=0 if "NO_COLOR" in environ else TRUECOLOUR, mouse=True)
@@ -62,7 +62,7 @@ def capabilities(
 
 
 def this_terminal(*, force_ascii: bool = False) -> Capabilities:
-    """What the terminal of this process can show."""
+    """The capabilities of this process's terminal."""
     streams = (sys.__stdin__, sys.__stderr__)
     isatty = all(stream is not None and not stream.closed and stream.isatty() for stream in streams)
     encoding = getattr(sys.__stderr__, "encoding", None)

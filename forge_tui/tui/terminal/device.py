@@ -1,4 +1,4 @@
-"""The terminal this process draws on, written to in a way that a stalled or vanished terminal cannot block for good."""
+"""The process's terminal, written so that a stalled or vanished terminal cannot block for ever."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 _POLL_MILLISECONDS = 100
 _RESTORE_SECONDS = 0.3
 
-# A string terminator first: what was cut off in the middle must not swallow what follows. The keyboard protocol is
-# popped on the alternate screen, which has a stack of its own. DEC 1049 must come once only: on the normal screen
-# it would put the cursor back to where it was when the screens opened.
+# A string terminator first: an incomplete sequence must not swallow the following. The keyboard protocol is popped on
+# the alternate screen, which has its own stack. DEC 1049 must be sent only once: on the normal screen it would move
+# the cursor to where it was when the UI started.
 LEAVE = (
     "\x1b\\\x1b[?2026l"
     "\x1b[?1000l\x1b[?1003l\x1b[?1015l\x1b[?1006l\x1b[?1016l"
@@ -30,10 +30,10 @@ POP_TITLE = "\x1b[23;2t"
 
 
 class TerminalDevice:
-    """Standard input and standard error as one terminal, with its modes as they were before.
+    """Standard input and standard error as one terminal, with its original modes.
 
-    It stands in for the file that Textual's writer thread writes to. `write` waits for a stalled terminal until
-    `abandon` is called, and then drops what comes, so that the event loop behind the writer can end.
+    It replaces the file that Textual's writer thread writes to. `write` waits for a stalled terminal until `abandon`
+    is called, and then drops output, so that the event loop can end.
     """
 
     def __init__(self) -> None:
@@ -42,17 +42,17 @@ class TerminalDevice:
         self.encoding = getattr(sys.__stderr__, "encoding", None) or "utf-8"
         self.before = attributes(self.input)
         self.entered = False
-        """Whether the terminal is in the modes of the screens: alternate screen, raw input, mouse."""
+        """Whether the terminal is in the UI's modes: alternate screen, raw input, mouse."""
         self.title_pushed = False
         self._abandoned = False
         self._gone = False
         self._ours = threading.Event()
         self._ours.set()
-        # Opened anew: O_NONBLOCK belongs to the open file, and the one behind standard error is the shell's too.
+        # Opened again: O_NONBLOCK belongs to the open file, which standard error shares with the shell.
         self._private = _open_again(self.output)
 
     def write(self, text: str) -> int:
-        """Write all of `text`, waiting while the terminal takes no more; after `abandon` or a hang-up, drop it."""
+        """Write all of `text`, waiting for a stalled terminal; after `abandon` or a hang-up, drop it."""
         left = memoryview(text.encode(self.encoding, errors="replace"))
         while left and not self._abandoned and not self._gone:
             if not self._ours.wait(_POLL_MILLISECONDS / 1000):
@@ -66,7 +66,7 @@ class TerminalDevice:
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back here."""
+        """Does nothing: there is no buffer."""
 
     def fileno(self) -> int:
         """The file descriptor of standard error."""
@@ -78,11 +78,11 @@ class TerminalDevice:
 
     @property
     def abandoned(self) -> bool:
-        """Whether output was dropped, so that the modes are not known to have been left."""
+        """Whether output was dropped, so that the UI's modes may still be set."""
         return self._abandoned or self._gone
 
     def abandon(self) -> None:
-        """Drop all further output: whoever waits in `write` comes back within 0.1 s. Callable from any thread."""
+        """Drop all further output: a waiting `write` returns within 0.1 s. Callable from any thread."""
         self._abandoned = True
 
     def hold(self) -> None:
@@ -90,11 +90,11 @@ class TerminalDevice:
         self._ours.clear()
 
     def release(self) -> None:
-        """Let `write` go on."""
+        """End `hold`."""
         self._ours.set()
 
     def size(self) -> tuple[int, int]:
-        """Columns and rows; 80 by 24 where the terminal does not know (a serial line, a container)."""
+        """Columns and rows; 80 by 24 if unknown (a serial line, a container)."""
         for descriptor in (self.output, self.input):
             with contextlib.suppress(OSError):
                 columns, rows = os.get_terminal_size(descriptor)
@@ -103,10 +103,10 @@ class TerminalDevice:
         return 80, 24
 
     def restore(self, farewell: str = "") -> bool:
-        """Put the terminal back as it was, never waiting longer than 0.3 s; False where there was nothing to do.
+        """Restore the terminal within 0.3 s; False if there was nothing to do.
 
-        For when Textual could not: what a stalled terminal has not taken is thrown away. `farewell` is added on the
-        normal screen. Callable from any thread.
+        For cases where Textual could not: pending output of a stalled terminal is discarded. `farewell` is printed on
+        the normal screen. Callable from any thread.
         """
         if not self.entered:
             return False
@@ -121,7 +121,7 @@ class TerminalDevice:
         return True
 
     def close(self) -> None:
-        """Give back the private file descriptor."""
+        """Close the private file descriptor."""
         if self._private is not None:
             os.close(self._private)
             self._private = None
@@ -136,7 +136,7 @@ class TerminalDevice:
         poll.poll(milliseconds)
 
     def _throw_away_output(self) -> None:
-        """Make room, and wake the writer that may be waiting for it: flushing does not, stopping and starting does."""
+        """Discard pending output and wake a waiting writer: flushing does not wake it, stopping and starting does."""
         with contextlib.suppress(termios.error):
             termios.tcflush(self.output, termios.TCOFLUSH)
             termios.tcflow(self.output, termios.TCOOFF)
@@ -161,7 +161,7 @@ class TerminalDevice:
 
 
 def attributes(descriptor: int) -> list[Any] | None:
-    """The terminal modes of `descriptor`; None where it is no terminal, or one that hung up."""
+    """The terminal modes of `descriptor`; None if it is not a terminal, or one that hung up."""
     try:
         return termios.tcgetattr(descriptor)
     except termios.error:
@@ -169,7 +169,7 @@ def attributes(descriptor: int) -> list[Any] | None:
 
 
 def set_attributes(descriptor: int, modes: list[Any]) -> bool:
-    """Set terminal modes at once, output waiting or not; say whether the terminal took them.
+    """Set terminal modes at once, even with pending output; returns whether the terminal accepted them.
 
     From a background job this stops the whole job until the shell brings it to the foreground (SIGTTOU).
     """
@@ -185,7 +185,7 @@ def set_attributes(descriptor: int, modes: list[Any]) -> bool:
 
 
 def in_foreground(descriptor: int) -> bool:
-    """Whether this process belongs to the terminal's foreground job, or the terminal knows no jobs."""
+    """Whether this process belongs to the terminal's foreground job, or the terminal has no jobs."""
     try:
         return os.tcgetpgrp(descriptor) == os.getpgrp()
     except OSError:
@@ -193,9 +193,9 @@ def in_foreground(descriptor: int) -> bool:
 
 
 def wait_for_foreground(descriptor: int) -> bool:
-    """Stop until the shell gives the terminal back; False where it never will (hung up, or no shell left).
+    """Stop until the shell returns the terminal; False if it never will (hung up, or no shell left).
 
-    True at once where this job has the terminal, or `descriptor` is none.
+    True at once if this job has the terminal, or `descriptor` is not a terminal.
     """
     if in_foreground(descriptor):
         return True
@@ -205,7 +205,7 @@ def wait_for_foreground(descriptor: int) -> bool:
 
 @contextlib.contextmanager
 def not_stopped_by_job_control() -> Iterator[None]:
-    """Let a background job, on its way out, write to the terminal instead of being stopped for it."""
+    """Allow a background job that is ending to write to the terminal without being stopped."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
     try:
         yield
@@ -223,7 +223,7 @@ def _fileno(stream: Any, otherwise: int) -> int:
 def _open_again(descriptor: int) -> int | None:
     """Open the terminal behind `descriptor` once more, non-blocking.
 
-    By its name; or, where that cannot be opened (after `su`, or unseen from a container), as the controlling terminal.
+    By its name; or, if that cannot be opened (after `su`, or in a container), as the controlling terminal.
     """
     if not os.isatty(descriptor):
         return None

@@ -1,6 +1,6 @@
-"""Textual's Linux driver, mended where it trusts the terminal: stalls, hang-ups, stops from outside, its size.
+"""Textual's Linux driver with fixes for stalls, hang-ups, stops from outside, and the terminal's size.
 
-Each change says what Textual 8.2.8 does otherwise.
+Each change describes the behaviour of Textual 8.2.8.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from forge_tui.tui.terminal.sgr import shorten
 
 
 class _WakingEvent(threading.Event):
-    """An event that also ends a `select`; not before its thread is there for it."""
+    """An event that also ends a `select`, once its thread has started."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -85,22 +85,22 @@ class TerminalDriver(LinuxDriver):
         """Whether the app was asked to leave by a signal or a hang-up."""
         return self._guard.leaving
 
-    # Textual asks standard output, which may be a file, and lets COLUMNS and LINES freeze the size.
+    # Textual reads the size from standard output, which may be a file, and COLUMNS and LINES freeze it.
     def _get_terminal_size(self) -> tuple[int, int]:
         return self._device.size()
 
-    # Textual stops and restarts inside the signal handler, where the writer's queue may be locked, and restarts after
-    # a stop from outside too: a second input thread and a second writer. Here the guard hands both over to the loop.
+    # Textual stops and restarts inside the signal handler, where the writer's queue may be locked, and after a stop
+    # from outside it starts a second input thread and a second writer. Here the guard passes both to the event loop.
     def _sigtstp_application(self, *_: object) -> None:
-        """Nothing: the guard has the signal already."""
+        """Does nothing: the guard handles the signal."""
 
     def _sigcont_application(self, *_: object) -> None:
-        """Draw nothing until the guard has found that the shell gave the terminal back."""
+        """Draw nothing until the guard has checked that the shell has returned the terminal."""
         if self._device.entered and not self._guard.leaving and not in_foreground(self.fileno):
             self._device.hold()
 
     def write(self, data: str) -> None:
-        """Write to the terminal, in fewer bytes; nothing while it is not ours."""
+        """Write to the terminal, in fewer bytes; nothing while another job has it."""
         if self._device.entered:
             super().write(shorten(data))
 
@@ -109,7 +109,7 @@ class TerminalDriver(LinuxDriver):
         if self._device.entered or not self._guard.comes_back():
             return
         self._device.entered = True
-        # Blocked until our handler is in its place.
+        # Blocked until our handler is installed.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGWINCH})
         try:
             super().start_application_mode()  # type: ignore[no-untyped-call]
@@ -118,8 +118,8 @@ class TerminalDriver(LinuxDriver):
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         self._raw = attributes(self.fileno)
 
-    # Textual asks for the size in the signal's handler. The next signal interrupts it there: then the newer size is
-    # told first, the older one last, and the app keeps a size that the terminal no longer has.
+    # Textual reads the size in the signal handler. If the next signal interrupts it there, the newer size is reported
+    # first and the older one last, and the app keeps an outdated size.
     def _tell_resizes_to(self, loop: asyncio.AbstractEventLoop) -> None:
         def tell() -> None:
             if not self._in_band_window_resize:
@@ -129,7 +129,7 @@ class TerminalDriver(LinuxDriver):
         signal.signal(signal.SIGWINCH, lambda *_: loop.call_soon_threadsafe(tell))
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back, from the background too, where setting its modes would stop this process."""
+        """Restore the terminal, also from the background, where setting its modes would stop this process."""
         if not self._device.entered:
             return
         if not in_foreground(self.fileno):
@@ -144,19 +144,19 @@ class TerminalDriver(LinuxDriver):
             super().stop_application_mode()
 
     def disable_input(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         if self._device.entered:
             with not_stopped_by_job_control():
                 super().disable_input()
 
     def close(self) -> None:
-        """Wait until all is written."""
+        """Wait until all output is written."""
         super().close()
         if not self._device.abandoned:
             self._device.entered = False
 
     def take_back(self) -> None:
-        """Set all modes again: after a stop from outside, the shell has had the terminal meanwhile."""
+        """Set all modes again, after a stop from outside during which the shell had the terminal."""
         if not self._device.entered or self.leaving or not in_foreground(self.fileno):
             return
         if self._raw is not None:
@@ -165,7 +165,7 @@ class TerminalDriver(LinuxDriver):
         self._enable_mouse_support()
 
     def set_mouse(self, on: bool) -> None:
-        """Take the mouse, or leave it to the terminal, so that text can be marked with it."""
+        """Use the mouse, or leave it to the terminal for selecting text."""
         if on == self._mouse:
             return
         if on:
@@ -182,9 +182,9 @@ class TerminalDriver(LinuxDriver):
             self.write(PUSH_TITLE)
         self.write(f"\x1b]2;{printable(text)}\x07")
 
-    # Textual goes on reading at the end of the input: a whole core until it is killed.
+    # Textual continues reading at the end of the input: a whole core until it is killed.
     def run_input_thread(self) -> None:
-        """Read keys and mouse until the app ends or the input does; where nothing comes, without waking up."""
+        """Read keys and mouse until the app or the input ends, without polling."""
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             selector.register(self._leaving.read_end, selectors.EVENT_READ)
@@ -199,13 +199,13 @@ class TerminalDriver(LinuxDriver):
             self._read_events(last, parser, decode)
 
     def _read_events(self, ready: bool, parser: InputParser, decode: Callable[[bytes], str]) -> bool:
-        """Pass on what came, if anything is `ready`, and what has become clear by now; False at the input's end."""
+        """Pass on input, if `ready`, and sequences that have timed out; False at the end of the input."""
         if ready:
             try:
                 data = os.read(self.fileno, 4096)
             except OSError:
                 return False
-            # A terminal in line mode gives nothing for Ctrl+D: no end, unless it hung up.
+            # A terminal in line mode returns nothing for Ctrl+D: not the end, unless it hung up.
             if not data and not os.isatty(self.fileno):
                 return False
             for event in parser.feed(decode(data)):

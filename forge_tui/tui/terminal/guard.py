@@ -1,4 +1,4 @@
-"""Signals and hang-ups around an app: it is asked to leave, and if it does not, the process leaves by itself."""
+"""Signals and hang-ups around an app: the app is asked to leave, and if it does not, the process ends."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from forge_tui.tui.terminal.device import TerminalDevice, in_foreground, wait_fo
 
 LEAVING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 GRACE_SECONDS = 2.0
-"""How long an app may take to leave after it was asked."""
+"""How long an app may take to leave."""
 ABANDON_SECONDS = 1.0
-"""After which a terminal that takes no output is given up, so that the app can still leave by itself."""
+"""After this time a stalled terminal is given up, so that the app can still leave by itself."""
 _TOGETHER_SECONDS = 0.1
 _FAREWELL_SIGNAL = b"\0"
 
 
 class Guard:
-    """Watches over an app: signals, the terminal's end, and an app that does not answer.
+    """Handles signals, the terminal's end, and an app that does not respond.
 
-    Signals come by `signal.set_wakeup_fd`, written by the C handler at once, even while the main thread waits in a
-    system call. `leave(signum)`, `suspend()` and `resumed()` are called in the guard's thread and must hand over to the
-    app's. Use it as a context manager, in the main thread.
+    Signals arrive through `signal.set_wakeup_fd`, written by the C handler at once, even while the main thread waits in
+    a system call. `leave(signum)`, `suspend()` and `resumed()` are called in the guard's thread and must pass control
+    to the app's. Use it as a context manager, in the main thread.
     """
 
     def __init__(self, device: TerminalDevice) -> None:
@@ -36,7 +36,7 @@ class Guard:
         self.suspend: Callable[[], None] = _nothing
         self.resumed: Callable[[], None] = _nothing
         self.farewell: Callable[[], str] = str
-        """What to print after a forced end; called in the guard's thread."""
+        """Returns the text to print after a forced end; called in the guard's thread."""
         self._signum = 0
         self._asked = threading.Event()
         self._in_background = False
@@ -48,7 +48,7 @@ class Guard:
 
     @property
     def signum(self) -> int:
-        """The first signal that asked to leave (SIGHUP for a hang-up); 0 while there is none."""
+        """The first signal that asked to leave (SIGHUP for a hang-up); 0 if none."""
         return self._signum
 
     @property
@@ -57,7 +57,7 @@ class Guard:
         return self._signum != 0
 
     def __enter__(self) -> Guard:
-        # What was ignored stays ignored (`nohup`, a background job of a script).
+        # Ignored signals stay ignored (`nohup`, a background job of a script).
         for signum in LEAVING:
             if signal.getsignal(signum) is not signal.SIG_IGN:
                 self._earlier[signum] = signal.signal(signum, self._note)
@@ -77,13 +77,13 @@ class Guard:
         os.close(self._writing)
 
     def comes_back(self) -> bool:
-        """After a suspension, wait for the shell to give the terminal back; False if there is to be an end instead.
+        """After a suspension, wait until the shell returns the terminal; False if the app is to leave instead.
 
         Called in the main thread.
         """
         if in_foreground(self._device.input):
             return not self.leaving
-        # `kill %1` sends a stopped job SIGTERM and SIGCONT together, and another thread may have taken the first.
+        # `kill %1` sends a stopped job SIGTERM and SIGCONT together, and another thread may have got the first.
         if self.leaving or self._asked.wait(_TOGETHER_SECONDS):
             return False
         return wait_for_foreground(self._device.input) and not self.leaving
@@ -93,16 +93,16 @@ class Guard:
         os.write(self._writing, bytes([signal.SIGHUP]))
 
     def _note(self, signum: int, _frame: FrameType | None) -> None:
-        # The guard's thread learns it from the pipe; the main thread must know it before it runs on.
+        # The guard's thread reads it from the pipe; the main thread must know it before it continues.
         self._signum = self._signum or signum
 
     def _watch(self) -> None:
         poll = select.poll()
         poll.register(self._reading, select.POLLIN)
-        poll.register(self._device.input, 0)  # POLLHUP and POLLERR come without being asked for
+        poll.register(self._device.input, 0)  # POLLHUP and POLLERR are always reported
         while True:
             happened = poll.poll(self._milliseconds_left())
-            # Waiting stops the whole job. What continues it sends a SIGCONT, answered next.
+            # Waiting stops the whole job. Continuing it sends a SIGCONT, handled next.
             if self._in_background and not happened and not wait_for_foreground(self._device.input):
                 self._answer(signal.SIGHUP)
             for descriptor, _ in happened:
@@ -150,4 +150,4 @@ class Guard:
 
 
 def _nothing(*_: object) -> None:
-    """Nobody to tell yet."""
+    """The default callback: does nothing."""

@@ -1,7 +1,7 @@
-"""What a terminal sends, as keys: a lone Esc at once, and an escape sequence whole however late its pieces come.
+"""Parses terminal input into keys: a lone Esc at once, and escape sequences complete even if they arrive in pieces.
 
-Textual waits 100 ms after every Esc, and takes a sequence whose rest comes later than that for the keys it is made of:
-of a cut Delete `[`, `3` and `~`, where 3 leads to another screen. tmux and slow connections cut sequences.
+Textual waits 100 ms after every Esc, and interprets the later rest of a sequence as keys: for a split Delete `[`, `3`
+and `~`, where 3 opens another screen. tmux and slow connections split sequences.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from textual.message import Message
 
 ESC = "\x1b"
 LONE_SECONDS = ESCAPE_DELAY if "ESCDELAY" in os.environ else 0.05
-"""After this long an Esc was the key."""
+"""After this time an Esc is the key."""
 CUT_SECONDS = 1.0
-"""The rest of a sequence that has begun is waited for so long; then what came of it is dropped: no key is made so."""
+"""How long to wait for the rest of a sequence; then it is dropped without a key."""
 LATE_SECONDS = 1.0
-"""What follows a lone Esc within this time, and can only be the rest of a sequence, is taken for that."""
+"""Input this soon after a lone Esc that can only be the rest of a sequence is treated as that."""
 
 
 class InputParser:
-    """Feeds Textual's parser, and decides how long it waits."""
+    """Feeds Textual's parser, and controls how long it waits."""
 
     def __init__(self, parser: XTermParser, clock: Callable[[], float] = time.monotonic) -> None:
         self._parser, self._clock = parser, clock
@@ -35,11 +35,11 @@ class InputParser:
 
     @property
     def seconds_left(self) -> float | None:
-        """How soon `tick` is to be called if nothing comes until then; None: not at all."""
+        """Seconds until `tick` must be called without input; None: never."""
         return max(0.0, self._until - self._clock()) if self._pending else None
 
     def feed(self, text: str) -> list[Message]:
-        """The keys and other messages in what came, empty at the input's end; a sequence that is not whole waits."""
+        """The keys and other messages in `text` (empty at the end of the input); incomplete sequences wait."""
         if _is_rest(text) and self._clock() - self._lone_at < LATE_SECONDS:
             text = ESC + text
         self._lone_at = -LATE_SECONDS
@@ -51,7 +51,7 @@ class InputParser:
         return found
 
     def tick(self) -> list[Message]:
-        """What has become clear since the last input: a lone Esc, Alt with a key; nothing of a cut sequence."""
+        """Messages that follow from the time since the last input: a lone Esc, Alt with a key."""
         if not self._pending or self._clock() < self._until:
             return []
         cut, self._pending = self._is_cut, ""
@@ -69,5 +69,5 @@ class InputParser:
 
 
 def _is_rest(text: str) -> bool:
-    """Whether this is the rest of a sequence: a person types one character at a time, and `[` means nothing here."""
+    """Whether this is the rest of a sequence: users type one character at a time, and `[` has no meaning here."""
     return text.startswith("[") or (text.startswith("O") and len(text) > 1)

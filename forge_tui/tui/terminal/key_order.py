@@ -1,4 +1,4 @@
-"""Keys that arrive faster than they are answered: each waits until the one before it has been."""
+"""Delivers keys one by one: each waits until the previous one has been handled."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ if TYPE_CHECKING:
     from textual.app import App
 
 _LOST_SECONDS = 0.25
-"""A widget that is removed while it answers a key never says so: the next keys wait this long for it at most."""
+"""A widget that is removed while it handles a key never reports it: the next keys wait at most this long."""
 
 
 class KeyAnswered(Message):
-    """Follows a key on its way from the focused widget up to the app, and so comes after all that the key has done."""
+    """Follows a key from the focused widget up to the app, and so arrives after the key's effects."""
 
 
 class KeyQueue:
-    """Lets several keys that come at once (typed ahead, `tmux send-keys`) mean what they mean one by one.
+    """Makes several keys at once (typed ahead, `tmux send-keys`) work as if typed one by one.
 
-    Textual aims a key at what has the focus when it arrives, and runs actions only once the key has come all the way up
-    to the app. Of `/` and a letter in one burst the letter would be a command of the screen instead of the filter's
-    text; after Backspace in an input line, what was typed later would be deleted.
+    Textual sends a key to the focused widget at its arrival, and runs actions only after the key has bubbled up to the
+    app. With `/` and a letter in one burst the letter would be a command of the screen instead of filter text; after
+    Backspace in an input line, later text would be deleted.
     """
 
     def __init__(self, app: App[Any], deliver: Callable[[Key | Paste], Awaitable[None]]) -> None:
-        """`deliver` gives a key to what has the focus. The app calls `answer_next` on `KeyAnswered`."""
+        """`deliver` passes a key to the focused widget. The app calls `answer_next` on `KeyAnswered`."""
         self._app, self._deliver = app, deliver
         self._typed_ahead: deque[Key | Paste] = deque()
         self._giving_up: asyncio.TimerHandle | None = None
 
     async def put(self, event: Key | Paste) -> None:
-        """Deliver a key now, or once those before it are answered."""
+        """Deliver a key now, or after the previous ones are handled."""
         if self._giving_up is not None:
             self._typed_ahead.append(event)
         else:
             await self._answer(event)
 
     def clear(self) -> None:
-        """Drop the keys that wait."""
+        """Drop the waiting keys."""
         self._typed_ahead.clear()
 
     async def answer_next(self) -> None:
-        """The last key was answered: deliver the next."""
+        """Deliver the next key: the last one was handled."""
         if self._giving_up is not None:
             self._giving_up.cancel()
             self._giving_up = None

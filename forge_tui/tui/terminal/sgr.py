@@ -1,25 +1,25 @@
-"""Fewer bytes for the same colours: Textual names every piece's colours in full and resets them after it.
+"""Shortens colour codes: Textual writes every piece's colours in full and resets them after it.
 
-At 80×24 three quarters of what a table sends are such codes; over SSH they are what is waited for.
+At 80×24 three quarters of a table's output are such codes, which matters over SSH.
 """
 
 from __future__ import annotations
 
 import re
 
-# Rich writes each style where none is in force, and resets it after its text.
+# Rich writes each style in full, and resets it after its text.
 _CODE = re.compile(r"\x1b\[([0-9;:]*)m")
-# Moves the cursor and shows nothing: it looks the same in every style.
+# Cursor movements: independent of the style.
 _MOVES = re.compile(r"(\n|\r|\x1b\[[0-9;]*H)+")
-# Underlined, reversed or struck out: what a blank shows beside its background.
+# Underlined, reversed or struck out: visible on a blank beside its background.
 _SEEN_ON_BLANKS = frozenset("479")
 _NOTHING: tuple[str, str, str] = ("", "", "")
 
 
 def shorten(text: str) -> str:
-    """`text` with each change of style written as what is different from the style before.
+    """`text` with each style written as the difference from the previous one.
 
-    Looks the same on every terminal, and ends without a style if it did. Codes it does not know are left in full.
+    It looks the same on every terminal, and ends without a style if `text` does. Unknown codes stay unchanged.
     """
     pieces = _CODE.split(text)
     if len(pieces) < 3:
@@ -29,7 +29,7 @@ def shorten(text: str) -> str:
     for place in range(1, len(pieces), 2):
         code, after = pieces[place], pieces[place + 1]
         style = _parsed(code)
-        if style is None:  # something else: as it stands, from no style
+        if style is None:  # something else: unchanged, from no style
             written.append(("" if shown == _NOTHING else "\x1b[0m") + f"\x1b[{code}m{after}")
             shown = wanted = _UNKNOWN
             continue
@@ -55,7 +55,7 @@ _UNKNOWN = ("?", "?", "?")
 
 
 def _needed(shown: tuple[str, str, str], wanted: tuple[str, str, str]) -> tuple[str, str, str]:
-    """For blanks: the style that is there if its background is the wanted one, else the background alone."""
+    """For blanks: the current style if it has the wanted background, else only that background."""
     if shown == _UNKNOWN or _SEEN_ON_BLANKS.intersection((shown[0] + wanted[0]).replace(";", "")):
         return wanted
     return shown if shown[2] == wanted[2] else ("", "", wanted[2])
@@ -66,7 +66,7 @@ def _change(shown: tuple[str, str, str], wanted: tuple[str, str, str]) -> str:
         return ""
     if wanted == _NOTHING:
         return "\x1b[0m"
-    # A colour cannot be taken back by itself, nor bold: those begin from nothing.
+    # A single colour cannot be reset, nor bold: start from no style.
     fresh = shown[0] != wanted[0] or (shown[1] and not wanted[1]) or (shown[2] and not wanted[2])
     parts = [] if not fresh or shown == _NOTHING else ["0"]
     parts += [now for now, then in zip(wanted, _NOTHING if fresh else shown, strict=True) if now and now != then]
@@ -78,7 +78,7 @@ _MOST_KEPT = 4096
 
 
 def _parsed(code: str) -> tuple[str, str, str] | None:
-    """Attributes, foreground and background of a code; None where there is something else in it."""
+    """Attributes, foreground and background of a code; None if it has anything else."""
     try:
         return _PARSED[code]
     except KeyError:

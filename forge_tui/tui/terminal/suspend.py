@@ -1,4 +1,4 @@
-"""Ctrl+Z: stopping the whole job, as the shell would have done."""
+"""Ctrl+Z: stops the whole job, as the shell would."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import signal
 
 
 def suspend_problem() -> str:
-    """Why this process cannot be suspended, in words; empty where it can.
+    """Why this process cannot be suspended; empty if it can.
 
-    A job that no shell waits for would stay stopped for good: a session leader (started by sshd, tmux or a terminal
-    window directly), or one whose shell does no job control.
+    A job that no shell waits for would stay stopped for ever: a session leader (started by sshd, tmux or a terminal
+    window directly), or one whose shell has no job control.
     """
     if os.getsid(0) == os.getpid() or not _has_job_control_parent():
         return "cannot suspend: this terminal started forge-tui directly, and no shell could continue it (q leaves)"
@@ -20,7 +20,7 @@ def suspend_problem() -> str:
 def stop_job() -> None:
     """Stop this process's whole job until the shell continues it.
 
-    All of it: if a launcher in between (`uv run`, a script) did not stop, the shell would go on waiting for it.
+    All of it: if a launcher in between (`uv run`, a script) did not stop, the shell would still wait for it.
     """
     handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
     try:
@@ -30,7 +30,7 @@ def stop_job() -> None:
 
 
 def _has_job_control_parent() -> bool:
-    """Whether, up the tree, the parent of our job belongs to this session but to another job."""
+    """Whether an ancestor of our job belongs to this session but to another job."""
     import psutil  # 10 ms, for this key only
 
     job, session = os.getpgrp(), os.getsid(0)

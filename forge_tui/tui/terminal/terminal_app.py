@@ -1,4 +1,4 @@
-"""Running an app on a terminal: whatever ends it, the terminal is left as it was found."""
+"""Runs an app on a terminal, and restores the terminal whatever ends the app."""
 
 from __future__ import annotations
 
@@ -30,45 +30,45 @@ _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1
 
 
 class TerminalApp(App[int]):
-    """An app for `run_app`. It works without it too (in tests and in a browser), less what a terminal is needed for."""
+    """An app for `run_app`. Without it (in tests and in a browser) it works except for terminal features."""
 
     farewell: str = ""
     """Printed on the normal screen after the app has left; may be changed at any time."""
 
     plain_text: Callable[[], str] = str
-    """Gives what is printed below the farewell, as it is by then."""
+    """Returns the text to print below the farewell."""
 
     crash: str = ""
     """The traceback of the error that ended the app."""
 
     only_ascii: bool = False
-    """Whether nothing but ASCII is to be drawn."""
+    """Whether to draw only ASCII."""
 
     def __init__(self) -> None:
         super().__init__()
         self._keys = KeyQueue(self, super().on_event)
 
     async def on_event(self, event: Event) -> None:
-        """Let a key wait for its turn."""
+        """Queue keys."""
         if not isinstance(event, Key | Paste) or event.is_forwarded:
             await super().on_event(event)
         elif not self.drops(event):
             await self._keys.put(event)
 
     def on_key_answered(self) -> None:
-        """Continue with the next key, after what the last one has put off (a change of the focus)."""
+        """Continue with the next key, after deferred effects of the last one (a change of focus)."""
         self.call_later(self._keys.answer_next)
 
     def drops(self, event: Key | Paste) -> bool:
-        """Whether a key or a paste is not to be answered at all, for it would mean something else by then."""
+        """Whether to drop a key or a paste, because its meaning has changed."""
         return False
 
     def forget_typed_ahead(self) -> None:
-        """Drop the keys that wait for their turn: another screen comes that nobody has asked for by a key."""
+        """Drop the waiting keys: another screen opens without a key press."""
         self._keys.clear()
 
     def leave(self, signum: int) -> None:
-        """Leave because a signal asks for it (SIGHUP: the terminal is gone).
+        """Leave after a signal (SIGHUP: the terminal is gone).
 
         The process ends 2 s later at the latest.
         """
@@ -88,7 +88,7 @@ class TerminalApp(App[int]):
         self.refresh(layout=True)
 
     def set_mouse(self, on: bool) -> bool:
-        """Take the mouse, or leave it to the terminal for marking text. False where that cannot be: in a browser."""
+        """Use the mouse, or leave it to the terminal for selecting text. False if impossible: in a browser."""
         if self._terminal_driver is not None:
             self._terminal_driver.set_mouse(on)
         return self._terminal_driver is not None
@@ -99,16 +99,16 @@ class TerminalApp(App[int]):
             self._terminal_driver.set_title(text)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        """Textual's filters, and one that keeps harmful characters from the terminal, whoever drew them.
+        """Textual's filters, and one that removes harmful characters.
 
-        Under NO_COLOR another one of ours, for Textual's greys are colour codes too.
+        With NO_COLOR another one, because Textual's greys are colour codes too.
         """
         filters = [*super().get_line_filters(), _HARMLESS, *([_PLAIN] if self.only_ascii else [])]
         return [*filters, _COLOURLESS] if self.no_color else filters
 
     def _fatal_error(self) -> None:
-        # Textual prints boxes with all local variables, as wide as the terminal: hundreds of lines to a bug report, and
-        # with whatever secrets the variables hold.
+        # Textual prints boxes with all local variables: hundreds of lines in a bug report, with any secrets in the
+        # variables.
         if not self.crash and self._exception is not None:
             error = self._exception
             self.crash = "".join(traceback.format_exception(error.error if isinstance(error, WorkerFailed) else error))
@@ -124,14 +124,14 @@ class TerminalApp(App[int]):
                 stop_job()
 
     def _resumed(self) -> None:
-        """The process was stopped from outside and goes on."""
+        """Continue after the process was stopped from outside."""
         if self._terminal_driver is not None:
             self._terminal_driver.take_back()
             self.action_redraw()
 
 
 class _Colourless(LineFilter):
-    """Leaves bold, reverse and underline, and no colour code at all, not even those of black and white."""
+    """Keeps bold, reverse and underline, and removes all colour codes, even black and white."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         """The segments without their colours."""
@@ -141,10 +141,10 @@ class _Colourless(LineFilter):
 
 
 class _Harmless(LineFilter):
-    """The last barrier: what names, files and exceptions hold is cleaned where it is drawn, if nobody forgot it."""
+    """The last barrier: text from names, files and exceptions should be cleaned where it is drawn."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The segments; harmful characters, which take no cell, are left out."""
+        """The segments without harmful characters, which take no cell."""
         if all(control or text.isprintable() for text, _, control in segments):
             return segments
         return [
@@ -153,10 +153,10 @@ class _Harmless(LineFilter):
 
 
 class _PlainOnly(LineFilter):
-    """Draws in ASCII whatever is drawn by whom: borders and scrollbars are Textual's own, names are anybody's."""
+    """Converts everything to ASCII, including Textual's own borders and scrollbars."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
-        """The segments in as many cells."""
+        """The segments in ASCII, with the same width."""
         if all(text.isascii() for text, _, _ in segments):
             return segments
         return [Segment(text if control else in_ascii(text), style, control) for text, style, control in segments]
@@ -170,11 +170,11 @@ _COLOURLESS, _HARMLESS, _PLAIN = _Colourless(), _Harmless(), _PlainOnly()
 
 
 def run_app(app: TerminalApp, *, mouse: bool = True) -> int:
-    """Run `app` on this terminal and return the exit status, the terminal as it was before.
+    """Run `app` on this terminal and restore the terminal; returns the exit status.
 
     The status is the app's return code or result, 1 after a crash (the traceback is on standard error), 128 + n after
-    signal n, 129 after a hang-up. A terminal that takes no output any more, or an app that does not answer, ends the
-    process itself within 2 s of the signal. Call it in the main thread. `app.farewell` is printed at the end.
+    signal n, 129 after a hang-up. With a stalled terminal or an app that does not respond, the process ends within 2 s
+    of the signal. Call it in the main thread. `app.farewell` is printed at the end.
     """
     if os.environ.get("TEXTUAL_DRIVER"):  # in a browser: no terminal to guard
         status = _status(app, app.run(mouse=mouse))
@@ -203,15 +203,15 @@ async def _run(app: TerminalApp, guard: Guard, mouse: bool) -> int | None:
     loop = asyncio.get_running_loop()
 
     def soon(callback: Any, *arguments: Any) -> None:
-        # A RuntimeError says that the loop has ended meanwhile: the app is leaving as it is.
+        # A RuntimeError means that the loop has ended: the app is leaving already.
         with contextlib.suppress(RuntimeError):
-            # By the app's own queue, where its context is set.
+            # Through the app's own queue, where its context is set.
             loop.call_soon_threadsafe(app.call_later, callback, *arguments)
 
     guard.leave = functools.partial(soon, app.leave)
     guard.suspend = functools.partial(soon, app.action_suspend_process)
     guard.resumed = functools.partial(soon, app._resumed)
-    if guard.leaving:  # the guard had nobody to tell
+    if guard.leaving:  # the guard had no app to notify
         guard.leave(guard.signum)
     return await app.run_async(mouse=mouse)
 
@@ -223,11 +223,11 @@ def _status(app: TerminalApp, result: int | None) -> int:
 
 
 def ending(app: TerminalApp) -> str:
-    """What is printed on the normal screen: the traceback, the farewell, each with its line ended."""
+    """The text for the normal screen: traceback and farewell, each with a line end."""
     texts = (app.crash, app.farewell, app.plain_text())
     return "".join(_harmless(text.rstrip("\n")) + "\n" for text in texts if text)
 
 
 def _harmless(text: str) -> str:
-    """Without escape sequences and control characters: a traceback quotes whatever text was being handled."""
+    """`text` without escape sequences and control characters: a traceback may quote any text."""
     return harmless(_ESCAPE_SEQUENCE.sub("", text))

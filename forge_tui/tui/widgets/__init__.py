@@ -1,1 +1,1 @@
-"""Widgets that draw their own lines, and the pure functions they draw with."""
+"""Widgets that draw their own lines, and their pure drawing functions."""

@@ -19,10 +19,10 @@ Piece = tuple[str, str]
 
 
 def clean(text: str, only_ascii: bool = False) -> str:
-    """`text` from a run or an exception as one line that cannot steer the terminal.
+    """`text` from a run or an exception as one line without control characters.
 
-    Variation selectors go too: terminals disagree on whether they make a character two cells wide. `only_ascii` puts
-    a plain character, or `?`, for what such a terminal cannot show.
+    Variation selectors are removed too: terminals disagree on whether they make a character two cells wide.
+    `only_ascii` replaces other characters by a plain one, or `?`.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -31,12 +31,12 @@ def clean(text: str, only_ascii: bool = False) -> str:
 
 
 def width_of(text: str) -> int:
-    """How many cells `text` takes."""
+    """The width of `text` in cells."""
     return len(text) if text.isascii() else cell_len(text)
 
 
 def head(text: str, width: int) -> str:
-    """The longest beginning of `text` that takes at most `width` cells; combining characters stay with theirs."""
+    """The longest beginning of `text` of at most `width` cells; combining characters stay with their base."""
     if width_of(text) <= width:
         return text
     used = 0
@@ -48,7 +48,7 @@ def head(text: str, width: int) -> str:
 
 
 def tail(text: str, width: int) -> str:
-    """The longest end of `text` that takes at most `width` cells."""
+    """The longest end of `text` of at most `width` cells."""
     if width_of(text) <= width:
         return text
     used, start = 0, len(text)
@@ -63,7 +63,7 @@ def tail(text: str, width: int) -> str:
 
 
 def left(text: str, width: int, ellipsis: str = "…") -> str:
-    """`text` in exactly `width` cells, its end cut off with `ellipsis` where it is longer."""
+    """`text` in exactly `width` cells; a longer one is cut at the end, with `ellipsis`."""
     if width <= 0:
         return ""
     if width_of(text) > width:
@@ -72,7 +72,7 @@ def left(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def middle(text: str, width: int, ellipsis: str = "…") -> str:
-    """`text` in exactly `width` cells, its middle cut out where it is longer: names often differ at their end."""
+    """`text` in exactly `width` cells; a longer one is cut in the middle: names often differ at the end."""
     if width < 5 or width_of(text) <= width:
         return left(text, width, ellipsis)
     end = tail(text, (width - 1) // 2)
@@ -88,7 +88,7 @@ def right(text: str, width: int, ellipsis: str = "…") -> str:
 
 
 def short_number(value: float | None, glyphs: Glyphs) -> str:
-    """A measured number in at most 6 cells, and one for a minus; four decimals as long as they fit."""
+    """A measured number in at most 6 cells, plus one for a minus; four decimals if they fit."""
     if value is None or not math.isfinite(value):
         return glyphs.unknown
     size = abs(value)
@@ -126,7 +126,7 @@ def short_duration(seconds: float | None, glyphs: Glyphs) -> str:
 
 
 def _means(values: Sequence[float | None], cells: int) -> Sequence[float | None]:
-    """The mean of each of `cells` shares of `values`; None where one of a share is missing."""
+    """The means of `values` in `cells` equal parts; None if a value of a part is missing."""
     means: list[float | None] = []
     for cell in range(cells):
         part = values[cell * len(values) // cells : (cell + 1) * len(values) // cells]
@@ -136,9 +136,9 @@ def _means(values: Sequence[float | None], cells: int) -> Sequence[float | None]
 
 
 def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str:
-    """`values` in at most `width` cells, scaled between their smallest and largest; a missing one is a gap sign.
+    """`values` in at most `width` cells, scaled between their smallest and largest; missing ones are gap signs.
 
-    Where there are more values than cells, each cell shows the mean of its share of them.
+    With more values than cells, each cell shows the mean of its part.
     """
     if not values or width <= 0:
         return ""
@@ -147,7 +147,7 @@ def sparkline(values: Sequence[float | None], width: int, glyphs: Glyphs) -> str
     known = [mean for mean in means if mean is not None]
     low, high = (min(known), max(known)) if known else (0.0, 0.0)
     top = len(glyphs.spark) - 1
-    # Means of equal values differ by rounding; that is not a trend.
+    # Means of equal values differ by rounding; this is not a trend.
     span = high - low if high - low > 1e-9 * max(abs(low), abs(high)) else 0.0
     return "".join(
         glyphs.gap if mean is None else glyphs.spark[round((mean - low) / span * top) if span > 0 else top // 2]

@@ -1,4 +1,4 @@
-"""A text of many lines to scroll through: wrapped to the width, only the lines in view drawn."""
+"""A scrollable text of many lines: wrapped to the width; only visible lines are drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from textual.strip import Strip
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece
 
-# A longer word, such as a path, is broken where the line ends.
+# A longer word, such as a path, is broken at the end of the line.
 _LONGEST_WORD = 24
 _NAMES = ("heading", "text", "label", "quiet", "active", "done", "warning", "failed")
 
@@ -25,7 +25,7 @@ _NAMES = ("heading", "text", "label", "quiet", "active", "done", "warning", "fai
 class Paragraph:
     """Pieces of text in their styles (one of heading, text, label, quiet, active, done, warning, failed).
 
-    Where they take more than a line, the further lines are indented by `hang` cells. `anchor` names a place to go to.
+    Continuation lines are indented by `hang` cells. `anchor` names a place to go to.
     """
 
     pieces: tuple[Piece, ...] = ()
@@ -40,7 +40,7 @@ Builder = Callable[[int], Sequence[Paragraph]]
 class Document(ScrollView, can_focus=True, inherit_bindings=False):
     """Text from anywhere, never interpreted. It binds no keys: the screen calls its methods.
 
-    Where its end is in view and there is more above, it follows the end: new lines of a log push the old ones up.
+    While its end is in view and there is more above, it follows the end: new lines of a log push the old ones up.
     """
 
     ALLOW_MAXIMIZE = False
@@ -74,7 +74,7 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
         self._styles: dict[str, Style] = {}
 
     def show(self, build: Builder) -> None:
-        """Show what `build` makes, now and for every other width."""
+        """Show the text of `build`, now and for every other width."""
         self._build = build
         self._lay_out()
 
@@ -85,11 +85,11 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
 
     @property
     def anchors(self) -> tuple[str, ...]:
-        """The names of the places to go to, from the top."""
+        """The names of the anchors, from the top."""
         return tuple(self._anchors)
 
     def move(self, by: int) -> None:
-        """Scroll by so many lines."""
+        """Scroll by `by` lines."""
         self._scroll(self.scroll_offset.y + by)
 
     def page(self, direction: int) -> None:
@@ -101,14 +101,14 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
         self._scroll(0 if end == "first" else len(self._lines))
 
     def go_to(self, anchor: str) -> bool:
-        """Bring a place to the top of the view as far as there is text below; False where there is no such place."""
+        """Scroll an anchor to the top of the view, if there is enough text below; False if it does not exist."""
         line = self._anchors.get(anchor)
         if line is not None:
             self._scroll(line)
         return line is not None
 
     def to_next_anchor(self) -> None:
-        """Go to the next place below the top of the view, from the last one to the first."""
+        """Go to the next anchor below the top of the view, from the last one to the first."""
         top = self.scroll_offset.y
         below = [line for line in self._anchors.values() if line > top]
         self._scroll(below[0] if below and top < self._last_top else 0)
@@ -148,7 +148,7 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
         self._lay_out(anew=True)
 
     def notify_style_update(self) -> None:
-        """Colours changed: draw all anew."""
+        """Redraw with the new colours."""
         super().notify_style_update()
         self._styles.clear()
 
@@ -167,7 +167,7 @@ class Document(ScrollView, can_focus=True, inherit_bindings=False):
 
 
 def wrapped(paragraph: Paragraph, width: int, only_ascii: bool = False) -> list[list[Piece]]:
-    """The lines of a paragraph, each at most `width` cells; broken at a blank where one is near the end of a line."""
+    """The lines of a paragraph, each at most `width` cells; broken at a space if one is near the end of a line."""
     lines: list[list[Piece]] = [[]]
     room = width
     hang = min(paragraph.hang, max(0, width - 8))

@@ -15,23 +15,23 @@ class Filtered(Protocol):
 
     @property
     def filter_text(self) -> str:
-        """The words of the filter; empty where everything is shown."""
+        """The words of the filter; empty: everything is shown."""
 
     def set_filter(self, text: str) -> None:
-        """Show only what matches."""
+        """Show only matching rows."""
 
     def focus(self) -> object:
-        """Take the keys."""
+        """Get the keyboard focus."""
 
 
 class FilterLine(Input):
-    """Filters a list while it is typed in. Enter keeps the filter, Esc and Backspace at its start clear it."""
+    """Filters a list during typing. Enter keeps the filter, Esc and Backspace at its start clear it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "clear_filter", show=False)]
 
     @dataclass
     class Closed(Message):
-        """The list has the keys again."""
+        """The list has the focus again."""
 
     def __init__(self, filtered: Filtered, placeholder: str, *, id: str | None = None) -> None:
         super().__init__(id=id, placeholder=placeholder)
@@ -61,7 +61,7 @@ class FilterLine(Input):
         self._close("")
 
     def action_delete_left(self) -> None:
-        """Delete a character; where there is none to the left, show everything again."""
+        """Delete a character; at the start, show everything again."""
         if self.cursor_position or not self.selection.is_empty:
             super().action_delete_left()
         else:

@@ -7,16 +7,16 @@ from rich.text import Text
 from forge_tui.tui.bindings import Action
 from forge_tui.tui.widgets.line import Line
 
-# The ways to other places: they stay at the end, whatever else has to leave for want of room.
+# Keys for other screens: always shown at the end.
 _WAYS = ("back", "show_configure", "show_watch", "show_runs", "help", "leave")
 _ROOMY = 100
 
 
 class FooterLine(Line):
-    """`p Pause s Stop … Esc Back 1 Conf 2 Watch 3 Runs ? Help q Quit`; what does not fit leaves from the middle."""
+    """`p Pause s Stop … Esc Back 1 Conf 2 Watch 3 Runs ? Help q Quit`; keys in the middle are dropped if need be."""
 
     def __init__(self, actions: tuple[Action, ...], screen: str = "", *, id: str | None = None) -> None:
-        """`screen` is where it stands, which is underlined among the three."""
+        """`screen` is its screen, which is underlined among the three."""
         super().__init__(id=id)
         self._actions = tuple(action for action in actions if action.footer)
         self._here = f"show_{screen}"
@@ -24,7 +24,7 @@ class FooterLine(Line):
         self._back = False
 
     def show_for(self, live: bool | None, back: bool) -> None:
-        """Show the keys that make sense for a live or an ended run, or without one (None); `back`: whether Esc does."""
+        """Show the keys for a live or an ended run, or without a run (None); `back`: whether Esc does something."""
         if (live, back) != (self._live, self._back):
             self._live, self._back = live, back
             self._fit()

@@ -1,4 +1,4 @@
-"""The characters the screens draw with: one set for UTF-8 terminals, one for those that show only ASCII."""
+"""The drawing characters: one set for UTF-8 terminals, one for ASCII."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PHASE_WORDS: Mapping[TrainingPhase, str] = MappingProxyType(
 class Glyphs:
     """One set of characters. Each is one cell wide.
 
-    `spark` goes from the lowest level to the highest. `plot` holds one character a curve, used where a
-    canvas has one character a cell; `tick_*` and `axis_*` draw the frame of a chart.
+    `spark` goes from the lowest level to the highest. `plot` has one character per curve, for a canvas with one pixel
+    per cell; `tick_*` and `axis_*` draw the frame of a chart.
     """
 
     ascii: bool
@@ -62,7 +62,7 @@ class Glyphs:
         return self.phases[phase], PHASE_WORDS[phase]
 
     def bar(self, share: float, width: int) -> tuple[str, str]:
-        """The done and the open part of a progress bar of `width` cells; only a whole share fills it."""
+        """The done and the open part of a progress bar of `width` cells; only 1 fills it."""
         done = width if share >= 1 else min(width - 1, max(0, int(share * width)))
         return self.bar_done * done, self.bar_left * (width - done)
 

@@ -1,4 +1,4 @@
-"""The two top lines: who, which run, how far; and the machine in short."""
+"""The two top lines: user and host, run and progress; and the machine in short."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _STATE_STYLES = {
 
 
 def host_name() -> str:
-    """user@host, as it stands in the title."""
+    """user@host, for the title."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a uid without a name, as in some containers
@@ -47,15 +47,15 @@ def host_name() -> str:
 
 
 def state_word(state: RunState) -> str:
-    """The state for people: the live one is called live."""
+    """The state as shown: `running` is called live."""
     return "live" if state is RunState.RUNNING else state.value
 
 
 class HeaderLine(Line):
-    """The screen, user@host, run, state; done, percent, time left, and the age of the data where it is old."""
+    """The screen, user@host, run, state; done, percent, time left, and the age of old data."""
 
     def __init__(self, glyphs: Glyphs, host: str, screen: str, *, id: str | None = None) -> None:
-        """`screen` is what the screen is called."""
+        """`screen` is the screen's title."""
         super().__init__(f"{screen} · forge-tui · {host}", id=id)
         self._glyphs = glyphs
         self._host = host
@@ -69,7 +69,7 @@ class HeaderLine(Line):
             return
         state = Text(f" {self._glyphs.live} {state_word(snapshot.state)} ", style=_STATE_STYLES[snapshot.state])
         right = Text(self._right(snapshot, width))
-        # Where room is short the names give way, never the screen nor the state.
+        # If space is short the names are shortened, never the screen and the state.
         where, who = f"{self._screen} · ", f"{self._host} {cells.clean(snapshot.run.run, self._glyphs.ascii)}"
         room = max(0, width - right.cell_len - state.cell_len - len(where))
         left = Text(where)
@@ -81,12 +81,12 @@ class HeaderLine(Line):
         parts = [f"{snapshot.completed}/{len(snapshot.models)} done", f"{snapshot.overall_percent:3.0f}%"]
         if snapshot.state.is_live:
             eta = snapshot.eta_seconds
-            # What takes thousands of years has no date.
+            # An end in thousands of years has no date.
             end = LATEST_MOMENT if eta is None else snapshot.time + eta
             when = time.strftime(" (%H:%M)", time.localtime(end)) if end < LATEST_MOMENT else ""
             parts.append(f"ETA {cells.short_duration(eta, self._glyphs)}{when}")
             if snapshot.age >= OLD_SECONDS or width >= _ROOMY:
-                # Whole seconds: a finer age is another one each time, and says no more.
+                # Whole seconds: a finer age would change every time.
                 age = f"{int(snapshot.age)}s" if snapshot.age < 60 else f"{snapshot.age / 60:.0f} min old"
                 parts.append(f"data {age}")
         else:
@@ -106,11 +106,11 @@ class ResourceLine(Line):
         self._drawn: tuple[ResourceSample | None, RunInfo | None, int, str, tuple[float, ...]] | None = None
 
     def show_curve(self, percent: Sequence[float]) -> None:
-        """Take in the use of the CPUs until now, the newest last, for the small curve."""
+        """Set the CPU use until now, the newest last, for the small curve."""
         self._history = list(percent[-self.HISTORY :])
 
     def draw(self, sample: ResourceSample | None, snapshot: Snapshot | None) -> None:
-        """Draw what is known."""
+        """Draw the machine's state."""
         width = max(20, self.size.width or self.app.size.width)
         disk = disk_free(Path(snapshot.run.path) if snapshot is not None else here())
         known = (sample, None if snapshot is None else snapshot.run, width, disk, tuple(self._history))
@@ -134,7 +134,7 @@ class ResourceLine(Line):
 
 
 def without_counts(reason: str) -> str:
-    """A limit's reason without its `2 instead of 3: `, where the two numbers stand beside it already."""
+    """A limit's reason without its `2 instead of 3: `, for places that show the numbers already."""
     return _COUNTS.sub("", reason)
 
 
@@ -145,7 +145,7 @@ def spark(values: list[float], top: float, glyphs: Glyphs) -> str:
 
 
 def here() -> Path:
-    """The working directory; the root where it has been deleted meanwhile."""
+    """The working directory; the root if it was deleted."""
     try:
         return Path.cwd()
     except OSError:
@@ -153,7 +153,7 @@ def here() -> Path:
 
 
 def disk_free(path: Path) -> str:
-    """Free space where `path` lies, in short."""
+    """Free space on the disk of `path`, in short."""
     while not path.exists() and path != path.parent:
         path = path.parent
     try:

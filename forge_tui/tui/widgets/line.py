@@ -1,4 +1,4 @@
-"""One line of text that changes often: repainted only when it differs, never laying out the screen again."""
+"""One line of text that changes often: repainted only if it differs, without a new layout."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forge_tui.safe_io.printing import in_ascii
 
 
 class Line(Widget):
-    """A single line. What does not fit is cut at the right with an ellipsis."""
+    """A single line, cut at the right with an ellipsis."""
 
     DEFAULT_CSS = """
     Line { height: 1; width: 1fr; text-wrap: nowrap; text-overflow: ellipsis; }
@@ -23,7 +23,7 @@ class Line(Widget):
 
     @property
     def text(self) -> Text:
-        """What is shown."""
+        """The displayed text."""
         return self._text
 
     def show(self, text: str | Text) -> None:
@@ -34,7 +34,7 @@ class Line(Widget):
             self.refresh(*_differing(old, new, self.size.width))
 
     def render(self) -> Text:
-        """The text; with plain characters only where the app draws so."""
+        """The text; in ASCII if the app is."""
         if not self.app.has_class("-ascii"):
             return self._text
         plain = self._text.copy()
@@ -71,7 +71,7 @@ def _plain(text: str | Text) -> Text:
 
 
 def joined_ends(left: Text, right: Text, width: int) -> Text:
-    """`left` and `right` at the two ends of a line of `width` cells; the left gives way where both do not fit."""
+    """`left` and `right` at the two ends of a line of `width` cells; the left is shortened if both do not fit."""
     room = width - right.cell_len
     if room < 8:
         return right if right.cell_len >= left.cell_len else left

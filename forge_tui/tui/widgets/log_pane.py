@@ -1,4 +1,4 @@
-"""The log: the run's messages, and what the selected model's code has printed. Capped; follows its end."""
+"""A log of the run's messages. Limited in length; follows its end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STYLES = {"warning": Style(color="yellow"), "error": Style(color="red", bold=Tr
 
 
 class LogPane(ScrollView, can_focus=True):
-    """Lines with a severity; drawn only where they are visible."""
+    """Lines with a severity; only visible ones are drawn."""
 
     def __init__(self, *, only_ascii: bool = False, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -40,14 +40,14 @@ class LogPane(ScrollView, can_focus=True):
         self._fit()
 
     def add(self, lines: Iterable[tuple[str, str]]) -> None:
-        """Append (text, severity) lines; scrolls along unless somebody reads further up."""
+        """Append (text, severity) lines; follows the end unless scrolled up."""
         new = [(cells.clean(text, self._only_ascii), severity) for text, severity in lines]
         if new:
             self._lines.extend(new)
             self._fit()
 
     def move(self, by: int) -> None:
-        """Scroll by so many lines."""
+        """Scroll by `by` lines."""
         self.scroll_relative(y=by, animate=False)
 
     def page(self, direction: int) -> None:
@@ -62,7 +62,7 @@ class LogPane(ScrollView, can_focus=True):
             self.scroll_end(animate=False)
 
     def on_resize(self, event: Resize) -> None:
-        """Stay at the end, or where somebody reads."""
+        """Stay at the end, or at the scrolled position."""
         self._fit()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -74,7 +74,7 @@ class LogPane(ScrollView, can_focus=True):
         follows = self._follows
         self.virtual_size = Size(self.size.width, len(self._lines))
         if follows:
-            # Forced: before the next layout Textual does not know yet that there is anything to scroll.
+            # Forced: before the next layout Textual does not know that there is something to scroll.
             self.scroll_to(y=self.max_scroll_y, animate=False, force=True, immediate=True)
             self._follows = True
         self.refresh()

@@ -1,4 +1,4 @@
-"""The machine in full: CPU, memory, pressure, disk, GPUs, who else is at work, what the rules suggest."""
+"""The machine in full: CPU, memory, pressure, disk, GPUs, others' work, suggestion of the rules."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CURVE = 24
 
 
 class Sidebar(Container, can_focus=False):
-    """Drawn for every sample; only the lines that differ are painted again."""
+    """Drawn for every sample; only changed lines are repainted."""
 
     def __init__(self, glyphs: Glyphs, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -34,11 +34,11 @@ class Sidebar(Container, can_focus=False):
         self._drawn: tuple[object, ...] | None = None
 
     def compose(self) -> ComposeResult:
-        """The one text."""
+        """The text panel."""
         yield self._panel
 
     def show_curve(self, percent: Sequence[float]) -> None:
-        """Take in the use of the CPUs until now, the newest last."""
+        """Set the CPU use until now, the newest last."""
         self._cpu = list(percent[-_CURVE:])
 
     def draw(
@@ -48,7 +48,7 @@ class Sidebar(Container, can_focus=False):
         snapshot: Snapshot | None,
         suggestion: str,
     ) -> None:
-        """Draw what is known; `suggestion` is what the resource rules say, in words."""
+        """Draw the machine's state; `suggestion` is the resource rules' advice."""
         disk = disk_free(Path(snapshot.run.path) if snapshot is not None else here())
         run = None if snapshot is None else snapshot.run
         known = (sample, tuple(self._cpu), disk, detected, run, suggestion)
@@ -104,10 +104,10 @@ class Sidebar(Container, can_focus=False):
         if sample.pressure:
             # All three fit the sidebar's 30 cells.
             names = {"memory": "mem"}
-            told = " ".join(
+            pressure = " ".join(
                 f"{names.get(one.resource, one.resource)} {one.some_percent:.0f}%" for one in sample.pressure
             )
-            _entry(text, "PRESSURE", told)
+            _entry(text, "PRESSURE", pressure)
 
     def _gpu_part(self, text: Text, detected: SystemResources | None) -> None:
         if detected is None:

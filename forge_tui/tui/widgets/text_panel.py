@@ -1,4 +1,4 @@
-"""A text of several lines that changes often: only the lines that differ are painted again."""
+"""A text of several lines that changes often: only changed lines are repainted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 
 class TextPanel(Widget):
-    """Wraps its text to the width; what does not fit below is cut. Never lays out the screen again."""
+    """Wraps its text to the width; cut at the bottom. Changes need no new layout."""
 
     DEFAULT_CSS = """
     TextPanel { width: 1fr; height: 1fr; }

@@ -198,9 +198,7 @@ def test_a_dataset_that_is_not_there_is_wrong_beside_its_field(form: Form, tmp_p
     looked_at = form.with_dataset(examine("missing.csv", tmp_path))
 
     assert form.errors() == {}
-    assert looked_at.errors() == {
-        "training.dataset": f"there is no such file; check the path (it counts from {tmp_path})"
-    }
+    assert looked_at.errors() == {"training.dataset": f"there is no such file; check the path (relative to {tmp_path})"}
     assert looked_at.put("training.dataset", "synthetic").errors() == {}
 
 
@@ -232,7 +230,7 @@ def test_settings_that_play_no_part_say_why(form: Form) -> None:
     assert modular.unused("data.classes") == "for synthetic data"
     for name in ("data.validation_fraction", "data.normalise", "data.target"):
         assert modular.unused(name) == "not for this data"
-    assert form.unused("run.python_path") == "for your own code"
+    assert form.unused("run.python_path") == "for custom code"
     assert form.put("training.loss", "net.py").unused("run.python_path") is None
     assert form.put("training.training_mode", "series").unused("engine.fuse") == "in parallel only"
     assert form.put("training.training_mode", "parallel").unused("engine.fuse") is None
@@ -385,9 +383,9 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     assert examine("modular", tmp_path) == DatasetFile("modular")
     assert problem("empty.csv").startswith("is empty; it needs a header")
     assert problem("latin.csv").startswith("cannot be read: ")
-    assert problem("bad.npz").startswith("is no .npz archive")
-    assert problem("text.parquet") == "is no Parquet file; write it again"
-    assert problem("text.npy") == "is no .npy file; write it with numpy.save"
+    assert problem("bad.npz").startswith("is not a .npz archive")
+    assert problem("text.parquet") == "is not a Parquet file; write it again"
+    assert problem("text.npy") == "is not a .npy file; write it with numpy.save"
     assert examine("a.parquet", tmp_path) == DatasetFile("a.parquet", ".parquet")
     assert examine("a.parquet", tmp_path).target_problem("y") is None
     assert problem("notes.md").startswith(
@@ -396,7 +394,7 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     assert problem(".").startswith("is a directory")
     for ending in ENDINGS:
         os.mkfifo(tmp_path / f"pipe{ending}")
-        assert problem(f"pipe{ending}").startswith("is no file but a pipe")
+        assert problem(f"pipe{ending}").startswith("is a pipe, a socket or a device, not a file")
 
 
 def test_the_arrays_of_an_archive_are_its_targets(tmp_path: Path) -> None:

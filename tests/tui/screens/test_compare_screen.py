@@ -90,7 +90,7 @@ async def test_one_marked_run_is_compared_with_the_selected_one(maker: RunMaker,
     async with app.run_test(size=(80, 24)) as pilot:
         await listed(app, pilot, 2)
         await pilot.press("C")
-        assert app.status.plain == "! nothing to compare: mark two runs or more with Space, then C"
+        assert app.status.plain == "! nothing to compare: mark at least two runs with Space, then C"
         await pilot.press("space", "C")
         screen = await compared(app, pilot)
         assert "1 first" in screen.document.text

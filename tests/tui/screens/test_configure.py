@@ -170,7 +170,7 @@ async def test_several_values_are_typed_as_a_sweep(state: Path) -> None:
         assert models == ["3 configs (swept) × 3 seeds: 9 models"]
         assert (words.value, words.note) == ("adam, sgd", "swept: 2 values")
         assert kept == ["adam", "sgd"]
-        assert told == "it is swept: Enter edits its values, u puts the default back"
+        assert told == "it is swept: Enter edits its values, u restores the default"
         assert hand.form.swept(optimizer) is None
         assert hand.form.settings().sweep == {rate: (0.001, 0.01, 0.1)}
 

@@ -61,7 +61,7 @@ async def test_u_puts_all_defaults_back_at_once_and_what_was_there_again(state: 
         await hand.press("U")
 
         assert reset.changed() == ()
-        assert told == "all settings are at their defaults; U again: what was there before"
+        assert told == "all settings are at their defaults; U again undoes this"
         assert "all defaults" in title
         assert "last time" not in title
         assert (back.values["training.epochs"], back.values["training.batch_size"]) == (7, 64)
@@ -239,7 +239,7 @@ async def test_a_live_run_s_settings_are_shown_and_stay_as_they_are(state: Path,
         assert hand.form.values["training.training_mode"] == "series"
         assert (workers.value, workers.details, workers.note) == ("2", (), "w changes them")
         assert hand.app.started == []
-        assert hand.status == "! a live run's settings stay as they are: n makes new settings from them"
+        assert hand.status == "! a live run's settings cannot be changed: n makes new settings from them"
         assert hand.app.screen is hand.screen
 
 

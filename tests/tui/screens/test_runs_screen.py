@@ -205,7 +205,7 @@ async def test_resume_asks_and_then_goes_on(maker: RunMaker) -> None:
         await until(pilot, lambda: names(app))
         await pilot.press("R")
         await until(pilot, lambda: isinstance(app.screen, Question))
-        assert "Go on with dead (died) from its newest checkpoints?" in screen_text(app)
+        assert "Continue dead (died) from its newest checkpoints?" in screen_text(app)
         await pilot.press("b")
         await until(pilot, lambda: isinstance(app.screen, RunsScreen))
         assert app.resumed == []
