@@ -98,7 +98,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place: Path, kind: str, fuse: st
 def test_state_of_its_own_is_trained_alone_and_comes_back(place: Path) -> None:
     run = (*QUICK, "--model-type", "net.py:extra", "--models", "3", "--epochs", "4")
     refused = forge(*run, "--fuse", "3", "--output", "refused", cwd=place, status=2).stderr
-    why = "such models cannot be trained together (get_extra_state() is kept once and not for each model)"
+    why = "such models cannot be trained together (get_extra_state() is shared, not per model)"
     assert f"--fuse 3: {why}; use --fuse 1" in refused
     lines = events(forge(*run, "--output", "run", cwd=place).stdout)
     (reason,) = [line["reason"] for line in lines if line["event"] == "decision" and line["kind"] == "group"]

@@ -179,7 +179,7 @@ def decisions(output: str, kind: str) -> list[str]:
 @pytest.mark.parametrize(
     ("function", "values", "words"),
     [
-        ("model", ("--set", "model.dropout=0.5"), "it draws random numbers while it trains, as dropout does"),
+        ("model", ("--set", "model.dropout=0.5"), "it draws random numbers during training, as dropout does"),
         ("locked", (), "TypeError: cannot pickle '_thread.lock' object"),
     ],
 )

@@ -1,1 +1,1 @@
-"""Where workers come from: the local engine forks them on this machine."""
+"""Engines start workers: the local engine forks them on this machine."""

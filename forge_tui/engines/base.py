@@ -1,7 +1,7 @@
-"""What the runner asks of an engine: start workers, carry messages, say where a worker is and how it ended.
+"""The interface of an engine: starts workers, passes messages, and reports where a worker runs and how it ended.
 
-An engine and its workers belong to the thread that waits on the runner's selector: that thread makes all calls, and the
-callbacks run in it.
+An engine and its workers belong to the thread that waits on the runner's selector: it makes all calls, and callbacks
+run in it.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from forge_tui.protocol.job import Job
 
 
 class EndKind(StrEnum):
-    """How a worker ended, as its engine knows it.
+    """How a worker ended, according to its engine.
 
-    `NOT_PLACED`: nothing of it ever ran, because it was withdrawn or there is no place for it.
+    `NOT_PLACED`: it never ran, because it was withdrawn or there is no place for it.
     """
 
     EXIT = "exit"
@@ -45,9 +45,9 @@ class Place:
 
 
 class WorkerHandle(ABC):
-    """A worker as the runner sees it, with the models it was asked for.
+    """The runner's handle of a worker, with its models.
 
-    `id` is its number, which its engine gives to no other.
+    `id` is its number, unique in its engine.
     """
 
     id: int
@@ -56,40 +56,40 @@ class WorkerHandle(ABC):
     @property
     @abstractmethod
     def name(self) -> int | str | None:
-        """The engine's name for it, such as a process id; None while it is asked for but not placed."""
+        """The engine's name for it, such as a process id; None while requested but not placed."""
 
     @property
     @abstractmethod
     def place(self) -> Place | None:
-        """Where it runs; None while it is asked for but not placed."""
+        """Where it runs; None while requested but not placed."""
 
     @property
     @abstractmethod
     def ended(self) -> Ended | None:
-        """How it ended; None while it runs or is asked for."""
+        """How it ended; None while it runs or is requested."""
 
     @abstractmethod
     def send(self, message: dict[str, Any]) -> None:
-        """Send a command. One that is not placed gets it when it is; one that has ended does not mind."""
+        """Send a command. A worker that is not placed gets it later; one that has ended ignores it."""
 
     @abstractmethod
     def kill(self) -> None:
-        """End it at once; one that is not placed is withdrawn, and never runs. Its `on_exit` follows."""
+        """End it at once; a worker that is not placed is withdrawn, and never runs. Its `on_exit` follows."""
 
 
 class Engine(ABC):
-    """Starts workers and reports what they say and how they end.
+    """Starts workers and reports their messages and how they end.
 
-    A worker's `on_exit` is called once, when nothing of it runs any more or can reach the run, and its output is in its
-    log; `on_message` is never called after that. Close the engine: no worker outlives it.
+    A worker's `on_exit` is called once, when no part of it runs or can reach the run, and its output is in its log;
+    `on_message` is never called after that. Close the engine: no worker outlives it.
     """
 
     on_problem: Callable[[str], None]
-    """Called with what is wrong with a worker's output, in words."""
+    """Called with a problem of a worker's output, in words."""
 
     @abstractmethod
     def start(self) -> None:
-        """Get ready in the background. `spawn` does so, too, where that was not called."""
+        """Prepare in the background. `spawn` does it otherwise."""
 
     @abstractmethod
     def spawn(
@@ -102,14 +102,14 @@ class Engine(ABC):
         *,
         ahead: bool = False,
     ) -> WorkerHandle:
-        """Ask for a worker that does `kind` ("train" or "inspect") with `jobs`; the log of its output, or the runner's.
+        """Request a worker that does `kind` ("train" or "inspect") with `jobs`; `log` gets its output, or the runner's.
 
-        `ahead`: another one will be asked for when one ends, so that the engine may prepare one.
+        `ahead`: another worker will be requested when one ends, so the engine may prepare one.
         """
 
     @abstractmethod
     def tick(self) -> None:
-        """Look after what no message tells; called about ten times a second."""
+        """Check for what no message reports; called about ten times per second."""
 
     @abstractmethod
     def hang_up(self) -> None:
@@ -121,8 +121,8 @@ class Engine(ABC):
 
     @abstractmethod
     def capacity(self) -> int | None:
-        """How many more workers it can place now; None: as many as the resource rules allow."""
+        """How many more workers it can place now; None: limited by the resource rules only."""
 
     @abstractmethod
     def samples(self) -> Mapping[int, int]:
-        """Bytes of memory that each worker has resident now, by its `id`; without those of which it is not known."""
+        """Resident memory (bytes) of each worker now, by its `id`; without workers whose memory is unknown."""

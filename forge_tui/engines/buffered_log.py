@@ -1,4 +1,4 @@
-"""A log of a run on its way to the disk: what was printed waits in memory, up to a limit, until it is written."""
+"""A buffered log: output waits in memory, up to a limit, until it is written to the disk."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from collections import deque
 from forge_tui.runs.log_file import LogFile
 
 WAITING_BYTES = 8 << 20
-"""When so much waits, the disk is waited for as long as it may just be busy; of twice as much the oldest is lost."""
+"""With this many waiting bytes, readers wait for a busy disk; beyond twice as many, the oldest output is dropped."""
 BUSY_SECONDS = 0.1
-"""A disk that takes longer for one write is slow, and nothing that prints waits for it."""
+"""A disk that takes longer for one write is slow, and processes do not wait for it."""
 _LAST_BYTES = 4 << 10
 _PIECE_BYTES = 1 << 18
 _TOO_SLOW = "the disk did not keep up"
 
 
 class Log:
-    """What waits to be written to one log. `last`: the end of what was printed so far."""
+    """Output waiting for one log. `last`: the end of the output so far."""
 
     def __init__(self, file: LogFile | None) -> None:
-        """Without `file` nothing is kept but `last`."""
+        """Without `file` only `last` is kept."""
         self.file = file
         self.users = 0
-        """Pipes that lead here; for whoever holds the lock of `Outputs`."""
+        """Pipes that lead here; guarded by the lock of `Outputs`."""
         self.most_waiting = WAITING_BYTES
         self.last = b""
         self.failure: str | None = None
@@ -40,23 +40,23 @@ class Log:
 
     @property
     def is_empty(self) -> bool:
-        """Whether all is written or lost, and that is said in the log."""
+        """Whether all output is written, or dropped and that is noted in the log."""
         with self._lock:
             return self._is_made and self._settled == self._taken and not self._lost
 
     @property
     def taken(self) -> int:
-        """Bytes that were printed so far."""
+        """Bytes of output so far."""
         return self._taken
 
     def is_settled(self, taken: int) -> bool:
-        """Whether the file is there and the first `taken` bytes are written or lost; or none will be, for now."""
+        """Whether the file exists and the first `taken` bytes are written or dropped, or cannot be written for now."""
         if self.file is None:
             return True
         return self.failure is not None or (self._is_made and self._settled >= taken)
 
     def add(self, data: bytes) -> None:
-        """Take output. Never waits and never raises."""
+        """Add output. Never waits and never raises."""
         with self._lock:
             self.last = data[-_LAST_BYTES:] if len(data) >= _LAST_BYTES else (self.last + data)[-_LAST_BYTES:]
             if self.file is None:
@@ -68,7 +68,7 @@ class Log:
                 self._lose(self._size - 2 * self.most_waiting)
 
     def is_catching_up(self) -> bool:
-        """Whether much waits that will be written in a moment."""
+        """Whether much output waits that will be written soon."""
         begun = self._writing_since
         is_busy = self.failure is None and (begun is None or time.monotonic() - begun < BUSY_SECONDS)
         return self._size > self.most_waiting and is_busy
@@ -90,7 +90,7 @@ class Log:
             self.file.close()
 
     def write(self) -> None:
-        """Write what waits; for one thread. What cannot be written goes on waiting, and `failure` says why."""
+        """Write waiting output; for one thread. If writing fails the output keeps waiting, and `failure` says why."""
         assert self.file is not None
         with self._lock:
             data, lost = b"".join(self._waiting), self._lost
@@ -115,12 +115,12 @@ class Log:
             self._is_made = True
             self.failure = failure
             if lost and len(left) == len(line) + len(data):
-                self._lost += lost  # nothing of the line is written
+                self._lost += lost  # the line is not written
                 left = data
             elif len(left) > len(data):
                 self._taken += len(left) - len(data)  # the rest of the line is output like any other
             self._settled += len(data) - min(len(left), len(data))
-            # In pieces: of a large one, more and more would be cut off and the rest copied.
+            # In pieces: with a large one, every write would copy the rest.
             pieces = [left[start : start + _PIECE_BYTES] for start in range(0, len(left), _PIECE_BYTES)]
             self._waiting.extendleft(reversed(pieces))
             self._size += len(left)

@@ -29,7 +29,7 @@ from forge_tui.text.exit_status import exit_in_words
 
 _READ_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
-# A disk that takes longer to write a worker's last output holds up nobody.
+# The end of a worker waits at most this long for a disk to write its last output.
 _OUTPUT_SECONDS = 1.0
 _WITHDRAWN = Ended(EndKind.NOT_PLACED, "was withdrawn before it was placed")
 
@@ -38,8 +38,8 @@ _WITHDRAWN = Ended(EndKind.NOT_PLACED, "was withdrawn before it was placed")
 class LocalWorker(WorkerHandle):
     """A worker process. `status` is its exit status (negative: a signal), None while it runs.
 
-    `oom_kills`: how many processes the kernel had killed for want of memory when it was asked for, those of other
-    workers since then included; None where nothing tells.
+    `oom_kills`: the kernel's count of out-of-memory kills at the request, plus those explained by other workers since;
+    None if not counted.
     """
 
     id: int
@@ -74,16 +74,16 @@ class LocalWorker(WorkerHandle):
         return self.end
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a command; a worker that has just gone does not mind."""
+        """Send a command; a worker that has just ended ignores it."""
         line = encode_line(message)
         if self.pid is None:
-            # The fork server looks for the end of what is sent here, and would find this before it.
+            # The fork server checks this socket for its end, and would find the message first.
             self.unsent.append(line)
             return
         self._write(line)
 
     def placed(self, pid: int) -> None:
-        """It is forked, or was until it was withdrawn at the same moment."""
+        """Record its process id; it may have been withdrawn at the same moment."""
         self.pid = pid
         if self.killed:
             self.kill()
@@ -97,7 +97,7 @@ class LocalWorker(WorkerHandle):
             self.channel.sendall(line)
 
     def kill(self) -> None:
-        """End the worker at once; the fork server does not fork one that it finds withdrawn."""
+        """End the worker at once; the fork server does not fork a withdrawn one."""
         self.killed = True
         if self.pid is None:
             with contextlib.suppress(OSError):
@@ -107,22 +107,22 @@ class LocalWorker(WorkerHandle):
                 os.kill(self.pid, signal.SIGKILL)
 
     def kill_group(self) -> None:
-        """End the worker, whose fork server has died, with the processes that user code forked in it."""
+        """End a worker whose fork server has died, with the processes that user code forked in it."""
         if self.pid is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
 
 class LocalEngine(Engine):
-    """Forks workers from a fork server, and hears from both over sockets in `selector`."""
+    """Forks workers from a fork server, and receives their messages over sockets in `selector`."""
 
     def __init__(
         self, selector: selectors.BaseSelector, lock: RunLock | None, nice: int, outputs: Outputs, seed: int = 0
     ) -> None:
-        """Workers hold `lock`, the run's, as long as they live; None: there is no run. `nice`: how much they give way.
+        """Workers hold the run's `lock` as long as they live; None: without a run. `nice`: their priority.
 
-        `outputs` takes what the fork server and the workers print. `seed` is the run's: the order of sets of text in
-        workers follows from it unless PYTHONHASHSEED is set.
+        `outputs` gets the output of fork server and workers. `seed` is the run's: workers use it as hash seed unless
+        PYTHONHASHSEED is set.
         """
         self._selector = selector
         self._lock = lock
@@ -137,7 +137,7 @@ class LocalEngine(Engine):
         self._server_output: Output | None = None
         self._starting: dict[int, LocalWorker] = {}
         self._ended: list[tuple[LocalWorker, int, float]] = []
-        """Workers whose last output is being written: up to which byte, and until when that is waited for."""
+        """Workers whose last output is being written: the last byte, and until when to wait for it."""
         self.workers: list[LocalWorker] = []
         selector.register(outputs.news, selectors.EVENT_READ, self._report_ended)
 
@@ -174,7 +174,7 @@ class LocalEngine(Engine):
         *,
         ahead: bool = False,
     ) -> LocalWorker:
-        """Ask the fork server for a worker. With `ahead` the next one is forked now and waits."""
+        """Request a worker from the fork server. With `ahead` the next one is forked now and waits."""
         if self._server is None:
             self.start()
         assert self._server is not None
@@ -203,14 +203,14 @@ class LocalEngine(Engine):
         return worker
 
     def tick(self) -> None:
-        """Look after workers whose fork server died, and after those whose last output a disk does not take."""
+        """Check workers whose fork server died, and those whose last output is not written yet."""
         problem = self._outputs.take_problem()
         if problem is not None:
             self.on_problem(problem)
         if self._ended:
             self._report_ended()
         if self._process is not None and not self._is_ready and self.workers and all(w.killed for w in self.workers):
-            self._process.kill()  # it still imports torch, has forked nobody, and nobody waits for it any more
+            self._process.kill()  # it still imports torch, has no workers, and is not needed any more
         for worker in [worker for worker in self.workers if worker.orphaned]:
             if worker.closed if worker.pid is None else not _alive(worker.pid):
                 worker.status = -signal.SIGKILL
@@ -228,7 +228,7 @@ class LocalEngine(Engine):
         self.hang_up()
         if self._process is not None:
             if not self._is_ready:
-                self._process.kill()  # it may still be importing torch, and has nobody to look after
+                self._process.kill()  # it may still be importing torch, and has no workers
             self._process.wait()
             self._process = None
 
@@ -284,11 +284,11 @@ class LocalEngine(Engine):
             said = self._server_output.log.last.decode(errors="replace").strip() or "nothing"
             raise ForgeError(
                 "the fork server could not start; try: python -c 'import torch' in the same environment. "
-                f"It printed:\n{said}"
+                f"Its output:\n{said}"
             )
 
     def _read_worker(self, worker: LocalWorker) -> None:
-        """Take what the worker has sent by now."""
+        """Handle the worker's messages so far."""
         while not worker.closed:
             try:
                 data = worker.channel.recv(_READ_SIZE)
@@ -311,9 +311,9 @@ class LocalEngine(Engine):
         worker.channel.close()
 
     def _finish(self, worker: LocalWorker) -> None:
-        """The process is gone, so all it ever sent lies in its socket: read that, then report the end."""
+        """Read the rest of an ended worker's messages from its socket, then report its end."""
         self._read_worker(worker)
-        if not worker.closed:  # a process that user code forked still holds the other side
+        if not worker.closed:  # a process forked by user code still has the other side open
             self._hang_up(worker)
         self.workers.remove(worker)
         worker.end = self._end_of(worker)
@@ -328,13 +328,13 @@ class LocalEngine(Engine):
             return Ended(EndKind.SIGNAL, "ended because its fork server died")
         status = worker.status or 0
         if status == -signal.SIGKILL and not worker.killed and self._ran_out(worker):
-            return Ended(EndKind.OUT_OF_MEMORY, "was ended by the kernel for want of memory (SIGKILL)")
+            return Ended(EndKind.OUT_OF_MEMORY, "was killed by the kernel for lack of memory (SIGKILL)")
         return Ended(EndKind.SIGNAL if status < 0 else EndKind.EXIT, exit_in_words(status))
 
     def _ran_out(self, worker: LocalWorker) -> bool:
-        """Whether the kernel has killed a process for want of memory since the worker was asked for.
+        """Whether the kernel has killed a process for lack of memory since the worker was requested.
 
-        That explains this worker's end, and no other's.
+        Each kill explains one worker's end only.
         """
         now = _oom_kills()
         if now is None or worker.oom_kills is None or now <= worker.oom_kills:
@@ -345,7 +345,7 @@ class LocalEngine(Engine):
         return True
 
     def _report_ended(self) -> None:
-        """Report the workers that have ended whose output is in their logs by now."""
+        """Report ended workers whose output is in their logs."""
         self._outputs.hear_news()
         now = time.monotonic()
         waiting, self._ended = self._ended, []

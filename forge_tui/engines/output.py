@@ -1,11 +1,11 @@
-"""What the processes of a run print: each prints into a pipe, and threads of the runner put that into capped logs.
+"""Collects the output of a run's processes: each prints into a pipe, and threads of the runner write capped logs.
 
-A worker that printed into a file itself could fill the disk, and would stand still or fail where the disk does. So one
-thread empties the pipes into memory, at once; another one writes, and may wait for a disk. Where that takes longer
-than the memory set aside for it lasts, the oldest waiting output is lost, and a line in the log says how much.
+A worker that printed into a file itself could fill the disk, and would block or fail with it. So one thread empties
+the pipes into memory at once; another one writes, and may wait for a disk. If the reserved memory is full, the oldest
+waiting output is dropped, and a line in the log says how much.
 
-The reading end is not in the worker: a thread there would need the interpreter's lock, which native code may hold while
-it prints. The runner's own prints go to its log in memory; what its C libraries print goes to the file.
+The reading end is not in the worker: a thread there would need the GIL, which native code may hold while it prints.
+The runner's own output goes through memory; output of its C libraries goes to the file directly.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from forge_tui.engines.buffered_log import BUSY_SECONDS, WAITING_BYTES, Log
 from forge_tui.runs.log_file import LogFile
 
 _READ_BYTES = 1 << 18
-# The workers' sockets hold more; of pipes one user may have 64 MiB in all before they become small.
+# A user may have 64 MiB of pipes in total before they become small.
 _PIPE_BYTES = 1 << 18
 _ALL_WAITING_BYTES = 32 << 20
-# A worker that prints short lines does not wake the runner for each of them.
+# Short lines of output do not each wake the runner.
 _FEW_BYTES = 16 << 10
 _PAUSE_SECONDS = 0.005
 _RETRY_SECONDS = 0.5
-# A disk that fills and empties all the time is reported so often.
+# How often a disk that keeps filling and emptying is reported.
 _PROBLEM_SECONDS = 60.0
 
 
 class Output:
-    """The reading end of a pipe into which a process prints, and the processes that it starts."""
+    """The reading end of a pipe for the output of a process and its children."""
 
     def __init__(self, descriptor: int, log: Log) -> None:
         self.descriptor = descriptor
@@ -46,7 +46,7 @@ class Output:
         self._lock = threading.Lock()
 
     def drain(self, most: int) -> int:
-        """Take what lies in the pipe, `most` bytes or a little more; returns how many."""
+        """Read the pipe's content, `most` bytes or a little more; returns how many."""
         taken = 0
         with self._lock:
             while not self.at_end and taken < most:
@@ -63,13 +63,13 @@ class Output:
 
 
 class Outputs:
-    """All logs of a run, and the threads that fill them. `close` ends those.
+    """All logs of a run, and the threads that fill them, which `close` ends.
 
-    All methods may be called from any thread, and none waits for a disk unless it says so.
+    Thread-safe; no method waits for a disk unless it says so.
     """
 
     def __init__(self, directory: int | None, most: int) -> None:
-        """`directory`: descriptor of the run directory, None where nothing is kept; `most`: largest log (bytes)."""
+        """`directory`: descriptor of the run directory, None to keep nothing; `most`: maximum log size (bytes)."""
         self._directory = directory
         self._most = most
         self._lock = threading.Lock()
@@ -84,10 +84,10 @@ class Outputs:
         self._released = False
         self._is_awaited = False
         self.own = Log(None)
-        """Where this process's own output goes."""
+        """The log of this process's own output."""
         self._replaced: tuple[TextIO, TextIO] | None = None
         self._wake, self._waker = os.pipe()
-        # Readable when something was written that somebody had waited for.
+        # Readable when awaited output has been written.
         self.news, self._newsman = os.pipe()
         for end in (self._wake, self._waker, self.news, self._newsman):
             os.set_blocking(end, False)
@@ -98,12 +98,12 @@ class Outputs:
         for thread in self._threads:
             thread.start()
 
-    # --- where output goes
+    # --- destinations
 
     def take_own(self, name: str) -> None:
-        """From now on this process's output, and what leads to `own`, goes to the log at `name` in the directory.
+        """Send this process's output, and pipes that lead to `own`, to the log at `name` in the directory.
 
-        Raises `OSError` where that cannot be made; may wait for a disk.
+        Raises `OSError` if it cannot be created; may wait for a disk.
         """
         assert self._directory is not None
         file = LogFile(self._directory, name, self._most, on_replaced=_print_into)
@@ -125,20 +125,20 @@ class Outputs:
             self._logs[name] = self._logs.pop(before)
 
     def pipe(self, name: str | None) -> tuple[Output, int]:
-        """A pipe for a process to print into, which leads to a log (None: to `own`); its writing end is the caller's.
+        """A pipe for a process's output to a log (None: `own`); the caller owns its writing end.
 
-        Raises `OSError` where no pipe can be had.
+        Raises `OSError` if no pipe can be created.
         """
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        with contextlib.suppress(AttributeError, OSError):  # elsewhere, or one who has too many: it is smaller
+        with contextlib.suppress(AttributeError, OSError):  # not Linux, or too many pipes: it stays smaller
             fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with self._lock:
             log = self.own if name is None else self._log(f"logs/{name}.log")
             log.users += 1
             output = Output(reading, log)
             self._outputs.add(output)
-        self._to_write(log)  # who follows a log finds it, even if nothing is ever printed
+        self._to_write(log)  # creates the file for followers, even without output
         self._tell(output)
         return output, writing
 
@@ -152,7 +152,7 @@ class Outputs:
         return log
 
     def add(self, log: Log, data: bytes) -> None:
-        """Put output into a log."""
+        """Add output to a log."""
         log.add(data)
         self._to_write(log)
 
@@ -165,31 +165,31 @@ class Outputs:
     # --- ends
 
     def drained(self, output: Output) -> int:
-        """Take what a process that has ended has left in its pipe; a mark for `is_written`.
+        """Read the rest of an ended process's output; returns a mark for `is_written`.
 
-        What the processes that it has started print later is taken, too, but not waited for.
+        Later output of its children is read too, but not waited for.
         """
         if output.drain(_PIPE_BYTES):
             self._to_write(output.log)
         return output.log.taken
 
     def is_written(self, output: Output, mark: int) -> bool:
-        """Whether all output up to a mark is in its log, or cannot be. If not, `news` becomes readable later."""
-        self._is_awaited = True  # first: it may be written while this looks
+        """Whether all output up to a mark is written, or cannot be. If not, `news` becomes readable later."""
+        self._is_awaited = True  # first: it may be written meanwhile
         return output.log.is_settled(mark)
 
     def hear_news(self) -> None:
-        """Make `news` silent until there are new ones."""
+        """Reset `news`."""
         _empty(self.news)
 
     def take_problem(self) -> str | None:
-        """Why a log cannot be written, in words; each trouble is reported once."""
+        """Why a log cannot be written; each problem is reported once."""
         with self._lock:
             problem, self._problem = self._problem, None
             return problem
 
     def settle(self, seconds: float) -> None:
-        """Take all that lies in the pipes, and wait up to `seconds` until it is written."""
+        """Read everything from the pipes, and wait up to `seconds` until it is written."""
         deadline = time.monotonic() + seconds
         with self._lock:
             outputs = list(self._outputs)
@@ -199,7 +199,7 @@ class Outputs:
             self._written.wait_for(lambda: all(log.is_settled(mark) for log, mark in marks), left)
 
     def release(self) -> None:
-        """Make and replace no files from now on: the directory is another one's, or is to be as it was."""
+        """Stop creating and replacing files: the directory belongs to another run, or is to be restored."""
         with self._lock:
             self._released = True
             for log in self._logs.values():
@@ -207,7 +207,7 @@ class Outputs:
                     log.file.release()
 
     def close(self, seconds: float = 5.0) -> None:
-        """Write what there is, for up to `seconds`, and end."""
+        """Write waiting output for up to `seconds`, and end."""
         self.settle(seconds)
         if self._replaced is not None:
             sys.stdout, sys.stderr = self._replaced
@@ -219,7 +219,7 @@ class Outputs:
         for thread in self._threads:
             thread.join(seconds)
         if any(thread.is_alive() for thread in self._threads):
-            return  # stuck in a disk: the process ends without them
+            return  # blocked by a disk: the process ends without them
         for output in self._outputs:
             os.close(output.descriptor)
         self._outputs.clear()
@@ -231,13 +231,13 @@ class Outputs:
     # --- the threads
 
     def _tell(self, output: Output) -> None:
-        """Have the reading thread look at an output that is new."""
+        """Notify the reading thread of a new output."""
         self._changed.append(output)
         self._ring(self._waker)
 
     @staticmethod
     def _ring(bell: int) -> None:
-        with contextlib.suppress(BlockingIOError):  # it rings already
+        with contextlib.suppress(BlockingIOError):  # notified already
             os.write(bell, b"!")
 
     def _read(self) -> None:
@@ -276,7 +276,7 @@ class Outputs:
     def _write(self) -> None:
         while True:
             with self._written:
-                failed = any(log.failure for log in self._dirty)  # they are tried again now and then
+                failed = any(log.failure for log in self._dirty)  # retried at intervals
                 self._written.wait_for(self._has_work, _RETRY_SECONDS if failed else None)
                 closing = self._closing
                 logs, self._dirty = self._dirty, set()
@@ -299,14 +299,14 @@ class Outputs:
         return self._closing or any(log.failure is None for log in self._dirty)
 
     def _is_needed(self, log: Log) -> bool:
-        """Whether a log is needed any more; one that could not be written just now is reported, and tried again."""
+        """Whether a log still has waiting output; a failed one is reported and retried."""
         assert log.file is not None
         if log.failure is not None:
             self._dirty.add(log)
             now = time.monotonic()
             if now - self._problem_at >= _PROBLEM_SECONDS:
                 self._problem_at = now
-                words = "what is printed is lost until it can be"
+                words = "output is lost until it can be"
                 self._problem = f"{log.file.name} cannot be written: {log.failure}; {words}"
             return True
         if log.users or not log.is_empty:
@@ -316,7 +316,7 @@ class Outputs:
 
 
 class _Printer(io.TextIOBase):
-    """Takes what this process prints."""
+    """A stream for this process's own output."""
 
     def __init__(self, outputs: Outputs, log: Log) -> None:
         self._outputs, self._log = outputs, log
@@ -330,7 +330,7 @@ class _Printer(io.TextIOBase):
 
 
 def _print_into(file: int) -> None:
-    """What is printed by other ways than Python's goes into a file."""
+    """Redirect output that bypasses Python into a file."""
     os.dup2(file, 1)
     os.dup2(file, 2)
 

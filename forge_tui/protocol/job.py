@@ -134,12 +134,12 @@ class Control:
         directory, self._directory = self._directory, None
         return directory
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         """Called before every step: blocks while paused; False once a stop was requested."""
         self.beats += 1
         return not self._asked or self._obey()
 
-    def let_go(self, index: int) -> None:
+    def request_leave(self, index: int) -> None:
         """Ask for one model of a group to leave it after the epoch, with a checkpoint."""
         self._leaving.add(index)
 
@@ -150,11 +150,11 @@ class Control:
         self._leaving.discard(index)
         return True
 
-    def rung(self, index: int, epoch: int, goes_on: bool) -> None:
+    def rung(self, index: int, epoch: int, continues: bool) -> None:
         """The runner's answer about a model at a rung."""
-        self._rungs[index, epoch] = goes_on
+        self._rungs[index, epoch] = continues
 
-    def goes_on_from(self, index: int, epoch: int) -> bool:
+    def wait_for_verdict(self, index: int, epoch: int) -> bool:
         """Wait for that answer; True if a stop comes first."""
         while (index, epoch) not in self._rungs and not self._stop:
             self.beats += 1

@@ -64,7 +64,7 @@ class Endings:
         if not attempt.is_placed:
             attempt.withdraw()
         elif not attempt.is_leaving:  # the others of its group continue
-            attempt.worker.send({"command": "let_go", "index": index})
+            attempt.worker.send({"command": "leave", "index": index})
         else:
             attempt.stop()
             attempt.patience_ends = self._monotonic() + _CANCEL_SECONDS

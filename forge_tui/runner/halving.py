@@ -25,7 +25,7 @@ def rungs_of(settings: Settings) -> tuple[int, ...]:
 class RungVerdict:
     """A model's place at a rung: `rank` from 1 among the `of` that have reached it so far, itself included."""
 
-    goes_on: bool
+    continues: bool
     epoch: int
     rank: int
     of: int
@@ -38,12 +38,12 @@ class RungVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A model came to a rung in an earlier part of the run; `went_on` is None where it was not judged then."""
+    """A model came to a rung in an earlier part of the run; `continued` is None where it was not judged then."""
 
     index: int
     epoch: int
     loss: float | None
-    went_on: bool | None
+    continued: bool | None
 
 
 class Halving:
@@ -63,8 +63,8 @@ class Halving:
         self._spared: set[int] = set()
         for one in earlier:
             self._take(one.index, one.epoch, one.loss)
-            if one.went_on is not None:
-                self._verdicts[one.index, one.epoch] = self._judge(one.index, one.epoch, one.went_on)
+            if one.continued is not None:
+                self._verdicts[one.index, one.epoch] = self._judge(one.index, one.epoch, one.continued)
 
     def reached(self, index: int, epoch: int, loss: float | None) -> RungVerdict:
         """What becomes of a model that has come to the rung at `epoch`; asked again, the verdict is the same.
@@ -88,7 +88,7 @@ class Halving:
         rung, came = self._at_rung.pop(index, (0, None))
         if 0 < rung < epoch and (index, rung) not in self._verdicts:
             self._take(index, rung, came)
-            self._verdicts[index, rung] = self._judge(index, rung, went_on=True)
+            self._verdicts[index, rung] = self._judge(index, rung, continued=True)
         if epoch in self._rungs:
             self._at_rung[index] = (epoch, loss)
 
@@ -102,11 +102,11 @@ class Halving:
         value = math.inf if loss is None or not math.isfinite(loss) else loss
         self._losses.setdefault(epoch, {})[index] = value
 
-    def _judge(self, index: int, epoch: int, went_on: bool | None = None) -> RungVerdict:
+    def _judge(self, index: int, epoch: int, continued: bool | None = None) -> RungVerdict:
         losses = self._losses[epoch]
         # Of equal ones the one that came first is better.
         order = sorted(losses, key=losses.__getitem__)
         rank, of = order.index(index) + 1, len(order)
-        if went_on is None:
-            went_on = index in self._spared or rank <= max(1, of // self._factor)
-        return RungVerdict(went_on, epoch, rank, of)
+        if continued is None:
+            continued = index in self._spared or rank <= max(1, of // self._factor)
+        return RungVerdict(continued, epoch, rank, of)

@@ -92,11 +92,11 @@ class Messages:
     def _judge_rung(self, attempt: Attempt, index: int, epoch: int, loss: float | None) -> None:
         """A model waits at a rung of the halving to hear whether it continues."""
         verdict = self._halving.reached(index, epoch, loss)
-        if not verdict.goes_on and index not in attempt.cancelled:
+        if not verdict.continues and index not in attempt.cancelled:
             attempt.cancelled[index] = verdict.reason
             attempt.pruned.add(index)
             self._journal.decide("prune", f"{self._journal.models[index].name} {verdict.reason}")
-        attempt.worker.send({"command": "rung", "index": index, "epoch": epoch, "goes_on": verdict.goes_on})
+        attempt.worker.send({"command": "rung", "index": index, "epoch": epoch, "continues": verdict.continues})
 
     def _publish(self, attempt: Attempt, index: int, of_attempt: int) -> None:
         """A worker has finished a model: its files get their final names, if they are of the current attempt."""

@@ -202,6 +202,6 @@ def reached_rungs(
         for number, record in reader.numbered_epochs(model.index):
             if record.epoch in rungs:
                 loss = metrics.measure(record.metrics)
-                went_on = True if model.epoch > record.epoch else False if model.pruned else None
-                found.append((number, Reached(model.index, record.epoch, loss, went_on)))
+                continued = True if model.epoch > record.epoch else False if model.pruned else None
+                found.append((number, Reached(model.index, record.epoch, loss, continued)))
     return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))

@@ -104,9 +104,9 @@ def newest_valid(
     """The newest checkpoint that verifies, or None. `warn` is called with words of each one that was passed over."""
     passed_over: list[str] = []
     found = _first_valid(paths(directory, fence), passed_over)
-    going_on = f"going on from {found.path.name}" if found else "no earlier one verifies: training starts anew"
+    consequence = f"continuing from {found.path.name}" if found else "no earlier one verifies: training starts anew"
     for problem in passed_over:
-        warn(f"{problem}; {going_on}")
+        warn(f"{problem}; {consequence}")
     return found
 
 
@@ -133,9 +133,9 @@ def newest_common(
             group.append(found)
         if group:
             break
-    going_on = f"the group goes on from step {group[0].step}" if group else "the group starts anew"
+    consequence = f"the group continues from step {group[0].step}" if group else "the group starts anew"
     for problem in passed_over:
-        warn(f"{problem}; {going_on}")
+        warn(f"{problem}; {consequence}")
     return group
 
 

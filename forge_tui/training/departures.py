@@ -106,7 +106,7 @@ class Departures:
         for member, progress in zip(self._members, state.progress, strict=True):
             self._at_rung(member.job, epoch, self._metrics.measure(progress.history[-1].metrics))
         indexes = [member.job.index for member in self._members]
-        return {index for index in indexes if not self._control.goes_on_from(index, epoch)}
+        return {index for index in indexes if not self._control.wait_for_verdict(index, epoch)}
 
     def _leave(self, state: TrainingState, number: int, why: Diverged | None) -> None:
         """A model leaves: with a checkpoint, or because it has diverged. The last one ends the attempt."""

@@ -196,7 +196,7 @@ class Trainer:
         begun, paused = time.perf_counter(), self._control.paused_seconds
         continues = True
         for inputs, targets in state.batches(data, [member.job.seed for member in self._members]):
-            if not self._control.goes_on():
+            if not self._control.may_continue():
                 continues = False
                 break
             state.loss(data, inputs, targets).backward()

@@ -1,1 +1,1 @@
-"""The process that trains: fork server, messages, memory meter, and what is measured before a run."""
+"""The process that trains: fork server, messages, memory meter, and measurements before a run."""

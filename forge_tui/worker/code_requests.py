@@ -1,4 +1,4 @@
-"""A worker's side of the run's copy of custom code: it is used from the start, and added to by the runner."""
+"""A worker's access to the run's copy of custom code, which the runner extends on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Message = dict[str, Any]
 
 
 class CodeRequests:
-    """Uses the copy; asks the runner to copy a file that is imported for the first time, and waits for the answer."""
+    """Uses the copy; asks the runner to copy files that are imported for the first time, and waits for the answer."""
 
     def __init__(self, send: Callable[[_Message], None]) -> None:
         self._send = send
@@ -27,9 +27,9 @@ class CodeRequests:
         self._answered = threading.Condition()
 
     def use(self, job: Job) -> None:
-        """From now on import the run's custom code from its copy.
+        """Import the run's custom code from its copy from now on.
 
-        Raises `ChangedError` where that is not what was recorded.
+        Raises `ChangedError` if the copy differs from the record.
         """
         if job.code_roots:
             self._directory = Path(job.directory) / "code"
@@ -37,11 +37,11 @@ class CodeRequests:
             install(CodeFinder(record, copies_in(self._directory, job.code), self._ask))
 
     def _ask(self, file: str) -> tuple[str, Copy]:
-        """Have the runner copy a file. Raises `ImportError` with the reason where it does not."""
+        """Have the runner copy a file. Raises `ImportError` with the reason if it does not."""
         if os.getpid() != self._pid:  # the answer would reach the worker that this process was forked from
             raise ImportError(
-                f"{named(file)} is not among the code that the run was started with, and a process that a worker has "
-                "started cannot add it; import it before that, such as at the top of the file that settings name"
+                f"{named(file)} is not part of the code that the run was started with, and a process started by a "
+                "worker cannot add it; import it earlier, such as at the top of the file that settings name"
             )
         self._send({"code": file})
         with self._answered:
@@ -53,7 +53,7 @@ class CodeRequests:
         return path, copies_in(self._directory, {path: answer["sha256"]})[path]
 
     def before(self, take: Callable[[_Message], None]) -> Callable[[_Message], None]:
-        """Takes the runner's answers out of its messages; `take` gets the others."""
+        """A handler that takes the runner's answers; `take` gets the other messages."""
 
         def take_others(message: _Message) -> None:
             if message["command"] != "code":

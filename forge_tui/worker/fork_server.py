@@ -1,22 +1,21 @@
 """The fork server: a process that has imported torch once and forks a worker for every model or group of models.
 
 Forking takes milliseconds where importing torch takes seconds. The server itself runs no torch operation and
-touches no GPU: thread pools and CUDA contexts do not survive a fork. It is our own instead of multiprocessing's
-because that one cannot hand the run's lock to its children, reports children as dead when it dies itself, and
-starts a resource tracker that would outlive them.
+touches no GPU: thread pools and CUDA contexts do not survive a fork. multiprocessing's own server cannot pass the run's
+lock to its children, reports children as dead when it dies itself, and starts a resource tracker that would outlive
+them.
 
-What a worker leaves behind (a process that user code forked) is ended with it; one that has made itself a daemon is
-ended with the server. Only a worker keeps the run's lock: the second argument is its descriptor.
+Processes that user code forked in a worker end with the worker; daemons end with the server. Only workers keep the
+run's lock: the second argument is its descriptor.
 
 Protocol, over the socket whose number is the first argument: the runner sends
 `{"id", "kind", "jobs", "title", "ahead"}` with three descriptors: the worker's own socket and both ends of the pipe
-that it prints into. The server keeps the reading end as long as the worker lives: should the runner be killed, what
-prints just then gets no error before it is ended. The server answers `{"started": id, "pid"}` and later
+that it prints into. The server keeps the reading end as long as the worker lives: if the runner is killed, printing
+raises no error before the worker ends. The server answers `{"started": id, "pid"}` and later
 `{"exited": pid, "status"}` (negative: a signal). With `ahead`, the title of a spare worker, it then forks one that
-makes itself ready and waits: it takes the next request, so that the model in it begins without a fork and without what
-the first step of a process costs. A spare trains nothing, answers to nobody, and ends as any worker does. The third
-argument is by how much workers give way to others (nice).
-A request whose socket the runner has shut down by then is left out: nobody is forked for it.
+warms up and waits for the next request: its model then begins without the cost of a fork and of a process's first
+step. A spare trains nothing, sends nothing, and ends as any worker. The third argument is the workers' `nice` value.
+A request whose socket the runner has shut down is withdrawn: nothing is forked for it.
 The server ends when the runner closes its side, and every worker ends with it.
 """
 
@@ -54,14 +53,14 @@ _KEPT_BYTES = 1 << 30
 
 @dataclass(frozen=True, slots=True)
 class _Forked:
-    """A process that waits for its request at the other end of `channel`."""
+    """A forked process that waits for its request at the other end of `channel`."""
 
     pid: int
     channel: socket.socket
 
 
 def main() -> int:
-    """Serve fork requests until the runner goes away."""
+    """Serve fork requests until the runner is gone."""
     server, lock, nice = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
     for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
@@ -69,17 +68,17 @@ def main() -> int:
     _keep_freed_memory()
     _end_with_runner(server, True)  # importing takes seconds, in which a runner may be killed
     _preload()
-    _end_with_runner(server, False)  # from now on it is seen, and what workers have started is ended, too
+    _end_with_runner(server, False)  # from now on the loop notices, and ends the workers' processes too
     setproctitle("forge-tui: fork server")
     send_message(server, {"ready": os.getpid()})
     _ForkServer(server, lock, nice).serve()
-    os._exit(0)  # there is nothing to tidy up, and taking torch apart takes 100 ms
+    os._exit(0)  # there is nothing to clean up, and finalising torch takes 100 ms
 
 
 def _preload() -> None:
-    """Import all that a worker needs. torch._dynamo (1.2 s, 60 MB) is not among it; see `optimizers`."""
-    gc.disable()  # an import leaves little behind, and looking for it in torch takes 0.2 s
-    # numpy and safetensors import these when they are first used: 12 ms in every worker.
+    """Import everything that a worker needs, except torch._dynamo (1.2 s, 60 MB); see `optimizers`."""
+    gc.disable()  # imports leave little garbage, and scanning torch takes 0.2 s
+    # numpy and safetensors import these on first use: 12 ms in every worker.
     import numpy.ctypeslib
     import numpy.random  # noqa: F401
 
@@ -89,13 +88,13 @@ def _preload() -> None:
     import forge_tui.worker.warm_up  # noqa: F401
 
     processor()  # /proc/cpuinfo is read once, not by each worker
-    from_plain(to_plain(Settings()))  # what is derived from the settings' types is kept
-    gc.freeze()  # collections in the children then leave the shared pages alone
+    from_plain(to_plain(Settings()))  # fills caches of the settings' types
+    gc.freeze()  # collections in the children then do not touch the shared pages
     gc.enable()
 
 
 class _ForkServer:
-    """Forks, hands over requests and reaps. `lock` is the run's, inherited by every worker."""
+    """Forks, passes requests and reaps. `lock` is the run's, inherited by every worker."""
 
     def __init__(self, server: socket.socket, lock: int, nice: int) -> None:
         self._server = server
@@ -117,7 +116,7 @@ class _ForkServer:
         selector.register(self._server, selectors.EVENT_READ)
         selector.register(wake_read, selectors.EVENT_READ)
         while True:
-            # Reaped first: a spare that was killed is given no request.
+            # Reap first: a killed spare must not get a request.
             ready = [key.fileobj for key, _ in selector.select()]
             if wake_read in ready:
                 with contextlib.suppress(BlockingIOError):
@@ -138,7 +137,7 @@ class _ForkServer:
         forked = self._spare or self._fork(fds)
         self._spare = None
         *theirs, reading = fds
-        # One that was killed just now does not read it: its end is reported like any other worker's.
+        # A spare killed just now does not read it: its end is reported as any worker's.
         with forked.channel, contextlib.suppress(OSError):
             send_message(forked.channel, request, theirs)
         for fd in theirs:
@@ -159,16 +158,16 @@ class _ForkServer:
             if pid in self._workers:
                 os.close(self._workers.pop(pid))
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)  # a group whose number nobody can have taken while it has members
+                    os.killpg(pid, signal.SIGKILL)  # the number cannot be reused while the group has members
                 send_message(self._server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
             elif self._spare is not None and pid == self._spare.pid:
                 self._spare.channel.close()
                 self._spare = None
 
     def _fork(self, fds: list[int], before: dict[str, Any] | None = None) -> _Forked:
-        """A process that waits for its request; a spare one if it is forked ahead, after the request `before`.
+        """Fork a process that waits for its request; a spare one if forked ahead, after the request `before`.
 
-        `fds` are the descriptors that it shall not inherit.
+        `fds` are descriptors that it must not inherit.
         """
         ours, theirs = socket.socketpair()
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
@@ -179,27 +178,27 @@ class _ForkServer:
             return _Forked(pid, ours)
         status = 70
         try:
-            ours.close()  # or it would not hear when the server dies
+            ours.close()  # otherwise it would not notice the server's death
             self._leave(parent, fds)
             if before is not None:
                 _make_ready(before)
             received = receive_message(theirs, max_fds=2)
             theirs.close()
             status = 0 if received is None else _work(*received, parent)
-        except BaseException:  # the boundary of the process: its exit status is told, this is for the log
+        except BaseException:  # the boundary of the process: the exit status is reported, this is for the log
             traceback.print_exc()
         finally:
-            # Not sys.exit: nothing of the server's (buffers, exit handlers) may run twice.
+            # Not sys.exit: the server's buffers and exit handlers must not run twice.
             with contextlib.suppress(OSError, ValueError):
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(status)
 
     def _leave(self, parent: int, fds: list[int]) -> None:
-        """Become a process of its own. It has inherited the descriptor of the run's lock: it holds the lock too."""
+        """Become independent of the server. The inherited descriptor of the run's lock keeps the lock held."""
         _die_with(parent)
-        os.setpgid(0, 0)  # to be found by: what user code forks
-        os.register_at_fork(after_in_child=lambda: _let_go(self._lock))
+        os.setpgid(0, 0)  # to find processes that user code forks
+        os.register_at_fork(after_in_child=lambda: _release_lock(self._lock))
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._server.close()
@@ -211,14 +210,14 @@ class _ForkServer:
 
 
 def _is_withdrawn(channel: int) -> bool:
-    """Whether the runner has shut down its side of a worker's socket, into which it has sent nothing yet."""
+    """Whether the runner has shut down its side of a worker's socket before sending anything."""
     with socket.socket(fileno=os.dup(channel)) as sock, contextlib.suppress(BlockingIOError):
         return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
     return False
 
 
 def _make_ready(before: dict[str, Any]) -> None:
-    """Do all that can be done before the model is known."""
+    """Do everything that does not depend on the model."""
     from forge_tui.worker.warm_up import warm_up
 
     setproctitle(before["ahead"])
@@ -226,7 +225,7 @@ def _make_ready(before: dict[str, Any]) -> None:
 
 
 def _work(request: dict[str, Any], fds: list[int], parent: int) -> int:
-    """Do what is asked; the exit status."""
+    """Carry out the request; returns the exit status."""
     from forge_tui.worker import loop
 
     channel_fd, log_fd = fds
@@ -238,7 +237,7 @@ def _work(request: dict[str, Any], fds: list[int], parent: int) -> int:
 
 
 def _end() -> None:
-    """End every worker and, as they become ours when their parents end, all that workers ever started."""
+    """End every worker, and all their descendants, which we adopt when their parents end."""
     while True:
         for child in psutil.Process().children():
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -250,26 +249,26 @@ def _end() -> None:
 
 
 def _end_with_runner(server: socket.socket, on: bool) -> None:
-    """Have the kernel kill this process when the runner dies (Linux), or no longer."""
+    """Make the kernel kill this process when the runner dies (Linux), or not any more."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if on else 0)
-    with contextlib.suppress(BlockingIOError):  # it has nothing to say yet, and lives
+    with contextlib.suppress(BlockingIOError):  # it lives, and has sent nothing
         if not server.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
             os._exit(1)
 
 
 def _adopt_orphans() -> None:
-    """Become the parent of processes whose own has ended, so that they can be found (Linux; prctl(2))."""
+    """Become the parent of orphaned descendants, so that they can be found (Linux; prctl(2))."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _keep_freed_memory() -> None:
-    """Have malloc keep up to 1 GiB that is freed, instead of giving it back to the kernel at once (glibc).
+    """Make malloc keep up to 1 GiB of freed memory instead of returning it to the kernel (glibc).
 
-    Each step takes again what the one before has freed, and a page that comes from the kernel anew costs 1 to 3 µs: a
-    quarter of the step of a group of 6 models of 104,000 parameters, up to 8 % of that of larger models. The peak of a
-    worker's memory grows by up to 6 %. The settings hold in the workers, which are forked from here.
+    Each step allocates what the previous one has freed, and every new page from the kernel costs 1 to 3 µs: a quarter
+    of a step with a group of 6 models of 104,000 parameters, up to 8 % with larger models. A worker's peak memory grows
+    by up to 6 %. The setting is inherited by the workers.
     """
     with contextlib.suppress(AttributeError):  # another C library
         libc = ctypes.CDLL(None)
@@ -277,14 +276,14 @@ def _keep_freed_memory() -> None:
         libc.mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
 
 
-def _let_go(lock: int) -> None:
-    """A process that user code forks does not train: it must not hold the run directory after its worker's end."""
+def _release_lock(lock: int) -> None:
+    """Close the lock in a process forked by user code: it must not hold the run directory after its worker's end."""
     with contextlib.suppress(OSError):
         os.close(lock)
 
 
 def _be_killed_first() -> None:
-    """Where memory runs out, have the kernel end a worker, which is tried again, before anything else (Linux)."""
+    """Make the kernel's out-of-memory killer prefer workers, which are retried (Linux)."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
         adjustment = int(file.read())
         if adjustment < _OOM_SCORE:
@@ -293,7 +292,7 @@ def _be_killed_first() -> None:
 
 
 def _die_with(parent: int) -> None:
-    """Have the kernel kill this process when the fork server dies (Linux); elsewhere the worker watches its parent."""
+    """Make the kernel kill this process when the fork server dies (Linux); elsewhere the worker watches its parent."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:

@@ -1,4 +1,4 @@
-"""Whether models with custom code can be trained together: a step of two of them, alone and as a group."""
+"""Checks whether models with custom code can be trained together: compares a step alone and as a group of two."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import class_weights, new_network
 
 _ROWS = 4
-# Of the largest number of a tensor: kernels for several models round otherwise, wrong results differ by far more.
+# Relative to a tensor's largest number: grouped kernels round differently, but wrong results differ by far more.
 _TOLERANCE = {"float32": 0.01, "bfloat16": 0.2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Step:
-    """What one training step of a model gave: its loss, and gradients and buffers by name."""
+    """The results of one training step: loss, and gradients and buffers by name."""
 
     loss: float
     gradients: Mapping[str, Tensor]
@@ -39,7 +39,7 @@ class _Step:
 def grouping_problem(
     training: TrainingConfig, dataset: Dataset, seed: int, device: torch.device, own: OwnCode
 ) -> str | None:
-    """Why such models cannot be trained together, in words, or None. What a model raises alone is raised here too."""
+    """Why such models cannot be trained together, or None. Exceptions of a single model are passed on."""
     if own.model is None and own.loss is None:
         return None
     before = random_state.capture(device)
@@ -69,13 +69,13 @@ class _Trial:
             together = self._together()
         except SettingsError as error:
             return str(error).partition(": such models")[0]
-        except Exception as error:  # whatever torch.func says of code that it cannot map
+        except Exception as error:  # torch.func's errors about code that it cannot map
             return told(error)
         found = (self._difference(*both) for both in zip(alone, together, strict=True))
         return next((problem for problem in found if problem is not None), None)
 
     def _alone(self, seed: int) -> _Step | str:
-        """A step of one model, or why what it does can be done for one model only."""
+        """A step of one model, or why it only works for a single model."""
         network = new_network(self._training, self._dataset, seed, self._own).to(self._device)
         data = PlacedData(self._dataset, network, self._rows, self._device)
         body, built = network.body, Built(network.body)
@@ -87,7 +87,7 @@ class _Trial:
             loss = loss_function(body(inputs.clone()), targets)
         loss.backward()
         if any(not torch.equal(item, drawn[name]) for name, item in _random_numbers(self._device).items()):
-            return "it draws random numbers while it trains, as dropout does"
+            return "it draws random numbers during training, as dropout does"
         step = _Step(loss=float(loss.detach()), gradients=_gradients(body), buffers=_copies(dict(body.named_buffers())))
         weights = _copies(named_weights(body))
         with evaluating(body), torch.no_grad(), autocast(self._training.precision, self._device):
@@ -96,7 +96,7 @@ class _Trial:
         if moved:
             return f"{moved[0]} changes with the training mode"
         if changed := built.changed():
-            return f"{changed[0]} is kept once and not for each model"
+            return f"{changed[0]} is shared, not per model"
         return step
 
     def _together(self) -> list[_Step]:
@@ -115,18 +115,18 @@ class _Trial:
         for name, buffer in alone.buffers.items():
             other = together.buffers.get(name)
             if other is None or not _is_close(buffer, other, tolerance, floor=1e-3):
-                return f"{name} does not change in a group as it does alone; change buffers in place"
+                return f"{name} changes differently in a group; change buffers in place"
         if abs(alone.loss - together.loss) > tolerance * max(abs(alone.loss), 1e-3):
             return f"its loss is {alone.loss:.4g} alone and {together.loss:.4g} in a group"
         largest = max((float(item.abs().max()) for item in alone.gradients.values() if item.numel()), default=0.0)
         for name, gradient in alone.gradients.items():
             if not _is_close(gradient, together.gradients[name], tolerance, floor=1e-2 * largest):
-                return f"the gradient of {name} is another in a group"
+                return f"the gradient of {name} differs in a group"
         return None
 
 
 def _random_numbers(device: torch.device) -> dict[str, Tensor]:
-    """The states of all generators, but for numbers that are NaN where there is none."""
+    """The states of all random generators."""
     return {name: item for name, item in random_state.capture(device).items() if not name.endswith("gauss")}
 
 
@@ -142,7 +142,7 @@ def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _is_close(one: Tensor, other: Tensor, tolerance: float, *, floor: float) -> bool:
-    """Whether two tensors are equal but for rounding, of the largest number there is or of `floor`."""
+    """Whether two tensors are equal within rounding, relative to their largest number or to `floor`."""
     if one.shape != other.shape or one.dtype != other.dtype:
         return False
     if one.numel() == 0:

@@ -1,4 +1,4 @@
-"""Before a run: what data and model look like, what a worker will need, and how fast each way to train goes."""
+"""Before a run: inspects data and model, estimates a worker's memory, and measures the speed of each way to train."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _KEPT_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """`features` is the number of features, or None for tokens; `classes` that of classes, or of tokens, or None.
+    """`features` is the number of features, or None for tokens; `classes` the number of classes or tokens, or None.
 
-    `estimated_bytes` is the memory that training one such model will take, `worker_bytes` what a worker takes with the
-    group that it trains together. `grouping_problem`: why such models cannot be trained together, or None.
+    `estimated_bytes` is the estimated memory for training one such model, `worker_bytes` for a worker with a whole
+    group. `grouping_problem`: why such models cannot be trained together, or None.
     `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data.
     """
 
@@ -67,13 +67,12 @@ class Inspection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What `models` trained together in one worker with `threads` came to.
+    """The measurement of `models` trained together in one worker with `threads`.
 
-    `steps_per_second` counts every model's steps in a second of the training thread's own CPU time, `cpu_share` is that
-    time over the time that passed: below 1 where others take the CPU. Of CPU time too are `validation_seconds` of one
-    epoch, all models together, `checkpoint_seconds` that training stands still for a checkpoint of them, and
-    `state_seconds` for building them. `compile_seconds`, for compiling them, passed on the clock. `worker_bytes` is
-    what such a worker takes.
+    `steps_per_second` counts all models' steps per second of the training thread's CPU time, `cpu_share` is that time
+    over wall-clock time: below 1 if others use the CPU. Also in CPU time: `validation_seconds` of one epoch for all
+    models, `checkpoint_seconds` that training waits for a checkpoint of them, and `state_seconds` for building them.
+    `compile_seconds` is wall-clock time for compiling. `worker_bytes`: the memory of such a worker.
     """
 
     models: int
@@ -89,9 +88,9 @@ class Measured:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """The ways measured, in the order asked for; steps of an epoch; seconds that loading the data took.
+    """The measured ways, in the order requested; steps per epoch; seconds for loading the data.
 
-    `save_seconds` is what writing a checkpoint of one model takes.
+    `save_seconds`: seconds for writing a checkpoint of one model.
     """
 
     ways: list[Measured]
@@ -101,7 +100,7 @@ class Measurement:
 
 
 class Probe:
-    """One look at a run's data and model; it loads them once. Raises `DataError`, `SettingsError` as training would.
+    """Inspects a run's data and model, which it loads once. Raises `DataError` and `SettingsError` as training would.
 
     A `combination` is one of a sweep; errors name it.
     """
@@ -120,7 +119,7 @@ class Probe:
             self._build()
 
     def take(self, combination: Combination) -> None:
-        """Look at a model with this combination from now on."""
+        """Inspect a model with this combination from now on."""
         before, now = self._settings, self._with(combination)
         self._settings, self._combination = now, combination
         with _named(combination):
@@ -156,10 +155,10 @@ class Probe:
             ) from error
 
     def inspect(self, together: int = 1, rehearsal: float | None = None) -> Inspection:
-        """What data and model look like, and what a worker will take that trains so many together.
+        """Inspect data and model, and estimate a worker that trains `together` models.
 
-        `rehearsal`: the bytes in which custom code is tried (`training.rehearsal`), which is not done where a model
-        would take more; None: it is not tried. Raises `SettingsError` where it fails.
+        `rehearsal`: memory (bytes) for trying custom code (`worker.rehearsal`); skipped if a model would take more;
+        None: not tried. Raises `SettingsError` if it fails.
         """
         with _named(self._combination):
             return self._inspect(together, rehearsal)
@@ -188,7 +187,7 @@ class Probe:
         )
 
     def _fits(self, room: float) -> bool:
-        """Whether a model will fit into so many bytes; one that fails while that is estimated is rehearsed too."""
+        """Whether a model fits into `room` bytes; true if the estimate fails, so that it is rehearsed."""
         try:
             return self._bytes(1) <= room
         except Exception as error:
@@ -201,16 +200,15 @@ class Probe:
         most_bytes: float,
         rates: Sequence[tuple[float, float]] = (),
     ) -> Measurement:
-        """Train (models, threads, compiled or not) for about `seconds` each, in several turns; then forget them.
+        """Train each way (models, threads, compiled or not) for about `seconds`, in several turns; discard the models.
 
         A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
 
-        The median of the turns counts, and time is the training thread's CPU time (on a GPU the time that passes): with
-        one or two busy processes beside it the rates of task T's group sizes stay within 5 %, where those by the clock
-        vary threefold. Turns last a fixed time on the clock, so that workers that are asked the same at once stay at
-        the same way, and disturb each other as they will in the run.
-        The process is left with the last way's thread count. `rates`: learning rate and weight decay of the models of a
-        group, where they differ.
+        The median of the turns counts, in the training thread's CPU time (on a GPU in wall-clock time): with one or two
+        busy processes on the machine these rates stay within 5 %, where wall-clock rates vary threefold. Turns last a
+        fixed wall-clock time, so that workers that measure at once stay at the same way, and disturb each other as in
+        the run. The process keeps the last way's thread count. `rates`: learning rate and weight decay of the models of
+        a group, if they differ.
         """
         training = self._settings.training
         sizes = {models: self._bytes(models) for models, _, _ in ways}
@@ -244,7 +242,7 @@ class Probe:
         )
 
     def _bytes(self, models: int) -> int:
-        """What a worker takes that trains so many together."""
+        """The memory of a worker that trains `models` together."""
         return estimate_memory(
             self._settings.training, self._dataset, self._single.network, held=self._held, peak=self._peak,
             members=models, own=self._own,
@@ -253,7 +251,7 @@ class Probe:
 
 @contextlib.contextmanager
 def _named(combination: Combination) -> Iterator[None]:
-    """What is wrong with one combination of many is told with it."""
+    """Add the combination to errors, if it is one of several."""
     try:
         yield
     except ForgeError as error:
@@ -264,7 +262,7 @@ def _named(combination: Combination) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """Steps, the seconds of CPU time that they used, and those that passed."""
+    """Steps, their CPU seconds, and wall-clock seconds."""
 
     steps: int
     used: float
@@ -272,7 +270,7 @@ class _Turn:
 
 
 class _Candidate:
-    """One way of training in one worker, and its turns so far. Large models are built anew for every turn."""
+    """One way of training in one worker, and its turns so far. Large models are rebuilt for every turn."""
 
     def __init__(
         self,
@@ -290,7 +288,7 @@ class _Candidate:
         self._now = time.thread_time if device.type == "cpu" else time.perf_counter
         models = self.models
         self._seeds = [seed + number for number in range(models)]
-        # Compiling takes many times as long as measuring: only where that is asked for.
+        # Compiling takes many times as long as measuring: only on request.
         asked = replace(settings, training=replace(settings.training, compile=self._compile))
         each = [Rates(*rates[number % len(rates)]) for number in range(models)] if rates else None
         self._build = partial(_state, asked, dataset, self._seeds, device, own, each)
@@ -311,7 +309,7 @@ class _Candidate:
         return built
 
     def _compiling_seconds(self, state: TrainingState, data: PlacedData) -> float:
-        """What the first step of each shape takes, an epoch's first batch and its last, which may be short."""
+        """Seconds for the first step of each shape: an epoch's first batch and its last, which may be short."""
         begun, last = time.perf_counter(), data.batches.steps - 1
         for number, (inputs, targets) in enumerate(state.batches(data, self._seeds)):
             if number in (0, last):
@@ -320,14 +318,14 @@ class _Candidate:
         return time.perf_counter() - begun
 
     def take_turn(self, seconds: float) -> None:
-        """Train for half of `seconds` to get warm, and for `seconds` to measure."""
+        """Train for half of `seconds` to warm up, then measure for `seconds`."""
         torch.set_num_threads(self.threads)
         state, data = self._built()
         self._train(state, data, seconds / 2)
         self._turns.append(self._train(state, data, seconds))
 
     def _train(self, state: TrainingState, data: PlacedData, limit: float) -> _Turn:
-        """Train for `limit` seconds on the clock, one step at least."""
+        """Train for `limit` wall-clock seconds, at least one step."""
         done, epoch = 0, 0
         begun, used = time.perf_counter(), self._now()
         while True:
@@ -343,18 +341,18 @@ class _Candidate:
 
     @property
     def steps_per_second(self) -> float:
-        """Of all models, in a second of CPU time: the median of the turns; 0 before the first."""
+        """Steps of all models per second of CPU time: the median of the turns; 0 before the first."""
         rates = [turn.steps / turn.used for turn in self._turns if turn.used > 0]
         return self.models * statistics.median(rates) if rates else 0.0
 
     @property
     def cpu_share(self) -> float:
-        """How much of the time that passed the training thread had the CPU; 1 before the first turn."""
+        """The training thread's CPU time over wall-clock time; 1 before the first turn."""
         passed = sum(turn.passed for turn in self._turns)
         return min(1.0, sum(turn.used for turn in self._turns) / passed) if passed else 1.0
 
     def validation_seconds(self) -> float:
-        """What validating once takes; the first time is warm-up."""
+        """Seconds for one validation; the first one is a warm-up."""
         torch.set_num_threads(self.threads)
         state, data = self._built()
         state.validate(data)
@@ -363,7 +361,7 @@ class _Candidate:
         return self._now() - begun
 
     def checkpoint_seconds(self, save_seconds: float) -> float:
-        """How long training stands still for a checkpoint; `save_seconds`: what writing that of one model takes."""
+        """How long training waits for a checkpoint; `save_seconds`: for writing one model's."""
         torch.set_num_threads(self.threads)
         state, _ = self._built()
         if not is_copied(state):
@@ -375,7 +373,7 @@ class _Candidate:
 
 
 def _save_seconds(state: TrainingState) -> float:
-    """What writing a checkpoint of one model takes, as far as the disk of temporary files tells."""
+    """Seconds for writing a checkpoint of one model, measured on the disk of temporary files."""
     with tempfile.TemporaryDirectory() as place:
         begun = time.perf_counter()
         checkpoint.save_checkpoint(Path(place), 1, state.tensors(0), state.record(0))

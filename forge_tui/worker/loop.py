@@ -1,20 +1,20 @@
 """A worker: the process that trains a model, or a group of them. It reports over its socket, ends with its runner.
 
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
-cost at its peak, see `memory_meter`), `{"beats": n}` while training goes forward, `{"left": index}` of a model that
-left its group early, `{"rung": index, "epoch": n, "loss": x}` of one that waits to hear whether it goes on, `{"code":
-file}` where custom code imports a file that the run has no copy of, `{"result": index, "attempt": n}` where a finished
-model's files wait to be given their final names, and at last `{"outcome": …}`. The record of a divergence also has
+cost at its peak, see `memory_meter`), `{"beats": n}` while training makes progress, `{"left": index}` for a model that
+left its group early, `{"rung": index, "epoch": n, "loss": x}` for one that waits for the verdict on it, `{"code":
+file}` when custom code imports a file that the run has no copy of, `{"result": index, "attempt": n}` when a finished
+model's files wait for their final names, and at last `{"outcome": …}`. The record of a divergence also has
 `checkpoints`, the (step, epoch) of each that the model has. From the runner it takes `{"command": "stop"}`, `pause`,
-`continue`, `let_go` (with the `index` of a model of its group), `rung` (with `index`, `epoch`, `goes_on`), `published`
+`continue`, `leave` (with the `index` of a model of its group), `rung` (with `index`, `epoch`, `continues`), `published`
 (with `index`, and why it was `refused` with its `errno`, or None), `code` (with `file`, and `path` and `sha256` of its
 copy, or why it is `refused`), `move` (with the `directory` of the run, which was moved), and `where` (answered with
 `{"where": stack}`).
 
-One that inspects answers `inspect` (with `combinations` of a sweep, `together` and `rehearsal`) and `measure` (with the
-one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `training.probe`) with `{"result": …}`, or with
-`{"refused": why, "exit_status": n}` and its end, and ends when told to `stop`. It also says `{"not_copied": files}`: of
-custom code that is loaded from where it is.
+A worker that inspects answers `inspect` (with `combinations` of a sweep, `together` and `rehearsal`) and `measure`
+(with the one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `worker.inspection`) with `{"result":
+…}`, or with `{"refused": why, "exit_status": n}` and its end, and ends on `stop`. It also sends `{"not_copied":
+files}`: custom code that is loaded from its original place.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _LONGEST_TRACEBACK = 50_000
 
 
 class Channel:
-    """The worker's side of its socket; used by the trainer's thread and by the listening one."""
+    """The worker's side of its socket; used by the trainer's thread and by the listening thread."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -65,16 +65,16 @@ class Channel:
             os._exit(1)
 
     def listen(self, control: Control, take: Callable[[dict[str, Any]], None], parent: int) -> None:
-        """Have `take` take commands until the runner or the fork server is gone, then end the process at once."""
+        """Pass commands to `take` until the runner or the fork server is gone, then end the process at once."""
         buffer = LineBuffer()
-        told, told_at = 0, time.monotonic()
+        sent, sent_at = 0, time.monotonic()
         while True:
             readable, _, _ = select.select([self._sock], [], [], _PARENT_CHECK_SECONDS)
             if os.getppid() != parent:
                 os._exit(1)
-            if control.beats != told and time.monotonic() - told_at >= _BEAT_SECONDS:
-                told, told_at = control.beats, time.monotonic()
-                self.send({"beats": told})
+            if control.beats != sent and time.monotonic() - sent_at >= _BEAT_SECONDS:
+                sent, sent_at = control.beats, time.monotonic()
+                self.send({"beats": sent})
             if not readable:
                 continue
             try:
@@ -88,7 +88,7 @@ class Channel:
 
 
 def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
-    """Do what `request` asks and return the exit status."""
+    """Carry out `request`; returns the exit status."""
     import torch
 
     channel, control, asked = Channel(sock), Control(), SimpleQueue[dict[str, Any]]()
@@ -115,10 +115,10 @@ def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
             control.unpause()
         case "move":
             control.move(message["directory"])
-        case "let_go":
-            control.let_go(message["index"])
+        case "leave":
+            control.request_leave(message["index"])
         case "rung":
-            control.rung(message["index"], message["epoch"], message["goes_on"])
+            control.rung(message["index"], message["epoch"], message["continues"])
         case "published":
             refused = message["refused"]
             control.published(message["index"], None if refused is None else Refusal(refused, message["errno"]))
@@ -127,7 +127,7 @@ def _obey(channel: Channel, control: Control, message: dict[str, Any]) -> None:
 
 
 def _main_stack() -> str:
-    """Where the training thread is just now, as a traceback shows it."""
+    """The stack of the training thread, as in a traceback."""
     frame = sys._current_frames().get(threading.main_thread().ident or 0)
     return "".join(traceback.format_stack(frame)) if frame is not None else ""
 
@@ -158,7 +158,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
         channel.send(record)
 
     def tell(grown: dict[str, int]) -> None:
-        """Beside the training, which need not wait for the kernel's account."""
+        """Report memory in a thread: training does not wait for the kernel's figures."""
         channel.send(meter.with_copied(grown))
 
     def left(job: Job, why: Diverged | None) -> None:
@@ -171,7 +171,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
         channel.send({"rung": job.index, "epoch": epoch, "loss": loss})
 
     def publish(_directory: Path, job: Job) -> None:
-        """Only the runner knows whether this attempt is the current one."""
+        """Ask the runner to publish: only it knows whether this attempt is the current one."""
         channel.send({"result": job.index, "attempt": job.attempt})
         refusal = control.wait_until_published(job.index)
         if refusal is not None:
@@ -182,7 +182,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
     try:
         copies.use(jobs[0])
         outcome = Trainer(jobs, emit, control, left, at_rung, publish).run()
-    except BaseException as error:  # the boundary where any end of training becomes data
+    except BaseException as error:  # the boundary: any end of training becomes data
         for job in remaining:
             failed(job, error)
         traceback.print_exc()
@@ -223,7 +223,7 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], cop
     except ForgeError as error:
         channel.send({"refused": str(error), "exit_status": error.exit_status})
         return 1
-    except BaseException as error:  # reported to the caller, who sees no log yet
+    except BaseException as error:  # reported to the caller, which has no log yet
         kind, message = classify(error)
         status = 3 if kind == "out_of_memory" else 2
         message = f"{message}{place_of(error)}"
@@ -234,7 +234,7 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], cop
 
 
 def classify(error: BaseException) -> tuple[str, str]:
-    """The failure kind of `contracts` (exception, out_of_memory, diverged, changed, exit) and the message in words."""
+    """The failure kind (exception, out_of_memory, diverged, changed, exit) and the message."""
     from forge_tui.training.failures import Diverged, is_out_of_memory
 
     if isinstance(error, Diverged):
@@ -251,20 +251,20 @@ def classify(error: BaseException) -> tuple[str, str]:
 
 
 def _words(error: BaseException) -> str:
-    """What an exception says; a user's own class may fail even at that."""
+    """An exception's message; a custom class may fail even at that."""
     try:
         return str(error)
     except Exception as another:
-        return f"(it cannot be put in words: {type(another).__name__} in its __str__)"
+        return f"(no message: {type(another).__name__} in its __str__)"
 
 
 def failure(job: Job, error: BaseException) -> ModelFailed:
-    """The record of a failed attempt; whether it is retried is the runner's to say."""
+    """The record of a failed attempt; the runner decides about a retry."""
     from forge_tui.training.own_code import place_of
 
     kind, message = classify(error)
-    told = isinstance(error, ForgeError)
-    if not told and kind in ("exception", "exit"):
+    is_explained = isinstance(error, ForgeError)
+    if not is_explained and kind in ("exception", "exit"):
         message = f"{message}{place_of(error)}"
     return ModelFailed(
         time=time.time(),
@@ -273,5 +273,5 @@ def failure(job: Job, error: BaseException) -> ModelFailed:
         attempt=job.attempt,
         kind=kind,
         message=message,
-        traceback=None if told else shortened("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK),
+        traceback=None if is_explained else shortened("".join(traceback.format_exception(error)), _LONGEST_TRACEBACK),
     )

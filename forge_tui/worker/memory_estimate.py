@@ -1,4 +1,4 @@
-"""What training a model will take of memory, before anything was trained: data as measured, the rest counted."""
+"""Estimates a worker's memory before training: data as measured, the rest computed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from forge_tui.training.models.network import Network
 from forge_tui.training.models.stack import Stack
 from forge_tui.training.own_code import NONE, OwnCode
 
-# What torch, its allocator and its thread pool take in a worker beside tensors; measured 40–90 MB.
+# Memory of torch, its allocator and its thread pool in a worker beside tensors; measured 40–90 MB.
 _BASE_BYTES = 64 << 20
 _ROWS = 2
-# Forward: an activation, its successor and a temporary; backward: beside what was saved two gradients of the largest.
+# Forward: an activation, its successor and a temporary; backward: saved tensors and two gradients of the largest.
 _ALIVE = 3
 
 
@@ -32,10 +32,10 @@ def estimate_memory(
     members: int = 1,
     own: OwnCode = NONE,
 ) -> int:
-    """Bytes that a worker will cost (`memory_meter`).
+    """The estimated memory of a worker in bytes, as `memory_meter` measures it.
 
-    `held`, `peak`: what loading the data took in the end and in between; `members`: models that it trains together, on
-    the same data; `own`: the custom code. Runs a step on two samples and leaves no gradients.
+    `held`, `peak`: memory after and during loading the data; `members`: models trained together, on the same data;
+    `own`: the custom code. Runs a step on two samples and leaves no gradients.
     """
     parameters = list(network.body.parameters())
     weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)
@@ -44,7 +44,7 @@ def estimate_memory(
         for tensor in (
             dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets,
         )
-        if isinstance(tensor, Tensor)  # what stays on disk takes no memory
+        if isinstance(tensor, Tensor)  # data on disk takes no memory
     )  # fmt: skip
     saved, widest = _activations(network, dataset, training.label_smoothing, own, grouped=members > 1)
     batch = min(training.batch_size, dataset.train_samples)
@@ -53,9 +53,9 @@ def estimate_memory(
     if dataset.validation_inputs is not None:
         rows = min(len(dataset.validation_inputs), validation_rows(dataset.validation_inputs, network.body))
         validating = _ALIVE * widest * rows
-    # The data once more as the model takes them, scaled.
+    # A second, scaled copy of the data.
     remembered = _remembered(training)
-    # Itself, its gradient, what is remembered.
+    # Weights, gradients, and remembered tensors.
     each = weights * (2 + remembered) + 2 * largest + max(step, validating)
     kept = members * weights * (1 + remembered)
     copied = kept if kept <= COPIED_BYTES else 0
@@ -64,7 +64,7 @@ def estimate_memory(
 
 
 def _remembered(training: TrainingConfig) -> int:
-    """How many tensors of each weight's size optimizer, average, early stopping and GrokFast keep."""
+    """How many tensors of each weight's size are kept by optimizer, average, early stopping and GrokFast."""
     remembered = 2 if training.optimizer != "sgd" else int(training.momentum > 0)
     remembered += int(training.weights_average > 0) + int(training.patience > 0)
     if training.grokfast_enabled:
@@ -76,9 +76,9 @@ def _remembered(training: TrainingConfig) -> int:
 def _activations(
     network: Network, dataset: Dataset, label_smoothing: float, own: OwnCode, *, grouped: bool
 ) -> tuple[int, int]:
-    """Bytes a sample that a step keeps until its backward pass, and those of the largest single tensor.
+    """Bytes per sample that a step keeps until its backward pass, and those of the largest tensor.
 
-    `grouped`: as one of several models that are trained together, which keep other tensors than one alone.
+    `grouped`: as one of several models trained together, which keep other tensors than a single one.
     """
     body, parameters, models = network.body, list(network.body.parameters()), 1
     if grouped:
@@ -86,7 +86,7 @@ def _activations(
         body, parameters, models = stack.body, stack.parameters, 2
     weights = {parameter.untyped_storage().data_ptr() for parameter in parameters}
     device = next((parameter.device for parameter in parameters), torch.device("cpu"))
-    # Copies: the storage of a view is all of the data.
+    # Copies: a view's storage is all of the data.
     inputs, targets = (part[:_ROWS].clone().to(device) for part in (dataset.train_inputs, dataset.train_targets))
     inputs, targets = network.scale_features(inputs), network.scale_targets(targets)
     samples = models * len(inputs)
@@ -96,7 +96,7 @@ def _activations(
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
-        return tensor  # alive as long as the graph is: no address comes twice
+        return tensor  # kept alive by the graph: no address is reused
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         if grouped:

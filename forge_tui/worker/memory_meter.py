@@ -1,4 +1,4 @@
-"""What a worker costs, measured by itself."""
+"""A worker's own measurement of its memory."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ _STEP = 1.05
 
 
 class MemoryMeter:
-    """Measures what this process costs since it was forked, in bytes.
+    """Measures the memory of this process since it was forked, in bytes.
 
-    Memory: its peak RSS minus its RSS at the start. Pages shared with the fork server are in both figures, so they
-    count once for all workers; those of them that this process has written to since are its own, and are added. GPU
-    memory: the most that torch has reserved on `device`.
+    Memory: peak RSS minus RSS at the start. Pages shared with the fork server are in both figures, so they count once
+    for all workers; pages that this process has written to since are added. GPU memory: the peak reserved by torch on
+    `device`.
     """
 
     def __init__(self, device: str) -> None:
@@ -26,38 +26,38 @@ class MemoryMeter:
         self._told = 0
 
     def grown(self) -> dict[str, int] | None:
-        """`memory` and on a GPU `gpu_memory`, or None while the cost is about what was told last (1 µs).
+        """`memory` and on a GPU `gpu_memory`; None if nearly the same as last time (1 µs).
 
-        `memory` lacks the pages that were copied: see `with_copied`.
+        `memory` does not include copied pages: see `with_copied`.
         """
         cost = self.peak()
         if self._told and cost <= self._told * _STEP:
             return None
         self._told = cost
-        told = {"memory": cost}
+        costs = {"memory": cost}
         if self._on_gpu:
-            told["gpu_memory"] = torch.cuda.max_memory_reserved()
-        return told
+            costs["gpu_memory"] = torch.cuda.max_memory_reserved()
+        return costs
 
-    def with_copied(self, told: dict[str, int]) -> dict[str, int]:
-        """What `grown` gave, with the pages that were copied, and `shared`: its RSS less that is what it costs now.
+    def with_copied(self, grown: dict[str, int]) -> dict[str, int]:
+        """The result of `grown` with copied pages, and `shared`: its present cost is its RSS less this.
 
-        Takes 5 ms of waiting for the kernel, in any thread.
+        Waits 5 ms for the kernel; callable in any thread.
         """
         copied = self._copied()
-        return {**told, "memory": told["memory"] + copied, "shared": self._base - copied}
+        return {**grown, "memory": grown["memory"] + copied, "shared": self._base - copied}
 
     def peak(self) -> int:
-        """The most it has grown by so far."""
+        """The peak growth so far."""
         peak = _peak()
         return self.now() if peak == self._peak_before else max(0, peak - self._base)
 
     def now(self) -> int:
-        """What it has grown by at this moment, as far as the system tells."""
+        """The present growth, as far as the system reports it."""
         return max(0, _status("VmRSS") - self._base)
 
     def _copied(self) -> int:
-        """Pages of the fork server that became this process's own by being written to."""
+        """Bytes of the fork server's pages that were copied because this process wrote to them."""
         private = 0
         try:
             for line in Path("/proc/self/smaps_rollup").read_text().splitlines():
@@ -70,7 +70,7 @@ class MemoryMeter:
 
 
 def _status(name: str) -> int:
-    """A size from the kernel's account of this process (proc_pid_status(5)), in bytes; 0 where there is none."""
+    """A size from /proc/self/status (proc_pid_status(5)), in bytes; 0 if missing."""
     try:
         lines = Path("/proc/self/status").read_text().splitlines()
     except OSError:
@@ -79,6 +79,6 @@ def _status(name: str) -> int:
 
 
 def _peak() -> int:
-    """The most memory that this process has held: the kernel's VmHWM, without reading and parsing a file."""
+    """The peak RSS of this process: the kernel's VmHWM, without reading a file."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

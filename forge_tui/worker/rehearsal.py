@@ -1,7 +1,7 @@
-"""What training will do with custom code, tried once before any model is queued: a fault in it is reported in words.
+"""Tries custom code once before any model is queued, and reports errors in it clearly.
 
-A run's workers would find the same fault, one by one: at the first step, at the end of the first epoch, whose last
-batch may be short, or when it is validated.
+Otherwise every worker would find the same error: in the first step, at the end of the first epoch, whose last batch
+may be short, or in validation.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ from forge_tui.training.state import SingleState, class_weights, measured_in_uni
 
 
 def rehearse(training: TrainingConfig, dataset: Dataset, seed: int, device: torch.device, own: OwnCode) -> None:
-    """Train a model on one batch and on the shortest one there will be, and validate it.
+    """Train a model on one batch and on the shortest one of the run, and validate it.
 
-    Only where custom code takes part, and never compiled. The random generators are left as they were. Raises
-    `SettingsError` that names the function, the place in its code, what it was given, and what to do; and what memory
-    that runs out raises.
+    Only with custom code, and never compiled. The random generators' states are restored. Raises `SettingsError` that
+    names the function, the place in its code, its arguments, and what to do; out-of-memory errors are passed on.
     """
     if not own.takes_part and named_function(training.dataset) is None:
         return
@@ -46,7 +45,7 @@ def rehearse(training: TrainingConfig, dataset: Dataset, seed: int, device: torc
 
 @dataclass(slots=True, kw_only=True)
 class _Now:
-    """What is being tried, for the message."""
+    """The present stage, for the message."""
 
     stage: str = ""
     batch: str = ""
@@ -88,7 +87,7 @@ class _Rehearsal:
             self._validate(state, loss)
 
     def _few(self) -> Dataset:
-        """The data with no more to train on than the batches to try: rows from all over it."""
+        """The data with only the rows for these batches, taken from all over it."""
         samples = sum(self._sizes)
         rows = torch.linspace(0, self._dataset.train_samples - 1, samples, dtype=torch.float64).long()
         inputs, targets = self._dataset.train_inputs[rows], self._dataset.train_targets[rows]
@@ -104,7 +103,7 @@ class _Rehearsal:
         self._now.stage, self._now.given = "the forward pass", f"it gets {_described(inputs)}"
 
     def _validate(self, state: SingleState, loss: Loss) -> None:
-        """Validate on one batch; a metric that needs more than that gets all."""
+        """Validate on one batch, or on all data for a metric that needs it."""
         dataset = self._dataset
         if dataset.validation_inputs is None or dataset.validation_targets is None:
             return
@@ -133,7 +132,7 @@ class _Rehearsal:
         with state.average.in_use(), state.autocast:
             validate(state.network.body, part.task, inputs, targets, own=replace(own, loss=loss))
 
-    # --- what is being tried
+    # --- stages
 
     def _noted_loss(self, function: Loss) -> Loss:
         def loss(outputs: Any, targets: Tensor) -> Tensor:
@@ -164,12 +163,12 @@ class _Rehearsal:
         self._now.given = f"it gets outputs {_described(outputs)} and targets {_described(targets)}"
 
     def _require_shape(self, outputs: Any, targets: Tensor) -> None:
-        """Raise `SettingsError` for outputs that the built-in loss would take otherwise than they are meant."""
+        """Raise `SettingsError` for outputs that the built-in loss would misinterpret."""
         if not isinstance(outputs, Tensor):
             raise SettingsError(
                 f"--model-type {named(self._training.model_type)} gives {kind(outputs)}: {_described(outputs)}; the "
-                f"built-in loss ({NAMES[self._dataset.task]}) takes one tensor: give a loss of your own (--loss "
-                "file.py:function), which gets what the model gives whole, or return one tensor"
+                f"built-in loss ({NAMES[self._dataset.task]}) takes one tensor: give a custom loss (--loss "
+                "file.py:function), which gets the model's whole output, or return one tensor"
             )
         task, wide = self._dataset.task, self._dataset.outputs
         expected = tuple(targets.shape) if task is Task.REGRESSION else (*targets.shape, wide)
@@ -179,7 +178,7 @@ class _Rehearsal:
         if not fits:
             raise SettingsError(
                 f"--model-type {named(self._training.model_type)} gives {_described(outputs)} for {self._now.batch}; "
-                f"{NAMES[task]} needs {expected}: (…, inputs.outputs). Give that, or a loss of your own (--loss)"
+                f"{NAMES[task]} needs {expected}: (…, inputs.outputs). Return that, or give a custom loss (--loss)"
             )
 
     @contextmanager
@@ -209,7 +208,7 @@ class _Rehearsal:
     def _advice(self, error: BaseException) -> str:
         now = self._now
         if now.is_short and now.stage != "the optimizer":
-            return "--drop-last leaves that batch out (data.drop_last = true), or take another --batch-size"
+            return "--drop-last leaves that batch out (data.drop_last = true), or use another --batch-size"
         if now.stage == "the optimizer":
             return (
                 f"--optimizer {self._training.optimizer} needs parameters of real numbers in the memory of one device; "
@@ -223,7 +222,7 @@ class _Rehearsal:
 
 
 def _described(value: Any) -> str:
-    """Types and shapes: `float32 (16, 3)`; of several tensors too."""
+    """Types and shapes: `float32 (16, 3)`; also for several tensors."""
     if isinstance(value, Tensor):
         return f"{str(value.dtype).removeprefix('torch.')} {tuple(value.shape)}"
     if isinstance(value, tuple | list):

@@ -1,4 +1,4 @@
-"""Makes a process ready to train before it knows what: pages mapped, kernels looked up, caches filled."""
+"""Warms up a process before its job is known: maps pages, loads kernels, fills caches."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _SETTINGS = Settings(training=TrainingConfig(model_size=1_000), data=DataSetting
 
 
 def warm_up(threads: int) -> None:
-    """Train a tiny model for an epoch, on the CPU and with so many threads, and forget it.
+    """Train a tiny model for an epoch, on the CPU with `threads`, and discard it.
 
-    A process's first step and first file cost 30 ms that the next ones do not. The random generators are left as
-    they were: what is trained afterwards has the bytes that it has in a process that did not do this.
+    A process's first step and first file cost 30 ms more than later ones. The random generators' states are restored:
+    later training gives the same bytes as without a warm-up.
     """
-    # Before the first operation: each thread has this mode for itself, and those of a pool take it from the thread that
-    # starts them. Set only later, products of several threads would flush denormal numbers in one of them alone.
+    # Before the first operation: the mode is per thread, and threads of a pool inherit it from the thread that starts
+    # them. Set later, only one of several threads would flush denormal numbers.
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
     device = torch.device("cpu")

@@ -90,7 +90,7 @@ def kernel_has_killed(count: int | None, patch: pytest.MonkeyPatch) -> None:
     ("status", "kills", "orphaned", "killed", "kind", "words"),
     [
         (-signal.SIGKILL, 0, False, False, "signal", "was killed by SIGKILL"),
-        (-signal.SIGKILL, 1, False, False, "out_of_memory", "was ended by the kernel for want of memory (SIGKILL)"),
+        (-signal.SIGKILL, 1, False, False, "out_of_memory", "was killed by the kernel for lack of memory (SIGKILL)"),
         (-signal.SIGKILL, 1, False, True, "signal", "was killed by SIGKILL"),
         (-signal.SIGKILL, 1, True, False, "signal", "ended because its fork server died"),
         (-signal.SIGSEGV, 1, False, False, "signal", "was killed by SIGSEGV"),

@@ -123,7 +123,7 @@ def test_a_log_that_cannot_be_written_goes_on_when_it_can_and_says_what_was_lost
     for start in range(0, len(printed), 1 << 14):
         os.write(writing, printed[start : start + (1 << 14)])
     problem = wait_until(outputs.take_problem, "the problem")
-    assert problem == "logs/a.log cannot be written: Input/output error; what is printed is lost until it can be"
+    assert problem == "logs/a.log cannot be written: Input/output error; output is lost until it can be"
     assert outputs.take_problem() is None
     wait_until(lambda: outputs.drained(output) == len(printed) + 22, "all that was printed")
     assert outputs.is_written(output, outputs.drained(output)), "the end of a worker waits for a disk that fails"

@@ -71,6 +71,6 @@ def test_worker_that_the_kernel_ends_for_want_of_memory_is_told_and_tried_again_
     assert seen.oom_kills == 1
     (failed,) = [record for record in seen.events if record["event"] == "model_failed"]
     assert (failed["model"], failed["kind"], failed["will_retry"]) == ("cognate_planner_2", "out_of_memory", True)
-    assert "was ended by the kernel for want of memory (SIGKILL)" in failed["message"]
+    assert "was killed by the kernel for lack of memory (SIGKILL)" in failed["message"]
     (shrunk,) = seen.decisions("shrink")
     assert shrunk.startswith("shrink: cognate_planner_2 ran out of memory: ")

@@ -64,7 +64,7 @@ def faulty(base: Path) -> Iterator[Done]:
         ("stop", "hang", r".* for 2 s .* does not answer \(stopped, or stuck in native code\)"),
         ("native crash", "signal", r"worker \d+ was killed by SIGSEGV before the model was finished"),
         ("noise", "exception", r"(?s)RuntimeError: noise .*\[bold\]no markup\[/bold\]"),
-        ("unprintable", "exception", r"Unprintable: \(it cannot be put in words: RuntimeError in its __str__\)"),
+        ("unprintable", "exception", r"Unprintable: \(no message: RuntimeError in its __str__\)"),
         ("huge", "exception", r"ValueError: x+ … \(2998012 characters are left out\) … x+"),
         ("close", "exit", r"worker \d+ ended with status 1 before the model was finished"),
         ("child and end", "exit", r"worker \d+ ended with status 5 before the model was finished"),

@@ -21,14 +21,14 @@ def hold(control: Control) -> tuple[threading.Thread, list[bool], list[bool], th
             holds.set()
 
     control.on_hold = on_hold
-    thread = threading.Thread(target=lambda: went.append(control.goes_on()))
+    thread = threading.Thread(target=lambda: went.append(control.may_continue()))
     thread.start()
     return thread, went, told, holds
 
 
 def test_a_trainer_that_is_asked_nothing_goes_on_and_gives_signs_of_life() -> None:
     control = Control()
-    assert [control.goes_on() for _ in range(5)] == [True] * 5
+    assert [control.may_continue() for _ in range(5)] == [True] * 5
     assert (control.beats, control.paused_seconds) == (5, 0.0)
 
 
@@ -43,7 +43,7 @@ def test_a_pause_holds_the_next_step_until_it_is_taken_back() -> None:
     thread.join(30.0)
     assert (went, told, control.beats) == ([True], [True, False], beats)
     assert control.paused_seconds > 0.0
-    assert control.goes_on()
+    assert control.may_continue()
 
 
 def test_a_stop_ends_a_pause_and_the_trainer_does_not_say_that_it_went_on() -> None:
@@ -54,7 +54,7 @@ def test_a_stop_ends_a_pause_and_the_trainer_does_not_say_that_it_went_on() -> N
     control.request_stop()
     thread.join(30.0)
     assert (went, told) == ([False], [True])
-    assert not control.goes_on()
+    assert not control.may_continue()
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_stop_wins_in_whatever_order_things_were_asked(asked: tuple[str, ...])
     control = Control()
     for one in asked:
         {"p": control.pause, "s": control.request_stop, "u": control.unpause}[one]()
-    assert not control.goes_on()
-    assert not control.goes_on()
+    assert not control.may_continue()
+    assert not control.may_continue()
 
 
 def test_a_pause_taken_back_before_the_step_was_never_one() -> None:
@@ -74,7 +74,7 @@ def test_a_pause_taken_back_before_the_step_was_never_one() -> None:
     control.unpause()
     told: list[bool] = []
     control.on_hold = told.append
-    assert control.goes_on()
+    assert control.may_continue()
     assert told == []
 
 
@@ -93,8 +93,8 @@ def test_a_pause_asked_for_while_the_trainer_says_that_it_goes_on_holds_the_next
             control.request_stop()
 
     control.on_hold = on_hold
-    assert control.goes_on()
-    assert not control.goes_on()
+    assert control.may_continue()
+    assert not control.may_continue()
     assert told == [True, False, True]
 
 

@@ -73,7 +73,7 @@ def test_of_a_sweep_each_source_is_named_once_and_a_few_of_many() -> None:
     with pytest.raises(ChangedError) as error:
         compare_data(RUN, info(of(64)), settings, of(65), accept=False)
     told = "; ".join(f"{path}: 64 rows → 65" for path in paths[:3])
-    assert f"started with: {told} and 2 more. Put it back" in str(error.value)
+    assert f"started with: {told} and 2 more. Restore it" in str(error.value)
 
 
 def test_a_combination_whose_data_became_another_than_the_firsts_is_noticed() -> None:

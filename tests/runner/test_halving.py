@@ -45,21 +45,21 @@ def test_the_verdicts_are_those_of_a_plain_count(factor: int, seed: int) -> None
         for epoch in rungs:
             loss = draw.choice([draw.random(), 0.5, 0.25])  # ties too
             verdict = halving.reached(index, epoch, loss)
-            assert verdict.goes_on == reference(factor, came[epoch], loss)
+            assert verdict.continues == reference(factor, came[epoch], loss)
             came[epoch].append(loss)
             assert (verdict.rank, verdict.of) == (
                 1 + sum(1 for other in came[epoch][:-1] if other <= loss),
                 len(came[epoch]),
             )
-            if not verdict.goes_on:
+            if not verdict.continues:
                 break
 
 
 def test_asked_again_the_verdict_stays_whoever_came_meanwhile() -> None:
     halving = Halving(2)
     first = halving.reached(1, 4, 0.9)
-    assert first.goes_on
-    assert halving.reached(2, 4, 0.1).goes_on
+    assert first.continues
+    assert halving.reached(2, 4, 0.1).continues
     assert halving.reached(1, 4, 0.9) == first
     assert halving.reached(3, 4, 0.5).reason == "pruned at epoch 4: rank 2 of 3"
 
@@ -71,7 +71,7 @@ def test_a_model_past_a_rung_counts_though_its_verdict_was_lost() -> None:
         halving.reported(1, epoch, loss)
     assert halving.reached(2, 2, 0.2).reason == "pruned at epoch 2: rank 2 of 2"
     assert halving.reached(3, 4, 0.7).of == 1, "model 1 is not past the rung at 4 yet"
-    assert halving.reached(1, 4, 0.6).goes_on
+    assert halving.reached(1, 4, 0.6).continues
 
 
 def test_epochs_that_are_reported_in_training_change_no_verdict() -> None:
@@ -88,29 +88,29 @@ def test_epochs_that_are_reported_in_training_change_no_verdict() -> None:
 
 def test_no_number_is_worse_than_any() -> None:
     halving = Halving(2)
-    assert halving.reached(1, 1, math.nan).goes_on  # the first one has nobody to be compared with
-    assert halving.reached(2, 1, 1e9).goes_on
-    assert not halving.reached(3, 1, None).goes_on
+    assert halving.reached(1, 1, math.nan).continues  # the first one has nobody to be compared with
+    assert halving.reached(2, 1, 1e9).continues
+    assert not halving.reached(3, 1, None).continues
 
 
 def test_one_that_somebody_wants_is_spared() -> None:
     halving = Halving(2)
     for index, loss in ((1, 0.1), (2, 0.2)):
         halving.reached(index, 1, loss)
-    assert not halving.reached(2, 1, 0.2).goes_on
+    assert not halving.reached(2, 1, 0.2).continues
     halving.spare(2)
-    assert halving.reached(2, 1, 0.2).goes_on
-    assert halving.reached(2, 2, math.inf).goes_on
+    assert halving.reached(2, 1, 0.2).continues
+    assert halving.reached(2, 2, math.inf).continues
 
 
 def test_after_a_resume_the_verdicts_are_those_of_an_undisturbed_run() -> None:
     losses = [0.5, 0.4, 0.6, 0.3, 0.35, 0.2]
     whole = Halving(2)
     verdicts = [whole.reached(index, 2, loss) for index, loss in enumerate(losses, 1)]
-    earlier = [Reached(index, 2, losses[index - 1], verdicts[index - 1].goes_on) for index in (1, 2, 3)]
+    earlier = [Reached(index, 2, losses[index - 1], verdicts[index - 1].continues) for index in (1, 2, 3)]
     # The fourth had come, and was not judged.
     resumed = Halving(2, [*earlier, Reached(4, 2, losses[3], None)])
-    assert [resumed.reached(index, 2, loss).goes_on for index, loss in enumerate(losses, 1)] == [
-        verdict.goes_on for verdict in verdicts
+    assert [resumed.reached(index, 2, loss).continues for index, loss in enumerate(losses, 1)] == [
+        verdict.continues for verdict in verdicts
     ]
     assert resumed.reached(6, 2, 0.2).of == 6

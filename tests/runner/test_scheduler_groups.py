@@ -38,7 +38,7 @@ def test_one_of_a_group_is_cancelled_and_the_others_go_on(stage: Stage) -> None:
     stage.turn(*group.begins())
     cancel = stage.command("cancel", model="planner_2")
     stage.turn()
-    assert group.listen() == ["let_go"]
+    assert group.listen() == ["leave"]
     assert not group.worker.killed
     stage.now += 60  # no patience ends: the others' work is not given up
     stage.turn()
@@ -79,7 +79,7 @@ def test_when_all_of_a_group_are_cancelled_it_stops(stage: Stage) -> None:
     stage.command("cancel", model="planner_1")
     stage.command("cancel", model="planner_2")
     stage.turn()
-    assert group.listen() == ["let_go", "stop"]
+    assert group.listen() == ["leave", "stop"]
     stage.turn(*group.stops())
     assert (stage.phase(1), stage.phase(2)) == (M.CANCELLED, M.CANCELLED)
 

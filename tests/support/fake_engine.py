@@ -79,7 +79,7 @@ class FakeWorker(WorkerHandle):
         words = {
             EndKind.EXIT: exit_in_words(1),
             EndKind.SIGNAL: exit_in_words(-signal.SIGKILL),
-            EndKind.OUT_OF_MEMORY: "was ended by the kernel for want of memory (SIGKILL)",
+            EndKind.OUT_OF_MEMORY: "was killed by the kernel for lack of memory (SIGKILL)",
             EndKind.NODE_LOST: f"was lost with node {self._place.host if self._place else '—'}",
             EndKind.NOT_PLACED: "was withdrawn before it was placed",
         }

@@ -87,7 +87,7 @@ class Actor:
     @property
     def answers(self) -> list[bool]:
         """Whether its models go on, as it heard at each rung."""
-        return [message["goes_on"] for message in self.worker.heard if message["command"] == "rung"]
+        return [message["continues"] for message in self.worker.heard if message["command"] == "rung"]
 
     # What it tells: each is an action for `Stage.turn`
 

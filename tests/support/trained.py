@@ -68,8 +68,8 @@ class KillAt(Control):
         super().__init__()
         self._left = looks
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         self._left -= 1
         if self._left < 0:
             raise Killed
-        return super().goes_on()
+        return super().may_continue()

@@ -47,11 +47,11 @@ class StopAfter(Control):
         super().__init__()
         self._left = looks
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         self._left -= 1
         if self._left < 0:
             self.request_stop()
-        return super().goes_on()
+        return super().may_continue()
 
 
 @pytest.fixture

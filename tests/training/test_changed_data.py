@@ -114,11 +114,11 @@ class At(Control):
         super().__init__()
         self._left, self._then = step, then
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         self._left -= 1
         if self._left == -1:
             self._then()
-        return super().goes_on()
+        return super().may_continue()
 
 
 @pytest.fixture

@@ -103,7 +103,7 @@ def test_a_truncated_newest_is_passed_over_with_a_warning(tmp_path: Path, share:
     assert found.step == 10
     assert len(warnings) == 1
     assert str(newest) in warnings[0]
-    assert "going on from step-000000000010-attempt-1.safetensors" in warnings[0]
+    assert "continuing from step-000000000010-attempt-1.safetensors" in warnings[0]
 
 
 def test_nothing_valid_is_none_and_said(tmp_path: Path) -> None:
@@ -236,4 +236,4 @@ def test_of_a_group_each_step_is_taken_from_the_newest_attempt_that_verifies(tmp
     found = checkpoints.newest_common([one, other], told.append, [Fence(2, 20), Fence(3, None)])
     assert [path.path.name for path in found] == ["step-000000000020-attempt-1.safetensors"] * 2
     assert len(told) == 1
-    assert "the group goes on from step 20" in told[0]
+    assert "the group continues from step 20" in told[0]

@@ -169,11 +169,11 @@ def test_failure_waits_for_the_write_under_way(make_job: Any, monkeypatch: pytes
         pass
 
     class Breaks(Control):
-        def goes_on(self) -> bool:
+        def may_continue(self) -> bool:
             if disk.threads:
                 breaks.set()
                 raise Broken
-            return super().goes_on()
+            return super().may_continue()
 
     breaks, job = threading.Event(), make_job(training=TRAINING)
     disk = Disk(monkeypatch, lambda directory, step: breaks.wait(PATIENCE) and None)
@@ -193,7 +193,7 @@ def test_model_leaves_its_group_when_nothing_of_it_is_being_written(
     def emit(event: Event) -> None:
         told(event)
         if ends_epoch(2)(event):
-            control.let_go(2)  # taken at once: the checkpoint of epoch 1 is still being written
+            control.request_leave(2)  # taken at once: the checkpoint of epoch 1 is still being written
 
     def hold(directory: Path, step: int) -> None:
         if step == 4:
@@ -255,10 +255,10 @@ def test_checkpoints_that_cannot_be_deleted_are_told_once_and_fail_nothing(
 
 def test_stop_writes_again_what_could_not_be_written_beside(make_job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class StopsThere(Control):
-        def goes_on(self) -> bool:
+        def may_continue(self) -> bool:
             if told.of(EpochFinished) and told.of(EpochFinished)[-1].epoch == 2:
                 self.request_stop()
-            return super().goes_on()
+            return super().may_continue()
 
     tries: list[int] = []
 

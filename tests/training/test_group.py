@@ -327,7 +327,7 @@ def test_a_group_stopped_within_an_accumulation_goes_on_to_the_same_bytes(make_j
 def test_a_model_that_is_let_go_has_a_checkpoint_and_can_be_trained_alone(make_job: Any) -> None:
     jobs = jobs_of(make_job, "group", training={"epochs": 4})
     control, left = Control(), []
-    control.let_go(2)
+    control.request_leave(2)
     outcome, events = run(jobs, control, lambda job, why: left.append((job.index, why)))
     assert outcome is Outcome.COMPLETED
     assert left == [(2, None)]

@@ -28,14 +28,14 @@ class Mover(Control):
         self.old, self.new = Path(job.directory), Path(job.directory).with_name("elsewhere")
         self._left, self._tells, self._again = before_step, tells, again
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         self._left -= 1
         if self._left == -1:
             self.wait_for_checkpoint()
             self.change()
             if self._tells:
                 self.tell()
-        return super().goes_on()
+        return super().may_continue()
 
     def wait_for_checkpoint(self) -> None:
         """The one that is written beside the training."""

@@ -106,12 +106,12 @@ class CountAndKill(Control):
         super().__init__()
         self._runner = runner
 
-    def goes_on(self) -> bool:
+    def may_continue(self) -> bool:
         runner = self._runner
         runner.steps += 1
         if runner.steps in runner.kills:
             raise Killed
-        return super().goes_on()
+        return super().may_continue()
 
 
 @pytest.fixture

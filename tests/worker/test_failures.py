@@ -27,7 +27,7 @@ class Unprintable(Exception):
         ),
         (RuntimeError("memory is fine"), "exception", "RuntimeError: memory is fine"),
         (ValueError("broken"), "exception", "ValueError: broken"),
-        (Unprintable(), "exception", "Unprintable: (it cannot be put in words: ValueError in its __str__)"),
+        (Unprintable(), "exception", "Unprintable: (no message: ValueError in its __str__)"),
         (SystemExit("enough"), "exit", "the training code called sys.exit('enough')"),
         (ChangedError("other data"), "changed", "other data"),
         (ForgeError("in words"), "exception", "in words"),

@@ -136,7 +136,7 @@ def test_a_model_with_any_outputs_is_tried_with_its_loss_and_metric(tmp_path: Pa
          r"--drop-last leaves that batch out"),
         ({"model_type": "short"}, r"ValueError: one is too few \(\S+parts.py, line \d+\); --drop-last leaves that"),
         ({"model_type": "pair"}, r":pair gives a tuple: \(float32 \(16, 3\), float32 \(16,\)\); the built-in loss "
-         r"\(cross entropy\) takes one tensor: give a loss of your own \(--loss"),
+         r"\(cross entropy\) takes one tensor: give a custom loss \(--loss"),
         ({"model_type": "flat"}, r":flat gives float32 \(16,\) for a batch of 16 samples; cross entropy needs "
          r"\(16, 3\)"),
         ({"model_type": "complex"}, r"the optimizer of --model-type \S+:complex fails .*ComplexFloat.*view_as_complex"),

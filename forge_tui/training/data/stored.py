@@ -42,7 +42,7 @@ class StoredTable:
         """All rows in pieces, each with the number of its first row; a piece is valid until the next."""
         for start in range(0, self.rows, self._piece_in_order):
             yield start, self._numbers[start : start + self._piece_in_order]
-            self._let_go()
+            self._release()
 
     def whole(self, columns: Sequence[int]) -> np.ndarray:
         """All rows of some columns, float32 (rows, columns)."""
@@ -57,7 +57,7 @@ class StoredTable:
         for start in range(0, len(rows), self._piece):
             piece = self._numbers[rows[start : start + self._piece]]
             found[start : start + self._piece] = piece[:, columns]
-            self._let_go()
+            self._release()
         return found
 
     def is_rewritten(self, sha256: str) -> bool:
@@ -79,7 +79,7 @@ class StoredTable:
         found = os.fstat(self._fd)
         return found.st_size, found.st_mtime_ns
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
