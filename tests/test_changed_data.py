@@ -96,7 +96,7 @@ def test_a_resume_with_other_data_is_refused(trained: Path, data: Path, change: 
     write(data, how(rows()))
     before = {path: path.read_bytes() for path in (trained / "run").rglob("*") if path.suffix in (".json", ".db")}
     said = forge("resume", "run", "--no-ui", "--epochs", "6", cwd=trained, status=2).stderr
-    assert f"the data is not what run run was started with: {data}: {words}. Put it back as it was" in said
+    assert f"the data is not what run run was started with: {data}: {words}. Restore it" in said
     assert f"`forge-tui resume {trained / 'run'} --accept-changes`" in said
     assert {path: path.read_bytes() for path in before} == before
     with pytest.raises(ChangedError, match=words), client.resume(trained / "run", epochs=6):

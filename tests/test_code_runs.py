@@ -50,7 +50,7 @@ def test_editing_the_code_between_models_changes_nothing_and_is_reported_once(
         out = held.release()
     assert str(run / "cognate_net_2") in out
     assert weights(run) == undisturbed
-    assert all("was changed after the run had been started" in message for message in warned(run))
+    assert all("was changed after the start of the run" in message for message in warned(run))
     assert [sum(str(project / name) in message for message in warned(run)) for name in EDITED] == [1, 1, 1, 1]
 
 
@@ -166,7 +166,7 @@ def test_what_is_first_imported_while_models_train_is_copied_then(project: Path)
         held.release()
     for name in ("bonus_1.py", "bonus_parts.py"):
         (told,) = [message for message in warned(run) if str(project / name) in message]
-        assert "imported for the first time after the run had begun" in told
+        assert "imported for the first time after the start of the run" in told
         assert described(run, 2)["code"][f"project/{name}"] == sha256(project / name)
     change(project / "bonus_parts.py", "10", "20")
     forge("resume", "run", "--no-ui", "--epochs", "5", cwd=project)  # it is recorded, and trusted
@@ -185,7 +185,7 @@ def test_what_is_not_imported_as_code_is_said(project: Path) -> None:
     )
     forge(*RUN, "--models", "1", "--epochs", "1", "--output", "run", cwd=project)
     (told,) = warned(project / "run")
-    assert f"{project / 'loaded.py'} is loaded from where it is, not from a copy" in told
+    assert f"{project / 'loaded.py'} is loaded from its original place, not from a copy" in told
 
 
 def test_code_below_the_output_directory_is_kept_beside_a_directory_called_code(project: Path) -> None:

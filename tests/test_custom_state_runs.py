@@ -102,7 +102,7 @@ def test_state_of_its_own_is_trained_alone_and_comes_back(place: Path) -> None:
     assert f"--fuse 3: {why}; use --fuse 1" in refused
     lines = events(forge(*run, "--output", "run", cwd=place).stdout)
     (reason,) = [line["reason"] for line in lines if line["event"] == "decision" and line["kind"] == "group"]
-    assert reason == f"1 model a worker: {why}"
+    assert reason == f"1 model per worker: {why}"
     code = "import sys, forge_tui; print(forge_tui.load_model(sys.argv[1]).body.stats.steps)"
     shown = subprocess.run(
         [sys.executable, "-c", code, str(place / "run" / "cognate_extra_1")], cwd="/", capture_output=True, text=True,

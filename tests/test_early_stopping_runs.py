@@ -38,6 +38,6 @@ def test_models_that_stop_early_are_completed_and_trained_no_further(
         best = found["history"][model.best_epoch - 1]
         assert (model.loss, model.metrics.get("validation_loss")) == (best["loss"], best["validation_loss"])
     refused = forge("resume", run_directory, "--epochs", "90", status=2)
-    assert "all of its models stopped early" in refused.stderr
+    assert "all its models stopped early" in refused.stderr
     ended = [event for event in told if event["event"] == "phase_changed" and event["phase"] == "completed"]
     assert sorted(event["reason"] for event in ended) == sorted(model.reason for model in snapshot.models)

@@ -61,4 +61,4 @@ def test_auto_measures_and_says_what_it_takes(run_directory: Path) -> None:
         assert run.snapshot().run.fuse == 1  # over in seconds: no group is worth it
     # The settings of the run still say `auto`; a resume keeps what it came to, and does not measure again.
     reasons = [event["reason"] for event in recorded if event["event"] == "decision" and event["kind"] == "group"]
-    assert reasons == ["1 model a worker: a run of less than 5 s does not wait for groups to be measured"]
+    assert reasons == ["1 model per worker: a run of less than 5 s does not wait for groups to be measured"]

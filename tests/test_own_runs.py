@@ -189,7 +189,7 @@ def test_what_cannot_be_trained_together_is_trained_alone(
     run = (*QUICK, "--json", "--mode", "parallel", "--model-type", f"net.py:{function}", *values, "--epochs", "2")
     said = forge(*run, "--models", "4", "--output", "run", cwd=place).stdout
     (reason,) = decisions(said, "group")
-    assert reason == f"1 model a worker: such models cannot be trained together ({words})"
+    assert reason == f"1 model per worker: such models cannot be trained together ({words})"
     asked = forge(*run, "--models", "2", "--fuse", "2", "--output", "other", cwd=place, status=2).stderr
     assert f"--fuse 2: such models cannot be trained together ({words}); use --fuse 1" in asked
 

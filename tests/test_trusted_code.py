@@ -185,7 +185,7 @@ def test_where_nothing_can_be_kept_the_run_says_so_and_needs_the_flag(
     (tmp_path / "net.py").write_text(NET.format(first=""), encoding="utf-8")
     out = forge(*RUN, "--json", "--output", "run", cwd=tmp_path).stdout
     (told,) = [line for line in map(json.loads, out.splitlines()) if line.get("kind") == "trust"]
-    assert "nothing shows that this run is yours" in told["message"]
+    assert "the run is not recorded as yours" in told["message"]
     assert "--trust-code" in told["message"]
     assert "--trust-code" in forge("resume", "run", "--no-ui", "--epochs", "3", cwd=tmp_path, status=2).stderr
     forge("resume", "run", "--no-ui", "--epochs", "3", "--trust-code", cwd=tmp_path)
@@ -436,7 +436,7 @@ def test_an_early_run_that_is_known_is_ones_own_and_gets_a_copy_and_a_key(strang
     assert stranger.has_run()
     out = forge("resume", stranger.run, "--no-ui", "--json", "--epochs", "3").stdout
     (told,) = [line["message"] for line in map(json.loads, out.splitlines()) if line.get("kind") == "code"]
-    assert "kept no copy of its code: that is copied now" in told
+    assert "kept no copy of its code: the present code is copied now" in told
     assert stranger.has_run()
     assert list((stranger.run / "code").rglob("net.py"))
     stranger.run.rename(stranger.base / "moved")

@@ -1,4 +1,4 @@
-"""What to warn of while a run goes on: a model that has become slow, a disk that fills or fails."""
+"""Warnings during a run: a model that has become slow, a disk that fills or fails."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from forge_tui.text.figures import memory
 _SECONDS = 5.0
 _IN_A_ROW = 2
 _SLOW = 0.5
-# The next checkpoint of every model at work, and as much again for what else is written.
+# Space for the next checkpoint of every active model, and as much again for other files.
 _CHECKPOINTS_AHEAD = 2
-# The database's write-ahead log grows to 4 MiB before it is folded in; without that not even the warning is kept.
+# The database's write-ahead log grows to 4 MiB before a checkpoint; without that space the warning is lost too.
 HISTORY_BYTES = 8 << 20
 
 
 @dataclass(slots=True)
 class _Window:
-    """What is being measured just now of one model, and its best so far (steps a second)."""
+    """The current measurement of one model, and its best rate so far (steps per second)."""
 
     steps: float = 0.0
     seconds: float = 0.0
@@ -31,23 +31,23 @@ class _Window:
 
 
 class SpeedWatch:
-    """Tells once when a model makes less than half of its own earlier steps a second, and again after it recovered.
+    """Warns once when a model's steps per second fall below half of its best, and again after it has recovered.
 
-    Rates are taken over at least five seconds of training, and two of them in a row have to be slow: a short epoch that
-    met somebody's burst of work says nothing.
+    Rates are measured over at least five seconds of training, and two in a row must be slow: a short burst of others'
+    work does not count.
     """
 
     def __init__(self) -> None:
         self._windows: dict[int, _Window] = {}
 
     def forget(self, index: int) -> None:
-        """The model starts anew: what was begun to be measured does not count."""
+        """Discard the model's current measurement, after a restart."""
         window = self._windows.get(index)
         if window is not None:
             window.steps = window.seconds = 0.0
 
     def take(self, event: happened.EpochFinished) -> happened.ResourceWarned | None:
-        """The warning that follows from an epoch, if one does."""
+        """The warning after an epoch, if any."""
         speed = event.metrics.get("steps_per_second")
         if speed is None or not event.seconds:
             return None
@@ -67,14 +67,14 @@ class SpeedWatch:
         return happened.ResourceWarned(
             time=event.time,
             kind="speed",
-            message=f"{event.model} makes {rate:.1f} steps/s, less than half of the {window.best:.1f} it made earlier",
+            message=f"{event.model} makes {rate:.1f} steps/s, less than half of its earlier {window.best:.1f}",
             value=rate,
             threshold=_SLOW * window.best,
         )
 
 
 class DiskWatch:
-    """Tells once when the run directory's disk has no room for the next checkpoints, and again after it had."""
+    """Warns once when the run directory's disk has no space for the next checkpoints, and again after it had."""
 
     def __init__(self, directory: Path, free: Callable[[Path], int] | None = None) -> None:
         self._directory = directory
@@ -83,18 +83,18 @@ class DiskWatch:
         self._told = False
 
     def checkpoint(self, size: int) -> None:
-        """A checkpoint of `size` bytes was written."""
+        """Record that a checkpoint of `size` bytes was written."""
         self._largest = max(self._largest, size)
 
     def look(self, now: float, models: int) -> happened.ResourceWarned | None:
-        """The warning that follows from the room there is, if one does. `models`: at work; `now`: UNIX seconds."""
+        """The warning about the free space, if any. `models`: active ones; `now`: UNIX seconds."""
         if not self._largest:
             return None
         needed = _CHECKPOINTS_AHEAD * self._largest * max(1, models) + HISTORY_BYTES
         try:
             free = self._free(self._directory)
         except OSError:
-            return None  # what is wrong with the disk is told by whoever writes to it
+            return None  # the next write reports the disk's error
         if free >= needed:
             self._told = False
             return None
@@ -112,13 +112,13 @@ class DiskWatch:
 
 
 class HistoryWatch:
-    """Says in this process's log that nothing is being recorded: once for each time that this begins."""
+    """Reports in this process's log that nothing is being recorded: once per problem."""
 
     def __init__(self) -> None:
         self._told = False
 
     def look(self, problem: str | None) -> None:
-        """`problem`: why nothing can be written just now, None while it can."""
+        """`problem`: why nothing can be written now, or None."""
         if problem is not None and not self._told:
             say(problem)
         self._told = problem is not None

@@ -1,4 +1,4 @@
-"""What the runner remembers of a worker at work on a model or a group, and how it explains an end without a word."""
+"""The runner's state of one worker with its model or group, and the failure record of an unexplained end."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from forge_tui.runner.watchdog import Watchdog
 class Attempt:
     """One attempt at a model, or at a group of them.
 
-    `jobs`: the models that the worker still has, by index; `cancelled`: those of them that it was told to let go, with
-    the reason; `pruned`: those of the cancelled ones that others did better than. `leaving`: why the runner has told
-    the whole worker to go, `withdrawn` where it was asked for and not placed. Costs at their peak, and what of the
-    worker's memory is `shared` with others, in bytes; None: not reported yet.
+    `jobs`: the models that the worker still has, by index; `cancelled`: those of them that were asked to leave, with
+    the reason; `pruned`: the cancelled ones that halving stopped. `leaving`: why the runner has asked the whole worker
+    to stop, `withdrawn` if it was requested and not placed. Peak costs, and the worker's memory `shared` with others,
+    in bytes; None: not reported yet.
     """
 
     worker: WorkerHandle
@@ -38,32 +38,32 @@ class Attempt:
 
     @classmethod
     def begin(cls, worker: WorkerHandle, patience: float | None, now: float) -> Attempt:
-        """A worker asked for at `now` (monotonic); it hangs after `patience` seconds without a step (None: never)."""
+        """A worker requested at `now` (monotonic); it hangs after `patience` seconds without a step (None: never)."""
         jobs = {job.index: job for job in worker.jobs}
         return cls(worker, Watchdog(patience, now), jobs)
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the worker was told to go, or to let go of all that it has."""
+        """Whether the worker was asked to stop, or all its models to leave."""
         return self.leaving is not None or self.jobs.keys() <= self.cancelled.keys()
 
     @property
     def is_placed(self) -> bool:
-        """Whether the worker is not only asked for."""
+        """Whether the worker has been placed, not only requested."""
         return self.worker.place is not None
 
     def started(self, event: ModelStarted) -> ModelStarted:
-        """`event` with what the engine knows of the worker."""
+        """`event` with the worker's name and place."""
         place = None if self.worker.place is None else asdict(self.worker.place)
         return replace(event, worker=event.worker if self.worker.name is None else self.worker.name, place=place)
 
     def covers(self, event: ModelEvent) -> bool:
-        """Whether the event is of a model that the worker still has, and of this attempt at it."""
+        """Whether the event is of this attempt at a model that the worker still has."""
         job = self.jobs.get(event.index)
         return job is not None and job.attempt == event.attempt
 
     def stop(self) -> None:
-        """End the worker after a checkpoint; one that is not placed has none to save."""
+        """End the worker after a checkpoint; withdraw it if it is not placed."""
         if self.is_placed:
             self.worker.send({"command": "stop"})
         else:
@@ -75,26 +75,26 @@ class Attempt:
         self.worker.kill()
 
     def requeue(self, reason: str) -> None:
-        """End the worker after a checkpoint, so that another one may have its place."""
+        """End the worker after a checkpoint, to free its place."""
         self.leaving, self.reason = "requeued", reason
         self.stop()
 
     def withdraw(self) -> None:
-        """The worker, which is not placed, is not wanted any more."""
+        """Withdraw the worker, which is not placed."""
         self.leaving = "withdrawn"
         self.worker.kill()
 
     @property
     def name(self) -> str:
-        """Its models, in words."""
+        """The names of its models."""
         return models_in_words(self.jobs.values())
 
     def held(self, resident: int | None) -> int | None:
-        """What the worker costs at this moment, often far less than at its peak, of `resident` bytes; None: unknown."""
+        """The worker's present memory, from its `resident` bytes, often far less than its peak; None: unknown."""
         return None if self.shared is None or resident is None else max(0, resident - self.shared)
 
     def hang(self, job: Job, when: float) -> ModelFailed:
-        """The record of a worker that hangs, with the place where it does if it could still say so."""
+        """The failure record of a hanging worker, with the place if it has reported it."""
         patience = self.watchdog.patience
         said = "" if self.where else " and does not answer (stopped, or stuck in native code)"
         return ModelFailed(
@@ -109,7 +109,7 @@ class Attempt:
 
 
 def unexplained(worker: WorkerHandle, job: Job, when: float) -> ModelFailed:
-    """The record of a worker that ended without a word about one of its models."""
+    """The failure record of a model whose worker ended without reporting on it."""
     assert worker.ended is not None
     kind = EndKind.EXIT if worker.ended.kind is EndKind.NOT_PLACED else worker.ended.kind
     return ModelFailed(

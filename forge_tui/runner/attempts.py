@@ -1,4 +1,4 @@
-"""The attempts at work: their workers are started, heard, watched and told what to do."""
+"""The active attempts: starts their workers, handles messages, watches and controls them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from forge_tui.runner.work import Means, Room, Work
 
 
 class Attempts:
-    """All of them, the newest last."""
+    """All active attempts, the newest last."""
 
     def __init__(self, work: Work, means: Means, room: Room, course: Course) -> None:
         self._code, self._journal = work.code, work.journal
@@ -31,7 +31,7 @@ class Attempts:
         self._running: dict[int, Attempt] = {}
         """By the worker's own number."""
         self.ends = 0
-        """How many have ended so far."""
+        """The number of ended attempts."""
 
     def __len__(self) -> int:
         return len(self._running)
@@ -40,9 +40,9 @@ class Attempts:
         return iter(list(self._running.values()))
 
     def start(self, group: Group, *, ahead: bool) -> None:
-        """Ask for a worker for a group. `ahead`: another one will take its place."""
+        """Request a worker for a group. `ahead`: another one will take its place."""
         jobs = [self._course.retries.job(index) for index in group]
-        jobs[0] = self._code.job(jobs[0])  # once for all of a worker
+        jobs[0] = self._code.job(jobs[0])  # once per worker
         log = jobs[0].model
         worker = self._engine.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=ahead)
         self._running[worker.id] = Attempt.begin(worker, self._hang_seconds, self._monotonic())
@@ -50,7 +50,7 @@ class Attempts:
             self._messages.forget_speed(index)
 
     def of(self, index: int) -> Attempt | None:
-        """The one at a model."""
+        """The attempt at a model, or None."""
         return next((attempt for attempt in self if index in attempt.jobs), None)
 
     def loads(self) -> list[Load]:
@@ -63,16 +63,16 @@ class Attempts:
         ]
 
     def newest(self) -> Attempt:
-        """The one that was started last of those that are to continue."""
+        """The last started attempt of those that are to continue."""
         return [attempt for attempt in self if not attempt.is_leaving][-1]
 
     def is_held(self, attempt: Attempt) -> bool:
-        """Whether its worker holds at a step, as in a pause."""
+        """Whether its worker is paused at a step."""
         return all(self._journal.models[index].phase is TrainingPhase.PAUSED for index in attempt.jobs)
 
     @property
     def are_all_held(self) -> bool:
-        """Whether every worker does."""
+        """Whether every worker is paused."""
         return all(self.is_held(attempt) for attempt in self)
 
     def watch(self) -> None:
@@ -82,19 +82,19 @@ class Attempts:
             if attempt.patience_ends is not None and now >= attempt.patience_ends:
                 attempt.patience_ends = None
                 attempt.worker.kill()
-            # Told to continue, it has to; and one that is not placed yet has nothing to do.
+            # After a continue it must make steps; a worker that is not placed has nothing to do.
             waits = not attempt.is_placed or (self._course.pausing and self.is_held(attempt))
             match attempt.watchdog.look(now, waits=waits):
                 case HangVerdict.ASK:
                     attempt.worker.send({"command": "where"})
                 case HangVerdict.END:
-                    # Whoever told of a failure before has to leave too.
+                    # A worker that has reported a failure must leave too.
                     for index, job in attempt.jobs.items():
                         attempt.failures.setdefault(index, attempt.hang(job, self._journal.clock()))
                     attempt.worker.kill()
 
     def keep_sample(self) -> None:
-        """Keep what was last seen of the machine with the run, and what its workers cost."""
+        """Record the last resource sample with the run, with its workers' memory."""
         look = self._machine.latest
         if look.sample is not None:
             costs = sum(attempt.memory or 0 for attempt in self)
@@ -102,12 +102,12 @@ class Attempts:
 
     def _measured(self, memory: int, gpu_memory: int | None) -> None:
         self._governor.measured(memory, gpu_memory)
-        self.keep_sample()  # a short run may end between two looks
+        self.keep_sample()  # a short run may end between two samples
 
     def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         attempt = self._running.get(worker.id)
         if attempt is None:
-            return  # what it was to do is given to another one by now
+            return  # its models have another worker by now
         if "left" in message:
             attempt.watchdog.sign_of_life(self._monotonic())
             self._outcomes.left(attempt, message["left"], beside=len(self))

@@ -1,6 +1,6 @@
-"""How this run is carried out where its settings say `auto`: threads of a worker, models trained together.
+"""Chooses the settings that are `auto`: threads per worker, and models trained together.
 
-The planner's measuring and counting, with the mode and the workers that the settings and the rules give.
+Uses the planner's measurements and estimates, for the mode and number of workers of the settings and the rules.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from forge_tui.runner.run_planner import Ask, Found
 from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
-# A run that is over sooner is not kept waiting by measuring groups.
+# A shorter run does not wait for groups to be measured.
 _SHORT_RUN_SECONDS = 5.0
 _FIRST_SECONDS = 0.12
-# Each size of group is measured for this part of the whole run.
+# Each group size is measured for this fraction of the run's time.
 _SHARE = 0.01
 _LEAST_SECONDS, _MOST_SECONDS = 0.08, 0.3
 
 _Reasons = tuple[tuple[str, str], ...]
-"""The kinds of decision and why they came out so, in words."""
+"""Kinds of decision with their reasons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What was chosen.
+    """The chosen values.
 
-    `worker_bytes`: what such a worker was estimated to take where it was measured, else None.
+    `worker_bytes`: the estimated memory of such a worker if it was measured, else None.
     """
 
     threads: int
@@ -52,7 +52,7 @@ def settle(
     remembered: Remembered,
     grouping_problem: str | None = None,
 ) -> Settled:
-    """Choose what is left open. `workers` measure at once: as many as will train, or as have room.
+    """Choose the open values. `workers` measure at once: as many as will train, or as fit.
 
     `grouping_problem`: why such models cannot be trained together.
     """
@@ -62,7 +62,7 @@ def settle(
     alone: _Reasons = ()
     if grouping_problem is not None and len(sizes) > 1:
         sizes = [1]
-        alone = (("group", f"1 model a worker: such models cannot be trained together ({grouping_problem})"),)
+        alone = (("group", f"1 model per worker: such models cannot be trained together ({grouping_problem})"),)
     if len(threads) == len(sizes) == 1:
         return Settled(threads[0], sizes[0], (("threads", _as_set(threads[0])), *alone))
     seen = _Seen(settings, ask, remembered)
@@ -79,15 +79,15 @@ def settle(
 
 
 def as_before(settings: Settings, threads: int) -> Settled:
-    """What a resumed run keeps; its settings say what groups it has come to."""
+    """The values of a resumed run, whose settings have its group size."""
     return Settled(threads, groups.width(settings), (("threads", f"{_threads(threads)}, as before"),))
 
 
 def _best_group(seen: _Seen, sizes: list[list[Way]], alone: Estimate) -> Estimate:
-    """The best of the ways to train models together, and of models alone.
+    """The best way to train models together, or alone.
 
-    The largest groups are measured first, then smaller ones while they gain: what a group saves in calls grows with
-    its size, until it no longer fits the caches.
+    The largest groups are measured first, then smaller ones while they are faster: a group's savings grow with its
+    size until it no longer fits the caches.
     """
     best, soonest_larger = alone, math.inf
     for ways in reversed(sizes):
@@ -109,16 +109,16 @@ def _sizes(settings: Settings, limit: WorkerLimit) -> list[int]:
 
 
 class _Seen:
-    """What is known of the ways by now, remembered or measured."""
+    """The ways known so far, remembered or measured."""
 
     def __init__(self, settings: Settings, ask: Ask, remembered: Remembered) -> None:
         self._settings, self._ask, self._remembered = settings, ask, remembered
         self._since: float | None = None
         self.found: Found = {}
-        self.problem = "there was not memory enough to measure"
+        self.problem = "there was not enough memory to measure"
 
     def look(self, ways: list[Way], seconds: float) -> tuple[Estimate, ...]:
-        """The estimates of these ways, the soonest first; those that cannot be measured are left out."""
+        """The estimates of these ways, the fastest first, without those that cannot be measured."""
         found = self._remembered.found(ways)
         if found:
             self._since = min(filter(None, (self._since, self._remembered.since(ways))))
@@ -126,7 +126,7 @@ class _Seen:
         try:
             new = run_planner.measure_ways(missing, self._ask, seconds)
         except ForgeError as error:
-            # Whoever measures may be ended for want of memory: no reason not to train.
+            # A measuring worker may run out of memory: no reason not to train.
             self.problem, new = str(error), {}
         if new:
             self._remembered.keep(new)
@@ -134,31 +134,31 @@ class _Seen:
         return tuple(one for one in self.estimates() if one.way in ways)
 
     def estimates(self) -> tuple[Estimate, ...]:
-        """Those of all ways looked at, the soonest first."""
+        """The estimates of all known ways, the fastest first."""
         return run_planner.estimate_ways(self._settings, self.found, 0.0)
 
-    def told(self) -> str:
-        """When it was measured, as the words of a reason begin."""
+    def origin(self) -> str:
+        """When it was measured, the beginning of a reason."""
         if self._since is None:
             return "measured"
         return f"measured on {time.strftime('%Y-%m-%d', time.localtime(self._since))}"
 
 
 def _reasons(best: Way, seen: _Seen, threads: list[int], sizes: list[int], *, short: bool) -> _Reasons:
-    """Why the threads and the group are as they are."""
-    told = _as_set(best.threads)
+    """The reasons for the chosen threads and group."""
+    threads_reason = _as_set(best.threads)
     if len(threads) > 1:
         rates = {way.threads: seen.found[way] for way in seen.found if way.models == best.models}
-        told = f"{_threads(best.threads)}: {seen.told()}, steps/s by threads {_rates(rates)}"
+        threads_reason = f"{_threads(best.threads)}: {seen.origin()}, steps/s by threads {_rates(rates)}"
     if len(sizes) == 1:
-        return (("threads", told),)
+        return (("threads", threads_reason),)
     if short:
         why = f"a run of less than {_SHORT_RUN_SECONDS:.0f} s does not wait for groups to be measured"
     else:
         rates = {way.models: seen.found[way] for way in seen.found if way.threads == best.threads}
-        why = f"{seen.told()}, steps/s by models trained together {_rates(rates)}"
-    models = f"{best.models} model{'s' if best.models > 1 else ''} a worker"
-    return ("threads", told), ("group", f"{models}: {why}")
+        why = f"{seen.origin()}, steps/s by models trained together {_rates(rates)}"
+    models = f"{best.models} model{'s' if best.models > 1 else ''} per worker"
+    return ("threads", threads_reason), ("group", f"{models}: {why}")
 
 
 def _rates(found: dict[int, list[dict[str, Any]]]) -> str:
@@ -172,4 +172,4 @@ def _as_set(threads: int) -> str:
 
 
 def _threads(threads: int) -> str:
-    return f"{threads} thread{'s' if threads > 1 else ''} a worker"
+    return f"{threads} thread{'s' if threads > 1 else ''} per worker"

@@ -1,4 +1,4 @@
-"""What a resume finds other than the run was started with, and whether it continues with that."""
+"""Changes of data and code since the start of a run, and whether a resume accepts them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NAMED = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What is recorded when a run is opened again.
+    """The changes to record when a run is opened again.
 
-    `data`: its data as it is now. `accepted`: what has changed and is continued with, as kind and words of a warning;
-    where there is any, models that train from then on are not exact. `notices`: warnings of which that is not so.
+    `data`: its data now. `accepted`: accepted changes, as kind and words of a warning; with any, models that train
+    from then on are not exact. `notices`: warnings without that effect.
     """
 
     data: RunData
@@ -33,7 +33,7 @@ class Changes:
 def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunData, *, accept: bool) -> Changes:
     """Compare the data with that of the start of the run in `directory`.
 
-    Raises `ChangedError` for other data, unless it is accepted, and `RunDirectoryError` for a record that is damaged.
+    Raises `ChangedError` for changed data unless accepted, and `RunDirectoryError` for a damaged record.
     """
     before = recorded_data(info)
     before = None if before is None else relocated_data(before, info.moved)
@@ -48,15 +48,15 @@ def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunDat
     what = f"{'; '.join(found[:_NAMED])}{more}"
     if not accept:
         raise ChangedError(
-            f"the data is not what run {info.run} was started with: {what}. Put it back as it was, or continue with it "
-            f"as it is: `forge-tui resume {named(directory)} --accept-changes` (its models are then no longer exact)"
+            f"the data is not what run {info.run} was started with: {what}. Restore it, or continue with the changed "
+            f"data: `forge-tui resume {named(directory)} --accept-changes` (its models are then no longer exact)"
         )
     words = f"the run continues with other data ({what}), as --accept-changes asks: from here on no model is exact"
     return Changes(data=now, accepted=(("data", words),))
 
 
 def _differences(settings: Settings, before: RunData, now: RunData) -> Iterator[str]:
-    """What differs, in words, of each part of a sweep that has data of its own."""
+    """Descriptions of the differences, per part of a sweep with different data."""
     first = combination_at(settings.sweep, 0)
     parts = [first, *(part for part, _ in (*before.others, *now.others))]
     for part in parts:

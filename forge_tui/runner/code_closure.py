@@ -1,8 +1,8 @@
-"""Which files custom code is made of: the named ones and what they import, found by reading them. Nothing is executed.
+"""Finds the files of custom code: the named ones and their imports, by parsing. Nothing is executed.
 
-Followed are imports anywhere in a file, relative ones too, `importlib.import_module("name")` with a name that stands
-there, packages with and without `__init__.py`. What is found among the installed modules, which come first on the path,
-is not custom code. A name that is made while the code runs is not seen here: the worker that imports it reports it.
+Followed are imports anywhere in a file, relative ones too, `importlib.import_module("name")` with a literal name, and
+packages with and without `__init__.py`. Installed modules, which come first on the path, are not custom code. Names
+computed at run time are not found here: the worker that imports them reports them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from forge_tui.settings.own_names import named_function
 
 @dataclass(frozen=True, slots=True)
 class Closure:
-    """`files`: the content of each file by its path; `modules`: the version of each installed module that is named."""
+    """`files`: the content of each file by its path; `modules`: the versions of named installed modules."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
@@ -33,17 +33,16 @@ class Closure:
 
 @dataclass(frozen=True, slots=True)
 class _Module:
-    """A module as a path leads to it: its Python file, or none, and where its submodules are if it is a package."""
+    """A module: its Python file, if any, and the directories of its submodules if it is a package."""
 
     file: str | None
     locations: tuple[str, ...] | None = None
 
 
 def closure(functions: Iterable[str], python_path: Sequence[str]) -> Closure:
-    """The code that functions, named as settings name them, consist of.
+    """The code of functions named in settings.
 
-    What is not there is left out: the worker that imports it says so. Raises `SettingsError` for a file that is there
-    and cannot be read.
+    Missing files are left out: the worker that imports them reports it. Raises `SettingsError` for an unreadable file.
     """
     named = [found for text in functions if (found := named_function(text)) is not None]
     files = [os.path.abspath(place) for place, _ in named if place.endswith(SUFFIX)]
@@ -68,13 +67,13 @@ class _Reader:
         self._found = Closure()
 
     def name(self, module: str) -> None:
-        """A module that is named itself: custom code, or an installed one."""
+        """Add a module named in settings: custom code, or an installed one."""
         top = module.partition(".")[0]
         if not self._take(module) and _installed_spec(top) is not None:
             self._found.modules[module] = _version(top)
 
     def add(self, name: str, module: _Module) -> None:
-        """A module whose file is to be read, once under each name: relative imports count from that."""
+        """Add a module whose file is to be read, once per name: relative imports depend on it."""
         if module.file is not None and (name, module.file) not in self._seen:
             self._seen.add((name, module.file))
             self._waiting.append((name, module))
@@ -95,7 +94,7 @@ class _Reader:
         return self._found
 
     def _take(self, name: str) -> bool:
-        """Add a module and the packages on the way to it; whether it was found among custom code."""
+        """Add a module and its parent packages; returns whether it is custom code."""
         parts = name.split(".")
         for length in range(1, len(parts) + 1):
             whole = ".".join(parts[:length])
@@ -116,9 +115,9 @@ class _Reader:
         if spec is None:
             return _below(self._directories, tail)
         if spec.origin is None and spec.submodule_search_locations is not None:
-            # Parts of one namespace package may lie in several places.
+            # A namespace package may have parts in several directories.
             return _below([*map(os.path.dirname, spec.submodule_search_locations), *self._directories], tail)
-        # Of a project that was installed to be edited, the files are custom code all the same.
+        # The files of an editable install are custom code too.
         if not spec.has_location or spec.origin is None or not self._is_custom(spec.origin):
             return None
         locations = spec.submodule_search_locations
@@ -149,10 +148,10 @@ def _below(directories: Iterable[str], name: str) -> _Module | None:
 
 
 def _installed_spec(top: str) -> ModuleSpec | None:
-    """How this interpreter finds a module that is no part of a package; that executes nothing."""
+    """The import spec of a top-level module; nothing is executed."""
     try:
         return importlib.util.find_spec(top)
-    except (ImportError, ValueError):  # one that is made by hand has no such description
+    except (ImportError, ValueError):  # a module created at run time has no spec
         return getattr(sys.modules.get(top), "__spec__", None)
 
 
@@ -164,11 +163,11 @@ def _version(top: str) -> str:
 
 
 def _imports(source: bytes, package: str) -> Iterator[str]:
-    """The modules that a file imports somewhere, by their full names; a name may be that of no module."""
+    """The full names that a file imports anywhere; a name may not be a module."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return  # whoever imports it is told
+        return  # reported when it is imported
     for node in ast.walk(tree):
         match node:
             case ast.Import(names=names):
@@ -193,7 +192,7 @@ def _imports_by_name(function: ast.expr) -> bool:
 
 
 def _resolved(module: str, level: int, package: str) -> str | None:
-    """The full name of a module that is imported relative to a package; None where it leads out of all packages."""
+    """The full name of a relative import in a package; None if it leads out of all packages."""
     if level == 0:
         return module
     parts = package.split(".") if package else []

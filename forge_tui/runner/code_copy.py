@@ -1,4 +1,4 @@
-"""The runner's side of a run's custom code: the copy that workers import, and what becomes of the originals."""
+"""The runner's management of a run's custom code: the copy that workers import, and changes of the originals."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ _NAMED = 5
 
 
 class Code:
-    """The custom code of one run: a copy that is made before anything of it is imported.
+    """The custom code of one run: a copy that is made before any of it is imported.
 
-    Until the run has begun a new copy lies in a directory for temporary files; `keep` puts it into the run directory.
+    Until the run has begun, a new copy is in a temporary directory; `keep` moves it into the run directory.
     """
 
     def __init__(
@@ -58,22 +58,22 @@ class Code:
         directories: Sequence[str] = (),
         before: CodeRecord = NONE,
     ) -> None:
-        """`place` holds `code/`. `new`: the content of files that are still to be kept, by where they were below one of
-        `directories`; `before`: what the run has recorded before them.
+        """`place` contains `code/`. `new`: the content of files still to be kept, by their original paths below one of
+        `directories`; `before`: the run's earlier record.
         """
         self.record = record
         self._place = place
         self._new = None if new is None else dict(new)
         self._directories, self._before = directories, before
         self.notices: list[str] = []
-        """What is to be said of it when the run begins."""
+        """Warnings for the start of the run."""
         self.changes_accepted = False
         self.made: list[str] = []
-        """What was put into the run directory, by its path there: files, then the directories that hold them."""
+        """Paths created in the run directory: files, then their directories."""
 
     @classmethod
     def of_new(cls, settings: Settings, stack: contextlib.ExitStack) -> Code:
-        """That of a new run, of a check or a plan; `stack` removes what is not kept. Raises `SettingsError`."""
+        """The code of a new run, a check or a plan; `stack` removes what is not kept. Raises `SettingsError`."""
         found = _closure(settings)
         return cls._fresh(found, _directories(settings), NONE, stack)
 
@@ -87,9 +87,9 @@ class Code:
         *,
         accept_changes: bool,
     ) -> Code:
-        """That of a run that is resumed: its copy, or with `accept_changes` what is there now if that differs.
+        """The code of a resumed run: its copy, or with `accept_changes` the present code if it differs.
 
-        Raises `ChangedError` where the copy is not what was recorded, `SettingsError` as `of_new`.
+        Raises `ChangedError` if the copy differs from the record, `SettingsError` as `of_new`.
         """
         record = recorded_code(info)
         if not trust.functions_of(settings):
@@ -97,8 +97,8 @@ class Code:
         if not record.roots:
             code = cls.of_new(settings, stack)
             code.notices.append(
-                f"the run was started by version {info.version or '0.1.0'}, which kept no copy of its code: that is "
-                f"copied now, as it is now ({len(code.record.files)} files)"
+                f"the run was started by version {info.version or '0.1.0'}, which kept no copy of its code: the "
+                f"present code is copied now ({len(code.record.files)} files)"
             )
             return code
         if accept_changes and (changed := cls._changed(directory, record, settings)) is not None:
@@ -114,7 +114,7 @@ class Code:
 
     @classmethod
     def _fresh(cls, found: Closure, directories: list[str], before: CodeRecord, stack: contextlib.ExitStack) -> Code:
-        """A new copy, with labels of its own beside those of `before`."""
+        """A new copy, with new labels beside those of `before`."""
         if not directories:
             return cls(before)  # nothing is imported
         record = _recorded(found.files, directories, found.modules, before, ())
@@ -130,7 +130,7 @@ class Code:
 
     @staticmethod
     def _changed(directory: RunDirectory, record: CodeRecord, settings: Settings) -> Closure | None:
-        """The code as it is now where it is another than the copy; None where it is not, or is not there any more."""
+        """The present code if it differs from the copy; None if it does not, or no longer exists."""
         named = [place for texts in trust.functions_of(settings).values() for text in texts if (place := _file(text))]
         if not all(os.path.isfile(place) for place in named):
             return None
@@ -140,7 +140,7 @@ class Code:
             read_copies(directory.code, current.files)
         except ChangedError:
             return found
-        # Files that only running the code finds are in the record, and not among those found by reading.
+        # Files that are only imported at run time are in the record, but not found by parsing.
         return found if _differences(record, found.files) or found.modules != dict(record.modules) else None
 
     # --- for workers
@@ -159,7 +159,7 @@ class Code:
         )
 
     def answer(self, file: str) -> tuple[dict[str, Any], bool]:
-        """What a worker is told that imports a file for the first time, and whether it was copied for that.
+        """The answer to a worker that imports a file for the first time, and whether the file was copied now.
 
         From then on every worker imports that copy.
         """
@@ -179,26 +179,26 @@ class Code:
         return {**told, "path": path, "sha256": sha256(content)}, True
 
     def _path_for(self, file: str) -> str:
-        """The recorded path of a file. Raises `RunDirectoryError` for one that is no custom code."""
+        """The recorded path of a file. Raises `RunDirectoryError` if it is not custom code."""
         for label, root in self.record.current().roots.items():
             if is_below(file, root) and not is_installed(file):
                 return check_path(f"{label}/{os.path.relpath(file, root).replace(os.sep, '/')}")
         raise RunDirectoryError("it is not below a directory of the run's code")
 
     def not_copied(self, files: Iterable[str]) -> None:
-        """Take note of files that a worker has loaded from where they are."""
+        """Record files that a worker has loaded from their original places."""
         self.notices += [
-            f"{file} is loaded from where it is, not from a copy (it is compiled, or loaded by its path): a change of "
-            "it reaches the models that begin afterwards"
+            f"{file} is loaded from its original place, not from a copy (it is compiled, or loaded by its path): "
+            "changes of it affect models that start later"
             for file in files
         ]
 
     # --- for the run's record
 
     def settle(self, directory: RunDirectory) -> dict[str, str]:
-        """Choose where a new copy is to lie in the run directory, beside what is there; nothing is made yet.
+        """Choose the place of a new copy in the run directory; nothing is created yet.
 
-        Returns the SHA-256 of each file by its path from the run directory.
+        Returns the SHA-256 of each file by its path in the run directory.
         """
         if self._new is None:
             return {}
@@ -207,7 +207,7 @@ class Code:
         return {f"code/{path}": known for path, known in self.record.current().files.items()}
 
     def keep(self, directory: RunDirectory) -> None:
-        """Put a new copy where `settle` says. Raises `RunDirectoryError`."""
+        """Write a new copy to the place chosen by `settle`. Raises `RunDirectoryError`."""
         if self._new is None:
             return
         paths = code_paths(self.record.current().files)
@@ -217,10 +217,10 @@ class Code:
         self._place, self._new = directory.path, None
 
     def take_back(self, directory: RunDirectory) -> None:
-        """Remove what `keep` has put into the run directory: the run did not begin."""
+        """Remove the files of `keep` from the run directory: the run did not begin."""
         for path in self.made:
             place = directory.path / path
-            with contextlib.suppress(OSError):  # somebody else has put a file there, or has removed it
+            with contextlib.suppress(OSError):  # foreign files were added, or it was removed
                 place.rmdir() if place.is_dir() else place.unlink()
 
     def in_record(self, info: RunInfo) -> RunInfo:
@@ -234,7 +234,7 @@ class Code:
 
     @property
     def digest(self) -> str | None:
-        """Equal for equal code; None where there is none, or nothing is known of what it is made of."""
+        """A digest of the code; None if there is none, or its files are unknown."""
         current = self.record.current()
         if not current.files and not current.modules:
             return None
@@ -243,11 +243,11 @@ class Code:
 
 
 def keep_trusted(info: RunInfo) -> str:
-    """Trust a run's code with what was added to it; what is wrong with that, to go on a sentence with."""
+    """Trust a run's extended code; returns a problem as the rest of a sentence, or an empty text."""
     try:
         trust.record(info)
     except RunDirectoryError as error:
-        return f"; {error}: to resume the run will need --trust-code"
+        return f"; {error}: a resume will need --trust-code"
     return ""
 
 
@@ -257,7 +257,7 @@ def _closure(settings: Settings) -> Closure:
 
 
 def _directories(settings: Settings) -> list[str]:
-    """Where custom code is imported from; empty where the settings name none."""
+    """The directories that custom code is imported from; empty if the settings name none."""
     texts = [text for texts in trust.functions_of(settings).values() for text in texts]
     if not texts:
         return []
@@ -293,8 +293,7 @@ def _by_path(record: CodeRecord, files: Mapping[str, bytes]) -> dict[str, bytes]
 
 
 def _differences(record: CodeRecord, files: Mapping[str, bytes]) -> list[str]:
-    """The files, of the run's copy and of now, that are not the same in both; those that code finds while it runs count
-    where they are there still."""
+    """The files that differ between the run's copy and now; files found only at run time count if they still exist."""
     before = {file: record.files[path] for file, path in record.originals().items()}
     now = {file: sha256(content) for file, content in files.items()}
     for file in before.keys() - now.keys():
@@ -304,13 +303,13 @@ def _differences(record: CodeRecord, files: Mapping[str, bytes]) -> list[str]:
 
 
 def files_in_words(files: Sequence[str]) -> str:
-    """A few files in words."""
+    """The names of a few files, and the number of others."""
     more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
     return ", ".join(files[:_NAMED]) + more
 
 
 def digest_of(file: str) -> str | None:
-    """SHA-256 of a file of code; None where it cannot be read."""
+    """SHA-256 of a file of code; None if it cannot be read."""
     try:
         return sha256(read_code_file(file))
     except OSError:

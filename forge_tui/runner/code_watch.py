@@ -1,4 +1,4 @@
-"""Notices that a run's code was edited while its models train; they use the copy, so that this is only said."""
+"""Reports edits of a run's code during training; the models use the copy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Mark = tuple[int, int, int]
 
 
 class CodeWatch:
-    """Looks at the originals now and then, in a thread of its own: a file system may not answer. Each is said once."""
+    """Checks the originals at intervals in a separate thread, because a file system may block. Reports each once."""
 
     def __init__(self, code: Code) -> None:
         self._code = code
@@ -25,17 +25,17 @@ class CodeWatch:
         self._end = threading.Event()
 
     def start(self) -> None:
-        """Look now, and then every few seconds."""
+        """Check now, and then every few seconds."""
         if self._code.record.roots:
             self.look()
             threading.Thread(target=self._watch, name="code watch", daemon=True).start()
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._end.set()
 
     def news(self) -> list[str]:
-        """What was noticed since the last time, in words."""
+        """The reports since the last call."""
         found = []
         with contextlib.suppress(queue.Empty):
             while True:
@@ -43,7 +43,7 @@ class CodeWatch:
         return found
 
     def look(self) -> None:
-        """Compare with the copy what was touched since the last look."""
+        """Compare files touched since the last check with the copy."""
         record = self._code.record
         found = {file: digest for file in record.originals() if (digest := self._touched(file)) != _UNTOUCHED}
         different = [file for file, digest in found.items() if digest != record.files[record.originals()[file]]]
@@ -51,15 +51,15 @@ class CodeWatch:
         edited = [file for file in different if found[file] is not None]
         if edited:
             self._found.put(
-                f"code was changed after the run had been started: {files_in_words(edited)}. Its models are trained "
-                "with the copy in code/ all the same; `forge-tui resume RUN --accept-changes` takes the code as it is "
+                f"code was changed after the start of the run: {files_in_words(edited)}. Its models are still trained "
+                "with the copy in code/; `forge-tui resume RUN --accept-changes` uses the code as it is "
                 "then"
             )
         gone = [file for file in different if found[file] is None]
         if gone:
             self._found.put(
-                f"code is no longer where it was: {files_in_words(gone)}. The run's models are trained with the copy "
-                "in code/"
+                f"code was moved or deleted: {files_in_words(gone)}. The run's models are trained with the copy in "
+                "code/"
             )
 
     def _touched(self, file: str) -> str | None:
@@ -69,7 +69,7 @@ class CodeWatch:
         if file in self._reported or (mark is not None and mark == before):
             return _UNTOUCHED
         if mark is None and before is not None and not is_first:
-            return _UNTOUCHED  # an editor may have taken it away for the moment in which it puts another there
+            return _UNTOUCHED  # an editor may be replacing it
         return digest_of(file)
 
     def _watch(self) -> None:

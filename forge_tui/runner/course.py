@@ -1,4 +1,4 @@
-"""The course that a run takes: what the parts of the scheduler share, and each of them may change."""
+"""The state shared by the parts of the scheduler, which each of them may change."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from forge_tui.runner.work import Work
 
 @dataclass(slots=True, kw_only=True)
 class Course:
-    """`queue`: the groups that wait; `ending`: the state to end in, None while the run is to go on.
+    """`queue`: the waiting groups; `ending`: the state to end in, None while the run is to continue.
 
-    `pausing`: all workers are to be held, with `pause_reason`; `waiting`: for another run.
+    `pausing`: all workers are to pause, with `pause_reason`; `waiting`: for another run.
     """
 
     queue: GroupQueue
@@ -31,7 +31,7 @@ class Course:
 
     @classmethod
     def begin(cls, work: Work) -> Course:
-        """Every model that is queued waits for a worker."""
+        """The state at the start: every queued model waits for a worker."""
         retries = Retries(work)
         models, settings = work.journal.models.values(), work.settings
         return cls(
@@ -43,5 +43,5 @@ class Course:
 
     @property
     def is_ending(self) -> bool:
-        """Whether the run is to end, one way or another."""
+        """Whether the run is to end."""
         return self.ending is not None

@@ -1,4 +1,4 @@
-"""The run directory: taken, held and, where a start fails, as it was before."""
+"""Acquires the run directory, and restores it if a start fails."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ _TRIES = 20
 def take_directory(
     request: Request, stack: contextlib.ExitStack
 ) -> tuple[RunDirectory, RunLock, contextlib.ExitStack, bool]:
-    """The run directory, its lock, what removes all that is made from now on, and whether the directory was made.
+    """The run directory, its lock, a stack that undoes everything from now on, and whether the directory was made.
 
-    All are given back by `stack`; what a start or a removal that was killed has left is undone or finished. Raises
-    `RunDirectoryError` where another one has the lock, and where something else is in its place.
+    `stack` releases them all; leftovers of a killed start or removal are undone or finished. Raises `RunDirectoryError`
+    if another process has the lock, or if something else is in its place.
     """
     outside = stack.enter_context(contextlib.ExitStack())
     directory, made_root = _make_directory(request, outside)
@@ -44,8 +44,8 @@ def take_directory(
     lock = _acquire(directory)
     outside.callback(undo_nothing_elsewhere, Identity.of(directory.path), directory.path, outside)
     stack.callback(lock.release)
-    # Undone before the lock is let go: without it what is here may be another one's, who has begun meanwhile. Only the
-    # directory itself goes afterwards, if nobody has put anything there.
+    # Undone before the lock is released: without it another run may begin here. Only the directory itself is removed
+    # afterwards, if it is empty.
     undo = stack.enter_context(contextlib.ExitStack())
     if lock.is_new:
         undo.callback(lock.remove)
@@ -57,7 +57,7 @@ def take_directory(
 
 
 def _make_directory(request: Request, undo: contextlib.ExitStack) -> tuple[RunDirectory, bool]:
-    """The run directory, and whether it was made; `undo` removes it if it was and is empty then."""
+    """The run directory, and whether it was made; if so, `undo` removes it if it is empty then."""
     if request.directory is None:
         base = Path(request.working_directory) / "runs"
         directory, is_new = (
@@ -75,14 +75,14 @@ def _make_directory(request: Request, undo: contextlib.ExitStack) -> tuple[RunDi
 
 
 def begin_start(request: Request, directory: RunDirectory, made_root: bool) -> Start:
-    """Announce the start of a new run. Raises `RunDirectoryError` where something is in its way."""
+    """Announce the start of a new run. Raises `RunDirectoryError` if something is in its way."""
     settings = settings_of(request)
     text = settings_text(settings).encode()
     return Start.begin(directory, run_models.names(settings), text, request.previous, made_root=made_root)
 
 
 def _acquire(directory: RunDirectory) -> RunLock:
-    """The lock; a start that failed may have removed the directory that both of them found empty."""
+    """The lock; retries if another, failed start has removed the empty directory."""
     for _ in range(_TRIES):
         try:
             return RunLock.acquire(directory.lock)
@@ -106,18 +106,18 @@ def open_location(directory: RunDirectory) -> Location:
 
 
 def log_to(outputs: Outputs, directory: RunDirectory, undo: contextlib.ExitStack, *, is_new: bool) -> None:
-    """Send this process's output, and that of the fork server to come, to a file of the run."""
+    """Send the output of this process and of the fork server to a file of the run."""
     log = directory.starting_log if is_new else directory.path / RUNNER_LOG
     try:
         if is_new:
-            undo.callback(outputs.release)  # or what is printed next would make anew what the start's undoing removes
+            undo.callback(outputs.release)  # otherwise later output would recreate files that the undo removes
         outputs.take_own(directory.starting_log.name if is_new else RUNNER_LOG)
     except OSError as error:
         raise disk_in_words(error, "write", log) from error
 
 
 def list_start(directory: RunDirectory, settings: Settings, undo: contextlib.ExitStack) -> None:
-    """Put the start into the list of runs, so that it is found there if it is killed."""
+    """Add the start to the list of runs, so that it is found there if it is killed."""
     info = RunInfo(
         run=directory.id,
         path=str(directory.path),
@@ -129,7 +129,7 @@ def list_start(directory: RunDirectory, settings: Settings, undo: contextlib.Exi
         created=time.time(),
         host=socket.gethostname(),
     )
-    with contextlib.suppress(RunDirectoryError):  # it is tried again, and reported, when the run has begun
+    with contextlib.suppress(RunDirectoryError):  # retried, and reported, when the run has begun
         registry.register(info)
         undo.callback(_forget, directory)
 
@@ -140,11 +140,11 @@ def _forget(directory: RunDirectory) -> None:
 
 
 def undo_nothing_elsewhere(directory: Identity, path: Path, undo: contextlib.ExitStack) -> None:
-    """What lies at the old path of a directory that was moved or deleted meanwhile is another one's."""
+    """Undo nothing at the old path of a directory that was moved or deleted meanwhile: it belongs to others."""
     if not directory.is_at(path):
         undo.pop_all()
 
 
 def _remove_if_empty(path: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody put a file of their own there meanwhile
+    with contextlib.suppress(OSError):  # foreign files were added meanwhile
         path.rmdir()

@@ -1,4 +1,4 @@
-"""Whether a live run still has its directory, its records and its lock."""
+"""Checks that a live run still has its directory, its records and its lock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from forge_tui.runs.lock import RunLock
 
 
 class DirectoryWatch:
-    """Looks at all of them, which takes some microseconds."""
+    """Checks all of them, in some microseconds."""
 
     def __init__(self, place: Location, lock: RunLock, directory: RunDirectory, journal: Journal) -> None:
         self._place = place
@@ -20,8 +20,8 @@ class DirectoryWatch:
         self._has_lock = True
 
     def look(self) -> Lost | None:
-        """What was lost since the last look, and where the directory is now; None for nothing."""
-        without_records = self._journal.is_gone  # asked first: a move looks so, too
+        """What was lost since the last check, and the directory's new place; None if nothing was."""
+        without_records = self._journal.is_gone  # checked first: a move looks the same
         lost = self._place.look()
         if lost is not None:
             if lost.path is not None:
@@ -32,7 +32,8 @@ class DirectoryWatch:
         return self._look_at_lock()
 
     def _look_at_lock(self) -> Lost | None:
-        """Without it another run could begin here. Told at the second look: the whole directory may be about to go."""
+        """Check the lock, without which another run could begin here. Reported only the second time: the whole
+        directory may be about to be deleted."""
         if not self._has_lock or self._lock.is_at(self._directory.lock):
             self._misses_lock = False
             return None

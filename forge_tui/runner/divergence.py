@@ -1,4 +1,4 @@
-"""A model that has diverged goes back and has its learning rate lowered: what is recorded of that."""
+"""Records of divergences: a model returns to a checkpoint with a lower learning rate."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from forge_tui.protocol.snapshot import ModelState
 
 
 def goes_further(model: ModelState, saved: Sequence[Saved] | None) -> bool:
-    """Whether the model would go back further than the last time, which is not over. `saved`: its checkpoints."""
+    """Whether the model would return to an earlier checkpoint than in its unfinished rollback. `saved`: checkpoints."""
     if model.rollback is None:
         return False
     rollback, _ = _rolled_back(model, saved)
@@ -19,7 +19,7 @@ def goes_further(model: ModelState, saved: Sequence[Saved] | None) -> bool:
 
 
 def rolled_back(retried: ModelRetried, model: ModelState, saved: Sequence[Saved] | None, factor: float) -> ModelRetried:
-    """The next attempt at a model that has diverged; `factor` is what its learning rate is multiplied with."""
+    """The next attempt at a model that has diverged; `factor` multiplies its learning rate."""
     rollback, place = _rolled_back(model, saved)
     return replace(
         retried,
@@ -33,13 +33,13 @@ def rolled_back(retried: ModelRetried, model: ModelState, saved: Sequence[Saved]
 
 
 def _rolled_back(model: ModelState, saved: Sequence[Saved] | None) -> tuple[Rollback, Saved]:
-    # An epoch without a finite loss is the one that it did not get through; infinite weights end the next one.
+    # It diverged in the epoch without a finite loss; infinite weights end the next one.
     epoch = model.epoch if model.diverged else model.epoch + 1
     return roll_back(model.rollback, _known(model, saved), epoch=epoch, lowest_loss=model.best_loss)
 
 
 def _known(model: ModelState, saved: Sequence[Saved] | None) -> Sequence[Saved]:
-    """The model's checkpoints; where its worker could not tell them, the newest that was reported."""
+    """The model's checkpoints; if its worker has not reported them, the newest recorded one."""
     if saved is not None:
         return saved
     return [Saved(model.checkpoint_step, model.checkpoint_epoch)] if model.checkpoint_step else []

@@ -1,4 +1,4 @@
-"""What viewers and signals ask of a run: to stop, pause or continue, and to end or try again a model."""
+"""Requests of viewers and signals: stop, pause or continue the run, cancel or retry a model."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from forge_tui.runner.course import Course
 from forge_tui.runner.placement import Placement
 from forge_tui.runner.work import Means, Work
 
-# A cancelled model has this long for its checkpoint; nobody waits for it, so a worker that hangs is ended soon.
+# Time for a cancelled model to save its checkpoint, after which a hanging worker is ended.
 _CANCEL_SECONDS = 10.0
 
 
 class Endings:
-    """Sees to it that workers do what is asked (`steering.Steered`), and knows how the run ends."""
+    """Carries out requests (`steering.Steered`) with the workers, and determines how the run ends."""
 
     def __init__(self, work: Work, means: Means, course: Course, attempts: Attempts, placement: Placement) -> None:
         self._journal, self._monotonic = work.journal, means.monotonic
@@ -28,7 +28,7 @@ class Endings:
                 attempt.stop()
 
     def kill(self, reason: str) -> None:
-        """End the run at once; what was trained since the newest checkpoints is lost."""
+        """End the run at once; the work since the newest checkpoints is lost."""
         if self._course.ending is not RunState.KILLED:
             self._course.ending = RunState.KILLED
             self._journal.run_state(RunState.STOPPING, reason)
@@ -36,7 +36,7 @@ class Endings:
                 attempt.kill()
 
     def pause(self, reason: str) -> None:
-        """Hold every worker at its next step: memory is kept, the CPU is free. Those not placed yet are withdrawn."""
+        """Pause every worker at its next step: memory is kept, the CPU is free. Unplaced workers are withdrawn."""
         self._course.pausing, self._course.pause_reason = True, reason
         for attempt in self._attempts:
             if attempt.is_placed:
@@ -45,7 +45,7 @@ class Endings:
                 attempt.withdraw()
 
     def unpause(self, reason: str) -> None:
-        """Continue from where everything was held."""
+        """End a pause."""
         self._course.pausing = False
         for attempt in self._attempts:
             attempt.worker.send({"command": "continue"})
@@ -70,14 +70,14 @@ class Endings:
             attempt.patience_ends = self._monotonic() + _CANCEL_SECONDS
 
     def retry(self, index: int, reason: str) -> None:
-        """Queue a model again, with a fresh allowance of failures; one that was pruned is trained to its end."""
+        """Queue a model again, with its failures reset; a pruned one is trained to its end."""
         if self._journal.models[index].pruned:
             self._course.halving.spare(index)
         self._course.retries.start_over(index, reason)
         self._course.queue.put_last((index,))
 
     def set_workers(self, requested: int, reason: str) -> str | None:
-        """Ask for another number of workers; returns why not, in words, or None."""
+        """Change the number of workers; returns why not, or None."""
         if self._journal.info.mode == "series":
             return "the run is in series mode: one model at a time; start runs with --mode parallel to have more"
         self._placement.set_workers(requested, reason)
@@ -85,7 +85,7 @@ class Endings:
 
     @property
     def is_pausing(self) -> bool:
-        """Whether a pause was asked for."""
+        """Whether a pause was requested."""
         return self._course.pausing
 
     @property
@@ -95,11 +95,11 @@ class Endings:
 
     @property
     def is_within_slots(self) -> bool:
-        """Whether no more workers run than may."""
+        """Whether the number of workers is within the limit."""
         return self._placement.is_within_slots
 
     def settle_pause(self) -> None:
-        """The run is paused once its last worker holds."""
+        """Record that the run is paused once its last worker is."""
         is_running = not self._course.is_ending and self._journal.info.state is RunState.RUNNING
         if self._course.pausing and is_running and self._attempts.are_all_held:
             self._journal.run_state(RunState.PAUSED, self._course.pause_reason)

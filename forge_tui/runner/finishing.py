@@ -1,4 +1,4 @@
-"""`[run] on_finish`: a command of the user when a run has ended. Explicit arguments, no shell."""
+"""`[run] on_finish`: the user's command at the end of a run. Explicit arguments, no shell."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _WORD = re.compile(r"\{(?:run|state|directory)\}")
 def filled_in(arguments: Sequence[str], directory: Path, state: RunState) -> list[str]:
     """The arguments with `{run}`, `{state}` and `{directory}` replaced; other braces stay as they are."""
     values = {"{run}": directory.name, "{state}": state.value, "{directory}": str(directory)}
-    # In one go: a directory's name may have such braces itself.
+    # In one pass: a directory's name may have such braces itself.
     return [_WORD.sub(lambda found: values[found[0]], argument) for argument in arguments]
 
 
 def run_on_finish(
     arguments: Sequence[str], directory: Path, state: RunState, working_directory: Path, log_bytes: int
 ) -> str | None:
-    """Run the command; what went wrong with it in words, or None. Its output goes where this process's does.
+    """Run the command; returns a problem in words, or None. It shares this process's output.
 
-    That is a file, so that what it leaves running may print, too; a command that prints more than `log_bytes` is ended.
+    That is a file, so that background processes of the command can print too; a command that prints more than
+    `log_bytes` is ended.
     """
     if not arguments:
         return None
@@ -48,7 +49,7 @@ def run_on_finish(
 
 
 def _wait(process: subprocess.Popen[bytes], largest: int) -> str | None:
-    """Wait for the command to end by itself; else why it is to be ended. `largest`: size that the log may have."""
+    """Wait for the command; returns why to end it, or None. `largest`: maximum size of the log."""
     deadline = time.monotonic() + SECONDS
     while time.monotonic() < deadline:
         try:

@@ -1,7 +1,7 @@
-"""How many workers may run at once, decided anew while the machine changes. Pure: figures in, verdicts out.
+"""How many workers may run at once, adapted to the machine's state. Pure: figures in, verdicts out.
 
-Three things decide, and the least of them counts: the resource rules (`resources.policy`, the same words as
-everywhere), a ceiling that memory pressure lowers and quiet raises again, and the room left for one more worker.
+The minimum of three limits: the resource rules (`resources.policy`), a ceiling that memory pressure lowers and quiet
+raises again, and the memory left for one more worker.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.settings.schema import ResourceSettings
 
-# A change of the machine's state counts once it has lasted this long: a compiler's burst is no reason to stop a model.
+# A change of the machine's state counts after this time: a compiler's burst is no reason to stop a model.
 SETTLE_SECONDS = 10.0
-# Between two workers that are taken back: their memory needs time to return.
+# Seconds between removing two workers: freeing their memory takes time.
 REQUEUE_SECONDS = 5.0
-# Quiet for this long, one more is tried.
+# After this much quiet time one more is tried.
 GROW_SECONDS = 30.0
-# A worker that has not told its cost yet is counted with its estimate times this.
+# Factor on the estimate of a worker that has not reported its memory yet.
 _UNMEASURED_MARGIN = 1.5
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """A worker at work, by its number: what it costs at its peak in bytes, None where it has not told yet.
+    """An active worker, by its number: its peak memory in bytes, None if not reported yet.
 
-    `held`: what it costs just now, None where that is not known.
+    `held`: its present memory, None if unknown.
     """
 
     worker: int
@@ -42,10 +42,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What changes now; most looks change nothing.
+    """The changes to make now; usually none.
 
-    `limit`: a new one is in force; `grown`: why one more may be tried; `requeue`: why the newest worker is to be
-    checkpointed and queued again; `warning`: what is wrong and cannot be helped by that.
+    `limit`: a new limit; `grown`: why one more may be tried; `requeue`: why the newest worker is to be checkpointed
+    and queued again; `warning`: a problem that this cannot solve.
     """
 
     limit: WorkerLimit | None = None
@@ -55,10 +55,10 @@ class Verdict:
 
 
 class Governor:
-    """Admits workers and takes them back.
+    """Admits workers and removes them.
 
-    `limit` is what the rules said before the first step; each worker has `threads`; `estimate` is what one will take in
-    bytes, until one has told what it really takes.
+    `limit` is the rules' limit before the first step; each worker has `threads`; `estimate` is a worker's memory in
+    bytes, until one has reported its real memory.
     """
 
     def __init__(
@@ -91,24 +91,24 @@ class Governor:
 
     @property
     def slots(self) -> int:
-        """The most that may run at once just now."""
+        """The maximum number of workers now."""
         return self.limit.workers if self._ceiling is None else min(self.limit.workers, self._ceiling)
 
     def measured(self, memory: int, gpu_memory: int | None = None) -> None:
-        """Take in what a worker cost at its peak (bytes)."""
+        """Record a worker's peak memory (bytes)."""
         self._memory.take(memory)
         if gpu_memory is not None:
             self._gpu_memory.take(gpu_memory)
 
     def ran_out(self, beside: int, now: float) -> int:
-        """A worker ran out of memory while `beside` others went on: fewer at once; returns how many."""
+        """Lower the limit after a worker ran out of memory with `beside` others; returns the new one."""
         self._ceiling = max(1, min(self.slots - 1, beside))
         self._quiet_since = now
         self._quiet.fell(now)
         return self._ceiling
 
     def request(self, workers: int, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:
-        """Another number of workers is asked for; returns the limit that is in force at once."""
+        """Change the requested number of workers; returns the new limit."""
         self.requested = workers
         self._ceiling, self._differs_since, self._next_requeue = None, None, 0.0
         self._settle, self._quiet = Patience(SETTLE_SECONDS), Patience(GROW_SECONDS)
@@ -116,9 +116,9 @@ class Governor:
         return self.limit
 
     def look(self, resources: SystemResources, load: Sequence[Load], others: OtherRuns, now: float) -> Verdict:
-        """Judge the machine as it is now.
+        """Judge the present state of the machine.
 
-        `load`: the workers that are to go on, in the order they were started; `others`: this user's other runs; `now`:
+        `load`: the workers that are to continue, in the order of their start; `others`: this user's other runs; `now`:
         monotonic seconds.
         """
         limit = self._new_limit(resources, load, others, now)
@@ -132,7 +132,7 @@ class Governor:
         return Verdict(limit, self._grow(resources, load, now), requeue, warning)
 
     def hold(self, resources: SystemResources, load: Sequence[Load]) -> str | None:
-        """Why no further worker may start now, or None if one may; empty when simply all slots are taken.
+        """Why no further worker may start now, or None if one may; empty if just all slots are taken.
 
         One worker may always run.
         """
@@ -145,14 +145,14 @@ class Governor:
         return self._lack(resources, load)
 
     def has_room(self, resources: SystemResources, load: Sequence[Load]) -> bool:
-        """Whether there is memory for a further process, whatever the slots say."""
+        """Whether there is memory for a further process, independently of the slots."""
         return self._tight is None and self._lack(resources, load) is None
 
     # --- the rules
 
     def _rules(self, resources: SystemResources, load: Sequence[Load], others: OtherRuns) -> WorkerLimit:
-        # What our own workers hold is not missing: it counts as available to them. So does what those that have not
-        # told it yet will come to: others' memory it is not.
+        # Memory that our workers hold counts as available, and so does the expected memory of those that have not
+        # reported it yet.
         own = sum(self._memory.expected(worker.memory if worker.held is None else worker.held) for worker in load) / GIB
         available = min(resources.memory_gb, resources.available_memory_gb + own)
         return worker_limit(
@@ -197,7 +197,7 @@ class Governor:
             self._tight_since = now
 
     def _pressure(self, resources: SystemResources) -> str | None:
-        """What is wrong with the memory, in words; None while all is well."""
+        """The problem with the memory, or None."""
         settings = self._settings
         reserve = settings.memory_reserve * resources.memory_gb
         if resources.available_memory_gb < reserve:
@@ -220,7 +220,7 @@ class Governor:
         return None
 
     def _requeue(self, load: Sequence[Load], now: float) -> str | None:
-        """Why the newest worker has to make room, if it has to. Never the last one."""
+        """Why the newest worker must be removed, or None. Never the last one."""
         if len(load) <= 1 or now < self._next_requeue:
             return None
         if len(load) > self.slots:
@@ -237,7 +237,7 @@ class Governor:
         return reason
 
     def _grow(self, resources: SystemResources, load: Sequence[Load], now: float) -> str | None:
-        """One more than pressure had left, once it has been quiet and there is room."""
+        """Raise the ceiling by one after a quiet time, if there is memory."""
         wait = self._quiet.seconds
         if self._ceiling is None or self._tight is not None or now - self._quiet_since < wait:
             return None
@@ -256,7 +256,7 @@ class Governor:
     def _lack(self, resources: SystemResources, load: Sequence[Load]) -> str | None:
         if self._measures:
             available = resources.available_memory_gb * GIB - self._settings.memory_reserve * resources.memory_gb * GIB
-            # Between two steps a worker holds little, and memory that it is about to take again seems available.
+            # Between two steps a worker holds little memory, and what it is about to allocate seems available.
             held = [worker.memory if worker.held is None else worker.held for worker in load]
             told = self._memory.lack(available, held, "memory")
             if told is not None:
@@ -269,25 +269,25 @@ class Governor:
 
 
 class _Cost:
-    """What one worker takes of one kind of memory, in bytes."""
+    """A worker's cost in one kind of memory, in bytes."""
 
     def __init__(self, estimate: int) -> None:
         self._bytes = estimate
         self._is_estimate = True
 
     def expected(self, known: int | None) -> int:
-        """What a worker is counted with: what is known of it, or what workers come to."""
+        """The cost to assume for a worker: its own if known, else that of others."""
         return self._bytes if known is None else known
 
     def take(self, cost: int) -> None:
-        """The largest that was measured counts."""
+        """Record a measured cost; the largest counts."""
         self._bytes = cost if self._is_estimate else max(self._bytes, cost)
         self._is_estimate = False
 
     def lack(self, available: float, held: Sequence[int | None], what: str) -> str | None:
-        """Why a worker beside those that hold so much does not fit in `available`; None where it does."""
+        """Why another worker, beside those with `held`, does not fit in `available`; None if it does."""
         needed = self._bytes * (_UNMEASURED_MARGIN if self._is_estimate else MEASURED_MARGIN)
-        # Running workers that hold less than their peak will grow into it.
+        # Running workers below their peak will grow to it.
         growth = sum(max(0.0, needed - (now or 0)) for now in held)
         left = max(0.0, available - growth)
         if needed <= left:

@@ -9,7 +9,7 @@ from forge_tui.runner.groups import Group
 
 
 class GroupQueue:
-    """First in, first out, but for those that go back to where they were."""
+    """First in, first out, except for groups that return to their place."""
 
     def __init__(self, groups: Iterable[Group] = ()) -> None:
         self._groups: deque[Group] = deque(groups)
@@ -18,23 +18,23 @@ class GroupQueue:
         return len(self._groups)
 
     def take(self) -> Group:
-        """The next one. Raises `IndexError` where there is none."""
+        """Remove and return the next group. Raises `IndexError` if there is none."""
         return self._groups.popleft()
 
     def put_first(self, *groups: Group) -> None:
-        """These are next, in this order; empty ones are left out."""
+        """Put these first, in this order, without empty ones."""
         self._groups.extendleft(group for group in reversed(groups) if group)
 
     def put_last(self, group: Group) -> None:
-        """All others come before this one."""
+        """Put this one last."""
         self._groups.append(group)
 
     def put_back(self, group: Group) -> None:
-        """It is again before the first group of later models; an empty one is left out."""
+        """Put it back before the first group of later models, unless it is empty."""
         if group:
             later = (place for place, other in enumerate(self._groups) if other[0] > group[0])
             self._groups.insert(next(later, len(self._groups)), group)
 
     def remove(self, index: int) -> None:
-        """Take one model out of its group."""
+        """Remove one model from its group."""
         self._groups = deque(rest for group in self._groups if (rest := tuple(i for i in group if i != index)))

@@ -1,4 +1,4 @@
-"""Which models train together in one worker, as a group in step: fixed at the start, kept by retry and resume. Pure."""
+"""Groups of models that train together in one worker: fixed at the start, kept by retry and resume. Pure."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ Group = tuple[int, ...]
 
 
 def width(settings: Settings) -> int:
-    """How many models a group has at most: `[engine] fuse`; one in series mode, and where it is not settled yet."""
+    """The maximum number of models per group: `[engine] fuse`; one in series mode, or before it is chosen."""
     fuse = settings.engine.fuse
     return fuse if settings.training.training_mode == "parallel" and fuse != "auto" else 1
 
 
 def settled(settings: Settings, fuse: int) -> Settings:
-    """The settings with the number that `auto` has come to; it stays through retry and resume."""
+    """The settings with the number chosen for `auto`, which retry and resume keep."""
     return replace(settings, engine=replace(settings.engine, fuse=fuse)) if settings.engine.fuse == "auto" else settings
 
 
 def group_count(settings: Settings) -> int:
-    """How many groups the run has: it can use no more workers."""
+    """The number of groups of the run, the most workers that it can use."""
     return run_models.kinds(settings) * -(-run_models.of_a_kind(settings) // width(settings))
 
 
 def queued(
     models: Iterable[ModelState], most: int, likeness: Callable[[int], Hashable] = lambda index: None
 ) -> list[Group]:
-    """The groups of the models that wait, `most` models each at most, in order; all of a group are of one `likeness`.
+    """The groups of queued models, at most `most` models each, in order; all of a group have the same `likeness`.
 
-    A model that was started belongs where it was started: with its group, or alone (one that left its group stands
-    at another step). Those that were not started yet go with their neighbours.
+    A started model stays with its group, or alone (one that left its group is at another step). Others are grouped
+    with their neighbours.
     """
     ordered = sorted(models, key=lambda model: model.index)
     neighbours = _neighbours(ordered, most, likeness)
@@ -53,7 +53,7 @@ def queued(
 def _neighbours(
     ordered: Sequence[ModelState], most: int, likeness: Callable[[int], Hashable]
 ) -> dict[str, tuple[str, ...]]:
-    """For each model the names of those that it would be started with."""
+    """For each model the names of the group that it would be started with."""
     alike: dict[Hashable, list[str]] = {}
     for model in ordered:
         alike.setdefault(likeness(model.index), []).append(model.name)
@@ -66,6 +66,6 @@ def _neighbours(
 
 
 def halves(group: Group) -> list[Group]:
-    """Two groups in place of one that is too large."""
+    """Two groups in place of one."""
     middle = (len(group) + 1) // 2
     return [group[:middle], group[middle:]]

@@ -1,4 +1,4 @@
-"""Asynchronous successive halving: which models stop early because others do better (Li et al. 2020, "A System for
+"""Asynchronous successive halving: stops models early if others are better (Li et al. 2020, "A System for
 Massively Parallel Hyperparameter Tuning", algorithm 2, with models that are stopped instead of paused). Pure.
 """
 
@@ -12,7 +12,7 @@ from forge_tui.settings.schema import Settings
 
 
 def rungs_of(settings: Settings) -> tuple[int, ...]:
-    """The epochs after which models are compared: first · factor^k, before the last epoch; none where it is off."""
+    """The epochs after which models are compared: first · factor^k, before the last epoch; none if halving is off."""
     factor, epoch = settings.run.halving, settings.run.halving_first
     found = []
     while factor is not None and epoch < settings.training.epochs:
@@ -23,7 +23,7 @@ def rungs_of(settings: Settings) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class RungVerdict:
-    """A model's place at a rung: `rank` from 1 among the `of` that have reached it so far, itself included."""
+    """A model's verdict at a rung: `rank` from 1 among the `of` models that have reached it so far, with itself."""
 
     continues: bool
     epoch: int
@@ -32,13 +32,13 @@ class RungVerdict:
 
     @property
     def reason(self) -> str:
-        """Why it does not go on, in words."""
+        """Why it is stopped."""
         return f"pruned at epoch {self.epoch}: rank {self.rank} of {self.of}"
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A model came to a rung in an earlier part of the run; `continued` is None where it was not judged then."""
+    """A rung that a model reached in an earlier part of the run; `continued` is None if it was not judged then."""
 
     index: int
     epoch: int
@@ -47,14 +47,14 @@ class Reached:
 
 
 class Halving:
-    """Judges models as they come to a rung: the best 1/factor of those that have come so far go on, one at least.
+    """Judges models when they reach a rung: the best 1/factor of those so far continue, at least one.
 
-    Nobody waits: a model is compared with those that came before it. So the order in which they come matters; one
-    worker gives the same order, and the same verdicts, every time.
+    No model waits: it is compared with those that came before it. So their order matters; with one worker the order,
+    and the verdicts, are always the same.
     """
 
     def __init__(self, factor: int, earlier: Iterable[Reached] = (), rungs: Collection[int] = ()) -> None:
-        """`earlier`: what was reached before a resume, in that order. `rungs`: epochs for `reported`."""
+        """`earlier`: rungs reached before a resume, in that order. `rungs`: epochs for `reported`."""
         self._factor = factor
         self._rungs = rungs
         self._at_rung: dict[int, tuple[int, float | None]] = {}
@@ -67,9 +67,9 @@ class Halving:
                 self._verdicts[one.index, one.epoch] = self._judge(one.index, one.epoch, one.continued)
 
     def reached(self, index: int, epoch: int, loss: float | None) -> RungVerdict:
-        """What becomes of a model that has come to the rung at `epoch`; asked again, the verdict is the same.
+        """The verdict on a model at the rung of `epoch`; repeated calls return the same.
 
-        `loss`: that of validation, or without one of training; None and NaN are worse than any number.
+        `loss`: the validation loss, or without one the training loss; None and NaN are worse than any number.
         """
         known = self._verdicts.get((index, epoch))
         if known is None:
@@ -78,10 +78,10 @@ class Halving:
         return known
 
     def reported(self, index: int, epoch: int, loss: float | None) -> None:
-        """Take note of an epoch of a model, which may ask here about its rung afterwards.
+        """Record an epoch of a model, which may be judged at its rung afterwards.
 
-        One that is past a rung without having asked did so in an earlier part of the run whose records are lost: its
-        loss counts for those that come after it.
+        A model that has passed a rung unjudged was judged in an earlier part of the run whose records are lost: its
+        loss counts for later models.
         """
         if not self._rungs:
             return
@@ -93,7 +93,7 @@ class Halving:
             self._at_rung[index] = (epoch, loss)
 
     def spare(self, index: int) -> None:
-        """Somebody wants this model trained in any case."""
+        """Never stop this model: the user has retried it."""
         self._spared.add(index)
         for key in [key for key in self._verdicts if key[0] == index]:
             del self._verdicts[key]
@@ -104,7 +104,7 @@ class Halving:
 
     def _judge(self, index: int, epoch: int, continued: bool | None = None) -> RungVerdict:
         losses = self._losses[epoch]
-        # Of equal ones the one that came first is better.
+        # Between equal models the first is better.
         order = sorted(losses, key=losses.__getitem__)
         rank, of = order.index(index) + 1, len(order)
         if continued is None:

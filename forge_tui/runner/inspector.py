@@ -22,10 +22,10 @@ _REFUSALS = {3: ResourceError, 4: RunDirectoryError}
 
 
 class Inspector:
-    """Asks such workers and waits for their answers; each loads the data once. Close it: they hold memory.
+    """Sends requests to these workers and waits for the answers; each loads the data once. Close it: they use memory.
 
-    Every question raises what a worker refused with (`UsageError`, `ResourceError` or `RunDirectoryError`, with the
-    reason), and `ForgeError` where one ended without a word.
+    Every request raises a worker's refusal (`UsageError`, `ResourceError` or `RunDirectoryError`, with the reason), and
+    `ForgeError` if a worker ended without an answer.
     """
 
     def __init__(self, engine: Engine, selector: selectors.BaseSelector, job: Job, code: Code) -> None:
@@ -42,16 +42,16 @@ class Inspector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is None:  # else the engine ends them, with everything
+        if error is None:  # otherwise the engine ends them
             self.close()
 
     def inspect(
         self, combinations: Sequence[Combination], together: int, rehearsal: float | None
     ) -> list[dict[str, Any]]:
-        """The `training.probe.Inspection` of data and model with each of these combinations of a sweep.
+        """The `inspection.Inspection` of data and model for each of these combinations of a sweep.
 
-        `together`: how many such models a worker will train as one group. `rehearsal`: the bytes in which custom code
-        is tried with each of them (None: it is not). `data` then has their data, apart from these.
+        `together`: models per group. `rehearsal`: memory (bytes) for trying custom code with each (None: not tried).
+        `data` then has their data, removed from the results.
         """
         answers: dict[int, dict[str, Any]] = {}
         for number, places in enumerate(self._apart(combinations)):
@@ -63,14 +63,14 @@ class Inspector:
         found = [answers[place] for place in range(len(combinations))]
         fingerprints = [Fingerprint.from_record(one.pop("data")) for one in found]
         self.data = RunData.of(zip(combinations, fingerprints, strict=True))
-        self._job = replace(self._job, data=self.data.to_record())  # workers that measure need not hash a file again
+        self._job = replace(self._job, data=self.data.to_record())  # saves measuring workers from hashing again
         return found
 
     def _apart(self, combinations: Sequence[Combination]) -> list[list[int]]:
-        """The places of the combinations that one worker is asked about, for each worker.
+        """The positions of the combinations for each worker.
 
-        A dataset function is called once in a worker, as it is where models are trained: a second call may give other
-        data, as a generator of its module has gone on.
+        A dataset function is called once per worker, as in training: a second call may give other data, because the
+        state of a generator in its module has changed.
         """
         named = self._job.settings["training"]["dataset"]
         found: dict[str, list[int]] = {}
@@ -88,18 +88,17 @@ class Inspector:
         combination: Combination,
         rates: Sequence[tuple[float, float]],
     ) -> list[dict[str, Any]]:
-        """What so many workers at once measure of ways to train in `memory` bytes altogether.
+        """Have `workers` measure ways to train at once, in `memory` bytes in total.
 
-        A `training.probe.Measurement` of each; each way is measured for `seconds`, in all its turns together, with
-        the `combination` of a sweep. `rates`: learning rate and weight decay of models trained together, where they
-        differ.
+        Returns an `inspection.Measurement` per worker; each way is measured for `seconds` in total, with the
+        `combination` of a sweep. `rates`: learning rate and weight decay of models trained together, if they differ.
         """
         asked = {"command": "measure", "ways": [list(way) for way in ways], "seconds": seconds}
         asked |= {"combinations": [dict(combination)], "rates": [list(pair) for pair in rates]}
         return self._ask({**asked, "most_bytes": memory / workers}, workers)
 
     def close(self) -> None:
-        """Let the workers go, and wait until they and their memory have gone."""
+        """End the workers, and wait until their memory is free."""
         for worker in self._workers:
             worker.send({"command": "stop"})
         self._wait(lambda worker: False)
@@ -118,7 +117,7 @@ class Inspector:
         return [self._result(worker) for worker in asked]
 
     def _wait(self, is_done: Callable[[WorkerHandle], bool]) -> None:
-        """Until all workers are done with what they were asked, or have ended."""
+        """Wait until all workers have answered or ended."""
         while not all(worker.id in self._ended or is_done(worker) for worker in self._workers):
             for key, _ in self._selector.select(0.1):
                 key.data()
@@ -128,7 +127,7 @@ class Inspector:
         answer = self._answers.get(worker.id)
         if answer is None:
             how = "ended" if worker.ended is None else worker.ended.words
-            raise ForgeError(f"the worker that was to read the data {how} and said nothing; try again")
+            raise ForgeError(f"the worker that was to read the data {how} without an answer; try again")
         if "refused" in answer:
             raise _REFUSALS.get(answer["exit_status"], UsageError)(answer["refused"])
         found: dict[str, Any] = answer["result"]

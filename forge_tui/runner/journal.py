@@ -1,4 +1,4 @@
-"""The one owned state of a live run: every change is an event, and every event is applied, then written."""
+"""The state of a live run: every change is an event, and every event is applied, then written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Journal:
-    """Applies events to the run's record and its models and hands both to the store."""
+    """Applies events to the run's record and its models, and passes both to the store."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Journal:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`clock` (UNIX seconds) dates what happens, `monotonic` (seconds) measures how long it takes."""
+        """`clock` (UNIX seconds) dates events, `monotonic` (seconds) measures durations."""
         self._store = store
         self.clock = clock
         self._monotonic, self._begun = monotonic, monotonic()
@@ -41,11 +41,11 @@ class Journal:
         store.measure(self.seconds)
 
     def seconds(self) -> float:
-        """How long the run has gone on, without the time between its parts. Callable from any thread."""
+        """The age of the run, without the time between an end and a resume. Callable from any thread."""
         return self.info.seconds_before + self._monotonic() - self._begun
 
     def record(self, event: happened.Event) -> None:
-        """Take in one event. A change that the state machines do not know is not taken in: it is told as a warning."""
+        """Record an event. A change that the state machines do not allow is left out, with a warning."""
         wrong = self._impossible(event)
         if wrong is not None:
             self.warn("transition", f"{wrong}: left out; please report this")
@@ -73,7 +73,7 @@ class Journal:
                 return f"{event.model} cannot become {after} from {before}"
         elif isinstance(event, happened.RunStateChanged | happened.RunFinished):
             state = RunState(event.state if isinstance(event, happened.RunStateChanged) else event.status)
-            # A run that waits its turn tells for what; nothing else stays as it is.
+            # A waiting run reports what it waits for; no other state may repeat.
             if not may_follow_run(self.info.state, state) and not self.info.state is state is RunState.QUEUED:
                 return f"the run cannot become {state} from {self.info.state}"
         return None
@@ -133,21 +133,21 @@ class Journal:
 
     @property
     def store_problem(self) -> str | None:
-        """Why nothing is being written just now, in words."""
+        """Why nothing is being written now, or None."""
         return self._store.problem
 
     @property
     def is_gone(self) -> bool:
-        """Whether the database that is being written was deleted or replaced."""
+        """Whether the database was deleted or replaced."""
         return self._store.is_gone
 
     def move(self, directory: RunDirectory) -> None:
-        """The run directory was moved: write on there, and record where it is."""
+        """Continue writing in the moved run directory, and record its place."""
         self._store.move(directory.database)
         self.put_info(replace(self.info, path=str(directory.path)))
 
     def finish(self, status: RunState, seconds: float) -> None:
-        """Record the end of the run with what became of every model."""
+        """Record the end of the run with the result of every model."""
         models = [
             {
                 "name": model.name,

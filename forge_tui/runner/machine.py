@@ -1,4 +1,4 @@
-"""The runner's look at the machine: sampled in a thread, so that scheduling never waits for it."""
+"""The runner's samples of the machine: taken in a thread, so that scheduling never waits for them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ SAMPLE_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class MachineSample:
-    """The machine at one moment; `number` counts the looks, so that each is judged once. The first has no sample."""
+    """The machine at one moment; `number` counts the samples, so that each is judged once. The first has no sample."""
 
     number: int
     resources: SystemResources
     sample: ResourceSample | None = None
 
     def to_record(self, workers: int, own_memory: int) -> dict[str, Any]:
-        """A row of the run's resource history: percent, bytes, UNIX seconds. `workers` of ours cost `own_memory`."""
+        """A row of the run's resource history: percent, bytes, UNIX seconds. Our `workers` use `own_memory`."""
         assert self.sample is not None
         sample = self.sample
         waits = (entry.some_percent for entry in sample.pressure if entry.resource == "memory")
@@ -42,7 +42,7 @@ class MachineSample:
 
 
 class Machine:
-    """Takes a sample every two seconds, from `watch` on; `latest` is the newest. Close it."""
+    """Takes a sample every two seconds after `watch`; `latest` is the newest. Close it."""
 
     def __init__(self, first: SystemResources, settings: Thresholds, probe: SystemProbe | None = None) -> None:
         self._probe = probe or SystemProbe()
@@ -51,24 +51,24 @@ class Machine:
         self._monitor: Monitor | None = None
 
     def watch(self) -> None:
-        """Begin to look: a run that waits for another one need not."""
+        """Start sampling; a run that waits for another one does not."""
         if self._monitor is None:
             self._monitor = Monitor(self._probe, self._settings, SAMPLE_SECONDS, self._receive)
 
     def look_anew(self) -> None:
-        """Look now, and wait for it (100 ms): what was seen last is of long ago."""
+        """Take a new sample now, in 100 ms, because the last one is old."""
         self.latest = MachineSample(self.latest.number, detect(self._probe, self._settings))
 
     def now(self) -> SystemResources:
-        """The memory that is available at this moment, the rest as last seen: for admitting a worker (1 ms)."""
+        """The last sample with the present memory, for admitting a worker (1 ms)."""
         try:
             available, _limit = memory_room(self._probe, read_limits(self._probe.read))
-        except Exception:  # a boundary, as in detection: what was seen last holds
+        except Exception:  # a boundary, as in detection: use the last sample
             return self.latest.resources
         return replace(self.latest.resources, available_memory_gb=available / GIB)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop sampling."""
         if self._monitor is not None:
             self._monitor.stop()
 

@@ -1,4 +1,4 @@
-"""The life of a runner: take the request, own the directory, prepare, train, leave the directory readable."""
+"""The life of a runner: receive the request, acquire the directory, prepare, train, leave the directory readable."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ from forge_tui.safe_io.printing import named, say
 from forge_tui.settings.schema import Settings
 
 _FLUSH_SECONDS = 5.0
-# What is left to write at the end goes to memory in an instant, unless the disk is stuck.
+# The last writes are fast unless the disk is stuck.
 _LOG_SECONDS = 5.0
 
 
 class _Interrupted(ForgeError):
-    """The run was called off before it began."""
+    """The run was interrupted before it began."""
 
 
 def main(channel_fd: int) -> int:
-    """Serve the one request that comes over the channel; return the exit status."""
+    """Serve the request from the channel; returns the exit status."""
     open_closed()
     channel = socket.socket(fileno=channel_fd)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -72,23 +72,23 @@ def main(channel_fd: int) -> int:
     if received is None:
         return 1
     request = Request.from_record(received[0])
-    # The logs are closed last: until then this process may have something to say.
+    # The logs are closed last: until then this process may print.
     with channel, contextlib.ExitStack() as last, contextlib.ExitStack() as stack:
         try:
             opened, outputs = _prepare(request, channel, stack, last)
         except ForgeError as error:
-            message = f"{error}{_undone(stack)}"  # first everything is as it was, then the caller hears of it
+            message = f"{error}{_undone(stack)}"  # restore everything before the caller gets the answer
             name = type(error).__name__
             _answer(channel, Reply(status="refused", message=message, exit_status=error.exit_status, error=name))
             return error.exit_status
-        except Exception:  # told to the caller: nobody reads this process's log yet
+        except Exception:  # reported to the caller: this process has no log yet
             message = f"the runner failed before the run began:\n{traceback.format_exc()}"
             message += _undone(stack)
             _answer(channel, Reply(status="refused", message=message, exit_status=1))
             return 1
         if opened is None or outputs is None:
             return 0
-        opened.store.flush(_FLUSH_SECONDS)  # who looks at once sees the run live, not as it had ended before
+        opened.store.flush(_FLUSH_SECONDS)  # viewers must see the run live at once, not its earlier end
         _answer(channel, Reply(status="started", directory=str(opened.directory.path)))
         state = supervise(opened, channel if request.leash else None, STOP_SIGNALS)
         outputs.settle(_LOG_SECONDS)
@@ -106,7 +106,7 @@ def main(channel_fd: int) -> int:
 
 
 def _undone(stack: contextlib.ExitStack) -> str:
-    """Give back all that a start had, and undo what it did; what could not be, to go on a message with."""
+    """Release and undo everything of a start; returns a problem as the rest of a message, or an empty text."""
     try:
         stack.close()
     except RunDirectoryError as error:
@@ -117,7 +117,7 @@ def _undone(stack: contextlib.ExitStack) -> str:
 def _prepare(
     request: Request, channel: socket.socket, stack: contextlib.ExitStack, last: contextlib.ExitStack
 ) -> tuple[Opened, Outputs] | tuple[None, None]:
-    """Everything up to the first step. If this ends by an error, the directory is as it was before."""
+    """Do everything up to the first step. After an error the directory is as it was before."""
     selector = stack.enter_context(selectors.DefaultSelector())
     selector.register(channel, selectors.EVENT_READ, lambda: _caller_left(channel))
     if request.action in ("check", "plan"):
@@ -168,7 +168,7 @@ def _prepare(
 
 
 def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib.ExitStack) -> Reply:
-    """Try everything a start would but measuring, and leave nothing behind."""
+    """Check everything that a start would, without measuring, and leave nothing behind."""
     settings = settings_of(request)
     base = Path(request.working_directory) / "runs"
     new = default_run_path(run_models.type_words(settings), time.time(), base)
@@ -192,11 +192,11 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     """Measure the ways to carry out the run, and touch nothing."""
     settings = settings_of(request)
     directory = RunDirectory(Path(request.directory or request.working_directory))
-    # How old this process is can only be told from the wall clock; from here on the monotonic one measures.
+    # The age of this process needs the wall clock; from here on the monotonic clock measures.
     begun = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
     engine, code = _engine_without_a_run(settings, selector, stack, _nice(settings)), Code.of_new(settings, stack)
     with preflight(request, directory, settings, engine, selector, None, code) as known:
-        startup = time.monotonic() - begun  # a run begins with a worker that loads the data and answers, too
+        startup = time.monotonic() - begun  # a run also begins with a worker that loads the data
         alone = known.found["grouping_problem"] is not None
         ways = run_planner.candidates(settings, known.resources, known.others, alone=alone)
         found = run_planner.measure_ways(ways, known.ask, run_planner.SECONDS)
@@ -216,15 +216,15 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
 def _engine_without_a_run(
     settings: Settings, selector: selectors.BaseSelector, stack: contextlib.ExitStack, nice: int
 ) -> Engine:
-    """Its workers hold no run's lock, and what they print is kept nowhere."""
+    """An engine whose workers hold no lock, and whose output is discarded."""
     outputs = stack.enter_context(contextlib.closing(Outputs(None, 0)))
     return stack.enter_context(contextlib.closing(LocalEngine(selector, None, nice, outputs, settings.run.seed)))
 
 
 def _nice(settings: Settings) -> int:
-    """How much workers give way to others' work; this session too, or it would do nothing against other sessions.
+    """The workers' `nice` value; also lowers this session's priority, without which it has no effect on other sessions.
 
-    `doctor` tells where it cannot be.
+    `doctor` reports if that is impossible.
     """
     nice = LOWER_PRIORITY if settings.resources.policy == "shared" else 0
     if nice:
@@ -233,7 +233,7 @@ def _nice(settings: Settings) -> int:
 
 
 def _answer(channel: socket.socket, reply: Reply | Farewell) -> None:
-    with contextlib.suppress(OSError):  # a caller that has gone needs no answer
+    with contextlib.suppress(OSError):  # the caller is gone
         send_message(channel, reply.to_record())
 
 

@@ -1,4 +1,4 @@
-"""What workers say while they are at work."""
+"""Handles messages of active workers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from forge_tui.runs.results import Result
 
 
 class Messages:
-    """Takes each message to where it belongs, and answers questions.
+    """Dispatches each message, and answers requests.
 
-    `measured` is called with what a worker costs: bytes of memory, and of its GPU's.
+    `measured` is called with a worker's cost: bytes of memory, and of GPU memory.
     """
 
     def __init__(self, work: Work, means: Means, course: Course, measured: Callable[[int, int | None], None]) -> None:
@@ -32,11 +32,11 @@ class Messages:
         self._speed = SpeedWatch()
 
     def forget_speed(self, index: int) -> None:
-        """A model's next epochs are not to be compared with those before."""
+        """Do not compare a model's next epochs with earlier ones."""
         self._speed.forget(index)
 
     def take(self, attempt: Attempt, message: dict[str, Any], now: float) -> None:
-        """One message, which comes at `now` (monotonic)."""
+        """Handle a message at `now` (monotonic)."""
         if "where" in message:
             attempt.where = message["where"]
             attempt.watchdog.answered()
@@ -63,7 +63,7 @@ class Messages:
             return
         match event:
             case happened.ModelFailed():
-                # What follows from it is decided when the worker has ended, or the model has left its group.
+                # Its consequence is decided when the worker has ended or the model has left its group.
                 attempt.failures[event.index] = event
                 if "checkpoints" in message:
                     self._retries.diverged(event.index, [Saved(step, epoch) for step, epoch in message["checkpoints"]])
@@ -90,7 +90,7 @@ class Messages:
             self._journal.record(slower)
 
     def _judge_rung(self, attempt: Attempt, index: int, epoch: int, loss: float | None) -> None:
-        """A model waits at a rung of the halving to hear whether it continues."""
+        """Send the verdict to a model that waits at a rung of the halving."""
         verdict = self._halving.reached(index, epoch, loss)
         if not verdict.continues and index not in attempt.cancelled:
             attempt.cancelled[index] = verdict.reason
@@ -99,7 +99,7 @@ class Messages:
         attempt.worker.send({"command": "rung", "index": index, "epoch": epoch, "continues": verdict.continues})
 
     def _publish(self, attempt: Attempt, index: int, of_attempt: int) -> None:
-        """A worker has finished a model: its files get their final names, if they are of the current attempt."""
+        """Give a finished model's files their final names, if they are of the current attempt."""
         job = attempt.jobs.get(index)
         if job is None or job.attempt != of_attempt:
             return
@@ -111,14 +111,14 @@ class Messages:
         self._publisher.publish(Result(job.model, of_attempt), answer)
 
     def _answer_import(self, attempt: Attempt, file: str) -> None:
-        """A worker imports a file of custom code that is not recorded: from now on all models use a copy of it."""
+        """Copy a file of custom code that a worker imports for the first time: all models use the copy from now on."""
         answer, is_new = self._code.answer(file)
         if is_new:
             self._journal.put_info(self._code.in_record(self._journal.info))
             problem = keep_trusted(self._journal.info)
             self._journal.warn(
                 "code",
-                f"{file} was imported for the first time after the run had begun: it is copied as it is now, and all "
-                f"models that import it from now on use that copy{problem}",
+                f"{file} was imported for the first time after the start of the run: it is copied as it is now, and "
+                f"all models that import it later use that copy{problem}",
             )
         attempt.worker.send(answer)

@@ -1,4 +1,4 @@
-"""A run whose records are open for writing: what is the same for a new one and a continued one."""
+"""A run whose records are open for writing, new or continued."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RUNNER_LOG = "logs/runner.log"
 
 @dataclass(slots=True)
 class Opened:
-    """A run whose records are open for writing, and all that is needed to carry it out."""
+    """A run whose records are open for writing, with everything needed to carry it out."""
 
     directory: RunDirectory
     settings: Settings
@@ -45,19 +45,19 @@ class Opened:
     """Whether the directory, or its database, was deleted or replaced."""
 
     def attach(self, engine: Engine, selector: selectors.BaseSelector) -> None:
-        """Give it the engine and the selector it waits on."""
+        """Set the engine and the selector it waits on."""
         self.engine, self.selector = engine, selector
 
     @property
     def path(self) -> Path:
-        """Where the directory is by now."""
+        """The directory's present path."""
         return self.directory.path if self.place is None else self.place.path
 
 
 def trusted(info: RunInfo, settings: Settings) -> tuple[RunInfo, str | None]:
-    """The run's record with a key that this user's state directory holds, and why that cannot be, in words.
+    """The run's record with a key in this user's state directory, and a problem in words, if any.
 
-    A run without code needs none. Call it before the record is written.
+    A run without custom code needs no key. Call it before the record is written.
     """
     if not trust.what_runs(settings):
         return info, None
@@ -65,13 +65,13 @@ def trusted(info: RunInfo, settings: Settings) -> tuple[RunInfo, str | None]:
     try:
         trust.record(info)
     except RunDirectoryError as error:
-        return info, f"{error}: nothing shows that this run is yours, and to resume it will need --trust-code"
+        return info, f"{error}: the run is not recorded as yours, and a resume will need --trust-code"
     return info, None
 
 
 def distrust(info: RunInfo) -> None:
-    """The run did not begin."""
-    with contextlib.suppress(RunDirectoryError):  # what is left behind says nothing of any other run
+    """Remove the key of a run that did not begin."""
+    with contextlib.suppress(RunDirectoryError):  # a leftover does not affect other runs
         trust.forget_key(info.key)
 
 

@@ -1,4 +1,4 @@
-"""Open the records of a new run."""
+"""Opens the records of a new run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def open_new(
     start: Start,
     outputs: Outputs,
 ) -> Opened:
-    """Move an earlier run away if there is one, then write settings, code, database and registry entry of a new one."""
+    """Move an earlier run away, if any, then write settings, code, database and registry entry of the new one."""
     start.move_earlier()
     write_settings(settings, directory.settings)
     training = settings.training
@@ -98,9 +98,9 @@ def open_new(
 
 
 def _take_over(store: RunStore, directory: RunDirectory, start: Start, outputs: Outputs) -> None:
-    """The database is in its place: the start becomes a run. Raises `RunDirectoryError`."""
+    """Complete the start after its database is in place. Raises `RunDirectoryError`."""
     try:
-        # Not before: until there is a database, this log says that a start which was killed has left nothing to keep.
+        # Not before: until there is a database, this log marks a killed start without anything to keep.
         outputs.move_own(RUNNER_LOG)
         start.commit()
     except OSError as error:
@@ -111,13 +111,13 @@ def _take_over(store: RunStore, directory: RunDirectory, start: Start, outputs: 
 
 
 def _warn_of_others(journal: Journal) -> None:
-    """A directory that was there keeps its mode, and may let others in: that is told once, with what mends it."""
+    """Warn if an existing directory, which keeps its mode, is open to other users."""
     path = journal.info.path
     mode = stat.S_IMODE(os.stat(path).st_mode)
     if others := mode & 0o077:
         may = "write to" if others & 0o022 else "look into"
         journal.warn(
             "permissions",
-            f"other users may {may} {path} (mode {mode:o}); what is made in it is private, and "
-            f"`chmod 700 {shell_word(path)}` makes it so as well",
+            f"other users may {may} {path} (mode {mode:o}); the run's files in it are private, and "
+            f"`chmod 700 {shell_word(path)}` makes the directory private too",
         )

@@ -14,9 +14,9 @@ _Decision = TypeVar("_Decision")
 
 
 class OtherLiveRuns:
-    """Tells what the other runs have taken, and them what this one takes: `threads` CPUs a worker.
+    """Reads the claims of the other runs, and publishes this run's: `threads` CPUs per worker.
 
-    Where the state directory cannot be used each run keeps within the rules by itself; `problem` then says why.
+    If the state directory cannot be used, each run keeps within the rules by itself; `problem` then says why.
     """
 
     def __init__(self, claims: Claims, threads: int) -> None:
@@ -25,7 +25,7 @@ class OtherLiveRuns:
         self.problem: str | None = None
 
     def decide(self, decision: Callable[[OtherRuns], _Decision], workers: Callable[[], int]) -> _Decision:
-        """Decide, while no other run does, and claim what `workers` then says."""
+        """Run `decision` while no other run decides, then claim the number of `workers`."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._claims.deciding())
@@ -41,10 +41,10 @@ class OtherLiveRuns:
             return decided
 
     def taken(self) -> OtherRuns:
-        """What all other runs have taken together."""
+        """The total of all other runs."""
         others = self._claims.others()
         return OtherRuns(sum(claim.workers for claim in others), sum(claim.cpus for claim in others))
 
     def release(self) -> None:
-        """Claim nothing any more."""
+        """Withdraw the claim."""
         self._claims.release()

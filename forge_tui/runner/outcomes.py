@@ -1,4 +1,4 @@
-"""What becomes of the models of a worker that has ended, and of a model that has left its group."""
+"""Handles the models of an ended worker, and a model that has left its group."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from forge_tui.runner.work import Means, Room, Work
 
 
 class Outcomes:
-    """Records how each model's attempt ended, and queues those that are tried again."""
+    """Records how each model's attempt ended, and queues retries."""
 
     def __init__(self, work: Work, means: Means, room: Room, course: Course) -> None:
         self._journal = work.journal
@@ -19,9 +19,9 @@ class Outcomes:
         self._course = course
 
     def left(self, attempt: Attempt, index: int, beside: int) -> None:
-        """A model has left its group, which continues: it is done, has diverged, or was cancelled after a checkpoint.
+        """Handle a model that has left its continuing group: done, diverged, or cancelled after a checkpoint.
 
-        `beside`: workers at work, this one included.
+        `beside`: active workers, including this one.
         """
         job = attempt.jobs.pop(index)
         failure = attempt.failures.pop(index, None)
@@ -40,7 +40,7 @@ class Outcomes:
                 self._course.queue.put_first((index,))
 
     def ended(self, attempt: Attempt, beside: int) -> None:
-        """A worker has ended, `beside` others at work."""
+        """Handle an ended worker with `beside` other active ones."""
         models = self._journal.models
         attempt.jobs = {i: job for i, job in attempt.jobs.items() if models[i].phase is not TrainingPhase.COMPLETED}
         for index in attempt.jobs.keys() & attempt.cancelled.keys():
@@ -60,17 +60,17 @@ class Outcomes:
             self._broken(attempt, beside)
 
     def _withdrawn(self, attempt: Attempt) -> None:
-        """A worker was withdrawn before it was placed: its models are where they were."""
+        """Requeue the models of a worker that was withdrawn before it was placed."""
         for index in attempt.jobs:
-            if self._journal.models[index].phase.is_active:  # it was placed at that moment, and had begun
+            if self._journal.models[index].phase.is_active:  # it was placed at the same moment, and had begun
                 self._journal.phase(index, TrainingPhase.QUEUED, "the worker was withdrawn")
         if not self._course.is_ending:
             self._course.queue.put_back(tuple(attempt.jobs))
 
     def _stopped(self, attempt: Attempt) -> None:
-        """A worker has left after a checkpoint, as it was told to."""
-        # Where nobody here asked, somebody signalled the worker itself, and the run as such continues.
-        reason = attempt.reason or "the worker was told to stop; it goes on from its checkpoint"
+        """Handle a worker that has stopped after a checkpoint."""
+        # Without a request from here, the worker itself was signalled, and the run continues.
+        reason = attempt.reason or "the worker was signalled to stop; it continues from its checkpoint"
         for index in attempt.jobs:
             self._journal.phase(
                 index, TrainingPhase.QUEUED, "stopped after a checkpoint" if self._course.is_ending else reason
@@ -79,7 +79,7 @@ class Outcomes:
             self._course.queue.put_first(tuple(attempt.jobs))
 
     def _broken(self, attempt: Attempt, beside: int) -> None:
-        """A worker has ended without being done: what becomes of each model that it had."""
+        """Handle each model of a worker that ended before it was done."""
         again, split, shrink = list[int](), False, False
         for index, job in attempt.jobs.items():
             failure = attempt.failures.get(index) or unexplained(attempt.worker, job, self._journal.clock())

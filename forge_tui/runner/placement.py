@@ -1,4 +1,4 @@
-"""Which group is next, and how many workers run at once, as the machine and the rules allow."""
+"""Chooses the next group and the number of workers, as the machine and the rules allow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FIGURE = re.compile(r"[\d.]+")
 
 
 class Placement:
-    """Gives slots to groups that wait, and takes slots back."""
+    """Gives slots to waiting groups, and removes slots."""
 
     def __init__(self, work: Work, means: Means, room: Room, course: Course, attempts: Attempts) -> None:
         self._journal = work.journal
@@ -22,12 +22,12 @@ class Placement:
         self._governor, self._machine, self._other_runs = room.governor, room.machine, room.other_runs
         self._course, self._attempts = course, attempts
         self._told: set[str] = set()
-        """Why no further worker starts, as it was recorded since one last started or ended."""
+        """The recorded reasons why no further worker starts, since one last started or ended."""
         self._ends_seen = 0
         self._judged = 0
 
     def begin(self, *, waited: bool) -> None:
-        """The run's turn has come; `waited`: what is known of the machine is of the time before."""
+        """Begin placing workers; `waited`: after waiting for another run, so the machine's state is outdated."""
         is_to_train = not self._course.is_ending
         if waited and is_to_train:
             self._machine.look_anew()
@@ -35,16 +35,16 @@ class Placement:
         if not waited:
             self._other_runs.decide(lambda _: None, self._wanted)
         elif is_to_train:
-            # What there was before was shared with the run that has ended.
+            # The earlier limit was shared with the run that has ended.
             self._journal.limit(self._request(self._governor.requested))
 
     def fill(self) -> None:
-        """Ask for workers while models wait and there is room."""
+        """Request workers while models wait and there is room."""
         if self._ends_seen != self._attempts.ends:
             self._ends_seen = self._attempts.ends
             self._told.clear()
         while self._course.queue and not self._course.is_ending and not self._course.pausing:
-            # A worker that is leaving has its memory still.
+            # A leaving worker still has its memory.
             if len(self._attempts) >= self._governor.slots or self._is_full():
                 return
             held = self._governor.hold(self._machine.now(), self._attempts.loads()) if self._attempts else None
@@ -56,28 +56,28 @@ class Placement:
             self._attempts.start(group, ahead=self._is_ahead())
 
     def _is_full(self) -> bool:
-        """Whether the engine has no place for a further worker; one may always be asked for."""
+        """Whether the engine has no place for a further worker; one may always be requested."""
         capacity = self._engine.capacity()
         return bool(self._attempts) and capacity is not None and capacity <= 0
 
     def _tell_hold(self, reason: str) -> None:
-        """Tell why no further worker starts: each reason once until one does, however often its figures change."""
+        """Record why no further worker starts: each reason once until one does, however often its figures change."""
         kind = _FIGURE.sub("", reason)
         if kind and kind not in self._told:
             self._told.add(kind)
             self._journal.decide("hold", reason)
 
     def _is_ahead(self) -> bool:
-        """Whether the worker after the one that starts now is to be made ready: it will take its place."""
+        """Whether to prepare the worker that will follow the one that starts now."""
         loads = [*self._attempts.loads(), Load(0)]
         if not self._course.queue or len(loads) < self._governor.slots:
             return False
         return self._governor.has_room(self._machine.latest.resources, loads)
 
-    # --- how many
+    # --- number of workers
 
     def set_workers(self, requested: int, reason: str) -> None:
-        """Ask for another number of workers; the rules have the last word."""
+        """Change the requested number of workers; the rules may allow fewer."""
         before = self._governor.slots
         limit = self._request(requested)
         self._journal.limit(limit)
@@ -88,11 +88,11 @@ class Placement:
 
     @property
     def is_within_slots(self) -> bool:
-        """Whether no more workers run than may."""
+        """Whether the number of workers is within the limit."""
         return len(self._attempts) <= self._governor.slots
 
     def judge(self) -> None:
-        """Let the governor judge every new look at the machine."""
+        """Let the governor judge every new sample of the machine."""
         look = self._machine.latest
         if look.number == self._judged:
             return
@@ -123,7 +123,7 @@ class Placement:
         )
 
     def _wanted(self) -> int:
-        """How many workers this run can use and may have: none while it waits for another one."""
+        """The number of workers that this run can use and may have: none while it waits for another one."""
         if self._course.waiting:
             return 0
         return min(self._governor.slots, len(self._attempts) + len(self._course.queue))

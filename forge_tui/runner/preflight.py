@@ -1,4 +1,4 @@
-"""What is known before the first step: of the machine, the data and the model."""
+"""Inspects machine, data and model before the first step."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from forge_tui.runs.moved import relocated_data
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import combination_in_words, with_combination
 
-# With more of the CPUs in others' use, a measurement is good for this run only.
+# If others use more of the CPUs, a measurement is not remembered.
 _QUIET_PERCENT = 15.0
-# No larger group is measured.
+# The largest measured group.
 _MOST_RATES = 1_024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
-    """What is known before the first step: the machine, the rules' limit, what a worker found out; and who measures.
+    """The state before the first step: machine, limit, results of an inspection, and the inspector for measurements.
 
-    Of a sweep `found` and `combination` are of the model that needs most memory; `rates` are those of its group.
+    In a sweep `found` and `combination` are of the model that needs most memory; `rates` are those of its group.
     """
 
     resources: SystemResources
@@ -54,12 +54,12 @@ class Preflight:
     code: Code
 
     def ask(self, ways: Sequence[run_planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
-        """What so many workers measure at once in the memory that is available."""
+        """The measurements of `workers` at once in the available memory."""
         room = self.resources.available_memory_gb * GIB
         return self.inspector.measure(ways, workers, seconds, room, self.combination, self.rates)
 
     def remembered(self, settings: Settings) -> Remembered:
-        """What was measured of this configuration before; of a sweep, of its largest one."""
+        """Earlier measurements of this configuration; in a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
         measured = from_plain(with_combination(to_plain(settings), self.combination))
         return Remembered(
@@ -74,7 +74,7 @@ class Preflight:
 
     @property
     def workers(self) -> int:
-        """How many may measure at once: as many as will train, or as there is room for."""
+        """How many may measure at once: as many as will train, or as fit."""
         room = self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"])
         return max(1, min(self.limit.workers, int(room)))
 
@@ -89,11 +89,11 @@ def preflight(
     earlier: Earlier | None,
     code: Code,
 ) -> Iterator[Preflight]:
-    """Look at the machine, the data and the model, and try custom code, unless a resume continues with what was tried.
+    """Inspect machine, data and model, and try custom code, unless a resume continues with tried code.
 
-    Raises what a start is refused with.
+    Raises the error that refuses a start.
     """
-    engine.start()  # imports torch while the resources are looked at
+    engine.start()  # imports torch while the resources are detected
     resources = detect(settings=settings.resources)
     others = OtherLiveRuns(Claims(directory), 1).taken()
     limit = prepare.allowed_workers(settings, resources, others)

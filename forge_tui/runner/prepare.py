@@ -1,4 +1,4 @@
-"""What is settled before the first step: how many workers, what each of them does, on which device."""
+"""Decisions before the first step: number of workers, their work, and the device."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from forge_tui.settings.schema import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How the run will be carried out, settled once and kept by retry and resume.
+    """How the run is carried out, decided once and kept by retry and resume.
 
-    `reasons`: the kinds of decision and why they came out so, in words.
+    `reasons`: kinds of decision with their reasons.
     """
 
     limit: WorkerLimit
@@ -31,7 +31,7 @@ class Plan:
 def allowed_workers(
     settings: Settings, resources: SystemResources, others: OtherRuns | None = None, threads: int = 1
 ) -> WorkerLimit:
-    """What the resource rules say to this run's mode, worker count and number of models or groups of them."""
+    """The resource rules' limit for this run's mode, worker count and number of models or groups."""
     training = settings.training
     requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
     return worker_limit(
@@ -45,7 +45,7 @@ def allowed_workers(
 
 
 def slowness(settings: Settings, device: str) -> str | None:
-    """What makes such a run slow on the device, in words; None where nothing is known to."""
+    """What makes such a run slow on the device, or None."""
     precisions = settings.sweep.get("training.precision", (settings.training.precision,))
     return slow_bfloat16(set(precisions), device)
 

@@ -1,4 +1,4 @@
-"""Gives finished models their final names, in a thread of its own: the scheduler waits for no disk."""
+"""Gives finished models their final names, in a separate thread: the scheduler never waits for a disk."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ Done = Callable[[RunDirectoryError | None], None]
 
 
 class Publisher:
-    """Publishes results in the order in which they come, several at once where they wait. Close it."""
+    """Publishes results in order, several at once if they wait. Close it."""
 
     def __init__(self, place: Location, selector: selectors.BaseSelector) -> None:
-        """`place`: the run directory. What is done is called back by whoever waits on `selector`."""
+        """`place`: the run directory. Callbacks run in the thread that waits on `selector`."""
         self._place = place
         self._selector = selector
         self._waiting: SimpleQueue[tuple[Result, Done] | None] = SimpleQueue()
@@ -31,15 +31,15 @@ class Publisher:
         self._thread.start()
 
     def publish(self, result: Result, done: Done) -> None:
-        """Give a result its final name, some time soon; then `done` is called, with the error where that failed."""
+        """Give a result its final name in the background; then `done` is called, with the error if that failed."""
         self._waiting.put((result, done))
 
     def close(self, seconds: float = 5.0) -> None:
-        """Publish what waits, for up to `seconds`."""
+        """Publish waiting results, for up to `seconds`."""
         self._selector.unregister(self._news)
         self._waiting.put(None)
         self._thread.join(seconds)
-        if not self._thread.is_alive():  # else it is stuck in a disk: the process ends without it
+        if not self._thread.is_alive():  # otherwise it is blocked by a disk: the process ends without it
             os.close(self._news)
             os.close(self._bell)
 

@@ -13,7 +13,7 @@ from forge_tui.runs.lock import is_locked
 
 
 def predecessor(after: str | None, own: Path, working_directory: Path) -> RunDirectory | None:
-    """The run to wait for; None where there is none. Raises `UsageError` for one that is not there, or is this one."""
+    """The run to wait for, or None. Raises `UsageError` if it does not exist, or is this run."""
     if after is None:
         return None
     beside = working_directory / Path(after).expanduser()
@@ -26,7 +26,7 @@ def predecessor(after: str | None, own: Path, working_directory: Path) -> RunDir
 
 
 def waiting_for(other: RunDirectory | None) -> Callable[[], str | None]:
-    """What says, whenever it is asked, for what a run still waits: until nobody holds the other one's lock."""
+    """A function that returns what a run waits for, or None once the other run's lock is free."""
 
     def waits() -> str | None:
         if other is None:
@@ -34,7 +34,7 @@ def waiting_for(other: RunDirectory | None) -> Callable[[], str | None]:
         try:
             live = is_locked(other.lock)
         except RunDirectoryError as error:
-            return f"waits for {other.id} (--after), which cannot be looked at: {error}"
+            return f"waits for {other.id} (--after), which cannot be read: {error}"
         return f"waits until {other.id} has ended (--after)" if live else None
 
     return waits

@@ -1,7 +1,7 @@
-"""What was measured before, by configuration and machine, so that a run like an earlier one need not measure again.
+"""Remembers measurements by configuration and machine, so that similar runs need not measure again.
 
-One small JSON file a configuration in the user's state directory. What is not whole, or of another version of this
-program or of torch, is measured anew, as is all after a month.
+One small JSON file per configuration in the user's state directory. Incomplete files, those of another version of this
+program or of torch, and those older than a month are ignored.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ FORMAT = 2
 _MOST_SECONDS = 30 * 86_400.0
 _MOST_FILES = 200
 _LIMITS = Limits(size=16 << 20)
-# Workers that measured with less of a CPU each were not alone, whatever was seen of the machine before.
+# With a lower CPU share, the measuring workers were disturbed, whatever the machine's earlier state.
 _QUIET_SHARE = 0.9
-# What changes neither the work of a step nor what is kept in memory.
+# Settings that affect neither the work of a step nor its memory.
 _WITHOUT_EFFECT = frozenset(
     (
         "learning_rate", "epochs", "dataset", "checkpoint_interval", "training_mode", "max_parallel_workers",
@@ -60,11 +60,11 @@ class Remembered:
         state: Path | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`inspection`: the data and the model as `training.probe` found them; `rates`: of models trained together,
-        where they differ; `state`: instead of the user's.
+        """`inspection`: of data and model; `rates`: of models trained together, if they differ; `state`: another state
+        directory than the user's.
 
-        `code`: the digest of the run's custom code. Not `quiet`: others are at work on the machine, and nothing that is
-        measured now is remembered.
+        `code`: the digest of the run's custom code. Not `quiet`: others use the machine, and new measurements are not
+        remembered.
         """
         training = to_plain(settings)["training"].items()
         self._about: dict[str, Any] = {
@@ -77,7 +77,7 @@ class Remembered:
             "own code": None,
         }
         if own_functions(settings.training):
-            # Not known, it may be another next time.
+            # Unknown code may differ next time.
             self._about["own code"] = {"sha256": code or secrets.token_hex(), "model": dict(settings.model)}
             quiet = quiet and code is not None
         if rates:
@@ -88,15 +88,15 @@ class Remembered:
         self._known = self._read()
 
     def found(self, ways: list[Way]) -> Found:
-        """Those of the ways that are known: what each worker told of them."""
+        """The remembered ways, with each worker's measurement."""
         return {way: self._known[way]["answers"] for way in ways if way in self._known}
 
     def since(self, ways: list[Way]) -> float | None:
-        """When the oldest of the ways was measured (UNIX seconds); None where none is known."""
+        """When the oldest of the ways was measured (UNIX seconds); None if none is known."""
         return min((self._known[way]["time"] for way in ways if way in self._known), default=None)
 
     def keep(self, found: Found) -> None:
-        """Remember what was measured undisturbed; where the state directory cannot be written nothing is."""
+        """Remember undisturbed measurements, if the state directory can be written."""
         found = {way: answers for way, answers in found.items() if all(map(_was_alone, answers))}
         if not self._quiet or not found:
             return
@@ -116,8 +116,8 @@ class Remembered:
                 return {}
             known = {Way.from_record(one): _checked(one) for one in record["ways"]}
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return {}  # not there, or not whole
-        now = self._clock()  # which may have been set back since: what is of a time to come is no newer for that
+            return {}  # missing or incomplete
+        now = self._clock()  # may have been set back: a date in the future does not count as newer
         return {way: one for way, one in known.items() if abs(now - one["time"]) <= _MOST_SECONDS}
 
     def _tidy(self) -> None:
@@ -131,7 +131,7 @@ def _was_alone(answer: Mapping[str, Any]) -> bool:
 
 
 def _checked(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Numbers and nothing else. Raises `ValueError`, `TypeError` or `KeyError`."""
+    """The measurement with only its numbers. Raises `ValueError`, `TypeError` or `KeyError`."""
     answers = [{str(name): float(value) for name, value in answer.items()} for answer in one["answers"]]
     if not answers or not all(answer["steps_per_second"] > 0 for answer in answers):
         raise ValueError("no steps per second")

@@ -1,4 +1,4 @@
-"""Read an earlier run, and open its records for writing."""
+"""Reads an earlier run, and opens its records for writing."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ from forge_tui.settings.schema import Settings, from_plain, to_plain
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A run that was there, read before anything of it is changed."""
+    """An earlier run, read before anything is changed."""
 
     directory: RunDirectory
     settings: Settings
     info: RunInfo
     models: tuple[ModelState, ...]
     seconds: float
-    """How long it has gone on until it ended or died."""
+    """Its age when it ended or died."""
     reached: tuple[Reached, ...] = ()
     made: tuple[str, ...] = ()
-    """The directories that are made anew."""
+    """The directories that are created again."""
     recorded: RunInfo | None = None
-    """Its record as it was found; `info` has the paths of a project that was moved (None: it was not)."""
+    """Its record as found; `info` has the new paths of a moved project (None: not moved)."""
 
     def code(self, request: Request, stack: contextlib.ExitStack) -> Code:
-        """The code that it continues with; nothing of it was imported before.
+        """The code that it continues with; none of it was imported before.
 
-        Raises `UntrustedCode`, and `ChangedError` where the run's copy of it is not what it was.
+        Raises `UntrustedCode`, and `ChangedError` if the run's copy was changed.
         """
         if not request.trust_code:
             allow = f"`forge-tui resume {self.directory.path} --trust-code`"
@@ -67,7 +67,7 @@ class Earlier:
         return Code.of_earlier(self.directory, self.info, self.settings, stack, accept_changes=accept)
 
     def reopen(self, plan: Plan, code: Code, changes: Changes) -> Opened:
-        """Open the records for writing, with `changes`, and queue every model that is not completed."""
+        """Open the records for writing, with `changes`, and queue every incomplete model."""
         try:
             made = self.made
             if code.settle(self.directory) and not os.path.lexists(self.directory.code):
@@ -78,7 +78,7 @@ class Earlier:
         except BaseException:
             code.take_back(self.directory)
             raise
-        # Live without a lock: it has died. That is a state to go on from, though none that is ever recorded.
+        # Live without a lock: it has died. A resume may follow that state, which is never recorded.
         was = RunState.DIED if self.info.state.is_live else self.info.state
         earlier = replace(info, state=was, seconds_before=self.seconds, resumed=time.time())
         journal = Journal(store, earlier, self.models)
@@ -96,7 +96,7 @@ class Earlier:
             )
         )
         for model in self._unfinished():
-            # The record may lack the newest attempts: their runner was killed before it had written them.
+            # The record may lack the newest attempts, if their runner was killed before it wrote them.
             newest = newest_attempt(self.directory.checkpoint_directory(model.name))
             attempt = max(model.attempt, newest) + (model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED))
             journal.models[model.index] = replace(
@@ -112,13 +112,13 @@ class Earlier:
         return Opened(self.directory, self.settings, plan, store, journal, code, is_resumed=True, reached=self.reached)
 
     def _ours(self) -> RunInfo:
-        """Its record from now on: a run that this user has started; somebody else knows the key of one that was not."""
+        """Its record from now on, as a run of this user: a new key if others may know the old one."""
         digest = self.info.settings_sha256 or settings_digest(self.directory.settings)
         is_ours = trust.doubt(self.directory, self.recorded or self.info) is None
         return replace(self.info, settings_sha256=digest, key=self.info.key if is_ours else "")
 
     def _goes_back(self, model: ModelState) -> bool:
-        """Whether the model has failed by diverging: from its newest checkpoint, unchanged, it would diverge again."""
+        """Whether the model failed by diverging: unchanged, from its newest checkpoint, it would diverge again."""
         has_diverged = model.phase is TrainingPhase.FAILED and model.failures[-1].kind == "diverged"
         return has_diverged and self.settings.training.on_divergence == "lower"
 
@@ -137,14 +137,14 @@ class Earlier:
         journal.record(rolled_back(retried, model, saved, self.settings.training.divergence_factor))
 
     def _unfinished(self) -> list[ModelState]:
-        """The models that a resume trains: none that is done, and cancelled ones only where nothing else is left."""
+        """The models that a resume trains: not those done, and cancelled ones only if nothing else is left."""
         epochs = self.settings.training.epochs
         unfinished = [model for model in self.models if not _is_done(model, epochs)]
         return [model for model in unfinished if model.phase is not TrainingPhase.CANCELLED] or unfinished
 
 
 def _is_done(model: ModelState, epochs: int) -> bool:
-    """Whether a run of so many epochs has no more to do for the model: more help none that stopped before its last."""
+    """Whether the model is done in a run of `epochs`; more epochs do not continue one that stopped early."""
     return model.stopped_early or model.pruned or (model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs)
 
 
@@ -169,8 +169,8 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         reached = reached_rungs(reader, rungs_of(settings), states, table_of(settings.training))
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
-            f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged): going "
-            "on would give other models; put it back as it was, or start anew with --overwrite"
+            f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged), and "
+            "would give other models; restore it, or start again with --overwrite"
         )
     epochs = settings.training.epochs
     longest = max((model.epochs for model in states), default=0)
@@ -179,7 +179,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     if all(_is_done(model, epochs) for model in states):
         further = f"--epochs N with more than {longest} trains it further"
         if all(model.stopped_early or model.pruned for model in states):
-            further = "all of its models stopped early, and would with more epochs (training.patience, run.halving)"
+            further = "all its models stopped early, and would with more epochs (training.patience, run.halving)"
         raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")
     require_data(settings, directory.path)
     made = tuple(room for room in ROOMS if not os.path.lexists(directory.path / room))
@@ -188,7 +188,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
 
 
 def seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:
-    """How long a run went on until it ended or died: as it was measured, else by the wall clock."""
+    """The age of a run when it ended or died: as measured, else by the wall clock."""
     measured = heartbeat.seconds if info.state.is_live else info.seconds
     return info.seconds_until(heartbeat.written) if measured is None else measured
 
@@ -196,7 +196,7 @@ def seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:
 def reached_rungs(
     reader: RunReader, rungs: Collection[int], states: Iterable[ModelState], metrics: MetricTable
 ) -> tuple[Reached, ...]:
-    """The rungs that models have come to so far, in that order."""
+    """The rungs that models have reached so far, in order."""
     found: list[tuple[int, Reached]] = []
     for model in states if rungs else ():
         for number, record in reader.numbered_epochs(model.index):

@@ -1,4 +1,4 @@
-"""What attempts at models have come to, and what the next ones begin with."""
+"""Results of attempts at models, and the jobs of the next ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from forge_tui.runs.run_models import Configs
 
 
 class Retries:
-    """Counts failures, knows the checkpoints that count, and makes the jobs of new attempts."""
+    """Counts failures, tracks valid checkpoints, and makes the jobs of new attempts."""
 
     def __init__(self, work: Work) -> None:
         self._settings, self._base_job, self._journal = work.settings, work.base_job, work.journal
@@ -27,16 +27,16 @@ class Retries:
         self._configs = Configs(work.settings, work.base_job.settings)
         self._data = recorded_data(work.journal.info)
         self._failures: Counter[int] = Counter()
-        """Of each model, since its newest checkpoint."""
+        """Failures of each model since its newest checkpoint."""
         self._divergences: Counter[int] = Counter()
-        """Of each model since it was last beyond one."""
+        """Divergences of each model since its last recovery."""
         self._saved: dict[int, Sequence[Saved]] = {}
-        """The checkpoints that models had when they diverged."""
+        """The models' checkpoints when they diverged."""
         self._inherited: dict[int, int] = {}
-        """The step up to which the checkpoints of each model's attempts so far count for the next one."""
+        """The step up to which checkpoints of each model's earlier attempts are valid for the next one."""
 
     def likeness(self, index: int) -> Hashable:
-        """What models of one group have in common."""
+        """A key that is equal for models of one group."""
         return self._configs.likeness(index)
 
     def job(self, index: int) -> Job:
@@ -59,30 +59,30 @@ class Retries:
             inherited_step=self._inherited.get(index),
         )
 
-    # --- what attempts report
+    # --- reports of attempts
 
     def started(self, event: happened.ModelStarted) -> None:
-        """An attempt begins, or continues from a checkpoint."""
+        """Record that an attempt begins, or continues from a checkpoint."""
         self._inherited[event.index] = event.step
 
     def saved(self, event: happened.CheckpointSaved) -> None:
-        """A checkpoint is there, and not recorded yet: a newer one gives a fresh allowance of failures."""
+        """Handle a new checkpoint before it is recorded: a newer one resets the failures."""
         self._inherited[event.index] = event.step
         if event.step > self._journal.models[event.index].checkpoint_step:
             self._failures[event.index] = 0
 
     def is_beyond_divergence(self, index: int) -> None:
-        """The model has got through the epoch in which it diverged."""
+        """Record that the model has recovered from its divergence."""
         self._divergences[index] = 0
 
     def diverged(self, index: int, saved: Sequence[Saved]) -> None:
-        """A model has diverged; these are the checkpoints that it may go back to."""
+        """Record a divergence with the checkpoints that the model may return to."""
         self._saved[index] = saved
 
-    # --- what follows
+    # --- consequences
 
     def follows(self, failure: happened.ModelFailed, *, beside: int, is_ending: bool, members: int = 1) -> Consequence:
-        """What follows from a failure of a model whose worker had `members`, `beside` other workers."""
+        """The consequence of a failure of a model whose worker had `members`, `beside` other workers."""
         index, diverged = failure.index, failure.kind == "diverged"
         return consequence(
             failure,
@@ -96,7 +96,7 @@ class Retries:
         )
 
     def failed(self, failure: happened.ModelFailed, follows: Consequence) -> bool:
-        """Record a failed attempt at one model with what follows; returns whether the model is to be queued again."""
+        """Record a failed attempt with its consequence; returns whether to queue the model again."""
         index = failure.index
         counter = self._divergences if failure.kind == "diverged" else self._failures
         counter[index] += follows.counts
@@ -109,7 +109,7 @@ class Retries:
         return True
 
     def start_over(self, index: int, reason: str) -> None:
-        """Somebody wants a failed or cancelled model tried again: with a fresh allowance of failures."""
+        """Retry a failed or cancelled model on request, with its failures reset."""
         self._failures[index] = self._divergences[index] = 0
         model = self._journal.models[index]
         diverged = model.phase is TrainingPhase.FAILED and model.failures[-1].kind == "diverged"
@@ -121,7 +121,7 @@ class Retries:
         return self._settings.training.on_divergence == "lower"
 
     def _retried(self, index: int, reason: str, *, lower: bool) -> None:
-        """A model begins another attempt: from its newest checkpoint, or further back with a lower learning rate."""
+        """Record another attempt: from the newest checkpoint, or an earlier one with a lower learning rate."""
         model = self._journal.models[index]
         retried = happened.ModelRetried(
             time=self._journal.clock(),

@@ -1,9 +1,9 @@
-"""How long the configured run would take here, in each way it can be carried out: measured by workers, then counted.
+"""Estimates how long the configured run would take here in each way, from measurements by workers.
 
 The candidates are workers × models trained together × threads, within the resource rules. As many workers as a way has
-measure at once, for they share caches and memory. From their steps per second the whole run is counted: groups are
-given to workers as they become free, as the scheduler does. Of a sweep the models that take most are measured, and
-all others counted like them.
+measure at once, because they share caches and memory. The whole run is simulated with their steps per second: groups
+are given to free workers, as the scheduler does. In a sweep the most expensive models are measured, and all others
+count as these.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
 SECONDS = 0.3
-"""How long each way is measured, in all its turns together."""
+"""How long each way is measured, in total."""
 
 _OF_A_WORKER = ("load_seconds", "save_seconds")
 
 _LARGEST_GROUP = 64
 _LONG_SECONDS = 300.0
-"""Only runs that take longer may gain from compiled models: compiling takes half a minute."""
+"""Only longer runs may gain from compiled models: compiling takes about 30 s."""
 WORTH_IT = 1.05
-"""A way with more of anything (workers, models together, threads) has to be so much sooner done."""
+"""A way with more of anything (workers, models together, threads) must be faster by this factor."""
 _THREADS_WAIT = 1.15
-"""What steps of several threads take in a run, of what was measured. Whole runs with two threads on two CPUs took 1.27
-to 1.6 times as long as estimated without it, once 0.9: threads wait for each other, and all for the one whose CPU the
-runner or a writer of checkpoints takes (supposed, not measured apart)."""
+"""Factor on the measured time of steps with several threads. Whole runs with two threads on two CPUs took 1.27 to 1.6
+times as long as estimated without it, once 0.9: threads wait for each other, and all for the one whose CPU the runner
+or a checkpoint writer uses (assumed, not measured separately)."""
 
 
 Asked = tuple[int, int, bool]
-"""What a worker is to measure: models together, threads, and whether they are compiled."""
+"""A way for a worker to measure: models together, threads, compiled or not."""
 
 Ask = Callable[[Sequence[Asked], int, float], list[dict[str, Any]]]
-"""What so many workers at once measure, each way for so many seconds: their `inspection.Measurement`s."""
+"""Has workers measure at once, each way for some seconds; returns their `inspection.Measurement`s."""
 
 Found = dict[Way, list[dict[str, Any]]]
-"""What each worker of a way told: a `inspection.Measured`, with what its `Measurement` tells of all ways."""
+"""Per way each worker's `inspection.Measured`, with the common values of its `Measurement`."""
 
 
 def candidates(
     settings: Settings, resources: SystemResources, others: OtherRuns | None = None, *, alone: bool = False
 ) -> list[Way]:
-    """The ways worth measuring, within what the rules allow now; those of as many workers lie side by side.
+    """The ways worth measuring within the present rules; those with equal numbers of workers are adjacent.
 
     `alone`: such models cannot be trained together.
     """
@@ -64,7 +64,7 @@ def candidates(
         sizes = [1] if alone else group_sizes(models, workers, run_models.of_a_kind(settings))
         for together in sizes if workers == most else sorted({1, sizes[-1]}):
             if workers * together > 1:
-                # One worker that uses one CPU of several has lost before it begins.
+                # One worker with one of several CPUs is never the best.
                 for threads in sorted({1, allowed} if workers > 1 else {allowed}):
                     ways.append(Way("parallel", workers, together, threads))
     if rules.threads != "auto":
@@ -73,7 +73,7 @@ def candidates(
 
 
 def limit_in_words(settings: Settings, resources: SystemResources, others: OtherRuns | None = None) -> str:
-    """Why the candidates have no more workers; nothing where there is one for each model."""
+    """Why the candidates have no more workers; empty if there is one per model."""
     limit = worker_limit(run_models.count(settings), resources, settings.resources, others=others)
     if limit.workers >= limit.requested:
         return ""
@@ -81,7 +81,7 @@ def limit_in_words(settings: Settings, resources: SystemResources, others: Other
 
 
 def compiled_way(estimates: Sequence[Estimate]) -> list[Way]:
-    """The best way with its models compiled, to be measured too, where the run is long enough to gain from that."""
+    """The best way with compiled models, if the run is long enough to gain from that."""
     best = min(estimates, key=lambda one: one.seconds, default=None)
     return [replace(best.way, compile=True)] if best is not None and best.seconds > _LONG_SECONDS else []
 
@@ -102,9 +102,9 @@ def doubled(most: int) -> list[int]:
 
 
 def group_sizes(models: int, workers: int, most: int = _LARGEST_GROUP) -> list[int]:
-    """Group sizes that keep all workers busy to the end: a worker's share of the models, its half, its quarter …, 1.
+    """Group sizes that keep all workers busy to the end: a worker's share of the models, half of it, a quarter …, 1.
 
-    `most`: how many models may be trained together.
+    `most`: the maximum group size.
     """
     share = -(-models // workers)
     rounds = [1]
@@ -116,7 +116,7 @@ def group_sizes(models: int, workers: int, most: int = _LARGEST_GROUP) -> list[i
 
 
 def measure_ways(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
-    """Have the ways measured, as many workers at once as each has; those that do not fit into memory are left out."""
+    """Measure the ways, with as many workers at once as each has; without those that do not fit into memory."""
     found: Found = {}
     for workers in sorted({way.workers for way in ways}):
         alike = [way for way in ways if way.workers == workers]
@@ -132,7 +132,7 @@ def measure_ways(ways: Sequence[Way], ask: Ask, seconds: float) -> Found:
 
 
 def estimate_ways(settings: Settings, found: Found, startup_seconds: float) -> tuple[Estimate, ...]:
-    """The whole run in each way, the soonest first."""
+    """The estimates of the whole run in each way, the fastest first."""
     made = []
     for way, answers in found.items():
         memory = way.workers * max(int(answer["worker_bytes"]) for answer in answers)
@@ -143,19 +143,19 @@ def estimate_ways(settings: Settings, found: Found, startup_seconds: float) -> t
 
 
 def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
-    """The soonest way; of nearly equal ones that with fewest workers, models together and threads.
+    """The fastest way; between nearly equal ones that with the fewest workers, models together and threads.
 
-    Raises `ResourceError` where none fitted into memory.
+    Raises `ResourceError` if none fits into memory.
     """
     if not estimates:
         raise ResourceError(
-            "there is not memory enough to train one such model now: train with a smaller --model-size or "
+            "there is not enough memory to train one such model now: train with a smaller --model-size or "
             "--batch-size, or free memory"
         )
     near = [one for one in estimates if one.seconds <= estimates[0].seconds * WORTH_IT]
     best = min(near, key=lambda one: (one.way.compile, one.way.workers * one.way.threads, one.way.models, one.seconds))
     series = [one.seconds for one in estimates if one.way.mode == "series"]
-    reason = f"soonest done of {len(estimates)} ways measured"
+    reason = f"fastest of {len(estimates)} measured ways"
     if best.way.mode == "series":
         others = [one.seconds for one in estimates if one.way.mode == "parallel"]
         if others:
@@ -166,7 +166,7 @@ def choose(estimates: tuple[Estimate, ...], measured_seconds: float) -> RunPlan:
 
 
 def _makespan(settings: Settings, way: Way, found: Found) -> float:
-    """Seconds until the last group is done: each goes to the worker that is free first."""
+    """Seconds until the last group is done, when each goes to the first free worker."""
     whole, rest = divmod(run_models.of_a_kind(settings), way.models)
     groups = [_group_seconds(settings, way, way.models, found)] * whole
     if rest:
@@ -179,7 +179,7 @@ def _makespan(settings: Settings, way: Way, found: Found) -> float:
 
 
 def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> float:
-    """What a worker takes for a group; one of a size that was not measured is counted by the most similar size."""
+    """A worker's seconds for a group; an unmeasured size counts as the most similar one."""
     measured = [other for other in found if replace(other, mode=way.mode, models=way.models) == way]
     nearest = min(measured, key=lambda other: abs(math.log(other.models / models)))
     answers = found[nearest]
@@ -189,8 +189,8 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> f
         return sum(float(answer[name]) for answer in answers) / len(answers)
 
     def least(name: str) -> float:
-        """What every way takes: of all measurements the one that nobody disturbed."""
-        return min(float(answer[name]) for told in found.values() for answer in told)
+        """The minimum of a value over all measurements: the least disturbed one."""
+        return min(float(answer[name]) for answers in found.values() for answer in answers)
 
     training = settings.training
     steps = training.epochs * mean("epoch_steps") * models
@@ -198,17 +198,17 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> f
     validation = training.epochs * mean("validation_seconds") * share
     stands_still = (training.epochs - 1) // training.checkpoint_interval * mean("checkpoint_seconds") * share
     used = stepping + validation + stands_still + mean("state_seconds") * share
-    # At the end another checkpoint is waited for, and the model's own files.
+    # At the end, wait for another checkpoint and for the model's files.
     saving = 2 * models * least("save_seconds")
     compiling = sum(float(answer.get("compile_seconds", 0.0)) for answer in answers) / len(answers)
     return used / _cpu_share(way, found) + compiling + least("load_seconds") + saving
 
 
 def _cpu_share(way: Way, found: Found) -> float:
-    """How much of a CPU each thread of such a way's workers gets beside what else goes on here.
+    """The CPU share of each thread of such a way's workers, beside other work.
 
-    The median over all ways of as many workers and threads: how busy others happened to be while one of them was
-    measured must not decide between them.
+    The median over all ways with as many workers and threads: others' load during one measurement must not decide
+    between them.
     """
-    alike = [told for other, told in found.items() if (other.workers, other.threads) == (way.workers, way.threads)]
-    return statistics.median(float(answer.get("cpu_share", 1.0)) for told in alike for answer in told)
+    alike = [one for other, one in found.items() if (other.workers, other.threads) == (way.workers, way.threads)]
+    return statistics.median(float(answer.get("cpu_share", 1.0)) for answers in alike for answer in answers)

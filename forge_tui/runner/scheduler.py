@@ -1,7 +1,7 @@
-"""The core of a run: one thread that carries it through to its end.
+"""The core of a run: one thread that runs it to its end.
 
-Event-driven: it waits on the engine, signals and the caller's channel, and looks every 100 ms for commands, hanging
-workers and what the machine says; less often while the run waits for another one. Nothing in it waits for a disk.
+Event-driven: it waits on the engine, signals and the caller's channel, and checks every 100 ms for commands, hanging
+workers and the machine's state; less often while the run waits for another one. Nothing in it waits for a disk.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from forge_tui.runner.work import Means, Room, Watches, Work
 from forge_tui.runs.layout import RunDirectory
 
 TICK_SECONDS = 0.1
-# A run that waits for another one looks less and less often whether that has ended, and for commands.
+# A run that waits for another one checks less and less often for its end, and for commands.
 LONGEST_TICK_SECONDS = 1.0
 _PART_OF_WAIT = 0.05
 
@@ -28,8 +28,8 @@ _PART_OF_WAIT = 0.05
 class Scheduler:
     """Runs the models of one run to their end.
 
-    `Placement` knows which group is next and how many workers run, `Attempts` those at work, `Endings` what is asked of
-    the run; the `Course` is what they share.
+    `Placement` chooses the next group and the number of workers, `Attempts` has the active ones, `Endings` handles
+    requests; they share the `Course`.
     """
 
     def __init__(self, work: Work, means: Means, room: Room, watches: Watches | None = None) -> None:
@@ -46,9 +46,9 @@ class Scheduler:
         self.steering = Steering(work.directory, work.journal, self.endings)
 
     def run(self, waits: Callable[[], str | None]) -> RunState:
-        """Train until nothing is left to do or the run is ended; return its final state.
+        """Train until nothing is left to do or the run is ended; returns its final state.
 
-        `waits` says in words what is waited for before the first model starts, None when nothing is.
+        `waits` returns what the run waits for before its first model, or None.
         """
         waited = self._wait_for_turn(waits)
         self._placement.begin(waited=waited)
@@ -72,7 +72,7 @@ class Scheduler:
         self.endings.stop(reason)
 
     def stop_by_signal(self, number: int) -> None:
-        """Treat a signal as a request to stop."""
+        """Stop the run after a signal."""
         self.stop(f"signal {signal.Signals(number).name}")
 
     @property
@@ -81,7 +81,7 @@ class Scheduler:
         return self._is_gone
 
     def _wait_for_turn(self, waits: Callable[[], str | None]) -> bool:
-        """Wait for what there is to wait for; returns whether there was anything."""
+        """Wait for the run's turn; returns whether it had to wait."""
         told, begun = None, self._means.monotonic()
         while not self._course.is_ending and (reason := waits()) is not None:
             if reason != told:
@@ -107,9 +107,9 @@ class Scheduler:
         self._placement.judge()
 
     def _look_for_directory(self) -> None:
-        """End the run when its directory is not where it was: nothing may be made at the old path, or in another one.
+        """End the run if its directory was moved or deleted: nothing may be created at the old path.
 
-        Where it was moved, the workers save their last steps there.
+        If it was moved, the workers save their last steps at the new place.
         """
         watch = self._watches.directory
         lost = None if watch is None or self._is_gone else watch.look()

@@ -1,6 +1,6 @@
 """Viewers' commands to a live run: checked by the state machines, carried out, answered twice.
 
-First `accepted` or `refused` with the reason, then, when it has come about, `done` or `failed`.
+First `accepted` or `refused` with the reason, then, when carried out, `done` or `failed`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_WORKERS = 100_000
 
 
 class Steered(Protocol):
-    """What a run under command can do; each takes effect by and by."""
+    """The controls of a run; each takes effect with a delay."""
 
     def stop(self, reason: str) -> None:
         """End after a checkpoint."""
@@ -31,10 +31,10 @@ class Steered(Protocol):
         """End at once."""
 
     def pause(self, reason: str) -> None:
-        """Hold every worker at a step boundary."""
+        """Pause every worker at a step boundary."""
 
     def unpause(self, reason: str) -> None:
-        """Go on."""
+        """End a pause."""
 
     def cancel(self, index: int, reason: str) -> None:
         """End one model; its checkpoints are kept."""
@@ -43,15 +43,15 @@ class Steered(Protocol):
         """Queue a failed or cancelled model again."""
 
     def set_workers(self, requested: int, reason: str) -> str | None:
-        """Ask for another number of workers; returns why not, in words, or None."""
+        """Change the number of workers; returns why not, or None."""
 
     @property
     def is_pausing(self) -> bool:
-        """Whether a pause was asked for."""
+        """Whether a pause was requested."""
 
     @property
     def is_within_slots(self) -> bool:
-        """Whether no more workers run than may."""
+        """Whether the number of workers is within the limit."""
 
     @property
     def is_killing(self) -> bool:
@@ -69,7 +69,7 @@ class _Pending:
 
 
 class Steering:
-    """Takes the commands of one run from its directory."""
+    """Carries out the commands in the run directory."""
 
     def __init__(self, directory: RunDirectory, journal: Journal, run: Steered) -> None:
         self._directory: RunDirectory | None = directory
@@ -79,15 +79,15 @@ class Steering:
         self._deaf: str | None = None
 
     def move(self, directory: RunDirectory | None) -> None:
-        """The run directory is elsewhere by now; None: it is gone, and no commands come any more."""
+        """Set the new run directory; None: it is gone, and there are no more commands."""
         self._directory = directory
 
     def take(self) -> None:
-        """Follow or refuse what is waiting, and answer what has come about."""
+        """Follow or refuse waiting commands, and answer those carried out."""
         self._settle()
         for command in self._waiting():
             self._follow(command)
-            # Before the next one, which may undo what has come about.
+            # Before the next one, which may undo this one.
             self._settle()
 
     def _settle(self) -> None:
@@ -101,7 +101,7 @@ class Steering:
         self._pending = still
 
     def finish(self, status: RunState) -> None:
-        """The run has ended: every command that is not answered yet is, and late ones are refused."""
+        """Answer all pending commands at the end of the run, and refuse late ones."""
         self._settle()
         for pending in self._pending:
             asked_for_the_end = pending.command.name in ("stop", "kill")
@@ -161,7 +161,7 @@ class Steering:
             return command.problem, None, None
         state = self._journal.info.state
         if command.name == "continue" and self._run.is_pausing and state is RunState.RUNNING:
-            state = RunState.PAUSED  # the last worker has not come to its step boundary yet
+            state = RunState.PAUSED  # the last worker has not reached its step boundary yet
         if command.name == "pause" and self._run.is_pausing and state is RunState.RUNNING:
             return "it is being paused already", None, None
         if command.name == "kill" and self._run.is_killing:
@@ -189,12 +189,12 @@ class Steering:
             return f"workers = {wanted!r}: must be a whole number from 1 to {MOST_WORKERS}", None, None
         return None, None, wanted
 
-    # --- when it has come about
+    # --- when it is carried out
 
     def _when_paused(self) -> Outcome | None:
         if self._journal.info.state is RunState.PAUSED:
             return "done", None
-        return None if self._run.is_pausing else ("failed", "it was let go on before it was paused")
+        return None if self._run.is_pausing else ("failed", "it was continued before it was paused")
 
     def _when_cancelled(self, index: int) -> Outcome | None:
         model = self._journal.models[index]

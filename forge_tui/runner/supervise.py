@@ -1,4 +1,4 @@
-"""Carry a run through to its recorded end."""
+"""Runs a run to its recorded end."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
 from forge_tui.safe_io.printing import say
 
-# At the end a full disk is waited for so long: a run whose end is not recorded looks as if it had died.
+# How long to wait for a full disk at the end: a run without a recorded end looks dead.
 _DISK_SECONDS = 60.0
 
 
 def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequence[int]) -> RunState:
-    """Train, and leave behind a directory that says how it ended; return that state."""
+    """Train, and record how the run ended; returns that state."""
     assert opened.engine is not None
     assert opened.selector is not None
     assert opened.place is not None
@@ -55,7 +55,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         stack.callback(other_runs.release)
         limit = other_runs.decide(
             lambda others: allowed_workers(settings, plan.resources, others, plan.threads),
-            # One that waits for another run takes nothing yet.
+            # A run that waits for another one claims nothing yet.
             lambda: 0 if _waits(opened) else min(plan.limit.workers, groups.group_count(settings)),
         )
         _tell_the_plan(journal, plan, limit, other_runs.problem)
@@ -92,7 +92,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         if leash is not None:
             _stop_when_released(scheduler, selector, leash)
         state = _run(scheduler, opened)
-    opened.engine.hang_up()  # no worker is left; it takes 20 ms to end, meanwhile the records are closed
+    opened.engine.hang_up()  # no worker is left; this takes 20 ms, meanwhile the records are closed
     scheduler.steering.refuse_the_rest()
     opened.is_gone = scheduler.is_gone
     if not opened.store.close(_DISK_SECONDS):
@@ -108,9 +108,9 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
 
 
 def _list_as_ended(opened: Opened, state: RunState) -> None:
-    """Tell the list of runs how this one has ended, and where it is. Raises `RunDirectoryError`."""
+    """Record in the list of runs how this one has ended, and its place. Raises `RunDirectoryError`."""
     if opened.is_gone:
-        return  # it leaves the list by itself; at its path may be another one
+        return  # it leaves the list by itself; another run may be at its path
     if opened.path != opened.directory.path:
         if not os.path.lexists(opened.directory.path):
             registry.forget(opened.directory.path)
@@ -119,13 +119,13 @@ def _list_as_ended(opened: Opened, state: RunState) -> None:
 
 
 def _run(scheduler: Scheduler, opened: Opened) -> RunState:
-    """Carry the run through; a defect of the runner itself becomes a recorded end that can be resumed."""
+    """Run the scheduler; a defect of the runner itself becomes a recorded end that can be resumed."""
     assert opened.engine is not None
     journal = opened.journal
     after = _waits(opened)
     other = predecessor(after, opened.directory.path, Path(journal.info.working_directory))
     if other is not None:
-        opened.engine.close()  # while it waits it takes no memory; the first model starts it again
+        opened.engine.close()  # frees its memory while waiting; the first model starts it again
     try:
         return scheduler.run(waiting_for(other))
     except Exception as error:  # the boundary of the runner
@@ -143,7 +143,7 @@ def _run(scheduler: Scheduler, opened: Opened) -> RunState:
 
 
 def _waits(opened: Opened) -> str | None:
-    """The run to wait for, as it was named; a resume does not wait again."""
+    """The run to wait for, as named; a resume does not wait again."""
     return opened.settings.run.after if not opened.is_resumed else None
 
 
@@ -158,7 +158,7 @@ def _tell_the_plan(journal: Journal, plan: Plan, limit: WorkerLimit, problem: st
 
 
 def _stop_on_signals(scheduler: Scheduler, selector: selectors.BaseSelector, numbers: Sequence[int]) -> None:
-    """Turn signals into readable bytes, so that nothing is done inside a handler."""
+    """Turn signals into readable bytes, so that no work is done inside a handler."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
@@ -184,6 +184,6 @@ def _stop_when_released(scheduler: Scheduler, selector: selectors.BaseSelector, 
             released = True
         if released:
             selector.unregister(leash)
-            scheduler.stop("the process that started the run has ended or let go of it")
+            scheduler.stop("the process that started the run has ended or closed it")
 
     selector.register(leash, selectors.EVENT_READ, take)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-# How long a worker has to say where it hangs; one that is stopped, or stuck in native code, never answers.
+# How long a worker has to report where it hangs; one that is stopped, or stuck in native code, never answers.
 _ANSWER_SECONDS = 2.0
 
 
@@ -26,11 +26,11 @@ class Watchdog:
     asked_at: float | None = None
 
     def sign_of_life(self, now: float) -> None:
-        """The worker got on."""
+        """Record a sign of life."""
         self.alive_at, self.asked_at = now, None
 
     def look(self, now: float, *, waits: bool) -> HangVerdict:
-        """First a worker that hangs is asked where it is, then it is ended. One that is to wait does not hang."""
+        """Check the worker: a hanging one is first asked where it is, then ended. A worker that `waits` never hangs."""
         if self.patience is None:
             return HangVerdict.FINE
         if waits:
@@ -43,6 +43,6 @@ class Watchdog:
         return HangVerdict.END if now - self.asked_at >= _ANSWER_SECONDS else HangVerdict.FINE
 
     def answered(self) -> None:
-        """It has said where it hangs: nothing more to wait for."""
+        """Record that it has reported where it hangs."""
         if self.asked_at is not None:
             self.asked_at -= _ANSWER_SECONDS

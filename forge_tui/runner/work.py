@@ -1,4 +1,4 @@
-"""What a scheduler is given: the run, the means to carry it out, the room on this machine, and what is watched."""
+"""The scheduler's inputs: the run, the means to carry it out, limits of this machine, and watches."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from forge_tui.settings.schema import Settings
 class Work:
     """The run.
 
-    `base_job` is what all its jobs share; `code` its custom code, where it has some; `reached` the rungs that models
-    came to before a resume, in that order.
+    `base_job` has the common values of all its jobs; `code` is its custom code, if any; `reached` the rungs that models
+    reached before a resume, in order.
     """
 
     directory: RunDirectory
@@ -40,7 +40,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
-    """Who carries it out. All callbacks come from whoever waits on `selector`; `monotonic` measures time (seconds)."""
+    """The means. All callbacks run in the thread that waits on `selector`; `monotonic` measures time (seconds)."""
 
     engine: Engine
     publisher: Publisher
@@ -50,7 +50,7 @@ class Means:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """How many workers may run: the rules, the machine as it is, and this user's other runs."""
+    """Limits on the workers: the rules, the machine's state, and this user's other runs."""
 
     governor: Governor
     machine: Machine
@@ -59,7 +59,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watches:
-    """Who watches the originals of custom code, and whether the run directory stays where it is; None: nobody."""
+    """Watches of the originals of custom code, and of the run directory; None: not watched."""
 
     code: CodeWatch | None = None
     directory: DirectoryWatch | None = None

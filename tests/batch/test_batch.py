@@ -240,7 +240,7 @@ def test_a_directory_that_others_may_look_into_is_told_once_with_what_mends_it(r
     told = forge(*arguments).stderr
     line = f"warning: other users may look into {run_directory} (mode 755); "
     assert told.count(line) == 1
-    assert f"`chmod 700 {run_directory}` makes it so as well" in told
+    assert f"`chmod 700 {run_directory}` makes the directory private too" in told
     run_directory.chmod(0o700)
     assert "other users" not in forge(*arguments, "--overwrite").stderr
 

@@ -31,7 +31,7 @@ from forge_tui.runner.run_planner import group_sizes
 _WORKERS = 2
 _NEAR = 1.2
 _SILENT: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-_GROUP = re.compile(r"(\d+) models? a worker")
+_GROUP = re.compile(r"(\d+) models? per worker")
 
 
 @contextlib.contextmanager
@@ -57,7 +57,7 @@ def measure(options: argparse.Namespace) -> None:
         chosen = Counter(_choice(options, home) for _ in range(options.tries))
     medians = {size: statistics.median(seconds) for size, seconds in taken.items()}
     best = min(medians.values())
-    print(f"{'models a worker':>16}{'seconds':>10}{'of the best':>13}{'chosen':>8}")
+    print(f"{'models per worker':>16}{'seconds':>10}{'of the best':>13}{'chosen':>8}")
     for size, seconds in sorted(medians.items()):
         print(f"{size:16}{seconds:10.2f}{seconds / best:12.2f}x{chosen[size]:8}")
     near = sum(count for size, count in chosen.items() if medians[size] <= _NEAR * best)
@@ -73,7 +73,7 @@ def _whole_run(options: argparse.Namespace, home: Path, size: int) -> float:
 
 
 def _choice(options: argparse.Namespace, home: Path) -> int:
-    """How many models a worker a run chooses that remembers nothing."""
+    """How many models per worker a run chooses that remembers nothing."""
     shutil.rmtree(home / "state", ignore_errors=True)
     command = _command(options, home / "run", "--json")
     run = subprocess.Popen(command, text=True, env=_environment(home), **_SILENT | {"stdout": subprocess.PIPE})

@@ -26,7 +26,7 @@ def test_a_model_at_less_than_half_of_its_own_speed_is_told_of_once_and_again_af
     assert [warning is not None for warning in told] == [False, False, True, False, False, False, True]
     assert told[2] is not None
     assert (told[2].kind, told[2].value, told[2].threshold) == ("speed", 40.0, 50.0)
-    assert told[2].message == "planner_1 makes 40.0 steps/s, less than half of the 100.0 it made earlier"
+    assert told[2].message == "planner_1 makes 40.0 steps/s, less than half of its earlier 100.0"
 
 
 def test_half_of_the_speed_is_no_reason_and_one_slow_window_neither() -> None:

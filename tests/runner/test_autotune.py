@@ -113,7 +113,7 @@ def test_the_soonest_group_is_taken_and_why(ask: Measuring, expected: int, tmp_p
     found = chosen(settings(), ask, tmp_path)
     assert (found.fuse, found.threads, found.worker_bytes) == (expected, 1, 1_000 * expected)
     kinds = dict(found.reasons)
-    assert kinds["threads"] == "1 thread a worker, as set or all that the rules allow"
+    assert kinds["threads"] == "1 thread per worker, as set or all that the rules allow"
     assert kinds["group"].startswith(f"{expected} model")
     assert "measured, steps/s by models trained together 1: 100, " in kinds["group"]
 
@@ -150,7 +150,7 @@ def test_a_run_that_is_over_in_seconds_does_not_wait_for_groups(tmp_path: Path) 
     found = chosen(settings(), ask, tmp_path)
     assert found.fuse == 1
     assert dict(found.reasons)["group"] == (
-        "1 model a worker: a run of less than 5 s does not wait for groups to be measured"
+        "1 model per worker: a run of less than 5 s does not wait for groups to be measured"
     )
 
 
@@ -167,7 +167,7 @@ def test_series_has_only_threads_to_choose(tmp_path: Path) -> None:
     ask = Measuring({(1, 1): 1_000.0, (1, 2): 500.0})
     found = chosen(settings(mode="series", threads="auto"), ask, tmp_path, workers=1, threads_allowed=2)
     assert (found.fuse, found.threads) == (1, 1)
-    assert found.reasons == (("threads", "1 thread a worker: measured, steps/s by threads 1: 1000, 2: 500"),)
+    assert found.reasons == (("threads", "1 thread per worker: measured, steps/s by threads 1: 1000, 2: 500"),)
 
 
 def test_what_is_given_is_taken_and_nothing_measured(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_where_not_all_have_room_to_measure_fewer_do(tmp_path: Path) -> None:
 
 def test_a_worker_that_is_ended_while_it_measures_keeps_no_run_from_starting(tmp_path: Path) -> None:
     def ended(ways: Sequence[tuple[int, int]], workers: int, seconds: float) -> list[dict[str, Any]]:
-        raise ForgeError("the worker that was to read the data was killed by SIGKILL and said nothing; try again")
+        raise ForgeError("the worker that was to read the data was killed by SIGKILL without an answer; try again")
 
     found = chosen(settings(), ended, tmp_path)  # type: ignore[arg-type]
     assert (found.fuse, found.threads, found.worker_bytes) == (1, 1, None)
@@ -204,7 +204,7 @@ def test_the_next_run_like_it_measures_nothing(tmp_path: Path) -> None:
     again = chosen(settings(learning_rate=0.01, epochs=200), ask, tmp_path, now=1.7e9 + 86_400)
     assert ask.asked == []
     assert (again.fuse, again.threads, again.worker_bytes) == (first.fuse, first.threads, first.worker_bytes)
-    assert "3 models a worker: measured on 2023-11-" in dict(again.reasons)["group"]
+    assert "3 models per worker: measured on 2023-11-" in dict(again.reasons)["group"]
 
 
 def test_what_is_measured_beside_others_work_is_not_remembered(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_only_the_newest_configurations_are_kept(tmp_path: Path) -> None:
 
 def test_models_that_cannot_be_trained_together_are_trained_alone(tmp_path: Path) -> None:
     why = "it draws random numbers"
-    told = ("group", f"1 model a worker: such models cannot be trained together ({why})")
+    told = ("group", f"1 model per worker: such models cannot be trained together ({why})")
     ask = Measuring({})
     found = chosen(settings(), ask, tmp_path, problem=why)
     assert (found.fuse, ask.asked) == (1, [])

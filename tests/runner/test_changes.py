@@ -42,8 +42,8 @@ def test_other_data_is_refused_unless_it_is_accepted() -> None:
     with pytest.raises(ChangedError) as error:
         compare_data(RUN, info(RunData(FIRST)), Settings(), now, accept=False)
     assert str(error.value) == (
-        "the data is not what run r was started with: /data/a.csv: 64 rows → 65. Put it back as it was, or continue "
-        "with it as it is: `forge-tui resume /runs/r --accept-changes` (its models are then no longer exact)"
+        "the data is not what run r was started with: /data/a.csv: 64 rows → 65. Restore it, or continue with "
+        "the changed data: `forge-tui resume /runs/r --accept-changes` (its models are then no longer exact)"
     )
     found = compare_data(RUN, info(RunData(FIRST)), Settings(), now, accept=True)
     words = "the run continues with other data (/data/a.csv: 64 rows → 65), as --accept-changes asks"

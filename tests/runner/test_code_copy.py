@@ -162,7 +162,7 @@ def test_edits_are_said_once_whatever_becomes_of_them(place: Place) -> None:
     place.write("net.py", "import parts, json")
     watch.look()
     (told,) = watch.news()
-    assert f"changed after the run had been started: {place.root}/net.py, {place.root}/parts.py." in told
+    assert f"changed after the start of the run: {place.root}/net.py, {place.root}/parts.py." in told
     place.write("parts.py", "VALUE = 33")
     (place.root / "net.py").unlink()
     watch.look()
@@ -182,7 +182,7 @@ def test_a_file_that_an_editor_replaces_is_not_gone(place: Place) -> None:
     watch.look()
     watch.look()
     (told,) = watch.news()
-    assert f"no longer where it was: {place.root}/parts.py." in told
+    assert f"was moved or deleted: {place.root}/parts.py." in told
 
 
 def test_what_a_resume_does_not_find_is_said_at_once(place: Place) -> None:

@@ -72,7 +72,7 @@ def test_a_pause_taken_back_before_it_came_about_has_failed(stage: Stage) -> Non
     stage.turn(*stage.actor(1).begins())
     pause, on = stage.command("pause"), stage.command("continue")
     stage.turn()
-    assert stage.answers(pause) == [("accepted", None), ("failed", "it was let go on before it was paused")]
+    assert stage.answers(pause) == [("accepted", None), ("failed", "it was continued before it was paused")]
     assert stage.answers(on) == [("accepted", None), ("done", None)]
     assert stage.journal.info.state is RunState.RUNNING
 
