@@ -13,7 +13,7 @@ from torch import Tensor, nn
 class MovingAverage:
     """a ← d a + (1 − d) w after each change of the weights w, beginning with a = w after the first.
 
-    With a decay d of 0 it is the weights themselves, and nothing is kept. Buffers are not averaged.
+    With a decay d of 0 it equals the weights, and nothing is stored. Buffers are not averaged.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], decay: float) -> None:
@@ -22,7 +22,7 @@ class MovingAverage:
         self._average: list[Tensor] = []
 
     def follow(self) -> None:
-        """Take in the weights as they are now."""
+        """Update the average with the present weights."""
         if not self._parameters:
             return
         with torch.no_grad():
@@ -33,7 +33,7 @@ class MovingAverage:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """The parameters hold the average meanwhile, and afterwards what they held before."""
+        """Replace the parameters by the average inside the context."""
         self._swap()
         try:
             yield
@@ -50,7 +50,7 @@ class MovingAverage:
         return {str(number): tensor for number, tensor in enumerate(self._average)}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore from `state`."""
         if state:
             self._average = [
                 torch.empty_like(item).copy_(state[str(number)]) for number, item in enumerate(self._parameters)

@@ -1,4 +1,4 @@
-"""Checkpoints of one model: one safetensors file each, with a SHA-256 over all that is in it."""
+"""Checkpoints of one model: one safetensors file each, with a SHA-256 over its content."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Checkpoint:
-    """What a file holds: `record` (JSON-able: format, model, seed, epoch, step, …) and tensors as `PART/NAME`."""
+    """The content of a file: `record` (JSON-able: format, model, seed, epoch, step, …) and tensors as `PART/NAME`."""
 
     path: Path
     record: dict[str, Any]
@@ -29,7 +29,7 @@ class Checkpoint:
 
     @property
     def epoch(self) -> int:
-        """Whole epochs done."""
+        """Complete epochs."""
         return int(self.record["epoch"])
 
     @property
@@ -44,14 +44,14 @@ class Checkpoint:
 
 
 def checkpoint_path(directory: Path, step: int, attempt: int = 1) -> Path:
-    """Where the checkpoint lies that an attempt saves at `step`."""
+    """The path of an attempt's checkpoint at `step`."""
     return directory / checkpoint_name(step, attempt)
 
 
 def save_checkpoint(
     directory: Path, step: int, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any], attempt: int = 1
 ) -> Path:
-    """Write an attempt's checkpoint, whole or not at all; `format` and `sha256` are added to `record`.
+    """Write an attempt's checkpoint atomically; `format` and `sha256` are added to `record`.
 
     Raises `RunDirectoryError`.
     """
@@ -64,7 +64,7 @@ def save_checkpoint(
 
 
 def make_directory(directory: Path) -> None:
-    """Make a model's directory and the one above if need be, but no run directory: one that was moved is not made anew.
+    """Make a model's directory and its parent if missing, but not the run directory, which may have been moved.
 
     Raises `RunDirectoryError`.
     """
@@ -77,12 +77,12 @@ def make_directory(directory: Path) -> None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint. Raises `DamagedFile` unless every byte of its content is as it was written."""
+    """Read a checkpoint. Raises `DamagedFile` unless its content matches its SHA-256."""
     if path.is_symlink():
         raise DamagedFile(f"{path} {IS_LINK}")
     tensors, record = read_tensors(path)
-    told = record.pop("sha256", None)
-    if told != digest(tensors, record):
+    recorded = record.pop("sha256", None)
+    if recorded != digest(tensors, record):
         raise DamagedFile(f"{path} is damaged: its content does not match its SHA-256")
     if record.get("format") != FORMAT:
         raise DamagedFile(f"{path} has format {record.get('format')!r}; this version reads format {FORMAT}")
@@ -90,9 +90,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def paths(directory: Path, fence: Fence = NO_FENCE) -> list[Path]:
-    """The checkpoints of a model that count, the newest first; not verified. Raises `RunDirectoryError` for a link.
+    """The valid attempts' checkpoints of a model, the newest first, not verified. Raises `RunDirectoryError` for links.
 
-    Of one step the newest attempt's is first.
+    For equal steps the newest attempt's is first.
     """
     found = {name: place for name in _names(directory) if (place := step_and_attempt(name)) and fence.admits(*place)}
     return [directory / name for name in sorted(found, key=found.__getitem__, reverse=True)]
@@ -101,7 +101,7 @@ def paths(directory: Path, fence: Fence = NO_FENCE) -> list[Path]:
 def newest_valid(
     directory: Path, warn: Callable[[str], None] = lambda message: None, fence: Fence = NO_FENCE
 ) -> Checkpoint | None:
-    """The newest checkpoint that verifies, or None. `warn` is called with words of each one that was passed over."""
+    """The newest checkpoint that verifies, or None. `warn` is called with a message about each skipped one."""
     passed_over: list[str] = []
     found = _first_valid(paths(directory, fence), passed_over)
     consequence = f"continuing from {found.path.name}" if found else "no earlier one verifies: training starts anew"
@@ -115,7 +115,7 @@ def newest_common(
     warn: Callable[[str], None] = lambda message: None,
     fences: Sequence[Fence] | None = None,
 ) -> list[Checkpoint]:
-    """The checkpoints of the newest step that verifies in every directory; empty where there is no such step."""
+    """The checkpoints of the newest step that verifies in every directory; empty if there is none."""
     fences = fences or [NO_FENCE] * len(directories)
     if len(directories) == 1:
         single = newest_valid(directories[0], warn, fences[0])
@@ -140,7 +140,7 @@ def newest_common(
 
 
 def _first_valid(files: Iterable[Path], passed_over: list[str]) -> Checkpoint | None:
-    """The first that verifies; `passed_over` gets the words of those before it."""
+    """The first that verifies; `passed_over` gets messages about those before it."""
     for path in files:
         try:
             return load_checkpoint(path)
@@ -157,9 +157,9 @@ def _by_step(directory: Path, fence: Fence) -> dict[int, list[Path]]:
 
 
 def discard(directory: Path, step: int, rollbacks: int) -> list[Path]:
-    """Delete the checkpoints after `step` that were saved before the model had gone back so often; returns them.
+    """Delete checkpoints after `step` that were saved before rollback number `rollbacks`; returns them.
 
-    Training diverged from those, or on the way to them. Raises `RunDirectoryError` where one cannot be deleted.
+    Training diverged from or before these. Raises `RunDirectoryError` if one cannot be deleted.
     """
     _refuse_links(directory)
     files = [one for one in checkpoint_files(directory) if one.rollbacks < rollbacks]
@@ -180,12 +180,12 @@ def prune(
     warn: Callable[[str], None] = lambda message: None,
     fence: Fence = NO_FENCE,
 ) -> list[Path]:
-    """Delete all but the `keep` newest checkpoints that count, and leftovers of earlier attempts and of interrupted
-    writes; returns what was to go.
+    """Delete all but the `keep` newest valid checkpoints, and leftovers of earlier attempts and of interrupted writes;
+    returns the paths to delete.
 
-    Those of a step below `before` are kept too. Where a later attempt is at work, nothing is deleted. Files of other
-    names, links and directories stay. `warn` is called with words of what cannot be deleted. Raises `RunDirectoryError`
-    where `directory` is a link, or cannot be listed.
+    Those of a step below `before` are kept too. If a later attempt is active, nothing is deleted. Files with other
+    names, links and directories stay. `warn` is called with a message about what cannot be deleted. Raises
+    `RunDirectoryError` if `directory` is a link, or cannot be listed.
     """
     names = _names(directory)
     places = {name: place for name in names if (place := step_and_attempt(name)) is not None}
@@ -208,9 +208,9 @@ def prune(
 
 
 def _is_leftover(original: str, fence: Fence, *, is_half: bool) -> bool:
-    """Whether a file is a checkpoint of which only a half is written, or an attempt's result that was never published.
+    """Whether a file is an incomplete checkpoint, or an attempt's result that was never published.
 
-    `original` is the name that it was to get.
+    `original` is its intended name.
     """
     result = RESULT.fullmatch(original)
     if result is not None:
@@ -229,7 +229,7 @@ def _names(directory: Path) -> list[str]:
 
 
 def _refuse_links(directory: Path) -> None:
-    """Neither a model's directory nor that of all checkpoints may lead out of the run."""
+    """Raise `RunDirectoryError` if a model's directory, or that of all checkpoints, is a link."""
     refuse_links(directory, directory.parent.parent)
 
 

@@ -1,4 +1,4 @@
-"""Writes a trainer's checkpoints: beside the training, or while it stands still."""
+"""Writes a trainer's checkpoints: in the background, or while training waits."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from forge_tui.training.state import TrainingState
 from forge_tui.training.tensor_file import Block
 
 COPIED_BYTES = 256 << 20
-"""States up to this size, all models of a worker together, are copied and written beside the training."""
+"""States up to this size, of all models of a worker, are copied and written in the background."""
 
 _Item = TypeVar("_Item")
-# Most of writing is waiting for the disk, and it takes several files in the time of one.
+# Writing mostly waits for the disk, which can write several files in the time of one.
 _FILES_AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StateCopy:
-    """A model at one step: what its checkpoint will hold."""
+    """A model at one step: the content of its checkpoint."""
 
     member: Member
     step: int
@@ -36,10 +36,10 @@ class StateCopy:
 
 
 class CheckpointWriter:
-    """Writes, prunes and reports checkpoints; of a group all models' of one step, and prunes when all are saved.
+    """Writes, prunes and reports checkpoints; a group's all of one step, pruned when all are saved.
 
-    There is never more than one write under way: whoever asks for another waits for it. `environment`, as it is then,
-    goes into every record; `keep` newest checkpoints of each model are kept.
+    There is only one write at a time: a second request waits for it. The current `environment` is part of every record;
+    the `keep` newest checkpoints of each model are kept.
     """
 
     def __init__(self, environment: dict[str, Any], keep: int) -> None:
@@ -51,26 +51,26 @@ class CheckpointWriter:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being written beside the training just now."""
+        """Whether a background write is running."""
         return self._pending is not None and not self._pending.done()
 
     def is_saved(self, step: int) -> bool:
-        """Whether all models' checkpoints of `step` are on the disk; waits for a write that is under way."""
+        """Whether all models' checkpoints of `step` are on the disk; waits for a running write."""
         self.wait()
         return step == self._saved_step
 
     def resumed(self, step: int) -> None:
-        """Training goes on from the checkpoints of `step`."""
+        """Record that training continues from the checkpoints of `step`."""
         self._saved_step = step
 
     def wait(self) -> None:
-        """Wait until nothing is being written. Raises what nobody expected of that write."""
+        """Wait for the running write. Raises its unexpected errors."""
         pending, self._pending = self._pending, None
         if pending is not None:
             pending.result()
 
     def close(self) -> None:
-        """Wait for the write under way; nothing is asked for after it."""
+        """Wait for the running write; there are no more after it."""
         self._thread.shutdown()
 
     def save(self, state: TrainingState, members: Sequence[Member]) -> None:
@@ -80,7 +80,7 @@ class CheckpointWriter:
         self._all_saved(members, state.step)
 
     def save_some(self, state: TrainingState, members: Sequence[Member], numbers: Sequence[int]) -> None:
-        """Write those of some models, and prune nothing."""
+        """Write the checkpoints of some models, without pruning."""
         self.wait()
         snapshots = (self._snapshot(state, members[number], number) for number in numbers)
         write_all(self._write, snapshots, together=is_copied(state))
@@ -88,9 +88,9 @@ class CheckpointWriter:
     def save_beside(
         self, state: TrainingState, members: Sequence[Member], done: Callable[[RunDirectoryError | None], None]
     ) -> None:
-        """Copy the models as they are now, and write their checkpoints while training goes on.
+        """Copy the models' present state, and write their checkpoints while training continues.
 
-        `done` is called in the writing thread, with the error if they could not be written. `wait` comes after it.
+        `done` is called in the writing thread, with the error if writing failed. `wait` returns after it.
         """
         self.wait()
         copies = [self._snapshot(state, member, number, copied_to_cpu) for number, member in enumerate(members)]
@@ -108,9 +108,9 @@ class CheckpointWriter:
 
     def _all_saved(self, members: Iterable[Member], step: int) -> None:
         self._saved_step = step
-        # Pruned when all are saved: of a group one step has to be there for all.
+        # Pruned when all are saved: a group needs one step for all.
         for member in members:
-            # What is older may yet be gone back to.
+            # Older ones may be needed for a rollback.
             before = member.rollback.step if member.rollback is not None else 0
             prune_of_member(member, self._keep, before=before)
 
@@ -139,7 +139,7 @@ class CheckpointWriter:
 
 
 def prune_of_member(member: Member, keep: int, *, before: int = 0) -> None:
-    """As `checkpoint.prune`; what cannot be deleted is reported, and fails nothing: what was saved is saved."""
+    """As `checkpoint.prune`; files that cannot be deleted are reported, which is not a failure."""
     warn = partial(member.warn_once, "disk")
     try:
         checkpoints.prune(member.checkpoints, keep, before=before, warn=warn, fence=member.fence)
@@ -148,7 +148,7 @@ def prune_of_member(member: Member, keep: int, *, before: int = 0) -> None:
 
 
 def is_copied(state: TrainingState) -> bool:
-    """Whether the checkpoints of `state` are small enough to be copied; larger ones would need too much memory."""
+    """Whether the checkpoints of `state` are small enough to copy; larger ones would need too much memory."""
     return state.bytes() <= COPIED_BYTES
 
 
@@ -164,5 +164,5 @@ def write_all(write: Callable[[_Item], None], items: Iterable[_Item], *, togethe
 
 
 def copied_to_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Block]:
-    """Copies on the CPU that training does not change; to write them takes no work of torch and none of its threads."""
+    """Copies on the CPU that training does not change; writing them uses neither torch nor its threads."""
     return {name: Block.copy_of(tensor) for name, tensor in tensors.items()}

@@ -1,4 +1,4 @@
-"""Gradients that are too long are scaled down (Pascanu et al. 2013, "On the difficulty of training recurrent neural
+"""Gradient clipping by norm (Pascanu et al. 2013, "On the difficulty of training recurrent neural
 networks", algorithm 1)."""
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ _EPSILON = 1e-6
 
 @torch.no_grad()
 def clip(parameters: Sequence[nn.Parameter], most: float, models: int = 1) -> None:
-    """Scale gradients in place so that the norm over all of a model's is `most` at most.
+    """Scale gradients in place so that the norm over all gradients of a model is at most `most`.
 
-    Of `models` stacked along the first axis of each parameter, each is scaled by its own norm.
+    With `models` stacked along the first axis of each parameter, each is scaled by its own norm.
     """
     gradients = [item.grad for item in parameters if item.grad is not None]
     norms = torch.stack([torch.linalg.vector_norm(item.reshape(models, -1), dim=1) for item in gradients])

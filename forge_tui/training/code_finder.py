@@ -1,8 +1,8 @@
-"""Imports custom code from the copy that a run has of it, while everything in it looks as it does in the originals.
+"""Imports custom code from the run's copy, as if it were the originals.
 
-A module's `__file__` and `__path__` are those of the original, so that files beside the code are found; where that
+A module's `__file__` and `__path__` are those of the original, so that files beside the code are found; if that
 directory is gone, they are the copy's. Tracebacks and `inspect.getsource` show the text of the copy. All copies are
-read and verified at once, and nothing compiled is read or written.
+read and verified at once, and compiled files are neither read nor written.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INIT = f"__init__{SUFFIX}"
 
 @dataclass(frozen=True, slots=True)
 class CodeSource:
-    """A file of code: `path` as it is recorded, its content, what `__file__` says, and what tracebacks say."""
+    """A file of code: recorded `path`, content, `__file__`, and its name in tracebacks."""
 
     path: str
     content: bytes
@@ -36,18 +36,18 @@ class CodeSource:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy of a file of code, verified, and where it lies."""
+    """A verified copy of a file of code, and its path."""
 
     place: str
     content: bytes
 
 
 Ask = Callable[[str], tuple[str, Copy]]
-"""Has a file copied that is imported for the first time; gives its recorded path and the copy. Raises `ImportError`."""
+"""Requests a copy of a newly imported file; returns its recorded path and the copy. Raises `ImportError`."""
 
 
 class CodeFinder(MetaPathFinder):
-    """Finds the modules of one run's code; every other module is found as it would be without it."""
+    """Finds the modules of one run's code; does not affect other modules."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class CodeFinder(MetaPathFinder):
         shows_copies: bool = False,
         builtins: dict[str, Any] | None = None,
     ) -> None:
-        """`copies` by recorded path. `ask`: for a file that is not recorded; without it that is imported as it is.
+        """`copies` by recorded path. `ask`: for unrecorded files; without it these are imported from their place.
 
-        `shows_copies`: tracebacks name the copies. `builtins`: those of the modules, in place of the usual ones.
+        `shows_copies`: tracebacks name the copies. `builtins`: for the modules, instead of the usual ones.
         """
         self._shows_copies, self._builtins = shows_copies, builtins
         self._roots, self._modules = dict(record.roots), dict(record.modules)
@@ -79,17 +79,17 @@ class CodeFinder(MetaPathFinder):
 
     @property
     def record(self) -> CodeRecord:
-        """The code's record, with the files that the runner has added meanwhile."""
+        """The code's record, with files that the runner has added."""
         return CodeRecord(dict(self._recorded), dict(self._roots), self._modules)
 
     def source(self, file: str) -> CodeSource | None:
-        """The file of code at that place, given as the original or as the copy."""
+        """The file of code at a path, of the original or of the copy."""
         return self._files.get(os.path.abspath(file))
 
     def spec_of(self, name: str, file: str) -> ModuleSpec | None:
-        """How to import a file under a name, such as the one that settings name; None if it is no custom code.
+        """The spec to import a file under a name, such as one named in settings; None if it is not custom code.
 
-        Raises `ImportError` where the runner cannot copy it.
+        Raises `ImportError` if the runner cannot copy it.
         """
         source = self.source(file) or self._asked(file)
         return None if source is None else self._spec(name, source)
@@ -97,7 +97,7 @@ class CodeFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: types.ModuleType | None = None
     ) -> ModuleSpec | None:
-        """As Python's own finder of files, which asks each directory in turn; here the record stands in for some."""
+        """As Python's own file finder, which searches the directories in order; some of them through the record."""
         tail = fullname.rpartition(".")[2]
         if tail in self._names:
             found = self._find(fullname, tail, sys.path if path is None else path)
@@ -128,7 +128,7 @@ class CodeFinder(MetaPathFinder):
         return namespace
 
     def _found_otherwise(self, fullname: str, target: types.ModuleType | None) -> ModuleSpec | None:
-        """By finders after this one, as of projects that are installed to be edited."""
+        """Use the finders after this one, such as those of editable installs."""
         later = sys.meta_path[sys.meta_path.index(self) + 1 :] if self in sys.meta_path else []
         for finder in later:
             find = getattr(finder, "find_spec", None)
@@ -140,14 +140,14 @@ class CodeFinder(MetaPathFinder):
         return None
 
     def _from_copy(self, spec: ModuleSpec) -> ModuleSpec:
-        """The same module from its copy, if it is custom code in Python that was found as a file."""
+        """The same module from its copy, if it is a Python file of custom code."""
         if type(spec.loader) is not SourceFileLoader or spec.origin is None:
             return spec
         source = self.source(spec.origin) or self._asked(spec.origin)
         return spec if source is None else self._spec(spec.name, source)
 
     def _asked(self, file: str) -> CodeSource | None:
-        """A file that is imported for the first time, from now on with its copy; None of one that needs none."""
+        """The copy of a newly imported file; None if it needs none."""
         where = os.path.abspath(file)
         is_custom = any(is_below(where, root) for root in self._roots.values()) and not is_installed(where)
         if self._ask is None or not is_custom:
@@ -188,18 +188,18 @@ class CopyLoader(SourceFileLoader):
         self.source, self._builtins = source, builtins
 
     def get_data(self, path: str) -> bytes:
-        """The module's own text from the copy; other files, which packages ask for, as they are."""
+        """The module's text from the copy; other files, requested by packages, from their place."""
         return self.source.content if os.fspath(path) == self.path else super().get_data(path)
 
     def get_code(self, fullname: str) -> types.CodeType:
-        """Compiled from the copy: what was compiled from the original may be of an older or a newer text."""
+        """Compile the copy: compiled files of the original may be of another text."""
         code: types.CodeType = compile(self.source.content, self.source.shown, "exec", dont_inherit=True)
         return code
 
     def exec_module(self, module: types.ModuleType) -> None:
-        """Execute it; from now on its text is the one that is shown, whatever lies at its place."""
+        """Execute the module and register its text for tracebacks."""
         text = importlib.util.decode_source(self.source.content) if _is_text(self.source.content) else ""
-        # Without a time of change `linecache` takes the entry for that of a module's own loader, and never looks again.
+        # Without a modification time `linecache` treats the entry as a module loader's, and never checks the file.
         linecache.cache[self.source.shown] = (len(text), None, text.splitlines(keepends=True), self.source.shown)
         if self._builtins is not None:
             module.__dict__["__builtins__"] = self._builtins
@@ -209,7 +209,7 @@ class CopyLoader(SourceFileLoader):
 def _is_text(content: bytes) -> bool:
     try:
         importlib.util.decode_source(content)
-    except (SyntaxError, UnicodeDecodeError):  # which importing it says
+    except (SyntaxError, UnicodeDecodeError):  # reported by the import
         return False
     return True
 
@@ -217,13 +217,13 @@ def _is_text(content: bytes) -> bool:
 def copies_in(directory: Path, files: Mapping[str, str]) -> dict[str, Copy]:
     """The copies in `RUN/code` of recorded files (SHA-256 by path).
 
-    Raises `ChangedError` where one is missing or is not what was recorded.
+    Raises `ChangedError` if one is missing or differs from the record.
     """
     return {path: Copy(str(directory / path), content) for path, content in read_copies(directory, files).items()}
 
 
 def install(finder: CodeFinder) -> None:
-    """From now on this process imports the code of a run from its copy."""
+    """Make this process import the code of a run from its copy."""
     sys.meta_path.insert(sys.meta_path.index(PathFinder), finder)
 
 
@@ -233,12 +233,12 @@ def installed() -> CodeFinder | None:
 
 
 def not_copied() -> list[str]:
-    """Files of imported custom code that came from no copy: compiled ones, and those that code loads by their path."""
+    """Files of imported custom code without a copy: compiled ones, and those that code loads by path."""
     finder, found = installed(), set[str]()
     roots = [] if finder is None else finder.roots
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
-        # Some modules of torch are made by hand and name files that are nowhere.
+        # Some modules of torch are created at run time and name files that do not exist.
         if not isinstance(file, str) or not os.path.isabs(file) or is_installed(file):
             continue
         loader = getattr(getattr(module, "__spec__", None), "loader", None)

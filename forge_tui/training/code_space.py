@@ -1,8 +1,8 @@
-"""Modules of one run's code in a process that may have others of the same names: a user's script that loads models.
+"""Modules of one run's code in a process that may have others with the same names: a user's script that loads models.
 
-Two runs of one project have different texts of the same `net.py`, and the script may have imported that file itself, as
-it was then. Where nothing of the kind is there and the copy is what lies at the original's place, its modules become
-ordinary ones. Else they are this space's own: no other code sees them, and their classes cannot be pickled by name.
+Two runs of a project may have different texts of the same `net.py`, and the script may have imported that file itself.
+Without such a conflict, and if the original equals the copy, its modules become ordinary ones. Otherwise they are
+private to this space: no other code sees them, and their classes cannot be pickled by name.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CodeSpace:
     """The modules of one run's code. Use `space_of`."""
 
     def __init__(self, record: CodeRecord, copies: Mapping[str, Copy], path: Sequence[str]) -> None:
-        """`path`: the directories that are appended to the path, in which modules are looked for last."""
+        """`path`: directories that are appended to the import path."""
         self._contents = {record.original(name): copy.content for name, copy in copies.items()}
         self._roots = tuple(record.roots.values())
         self._path = list(path)
@@ -35,17 +35,17 @@ class CodeSpace:
         self.is_private = not self._is_ordinary()
         self._modules: dict[str, types.ModuleType] = {}
         self._depth = 0
-        # What a function imports when it is called long afterwards is found in the same way.
+        # Imports inside functions, at a later call, work in the same way.
         usual = {**vars(builtins), "__import__": self._import}
         self.finder = CodeFinder(record, copies, shows_copies=self.is_private, builtins=usual)
 
     def still_fits(self) -> bool:
-        """Whether its modules may be used from now on: nothing else has taken their place."""
+        """Whether its modules can still be used: nothing else has replaced them."""
         return self.is_private or self._is_ordinary()
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Inside, imports find this code."""
+        """Make imports inside find this code."""
         with _LOCK:
             if self._depth:
                 yield
@@ -75,14 +75,14 @@ class CodeSpace:
         fromlist: Sequence[str] | None = (),
         level: int = 0,
     ) -> types.ModuleType:
-        """`__import__` as this code sees it."""
+        """`__import__` for this code."""
         if level == 0 and name.partition(".")[0] not in self._tops:
             return builtins.__import__(name, globals, locals, fromlist or (), level)
         with self.active():
             return builtins.__import__(name, globals, locals, fromlist or (), level)
 
     def _take_out(self) -> dict[str, types.ModuleType]:
-        """Take the modules under the names of this code out of those that are imported."""
+        """Remove the modules under the names of this code from `sys.modules`, and return them."""
         found = dict(self._under_its_names())
         for name in found:
             del sys.modules[name]
@@ -95,7 +95,7 @@ class CodeSpace:
                 yield name, module
 
     def _is_ordinary(self) -> bool:
-        """Whether the copies are what lies at the originals' places, and their names are free or theirs."""
+        """Whether the copies equal the originals, and their names are unused or theirs."""
         for where, content in self._contents.items():
             try:
                 if read_code_file(where) != content:
@@ -114,7 +114,7 @@ class CodeSpace:
 
 
 def space_of(record: CodeRecord, copies: Mapping[str, Copy], path: Sequence[str]) -> CodeSpace:
-    """The modules of this code, imported once in this process."""
+    """The space of this code, one per process."""
     key = (
         tuple(sorted((name, copy.place, copy.content) for name, copy in copies.items())),
         tuple(record.roots.items()),
@@ -127,7 +127,7 @@ def space_of(record: CodeRecord, copies: Mapping[str, Copy], path: Sequence[str]
 
 
 def _top_names(files: Iterable[str], path: Sequence[str]) -> Iterator[str]:
-    """The names under which files may be imported from directories, without those of packages' parts."""
+    """The top-level names under which files may be imported from directories."""
     entries = {os.path.abspath(entry) for entry in (*path, *sys.path)}
     for file in files:
         for entry in entries:
@@ -137,7 +137,7 @@ def _top_names(files: Iterable[str], path: Sequence[str]) -> Iterator[str]:
 
 
 def _comes_first(module: types.ModuleType) -> bool:
-    """Whether a module is one of those that are installed, which come before any custom code on the path."""
+    """Whether a module is an installed one, which precedes custom code on the path."""
     if module.__name__ in sys.builtin_module_names or module.__name__ == "__main__":
         return True
     file: Any = getattr(module, "__file__", None)

@@ -1,4 +1,4 @@
-"""Early stopping: which of a model's epochs was its best, the weights it had then, and when that is too long ago
+"""Early stopping: a model's best epoch, its weights then, and when patience runs out
 (Prechelt 1998, "Early Stopping - But When?")."""
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from forge_tui.training.module_state import NOTHING, ModuleState
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class BestEpoch:
-    """A model's best epoch so far: that with the least `measure`, as `MetricTable.measure`.
+    """A model's best epoch so far: the one with the least `measure` (`MetricTable.measure`).
 
-    `epoch` is 0 until one has a finite measure. `weights` and `module` are what the finished model's files would hold
-    of it, kept only where early stopping is on.
+    `epoch` is 0 until one has a finite measure. `weights` and `module` are the content for the finished model's files,
+    kept only with early stopping.
     """
 
     epoch: int = 0
@@ -28,7 +28,7 @@ class BestEpoch:
     module: ModuleState = NOTHING
 
     def take(self, epoch: int, measure: float | None, min_delta: float = 0.0) -> bool:
-        """Whether the newest epoch is better than all before it, by more than `min_delta`; NaN is never better."""
+        """Record an epoch; returns whether it is the best so far by more than `min_delta`. NaN is never better."""
         if measure is None or not math.isfinite(measure):
             return False
         if self.measure is not None and measure >= self.measure - min_delta:
@@ -38,7 +38,7 @@ class BestEpoch:
 
 
 def has_run_out(patience: int, epoch: int, best_epoch: int) -> bool:
-    """Whether a model stops after `epoch`: nothing was better for `patience` epochs (0: it never stops for that)."""
+    """Whether a model stops after `epoch`: no better one for `patience` epochs (0: never)."""
     return patience > 0 and epoch - best_epoch >= patience
 
 

@@ -1,4 +1,4 @@
-"""Several trained models as one that gives their mean prediction."""
+"""Ensembles: several trained models as one that gives their mean prediction."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
 
 _CPU = torch.device("cpu")
-# What the loss of a member may differ from the recorded one on the same data: another device, other versions.
+# Tolerance for a member's loss on the same data: another device, other versions.
 _SAME_LOSS = 1e-3
 
 
 class Ensemble(nn.Module):
-    """The mean prediction of `members`; takes what each of them takes and gives the shape that each gives.
+    """The mean prediction of `members`; inputs and output shape are those of each member.
 
-    For classes and tokens it gives the logarithms of the mean of the members' probabilities. They are used as a
-    model's logits are: their softmax is that mean, their argmax its likeliest class, and cross entropy its loss. For a
-    regression it gives the mean of the members' predictions.
+    For classes and tokens it returns the logarithm of the members' mean probabilities, for use as logits: their softmax
+    is that mean, their argmax its likeliest class, and cross entropy its loss. For a regression it returns the mean
+    prediction.
     """
 
     def __init__(self, members: Sequence[nn.Module], task: Task) -> None:
@@ -49,7 +49,7 @@ class Ensemble(nn.Module):
         self.task = task
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """As each member; one member's outputs are held at a time."""
+        """As for each member; keeps only one member's outputs at a time."""
         is_regression = self.task is Task.REGRESSION
         total: Tensor | None = None
         for member in self.members:
@@ -67,9 +67,9 @@ class Ensemble(nn.Module):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleFigures:
-    """Each member and the ensemble of them on the validation part.
+    """Metrics of each member and of the ensemble on the validation split.
 
-    `changed`: how the data differs from that of each member's training, in words (None: it does not).
+    `changed`: how the data differs from that of each member's training (None: it does not).
     """
 
     task: str
@@ -82,7 +82,7 @@ class EnsembleFigures:
 def load_members(stems: Sequence[Path], trust_code: bool = False) -> Ensemble:
     """The ensemble of the models of path stems, in eval mode on the CPU.
 
-    Raises `UsageError` where they are models of different tasks or data, and as `load_model`.
+    Raises `UsageError` for models of different tasks or data, and errors of `load_model`.
     """
     records = [read_model_record(stem) for stem in stems]
     for stem, record in zip(stems, records, strict=True):
@@ -94,7 +94,7 @@ def load_members(stems: Sequence[Path], trust_code: bool = False) -> Ensemble:
 
 
 def _task_of(stem: Path, record: Mapping[str, Any]) -> Task:
-    """Raises `RunDirectoryError` where NAME.json names no task."""
+    """The task in NAME.json. Raises `RunDirectoryError` if there is none."""
     try:
         return Task(record["task"])
     except (KeyError, ValueError):
@@ -109,11 +109,11 @@ def measure_members(
     trust_code: bool = False,
     moved: Mapping[str, str] | None = None,
 ) -> EnsembleFigures:
-    """Measure the models of one run, and the ensemble of them, on the validation part that they were trained beside.
+    """Evaluate the models of one run, and their ensemble, on the run's validation split.
 
-    A relative dataset path counts from `working_directory`; `known` are fingerprints of the run's data, `moved` is of
-    its record (`runs.moved`). Raises
-    `DataError` where the data cannot be read or has no validation part, and as `load_members`.
+    A relative dataset path is relative to `working_directory`; `known` are fingerprints of the run's data, `moved` is
+    from its record (`runs.moved`). Raises `DataError` if the data cannot be read or has no validation split, and errors
+    of `load_members`.
     """
     ensemble = load_members(stems, trust_code)
     records = [read_model_record(stem) for stem in stems]
@@ -147,15 +147,15 @@ def measure_members(
             _change(stem, record, dataset.fingerprint, member["validation_loss"])
             for stem, record, member in zip(stems, records, members, strict=True)
         ),
-        # Of scaled predictions: the mean of what is scaled alike is the scaled mean.
+        # Of scaled predictions: with equal scaling, the mean is scaled in the same way.
         ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, own=own),
     )
 
 
 def _change(stem: Path, record: dict[str, Any], now: Fingerprint, loss: float | None) -> str | None:
-    """How the data differs from that of a model's training, in words. Raises `RunDirectoryError`.
+    """How the data differs from that of a model's training, or None. Raises `RunDirectoryError`.
 
-    A model of version 0.1.0 does not say what its data was: its loss does, as far as it is another.
+    A model of version 0.1.0 has no fingerprint: then a different loss shows changed data.
     """
     if record.get("data") is not None:
         try:

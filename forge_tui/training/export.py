@@ -1,4 +1,4 @@
-"""Finished models, back as modules."""
+"""Loads finished models as modules."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from forge_tui.training.own_code import own_model
 
 
 def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Module:
-    """The trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. The caller's random state is kept.
+    """Load the trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. Keeps the caller's random state.
 
-    It takes raw features, float32 (N, features), and returns logits (N, classes) or predictions in the targets' own
-    units (N, targets); or tokens, int64 (N, T), and returns logits (N, T, vocabulary), or (N, classes) where sequences
-    are classified.
+    It takes raw features, float32 (N, features), and returns logits (N, classes) or predictions in the targets' units
+    (N, targets); or tokens, int64 (N, T), and returns logits (N, T, vocabulary), or (N, classes) for classified
+    sequences.
 
-    A custom model is made by its function, from the code that it was trained with, if its run is one that this user has
-    started, and lies in its run directory; `trust_code` allows the code of any other. In a process that has imported
-    another text of the same files the model's classes are modules of their own, and cannot be pickled. Raises
-    `RunDirectoryError` if either file is missing, damaged, or does not fit the other, `UntrustedCode` before any code
-    is run that is not trusted, `ChangedError` where the code is not what it was.
+    A custom model is made by its function, from the code that it was trained with, if this user has started its run and
+    the model is in its run directory; `trust_code` allows any other code. If the process has imported another version
+    of the same files, the model's classes are in private modules, and cannot be pickled. Raises `RunDirectoryError` if
+    either file is missing, damaged, or does not match the other, `UntrustedCode` before any untrusted code runs,
+    `ChangedError` if the code has changed.
     """
     path = Path(stem)
     if path.suffix in (".json", ".safetensors"):
@@ -54,7 +54,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         ) from error
     try:
         _check_size(record, sum(weight.numel() for weight in weights.values()))
-        # As training began with it: what a custom module draws of random numbers is drawn again.
+        # As in training: a custom module's random numbers are drawn again.
         with random_state.seeded(int(record["seed"])):
             body = _body(path, record, inputs, trust_code)
         network = Network(body, normalisation)
@@ -70,19 +70,19 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
 
 
 def _no_fit(path: Path, record: dict[str, Any], error: Exception) -> str:
-    """Why the weights, which are whole, do not fit what is made for them, and what to do."""
+    """Why intact weights do not fit the model, and what to do."""
     config, versions = record.get("config"), record.get("versions")
     named = str(config.get("model_type", "")) if isinstance(config, dict) else ""
     if named_function(named) is not None:
-        advice = f"--model-type {named} makes another model here than in training: let it make what it made then"
+        advice = f"--model-type {named} makes another model here than in training: restore its behaviour of then"
     else:
         by = versions.get("forge_tui") if isinstance(versions, dict) else None
         advice = f"NAME.json may have been changed; else load it with the version that made it ({by or 'not recorded'})"
-    return f"{path}.safetensors is whole, and does not fit the model that {path}.json describes ({error}); {advice}"
+    return f"{path}.safetensors is intact, but does not fit the model that {path}.json describes ({error}); {advice}"
 
 
 def _body(path: Path, record: dict[str, Any], inputs: InputSpec, trust_code: bool) -> nn.Module:
-    """The module, weights aside."""
+    """The module without its weights."""
     model_type, model_size = record["config"]["model_type"], record["config"]["model_size"]
     if named_function(model_type) is None:
         body = build_model(model_type, model_size, inputs)
@@ -90,18 +90,18 @@ def _body(path: Path, record: dict[str, Any], inputs: InputSpec, trust_code: boo
             return body
         return build_model(model_type, model_size, inputs, in_eights=False)  # an early version's
     with code_of(path, record, ("--model-type",), trust_code=trust_code) as settings:
-        named = settings.training.model_type  # where its code is by now
+        named = settings.training.model_type  # with today's place of its code
         return own_model(named, model_size, settings.run.python_path, settings.model)(inputs)
 
 
 def _check_size(record: Mapping[str, Any], numbers: int) -> None:
-    """Raise `ValueError` where a built-in model would be made that is far larger than the `numbers` of its weights.
+    """Raise `ValueError` if a built-in model would be far larger than its weights (`numbers`).
 
-    A custom model is made of what its own code says, and is given shapes only.
+    A custom model only gets shapes; its size is decided by its code.
     """
     if named_function(record["config"]["model_type"]) is not None:
         return
-    # Built-in models have the size that is asked for, to 5 %, and a weight at least for each input and output.
+    # Built-in models have the requested size within 5 %, and at least one weight per input and output.
     sizes = {
         "model_size": record["config"]["model_size"] // 2,
         "outputs": record["outputs"],
@@ -122,8 +122,8 @@ def _inputs(record: dict[str, Any]) -> InputSpec:
 
 
 def _normalisation(record: dict[str, Any]) -> Normalisation | None:
-    told = record["normalisation"]
-    if told is None:
+    scaling = record["normalisation"]
+    if scaling is None:
         return None
-    values: dict[str, Any] = {name: None if value is None else torch.tensor(value) for name, value in told.items()}
+    values: dict[str, Any] = {name: None if value is None else torch.tensor(value) for name, value in scaling.items()}
     return Normalisation(**values)

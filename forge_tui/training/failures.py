@@ -1,4 +1,4 @@
-"""Ends of training that a worker reports as their own kind of failure."""
+"""Errors of training with their own kind of failure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Diverged(ForgeError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, of the CPU or of a GPU; torch says so in a `RuntimeError` too."""
+    """Whether CPU or GPU memory has run out; torch may raise a `RuntimeError` for that."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     try:

@@ -1,4 +1,4 @@
-"""Finished models: their files written once, and told of again where an earlier attempt could not."""
+"""Finished models: writes their files once, and reports those that an earlier attempt could not report."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from forge_tui.training.state import TrainingState
 
 
 def is_finished(member: Member) -> bool:
-    """Whether an earlier attempt wrote the model whole; then what it could not report is reported now."""
+    """Whether an earlier attempt wrote the complete model, whose missing reports are then sent."""
     epochs = member.training.epochs
     try:
         for path in model_file.model_paths(member.stem):
             refuse_links(path, path.parent)
         record = model_file.read_model_record(member.stem)
-        # One that stopped early would do so too if it had more epochs.
+        # One that stopped early would also do so with more epochs.
         ended = record.get("stopped_early") or record["epochs_completed"] >= epochs
         if record["seed"] != member.job.seed or not ended:
             return False
         model_file.read_weights(member.stem, record["sha256"])
         history = [EpochRecord.from_record(item) for item in record["history"]]
     except (RunDirectoryError, KeyError, TypeError):
-        return False  # not there, or not whole: it is written again from the last checkpoint
+        return False  # missing or incomplete: it is written again from the last checkpoint
     member.report.unrecorded(history, epochs)
     _report_completed(member, record)
     return True
@@ -73,7 +73,7 @@ def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState
 
 
 def _report_completed(member: Member, record: Mapping[str, Any]) -> None:
-    """`record` is what NAME.json says."""
+    """Report completion with `record`, the content of NAME.json."""
     reason, best_epoch = None, record.get("best_epoch")
     if record.get("stopped_early"):
         reason = why_stopped(member.training, record["epochs_completed"], best_epoch)
@@ -88,7 +88,7 @@ def _report_completed(member: Member, record: Mapping[str, Any]) -> None:
 
 
 def _metrics(record: Mapping[str, Any]) -> Metrics:
-    """The metrics that NAME.json gives, of one from before it had a table of them too."""
+    """The metrics in NAME.json, also of older formats."""
     if "metrics" in record:
         return dict(record["metrics"])
     validation = {f"validation_{name}": value for name, value in record["validation"].items() if value is not None}

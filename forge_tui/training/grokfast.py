@@ -14,7 +14,7 @@ from forge_tui.training.optimizers import gradients_of
 
 
 class GradientFilter(Protocol):
-    """Changes gradients in place, between backward and the optimizer's step; `state` is what resume needs."""
+    """Changes gradients in place, between backward and the optimizer's step; `state` is for resume."""
 
     def apply(self) -> None: ...
 
@@ -24,7 +24,7 @@ class GradientFilter(Protocol):
 
 
 class NoFilter:
-    """Leaves gradients as they are."""
+    """Leaves gradients unchanged."""
 
     def apply(self) -> None:
         """Do nothing."""
@@ -34,11 +34,11 @@ class NoFilter:
         return {}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take nothing."""
+        """Do nothing."""
 
 
 class ExponentialFilter:
-    """Grokfast-EMA: h ← α h + (1 − α) g, beginning with h = g; then g ← g + λ h."""
+    """Grokfast-EMA: h ← α h + (1 − α) g, starting with h = g; then g ← g + λ h."""
 
     def __init__(self, parameters: Sequence[nn.Parameter], alpha: float, factor: float) -> None:
         self._parameters = list(parameters)
@@ -69,8 +69,8 @@ class ExponentialFilter:
 class WindowFilter:
     """Grokfast-MA: g ← g + λ · mean of the last `window` gradients, once there are that many.
 
-    The gradients lie in a ring; their sum is kept in float64 and updated, which costs a fixed time a step instead of
-    one that grows with the window. Memory: `window` + 2 times the parameters.
+    The gradients are in a ring buffer; their sum in float64 is updated, which costs a constant time per step. Memory:
+    `window` + 2 times the parameters.
     """
 
     def __init__(self, parameters: Sequence[nn.Parameter], window: int, factor: float) -> None:
@@ -109,7 +109,7 @@ class WindowFilter:
 
 
 def make_filter(parameters: Sequence[nn.Parameter], training: TrainingConfig) -> GradientFilter:
-    """The filter that the settings ask for."""
+    """The filter of the settings."""
     if not training.grokfast_enabled:
         return NoFilter()
     if training.grokfast_filter == "ema":

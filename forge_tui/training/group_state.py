@@ -1,4 +1,4 @@
-"""A group of like models, trained as one batched computation: the same arithmetic for each as if it were alone."""
+"""A group of similar models, trained as one batched computation: each with the same arithmetic as alone."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _BODY = "body."
 
 
 class GroupState(TrainingState):
-    """Several models of one architecture and one batch size; seeds, learning rates and weight decays are their own."""
+    """Several models of one architecture and batch size, with their own seeds, learning rates and weight decays."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class GroupState(TrainingState):
         own: OwnCode = NONE,
         rates: Sequence[Rates] | None = None,
     ) -> None:
-        """New models with the weights that their seeds give; `rates` are each model's own, else those of `training`."""
+        """New models with weights from their seeds; `rates` per model, by default those of `training`."""
         networks, self._random = [], []
         for seed in seeds:
             networks.append(new_network(training, dataset, seed, own).to(device))
-            # Nothing draws random numbers later, so what a model alone would have is its state after its making.
+            # No random numbers are drawn later, so the state after construction equals that of a single model.
             self._random.append(random_state.capture(device))
         self._own = measured_in_units(own, networks[0], dataset)
         bodies = [network.body for network in networks]
@@ -72,11 +72,11 @@ class GroupState(TrainingState):
         self.loss_sum = torch.zeros(len(seeds), dtype=torch.float64, device=device)
 
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs (M, N, …) and targets (M, N, …), each model's in its own order."""
+        """Inputs (M, N, …) and targets (M, N, …), in each model's own order."""
         return data.batches.epochs(seeds, self.epoch + 1, self.step_in_epoch)
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The sum of the models' mean losses: no weight is in two of them, so each has the gradient of its own."""
+        """The sum of the models' mean losses: models share no weights, so each gets its own gradient."""
         smoothing, own = self.training.label_smoothing, self._own.loss
         with self.autocast:
             out = self._forward(inputs)
@@ -91,7 +91,7 @@ class GroupState(TrainingState):
         return validate_stacked(self._stack.body, data.task, *data.validation, models=len(self.progress), own=self._own)
 
     def weights(self, model: int) -> dict[str, Tensor]:
-        """A model's parameters and buffers under the names it would have alone."""
+        """A model's parameters and buffers, named as in a single model."""
         return {name: tensor.contiguous() for name, tensor in self._weights_in_stack(model).items()}
 
     def gradients(self, model: int) -> dict[str, Tensor]:
@@ -100,12 +100,12 @@ class GroupState(TrainingState):
         return {name: self._stack.of_model(name, gradient, model) for name, gradient in found}
 
     def buffers(self, model: int) -> dict[str, Tensor]:
-        """A model's buffers, those that are not persistent too, by their names in the body."""
+        """A model's buffers, including non-persistent ones, by their names in the body."""
         names = {name for name, _ in self.network.body.named_buffers()}
         return {name: tensor for name, tensor in self._stack.weights(model).items() if name in names}
 
     def weights_are_finite(self, model: int) -> bool:
-        """Whether no weight is NaN or infinite; nothing is copied for that."""
+        """Whether no weight is NaN or infinite; without copies."""
         return all(is_finite(tensor) for tensor in self._weights_in_stack(model).values())
 
     def _weights_in_stack(self, model: int) -> dict[str, Tensor]:
@@ -114,7 +114,7 @@ class GroupState(TrainingState):
         return {name: found[name] for name in self._order}
 
     def module_state(self, model: int, *, for_training: bool = True) -> ModuleState:
-        """Modes, and buffers that no `state_dict` holds; what else a module may keep the models have only once."""
+        """Modes and non-persistent buffers; other state of a module is shared by the models."""
         if self._built is None:
             return NOTHING
         now = self._stack.weights(model)
@@ -129,7 +129,7 @@ class GroupState(TrainingState):
         return ModuleState(packed=packed, tensors=tensors, problems=problems)
 
     def tensors(self, model: int, module: ModuleState | None = None) -> dict[str, Tensor]:
-        """What a model's checkpoint would hold if it were alone."""
+        """The tensors of a model's checkpoint, as for a single model."""
         return in_parts(
             weights=self.weights(model),
             module=(module or self.module_state(model)).tensors,
@@ -141,7 +141,7 @@ class GroupState(TrainingState):
         )
 
     def remove(self, model: int) -> None:
-        """Go on without a model; the others keep all that is theirs."""
+        """Remove a model; the others keep their state."""
         kept = [number for number in range(len(self.progress)) if number != model]
         states = [self._kept_of(number) for number in kept]
         rates = [self.optimizer.rates[number] for number in kept]
@@ -173,11 +173,11 @@ class GroupState(TrainingState):
         self._load([{part: item.part(part) for part in KEPT} for item in found])
 
     def _kept_of(self, model: int) -> dict[str, dict[str, Tensor]]:
-        """What a model would keep beside its weights if it were alone."""
+        """A model's state beside its weights, as for a single model."""
         return {part: self._of_model(state, model) for part, state in self._kept().items()}
 
     def _load(self, states: Sequence[Mapping[str, dict[str, Tensor]]]) -> None:
-        """Take what each model keeps beside its weights, by the names it has alone."""
+        """Restore each model's state beside its weights, named as in a single model."""
         self._load_kept({part: self._stacked([state[part] for state in states]) for part in KEPT})
 
     def _of_model(self, state: dict[str, Tensor], model: int) -> dict[str, Tensor]:
@@ -203,13 +203,13 @@ class GroupState(TrainingState):
         return found
 
     def _name(self, key: str) -> str:
-        """The parameter that a key of a state (`3.exp_avg`, `average.3`, `3`) is about."""
+        """The parameter of a state's key (`3.exp_avg`, `average.3`, `3`)."""
         number = next(part for part in key.split(".") if part.isdigit())
         return self._stack.names[int(number)]
 
 
 def _models_axis(key: str) -> int | None:
-    """Where the models lie in a stacked tensor of a state; None for a count that all share."""
+    """The axis of the models in a stacked tensor of a state; None for a shared count."""
     if key == "seen" or key.endswith(".step"):
         return None
     return 1 if key.startswith("ring.") else 0

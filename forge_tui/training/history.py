@@ -1,4 +1,4 @@
-"""What each epoch of a model gave: kept through resume, and written to NAME.json."""
+"""The history of a model's epochs: kept through resume, and written to NAME.json."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from forge_tui.protocol.metrics import Metrics, metrics_of, old_keys
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """One epoch: its metrics, and the seconds it took."""
+    """One epoch: its metrics and its seconds."""
 
     epoch: int
     step: int
@@ -25,7 +25,7 @@ class EpochRecord:
     seconds: float
 
     def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict, as it stands in NAME.json."""
+        """A JSON-able dict, as in NAME.json."""
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -36,12 +36,12 @@ class EpochRecord:
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> EpochRecord:
-        """The record that `to_record` wrote, or an earlier version. Raises `KeyError` where it is none."""
+        """The epoch of a record, also of an earlier version. Raises `KeyError` for missing keys."""
         metrics = metrics_of(record)
         return cls(epoch=record["epoch"], step=record["step"], metrics=metrics, seconds=record["seconds"])
 
 
-# The columns of tables that earlier versions wrote; the last one came later.
+# The columns of tables in earlier versions; the last one was added later.
 _OLD_COLUMNS = (
     "epoch", "step", "loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate",
     "seconds", "validation_metric",
@@ -50,13 +50,13 @@ _OWN_COLUMNS = ("epoch", "step", "seconds")
 
 
 class History(Sequence[EpochRecord]):
-    """Epochs, oldest first. It keeps its table as it grows: made anew, 10,000 epochs take 14 ms a checkpoint."""
+    """Epochs, oldest first. It caches its table: building it for 10,000 epochs takes 14 ms per checkpoint."""
 
     def __init__(self, records: Iterable[EpochRecord] = ()) -> None:
         self._records: list[EpochRecord] = []
         self._rows = array("d")
         self.names: list[str] = []
-        """The metrics that any epoch has: columns of the table, after epoch, step and seconds."""
+        """The metrics of any epoch: columns of the table after epoch, step and seconds."""
         for record in records:
             self.append(record)
 
@@ -95,7 +95,7 @@ class History(Sequence[EpochRecord]):
 
     @classmethod
     def from_tensor(cls, table: Tensor, names: Sequence[str] | None) -> History:
-        """The history that `to_tensor` wrote; `names` are its metrics, None where an earlier version wrote it."""
+        """The history of a table; `names` are its metrics, None for a table of an earlier version."""
         history = cls()
         columns = _OLD_COLUMNS[: table.shape[1]] if names is None else (*_OWN_COLUMNS, *names)
         for row in table.tolist():

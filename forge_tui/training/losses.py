@@ -1,4 +1,4 @@
-"""What is minimised for each task, and what is measured on the validation part."""
+"""Losses of each task, and evaluation on the validation split."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NAMES = {
     Task.REGRESSION: "mean squared error",
     Task.NEXT_TOKEN: "cross entropy per token",
 }
-# Elements of the largest tensor that a validation batch may make: 32 MiB in float32.
+# Elements of the largest tensor in a validation batch: 32 MiB in float32.
 _VALIDATION_ELEMENTS = 1 << 23
 _VALIDATION_ROWS = 4096
-# Over an axis shorter than a vector register torch's softmax goes one number at a time; laid across it takes a third
-# (50 models, 32 samples, 10 classes, forward and back: 496 against 168 µs). From 16 classes on it takes longer.
+# Over an axis shorter than a vector register torch's softmax is not vectorised; transposed it takes a third (50 models,
+# 32 samples, 10 classes, forward and back: 496 against 168 µs). With 16 classes or more it takes longer.
 _NARROW = 16
 
 
@@ -46,9 +46,9 @@ def loss_of(task: Task, label_smoothing: float = 0.0, *, class_weights: Tensor |
     """Mean loss of a batch from outputs and targets.
 
     Cross entropy (nats) for classes; for next tokens its mean over all tokens; mean squared error of the scaled
-    targets for a regression. `label_smoothing` is the part of each target that is spread evenly over all classes
-    (Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7); a regression has none. `class_weights`
-    (classes,) make it a weighted mean, as torch's `cross_entropy` defines it: divided by the batch's sum of weights.
+    targets for a regression. `label_smoothing` (Szegedy et al. 2016, "Rethinking the Inception Architecture",
+    section 7) has no effect on a regression. `class_weights` (classes,) make it a weighted mean, as in torch's
+    `cross_entropy`: divided by the batch's sum of weights.
     """
     if task is Task.REGRESSION:
         return functional.mse_loss
@@ -59,9 +59,9 @@ def loss_of(task: Task, label_smoothing: float = 0.0, *, class_weights: Tensor |
 
 
 def loss_in_use(own: OwnCode, task: Task, label_smoothing: float = 0.0, *, class_weights: Tensor | None = None) -> Loss:
-    """The user's own loss, which gets what a model gives whole, or that of the task, as `loss_of`.
+    """The custom loss, which gets a model's whole output, or that of the task, as `loss_of`.
 
-    That one raises `SettingsError` where a custom model gives anything else than one tensor.
+    The latter raises `SettingsError` if a custom model returns anything but one tensor.
     """
     if own.loss is not None:
         return own.loss
@@ -72,8 +72,8 @@ def loss_in_use(own: OwnCode, task: Task, label_smoothing: float = 0.0, *, class
     def loss(out: Any, targets: Tensor) -> Tensor:
         if not isinstance(out, Tensor):
             raise SettingsError(
-                f"the model gives {kind(out)}, and the built-in loss ({NAMES[task]}) takes one tensor: give a loss of "
-                "your own (--loss file.py:function), which gets what the model gives whole, or return one tensor"
+                f"the model gives {kind(out)}, and the built-in loss ({NAMES[task]}) takes one tensor: give a custom "
+                "loss (--loss file.py:function), which gets the model's whole output, or return one tensor"
             )
         return built_in(out, targets)
 
@@ -114,11 +114,11 @@ def stacked_losses(
 def validate(
     body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, own: OwnCode = NONE
 ) -> Metrics:
-    """Measure `body` on scaled inputs and targets, in large batches: `validation_loss` and the metrics of the task.
+    """Evaluate `body` on scaled inputs and targets, in large batches: `validation_loss` and the task's metrics.
 
-    Draws no random numbers. A model that gives more than one tensor has no metrics of the task.
-    `own.loss` is taken instead of the task's, `own.metric` measured of all outputs together. Custom code gets copies:
-    it may change in place what it is given, as it may the batches of a DataLoader.
+    Draws no random numbers. A model that returns more than one tensor has no metrics of the task. `own.loss` replaces
+    the task's, `own.metric` gets all outputs together. Custom code gets copies, which it may change in place, like
+    batches of a DataLoader.
     """
     loss_function = loss_in_use(own, task)
     copy = _copying(own)
@@ -150,7 +150,7 @@ def validate_stacked(
     models: int,
     own: OwnCode = NONE,
 ) -> list[Metrics]:
-    """As `validate`, of every model of a stack."""
+    """As `validate`, for every model of a stack."""
     copy = _copying(own)
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
     rows = max(1, _rows(inputs, widest) // models)
@@ -162,7 +162,7 @@ def validate_stacked(
         for start in range(0, len(inputs), rows):
             batch, wanted = inputs[start : start + rows], targets[start : start + rows]
             samples, wanted = len(batch), wanted.expand(models, *wanted.shape)
-            # The copy of an expanded tensor has rows of its own for each model.
+            # A copy of an expanded tensor has separate rows for each model.
             out = body(copy(batch.expand(models, *batch.shape)))
             means.add(out, wanted)
             if own.metric is not None:
@@ -178,13 +178,13 @@ def validate_stacked(
 
 
 def _copying(own: OwnCode) -> Callable[[Tensor], Tensor]:
-    """What makes copies for custom code; where only built-in code takes part nothing is copied."""
+    """A function that copies tensors for custom code; without custom code it does not copy."""
     return torch.clone if own.takes_part else lambda tensor: tensor
 
 
 @contextlib.contextmanager
 def _measuring(own: OwnCode) -> Iterator[None]:
-    """Without gradients. A custom module may keep a tensor of a validation for its training: no inference mode then."""
+    """Disable gradients. Custom modules may keep validation tensors for training: then no inference mode."""
     with torch.no_grad() if own.takes_part else torch.inference_mode():
         yield
 

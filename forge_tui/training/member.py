@@ -28,7 +28,7 @@ Publish = Callable[[Path, Job], None]
 
 
 def publish_here(directory: Path, job: Job) -> None:
-    """As `Publish`, where no runner does it."""
+    """As `Publish`, without a runner."""
     result = Result(job.model, job.attempt)
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -42,7 +42,7 @@ def publish_here(directory: Path, job: Job) -> None:
 
 
 class Member:
-    """A model's job and config, its files, and who tells of it."""
+    """A model's job, config, files and reporter."""
 
     def __init__(self, job: Job, emit: Callable[[Event], None], publish: Publish = publish_here) -> None:
         self.job = job
@@ -54,30 +54,30 @@ class Member:
         self.rollbacks, self.rollback = job.rollbacks, job.rollback
         self._place = None if job.place is None else Identity(*job.place)
         self._unkept: set[str] = set()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self.move(Path(job.directory))
 
     def move(self, path: Path) -> None:
-        """The run directory is at `path` from now on."""
+        """Set the new path of the run directory."""
         self._directory = directory = RunDirectory(path)
         self.stem = directory.stem(self.job.model)
         self.checkpoints = directory.checkpoint_directory(self.job.model)
 
     def publish(self) -> None:
-        """Have the finished model's files given their final names. Raises `RunDirectoryError`."""
+        """Give the finished model's files their final names. Raises `RunDirectoryError`."""
         self._publish(self._directory.path, self.job)
 
     def require_place(self) -> None:
-        """Raise `RunDirectoryError` unless the run directory is where it was.
+        """Raise `RunDirectoryError` unless the run directory is in place.
 
-        Its `errno` is ESTALE: the runner tells soon where the directory is, or ends this process.
+        Its `errno` is ESTALE: the runner will report the new place soon, or end this process.
         """
         if self._place is not None:
             self._place.require(self._directory.path, self._directory.database)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Raise as `require_place` does, too, where what is done inside fails because the directory moves just then."""
+        """As `require_place`, also for errors inside that are caused by a move of the directory."""
         self.require_place()
         try:
             yield
@@ -89,12 +89,12 @@ class Member:
             raise directory_error(error, "write in", self._directory.path) from error
 
     def after_epoch(self, epoch: int, loss: float) -> None:
-        """An epoch is done: the model may be beyond its last rollback."""
+        """Update the rollback after an epoch: the model may have recovered."""
         if self.rollback is not None and self.rollback.is_over(epoch, loss):
             self.rollback = None
 
     def rollback_record(self) -> dict[str, Any]:
-        """What a checkpoint tells of rollbacks, JSON-able; nothing where there were none."""
+        """The rollback fields of a checkpoint, JSON-able; empty without rollbacks."""
         if not self.rollbacks:
             return {}
         rollback = None if self.rollback is None else finite(asdict(self.rollback))
@@ -103,9 +103,9 @@ class Member:
         }  # fmt: skip
 
     def take_rollbacks(self, record: Mapping[str, Any], epoch: int) -> None:
-        """Continue as the checkpoint says where its model has gone back more often than the run's record knows.
+        """Adopt the checkpoint's rollbacks if there are more than in the run's record.
 
-        So it is where the runner was killed, or its disk took nothing, before that was written. It is reported again.
+        That happens if the runner was killed, or its disk failed, before it recorded them. They are reported again.
         """
         if record.get("rollbacks", 0) <= self.rollbacks:
             return
@@ -120,10 +120,10 @@ class Member:
         )
 
     def note_where_from(self, step: int, rollbacks: int, progress: Progress) -> None:
-        """It continues from `step` (0: the start), saved when it had gone back `rollbacks` times.
+        """Check the checkpoint of `step` (0: the start), saved after `rollbacks` rollbacks.
 
-        After it has gone back that is where it went back to, or later; anything else makes it inexact: a checkpoint is
-        lost, and what was trained before it is trained with the lower learning rate now.
+        After a rollback it must be its target or a later one; otherwise a checkpoint is lost, and steps before it are
+        repeated with the lower learning rate: the model is then not exact.
         """
         if rollbacks >= self.rollbacks or (self.rollback is not None and step == self.rollback.step):
             return
@@ -136,13 +136,13 @@ class Member:
         )
 
     def warn_once(self, kind: str, words: str) -> None:
-        """Report a warning, unless it was reported before."""
-        if words not in self._told:
-            self._told.add(words)
+        """Report a warning once."""
+        if words not in self._reported:
+            self._reported.add(words)
             self.report.warn(kind, words)
 
     def note_unkept(self, module: ModuleState, progress: Progress) -> None:
-        """What cannot be kept of a custom module makes the model inexact; each is reported once."""
+        """Report state of a custom module that cannot be kept, once each; the model is then not exact."""
         for place, why in module.problems.items():
             progress.exact = False
             if place not in self._unkept:

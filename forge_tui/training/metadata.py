@@ -1,4 +1,4 @@
-"""What NAME.json says of a finished model (contracts, `NAME.json`)."""
+"""The content of NAME.json for a finished model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from forge_tui.training.losses import NAMES
 from forge_tui.training.models.network import Network, count_parameters
 from forge_tui.training.state import Progress, TrainingState
 
-# The keys of `validation`, which stands beside `metrics` since before there was such a table.
+# The keys of `validation`, which is older than `metrics` and kept beside it.
 _VALIDATION = ("loss", "accuracy", "perplexity", "metric")
 
 
@@ -30,13 +30,13 @@ def config_record(training: TrainingConfig) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
-def _told_epoch(progress: Progress) -> EpochRecord:
-    """The epoch whose weights the finished model's file holds: with early stopping the best, else the last."""
+def _saved_epoch(progress: Progress) -> EpochRecord:
+    """The epoch of the saved weights: with early stopping the best, else the last."""
     return progress.history[(progress.best.epoch if progress.best.weights else 0) - 1]
 
 
 def _normalisation(network: Network) -> dict[str, Any] | None:
-    """The figures that the model scales with: after a change of the data they are still those of its start."""
+    """The model's scaling; after a change of the data still that of its start."""
     if network.feature_mean is None or network.feature_scale is None:
         return None
     return Normalisation(
@@ -48,7 +48,7 @@ def _normalisation(network: Network) -> dict[str, Any] | None:
 
 
 def _code() -> dict[str, Any]:
-    """What custom code the model was trained with: SHA-256 of each file, and by what the files are found again."""
+    """The custom code that the model was trained with: SHA-256 of each file, and how to find the files."""
     finder = code_finder.installed()
     if finder is None:
         return {"code": {}}
@@ -65,12 +65,12 @@ def model_record(
     group: list[str] | None,
     factor: float = 1.0,
 ) -> dict[str, Any]:
-    """The metadata of model `number` (from 0) of `state`, without what its files add (format, name, SHA-256).
+    """The metadata of model `number` (from 0) of `state`, without the fields of its files (format, name, SHA-256).
 
-    `factor`: what its learning rate was multiplied with after divergences.
+    `factor`: the factor on its learning rate after divergences.
     """
     progress = state.progress[number]
-    told = _told_epoch(progress)
+    saved = _saved_epoch(progress)
     return {
         "config": config_record(training),
         "settings": job.settings,
@@ -88,11 +88,11 @@ def model_record(
         "class_weights": None if dataset.class_weights is None else dataset.class_weights.tolist(),
         "split": dataset.split,
         "data": None if dataset.fingerprint is None else dataset.fingerprint.to_public(),
-        "loss": told.metrics.get("loss"),
+        "loss": saved.metrics.get("loss"),
         "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,
-        "metrics": told.metrics,
-        "validation": {name: told.metrics.get(f"validation_{name}") for name in _VALIDATION},
+        "metrics": saved.metrics,
+        "validation": {name: saved.metrics.get(f"validation_{name}") for name in _VALIDATION},
         "epochs_completed": state.epoch,
         "best_epoch": progress.best.epoch if progress.best.weights else None,
         "stopped_early": state.epoch < training.epochs,

@@ -1,6 +1,6 @@
-"""What is measured on the validation split beside the loss, by task.
+"""Metrics on the validation split beside the loss, per task.
 
-A metric is added here and in its declaration (`protocol.metrics.BUILT_IN`); nothing else names it.
+To add a metric, change this file and its declaration (`protocol.metrics.BUILT_IN`) only.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ OF_SAMPLES: Mapping[Task, Mapping[str, Callable[[Tensor, Tensor], Tensor]]] = {
     Task.REGRESSION: {},
     Task.NEXT_TOKEN: {},
 }
-"""Means over samples: each function gives a number for each sample, (…, N), from outputs (…, N, …) and targets."""
+"""Means over samples: each function returns a number per sample, (…, N), from outputs (…, N, …) and targets."""
 OF_LOSS: Mapping[Task, Mapping[str, Callable[[float], float]]] = {
     Task.CLASSIFICATION: {},
     Task.REGRESSION: {},
     Task.NEXT_TOKEN: {"validation_perplexity": _perplexity},
 }
-"""What follows from the validation loss."""
+"""Metrics computed from the validation loss."""
 
 
 class SampleMeans:
-    """The means over samples of a task's metrics, taken batch by batch, for one model or for each of a stack."""
+    """The means over samples of a task's metrics, accumulated over batches, for one model or each of a stack."""
 
     def __init__(self, task: Task) -> None:
         self._functions = OF_SAMPLES[task]
         self._sums: dict[str, Tensor] = {}
 
     def add(self, outputs: Any, targets: Tensor) -> None:
-        """Take in a batch: outputs (N, …) or of a stack (M, N, …). What is not one tensor is not measured."""
+        """Add a batch: outputs (N, …) or of a stack (M, N, …). Outputs other than one tensor are not measured."""
         if not isinstance(outputs, Tensor):
             return
         for name, function in self._functions.items():
@@ -58,13 +58,13 @@ class SampleMeans:
             self._sums[name] = values if name not in self._sums else self._sums[name] + values
 
     def of_models(self, models: int, samples: int) -> list[Metrics]:
-        """The metrics of each of `models` over `samples` in all."""
+        """The metrics of each of `models` over `samples` in total."""
         sums = {name: values.reshape(-1).tolist() for name, values in self._sums.items()}
         return [{name: values[model] / samples for name, values in sums.items()} for model in range(models)]
 
 
 def require_selectable(training: TrainingConfig, task: Task, *, validates: bool) -> None:
-    """Raise `SettingsError` where `training.select_by` names no metric that such a run measures and that has a goal."""
+    """Raise `SettingsError` unless `training.select_by` names a metric with a goal that the run measures."""
     if training.select_by == AUTO:
         return
     measured = ["loss"]

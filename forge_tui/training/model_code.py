@@ -1,4 +1,4 @@
-"""Which custom code may make a model that is loaded: that of its run, if the user has started it, or has allowed it."""
+"""Decides which custom code may make a loaded model: that of its run, if this user has started or allowed it."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _ALLOW = "`--trust-code`, or in Python trust_code=True,"
 
 @contextmanager
 def code_of(stem: Path, record: Mapping[str, Any], flags: Sequence[str], *, trust_code: bool) -> Iterator[Settings]:
-    """Inside, the functions that `flags` name are imported from the code that a model was trained with.
+    """Make the functions named by `flags` importable from the code that a model was trained with.
 
-    `record` is NAME.json of the path stem. Gives the model's settings; in its run directory they name no other code and
-    no other values for it than the run's do. Raises `UntrustedCode` where nobody has allowed that code,
-    `ChangedError` where a file of it is not what it was, `RunDirectoryError` where a record is damaged.
+    `record` is NAME.json of the path stem. Yields the model's settings; in its run directory these must name the same
+    code and values as the run's. Raises `UntrustedCode` if the code is not allowed, `ChangedError` if a file of it has
+    changed, `RunDirectoryError` for a damaged record.
     """
     directory = RunDirectory(stem.parent)
     settings = _settings_of(stem, record)
@@ -74,8 +74,8 @@ def _settings_of(stem: Path, record: Mapping[str, Any]) -> Settings:
         raise RunDirectoryError(f"{stem.name}.json is damaged: its settings cannot be read ({error})") from None
     config = record.get("config")
     for name in ("model_type", "model_size"):
-        told = config.get(name) if isinstance(config, Mapping) else None
-        if told != getattr(settings.training, name):
+        value = config.get(name) if isinstance(config, Mapping) else None
+        if value != getattr(settings.training, name):
             raise RunDirectoryError(f"{stem.name}.json is damaged: its config and its settings name another {name}")
     return settings
 
@@ -88,7 +88,7 @@ def _run_settings(directory: RunDirectory) -> Settings:
 
 
 def _check_named(stem: Path, settings: Settings, run: Settings, named: Mapping[str, str]) -> None:
-    """Raise `UntrustedCode` where a model's record names a function or a value for it that its run does not."""
+    """Raise `UntrustedCode` if a model's record names a function or a value that its run does not."""
 
     def refuse(what: str) -> UntrustedCode:
         return UntrustedCode(
@@ -118,7 +118,7 @@ def _same(one: Any, other: Any) -> bool:
 def _space_in_run(
     stem: Path, directory: RunDirectory, info: RunInfo, record: Mapping[str, Any], run: Settings
 ) -> CodeSpace | None:
-    """The code of a run's model; None of a run of early versions, which copied none."""
+    """The code of a run's model; None for early versions, which made no copy."""
     kept = recorded_code(info)
     if not kept.roots:
         return None
@@ -136,26 +136,26 @@ def _space_in_run(
 
 
 def _space_beside(stem: Path, record: Mapping[str, Any]) -> CodeSpace | None:
-    """The code of a model outside its run: recorded files that lie beside it, at their old places, or where we are.
+    """The code of a model outside its run: recorded files beside it, at their old places, or in the working directory.
 
-    None of a model of early versions, which do not say what code they were made with.
+    None for early versions, which did not record their code.
     """
     files, roots = record.get("code"), record.get("code_roots")
     if not isinstance(files, dict) or not isinstance(roots, dict) or not roots:
         return None
     found: dict[str, Copy] = {}
-    told = CodeRecord(files, roots)
+    code = CodeRecord(files, roots)
     for path, known in files.items():
         if label_of(check_path(path)) not in roots:
             raise RunDirectoryError(f"{stem.name}.json is damaged: the code {path!r} has no root")
         rest = path.partition("/")[2]
-        places = [stem.parent / "code" / path, stem.parent / rest, Path(told.original(path)), Path.cwd() / rest]
+        places = [stem.parent / "code" / path, stem.parent / rest, Path(code.original(path)), Path.cwd() / rest]
         contents = {place: content for place in places if (content := _content(place)) is not None}
         copy = next((Copy(str(place), one) for place, one in contents.items() if sha256(one) == known), None)
         if copy is None:
             raise ChangedError(_not_found(stem, rest, list(contents), places))
         found[path] = copy
-    return space_of(told, found, [*_settings_of(stem, record).run.python_path, os.getcwd()])
+    return space_of(code, found, [*_settings_of(stem, record).run.python_path, os.getcwd()])
 
 
 def _content(place: Path) -> bytes | None:

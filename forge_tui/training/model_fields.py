@@ -1,4 +1,4 @@
-"""What may stand in NAME.json: the kind of each value that a reader computes with."""
+"""Checks on the fields of NAME.json that readers compute with."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ _CHECKS: dict[str, _Check] = {
 
 
 def check_fields(record: Mapping[str, Any], path: object) -> None:
-    """Raise `RunDirectoryError`, naming `path`, where a value is of a kind that is never written.
+    """Raise `RunDirectoryError`, naming `path`, for a value that is never written.
 
-    Whoever needs a missing field reports it: earlier versions did not write all of them.
+    Missing fields are not checked here: earlier versions did not write all of them.
     """
     for name, check in _CHECKS.items():
         if name in record and not check(record[name]):

@@ -1,4 +1,4 @@
-"""NAME.json and NAME.safetensors: a finished model (contracts, `NAME.json`)."""
+"""The files of a finished model: NAME.json and NAME.safetensors."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def write_result(
 ) -> None:
     """Write the files of the finished model `name` for `runs.results.publish`. Raises `RunDirectoryError`.
 
-    The weights' file has no metadata and no times: equal weights give equal bytes. What a custom `module` keeps beside
-    its weights is written too: tensors as `module_state/…` among the weights, the rest as `module_state` in NAME.json.
+    The weights' file has no metadata and no times: equal weights give equal bytes. A custom `module`'s other state is
+    written too: tensors as `module_state/…` among the weights, the rest as `module_state` in NAME.json.
     """
     weights_path, metadata_path = (directory / file for file in result_names(attempt))
     tensors = {**weights, **{f"{_MODULE}{key}": tensor for key, tensor in module.tensors.items()}}
@@ -56,18 +56,18 @@ def write_result(
 
 
 def _in_lines(record: Mapping[str, Any]) -> str:
-    """JSON with a line a key and a line an epoch; `indent` would take the encoder that is written in Python."""
+    """JSON with one line per key and per epoch; `indent` would use the slow encoder in Python."""
     lines = []
     for key, value in record.items():
-        told = json.dumps(value, ensure_ascii=False)
+        text = json.dumps(value, ensure_ascii=False)
         if key == "history" and value:
-            told = "[\n" + ",\n".join(f"  {json.dumps(epoch, ensure_ascii=False)}" for epoch in value) + "\n ]"
-        lines.append(f" {json.dumps(key)}: {told}")
+            text = "[\n" + ",\n".join(f"  {json.dumps(epoch, ensure_ascii=False)}" for epoch in value) + "\n ]"
+        lines.append(f" {json.dumps(key)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def read_model_record(stem: Path) -> dict[str, Any]:
-    """NAME.json. Raises `RunDirectoryError` if it is missing, damaged, newer than this version, or no model's."""
+    """Read NAME.json. Raises `RunDirectoryError` if it is missing, damaged, of a newer version, or not a model's."""
     path, _ = model_paths(stem)
     try:
         _refuse_link_in_run(path)
@@ -114,13 +114,13 @@ def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
         raise RunDirectoryError(f"{error}; resume its run to write it again") from None
     if digest(weights) != sha256:
         raise RunDirectoryError(
-            f"{named(path)} is damaged: its SHA-256 is not the recorded one; resume its run to mend it"
+            f"{named(path)} is damaged: its SHA-256 is not the recorded one; resume its run to restore it"
         )
     return weights
 
 
 def _refuse_link_in_run(path: Path) -> None:
-    """Whoever links to a model from elsewhere may; in a run's own directory no link is followed."""
+    """Raise `RunDirectoryError` for a link in a run directory; links from elsewhere are allowed."""
     if os.path.lexists(path.parent / DATABASE):
         refuse_links(path, path.parent)
 
@@ -128,19 +128,19 @@ def _refuse_link_in_run(path: Path) -> None:
 def weights_and_state(
     stem: Path, record: Mapping[str, Any], tensors: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], ModuleState]:
-    """Of what `read_weights` gave, the weights themselves, and what a custom module keeps beside them.
+    """Separate the tensors of `read_weights` into weights and a custom module's other state.
 
-    Raises `RunDirectoryError` where that is not what was written.
+    Raises `RunDirectoryError` if these were changed.
     """
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith(_MODULE)}
     kept = {name.removeprefix(_MODULE): tensor for name, tensor in tensors.items() if name.startswith(_MODULE)}
-    told: Any = record.get("module_state")
-    if told is None and not kept:
+    stored: Any = record.get("module_state")
+    if stored is None and not kept:
         return weights, NOTHING
     try:
-        if told["sha256"] != digest({}, {"state": told["state"]}):
+        if stored["sha256"] != digest({}, {"state": stored["state"]}):
             raise ValueError("the SHA-256 of module_state is not the recorded one")
-        return weights, ModuleState(packed=told["state"], tensors=kept)
+        return weights, ModuleState(packed=stored["state"], tensors=kept)
     except (TypeError, KeyError, ValueError) as error:
         metadata_path, _ = model_paths(stem)
         raise RunDirectoryError(f"{metadata_path} is damaged ({error}); resume its run to write it again") from error

@@ -1,4 +1,4 @@
-"""The parts of a module by path and name: what a custom module may keep beside its weights is looked for here."""
+"""The parts of a module by path and name, for finding a custom module's state beside its weights."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def modes(body: nn.Module) -> dict[str, bool]:
 
 
 def set_modes(body: nn.Module, wanted: Mapping[str, bool]) -> None:
-    """Put parts into their modes; nothing else of them changes, whatever their `train` would do."""
+    """Set the modes of parts directly, without calling their `train`."""
     for path, mode in wanted.items():
         body.get_submodule(path).training = mode
 
@@ -35,7 +35,7 @@ def hidden_buffers(body: nn.Module) -> dict[str, str]:
 
 
 def attributes_of(body: nn.Module) -> Iterator[tuple[tuple[str, str], Any]]:
-    """The plain attributes of every part, by path and name; not those that torch computes anew in every pass."""
+    """The plain attributes of every part, by path and name; not those that torch recomputes in every pass."""
     for path, part in body.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
             continue  # its attributes are torch's own
@@ -46,7 +46,7 @@ def attributes_of(body: nn.Module) -> Iterator[tuple[tuple[str, str], Any]]:
 
 
 def _hooks(part: nn.Module) -> list[Any]:
-    """Such as those of the older `weight_norm`, `spectral_norm` and of pruning, which put a weight in its place."""
+    """Hooks, such as those of the older `weight_norm`, `spectral_norm` and of pruning, which set a weight."""
     return list(part._forward_pre_hooks.values())
 
 
@@ -62,7 +62,7 @@ def known_parts(body: nn.Module) -> dict[int, str]:
 
 
 def part_of(body: nn.Module, named: str) -> Any:
-    """The parameter, buffer or part that `known_parts` names so. Raises `ValueError`, or `AttributeError`."""
+    """The parameter, buffer or part of a name from `known_parts`. Raises `ValueError`, or `AttributeError`."""
     kind, _, name = named.partition(" ")
     match kind:
         case "part":
@@ -75,7 +75,7 @@ def part_of(body: nn.Module, named: str) -> Any:
 
 
 def holds_parts(value: Any, known: Mapping[int, str], depth: int = 0) -> bool:
-    """Whether a container holds parts of the model: copies of them would not be theirs any more."""
+    """Whether a container has parts of the model, which must not be copied."""
     if depth > 20 or not isinstance(value, list | tuple | dict):
         return False
     items = value.values() if isinstance(value, dict) else value
@@ -83,14 +83,14 @@ def holds_parts(value: Any, known: Mapping[int, str], depth: int = 0) -> bool:
 
 
 def with_extra_state(body: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The parts that have a `get_extra_state` of their own, by path."""
+    """The parts that define `get_extra_state`, by path."""
     for path, part in body.named_modules():
         if type(part).get_extra_state is not nn.Module.get_extra_state:
             yield path, part
 
 
 def not_persistent(body: nn.Module) -> list[str]:
-    """The names of the buffers that no `state_dict` holds."""
+    """The names of the non-persistent buffers."""
     return [
         joined_name(path, name)
         for path, part in body.named_modules()
@@ -100,24 +100,24 @@ def not_persistent(body: nn.Module) -> list[str]:
 
 
 def owner_of(body: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The part that has the buffer of a full name, and how it is called there."""
+    """The part with the buffer of a full name, and the buffer's name there."""
     path, _, key = name.rpartition(".")
     return body.get_submodule(path), key
 
 
 def shape_of(buffer: Tensor) -> tuple[str, list[int]]:
-    """Type and shape, as they are kept."""
+    """Type and shape in their stored form."""
     return str(buffer.dtype).removeprefix("torch."), list(buffer.shape)
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """The type of tensors that `shape_of` tells. Raises `ValueError` for another name."""
+    """The tensor type of a name from `shape_of`. Raises `ValueError` for another name."""
     found = getattr(torch, name, None)
     if not isinstance(found, torch.dtype):
-        raise ValueError(f"{name!r} is no type of tensors")
+        raise ValueError(f"{name!r} is not a type of tensors")
     return found
 
 
 def joined_name(path: str, name: str) -> str:
-    """The full name of what a part calls `name`."""
+    """The full name of `name` in the part at `path`."""
     return f"{path}.{name}" if path else name

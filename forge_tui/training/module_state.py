@@ -1,8 +1,8 @@
-"""What a custom module keeps beside its parameters and persistent buffers, for checkpoints and finished models.
+"""A custom module's state beside its parameters and persistent buffers, for checkpoints and finished models.
 
-Kept is what differs from the module as its function has built it: with the same seed it is built the same again. That
-are buffers that are not persistent, plain attributes, generators of random numbers, the training mode of each part and
-which parameters are frozen; and what `get_extra_state` of a part gives.
+Only differences from the newly built module are kept: with the same seed it is built identically. These are
+non-persistent buffers, plain attributes, random number generators, the training mode of each part, frozen parameters,
+and the results of `get_extra_state`.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ from forge_tui.training.module_parts import (
 from forge_tui.training.packed import CannotPack, pack, unpack
 from forge_tui.training.value_marks import generator_state, mark_of, set_generator_state
 
-# Tensors that are plain attributes: so much is a running statistic, more are activations that a layer remembers.
+# Limit on tensors in plain attributes: smaller ones are running statistics, larger ones cached activations.
 _ATTRIBUTE_BYTES = 64 << 20
 _MUTABLE = (list, dict, Tensor, np.ndarray)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModuleState:
-    """`packed` is JSON-able and names `tensors` (see `packed.pack`); both are empty where there is nothing to keep.
+    """`packed` is JSON-able and names `tensors` (see `packed.pack`); both are empty if there is nothing to keep.
 
-    `problems`: what cannot be kept, by place (`layer.0.history`), in words.
+    `problems`: what cannot be kept, by place (`layer.0.history`).
     """
 
     packed: Any = None
@@ -53,7 +53,7 @@ class ModuleState:
     problems: Mapping[str, str] = field(default_factory=dict)
 
     def detached(self) -> ModuleState:
-        """The same with copies of the tensors, which training does not change."""
+        """The same with copies of the tensors, so that training does not change them."""
         copies = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
         return ModuleState(packed=self.packed, tensors=copies, problems=self.problems)
 
@@ -62,10 +62,10 @@ NOTHING = ModuleState()
 
 
 class Built:
-    """A module as it was built; `state` tells what has become of it."""
+    """A module as it was built; `state` returns the changes since."""
 
     def __init__(self, body: nn.Module) -> None:
-        """To be made before the module is used."""
+        """Create it before the module is used."""
         self._body = body
         known = known_parts(body)
         self._kinds = {path: type(part) for path, part in body.named_modules()}
@@ -76,7 +76,7 @@ class Built:
         self._attributes = {place: (value, mark_of(value, known)) for place, value in attributes_of(body)}
 
     def state(self, *, for_training: bool = True) -> ModuleState:
-        """What differs now. `for_training`: with modes and frozen parameters, which no finished model needs."""
+        """The changes. `for_training`: with modes and frozen parameters, which finished models do not need."""
         body, problems = self._body, dict[str, str]()
         attributes, removed = self._changed_attributes(problems)
         found: dict[str, Any] = {
@@ -99,7 +99,7 @@ class Built:
         return ModuleState(packed=packed, tensors=tensors, problems=problems)
 
     def changed(self) -> list[str]:
-        """The names of attributes, extra states and frozen parameters that a group could not keep for each model."""
+        """The names of changed attributes, extra states and frozen parameters, which a group cannot keep per model."""
         problems = dict[str, str]()
         attributes, removed = self._changed_attributes(problems)
         return [
@@ -111,14 +111,14 @@ class Built:
         ]
 
     def changed_modes(self) -> dict[str, bool]:
-        """The parts that are in another mode than they were built in, by path."""
+        """The parts with a changed mode, by path."""
         return {path: mode for path, mode in modes(self._body).items() if self._modes.get(path) is not mode}
 
     def _changed_frozen(self) -> dict[str, bool]:
         return {name: one for name, one in trained(self._body).items() if self._frozen.get(name) is not one}
 
     def _changed_buffers(self) -> Iterator[tuple[str, Tensor | None]]:
-        """Buffers that no `state_dict` holds."""
+        """Changed non-persistent buffers."""
         now = not_persistent(self._body)
         for name in now:
             buffer = self._body.get_buffer(name)
@@ -128,10 +128,10 @@ class Built:
             yield name, None
 
     def _changed_shapes(self) -> dict[str, Any]:
-        """Persistent buffers that are new, of another shape or type, or gone: made to fit the weights first."""
+        """Persistent buffers that are new, removed, or have another shape or type; needed before loading weights."""
         hidden = set(not_persistent(self._body))
         now = {name: shape_of(one) for name, one in self._body.named_buffers() if name not in hidden}
-        found: dict[str, Any] = {name: told for name, told in now.items() if self._buffers.get(name) != told}
+        found: dict[str, Any] = {name: value for name, value in now.items() if self._buffers.get(name) != value}
         gone = self._buffers.keys() - self._values.keys() - now.keys() - hidden
         return found | dict.fromkeys(sorted(gone))
 
@@ -160,7 +160,7 @@ class Built:
                         "are kept in buffers only (register_buffer)"
                     )
             except CannotPack as error:
-                # What such a part has to keep it says itself.
+                # Such a part defines its state itself.
                 if path not in extra:
                     problems[joined_name(path, name)] = str(error)
                 continue
@@ -175,7 +175,7 @@ class Built:
     def _how(
         value: Any, where: str, *, is_original: bool, known: Mapping[int, str], taken: Mapping[int, tuple[str, str]]
     ) -> tuple[str, Any]:
-        """How an attribute is kept: by its value, in the object that is there or in a new one, or as another's name."""
+        """How to keep an attribute: by value, in the existing object or in a new one, or as a name of another part."""
         if id(value) in known:
             return "part", known[id(value)]
         if not is_original and isinstance(value, _MUTABLE) and id(value) in taken:
@@ -184,25 +184,25 @@ class Built:
             raise CannotPack(f"{where} is a {type(value).__qualname__} that holds parts of the model")
         if is_original and (state := generator_state(value)) is not None:
             return "generator", state
-        # In the object itself other parts may hold it too, or a view of it.
+        # In the same object: other parts may refer to it, or to a view of it.
         return "fill" if is_original and type(value) in (list, dict, Tensor) else "set", value
 
 
 def prepare(body: nn.Module, state: Any) -> None:
-    """Give a module as it was built the buffers that weights are then copied into. `state`: what `unpacked` gave."""
-    for name, told in state.get("shapes", {}).items():
+    """Adjust the buffers of a newly built module before loading weights. `state`: the result of `unpacked`."""
+    for name, value in state.get("shapes", {}).items():
         owner, key = owner_of(body, name)
-        if told is None:
+        if value is None:
             owner._buffers[key] = None
             continue
-        dtype, shape = told
+        dtype, shape = value
         device = next((one.device for one in body.parameters()), torch.device("cpu"))
         owner._buffers[key] = torch.zeros(shape, dtype=dtype_of(dtype), device=device)
 
 
 def restore_module(body: nn.Module, state: Any) -> None:
-    """Make a module what it was when `state` was taken, but for its weights. Raises `ValueError`, `KeyError`,
-    `AttributeError` or `TypeError` where it is of another module."""
+    """Restore a module's `state`, without its weights. Raises `ValueError`, `KeyError`, `AttributeError` or `TypeError`
+    for the state of another module."""
     for name, value in state.get("buffers", {}).items():
         owner, key = owner_of(body, name)
         there = owner._buffers.get(key)
@@ -224,15 +224,15 @@ def restore_module(body: nn.Module, state: Any) -> None:
 
 
 def unpacked(packed: Any, tensors: Mapping[str, Tensor], device: torch.device | None = None) -> dict[str, Any]:
-    """The kept state of a module, for `prepare` and `restore_module`; empty where none was. Raises `ValueError`."""
+    """The stored state of a module, for `prepare` and `restore_module`; empty if there is none. Raises `ValueError`."""
     found = {} if packed is None else unpack(packed, tensors, "module state", device=device)
     if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
-        raise ValueError("the module state is no table of tables")
+        raise ValueError("the module state is not a table of tables")
     return found
 
 
 def check_alike(bodies: Sequence[nn.Module]) -> None:
-    """Raise `SettingsError` unless modules differ in weights and buffers only, as those of a group have to."""
+    """Raise `SettingsError` unless modules only differ in weights and buffers, as a group requires."""
     first = _likeness(bodies[0])
     for body in bodies[1:]:
         other = _likeness(body)
@@ -292,7 +292,7 @@ def _extra_states(body: nn.Module, problems: dict[str, str]) -> dict[str, Any]:
             pack(value, place)
         except CannotPack as error:
             problems[place] = str(error)
-        except Exception as error:  # whatever the module's own code raises
+        except Exception as error:  # any error of the module's code
             problems[place] = f"{place} raises {type(error).__name__}: {error}"
         else:
             found[path] = value

@@ -1,9 +1,9 @@
-"""Adam, AdamW, SGD and Muon, the first three by torch's fused kernels: one call a step for all parameters.
+"""Adam, AdamW, SGD and Muon, the first three with torch's fused kernels: one call per step for all parameters.
 
-Called directly: `torch.optim` computes the same bytes by the same kernels, but spends 90 µs more a step in Python, a
-sixth of the whole step of a small model, and imports torch._dynamo (1.2 s and 60 MB in every process).
+Called directly: `torch.optim` computes the same bytes with the same kernels, but takes 90 µs more per step in Python, a
+sixth of a small model's step, and imports torch._dynamo (1.2 s and 60 MB in every process).
 
-A parameter may hold the weights of several models, stacked along its first axis; each model then has its own learning
+A parameter may have the weights of several models, stacked along its first axis; each model then has its own learning
 rate and weight decay.
 """
 
@@ -24,17 +24,17 @@ _MOMENTUM = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """The step size and the weight decay of one model, or of several that share them."""
+    """Learning rate and weight decay of one model, or of several with equal ones."""
 
     learning_rate: float
     weight_decay: float
 
 
 class Optimizer(Protocol):
-    """Changes parameters in place by their gradients.
+    """Updates parameters in place from their gradients.
 
-    `step` may be told what to multiply the learning rates with. `state` is what resume needs, as `NUMBER.NAME` (number
-    of the parameter). `freezes`: parameters may be frozen; those that are at a step stay as they are.
+    `step` takes a factor on the learning rates. `state` is for resume, as `NUMBER.NAME` (number of the parameter).
+    `freezes`: parameters may be frozen; frozen ones are not changed.
     """
 
     rates: list[Rates]
@@ -60,7 +60,7 @@ class Adam:
         self._kernel = torch._fused_adamw_ if decoupled else torch._fused_adam_
         self._averages = [torch.zeros_like(item) for item in parameters]
         self._squares = [torch.zeros_like(item) for item in parameters]
-        # One count for all parameters of a device: to add one to each of its own takes a kernel call each.
+        # One count for all parameters of a device: separate counts would take a kernel call each.
         counts = {item.device: torch.zeros((), dtype=torch.float32, device=item.device) for item in parameters}
         self._counts = list(counts.values())
         self._steps = [counts[item.device] for item in parameters]
@@ -150,9 +150,9 @@ class Sgd:
 class Muon:
     """Muon (Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks") for matrices, else AdamW.
 
-    A matrix steps along its momentum made orthogonal, all singular values near 1, by five Newton-Schulz steps. Such a
-    step is 0.2 √(longer side) times the learning rate, as large as one of AdamW, so that both share learning rate and
-    decoupled weight decay (Liu et al. 2025, "Muon is Scalable for LLM Training", section 2.2).
+    A matrix is updated with its orthogonalised momentum, with all singular values near 1, from five Newton-Schulz
+    steps. The update is scaled by 0.2 √(longer side) times the learning rate, as large as AdamW's, so that both share
+    learning rate and decoupled weight decay (Liu et al. 2025, "Muon is Scalable for LLM Training", section 2.2).
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Muon:
         betas: tuple[float, float],
         matrices: Collection[int],
     ) -> None:
-        """`matrices` are the numbers of the parameters that step orthogonally: matrices, or stacks of them."""
+        """`matrices` are the numbers of the parameters with orthogonal updates: matrices, or stacks of them."""
         self.rates = list(rates)
         self.freezes = False
         self._numbers = sorted(matrices)
@@ -189,13 +189,13 @@ class Muon:
             matrix.mul_(self._each(matrix, decays)).sub_(step.mul_(self._each(matrix, rates) * size))
 
     def _each(self, matrix: Tensor, values: Sequence[float]) -> Tensor | float:
-        """A number for each of the stacked models, to be multiplied with their matrices; one where it is the same."""
+        """A factor per stacked model for its matrices; a single one if all are equal."""
         if len(set(values)) == 1:
             return values[0]
         return torch.tensor(values, dtype=matrix.dtype, device=matrix.device).view(-1, 1, 1)
 
     def state(self) -> dict[str, Tensor]:
-        """Momenta, and what AdamW keeps; empty before the first step."""
+        """Momenta and AdamW's state; empty before the first step."""
         if self._is_first:
             return {}
         found = {
@@ -221,7 +221,7 @@ class Muon:
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
-    """The orthogonal matrices nearest to these, (…, m, n), roughly: their singular values become 0.7 to 1.2.
+    """Approximately the nearest orthogonal matrices, (…, m, n): singular values become 0.7 to 1.2.
 
     Five steps of the Newton-Schulz iteration with the coefficients of Jordan et al. 2024.
     """
@@ -236,9 +236,9 @@ def orthogonal(matrix: Tensor) -> Tensor:
 
 
 def hidden_matrices(module: nn.Module) -> frozenset[int]:
-    """The numbers of the parameters that are matrices between others: neither embeddings nor the last one.
+    """The numbers of the hidden matrices among the parameters: neither embeddings nor the last one.
 
-    Of a single model, in the order of its parameters.
+    For a single model, in the order of its parameters.
     """
     embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     found = [
@@ -253,7 +253,7 @@ def make_optimizer(
     rates: Sequence[Rates] | None = None,
     matrices: Collection[int] = (),
 ) -> Optimizer:
-    """The optimizer that the settings ask for; `rates` of each stacked model, the settings' where there is but one.
+    """The optimizer of the settings; `rates` per stacked model, for a single one the settings'.
 
     `matrices`: the numbers of the `hidden_matrices` among the parameters.
     """
@@ -271,12 +271,12 @@ def gradients_of(parameters: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _trained(parameters: Sequence[Tensor], tensors: Sequence[Sequence[Tensor]]) -> list[list[Tensor]]:
-    """Of tensors for each parameter those of the parameters that are not frozen."""
+    """Tensors per parameter, without those of frozen parameters."""
     return [[one for one, own in zip(part, parameters, strict=False) if own.requires_grad] for part in tensors]
 
 
 def _parts(rates: Sequence[Rates], tensors: Sequence[Sequence[Tensor]]) -> Iterator[tuple[Rates, list[list[Tensor]]]]:
-    """The rates and the tensors they are for: all in one where the models share them, else each model's slices."""
+    """The rates with their tensors: all together if the models share them, else each model's slices."""
     first = rates[0]
     if all(other == first for other in rates):
         yield first, [list(part) for part in tensors]
@@ -286,7 +286,7 @@ def _parts(rates: Sequence[Rates], tensors: Sequence[Sequence[Tensor]]) -> Itera
 
 
 def _load(state: dict[str, Tensor], parts: Mapping[str, Sequence[Tensor]]) -> None:
-    """Copy what was saved into the tensors that are there. Raises `KeyError` where something is missing."""
+    """Copy a saved state into the existing tensors. Raises `KeyError` if something is missing."""
     if not state:
         return
     for name, part in parts.items():

@@ -1,4 +1,4 @@
-"""The order in which samples are seen: a permutation an epoch that follows from seed and epoch alone."""
+"""The order of samples: one permutation per epoch, determined by seed and epoch."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from torch import Tensor
 
 from forge_tui.training.data.stored import StoredRows
 
-# A whole epoch is gathered at once (one call instead of one a batch) while the copy stays below this.
+# A whole epoch is gathered at once (one call instead of one per batch) if the copy is smaller than this.
 _GATHER_BYTES = 256 << 20
 
 
 def epoch_order(samples: int, seed: int, epoch: int) -> Tensor:
-    """The permutation of `epoch` (1…): stateless, so that a resume needs the epoch only. Independent between seeds."""
+    """The permutation of `epoch` (1…): stateless, so that a resume only needs the epoch. Independent between seeds."""
     mixed = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
     generator = torch.Generator().manual_seed(int.from_bytes(mixed[:8], "little") >> 1)
     return torch.randperm(samples, generator=generator)
 
 
 class Batches:
-    """Samples on the device (or on disk), dealt out in batches; the last one of an epoch may be short.
+    """Samples on the device (or on disk) in batches; the last one of an epoch may be short.
 
-    `samples` of them make an epoch: the first ones of its order, all unless a short last batch is left out.
+    An epoch has the first `samples` of its order, all unless a short last batch is left out.
     """
 
     def __init__(
@@ -35,17 +35,17 @@ class Batches:
         self._targets = targets
         self._batch_size = batch_size
         self.samples = len(inputs) if samples is None else samples
-        # What stays on disk has more than the memory is to hold.
+        # Data on disk is too large for memory.
         is_stored = isinstance(inputs, StoredRows)
         self._bytes = math.inf if is_stored else inputs.dtype.itemsize * math.prod(inputs.shape)
 
     @property
     def steps(self) -> int:
-        """Batches an epoch."""
+        """Batches per epoch."""
         return -(-self.samples // self._batch_size)
 
     def epochs(self, seeds: Sequence[int], epoch: int, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of `epoch` for several models at once, (M, N, …), each in the order that its seed gives."""
+        """The batches of `epoch` for several models at once, (M, N, …), each in the order of its seed."""
         orders = torch.stack([self._order(seed, epoch) for seed in seeds])
         size = self._batch_size
         if self._bytes * len(seeds) <= _GATHER_BYTES:

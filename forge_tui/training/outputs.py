@@ -1,4 +1,4 @@
-"""What a model gives: one tensor, or several in tuples, lists, dicts or dataclasses."""
+"""Model outputs: one tensor, or several in tuples, lists, dicts or dataclasses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 def mapped(function: Callable[..., Any], first: Any, *others: Any) -> Any:
-    """`first` with `function` of every tensor in it; it also gets the tensors at the same places in `others`.
+    """`first` with `function` applied to every tensor, together with the tensors at the same places in `others`.
 
-    What is neither a tensor nor holds any stays as it is.
+    Other values stay unchanged.
     """
     if isinstance(first, Tensor):
         return function(first, *others)
@@ -36,14 +36,14 @@ def mapped(function: Callable[..., Any], first: Any, *others: Any) -> Any:
 
 
 def copied(outputs: Any) -> Any:
-    """The same with copies of all tensors, for code that may change in place what it is given."""
+    """The same with copies of all tensors, for code that may change its arguments in place."""
     return mapped(torch.clone, outputs)
 
 
 def joined_outputs(parts: Sequence[Any], samples: Sequence[int], axis: int = 0) -> Any:
-    """The outputs for batches of so many `samples` as those for all of them, along `axis`.
+    """The outputs of batches with `samples` each, joined along `axis`.
 
-    A tensor without a place for each sample of its batch, such as a loss, is that of the last batch.
+    For a tensor without an entry per sample, such as a loss, the last batch's is used.
     """
 
     def join(*tensors: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def joined_outputs(parts: Sequence[Any], samples: Sequence[int], axis: int = 0) 
 
 
 def kind(value: Any) -> str:
-    """A value in words: `a tensor of shape (16, 3)`, `a tuple`, `None`."""
+    """A description of a value: `a tensor of shape (16, 3)`, `a tuple`, `None`."""
     if isinstance(value, Tensor):
         return f"a tensor of shape {tuple(value.shape)}"
     return f"a {type(value).__name__}" if value is not None else "None"

@@ -1,6 +1,6 @@
-"""Custom functions: a model, a dataset, a loss, a metric. Imported by workers and by `load_model` alone.
+"""Custom functions: model, dataset, loss, metric. Imported only by workers and by `load_model`.
 
-A function gets by name what its parameters ask for: what this program has to offer, and the values of `[model]`.
+A function gets its arguments by name: those that forge-tui provides, and the values of `[model]`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _PLAIN = {bool: "true or false", int: "a whole number", float: "a number", str: 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCode:
-    """What stands in place of the built-in parts; None where the built-in one is used.
+    """The custom replacements of built-in parts; None: the built-in one is used.
 
-    `loss` and `metric` get a model's outputs whole: a tensor, or whatever holds several of them (`training.outputs`).
+    `loss` and `metric` get a model's whole output: a tensor, or a container of several (`training.outputs`).
     """
 
     model: Callable[[InputSpec], nn.Module] | None = None
@@ -48,7 +48,7 @@ class OwnCode:
 
     @property
     def takes_part(self) -> bool:
-        """Whether custom code sees samples or outputs while models are trained and measured."""
+        """Whether custom code takes part in training or evaluation."""
         return self.model is not None or self.loss is not None or self.metric is not None
 
 
@@ -56,10 +56,10 @@ NONE = OwnCode()
 
 
 def load_own_code(settings: Settings) -> OwnCode:
-    """Import the functions that the settings name, and give them their arguments.
+    """Import the functions named in settings, and bind their arguments.
 
-    Raises `SettingsError` for what cannot be found or imported, and for values of `[model]` that do not fit the
-    functions' signatures.
+    Raises `SettingsError` for functions that cannot be found or imported, and for values of `[model]` that do not fit
+    the functions' signatures.
     """
     training = settings.training
     named = own_functions(training)
@@ -72,7 +72,7 @@ def load_own_code(settings: Settings) -> OwnCode:
                 raise SettingsError(f"{flag} has no effect on --loss {training.loss}; leave it out")
     functions: dict[str, _Function] = {}
     for flag, text in named.items():
-        # What a module draws while it is imported is the same for all models, whatever was imported before it.
+        # Random numbers drawn during an import are the same for all models, whatever was imported before.
         random_state.seed_everything(settings.run.seed)
         functions[flag] = _Function(flag, text, settings.run.python_path)
     _check_all_are_taken(settings.model, functions)
@@ -87,12 +87,12 @@ def load_own_code(settings: Settings) -> OwnCode:
 
 
 def own_model(model_type: str, model_size: int, python_path: Sequence[str], values: Mapping[str, Any]) -> _Model:
-    """The function that makes a custom model, with its arguments. Raises `SettingsError`."""
+    """The function of a custom model, with its arguments. Raises `SettingsError`."""
     return _Model(_Function("--model-type", model_type, python_path), values, model_size)
 
 
 class _Model:
-    """Makes modules: the user's function with its arguments."""
+    """Makes modules: a custom function with its arguments."""
 
     def __init__(self, function: _Function, values: Mapping[str, Any], model_size: int) -> None:
         self._function = function
@@ -101,7 +101,7 @@ class _Model:
         function.bound(values, inputs=None, model_size=model_size)
 
     def __call__(self, inputs: InputSpec) -> nn.Module:
-        """A new module for such inputs. Raises `SettingsError` where the function gives none."""
+        """A new module for such inputs. Raises `SettingsError` if the function returns none."""
         module = self._function.call(self._values, inputs=inputs, model_size=self._model_size)
         if not isinstance(module, nn.Module):
             raise SettingsError(f"{self._function} gives {kind(module)}; it must give a torch.nn.Module")
@@ -111,7 +111,7 @@ class _Model:
 
 
 def _of_outputs(function: _Function, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a function of outputs and targets, without these."""
+    """The arguments of a loss or metric function, except outputs and targets."""
     bound = function.bound(values, outputs=None, targets=None)
     for name in ("outputs", "targets"):
         if name not in bound:
@@ -121,7 +121,7 @@ def _of_outputs(function: _Function, values: Mapping[str, Any]) -> dict[str, Any
 
 
 def _fresh(arguments: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-    """Gives the arguments for each call anew: a function may change a list in place, and the run's setting stays."""
+    """Returns fresh arguments for each call: a function may change a list in place, but not the run's setting."""
     if any(isinstance(value, list) for value in arguments.values()):
         return lambda: copy.deepcopy(arguments)
     return lambda: arguments
@@ -153,10 +153,10 @@ def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Te
 
 
 class _Function:
-    """One custom function, and how it was named."""
+    """One custom function, and its name in settings."""
 
     def __init__(self, flag: str, text: str, python_path: Sequence[str]) -> None:
-        """Imports it. Raises `SettingsError`."""
+        """Import the function. Raises `SettingsError`."""
         self._named = f"{flag} {escaped(text)}"
         named = named_function(text)
         if named is None:
@@ -176,10 +176,10 @@ class _Function:
                 f"{self._named}: module {place} {missing}; modules are looked for among those installed and in "
                 f"{_listed(python_path)}"
             ) from None
-        except BaseException as error:  # whatever the user's module does
+        except BaseException as error:  # any error of the custom module
             if isinstance(error, KeyboardInterrupt | MemoryError | ChangedError):
                 raise
-            raise SettingsError(f"{self._named} cannot be imported: {told(error)}") from error
+            raise SettingsError(f"{self._named} cannot be imported: {error_in_words(error)}") from error
         found = getattr(module, name or default, None)
         if not callable(found):
             names = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
@@ -189,7 +189,7 @@ class _Function:
         try:
             self._parameters = dict(inspect.signature(found).parameters)
         except (TypeError, ValueError):
-            raise SettingsError(f"{self._named}: its parameters cannot be told; write a plain function") from None
+            raise SettingsError(f"{self._named}: its parameters are unknown; write a plain function") from None
 
     def __str__(self) -> str:
         return self._named
@@ -223,7 +223,7 @@ class _Function:
         return arguments
 
     def call(self, values: Mapping[str, Any], **offered: Any) -> Any:
-        """What it gives. What it raises becomes a `SettingsError` that says where."""
+        """Call it. Its exceptions become a `SettingsError` with the place."""
         arguments = self.bound(values, **offered)
         try:
             return self.function(**_fresh(arguments)())
@@ -232,11 +232,11 @@ class _Function:
         except Exception as error:
             if isinstance(error, MemoryError | torch.OutOfMemoryError):
                 raise
-            raise SettingsError(f"{self._named} raises {told(error)}") from error
+            raise SettingsError(f"{self._named} raises {error_in_words(error)}") from error
 
 
 def _check_all_are_taken(values: Mapping[str, Any], functions: Mapping[str, _Function]) -> None:
-    """Raise `SettingsError` for a value of `[model]` that no function asks for."""
+    """Raise `SettingsError` for a value of `[model]` that no function takes."""
     takes = [function.takes for function in functions.values()]
     if any(one is None for one in takes):
         return
@@ -246,7 +246,7 @@ def _check_all_are_taken(values: Mapping[str, Any], functions: Mapping[str, _Fun
             continue
         if not functions:
             raise SettingsError(
-                f"model.{name}: the table [model] is for a function of your own, and none is named; name it with "
+                f"model.{name}: the table [model] is for a custom function, and none is named; name it with "
                 "--model-type, or leave the table out"
             )
         owners = " or ".join(str(function) for function in functions.values())
@@ -254,9 +254,9 @@ def _check_all_are_taken(values: Mapping[str, Any], functions: Mapping[str, _Fun
 
 
 def _from_file(path: Path) -> types.ModuleType:
-    """The module of a file, imported once, from the run's copy where there is one.
+    """The module of a file, imported once, from the run's copy if there is one.
 
-    Raises `FileNotFoundError`, and what the module raises.
+    Raises `FileNotFoundError`, and errors of the module.
     """
     finder = code_finder.installed()
     source = None if finder is None else finder.source(str(path))
@@ -268,7 +268,7 @@ def _from_file(path: Path) -> types.ModuleType:
             return module
     if str(path.parent) not in sys.path:
         sys.path.append(str(path.parent))
-    # Under its own name, as its neighbours import it, unless another module has that.
+    # Under its own name, as its neighbours import it, unless another module has that name.
     name = path.stem if path.stem not in sys.modules else f"own_{path.stem}"
     spec = None if finder is None else finder.spec_of(name, str(path))
     if spec is None:
@@ -285,26 +285,26 @@ def _from_file(path: Path) -> types.ModuleType:
     return module
 
 
-def told(error: BaseException) -> str:
-    """An exception in words, with the line of the custom code that it came from."""
+def error_in_words(error: BaseException) -> str:
+    """An exception in words, with its line in the custom code."""
     if isinstance(error, SyntaxError):
         return f"{type(error).__name__}: {error.msg} ({error.filename}, line {error.lineno})"
     try:
         words = shortened(str(error), LONGEST_MESSAGE)
     except Exception as another:
-        words = f"(it cannot be put in words: {type(another).__name__})"
+        words = f"(no message: {type(another).__name__})"
     name, where = type(error).__name__, place_of(error)
     return f"{name}: {words}{where}" if words else f"{name}{where}"
 
 
 def place_of(error: BaseException) -> str:
-    """The last line of the custom code on the way to an exception, such as ` (net.py, line 7)`; or nothing."""
+    """The last line of custom code in an exception's traceback, such as ` (net.py, line 7)`; or empty."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_own(frame.filename)]
     return f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
 
 
 def _is_own(file: str) -> bool:
-    """Whether a file is the user's, and none of this program, Python or an installed package."""
+    """Whether a file is custom code, not part of this program, Python or an installed package."""
     installed = ("site-packages", "dist-packages", f"python{sys.version_info[0]}.{sys.version_info[1]}")
     return not file.startswith((_HERE, "<")) and not any(part in Path(file).parts for part in installed)
 
@@ -312,7 +312,7 @@ def _is_own(file: str) -> bool:
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
         return get_type_hints(function)
-    except Exception:  # annotations that cannot be looked up bind nobody
+    except Exception:  # annotations that cannot be resolved are ignored
         return {}
 
 

@@ -1,7 +1,7 @@
-"""Nested values as tensors and JSON, and back with the same types. Nothing is pickled.
+"""Packs nested values into tensors and JSON, and unpacks them with the same types. Nothing is pickled.
 
-`pack` splits a value into what a safetensors file holds (tensors by name) and a JSON-able rest; `unpack` puts both
-together again. What JSON has no word for is a table with one of the keys of `_Kind`.
+`pack` splits a value into tensors by name, for a safetensors file, and a JSON-able rest; `unpack` joins both again.
+Values that JSON lacks become a table with one of the keys of `_Kind`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from forge_tui.training.tensor_file import can_hold
 
 _DEEPEST = 64
 _MOST_VALUES = 1_000_000
-# Python itself reads no longer ones from text by default (4,300 digits).
+# Python's own limit for reading whole numbers from text (4,300 digits).
 _LONGEST_INTEGER_BITS = 10_000
 _ARRAY_KINDS = "biufc"
 _ARRAY_BYTES = frozenset({1, 2, 4, 8, 16})
@@ -26,14 +26,14 @@ _ALLOWED = "tensors, NumPy arrays, numbers, text, booleans, None, and dicts, lis
 
 
 class CannotPack(TypeError):
-    """A value holds something that cannot be kept; the message names the place in it and what is there."""
+    """A value contains something that cannot be kept; the message names the place and the type."""
 
 
 def pack(value: Any, where: str = "state") -> tuple[Any, dict[str, Tensor]]:
-    """A JSON-able form of `value`, and its tensors and arrays by name; `where` is how errors call it.
+    """A JSON-able form of `value`, and its tensors and arrays by name; `where` is its name in errors.
 
-    Keys of dicts are text or whole numbers. Tensors are not copied, but for those that JSON names otherwise than a
-    file can hold them (complex128). A tensor that is in it twice comes back as two. Raises `CannotPack`.
+    Keys of dicts are text or whole numbers. Tensors are not copied, except types that a file cannot hold (complex128).
+    A tensor that occurs twice is restored as two. Raises `CannotPack`.
     """
     packer = _Packer()
     return packer.plain(value, where, 0), packer.tensors
@@ -42,9 +42,9 @@ def pack(value: Any, where: str = "state") -> tuple[Any, dict[str, Tensor]]:
 def unpack(
     packed: Any, tensors: Mapping[str, Tensor], where: str = "state", *, device: torch.device | None = None
 ) -> Any:
-    """The value that `pack` was given. Tensors that were not on the CPU then come back on `device`.
+    """The value given to `pack`. Tensors that were not on the CPU are restored on `device`.
 
-    Raises `ValueError`, naming the place, for what `pack` never gives.
+    Raises `ValueError`, naming the place, for anything that `pack` never returns.
     """
     return _Unpacker(tensors, device).value(packed, where, 0)
 
@@ -60,7 +60,7 @@ class _Packer:
             raise CannotPack(f"{where} is value number {self._values:,}; keep many numbers as a tensor or an array")
         if depth > _DEEPEST:
             raise CannotPack(
-                f"{where} lies {depth} levels deep, or the value holds itself; at most {_DEEPEST} are kept"
+                f"{where} is {depth} levels deep, or the value contains itself; at most {_DEEPEST} are kept"
             )
         kind = type(value)
         if value is None or kind is bool:
@@ -96,28 +96,28 @@ class _Packer:
             raise CannotPack(
                 f"{where} is a tensor of the kind {tensor.layout} on {tensor.device}; only dense ones are kept"
             )
-        told: dict[str, Any] = {}
+        extra: dict[str, Any] = {}
         if tensor.device.type != "cpu":
-            told["on_device"] = True
+            extra["on_device"] = True
         if tensor.requires_grad and tensor.is_leaf:
-            told["requires_grad"] = True
+            extra["requires_grad"] = True
         stored = tensor.detach().resolve_conj().resolve_neg()
         if stored.dtype is torch.complex128:
-            stored, told["complex"] = torch.view_as_real(stored), True
+            stored, extra["complex"] = torch.view_as_real(stored), True
         if not can_hold(stored.dtype):
-            raise CannotPack(f"{where} is a tensor of {tensor.dtype}, which safetensors files do not know")
-        return {"tensor": self._named(stored), **told}
+            raise CannotPack(f"{where} is a tensor of {tensor.dtype}, which safetensors files do not support")
+        return {"tensor": self._named(stored), **extra}
 
     def _array(self, value: Any, where: str) -> dict[str, Any]:
         dtype = value.dtype
         if dtype.kind not in _ARRAY_KINDS or dtype.itemsize not in _ARRAY_BYTES or dtype == np.longdouble:
             raise CannotPack(f"{where} is a NumPy array of {dtype}; arrays of numbers and booleans are kept")
-        # A copy in the machine's own order of bytes, row by row; `ascontiguousarray` would give a number an axis.
+        # A copy in native byte order, row by row; `ascontiguousarray` would add an axis to a number.
         stored = torch.from_numpy(np.array(value, dtype=dtype.newbyteorder("="), order="C"))
-        told: dict[str, Any] = {"dtype": dtype.str}
+        extra: dict[str, Any] = {"dtype": dtype.str}
         if stored.dtype is torch.complex128:
-            stored, told["complex"] = torch.view_as_real(stored), True
-        return {"array" if type(value) is np.ndarray else "scalar": self._named(stored), **told}
+            stored, extra["complex"] = torch.view_as_real(stored), True
+        return {"array" if type(value) is np.ndarray else "scalar": self._named(stored), **extra}
 
     def _named(self, tensor: Tensor) -> str:
         name = str(len(self.tensors))
@@ -171,21 +171,21 @@ class _Unpacker:
             raise ValueError(f"{where} names the tensor {name!r}, which is not there")
         return self._tensors[name]
 
-    def _tensor(self, told: dict[str, Any], stored: Tensor) -> Tensor:
-        found = torch.view_as_complex(stored) if told.get("complex") else stored
-        if told.get("on_device") and self._device is not None:
+    def _tensor(self, extra: dict[str, Any], stored: Tensor) -> Tensor:
+        found = torch.view_as_complex(stored) if extra.get("complex") else stored
+        if extra.get("on_device") and self._device is not None:
             found = found.to(self._device)
-        return found.requires_grad_() if told.get("requires_grad") else found
+        return found.requires_grad_() if extra.get("requires_grad") else found
 
-    def _array(self, told: dict[str, Any], stored: Tensor, dtype: str, where: str) -> Any:
+    def _array(self, extra: dict[str, Any], stored: Tensor, dtype: str, where: str) -> Any:
         try:
             wanted = np.dtype(dtype)
         except TypeError:
             raise ValueError(f"{where} is an array of an unknown type {dtype[:40]!r}") from None
         if wanted.kind not in _ARRAY_KINDS:
             raise ValueError(f"{where} is an array of {wanted}")
-        found = (torch.view_as_complex(stored) if told.get("complex") else stored).numpy().astype(wanted)
-        if "array" in told:
+        found = (torch.view_as_complex(stored) if extra.get("complex") else stored).numpy().astype(wanted)
+        if "array" in extra:
             return found
         if found.ndim != 0:
             raise ValueError(f"{where} is a number of the shape {found.shape}")
@@ -193,7 +193,7 @@ class _Unpacker:
 
 
 def _text(value: str) -> Any:
-    """Text; with lone surrogates, which no UTF-8 file holds, as their bytes."""
+    """Text; with lone surrogates, which UTF-8 cannot encode, as bytes."""
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -15,10 +15,10 @@ from forge_tui.training.order import Batches
 
 
 class PlacedData:
-    """Training batches and validation tensors as `network.body` takes them.
+    """Training batches and validation tensors, scaled for `network.body`.
 
-    Scaling here does the same operations on the same numbers as the network's forward, once instead of in every step;
-    rows that stay on disk are scaled as they are read.
+    Scaling is the same as in the network's forward pass, once instead of in every step; rows on disk are scaled when
+    read.
     """
 
     def __init__(self, dataset: Dataset, network: Network, batch_size: int, device: torch.device) -> None:
@@ -38,10 +38,10 @@ class PlacedData:
 
 
 def metric_in_units(metric: Metric | None, network: Network, targets: Tensor | None) -> Metric | None:
-    """A custom metric that gets outputs and targets in the units of the data where `network` predicts scaled ones.
+    """A custom metric in the units of the data, if `network` predicts scaled values.
 
-    `targets` are the validation part's own. It is called with what `network.body` predicts for all of them. Where that
-    is more than one tensor, nobody knows which are predictions: it gets them, and the targets, as the loss gets them.
+    `targets` are those of the validation split. It is called with the predictions of `network.body` for all of them.
+    With more than one output tensor it is unknown which are predictions: then outputs and targets stay as for the loss.
     """
     if metric is None or targets is None or network.target_scale is None:
         return metric
@@ -49,7 +49,7 @@ def metric_in_units(metric: Metric | None, network: Network, targets: Tensor | N
     def measured(outputs: Any, scaled: Tensor) -> float:
         if not isinstance(outputs, Tensor):
             return metric(outputs, scaled)
-        # The targets as they were read: scaled and back again they would be off by a rounding error.
+        # The original targets: scaling forth and back would give rounding errors.
         return metric(network.unscale_targets(outputs), targets.to(scaled.device, copy=True))
 
     return measured

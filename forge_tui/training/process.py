@@ -1,4 +1,4 @@
-"""What numbers depend on beside code and threads, set alike where data is looked at, measured or trained on."""
+"""Process settings that affect numerical results, equal for inspection, measurement and training."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 
 
 def prepare_process(device: torch.device) -> None:
-    """Set it; before the first operation."""
-    # Late in training moments and gradients sink below 1e-38, where CPUs compute a hundred times slower.
+    """Apply them; before the first operation."""
+    # Late in training moments and gradients fall below 1e-38, where CPUs compute a hundred times slower.
     torch.set_flush_denormal(True)
     if device.type == "cuda":
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

@@ -1,4 +1,4 @@
-"""Every random number generator that training code may draw from: seeding, capture and restoration."""
+"""Seeds, captures and restores all random number generators that training code may use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 def seed_everything(seed: int) -> None:
     """Seed the global generators of torch (all devices), numpy and Python."""
-    # `torch.manual_seed` notes its caller's stack for GPUs that may come later: a fifth of making a small model.
+    # `torch.manual_seed` records its caller's stack for later GPUs: a fifth of the time to make a small model.
     torch.default_generator.manual_seed(seed)
     if torch.cuda.is_available():
         torch.cuda.manual_seed_all(seed)
@@ -25,7 +25,7 @@ def seed_everything(seed: int) -> None:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """Whatever is seeded or drawn inside, the global generators are as before afterwards."""
+    """Restore the global generators afterwards."""
     cpu = torch.device("cpu")
     before = capture(cpu)
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
@@ -39,7 +39,7 @@ def kept() -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """The generators of the CPU (torch's, NumPy's, Python's) are seeded inside, and afterwards what they were."""
+    """Seed the CPU's generators (torch's, NumPy's, Python's) inside, and restore them afterwards."""
     cpu = torch.device("cpu")
     before = capture(cpu)
     try:
@@ -58,7 +58,7 @@ def capture(device: torch.device) -> dict[str, Tensor]:
     _, keys, position, has_gauss, cached = legacy
     state = {
         "torch": torch.get_rng_state(),
-        # By numpy: torch takes three times as long for a list of numbers.
+        # With numpy: torch takes three times as long for a list of numbers.
         "python": torch.from_numpy(np.array([version, *words], dtype=np.int64)),
         "python_gauss": torch.tensor(math.nan if gauss is None else gauss, dtype=torch.float64),
         "numpy": torch.from_numpy(np.append(keys.astype(np.int64), [position, has_gauss])),
@@ -70,7 +70,7 @@ def capture(device: torch.device) -> dict[str, Tensor]:
 
 
 def restore(state: dict[str, Tensor], device: torch.device) -> None:
-    """Put the generators back to what `capture` found."""
+    """Restore the generators from `capture`."""
     torch.set_rng_state(state["torch"])
     version, *words = state["python"].tolist()
     gauss = state["python_gauss"].item()

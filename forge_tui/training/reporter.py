@@ -1,4 +1,4 @@
-"""What a trainer tells of one model, as events."""
+"""Reports the events of one model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from forge_tui.training.history import EpochRecord
 
 
 class Reporter:
-    """Puts name, index, attempt and time to each event, and keeps the phase the model is in."""
+    """Adds name, index, attempt and time to each event, and tracks the model's phase."""
 
     def __init__(self, job: Job, emit: Callable[[Event], None]) -> None:
         self._job = job
@@ -36,7 +36,7 @@ class Reporter:
         self._recorded = job.epochs_recorded
 
     def enter(self, phase: TrainingPhase, reason: str | None = None) -> None:
-        """The model is in `phase` from now on."""
+        """Report a new phase of the model."""
         if self.is_done:
             return
         previous, self._phase = self._phase, phase
@@ -52,7 +52,7 @@ class Reporter:
         return self._phase is TrainingPhase.COMPLETED
 
     def started(self, config: dict[str, Any], parameters: int, step: int, group: list[str] | None = None) -> None:
-        """Model and data are there; training begins, or continues from `step`."""
+        """Report that training begins, or continues from `step`."""
         self._emit(
             ModelStarted(
                 time=time.time(),
@@ -77,7 +77,7 @@ class Reporter:
         steps_per_second: float | None = None,
         eta_seconds: float | None = None,
     ) -> None:
-        """An epoch is done. Its speed says nothing of the model, and stands in no record of it."""
+        """Report an epoch. Its speed is not part of the model's history."""
         speed = {} if steps_per_second is None else {"steps_per_second": steps_per_second}
         self._emit(
             EpochFinished(
@@ -94,7 +94,7 @@ class Reporter:
         )
 
     def unrecorded(self, history: Sequence[EpochRecord], epochs: int) -> None:
-        """Report again the epochs that the run's history lacks: their runner was killed before it had written them."""
+        """Report epochs that the run's history lacks, because the runner was killed before it wrote them."""
         recorded = self._recorded
         best: float | None = None
         for record in history:
@@ -104,7 +104,7 @@ class Reporter:
                 self.epoch(record, epochs=epochs, best_loss=best)
 
     def checkpoint(self, path: Path, *, epoch: int, step: int, seconds: float) -> None:
-        """A checkpoint is on the disk."""
+        """Report a saved checkpoint."""
         self._emit(
             CheckpointSaved(
                 time=time.time(),
@@ -127,7 +127,7 @@ class Reporter:
         best_epoch: int | None,
         reason: str | None,
     ) -> None:
-        """The finished model's files are on the disk. `reason`: why it has not trained all its epochs, if so."""
+        """Report the finished model's files. `reason`: why it has not trained all its epochs, if so."""
         self._emit(
             ModelCompleted(
                 time=time.time(),
@@ -144,9 +144,9 @@ class Reporter:
     def rolled_back(
         self, from_epoch: int, reason: str, *, factor: float, rollbacks: int, rollback: Rollback | None
     ) -> None:
-        """The model continues from where it went back to after a divergence that the run's record lacks.
+        """Report a rollback that the run's record lacks.
 
-        The epochs that are recorded may be from before that: `unrecorded` reports all of them again.
+        Recorded epochs may be from before it: `unrecorded` reports all of them again.
         """
         if self._recorded is not None:
             self._recorded = 0
@@ -165,5 +165,5 @@ class Reporter:
         )
 
     def warn(self, kind: str, message: str) -> None:
-        """Something to know that does not end the training."""
+        """Report a warning."""
         self._emit(ResourceWarned(time=time.time(), kind=kind, message=message))

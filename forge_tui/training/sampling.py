@@ -31,13 +31,13 @@ def sample_text(
     seed: int = 0,
     trust_code: bool = False,
 ) -> Iterator[str]:
-    """The prompt, then `length` tokens with which the model of a path stem goes on, each as soon as it is drawn.
+    """Yield the prompt, then `length` tokens from the model of a path stem, each as soon as it is drawn.
 
-    Tokens are drawn by the softmax of the logits / `temperature` (0: always the likeliest) among the `top_k` likeliest;
-    equal seeds give equal text. The model sees as many tokens as it was trained on at once, so a token costs the same
-    however long the text grows. Without a prompt it begins as after a line break, or with any character where it knows
-    none. Raises `UsageError`, before anything is drawn, for a model that is no language model and for a prompt with a
-    character that it does not know; and as `load_model`, which `trust_code` is for.
+    Tokens are drawn from the softmax of the logits / `temperature` (0: always the likeliest) among the `top_k`
+    likeliest; equal seeds give equal text. The model gets as many tokens as its training window, so the cost per token
+    is constant. Without a prompt it starts as after a line break, or with any character if that is unknown. Raises
+    `UsageError`, before anything is drawn, for a model that is not a language model and for a prompt with an unknown
+    character; and errors of `load_model`, which gets `trust_code`.
     """
     record = read_model_record(Path(stem))
     if record.get("task") != Task.NEXT_TOKEN.value:
@@ -46,7 +46,7 @@ def sample_text(
             "text comes from models that were trained on a .txt file"
         )
     vocabulary: list[str] = record.get("vocabulary") or []
-    # Models of earlier versions, which have no such key, were trained on texts only.
+    # Models of earlier versions have no such key; they were trained on texts only.
     window = record.get("sequence_length") or record.get("split", {}).get("window")
     if not vocabulary or not is_whole(window):
         raise RunDirectoryError(f"{stem}.json is damaged: it has no vocabulary or no window; train the model again")
@@ -74,8 +74,8 @@ def sample_text(
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute with one thread meanwhile: a token is too little to share, and threads that wait for each other on a busy
-    machine take far longer (a memory of 100,000 parameters: 18 to 27 ms a token with two, 7 with one).
+    """Compute with one thread inside: a token is too little work to share, and on a busy machine threads that wait for
+    each other take far longer (a memory of 100,000 parameters: 18 to 27 ms per token with two, 7 with one).
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -101,13 +101,13 @@ def _drawn(logits: Tensor, temperature: float, top_k: int | None, random: torch.
     if temperature == 0.0:
         return int(logits.argmax())
     likeliest = logits.topk(min(top_k or len(logits), len(logits)))
-    # The largest is 0: a low temperature may lead to no more than minus infinity then.
+    # Shifted so that the largest is 0: a low temperature can then only give minus infinity.
     chances = torch.softmax((likeliest.values - likeliest.values[0]) / temperature, dim=0)
     return int(likeliest.indices[torch.multinomial(chances, 1, generator=random)])
 
 
 def _tokens(text: str, vocabulary: Sequence[str], model: str) -> list[int]:
-    """The numbers of the tokens that a text is made of, the longest that fit first."""
+    """The token numbers of a text; longer tokens are preferred."""
     numbers = {token: number for number, token in enumerate(vocabulary)}
     known = re.compile("|".join(re.escape(token) for token in sorted(vocabulary, key=len, reverse=True)))
     found, place = [], 0

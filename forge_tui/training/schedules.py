@@ -1,15 +1,15 @@
-"""Learning-rate schedules: what each step's rate is multiplied with, from the number of the step alone. Pure.
+"""Learning-rate schedules: the factor on the rate of each step, from the step's number. Pure.
 
-A step is a batch, and counts from 1. Step k of w warm-up steps uses k/w of the rate (Goyal et al. 2017, "Accurate,
-Large Minibatch SGD", section 2.2, from 0). The schedule covers the steps after them: with p the part of those that is
-done before a step, from 0 to just below 1,
+A step is a batch, counted from 1. Step k of w warm-up steps uses k/w of the rate (Goyal et al. 2017, "Accurate, Large
+Minibatch SGD", section 2.2, from 0). The schedule covers the steps after them: with p the fraction of those done before
+a step, from 0 to just below 1,
 
 - `constant` is 1,
 - `cosine` (1 + cos πp) / 2 (Loshchilov & Hutter 2017, "SGDR", equation 5, without restarts, down to 0),
 - `linear` 1 − p,
 - `one_cycle` (Smith 2018, "A disciplined approach to neural network hyper-parameters", section 4) rises along half a
   cosine from 1/25 to 1 in the first 30 % of the steps, then falls along another to 1/250,000 in the last step. Shape
-  and numbers are those of `torch.optim.lr_scheduler.OneCycleLR`; momentum stays as it is. A warm-up replaces the rise.
+  and numbers are those of `torch.optim.lr_scheduler.OneCycleLR`; momentum is not changed. A warm-up replaces the rise.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _LAST = _FIRST / 1e4
 
 
 def factor_at(schedule: str, step: int, total: int, warmup: int = 0) -> float:
-    """What the learning rate is multiplied with in step `step` (from 1) of `total`, the first `warmup` of them rising.
+    """The factor on the learning rate in step `step` (from 1) of `total`, the first `warmup` of them warm-up.
 
-    Beyond the last step a schedule stays at its end.
+    After the last step a schedule keeps its last value.
     """
     if step <= warmup:
         return step / warmup

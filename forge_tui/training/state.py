@@ -1,4 +1,4 @@
-"""All that a resume needs, in one object: what is in it is what a checkpoint holds."""
+"""The whole training state in one object: the content of a checkpoint."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from forge_tui.training.placed_data import PlacedData, metric_in_units
 from forge_tui.training.schedules import factor_at
 
 KEPT = ("optimizer", "filter", "average", "gradients")
-"""The parts of a checkpoint that are kept of each parameter beside its value."""
+"""The parts of a checkpoint with state per parameter beside its value."""
 
 
 def environment(threads: int, device: torch.device) -> dict[str, Any]:
-    """What changes the bytes of a result beside settings and seed (contracts, Exactness)."""
+    """The conditions that affect the bytes of a result, beside settings and seed."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     return {
         "threads": threads,
@@ -54,7 +54,7 @@ def environment(threads: int, device: torch.device) -> dict[str, Any]:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Progress:
-    """What one model has come to. `exact`: its bytes are those of an undisturbed run."""
+    """The progress of one model. `exact`: its bytes are those of an uninterrupted run."""
 
     best_loss: float | None = None
     started: float = 0.0
@@ -64,11 +64,11 @@ class Progress:
 
 
 class TrainingState(ABC):
-    """Models in training, in step with each other; mostly one.
+    """Models in training, in step with each other; usually one.
 
-    `epoch` counts whole epochs; `step` all steps, `step_in_epoch` those of the epoch begun, `epoch_seconds` the time it
-    took so far, `seconds` the time of all training. `loss_sum` is that epoch's loss of each model summed over its
-    samples (float64, on the device). The order of the data follows from seed and epoch, so it needs no state.
+    `epoch` counts complete epochs, `step` all steps, `step_in_epoch` those of the current epoch, `epoch_seconds` its
+    time so far, `seconds` the time of all training. `loss_sum` is each model's loss in that epoch, summed over samples
+    (float64, on the device). The order of the data follows from seed and epoch, so it needs no state.
     """
 
     def __init__(
@@ -81,9 +81,9 @@ class TrainingState(ABC):
         *,
         custom: bool,
     ) -> None:
-        """`network` gives shapes, names and normalisation; `parameters` are what is trained, on `samples` an epoch.
+        """`network` has shapes, names and normalisation; `parameters` are trained, with `samples` per epoch.
 
-        `custom`: a module of the user's, which may freeze parameters.
+        `custom`: a custom module, which may freeze parameters.
         """
         self.network = network
         self.parameters = list(parameters)
@@ -107,23 +107,23 @@ class TrainingState(ABC):
 
     @abstractmethod
     def batches(self, data: PlacedData, seeds: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The rest of the epoch's batches, in the order of each model's seed."""
+        """The remaining batches of the epoch, in the order of each model's seed."""
 
     @abstractmethod
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
-        """What is to be minimised (a scalar) for a batch; adds to `loss_sum`."""
+        """The loss of a batch (a scalar); adds to `loss_sum`."""
 
     def validate(self, data: PlacedData) -> list[Metrics]:
-        """Measure every model on the validation part, with its averaged weights where there are such."""
+        """Evaluate every model on the validation split, with its averaged weights if there are any."""
         with self.average.in_use(), self.autocast:
             return self._validate(data)
 
     @abstractmethod
     def _validate(self, data: PlacedData) -> list[Metrics]:
-        """Measure the weights as they are."""
+        """Evaluate the present weights."""
 
     def update(self) -> None:
-        """A step is done, its gradients are there: change the weights, unless more batches are to be accumulated.
+        """Update the weights after a backward pass, unless more batches are to be accumulated.
 
         The optimizer gets the mean gradient of the accumulated batches, filtered, then clipped. The end of an epoch
         ends an accumulation.
@@ -144,7 +144,7 @@ class TrainingState(ABC):
     def _accumulated(self, loss: Tensor, samples: int) -> Tensor:
         """The loss of the next batch, weighted so that the sum of gradients is the mean over all their samples.
 
-        So the last batches of an epoch, fewer or short, weigh what they would in one batch of them all.
+        So the last batches of an epoch, fewer or short, have the weight that they would have in a single batch.
         """
         batches, size = self.training.accumulate, self.training.batch_size
         if batches == 1:
@@ -153,23 +153,23 @@ class TrainingState(ABC):
         return loss * (samples / (min((first + batches) * size, self._samples) - first * size))
 
     def _rate_factor(self) -> float:
-        """What the schedule multiplies the learning rates with in the newest step."""
+        """The schedule's factor on the learning rates in the newest step."""
         training = self.training
         return factor_at(training.schedule, self.step, training.epochs * self._epoch_steps, training.warmup_steps)
 
     def learning_rate(self, model: int) -> float:
-        """A model's own step size, which its schedule starts from."""
+        """A model's base learning rate, before the schedule."""
         return self.optimizer.rates[model].learning_rate
 
     def scheduled_rate(self, model: int) -> float:
-        """A model's step size in the newest step."""
+        """A model's learning rate in the newest step."""
         return self.learning_rate(model) * self._rate_factor()
 
     def set_learning_rate(self, model: int, rate: float) -> None:
-        """Use another step size for a model from the next step on."""
+        """Set a model's base learning rate from the next step on."""
         self.optimizer.rates[model] = replace(self.optimizer.rates[model], learning_rate=rate)
 
-    # --- what is kept
+    # --- saved state
 
     @abstractmethod
     def weights(self, model: int) -> dict[str, Tensor]:
@@ -177,21 +177,21 @@ class TrainingState(ABC):
 
     @abstractmethod
     def module_state(self, model: int, *, for_training: bool = True) -> ModuleState:
-        """What a custom module keeps beside its weights; of a built-in one nothing."""
+        """A custom module's state beside its weights; empty for a built-in one."""
 
     @abstractmethod
     def tensors(self, model: int, module: ModuleState | None = None) -> dict[str, Tensor]:
-        """The tensors of a model's checkpoint, as `PART/NAME`. `module`: its `module_state`, if that is known."""
+        """The tensors of a model's checkpoint, as `PART/NAME`. `module`: its `module_state`, if known."""
 
     def final_module(self, model: int) -> ModuleState:
-        """As `final_weights`, of what the module keeps beside them."""
+        """As `final_weights`, for the module's other state."""
         best = self.progress[model].best
         return best.module if best.weights else self.module_state(model, for_training=False)
 
     def final_weights(self, model: int) -> dict[str, Tensor]:
-        """What the finished model's file holds: with early stopping its best epoch's weights, else those it has now.
+        """The weights of the finished model's file: with early stopping the best epoch's, else the present ones.
 
-        Averaged where that is asked for.
+        Averaged if the settings say so.
         """
         best = self.progress[model].best.weights
         if best:
@@ -200,7 +200,7 @@ class TrainingState(ABC):
             return self.weights(model)
 
     def keep_best(self, models: Sequence[int]) -> None:
-        """Keep what the files of these models would hold now: this epoch is their best so far."""
+        """Keep the present final weights of these models: this epoch is their best so far."""
         with self.average.in_use():
             for model in models:
                 best = self.progress[model].best
@@ -208,9 +208,9 @@ class TrainingState(ABC):
                 best.module = self.module_state(model, for_training=False).detached()
 
     def _kept(self) -> dict[str, dict[str, Tensor]]:
-        """What is kept of each parameter beside its value, by part of a checkpoint (those of `KEPT`).
+        """The state per parameter beside its value, by part of a checkpoint (those of `KEPT`).
 
-        `gradients` are those of an accumulation that is under way; mostly there are none.
+        `gradients` are those of an unfinished accumulation; usually there are none.
         """
         pending = {str(n): item.grad for n, item in enumerate(self.parameters) if item.grad is not None}
         return {
@@ -221,7 +221,7 @@ class TrainingState(ABC):
         }
 
     def _load_kept(self, parts: Mapping[str, dict[str, Tensor]]) -> None:
-        """Go on from what `_kept` gave."""
+        """Restore from `_kept`."""
         device = self.loss_sum.device
         self.optimizer.load(parts["optimizer"])
         self.filter.load({name: tensor.to(device) for name, tensor in parts["filter"].items()})
@@ -231,7 +231,7 @@ class TrainingState(ABC):
             parameter.grad = torch.empty_like(parameter).copy_(gradient)
 
     def bytes(self) -> int:
-        """The size of what all models' checkpoints hold together, but for random states and epochs."""
+        """The size of all models' checkpoints together, without random states and epochs."""
         best = (progress.best.weights.values() for progress in self.progress)
         modules = (progress.best.module.tensors.values() for progress in self.progress)
         parts = (self.parameters, *best, *modules, *(state.values() for state in self._kept().values()))
@@ -239,7 +239,7 @@ class TrainingState(ABC):
 
     @abstractmethod
     def _restore(self, found: Sequence[Checkpoint]) -> None:
-        """Take the tensors of each model's checkpoint."""
+        """Load the tensors of each model's checkpoint."""
 
     def weights_are_finite(self, model: int) -> bool:
         """Whether no weight is NaN or infinite."""
@@ -253,7 +253,7 @@ class TrainingState(ABC):
             "best_module": progress.best.module.packed,
         }
         return {
-            **{part: told for part, told in packed.items() if told is not None},
+            **{part: value for part, value in packed.items() if value is not None},
             "epoch": self.epoch,
             "step": self.step,
             "step_in_epoch": self.step_in_epoch,
@@ -268,7 +268,7 @@ class TrainingState(ABC):
         }
 
     def restore(self, found: Sequence[Checkpoint]) -> None:
-        """Go on exactly where the checkpoints, one for each model and all of one step, were made.
+        """Continue exactly from the checkpoints, one per model and all of one step.
 
         Raises `RunDirectoryError` if they are of other models than the settings describe.
         """
@@ -304,7 +304,7 @@ class SingleState(TrainingState):
     def __init__(
         self, training: TrainingConfig, dataset: Dataset, seed: int, device: torch.device, own: OwnCode = NONE
     ) -> None:
-        """A new model with the weights that `seed` gives; the same on every device."""
+        """A new model with weights from `seed`; the same on every device."""
         network = new_network(training, dataset, seed, own).to(device)
         self._built = None if own.model is None else Built(network.body)
         rates = [Rates(training.learning_rate, training.weight_decay)]
@@ -328,10 +328,10 @@ class SingleState(TrainingState):
         return data.batches.epoch(seeds[0], self.epoch + 1, self.step_in_epoch)
 
     def loss(self, data: PlacedData, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean loss of the batch, or its part in the mean of those it is accumulated with."""
+        """The mean loss of the batch, or its share in an accumulation."""
         with self.autocast:
             loss = self._loss(self._forward(inputs), targets)
-        # Summed on the device: reading a number back in every step would wait for the device each time.
+        # Summed on the device: reading a number in every step would wait for the device.
         self.loss_sum.add_(loss.detach(), alpha=len(inputs))
         return self._accumulated(loss, len(inputs))
 
@@ -346,11 +346,11 @@ class SingleState(TrainingState):
         return named_weights(self.network)
 
     def module_state(self, model: int, *, for_training: bool = True) -> ModuleState:
-        """What differs from the module as it was built."""
+        """The differences from the newly built module."""
         return NOTHING if self._built is None else self._built.state(for_training=for_training)
 
     def tensors(self, model: int, module: ModuleState | None = None) -> dict[str, Tensor]:
-        """Weights, what is kept beside them, random state, and the epochs so far."""
+        """Weights, state beside them, random state, and the history."""
         return in_parts(
             weights=named_weights(self.network),
             module=(module or self.module_state(model)).tensors,
@@ -374,7 +374,7 @@ class SingleState(TrainingState):
 
 
 def new_network(training: TrainingConfig, dataset: Dataset, seed: int, own: OwnCode = NONE) -> Network:
-    """A network with the weights that `seed` gives, on the CPU; all generators are seeded on the way."""
+    """A network with weights from `seed`, on the CPU; seeds all generators."""
     random_state.seed_everything(seed)
     if own.model is not None:
         return Network(own.model(dataset.inputs), dataset.normalisation)
@@ -382,12 +382,12 @@ def new_network(training: TrainingConfig, dataset: Dataset, seed: int, own: OwnC
 
 
 def measured_in_units(own: OwnCode, network: Network, dataset: Dataset) -> OwnCode:
-    """`own` with a metric that gets a regression's outputs and targets in the units of the data."""
+    """`own` with a metric in the units of the data for a regression."""
     return replace(own, metric=metric_in_units(own.metric, network, dataset.validation_targets))
 
 
 def class_weights(dataset: Dataset, device: torch.device) -> Tensor | None:
-    """What each class weighs in the loss, in the type of the models' weights; None: all the same."""
+    """The class weights of the loss, in the type of the models' weights; None: equal."""
     weights = dataset.class_weights
     return None if weights is None else weights.to(device, torch.get_default_dtype())
 

@@ -1,8 +1,8 @@
-"""Files of tensors: safetensors with one metadata key, written whole or not at all, and a digest of what is in them.
+"""Files of tensors: safetensors with one metadata key, written atomically, and a digest of their content.
 
-Written here, byte for byte as the library does (https://huggingface.co/docs/safetensors, "Format"): the length of the
-header in 8 bytes, the header in JSON, the tensors' bytes. By the library's own call a checkpoint of 47 small tensors
-took 2.0 instead of 0.9 ms, and what went wrong with the disk stood in a text only.
+Written here with the same bytes as the library (https://huggingface.co/docs/safetensors, "Format"): the length of the
+header in 8 bytes, the header in JSON, the tensors' bytes. The library's own call took 2.0 instead of 0.9 ms for a
+checkpoint of 47 small tensors, and reports disk errors only as text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from forge_tui.text.figures import memory
 from forge_tui.training.data.declared import available
 
 _METADATA_KEY = "forge_tui"
-# safetensors itself reads headers of 100 MB. A module's own state may have any depth and numbers that `packed` keeps.
+# safetensors itself reads headers of 100 MB. A module's state may have any depth and numbers that `packed` keeps.
 _RECORD = Limits(size=100 << 20, values=8_000_000, depth=500, text=64 << 20, integer=1 << 10_001)
 _SMALL_BYTES = 64 << 20
 _PIECE_BYTES = 1 << 20
@@ -43,17 +43,17 @@ _OF_NUMPY = frozenset(_TYPES) - {torch.float8_e5m2, torch.float8_e4m3fn, torch.b
 
 
 def can_hold(dtype: torch.dtype) -> bool:
-    """Whether a safetensors file can hold tensors of a type."""
+    """Whether safetensors files support a type."""
     return dtype in _TYPES
 
 
 class DamagedFile(ValueError):
-    """A file of tensors is not what was once written; the message says in which way."""
+    """A file of tensors is damaged; the message says how."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """A tensor's type, shape and bytes (row by row): what is hashed and written."""
+    """A tensor's type, shape and bytes (row by row), for hashing and writing."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -61,13 +61,13 @@ class Block:
 
     @classmethod
     def of(cls, tensor: Tensor) -> Block:
-        """The bytes of a tensor on the CPU are shared with it."""
+        """The block of a tensor; shares memory with a tensor on the CPU."""
         data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
         return cls(tensor.dtype, tuple(tensor.shape), data)
 
     @classmethod
     def copy_of(cls, tensor: Tensor) -> Block:
-        """The bytes are those of now, whatever becomes of the tensor."""
+        """The block of a copy of the tensor."""
         if tensor.device.type == "cpu" and tensor.dtype in _OF_NUMPY:
             # Two calls instead of eight: there are dozens of small tensors, and training waits.
             return cls(tensor.dtype, tuple(tensor.shape), tensor.detach().numpy().tobytes())
@@ -76,7 +76,7 @@ class Block:
 
 
 def digest(tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any] | None = None) -> str:
-    """SHA-256 (hexadecimal) over names, types, shapes and bytes of the tensors, and over `record` if there is one."""
+    """SHA-256 (hexadecimal) over names, types, shapes and bytes of the tensors, and over `record` if given."""
     sha = hashlib.sha256()
     for piece in _pieces(_digested(blocks_of(tensors), record)):
         sha.update(piece)
@@ -92,14 +92,14 @@ def _digested(blocks: Mapping[str, Block], record: Mapping[str, Any] | None) -> 
 
 
 def canonical(record: Mapping[str, Any]) -> str:
-    """`record` as JSON with sorted keys, the same text for the same content."""
+    """`record` as JSON with sorted keys: equal content gives equal text."""
     return json.dumps(record, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor | Block], record: Mapping[str, Any] | None = None) -> None:
     """Write `path` (mode 0600) atomically; `record` becomes the one metadata key. Equal content gives equal bytes.
 
-    Raises `RunDirectoryError`, and an earlier file is then still there; `TypeError` for numbers of another kind.
+    Raises `RunDirectoryError`, with an earlier file still in place; `TypeError` for unsupported types.
     """
     write_parts_atomically(path, tensor_bytes(tensors, record))
 
@@ -112,10 +112,10 @@ def tensor_bytes(
 
 
 def _content(blocks: Mapping[str, Block], record: Mapping[str, Any] | None) -> Iterator[bytes | memoryview]:
-    """The bytes of a safetensors file, to the byte as that library writes them.
+    """The bytes of a safetensors file, identical to the library's.
 
-    Not by `safetensors.torch.save_file`: its checks run 1.2 ms in Python for the 47 tensors of a checkpoint, and
-    training, in another thread, stands still for as long.
+    Not with `safetensors.torch.save_file`: its checks take 1.2 ms in Python for the 47 tensors of a checkpoint, while
+    training, in another thread, waits.
     """
     order = sorted(blocks, key=lambda name: (-_rank(name, blocks[name]), name))
     header: dict[str, Any] = {} if record is None else {"__metadata__": {_METADATA_KEY: canonical(record)}}
@@ -132,22 +132,22 @@ def _content(blocks: Mapping[str, Block], record: Mapping[str, Any] | None) -> I
 
 
 def _rank(name: str, block: Block) -> int:
-    """The place of the block's type among all: those with the largest numbers come first in a file."""
+    """The rank of the block's type: larger element types come first in a file."""
     if block.dtype not in _TYPES:
         raise TypeError(f"{named(name)} is of {block.dtype}, and safetensors files have no such type")
     return list(_TYPES).index(block.dtype)
 
 
 def blocks_of(tensors: Mapping[str, Tensor | Block]) -> dict[str, Block]:
-    """All as blocks; those of tensors on the CPU share their bytes."""
+    """All as blocks, which share memory with tensors on the CPU."""
     return {name: item if isinstance(item, Block) else Block.of(item) for name, item in tensors.items()}
 
 
 def _pieces(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
-    """All parts one after the other, short ones joined.
+    """All parts in order, with short ones joined.
 
-    Whoever hashes or writes a piece lets other threads go on meanwhile, and then has to wait for one of them: 50 µs
-    for each of many small tensors, from the training thread's time too.
+    Hashing or writing a piece releases the GIL and then has to wait for it: 50 µs for each of many small tensors, also
+    for the training thread.
     """
     waiting: list[bytes | memoryview] = []
     size = 0
@@ -161,24 +161,24 @@ def _pieces(parts: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors (in memory of their own) and the record of a file.
+    """The tensors (in separate memory) and the record of a file.
 
     Raises `DamagedFile`; `OSError` if unreadable; `MemoryError` for one that takes more memory than is available.
     """
-    # safetensors reports a missing or forbidden file without saying which, and waits for ever at a pipe.
+    # safetensors reports a missing or forbidden file without its name, and blocks for ever on a pipe.
     descriptor = open_file(path)
     size = os.fstat(descriptor).st_size
     os.close(descriptor)
-    if size > _SMALL_BYTES and size > (room := available()):  # a file may have any size and take no room on the disk
+    if size > _SMALL_BYTES and size > (room := available()):  # a sparse file may have any size
         raise MemoryError(f"{named(path)} has {memory(size)}, and {memory(room)} of memory are available")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             metadata = file.metadata() or {}
-            # Cloned: the file is mapped, and what torch allocates itself is aligned as it was before the resume.
+            # Cloned: the file is mapped, and torch's own allocations are aligned as before the resume.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         record = parse(metadata.get(_METADATA_KEY, "{}"), _RECORD)
     except (SafetensorError, ValueError, UnicodeDecodeError) as error:
         raise DamagedFile(f"{path} is damaged: {error}") from None
     if not isinstance(record, dict):
-        raise DamagedFile(f"{path} is damaged: its metadata is no table")
+        raise DamagedFile(f"{path} is damaged: its metadata is not a table")
     return tensors, record

@@ -1,4 +1,4 @@
-"""Tells whether a Python value has changed, without a copy of it: a digest of all that can be seen of it."""
+"""Detects changes of a Python value without a copy: a digest of everything visible in it."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ _FUNCTIONS = (types.BuiltinFunctionType, types.ModuleType, type)
 
 
 def mark_of(value: Any, known: Mapping[int, str] | None = None, *, by_identity: bool = True) -> str:
-    """Equal as long as `value` is; for another one too if `by_identity` is False and both look the same.
+    """A mark that is equal while `value` is unchanged; also for one that looks the same, unless `by_identity`.
 
-    `known`: parts of the model, by `id`, that count by their names and are not looked into. What cannot be looked into
-    (a lock, an object of C) counts by its identity, or by its type alone. A Python iterator never equals itself, for
-    nobody can tell its place. Generators of random numbers count by their states.
+    `known`: parts of the model, by `id`, which count by name and are not inspected. Opaque objects (a lock, an object
+    of C) count by identity, or by type only. A Python iterator never equals itself, because its position is unknown.
+    Random number generators count by state.
     """
     walk = _Walk(known or {}, by_identity)
     try:
         return walk.of(value, 0).hex()
     except (_TooLarge, RecursionError):
         return f"{_name(type(value))} {id(value) if by_identity else ''} too large to be looked into"
-    except Exception as error:  # the value's own code, which is the user's, was asked for its parts
+    except Exception as error:  # custom code of the value was called
         return f"{_name(type(value))} {id(value) if by_identity else ''} raises {type(error).__name__}"
 
 
 def generator_state(value: Any) -> Any:
-    """The state of a generator of random numbers (torch's, NumPy's, Python's); None if `value` is none."""
+    """The state of a random number generator (torch's, NumPy's, Python's); None for other values."""
     if isinstance(value, torch.Generator):
         return value.get_state()
     if isinstance(value, np.random.Generator):
@@ -56,7 +56,7 @@ def generator_state(value: Any) -> Any:
 
 
 def set_generator_state(value: Any, state: Any) -> None:
-    """Put a generator back to what `generator_state` gave. Raises `ValueError` or `TypeError` for another one's."""
+    """Restore a generator's state. Raises `ValueError` or `TypeError` for the state of another kind."""
     if isinstance(value, torch.Generator | np.random.RandomState):
         value.set_state(state)
     elif isinstance(value, np.random.Generator):
@@ -64,14 +64,14 @@ def set_generator_state(value: Any, state: Any) -> None:
     elif isinstance(value, random.Random):
         value.setstate(state)
     else:
-        raise ValueError(f"a {type(value).__qualname__} is no generator of random numbers")
+        raise ValueError(f"a {type(value).__qualname__} is not a random number generator")
 
 
 _NEVER_TWICE = itertools.count()
 
 
 class _TooLarge(Exception):
-    """The value has more parts than are looked at."""
+    """The value has too many parts to inspect."""
 
 
 class _Walk:
@@ -82,7 +82,7 @@ class _Walk:
         self._open: set[int] = set()
         self._done: dict[int, bytes] = {}
         self._alive: list[Any] = []
-        """So that no other value gets the `id` of one that was looked into."""
+        """Keeps inspected values alive, so that their `id` is not reused."""
 
     def of(self, value: Any, depth: int) -> bytes:
         self._seen += 1
@@ -126,7 +126,7 @@ class _Walk:
         return self._parts(kind, parts, depth)
 
     def _held(self, value: Any) -> list[Any] | None:
-        """What a value is made of; None where that cannot be seen."""
+        """The parts of a value; None for opaque values."""
         if isinstance(value, types.MethodType):
             return [value.__func__, value.__self__]
         if isinstance(value, functools.partial):
@@ -156,11 +156,11 @@ class _Walk:
                 if can_hold(stored.dtype):
                     return _digest(*about, Block.of(stored).data)
             except (RuntimeError, TypeError):
-                pass  # one that lives inside torch.func only: nothing can be read of it
+                pass  # a tensor inside torch.func: it cannot be read
         return _digest(*about, str(id(tensor)) if self._by_identity else "")
 
     def _function(self, value: types.FunctionType, depth: int) -> bytes:
-        """By what it does: its code, and the values that it holds."""
+        """The digest of a function: its code, and its closure's values."""
         cells = []
         for cell in value.__closure__ or ():
             try:

@@ -18,7 +18,7 @@ from forge_tui.training.losses import loss_in_use
 from forge_tui.training.models.modes import evaluating
 from forge_tui.training.models.network import named_weights
 from forge_tui.training.module_state import Built
-from forge_tui.training.own_code import OwnCode, told
+from forge_tui.training.own_code import OwnCode, error_in_words
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import class_weights, new_network
 
@@ -70,7 +70,7 @@ class _Trial:
         except SettingsError as error:
             return str(error).partition(": such models")[0]
         except Exception as error:  # torch.func's errors about code that it cannot map
-            return told(error)
+            return error_in_words(error)
         found = (self._difference(*both) for both in zip(alone, together, strict=True))
         return next((problem for problem in found if problem is not None), None)
 

@@ -30,7 +30,7 @@ from forge_tui.training.group_state import GroupState
 from forge_tui.training.metrics import require_selectable
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
-from forge_tui.training.own_code import OwnCode, load_own_code, told
+from forge_tui.training.own_code import OwnCode, error_in_words, load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
 from forge_tui.training.state import SingleState, TrainingState
@@ -151,7 +151,7 @@ class Probe:
             if self._own.model is None or isinstance(error, ForgeError) or is_out_of_memory(error):
                 raise
             raise SettingsError(
-                f"--model-type {named(training.model_type)} cannot be trained: {told(error)}"
+                f"--model-type {named(training.model_type)} cannot be trained: {error_in_words(error)}"
             ) from error
 
     def inspect(self, together: int = 1, rehearsal: float | None = None) -> Inspection:

@@ -23,7 +23,7 @@ from forge_tui.training.data.dataset import Dataset, Task
 from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.losses import NAMES, Loss, loss_in_use, validate, validation_rows
 from forge_tui.training.outputs import kind
-from forge_tui.training.own_code import OwnCode, told
+from forge_tui.training.own_code import OwnCode, error_in_words
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, class_weights, measured_in_units
 
@@ -203,7 +203,7 @@ class _Rehearsal:
         else:
             failed = f"{now.stage} of {model}"
         place = f" for {now.batch}" if now.batch else ""
-        return f"{failed} fails{place}: {told(error)}; {self._advice(error)}"
+        return f"{failed} fails{place}: {error_in_words(error)}; {self._advice(error)}"
 
     def _advice(self, error: BaseException) -> str:
         now = self._now

@@ -178,7 +178,7 @@ def test_what_does_not_fit_into_memory_is_not_measured_and_not_taken() -> None:
         return [{"ways": each, "epoch_steps": 20, "load_seconds": 0.5, "save_seconds": 0.0}] * workers
 
     assert list(measure_ways([SERIES, PAIR, SIXES], ask, 0.3)) == [SERIES, PAIR]
-    with pytest.raises(ResourceError, match="not memory enough"):
+    with pytest.raises(ResourceError, match="not enough memory"):
         choose((), 1.0)
 
 

@@ -116,7 +116,7 @@ def test_few_samples_leave_something_to_train_on(csv: Any, samples: int) -> None
 MALFORMED = {
     "empty": (b"", r"table\.csv is empty; it needs a header"),
     "blank": (b"\n\n", r"table\.csv is empty; it needs a header"),
-    "header only": (b"a,target\n", r"table\.csv holds no samples"),
+    "header only": (b"a,target\n", r"table\.csv has no samples"),
     "no target": (b"a,b\n1,2\n", r"no column 'target': say with --target .* there are 'a', 'b'"),
     "only the target": (b"target\n1\n2\n", r"'target' is its only column"),
     "missing value": (b"a,target\n1,0\n,1\n", r"column 'a' has no value in row 2 \(1 in all\)"),

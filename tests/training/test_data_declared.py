@@ -88,7 +88,7 @@ def test_a_negative_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> 
 def test_a_compressed_csv_file_is_refused(tmp_path: Path, mark: bytes) -> None:
     path = tmp_path / "data.csv"
     path.write_bytes(mark + b"a,target\n1,2\n" * 20)
-    with pytest.raises(DataError, match=r"is compressed \(\w+\), and how large it is is not known; unpack it first"):
+    with pytest.raises(DataError, match=r"is compressed \(\w+\), and its size is unknown; unpack it first"):
         load(path)
 
 

@@ -55,9 +55,9 @@ def socket_file(path: Path) -> None:
 PLACES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "absent": (lambda path: None, "there is no such file; check the path"),
     "a directory": (Path.mkdir, "is a directory; give a file that ends in .csv"),
-    "a pipe": (pipe, "is no file but a pipe, a socket or a device; save the data as a file"),
-    "a socket": (socket_file, "is no file but a pipe, a socket or a device"),
-    "a device": (lambda path: path.symlink_to(os.devnull), "is no file but a pipe, a socket or a device"),
+    "a pipe": (pipe, "is a pipe, a socket or a device, not a file; save the data as a file"),
+    "a socket": (socket_file, "is a pipe, a socket or a device, not a file"),
+    "a device": (lambda path: path.symlink_to(os.devnull), "is a pipe, a socket or a device, not a file"),
     "a link to nowhere": (lambda path: path.symlink_to("nowhere"), "there is no such file"),
     "a link to itself": (lambda path: path.symlink_to(path.name), "there is no such file"),
 }
@@ -126,7 +126,7 @@ CONTENTS: dict[str, tuple[str, bytes, str]] = {
     "npz: a .npy file": (".npz", b"\x93NUMPY\x01\x00", "is no readable .npz archive"),
     "npz: text": (".npz", b"a,target\n1,0\n", "is no .*.npz archive"),
     "parquet: a .csv file": (".parquet", b"a,target\n1,0\n" * 9, "is no readable Parquet file: .*; write it again"),
-    "npy: a .csv file": (".npy", b"a,target\n1,0\n" * 9, "is no .npy file; write it with numpy.save"),
+    "npy: a .csv file": (".npy", b"a,target\n1,0\n" * 9, "is not a .npy file; write it with numpy.save"),
 }  # fmt: skip
 
 

@@ -171,7 +171,7 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "one dimension": (np.ones(4), r"has the shape \(4,\); give it a row a sample"),
     "three dimensions": (np.ones((2, 2, 2)), r"has the shape \(2, 2, 2\)"),
     "a number": (np.float64(1.0), r"has the shape \(\)"),
-    "no rows": (np.ones((0, 3)), "holds no samples"),
+    "no rows": (np.ones((0, 3)), "has no samples"),
     "no columns": (np.ones((3, 0)), "has 0 columns; at least 2 are needed"),
     "one column": (np.ones((3, 1)), "has 1 columns; at least 2 are needed"),
     "nan": (np.array([[1.0, 2.0], [3.0, 4.0], [np.nan, 1.0]]), "column 'x1' has nan in row 3"),

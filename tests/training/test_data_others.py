@@ -46,7 +46,7 @@ BAD_ARRAYS: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "no features": ({"x": np.ones(3)}, r"no array 'features'; there are 'x'"),
     "no targets": ({"features": np.ones((3, 1))}, r"no array 'targets'; there are 'features'"),
     "lengths": ({"features": np.ones((3, 1)), "targets": np.ones(2)}, r"has 3 rows and 'targets' 2"),
-    "no samples": ({"features": np.ones((0, 2)), "targets": np.ones(0)}, "holds no samples"),
+    "no samples": ({"features": np.ones((0, 2)), "targets": np.ones(0)}, "has no samples"),
     "no columns": ({"features": np.ones((2, 0)), "targets": np.ones(2)}, "has no columns"),
     "scalar": ({"features": np.float64(1.0), "targets": np.ones(1)}, "one row per sample"),
     "nan": ({"features": np.array([[1.0, 2.0], [3.0, np.nan]]), "targets": np.ones(2)}, "has nan in row 2, column 2"),

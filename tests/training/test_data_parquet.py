@@ -87,7 +87,7 @@ def test_categories_and_dates_as_the_target_are_classes(parquet: Any) -> None:
 DAY = datetime.date(2024, 1, 1)
 MALFORMED: dict[str, tuple[dict[str, Any], str]] = {
     "no columns": ({}, r"no column 'target': .* there are none"),
-    "no rows": ({"a": [], "target": []}, "holds no samples"),
+    "no rows": ({"a": [], "target": []}, "has no samples"),
     "no target": ({"a": [1], "b": [2]}, r"no column 'target': say with --target .* there are 'a', 'b'"),
     "only the target": ({"target": [1, 2]}, "'target' is its only column"),
     "missing value": ({"a": [1, None], "target": [0, 1]}, r"column 'a' has no value in row 2 \(1 in all\)"),

@@ -94,7 +94,7 @@ def test_a_trained_model_counts_whole_batches_and_says_so_in_its_settings(tmp_pa
 def test_fewer_samples_than_a_batch_are_refused_in_words(tmp_path: Path, make: object) -> None:
     chosen = settings(batch_size=82)
     dataset = load_dataset(chosen, tmp_path)
-    with pytest.raises(SettingsError, match=r"81 training samples are fewer than a batch of 82; take a --batch-size"):
+    with pytest.raises(SettingsError, match=r"81 training samples are fewer than a batch of 82; use a --batch-size"):
         make(chosen.training, dataset, 0, CPU)  # type: ignore[operator]
     assert dataset.epoch_samples(81) == 81
     assert dataset.epoch_samples(80) == 80

@@ -141,7 +141,7 @@ def test_a_model_that_does_not_fit_is_told_in_words(write: Any, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("training", "words"),
     [
-        ({"model_type": "planner"}, "model.wide: the table [model] is for a function of your own"),
+        ({"model_type": "planner"}, "model.wide: the table [model] is for a custom function"),
         ({"model_type": "nowhere.py:f"}, "--model-type nowhere.py:f: there is no such file in {place}"),
         ({"model_type": "no_such.net:f"}, "module no_such.net is not there; modules are looked for among those"),
         ({"loss": "net.py", "label_smoothing": 0.1}, "--label-smoothing has no effect on --loss net.py"),

@@ -136,7 +136,7 @@ def test_what_cannot_be_kept_is_named_with_its_place(value: Any, words: str) -> 
 def test_values_without_end_are_refused_at_once() -> None:
     holds_itself: list[Any] = []
     holds_itself += [holds_itself, holds_itself]
-    with pytest.raises(CannotPack, match="the value holds itself"):
+    with pytest.raises(CannotPack, match="the value contains itself"):
         pack(holds_itself)
     doubled: list[Any] = []
     for _ in range(60):

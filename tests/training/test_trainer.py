@@ -260,7 +260,7 @@ def test_load_model_refuses_what_is_damaged(make_job: Any, train: Any) -> None:
         (b"{", "is damaged"),
         (b"[]", "is not a model's metadata"),
         (text.replace(b'"format": 1', b'"format": 2'), "newer forge-tui"),
-        (text.replace(b'"model_size": 2000', b'"model_size": 9000'), "is whole, and does not fit the model that"),
+        (text.replace(b'"model_size": 2000', b'"model_size": 9000'), "is intact, but does not fit the model that"),
     ):
         metadata.write_bytes(content)
         refused(message)

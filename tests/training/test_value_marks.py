@@ -161,5 +161,5 @@ def test_a_generator_goes_on_from_its_state(made: Callable[[], Any], draw: Calla
     draw(one)
     set_generator_state(other, generator_state(one))
     assert draw(other) == draw(one)
-    with pytest.raises(ValueError, match="a int is no generator of random numbers"):
+    with pytest.raises(ValueError, match="a int is not a random number generator"):
         set_generator_state(3, generator_state(one))

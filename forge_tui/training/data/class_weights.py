@@ -1,4 +1,4 @@
-"""What samples of each class weigh in the training loss."""
+"""Class weights of the training loss."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from forge_tui.training.data.dataset import Dataset, Task
 
 
 def balanced(dataset: Dataset) -> Dataset:
-    """The dataset with weights n / (k · n_c): of n training samples, n_c are of class c, one of the k that occur.
+    """The dataset with weights n / (k · n_c): of n training samples, n_c are of class c, one of the k existing ones.
 
-    So every class weighs the same in all, and a sample 1 on average (scikit-learn's `compute_class_weight`). A class
-    without a training sample weighs 0. Raises `SettingsError` where the target is none of classes.
+    So every class has the same total weight, and a sample has weight 1 on average (scikit-learn's
+    `compute_class_weight`). A class without training samples has weight 0. Raises `SettingsError` if the target is not
+    classes.
     """
     if dataset.task is not Task.CLASSIFICATION:
         kind = "numbers" if dataset.task is Task.REGRESSION else "text"

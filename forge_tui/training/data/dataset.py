@@ -1,4 +1,4 @@
-"""What every kind of dataset becomes: tensors, split into training and validation, and what they mean."""
+"""The common form of all datasets: tensors, split into training and validation, with their meaning."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Scaling = Literal["standard", "minmax", "robust"]
 
 
 class Task(StrEnum):
-    """What is learned; follows from the data."""
+    """The learning task, which follows from the data."""
 
     CLASSIFICATION = "classification"
     REGRESSION = "regression"
@@ -30,7 +30,7 @@ class Task(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Normalisation:
-    """Means and scales that the model keeps in buffers: features float32 (features,), targets (outputs,) or None."""
+    """Means and scales in the model's buffers: features float32 (features,), targets (outputs,) or None."""
 
     feature_mean: Tensor
     feature_scale: Tensor
@@ -46,15 +46,14 @@ class Normalisation:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Dataset:
-    """Raw data as tensors on the CPU, features also as rows that stay on disk, and what it means.
+    """Raw data as tensors on the CPU, features also as rows on disk, with its meaning.
 
     Shapes: features float32 (N, F), from custom code (N, …) too, tokens int64 (N, T); targets int64 (N,) for
-    classes, float32 (N, K) for regression (from own code (N, …, K) too), int64 (N, T) for next tokens. `outputs` is the
-    number of classes, of targets or of tokens. Tokens have a `vocabulary`; a sequence of them may also be of a class,
-    read off its last place. `class_weights`, float32 (classes,), are what samples of each class weigh in the training
-    loss; None: all the same. `drop_last`: a short last batch of an epoch is left out. `split_sha256` is of the rows of
-    either part (None: the dataset came in parts), `content_sha256` of what a dataset function gave, `fingerprint` what
-    comes of them; `load_dataset` sets it.
+    classes, float32 (N, K) for regression (from custom code also (N, …, K)), int64 (N, T) for next tokens. `outputs` is
+    the number of classes, targets or tokens. Tokens have a `vocabulary`; a sequence of them may also have a class, read
+    at its last position. `class_weights`, float32 (classes,), weight the training loss; None: equal. `drop_last`: a
+    short last batch of an epoch is left out. `split_sha256` is of the rows of either split (None: the dataset provided
+    the splits), `content_sha256` of a dataset function's result; `load_dataset` sets `fingerprint` from them.
     """
 
     task: Task
@@ -77,48 +76,48 @@ class Dataset:
 
     @property
     def inputs(self) -> InputSpec:
-        """What a model for this data takes and gives."""
+        """Inputs and outputs of a model for this data."""
         if self.vocabulary is not None:
             return token_inputs(self.task, len(self.vocabulary), self.outputs)
         return real_inputs(tuple(self.train_inputs.shape[1:]), self.outputs)
 
     @property
     def train_samples(self) -> int:
-        """Samples that are trained on."""
+        """The number of training samples."""
         return self.train_inputs.shape[0]
 
     def epoch_samples(self, batch_size: int) -> int:
-        """Samples that an epoch trains on. Raises `SettingsError` where a short last batch is all there is."""
+        """Samples per epoch. Raises `SettingsError` if the short last batch is the only one."""
         if not self.drop_last:
             return self.train_samples
         if self.train_samples < batch_size:
             raise SettingsError(
                 f"data.drop_last leaves nothing to train on: {self.train_samples:,} training samples are fewer than a "
-                f"batch of {batch_size:,}; take a --batch-size of at most {self.train_samples:,}, or leave "
+                f"batch of {batch_size:,}; use a --batch-size of at most {self.train_samples:,}, or leave "
                 "data.drop_last out"
             )
         return self.train_samples - self.train_samples % batch_size
 
     @property
     def validation_samples(self) -> int:
-        """Samples held back for validation."""
+        """The number of validation samples."""
         return 0 if self.validation_inputs is None else self.validation_inputs.shape[0]
 
 
 def real_inputs(shape: tuple[int, ...], outputs: int) -> InputSpec:
-    """What a model of numbers takes and gives: flat features, or samples of another shape."""
+    """Inputs and outputs of a model of numbers: flat features, or samples of another shape."""
     if len(shape) == 1:
         return InputSpec(features=shape[0], outputs=outputs)
     return InputSpec(shape=shape, outputs=outputs)
 
 
 def token_inputs(task: Task, vocabulary: int, outputs: int) -> InputSpec:
-    """What a model of tokens takes and gives: one answer a sequence for classes, else one at every place."""
+    """Inputs and outputs of a model of tokens: one output per sequence for classes, else one per position."""
     return InputSpec(vocabulary=vocabulary, outputs=outputs, last_only=task is Task.CLASSIFICATION)
 
 
 def split_at_random(samples: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Row numbers of the training and the validation part, each in rising order; at least one row is trained on.
+    """Row numbers of the training and the validation split, each in rising order; at least one row is for training.
 
     The permutation comes from `seed` (the run's), so that all models of a run share one split.
     """
@@ -128,10 +127,10 @@ def split_at_random(samples: int, fraction: float, seed: int) -> tuple[Tensor, T
 
 
 def fit_scale(values: Tensor, scaling: Scaling = "standard") -> tuple[Tensor, Tensor]:
-    """What to subtract from each column and then to divide it by, float32; a constant column is divided by 1.
+    """Offset and divisor of each column, float32; a constant column is divided by 1.
 
-    `standard` gives mean and standard deviation, `minmax` the least value and the range, which puts the column into
-    0 … 1, `robust` the median and the interquartile range, or where that is 0 the deviation.
+    `standard` gives mean and standard deviation, `minmax` minimum and range, which scales to 0 … 1, `robust` median and
+    interquartile range, or if that is 0 the deviation.
     """
     exact = values.double()
     mean = exact.mean(dim=0)
@@ -146,9 +145,9 @@ def fit_scale(values: Tensor, scaling: Scaling = "standard") -> tuple[Tensor, Te
 
 
 def normalisation_of(task: Task, of_features: tuple[Tensor, Tensor], targets: Tensor) -> Normalisation:
-    """What scales features and, of a regression, targets; `targets` are those of the training part.
+    """The scaling of features and, for a regression, of targets; `targets` are those of the training split.
 
-    `of_features` is what `fit_scale` gives of its features.
+    `of_features` is `fit_scale` of its features.
     """
     target_mean, target_scale = fit_scale(targets) if task is Task.REGRESSION else (None, None)
     return Normalisation(
@@ -157,13 +156,13 @@ def normalisation_of(task: Task, of_features: tuple[Tensor, Tensor], targets: Te
 
 
 def range_of(least: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
-    """As `fit_scale` by `minmax`, from least and largest values in float64."""
+    """As `fit_scale` with `minmax`, from minima and maxima in float64."""
     span = largest - least
     return least.float(), torch.where(span > 0, span, torch.ones_like(span)).float()
 
 
 def scale_of(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """As `fit_scale` by `standard`, from means and variances in float64."""
+    """As `fit_scale` with `standard`, from means and variances in float64."""
     scale = variance.sqrt()
     # Rounding leaves a constant column with a deviation of about 1e-16 of its size, which must not be scaled up.
     constant = scale <= 1e-7 * mean.abs().clamp(min=1e-30)
@@ -184,10 +183,10 @@ def assemble(
     normalise: bool,
     scaling: Scaling = "standard",
 ) -> Dataset:
-    """A dataset of real-valued features, split by a permutation, with scales fitted to the training part.
+    """A dataset of real-valued features, split by a permutation, with scales fitted to the training split.
 
-    A regression's targets are scaled too, always by mean and deviation: their loss is then in units of the targets'
-    variance (1.0: no better than predicting the mean), whatever their own units are, and one learning rate suits all.
+    A regression's targets are scaled too, always by mean and deviation: the loss is then in units of the targets'
+    variance (1.0: no better than predicting the mean), and one learning rate suits all units.
     """
     train, validation = split_at_random(inputs.shape[0], fraction, seed)
     normalisation = None
@@ -219,4 +218,4 @@ def assemble(
 def check_sample_count(samples: int, source: str) -> None:
     """Raise `DataError` unless there is something to train on."""
     if samples < 1:
-        raise DataError(f"{named(source)} holds no samples; give a dataset with at least one row of data")
+        raise DataError(f"{named(source)} has no samples; give a dataset with at least one row of data")

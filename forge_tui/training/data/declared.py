@@ -1,4 +1,4 @@
-"""What a file says that it takes in memory, looked at before it is unpacked: a few kilobytes may become terabytes."""
+"""Checks the declared size of a file's content before unpacking: a few kilobytes may become terabytes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.safe_io.printing import named
 from forge_tui.text.figures import memory
 
-# What polars unpacks unasked when it reads a CSV file. No text in UTF-8 begins with one of these.
+# Formats that polars unpacks when it reads a CSV file. No UTF-8 text begins with one of these.
 _COMPRESSED = {
     b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"x\x01": "zlib", b"x\x9c": "zlib", b"x\xda": "zlib",
 }  # fmt: skip
 
 
 def available() -> int:
-    """How much memory may be taken now (bytes), under the limits that hold for this process."""
+    """The memory available now (bytes), within this process's limits."""
     probe = SystemProbe()
     free, _limit = memory_room(probe, read_limits(probe.read))
     return int(free)
 
 
 def require_memory(size: int, what: str, advice: str) -> None:
-    """Raise `DataError` where `what` would take `size` bytes, and more than that is not available."""
+    """Raise `DataError` if `what` would take `size` bytes and that much is not available."""
     room = available()
     if size > room:
         raise DataError(f"{what} takes {memory(size)}, and {memory(room)} of memory are available; {advice}")
@@ -42,13 +42,13 @@ def require_plain(path: Path) -> None:
         beginning = file.read(8)
     for mark, kind in _COMPRESSED.items():
         if beginning.startswith(mark):
-            raise DataError(f"{named(path)} is compressed ({kind}), and how large it is is not known; unpack it first")
+            raise DataError(f"{named(path)} is compressed ({kind}), and its size is unknown; unpack it first")
 
 
 def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
-    """Raise `DataError` unless an array of an .npz archive has the size that its header says, and fits into memory.
+    """Raise `DataError` unless an array of an .npz archive has the size in its header, and fits into memory.
 
-    Raises `ValueError` where the header is damaged, and what `zipfile` raises.
+    Raises `ValueError` for a damaged header, and errors of `zipfile`.
     """
     declared = archive.getinfo(member).file_size
     name = member.removesuffix(".npy")
@@ -58,7 +58,7 @@ def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
     if found is not None:
         shape, dtype = found
         size = math.prod(shape) * dtype.itemsize
-        # Objects have no size of their own; they are refused by who reads them.
+        # Objects have no fixed size; reading refuses them.
         if not dtype.hasobject and begin + size != declared:
             raise DataError(
                 f"{named(path)}: array {name!r} says that it has the shape {shape} of {dtype}, which is "
@@ -72,7 +72,7 @@ def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:
 
 
 def _shape_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]] | None:
-    """Shape and type that the header of an array says; None of a version that only arrays of records have."""
+    """Shape and type in the header of an array; None for a version that only record arrays have."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, _, dtype = np.lib.format.read_array_header_1_0(file)

@@ -1,8 +1,8 @@
 """The fingerprint of a dataset: SHA-256 of its content and of its split, and how a file is hashed only once.
 
-Content is the bytes of a file, the settings that a made dataset follows from, or the tensors that a dataset function
-gave: shape, type and values, and the names of classes and tokens. Such a dataset may be split already. Its content is
-then hashed without regard to order, and the split is its parts in order: another split is no other content.
+Content is the bytes of a file, the settings of a generated dataset, or the tensors of a dataset function: shape, type
+and values, and the names of classes and tokens. If the function provides the splits, its content is hashed
+independently of order, and the split as its parts in order: another split is not other content.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from forge_tui.training.data.dataset import Dataset
 
-# A file system that stores whole seconds (FAT: two) gives writes in between the same time of change, and the clock of
-# the others ticks every 10 ms at most.
+# A file system with a resolution of seconds (FAT: two) gives writes within it the same modification time; the clock of
+# others ticks at least every 10 ms.
 _COARSE_SECONDS, _FINE_SECONDS = 2.0, 0.1
 _PIECE_BYTES = 1 << 20
 
@@ -34,7 +34,7 @@ _Names = Iterable[Any] | None
 
 
 def split_digest(train: Tensor, validation: Tensor) -> str:
-    """SHA-256 of which rows are trained on and which are held back, both int64 (n,), in order."""
+    """SHA-256 of the row numbers of both splits, int64 (n,), in order."""
     return _digest((train, validation))
 
 
@@ -50,12 +50,12 @@ def file_state(path: Path) -> SourceFile:
 
 
 def file_digest(file: io.BufferedReader) -> str:
-    """SHA-256 of a file's bytes, from where it stands on: 0.2 s for 100 MB."""
+    """SHA-256 of a file's bytes from its position on: 0.2 s for 100 MB."""
     return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_file(state: SourceFile, begun: float, dataset: Dataset, known: Sequence[Fingerprint]) -> Fingerprint:
-    """The fingerprint of a dataset from a file, which is read unless one of `known` has it as it is. Raises `OSError`.
+    """The fingerprint of a dataset from a file, hashed unless unchanged since one of `known`. Raises `OSError`.
 
     `state` is the file's at `begun` (UNIX seconds), before the dataset was read.
     """
@@ -70,26 +70,26 @@ def of_file(state: SourceFile, begun: float, dataset: Dataset, known: Sequence[F
 
 
 def _is_settled(state: SourceFile, now: float) -> bool:
-    """Whether a write after `now` (UNIX seconds) gives the file another time of change, for certain."""
+    """Whether a write after `now` (UNIX seconds) certainly changes the file's modification time."""
     assert state.mtime_ns is not None
     is_coarse = state.mtime_ns % 1_000_000_000 == 0
     return now - state.mtime_ns / 1e9 > (_COARSE_SECONDS if is_coarse else _FINE_SECONDS)
 
 
 def of_settings(values: dict[str, Any], dataset: Dataset) -> Fingerprint:
-    """The fingerprint of a dataset that is made from `values` (JSON-able) and nothing else."""
+    """The fingerprint of a dataset generated from `values` (JSON-able) only."""
     text = json.dumps(values, sort_keys=True, separators=(",", ":"))
     return _fingerprint(dataset, hashlib.sha256(text.encode()).hexdigest(), _split_of(dataset))
 
 
 def of_tensors(dataset: Dataset, known: Sequence[Fingerprint], threads: int) -> Fingerprint:
-    """The fingerprint of what a dataset function gave. `threads`: how many it had."""
+    """The fingerprint of a dataset function's result. `threads`: how many it had."""
     if dataset.content_sha256 is not None:
         return _fingerprint(dataset, dataset.content_sha256, _split_of(dataset), threads=threads)
     parts = [part for part in _parts(dataset) if part is not None]
     names = (dataset.classes, dataset.vocabulary)
     split = _digest(parts, names)
-    # Parts that are the same in order have the same content.
+    # Parts that are equal in order have equal content.
     recorded = (one.sha256 for one in known if one.split_sha256 == split)
     sha256 = next(recorded, None) or _unordered_digest(parts, names)
     return _fingerprint(dataset, sha256, split, threads=threads)
@@ -108,7 +108,7 @@ def _split_of(dataset: Dataset) -> str:
 
 
 def _parts(dataset: Dataset) -> tuple[Tensor | None, ...]:
-    """Inputs and targets of the training part, then those of the validation part."""
+    """Inputs and targets of the training split, then those of the validation split."""
     parts = (dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets)
     assert all(part is None or isinstance(part, Tensor) for part in parts)
     return parts  # type: ignore[return-value]
@@ -127,7 +127,7 @@ def _named(names: Iterable[_Names]) -> bytes:
 
 
 def _unordered_digest(parts: Sequence[Tensor], names: Iterable[_Names]) -> str:
-    """SHA-256 of the samples of all parts, whatever their order; `parts` are inputs, targets, inputs, targets."""
+    """SHA-256 of the samples of all parts, independent of order; `parts` are inputs, targets, inputs, targets."""
     found = hashlib.sha256(_named(names))
     for tensor in parts[:2]:
         found.update(f"{tensor.dtype} {tuple(tensor.shape[1:])}\n".encode())
@@ -137,7 +137,7 @@ def _unordered_digest(parts: Sequence[Tensor], names: Iterable[_Names]) -> str:
 
 
 def _row_hashes(tensors: Sequence[Tensor]) -> np.ndarray:
-    """A 64-bit hash of each sample, uint64 (N,): a sum of its 32-bit words, each by a factor of its own, mixed.
+    """A 64-bit hash of each sample, uint64 (N,): a sum of its 32-bit words, each with its own factor, mixed.
 
     0.3 s for 100 MB, where SHA-256 of each sample takes seconds.
     """

@@ -1,4 +1,4 @@
-"""From the settings to the dataset they name."""
+"""Loads the dataset named in settings."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ _MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
     "synthetic": synthetic_dataset,
     "modular": modular_dataset,
 }
-# A file that is replaced while it is read is read again.
+# How often to read a file again that was replaced while it was read.
 _READINGS = 2
-# What the content of each follows from; all else of the settings decides the split only.
+# Settings that determine the content; the others only affect the split.
 _DECISIVE = {"synthetic": ("samples", "features", "classes", "seed"), "modular": ("prime", "operation")}
 _READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
     ".csv": csv_dataset,
@@ -52,11 +52,11 @@ def load_dataset(
     own: Callable[[], Any] | None = None,
     known: Sequence[Fingerprint] = (),
 ) -> Dataset:
-    """Read `training.dataset`; a relative path counts from `working_directory`. The split is fixed by `run.seed`.
+    """Read `training.dataset`; a relative path is relative to `working_directory`. `run.seed` determines the split.
 
-    `own` is the user's own function where the settings name one. The dataset has its fingerprint; a file that is as one
-    of `known` says is not hashed again. Raises `DataError` with the file and the place in it, `ChangedError` for a file
-    that changes meanwhile, `SettingsError` for class weights without classes.
+    `own` is the custom function if settings name one. The dataset has its fingerprint; a file unchanged since one of
+    `known` is not hashed again. Raises `DataError` with the file and the place in it, `ChangedError` for a file that
+    changes meanwhile, `SettingsError` for class weights without classes.
     """
     found = _read(settings, working_directory, known) if own is None else _call(own, settings, known)
     found = replace(found, drop_last=settings.data.drop_last)
@@ -73,10 +73,10 @@ def _call(function: Callable[[], Any], settings: Settings, known: Sequence[Finge
 
 @contextmanager
 def _same_conditions(seed: int, threads: int) -> Iterator[None]:
-    """Seed every global generator, and compute with so many threads: what a function draws or adds up is the same then.
+    """Seed every global generator and fix the number of threads, so that a dataset function gives equal results.
 
-    Sums and products of several threads differ in their last bits with the number of threads, which is not settled yet
-    when a run looks at its data for the first time.
+    The last bits of sums and products depend on the number of threads, which is not chosen yet when a run first reads
+    its data.
     """
     before = torch.get_num_threads()
     random_state.seed_everything(seed)
@@ -99,7 +99,7 @@ def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerpri
     if reader is None:
         raise DataError(
             f"--dataset {escaped(name)}: unknown kind of dataset; give {made} or a file that ends in {names}, or a "
-            "function of your own (module:function or file.py:function)"
+            "custom function (module:function or file.py:function)"
         )
     try:
         _check_file(path, names, working_directory)
@@ -112,7 +112,7 @@ def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerpri
 def _from_file(
     path: Path, settings: Settings, reader: Callable[[Path, Settings], Dataset], known: Sequence[Fingerprint]
 ) -> Dataset:
-    """The dataset of a file that stays as it is while it is read and hashed. Raises `ChangedError`, `OSError`."""
+    """The dataset of a file that does not change while it is read and hashed. Raises `ChangedError`, `OSError`."""
     for _ in range(_READINGS):
         begun, before = time.time(), fingerprint.file_state(path)
         found = reader(path, settings)
@@ -123,12 +123,12 @@ def _from_file(
 
 
 def _check_file(path: Path, names: str, working_directory: Path) -> None:
-    """Raise `DataError` unless it is a file: to open a pipe would wait for ever. Raises `OSError`."""
-    told = f"--dataset {named(path)}"
+    """Raise `DataError` unless it is a file: opening a pipe could block for ever. Raises `OSError`."""
+    name = f"--dataset {named(path)}"
     if not path.exists():
         counts = named(working_directory)
-        raise DataError(f"{told}: there is no such file; check the path (it counts from {counts})")
+        raise DataError(f"{name}: there is no such file; check the path (relative to {counts})")
     if path.is_dir():
-        raise DataError(f"{told} is a directory; give a file that ends in {names}")
+        raise DataError(f"{name} is a directory; give a file that ends in {names}")
     if not path.is_file():
-        raise DataError(f"{told} is no file but a pipe, a socket or a device; save the data as a file")
+        raise DataError(f"{name} is a pipe, a socket or a device, not a file; save the data as a file")

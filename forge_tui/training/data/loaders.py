@@ -1,4 +1,4 @@
-"""Datasets and DataLoaders of torch: which samples they stand for. Batches are made by the training itself."""
+"""The samples of torch's Datasets and DataLoaders. Training makes the batches itself."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ _ADVICE = (
 
 
 def samples_of(given: Any, source: str) -> tuple[Any, ...] | None:
-    """The samples that a dataset function gives as a DataLoader; two, for training and validation, of a pair.
+    """The samples of a DataLoader from a dataset function; two, for training and validation, of a pair.
 
-    A pair may be one of Datasets too. Each is something whose items are samples (input, target); None where there is
-    neither a DataLoader nor a pair of Datasets. Raises `DataError` for those that stand for no fixed samples, and for
-    containers that hold such in another way.
+    A pair may also be of Datasets. The items are samples (input, target); None if there is neither a DataLoader nor a
+    pair of Datasets. Raises `DataError` for those without a fixed set of samples, and for other containers of these.
     """
     if isinstance(given, DataLoader):
         return (_unwrapped(given, source),)
@@ -54,7 +53,7 @@ def samples_of(given: Any, source: str) -> tuple[Any, ...] | None:
 
 
 def _unwrapped(loader: DataLoader[Any], source: str) -> Any:
-    """The loader's dataset, or the part of it that its sampler selects."""
+    """The loader's dataset, or the subset that its sampler selects."""
     if loader.collate_fn not in (default_collate, default_convert):
         name = getattr(loader.collate_fn, "__name__", type(loader.collate_fn).__name__)
         raise DataError(

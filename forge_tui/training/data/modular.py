@@ -11,11 +11,11 @@ from forge_tui.training.data.fingerprint import split_digest
 
 
 def modular_dataset(data: DataSettings, seed: int) -> Dataset:
-    """All pairs x, y modulo `prime` as four tokens, x ∘ y =; the class is the result, read off the last token.
+    """All pairs x, y modulo `prime` as four tokens, x ∘ y =; the class is the result, read at the last token.
 
-    Where x is multiplied with y or divided by it, y is not 0, as in the GrokFast paper (Lee et al. 2024). Tokens are
-    the numbers, then the operation, then the equals sign. `seed` decides which `train_fraction` of the pairs is trained
-    on; all others are validated on (Power et al. 2022, "Grokking", appendix A.1).
+    For multiplication and division y is not 0, as in the GrokFast paper (Lee et al. 2024). Tokens are the numbers, then
+    the operation, then the equals sign. `seed` selects the `train_fraction` of the pairs for training; all others are
+    for validation (Power et al. 2022, "Grokking", appendix A.1).
     """
     prime, operation = data.prime, data.operation
     numbers = torch.arange(prime)

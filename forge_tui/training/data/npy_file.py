@@ -27,17 +27,17 @@ from forge_tui.training.data.stored import StoredRows, StoredTable
 from forge_tui.training.data.table import target_column
 from forge_tui.training.data.targets import make_target
 
-# Features that take no more than this are kept in memory: reading them again in every epoch takes longer.
+# Smaller features are kept in memory: reading them again in every epoch takes longer.
 _KEPT_BYTES = 256 << 20
 _BEGINNING = b"\x93NUMPY"
 
 
 def npy_dataset(path: Path, settings: Settings) -> Dataset:
-    """Read an array (N, C) of numbers: a row a sample. Its columns are x1 … xC; the target is `--target`, or the last.
+    """Read numbers (N, C), one row per sample. Its columns are x1 … xC; the target is `--target` or the last.
 
-    `targets.is_classification` decides what the target is. Features of more than 256 MiB stay on disk: memory is then
-    taken for the target and the order of the rows only, and they cannot be scaled by quartiles, which all of a column
-    is sorted for. Raises `DataError` with file, column and row (1 is the first).
+    `targets.is_classification` decides about the target. Features of more than 256 MiB stay on disk: only the target
+    and the order of the rows take memory, and scaling by quartiles, which needs sorting, is not possible. Raises
+    `DataError` with file, column and row (1 is the first).
     """
     table = _table(path)
     names = [f"x{number}" for number in range(1, table.columns + 1)]
@@ -91,7 +91,7 @@ def _table(path: Path) -> StoredTable:
     """The file's table, its header checked; no number is read yet."""
     with path.open("rb") as file:
         if file.read(len(_BEGINNING)) != _BEGINNING:
-            raise DataError(f"{named(path)} is no .npy file; write it with numpy.save")
+            raise DataError(f"{named(path)} is not a .npy file; write it with numpy.save")
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, TypeError, OverflowError, EOFError, SyntaxError, TokenError) as error:
@@ -124,7 +124,7 @@ def _scan(
     train: Tensor,
     fit: Moments | Extremes,
 ) -> np.ndarray:
-    """The target (N,); `fit` sees the features of the rows of `train`. All in one reading of the file."""
+    """The target (N,); `fit` gets the features of the rows of `train`. Reads the file once."""
     trained = np.zeros(table.rows, dtype=bool)
     trained[train.numpy()] = True
     values: np.ndarray | None = None

@@ -20,8 +20,7 @@ from forge_tui.training.data.targets import make_target
 
 FEATURES = "features"
 TARGETS = "targets"
-# What reading raises where an archive, or the header of an array in it, is not as it should be. RuntimeError: it is
-# encrypted, or packed in a way that is not known.
+# Errors for a malformed archive or header. RuntimeError: it is encrypted, or packed in an unknown way.
 _DAMAGE = (
     ValueError, TypeError, OverflowError, EOFError, KeyError, RuntimeError, SyntaxError, TokenError, MemoryError,
     zipfile.BadZipFile, zlib.error,
@@ -84,7 +83,7 @@ def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(
-                    f"{named(path)} is no .npz archive; write it with numpy.savez(path, features=…, targets=…)"
+                    f"{named(path)} is not a .npz archive; write it with numpy.savez(path, features=…, targets=…)"
                 )
             for name, why in ((FEATURES, ""), (wanted, " (--target)" if wanted != TARGETS else "")):
                 if name not in file.files:
@@ -98,7 +97,7 @@ def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
             assert file.zip is not None
             members = set(file.zip.namelist())
             for name in (FEATURES, wanted):
-                # numpy takes the memory that a header asks for before it reads what follows.
+                # numpy allocates the memory that a header declares before it reads the data.
                 check_member(file.zip, f"{name}.npy" if f"{name}.npy" in members else name, path)
             return {name: file[name] for name in (FEATURES, wanted)}
     except _DAMAGE as error:

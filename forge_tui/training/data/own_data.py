@@ -1,4 +1,4 @@
-"""What a custom dataset function gives, as a `Dataset`."""
+"""Converts the result of a custom dataset function into a `Dataset`."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
     """A dataset from tensors, arrays, a `torch.utils.data.Dataset` or any iterable of samples (input, target).
 
     `given` is (inputs, targets), or those and (validation_inputs, validation_targets), or two Datasets, for training
-    and validation; of a DataLoader its dataset is taken. Or it is a dict with these names and, if need be, `vocabulary`
-    (the number of tokens, or their names: inputs are tokens then) and `classes` (their names). Without a validation
-    part one is split off by the run's seed. Samples are read once and kept as tensors.
+    and validation; for a DataLoader its dataset is used. Or it is a dict with these names and, optionally, `vocabulary`
+    (the number of tokens, or their names: inputs are then tokens) and `classes` (their names). Without a validation
+    split one is made with the run's seed. Samples are read once and kept as tensors.
 
-    Inputs (N, …) become float32, or int64 (N, T) where they are tokens. Targets: whole numbers, booleans or text (N,)
-    as `targets.is_classification` says, else float32 (N, …); with `vocabulary` int64 (N, T), the next tokens. Raises
+    Inputs (N, …) become float32, or int64 (N, T) for tokens. Targets: whole numbers, booleans or text (N,) as decided
+    by `targets.is_classification`, else float32 (N, …); with `vocabulary` int64 (N, T), the next tokens. Raises
     `DataError` naming dataset, sample and what is allowed.
     """
     source = f"--dataset {settings.training.dataset}"
@@ -93,7 +93,7 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
         vocabulary=tokens,
         normalisation=normalisation,
         split={**split, "train_samples": len(train), "validation_samples": len(validation)},
-        # Parts that the dataset gave are hashed as they are (`fingerprint.of_tensors`).
+        # Splits provided by the dataset are hashed as they are (`fingerprint.of_tensors`).
         split_sha256=split_digest(train, validation) if held is None else None,
         content_sha256=content_digest(all_inputs, values, classes, tokens) if held is None else None,
     )
@@ -126,13 +126,13 @@ def _parts(given: Any, source: str) -> dict[str, Any]:
 
 
 def _are_samples(given: tuple[Any, ...] | list[Any]) -> bool:
-    """Whether a short sequence is one of samples (input, target), and none of (inputs, targets)."""
+    """Whether a short sequence consists of samples (input, target), not of (inputs, targets)."""
     return isinstance(given, list) and all(isinstance(one, tuple) for one in given)
 
 
 def _read(given: Any, source: str) -> dict[str, Any]:
     """All samples of a dataset or an iterable."""
-    is_stream = isinstance(given, IterableDataset)  # one may have a length, too, but no sample has a number
+    is_stream = isinstance(given, IterableDataset)  # it may have a length, but no indexing
     if not is_stream and hasattr(given, "__getitem__") and hasattr(given, "__len__"):
         samples: Iterable[Any] = (given[number] for number in range(len(given)))
     elif hasattr(given, "__iter__") or hasattr(given, "__next__"):
@@ -147,7 +147,7 @@ def _read(given: Any, source: str) -> dict[str, Any]:
         inputs.append(sample[0])
         targets.append(sample[1])
     if not inputs:
-        raise DataError(f"{named(source)} holds no samples; give a dataset with at least one")
+        raise DataError(f"{named(source)} has no samples; give a dataset with at least one")
     return {"inputs": _together(inputs, f"{source}: input"), "targets": _together(targets, f"{source}: target")}
 
 
@@ -224,8 +224,8 @@ def _targets(
         raise DataError(f"{named(source)}: target {row} is NaN or infinite; remove the sample")
     if tokens is not None and values.ndim > 1:
         if values.dtype.kind not in "iu" or values.shape[1:] != tuple(inputs.shape[1:]):
-            told = f"{values.dtype} {values.shape}"
-            raise DataError(f"{named(source)}: targets are {told}; next tokens are whole numbers of the inputs' shape")
+            shape = f"{values.dtype} {values.shape}"
+            raise DataError(f"{named(source)}: targets are {shape}; next tokens are whole numbers of the inputs' shape")
         _check_tokens(values, tokens, f"{source}: targets")
         return Task.NEXT_TOKEN, torch.from_numpy(values.astype(np.int64)), len(tokens), None
     if classes is not None:

@@ -12,7 +12,7 @@ from forge_tui.training.data.declared import require_memory
 from forge_tui.training.data.parquet_footer import Declared, read_declared
 from forge_tui.training.data.table import table_dataset, target_column
 
-# What is made of each value: a 32-bit float.
+# Bytes per value: a 32-bit float.
 _BYTES = 4
 
 
@@ -23,9 +23,9 @@ def parquet_dataset(path: Path, settings: Settings) -> Dataset:
     """
     import polars  # here: its import costs 60 ms, and its threads would not survive the fork of a worker
 
-    with path.open("rb") as file:  # by name polars tells a file that may not be read as a damaged one
+    with path.open("rb") as file:  # by name polars reports an unreadable file as damaged
         try:
-            # The columns first: a wrong target is told before a large file is read.
+            # The columns first: a wrong target is reported before a large file is read.
             names = list(polars.read_parquet_schema(file))
             target = target_column(path, names, settings.data.target)
             _check_size(path, read_declared(file), len(names))
@@ -40,7 +40,7 @@ def parquet_dataset(path: Path, settings: Settings) -> Dataset:
 
 
 def _check_size(path: Path, declared: Declared, columns: int) -> None:
-    """Raise `DataError` where the file takes more memory than there is: equal values in a row take none in the file."""
+    """Raise `DataError` if the table takes more memory than available: repeated values take no space in the file."""
     require_memory(
         max(declared.uncompressed, _BYTES * declared.rows * columns),
         f"{path}: its table of {declared.rows:,} rows and {columns:,} columns, unpacked,",

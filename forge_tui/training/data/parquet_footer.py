@@ -1,4 +1,4 @@
-"""What the footer of a Parquet file says of its size: polars reads a file's columns, and tells nothing of this.
+"""Reads the size of a table from the footer of a Parquet file, which polars does not report.
 
 The footer is Thrift in its compact protocol (https://github.com/apache/parquet-format, `parquet.thrift`;
 https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md). Only numbers are kept.
@@ -20,14 +20,14 @@ _ROWS, _GROUPS, _COLUMNS, _GROUP_BYTES, _GROUP_ROWS, _META, _UNCOMPRESSED = 3, 4
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The rows, and the bytes that all columns take once they are decompressed."""
+    """The number of rows, and the bytes of all columns when decompressed."""
 
     rows: int
     uncompressed: int
 
 
 def read_declared(file: IO[bytes]) -> Declared:
-    """Read the footer of an open file. Raises `ValueError` where it is none, or is damaged."""
+    """Read the footer of an open file. Raises `ValueError` if it is missing or damaged."""
     size = file.seek(0, 2)
     if size < len(_MARK) + _END:
         raise ValueError("it is too short")

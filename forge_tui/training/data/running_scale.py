@@ -1,4 +1,4 @@
-"""Scales of columns that are seen piece by piece, as `fit_scale` gives them for columns that are seen whole."""
+"""Scales of columns read in pieces, equal to `fit_scale` of whole columns."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Moments:
         self._seen, self._mean, self._squares = 0, np.zeros(columns), np.zeros(columns)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take the next rows, float64 (n, columns), at least one."""
+        """Add rows, float64 (n, columns), at least one."""
         own = rows.mean(axis=0)
         apart, both = own - self._mean, self._seen + len(rows)
         self._squares += np.square(rows - own).sum(axis=0) + np.square(apart) * (self._seen * len(rows) / both)
@@ -35,7 +35,7 @@ class Extremes:
         self._least, self._largest = np.full(columns, np.inf), np.full(columns, -np.inf)
 
     def add(self, rows: np.ndarray) -> None:
-        """Take the next rows, float64 (n, columns), at least one."""
+        """Add rows, float64 (n, columns), at least one."""
         np.minimum(self._least, rows.min(axis=0), out=self._least)
         np.maximum(self._largest, rows.max(axis=0), out=self._largest)
 

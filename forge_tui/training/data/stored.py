@@ -1,4 +1,4 @@
-"""Tables that stay on disk: rows are read when they are asked for, so a table may be larger than the memory."""
+"""Tables on disk: rows are read on demand, so a table may be larger than the memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch import Tensor
 
 from forge_tui.training.data.fingerprint import file_digest
 
-# A page that is touched brings neighbours with it, 64 KiB in all; so much may a reading bring before it lets go.
+# Touching a page maps its neighbours too, 64 KiB in total; reading releases the pages after this many bytes.
 _TOUCHED_BYTES = 64 << 10
 _PIECE_BYTES = 8 << 20
 
 
 class StoredTable:
-    """A table (N, C) of numbers in a file, row by row, seen through a memory map.
+    """A table (N, C) of numbers in a file, row by row, through a memory map.
 
-    Pages that were read are let go of again: those of a map count as the process's memory while it holds them, and a
-    worker would seem to need as much as the file is large. They stay in the system's cache as far as there is room.
+    Pages that were read are released: mapped pages count as the process's memory, and a worker would seem to need as
+    much as the file's size. They stay in the system's page cache.
     """
 
     def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype, offset: int) -> None:
@@ -52,7 +52,7 @@ class StoredTable:
         return found
 
     def read(self, rows: np.ndarray, columns: Sequence[int]) -> np.ndarray:
-        """Some rows (n,) of some columns, float32 (n, columns)."""
+        """Rows (n,) of some columns, float32 (n, columns)."""
         found = np.empty((len(rows), len(columns)), dtype=np.float32)
         for start in range(0, len(rows), self._piece):
             piece = self._numbers[rows[start : start + self._piece]]
@@ -61,9 +61,9 @@ class StoredTable:
         return found
 
     def is_rewritten(self, sha256: str) -> bool:
-        """Whether the file that is mapped has been written to since it was opened, and its SHA-256 is another now.
+        """Whether the mapped file was written since it was opened and its SHA-256 has changed.
 
-        A file that was put in its place is none of this table's. Costs 2 µs where nothing was written.
+        A file that has replaced it does not matter. Takes 2 µs if nothing was written.
         """
         state = self._file_state()
         if state == self._state:
@@ -85,7 +85,7 @@ class StoredTable:
 
 
 class StoredRows:
-    """Some rows of a stored table as features, float32 (N, F): read where they are indexed, as a tensor is."""
+    """Rows of a stored table as features, float32 (N, F), read when indexed like a tensor."""
 
     dtype = torch.float32
 
@@ -98,7 +98,7 @@ class StoredRows:
         device: torch.device | None = None,
         scale: Callable[[Tensor], Tensor] = lambda features: features,
     ) -> None:
-        """`rows` (N,) int64 and `columns` are places in the table, `scale` is applied on `device`."""
+        """`rows` (N,) int64 and `columns` are positions in the table, `scale` is applied on `device`."""
         self._table, self._rows, self._columns, self._scale = table, rows, list(columns), scale
         self.device = device or torch.device("cpu")
 
@@ -111,14 +111,14 @@ class StoredRows:
         return len(self._rows)
 
     def __getitem__(self, places: slice | Tensor) -> Tensor:
-        """The features (n, F) of a part of the rows, read now."""
+        """Read the features (n, F) of a part of the rows."""
         rows = self._rows[places if isinstance(places, slice) else places.cpu()]
         return self._scale(torch.from_numpy(self._table.read(rows.numpy(), self._columns)).to(self.device))
 
     def is_rewritten(self, sha256: str) -> bool:
-        """Whether the file of the table has other bytes than those of its SHA-256 now (`StoredTable.is_rewritten`)."""
+        """As `StoredTable.is_rewritten`."""
         return self._table.is_rewritten(sha256)
 
     def placed(self, device: torch.device, scale: Callable[[Tensor], Tensor]) -> StoredRows:
-        """The same rows, on another device and scaled as they are read."""
+        """The same rows, on another device and scaled when read."""
         return StoredRows(self._table, self._rows, self._columns, device=device, scale=scale)

@@ -1,4 +1,4 @@
-"""The dataset that needs no files: labels by a seeded random teacher."""
+"""The synthetic dataset: labels by a seeded random teacher."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CHUNK = 8192
 def synthetic_dataset(data: DataSettings, seed: int) -> Dataset:
     """`samples` rows of `features` standard normal features, labelled by a random network with two layers.
 
-    The teacher looks at 12 random directions of the features only, and of four candidate rows the one it is surest
-    of is kept: so a thousand rows are enough to learn it from. Equal seeds give equal data.
+    The teacher only uses 12 random directions of the features, and of four candidate rows the one with its most certain
+    label is kept: so a thousand rows are enough to learn it. Equal seeds give equal data.
     """
     random = torch.Generator().manual_seed(seed)
     latent = min(_LATENT, data.features)

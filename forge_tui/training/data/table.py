@@ -23,7 +23,7 @@ _WIDE = ("Int128", "UInt128")
 
 
 def target_column(path: Path, names: Sequence[str], wanted: str | None) -> str:
-    """The column of `--target`, or the one called `target`. Raises `DataError` naming the columns there are."""
+    """The column of `--target`, or the one called `target`. Raises `DataError` naming the existing columns."""
     if wanted is None:
         if DEFAULT_TARGET in names:
             return DEFAULT_TARGET
@@ -39,9 +39,9 @@ def target_column(path: Path, names: Sequence[str], wanted: str | None) -> str:
 def table_dataset(
     path: Path, frame: polars.DataFrame, names: Sequence[str], target: str, settings: Settings
 ) -> Dataset:
-    """The dataset of a table whose columns are `names`. `targets.is_classification` decides for a target of numbers.
+    """The dataset of a table with columns `names`. `targets.is_classification` decides about a target of numbers.
 
-    Feature columns hold finite numbers or true/false; a target of anything else is one of classes. Raises `DataError`
+    Feature columns have finite numbers or true/false; any other target is classes. Raises `DataError`
     with file, column and row (1 is the first).
     """
     check_sample_count(frame.height, str(path))

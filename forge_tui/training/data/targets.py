@@ -1,4 +1,4 @@
-"""Whether a target is a class or a number, and its tensor."""
+"""Decides whether a target is a class or a number, and makes its tensor."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Target:
 
 
 def is_classification(values: np.ndarray) -> bool:
-    """Whether a one-dimensional target is one of classes.
+    """Whether a one-dimensional target is classes.
 
     Text and booleans are classes. Whole numbers (1.0 too) are classes if at most 20 are distinct, or if they are
-    0 … K-1 with K ≤ 1,000 and at least 10 samples a class on average. All else is a regression.
+    0 … K-1 with K ≤ 1,000 and at least 10 samples per class on average. Anything else is a regression.
     """
     if values.dtype.kind not in "iuf":
         return True

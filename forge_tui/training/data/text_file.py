@@ -20,12 +20,12 @@ _BYTES_A_CHARACTER = 16
 
 
 def text_dataset(path: Path, settings: Settings) -> Dataset:
-    """Cut a UTF-8 text into windows of 64 characters, each to be continued by one character at every place.
+    """Cut a UTF-8 text into windows of 64 characters, with the next character as target at every position.
 
-    The vocabulary is every character of the file, sorted. The text's last part is held back for validation, not
-    random windows: neighbours of what is trained on would flatter the result. Raises `DataError`.
+    The vocabulary is every character of the file, sorted. The end of the text is the validation split, not random
+    windows: neighbours of training windows would give too good results. Raises `DataError`.
     """
-    # Of each character its code and its number, beside the text.
+    # Per character its code and its number, beside the text.
     size = path.stat().st_size
     require_memory(_BYTES_A_CHARACTER * size, f"{path} as tokens", "free some, or take a part of the text")
     try:
@@ -72,6 +72,6 @@ def text_dataset(path: Path, settings: Settings) -> Dataset:
 
 
 def _windows(tokens: Tensor, length: int, windows: int) -> tuple[Tensor, Tensor]:
-    """Neighbouring windows, and the same one character on; each (windows, length)."""
+    """Neighbouring windows, and the same shifted by one character; each (windows, length)."""
     used = windows * length
     return tokens[:used].view(windows, length), tokens[1 : used + 1].view(windows, length)

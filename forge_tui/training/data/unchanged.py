@@ -15,9 +15,9 @@ _THEN = "put it back as it was and resume the run, or resume it with --accept-ch
 def require_same(
     named: str, dataset: Dataset, recorded: Fingerprint | None, again: Callable[[], Dataset] | None
 ) -> None:
-    """Raise `ChangedError` where the data is not as `recorded` (None: not known), in words that say what differs.
+    """Raise `ChangedError`, with the difference, if the data is not as `recorded` (None: unknown).
 
-    `named` is `training.dataset`; `again` calls a dataset function anew: it may give other data each time.
+    `named` is `training.dataset`; `again` calls a dataset function again, which may give other data each time.
     """
     now = dataset.fingerprint
     assert now is not None
@@ -35,7 +35,7 @@ def require_same(
 
 
 def require_untouched(dataset: Dataset) -> None:
-    """Raise `ChangedError` where rows stay on disk and their file was written to since it was loaded."""
+    """Raise `ChangedError` if the file of rows on disk was written since it was loaded."""
     rows, fingerprint = dataset.train_inputs, dataset.fingerprint
     if not isinstance(rows, StoredRows) or fingerprint is None or fingerprint.file is None:
         return
@@ -47,9 +47,9 @@ def require_untouched(dataset: Dataset) -> None:
 
 
 def _gives_same(again: Callable[[], Dataset], before: Fingerprint) -> bool:
-    """Whether a second call gives what the first one gave; where it fails, that is not known to be otherwise."""
+    """Whether a second call gives the same as the first; a failing call counts as the same."""
     try:
         found = again().fingerprint
-    except Exception:  # whatever a function does that is not made to be called twice; the change is reported anyway
+    except Exception:  # the function may not support a second call; the change is reported anyway
         return True
     return found is not None and found.is_of_same_data(before)

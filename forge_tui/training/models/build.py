@@ -25,7 +25,7 @@ ARCHITECTURES: dict[str, _Build] = {
 def build_model(model_type: str, model_size: int, inputs: InputSpec, *, in_eights: bool = True) -> nn.Module:
     """A new module with random weights (torch's global generator) and `model_size` parameters to within 5 %.
 
-    `in_eights`: its widths are multiples of 8 where that can be; those of models made by early versions are not.
+    `in_eights`: its widths are multiples of 8 if possible; not in models of early versions.
     Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, outputs), or (N, outputs) with `inputs.last_only`.
     Raises `SettingsError` where the size is too small for the inputs.
     """
@@ -35,6 +35,6 @@ def build_model(model_type: str, model_size: int, inputs: InputSpec, *, in_eight
     if inputs.shape is not None:
         raise SettingsError(
             f"--model-type {model_type} takes flat features, and the dataset's samples have the shape {inputs.shape}; "
-            "flatten them, or give a model of your own"
+            "flatten them, or give a custom model"
         )
     return build(model_size, inputs, in_eights=in_eights)

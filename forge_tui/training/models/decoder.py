@@ -1,6 +1,6 @@
-"""A causal Transformer decoder by its shape: the network of the GrokFast paper, for sequences of tokens.
+"""A causal Transformer decoder of a given shape: the network of the GrokFast paper, for sequences of tokens.
 
-Named by the settings as a model of one's own is: `forge_tui.training.models.decoder:decoder`.
+Named in settings like a custom model: `forge_tui.training.models.decoder:decoder`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class DecoderBlock(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, *, last_only: bool = False) -> Tensor:
-        """(N, T, width) → (N, T, width), or what that has at the last place, (N, 1, width), without the rest."""
+        """(N, T, width) → (N, T, width), or with `last_only` just the last position, (N, 1, width)."""
         joined = self.query_key_value(self.attention_norm(x))
         query, key, value = joined.unflatten(-1, (3, self.heads, -1)).movedim(-3, 0).transpose(-2, -3)
         if last_only:
@@ -75,8 +75,8 @@ def decoder(
 ) -> nn.Module:
     """A decoder of this shape, for sequences of up to `context` tokens. Raises `SettingsError`.
 
-    Tokens and positions begin with a deviation of `embedding_scale`; torch's own is 1, which makes them by far the
-    largest weights.
+    Token and position embeddings start with a deviation of `embedding_scale`; torch's default is 1, which makes them by
+    far the largest weights.
     """
     if inputs.vocabulary is None:
         raise SettingsError("a decoder takes tokens: give --dataset modular or a .txt file")

@@ -11,8 +11,8 @@ class InputSpec:
 
     Exactly one of the three is set.
 
-    `outputs` is the size of the last axis of what comes out: classes, regression targets, or the vocabulary. Tokens are
-    answered at every place, (N, T, outputs), or with `last_only` once, at the last one, (N, outputs).
+    `outputs` is the size of the output's last axis: classes, regression targets, or the vocabulary. Tokens have an
+    output at every position, (N, T, outputs), or with `last_only` at the last one, (N, outputs).
     """
 
     outputs: int

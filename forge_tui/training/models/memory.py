@@ -15,7 +15,7 @@ from forge_tui.training.models.sizing import Shape, fit, linear
 class RecurrentMemory(nn.Module):
     """A GRU (Cho et al. 2014) whose every state reads the states up to it by scaled dot-product attention.
 
-    State and what was read go through one hidden layer, around a residual path.
+    State and attention output go through one hidden layer, around a residual path.
     """
 
     def __init__(self, shape: Shape) -> None:
@@ -35,7 +35,7 @@ class RecurrentMemory(nn.Module):
 
 
 class FeatureMemory(nn.Module):
-    """Features as up to 16 steps in time; the answer is read off the last: (N, features) → (N, outputs)."""
+    """Features as up to 16 time steps; the output is that of the last: (N, features) → (N, outputs)."""
 
     def __init__(self, features: int, outputs: int, shape: Shape) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class FeatureMemory(nn.Module):
 
 
 class TokenMemory(nn.Module):
-    """Answers at every token: (N, T) → (N, T, outputs), or with `last_only` at the last: (N, outputs)."""
+    """Outputs at every token: (N, T) → (N, T, outputs), or with `last_only` at the last: (N, outputs)."""
 
     def __init__(self, vocabulary: int, outputs: int, shape: Shape, *, last_only: bool) -> None:
         super().__init__()

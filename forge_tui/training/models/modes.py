@@ -1,4 +1,4 @@
-"""Modules in evaluation for a while: afterwards every part is in the mode that it was in before."""
+"""Temporary eval mode that restores the mode of every part."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 
 @contextmanager
 def evaluating(body: nn.Module) -> Iterator[None]:
-    """`body` is in eval mode meanwhile. Parts that were in eval mode before, such as a frozen batch normalisation,
-    are in it afterwards too: `body.train()` would set all of them to training.
+    """Set `body` to eval mode inside. Afterwards every part has its earlier mode, also a frozen batch normalisation:
+    `body.train()` would set all parts to training.
     """
     roots = [body, *getattr(body, "shadows", ())]
     before = [(part, part.training) for root in roots for part in root.modules()]
@@ -19,9 +19,9 @@ def evaluating(body: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
-        # By `train`, parents first: a module may do more there than set a flag (merge weights, say).
+        # With `train`, parents first: a module may do more there than set a flag, such as merging weights.
         for part, was_training in before:
             if part.training is not was_training:
                 part.train(was_training)
-        for part, was_training in before:  # where a parent's `train` decides for its parts
+        for part, was_training in before:  # a parent's `train` may set its parts' modes
             part.training = was_training

@@ -1,4 +1,4 @@
-"""The module that is trained and given back: normalisation in buffers around the architecture."""
+"""The module that is trained and returned: the architecture with normalisation in buffers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ if TYPE_CHECKING:
 
 
 class Network(nn.Module):
-    """Takes raw features and gives logits, or predictions in the targets' own units.
+    """Maps raw features to logits, or to predictions in the targets' units.
 
     Shapes: features (N, F) → (N, outputs); tokens (N, T) → (N, T, vocabulary), or (N, classes). A custom `body` may
-    give several tensors, in tuples, dicts and the like: they are given as they are, those of a regression scaled. Means
-    and scales are buffers, so they travel with the weights. Training calls `body` on features that `scale_features`
-    scaled once.
+    return several tensors, in tuples, dicts and the like: these are returned unchanged, for a regression scaled. Means
+    and scales are buffers, saved with the weights. Training calls `body` on features scaled once by `scale_features`.
     """
 
     feature_mean: Tensor | None
@@ -35,25 +34,25 @@ class Network(nn.Module):
             self.register_buffer(name, None if value is None else value.clone())
 
     def scale_features(self, inputs: Tensor) -> Tensor:
-        """Features as `body` takes them."""
+        """Features scaled for `body`."""
         if self.feature_mean is None or self.feature_scale is None:
             return inputs
         return (inputs - self.feature_mean) / self.feature_scale
 
     def scale_targets(self, targets: Tensor) -> Tensor:
-        """Regression targets as `body` predicts them."""
+        """Regression targets in the units of `body`."""
         if self.target_mean is None or self.target_scale is None:
             return targets
         return (targets - self.target_mean) / self.target_scale
 
     def unscale_targets(self, outputs: Tensor) -> Tensor:
-        """What `body` predicts, in the targets' own units; several outputs as they are."""
+        """Predictions of `body` in the targets' units; several outputs unchanged."""
         if self.target_mean is None or self.target_scale is None or not isinstance(outputs, Tensor):
             return outputs
         return outputs * self.target_scale + self.target_mean
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Raw inputs → logits, or predictions in the targets' own units."""
+        """Raw inputs → logits, or predictions in the targets' units."""
         return self.unscale_targets(self.body(self.scale_features(inputs)))
 
 
@@ -83,8 +82,8 @@ def set_weights(module: nn.Module, tensors: dict[str, Tensor]) -> None:
 
 
 def fill(target: Tensor, value: Tensor) -> bool:
-    """Copy `value` into a tensor of its shape; False, and nothing is changed, where several places share a number that
-    would have to be different ones. So it is with what `expand` made."""
+    """Copy `value` into a tensor of its shape; False, without a change, if elements that share memory (from `expand`)
+    would have to differ."""
     shared = [axis for axis, stride in enumerate(target.stride()) if stride == 0 and target.shape[axis] > 1]
     with torch.no_grad():
         for axis in shared:

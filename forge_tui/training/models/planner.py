@@ -44,7 +44,7 @@ class Planner(nn.Module):
 class TokenPlanner(nn.Module):
     """A residual MLP over the last 8 tokens: (N, T) → (N, T, outputs), or with `last_only` (N, outputs).
 
-    The embeddings of a token and of the seven before it are laid side by side, zeros where the text begins
+    The embeddings of a token and of the seven before it are concatenated, with zeros before the start of the text
     (Bengio et al. 2003, "A Neural Probabilistic Language Model").
     """
 
@@ -64,7 +64,7 @@ class TokenPlanner(nn.Module):
 
 
 def embedding_width(width: int) -> int:
-    """How many figures stand for a token in a planner of this width."""
+    """The size of a token's embedding in a planner of this width."""
     return max(2, min(64, width // 4))
 
 

@@ -1,4 +1,4 @@
-"""What the models of sequences share: features cut into steps, tokens embedded, positions."""
+"""Common parts of sequence models: features as steps, positions, heads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STEPS = 16
 
 
 def steps_for(features: int) -> tuple[int, int]:
-    """Number of steps that features are cut into, and features a step; the last step may be padded."""
+    """Number of steps for features, and features per step; the last step may be padded."""
     a_step = -(-features // STEPS)
     return -(-features // a_step), a_step
 
@@ -20,9 +20,9 @@ def steps_for(features: int) -> tuple[int, int]:
 class FeatureSteps(nn.Module):
     """Cuts features into at most 16 neighbouring groups and maps each to a vector: (N, features) → (N, S, width).
 
-    Every feature has a weight vector of its own (Gorishniy et al. 2021, "Revisiting Deep Learning Models for Tabular
-    Data", section 3.3): with weights shared between groups, 64 synthetic features were not learned. Groups keep
-    attention cheap: a step a feature would cost 16 times as much.
+    Every feature has its own weight vector (Gorishniy et al. 2021, "Revisiting Deep Learning Models for Tabular Data",
+    section 3.3): with weights shared between groups, 64 synthetic features were not learned. Groups keep attention
+    cheap: one step per feature would cost 16 times as much.
     """
 
     def __init__(self, features: int, width: int) -> None:

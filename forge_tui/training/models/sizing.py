@@ -1,4 +1,4 @@
-"""Finding the shape of a model that has a wanted number of parameters."""
+"""Finds the shape of a model with a given number of parameters."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def largest(limit: int, count: Callable[[int], int]) -> int:
 
 
 def nearest_size(target: int, count: Callable[[int], int]) -> int:
-    """The n ≥ 1 whose `count(n)` is nearest to `target`; the smaller of two that are equally near."""
+    """The n ≥ 1 whose `count(n)` is nearest to `target`; the smaller one in a tie."""
     low = max(1, largest(target, count))
     return low if abs(count(low) - target) <= abs(count(low + 1) - target) else low + 1
 
@@ -59,12 +59,12 @@ def fit(
     *,
     in_eights: bool,
 ) -> Shape:
-    """The shape with about `size` parameters: the widest that `shape_of` gives, its `hidden` then adjusted.
+    """The shape with about `size` parameters: the widest of `shape_of`, with an adjusted `hidden`.
 
-    `in_eights`: width and `hidden` are multiples of 8 where such a shape has the size to within 2.5 % and a hidden
-    layer not far from the usual. Rows of matrices then begin where vector registers do: a step of 1 to 50 planners of
-    9,000 to a million parameters takes 4 to 10 % less time. Deterministic. Raises `SettingsError` where even
-    the smallest shape is more than 5 % too large.
+    `in_eights`: width and `hidden` are multiples of 8 if such a shape has the size within 2.5 % and a usual hidden
+    layer. Rows of matrices are then aligned to vector registers: a step of 1 to 50 planners of 9,000 to a million
+    parameters takes 4 to 10 % less time. Deterministic. Raises `SettingsError` if even the smallest shape is more than
+    5 % too large.
     """
 
     def adjusted(width: int, step: int = 1) -> Shape:

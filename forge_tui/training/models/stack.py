@@ -12,19 +12,19 @@ from torch.func import functional_call, vmap
 from forge_tui.training.models.layers import Embedding, Gru, LayerNorm, Linear
 from forge_tui.training.models.sequence import FeatureSteps
 
-# Modules that know of the axis in front of their own parameters.
+# Modules that support an extra axis in front of their parameters.
 _STACKABLE = (Linear, LayerNorm, Embedding, Gru, FeatureSteps)
 
 
 class Stack:
-    """Models that are trained as one computation. `body` maps (M, N, …) to (M, N, …), model m by its own weights.
+    """Models trained as one computation. `body` maps (M, N, …) to (M, N, …), model m with its own weights.
 
-    It shares no memory with the modules it was made of. Where all layers take stacked weights themselves it is made of
-    those; any other module is mapped over by `torch.func`, which is slower and right for all that vmap can map.
+    It shares no memory with the original modules. If all layers support stacked weights it uses them; any other module
+    is mapped by `torch.func`, which is slower and correct for everything that vmap can map.
     """
 
     def __init__(self, bodies: Sequence[nn.Module]) -> None:
-        """`bodies` are equal in all but their weights."""
+        """`bodies` only differ in their weights."""
         together = copy.deepcopy(bodies[0])
         self.is_native = _is_native(together)
         self.models = len(bodies)
@@ -43,15 +43,15 @@ class Stack:
         return list(self.body.parameters())
 
     def to_stack(self, name: str, tensor: Tensor) -> Tensor:
-        """A tensor of one model's parameter `name` as it lies in the stack (a view)."""
+        """A tensor of one model's parameter `name` in the layout of the stack (a view)."""
         return tensor.transpose(-2, -1) if name in self._turned else tensor
 
     def of_model(self, name: str, tensor: Tensor, model: int) -> Tensor:
-        """Model `model`'s part of a tensor that is stacked like the parameter `name`, in a single model's shape."""
+        """Model `model`'s part of a tensor stacked like the parameter `name`, in a single model's shape."""
         return self.to_stack(name, tensor[model])
 
     def set_weights(self, model: int, tensors: Mapping[str, Tensor]) -> None:
-        """Give a model weights and buffers by the names, and in the shapes, that they have in a single one."""
+        """Set a model's weights and buffers, with the names and shapes of a single model."""
         whole = self._whole
         buffers = dict(whole.named_buffers())
         with torch.no_grad():
@@ -62,7 +62,7 @@ class Stack:
                     whole.get_parameter(name)[model].copy_(self.to_stack(name, tensor))
 
     def without(self, model: int) -> Stack:
-        """The stack of the other models; this one is not to be used any more."""
+        """The stack of the other models; do not use this one any more."""
         whole, kept = self._whole, [number for number in range(self.models) if number != model]
         for name, item in list(whole.named_parameters()):
             _set(whole, name, nn.Parameter(item.detach()[kept].clone(), requires_grad=item.requires_grad))
@@ -73,12 +73,12 @@ class Stack:
 
     @property
     def runs(self) -> nn.Module:
-        """The module whose forward pass is run for all models at once: its modes and attributes are theirs."""
+        """The module whose forward pass runs for all models at once, with their modes and attributes."""
         return self.body.shadows[0] if isinstance(self.body, _Vmapped) else self.body
 
     @property
     def _whole(self) -> nn.Module:
-        """The module that holds the stacked weights under a single model's names."""
+        """The module with the stacked weights under a single model's names."""
         return self.body.stacked if isinstance(self.body, _Vmapped) else self.body
 
     def weights(self, model: int) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ class Stack:
 
 
 class _Vmapped(nn.Module):
-    """Any module with stacked weights, mapped over by `torch.func`."""
+    """Any module with stacked weights, mapped by `torch.func`."""
 
     def __init__(self, stacked: nn.Module) -> None:
         super().__init__()
@@ -99,11 +99,11 @@ class _Vmapped(nn.Module):
 
     @property
     def shadows(self) -> list[nn.Module]:
-        """Modules that have modes and are no parts of this one: the forward pass runs in the skeleton."""
+        """Modules with modes outside this one: the forward pass runs in the skeleton."""
         return self._skeleton
 
     def train(self, mode: bool = True) -> _Vmapped:
-        """Modules that train otherwise than they measure, such as batch normalisation, hear of it in the skeleton."""
+        """Set the mode of the skeleton too, for modules such as batch normalisation."""
         self._skeleton[0].train(mode)
         super().train(mode)
         return self
@@ -120,7 +120,7 @@ class _Vmapped(nn.Module):
 
 
 def _is_native(module: nn.Module) -> bool:
-    """Whether the module's layers take stacked weights themselves; a custom one may index its axes anyhow."""
+    """Whether the module's layers support stacked weights; a custom one may index its axes in any way."""
     if not type(module).__module__.startswith(f"{__name__.partition('.')[0]}."):
         return False
     owners = (part for part in module.modules() if any(True for _ in part.parameters(recurse=False)))
@@ -128,7 +128,7 @@ def _is_native(module: nn.Module) -> bool:
 
 
 def _turned(module: nn.Module) -> frozenset[str]:
-    """The full names of the parameters that are stacked the other way round."""
+    """The full names of the parameters that are stacked transposed."""
     return frozenset(
         f"{prefix}.{name}" if prefix else name
         for prefix, part in module.named_modules()
