@@ -164,19 +164,19 @@ class Code:
         From then on every worker imports that copy.
         """
         known = self.record.originals().get(file)
-        told: dict[str, Any] = {"command": "code", "file": file}
+        answer: dict[str, Any] = {"command": "code", "file": file}
         if known is not None:
-            return {**told, "path": known, "sha256": self.record.files[known]}, False
+            return {**answer, "path": known, "sha256": self.record.files[known]}, False
         try:
             path, content = self._path_for(file), read_code_file(file)
             write_copies(self._place / "code", {path: content})
         except (OSError, ForgeError) as error:
             why = getattr(error, "strerror", None) or error
-            return {**told, "refused": f"{file} cannot be copied with the run's code: {why}"}, False
+            return {**answer, "refused": f"{file} cannot be copied with the run's code: {why}"}, False
         if self._new is not None:
             self._new[file] = content
         self.record = replace(self.record, files={**self.record.files, path: sha256(content)})
-        return {**told, "path": path, "sha256": sha256(content)}, True
+        return {**answer, "path": path, "sha256": sha256(content)}, True
 
     def _path_for(self, file: str) -> str:
         """The recorded path of a file. Raises `RunDirectoryError` if it is not custom code."""

@@ -258,9 +258,9 @@ class Governor:
             available = resources.available_memory_gb * GIB - self._settings.memory_reserve * resources.memory_gb * GIB
             # Between two steps a worker holds little memory, and what it is about to allocate seems available.
             held = [worker.memory if worker.held is None else worker.held for worker in load]
-            told = self._memory.lack(available, held, "memory")
-            if told is not None:
-                return told
+            lacking = self._memory.lack(available, held, "memory")
+            if lacking is not None:
+                return lacking
         if self._on_gpu and resources.gpus:
             gpu = resources.gpus[0]
             free = gpu.memory_total - gpu.memory_used

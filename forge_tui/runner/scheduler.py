@@ -82,16 +82,16 @@ class Scheduler:
 
     def _wait_for_turn(self, waits: Callable[[], str | None]) -> bool:
         """Wait for the run's turn; returns whether it had to wait."""
-        told, begun = None, self._means.monotonic()
+        waited_for, begun = None, self._means.monotonic()
         while not self._course.is_ending and (reason := waits()) is not None:
-            if reason != told:
-                told = reason
+            if reason != waited_for:
+                waited_for = reason
                 self._course.waiting = True
                 self._journal.run_state(RunState.QUEUED, reason)
             waited = self._means.monotonic() - begun
             self._tick(min(LONGEST_TICK_SECONDS, max(TICK_SECONDS, _PART_OF_WAIT * waited)))
         self._course.waiting = False
-        return told is not None
+        return waited_for is not None
 
     def _tick(self, seconds: float = TICK_SECONDS) -> None:
         for key, _ in self._means.selector.select(seconds):

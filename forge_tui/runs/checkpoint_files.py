@@ -68,7 +68,7 @@ class CheckpointFile:
 def checkpoint_files(directory: Path) -> list[CheckpointFile]:
     """The checkpoints in a model's directory, the newest first; none where there is no such directory.
 
-    Only headers are read: whether the tensors verify is seen when training goes on from them. Raises `OSError` where
+    Only headers are read: tensors are verified when training continues from them. Raises `OSError` where
     the directory may not be listed.
     """
     try:

@@ -20,7 +20,7 @@ AtRung = Callable[[Job, int, float | None], None]
 
 
 class Departures:
-    """Takes models out of a group, so that those that stay continue as a resume would find them."""
+    """Removes models from a group, such that the others continue as after a resume."""
 
     def __init__(
         self,
@@ -31,9 +31,9 @@ class Departures:
         metrics: MetricTable,
         at_rung: AtRung | None,
     ) -> None:
-        """`environment`: what the bytes depend on, the size of the group among it. `new_state` gives an untrained one.
+        """`environment`: conditions that affect the bytes, with the group's size. `new_state` makes untrained models.
 
-        `at_rung`: None where the models are not compared.
+        `at_rung`: None without halving.
         """
         self._members = members
         self._control = control
@@ -43,43 +43,43 @@ class Departures:
         self._at_rung = at_rung
         self._judged_epoch = 0
         self.saving: Saving
-        """Set by whoever makes both: each needs the other."""
+        """Set later, because both need each other."""
 
     def diverged(self, state: TrainingState, losses: Sequence[float]) -> None:
-        """Take out those whose `losses` (of the epoch that is done) are NaN or infinite.
+        """Remove models whose `losses` (of the finished epoch) are NaN or infinite.
 
-        Raises `Diverged` where none is left.
+        Raises `Diverged` if none is left.
         """
         for number in reversed([number for number, loss in enumerate(losses) if not math.isfinite(loss)]):
             what = f"the loss of epoch {state.epoch} is {losses[number]}"
             self._leave(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
 
     def infinite(self, state: TrainingState) -> None:
-        """Take out those whose weights are not finite. Raises `Diverged` where none is left."""
+        """Remove models with infinite weights. Raises `Diverged` if none is left."""
         for number in reversed(range(len(self._members))):
             if not state.weights_are_finite(number):
                 what = f"weights are NaN or infinite after epoch {state.epoch}"
                 self._leave(state, number, Diverged(what, state.epoch, state.learning_rate(number)))
 
     def cancelled(self, state: TrainingState) -> None:
-        """Take out those that the runner wants to leave, with a checkpoint."""
+        """Remove models that the runner has asked to leave, with a checkpoint."""
         members = list(enumerate(self._members))
         for number in reversed([n for n, member in members if self._control.pop_leave_request(member.job.index)]):
             self._leave(state, number, None)
 
     def finished(self, state: TrainingState, numbers: Sequence[int]) -> TrainingState:
-        """Take out those that are written; the state of the others.
+        """Remove finished models; returns the state of the others.
 
-        These have a checkpoint of this step: a smaller group may round otherwise, and a resume is to begin with it
-        where it began here.
+        The others get a checkpoint of this step: a smaller group may round differently, and a resume must start with it
+        at the same step.
         """
         assert isinstance(state, GroupState)
         return state if len(numbers) == len(self._members) else self._without(state, numbers)
 
     def pruned(self, state: TrainingState) -> TrainingState | None:
-        """At a rung take out those that the runner ends because others do better, with a checkpoint.
+        """Remove models that halving stops at a rung, with a checkpoint.
 
-        The state of the others; None where nobody leaves. If all of them end, a stop is asked for.
+        Returns the state of the others; None if no model leaves. If all leave, a stop is requested.
         """
         indexes = self._judged(state)
         if not indexes:
@@ -88,7 +88,7 @@ class Departures:
             self._control.request_stop()
             return state
         for number in self._members.numbers(indexes):
-            state.progress[number].exact = False  # if it is ever trained further, then alone
+            state.progress[number].exact = False  # if it is ever trained further, then not in this group
         self._environment["group"] = len(self._members) - len(indexes)
         self.saving.try_now(state, NEXT_IS_TRIED)
         numbers = self._members.numbers(indexes)
@@ -98,7 +98,7 @@ class Departures:
         return self._without(state, numbers)
 
     def _judged(self, state: TrainingState) -> set[int]:
-        """The models (by index) that end at this rung; the runner is asked once."""
+        """The models (by index) that stop at this rung; the runner is asked once."""
         epoch, rungs = state.epoch, self._members[0].job.rungs
         if self._at_rung is None or epoch not in rungs or epoch == self._judged_epoch or state.step_in_epoch:
             return set()
@@ -109,13 +109,13 @@ class Departures:
         return {index for index in indexes if not self._control.wait_for_verdict(index, epoch)}
 
     def _leave(self, state: TrainingState, number: int, why: Diverged | None) -> None:
-        """A model leaves: with a checkpoint, or because it has diverged. The last one ends the attempt."""
+        """Remove a model, with a checkpoint or diverged. The last one ends the attempt."""
         if not isinstance(state, GroupState) or len(self._members) == 1:
             if why is not None:
                 raise why
             self._control.request_stop()
             return
-        # Once it has left, another worker may have it: nothing may be written of it then.
+        # Afterwards another worker may have it: nothing of it may be written then.
         self.saving.wait()
         if why is None:
             state.progress[number].exact = False
@@ -128,7 +128,7 @@ class Departures:
             self._members.remove(state, number, None)
         if len(self._members) > 1:
             return state
-        # Alone, as a resume would find it.
+        # A single model, as in a resume.
         (member,) = self._members
         left = Checkpoint(path=member.checkpoints, record=state.record(0), tensors=state.tensors(0))
         single = self._new_state()

@@ -61,7 +61,7 @@ class ExponentialFilter:
         return {f"average.{number}": tensor for number, tensor in enumerate(self._average or [])}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore from `state`."""
         if state:
             self._average = [state[f"average.{number}"] for number in range(len(self._parameters))]
 
@@ -102,7 +102,7 @@ class WindowFilter:
         return state
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore from `state`."""
         self._seen = int(state["seen"])
         self._ring = [state[f"ring.{number}"] for number in range(len(self._parameters))]
         self._sum = [state[f"sum.{number}"] for number in range(len(self._parameters))]

@@ -1,4 +1,4 @@
-"""The models that a trainer has, of one attempt: all of a group, or a single one."""
+"""The models of one attempt: a group, or a single one."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from forge_tui.training.group_state import GroupState
 from forge_tui.training.member import Member
 
 Left = Callable[[Job, Diverged | None], None]
-"""Called with a model that leaves its group early, and why: what ended it; None: it is completed, or was asked to."""
+"""Called with a model that leaves its group early, and the error that ended it; None: completed or cancelled."""
 
 
 class Members(Sequence[Member]):
-    """The models by number, as in the training state; those that leave are taken out of both."""
+    """The models by number, as in the training state; leaving ones are removed from both."""
 
     def __init__(self, members: Iterable[Member], left: Left | None) -> None:
         self._members = list(members)
         self._left = left
         names = [member.job.model for member in self._members]
         self.group = names if len(names) > 1 else None
-        """The names of all models that the attempt began with; None for a single one."""
+        """The names of all models at the start of the attempt; None for a single one."""
 
     @overload
     def __getitem__(self, place: int) -> Member: ...
@@ -40,16 +40,16 @@ class Members(Sequence[Member]):
         return len(self._members)
 
     def skip_finished(self) -> None:
-        """Leave out those that an earlier attempt wrote whole; what it could not report is reported now."""
+        """Remove models that an earlier attempt has finished, and send their missing reports."""
         self._members = [member for member in self._members if not is_finished(member)]
 
     def enter(self, phase: TrainingPhase, reason: str | None = None, only: Iterable[int] | None = None) -> None:
-        """All models, or `only` those of these numbers, are in `phase` from now on."""
+        """Report a new phase of all models, or of `only` these numbers."""
         for number in range(len(self._members)) if only is None else only:
             self._members[number].report.enter(phase, reason)
 
     def move(self, directory: str) -> None:
-        """The run directory is there from now on."""
+        """Set the new path of the run directory."""
         for member in self._members:
             member.move(Path(directory))
 
@@ -58,7 +58,7 @@ class Members(Sequence[Member]):
         return [number for number, member in enumerate(self._members) if member.job.index in indexes]
 
     def remove(self, state: GroupState, number: int, why: Diverged | None) -> None:
-        """A model leaves the group."""
+        """Remove a model from the group."""
         member = self._members.pop(number)
         state.remove(number)
         if self._left is not None:

@@ -98,7 +98,7 @@ class Adam:
         return {f"{number}.{name}": part[number] for number in range(len(self._steps)) for name, part in parts.items()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore from `state`."""
         parts = {"step": self._steps, "exp_avg": self._averages, "exp_avg_sq": self._squares}
         _load(state, parts)
 
@@ -142,7 +142,7 @@ class Sgd:
         return {f"{number}.momentum_buffer": buffer for number, buffer in enumerate(self._buffers)}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore from `state`."""
         _load(state, {"momentum_buffer": self._buffers})
         self._is_first = not state
 
@@ -204,7 +204,7 @@ class Muon:
         return found | {self._renumbered(key, self._others): item for key, item in self._adam.state().items()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Go on from what `state` gave."""
+        """Restore from `state`."""
         if not state:
             return
         for number, momentum in zip(self._numbers, self._momenta, strict=True):

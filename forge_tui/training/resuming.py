@@ -13,10 +13,9 @@ from forge_tui.training.state import TrainingState
 
 
 def newest_checkpoints(members: Members) -> list[Checkpoint]:
-    """One for each model, all of one step; empty where there is no such step.
+    """One checkpoint per model, all of one step; empty if there is no such step.
 
-    What was saved after a step that a model went back to is discarded. Raises `RunDirectoryError` for checkpoints of
-    other models.
+    Later ones than the target of a rollback are discarded. Raises `RunDirectoryError` for checkpoints of other models.
     """
     for member in members:
         if member.rollback is not None:
@@ -37,7 +36,7 @@ def newest_checkpoints(members: Members) -> list[Checkpoint]:
 
 
 def note_where_from(members: Members, state: TrainingState, found: list[Checkpoint]) -> None:
-    """After `state` was restored from `found` (empty: it is new), report what that means for each model's exactness."""
+    """Check each model's exactness after `state` was restored from `found` (empty: it is new)."""
     if not found:
         for number, member in enumerate(members):
             member.note_where_from(0, 0, state.progress[number])
@@ -52,7 +51,7 @@ def note_where_from(members: Members, state: TrainingState, found: list[Checkpoi
 def compare_conditions(
     members: Members, state: TrainingState, number: int, before: dict[str, Any], now: dict[str, Any]
 ) -> None:
-    """A model is not exact where it continues under other conditions than its checkpoint was saved under."""
+    """Mark models as not exact if they continue under other conditions than those of their checkpoint."""
     changed = [name for name, value in now.items() if before.get(name, value) != value]
     if changed:
         state.progress[number].exact = False

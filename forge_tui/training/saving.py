@@ -1,4 +1,4 @@
-"""When a trainer saves: checkpoints beside the training or at a stop, and finished models, on a disk that may fail."""
+"""Saves a trainer's models: checkpoints, in the background or at a stop, and finished models; handles disk errors."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from forge_tui.training.finished import complete
 from forge_tui.training.members import Members
 from forge_tui.training.state import TrainingState
 
-# A disk that is full, read-only or out of order may come right again; a directory that is gone does not. Where it was
-# moved (ESTALE), the runner tells where it is.
+# A disk that is full, read-only or failing may recover; a deleted directory does not. After a move (ESTALE) the runner
+# reports the new place.
 _MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
 _DISK_SECONDS = 2.0
 NEXT_IS_TRIED = "training continues; the next checkpoint is tried as usual"
 
 
 class Saving:
-    """Saves the models of a trainer. What cannot be written is reported once, and ends nothing while models train."""
+    """Saves the models of a trainer. Failures are reported once, and do not end training."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class Saving:
         keep: int,
         drop_infinite: Callable[[TrainingState], None],
     ) -> None:
-        """`drop_infinite` ends the models whose weights are not finite: such weights are never saved.
+        """`drop_infinite` removes models with infinite weights, which are never saved.
 
-        `environment` (what the bytes depend on) and `keep` are those of `CheckpointWriter`.
+        `environment` and `keep` are those of `CheckpointWriter`.
         """
         self._members = members
         self._control = control
@@ -44,17 +44,17 @@ class Saving:
         self._problem: tuple[int | None, str] | None = None
 
     def close(self) -> None:
-        """Wait for a write that is under way."""
+        """Wait for a running write."""
         self._writer.close()
 
     def resumed(self, step: int) -> None:
-        """Training continues from the checkpoints of `step`."""
+        """Record that training continues from the checkpoints of `step`."""
         self._writer.resumed(step)
 
     def checkpoint(self, state: TrainingState) -> None:
-        """Save all models; training continues while they are written, unless they are too large to be copied.
+        """Save all models; training continues meanwhile, unless they are too large to copy.
 
-        What cannot be written is reported, and tried again at the next checkpoint.
+        A failure is reported, and retried at the next checkpoint.
         """
         self.wait()
         if not is_copied(state):
@@ -65,7 +65,7 @@ class Saving:
         self._writer.save_beside(state, self._members, lambda error: self._report(error, epoch, NEXT_IS_TRIED))
 
     def try_now(self, state: TrainingState, otherwise: str) -> None:
-        """Save all models while training stands still. `otherwise`: what follows where that fails, in words."""
+        """Save all models while training waits. `otherwise`: the consequence of a failure, in words."""
         problem = None
         try:
             self._save_now(state)
@@ -79,7 +79,7 @@ class Saving:
         self._writer.save_some(state, self._members, [number])
 
     def wait(self) -> None:
-        """Stand still while checkpoints are being written beside the training."""
+        """Wait for checkpoints that are being written in the background."""
         stands_still = self._writer.is_busy
         if stands_still:
             self._members.enter(TrainingPhase.CHECKPOINTING)
@@ -88,9 +88,9 @@ class Saving:
             self._members.enter(TrainingPhase.TRAINING)
 
     def finish(self, state: TrainingState, dataset: Dataset, finished: Callable[[TrainingState], list[int]]) -> bool:
-        """Save all models, and write the files of those that are `finished`; False where a stop came first.
+        """Save all models, and write the files of `finished` ones; False if a stop came first.
 
-        Hours of work may depend on a disk that is full: wait for room.
+        On a full disk it waits for space, to save hours of work.
         """
         members = self._members
         while True:
@@ -110,7 +110,7 @@ class Saving:
                 return False
 
     def follow_move(self) -> bool:
-        """Work in the run directory where it is by now; whether it was moved since the last time."""
+        """Switch to the run directory's new place, if it was moved; returns whether it was."""
         directory = self._control.take_move()
         if directory is None:
             return False
@@ -118,7 +118,7 @@ class Saving:
         return True
 
     def _save_now(self, state: TrainingState) -> None:
-        """Save and prune, unless this very step is saved already. Raises `RunDirectoryError`."""
+        """Save and prune, unless this step is saved already. Raises `RunDirectoryError`."""
         self.wait()
         if self._writer.is_saved(state.step):
             return
@@ -128,7 +128,7 @@ class Saving:
         self._members.enter(TrainingPhase.TRAINING)
 
     def _report(self, error: RunDirectoryError | None, epoch: int, otherwise: str) -> None:
-        """Checkpoints were written, or not: then that is reported, with what follows from it."""
+        """Handle the result of writing checkpoints: a failure is reported with its consequence."""
         if error is None:
             self._problem = None
             return
@@ -136,7 +136,7 @@ class Saving:
         self._warn(error, otherwise, f"{what}: {error}; {otherwise}")
 
     def _warn(self, error: RunDirectoryError, otherwise: str, words: str) -> None:
-        """Warn once of what is wrong with the disk, and again when something else follows from it."""
+        """Warn once about a disk problem, and again if its consequence changes."""
         problem = (error.errno, otherwise)
         if problem != self._problem:
             self._problem = problem

@@ -1,4 +1,4 @@
-"""Trains one model, or a group of like models in step: the loop over epochs."""
+"""Trains one model, or a group of similar models in step: the loop over epochs."""
 
 from __future__ import annotations
 
@@ -41,14 +41,13 @@ _RECENT_EPOCHS = 20
 
 
 class Trainer:
-    """One attempt at one model, or at a group of like models; it is used once, in a process of its own.
+    """One attempt at one model, or at a group of similar models; used once, in a separate process.
 
-    It continues from the newest checkpoint that verifies, of a group the newest step that verifies for all, and then
-    gives the same bytes as if it had never stopped. `emit` is called with every event, those of checkpoints from
-    the thread that writes them; `control` is looked at before every step. `left` is called with a model that leaves its
-    group early, and why: what ended it, or None for one that leaves as it was asked to or is completed. `at_rung` gets
-    a model's epoch at a rung and its measure there; `control` then hears whether it continues. `publish` gives finished
-    models their final names.
+    It continues from the newest checkpoint that verifies, for a group from the newest step that verifies for all, and
+    gives the same bytes as without an interruption. `emit` is called with every event, those of checkpoints in the
+    writing thread; `control` is checked before every step. `left` is called with a model that leaves its group early
+    and the error that ended it, None for one that was cancelled or is completed. `at_rung` gets a model's epoch at a
+    rung and its measure there; `control` then gets the verdict. `publish` gives finished models their final names.
     """
 
     def __init__(
@@ -60,7 +59,7 @@ class Trainer:
         at_rung: AtRung | None = None,
         publish: Publish = publish_here,
     ) -> None:
-        """`jobs` are of one run and share all settings but for learning rate and weight decay."""
+        """`jobs` are of one run and share all settings except learning rate and weight decay."""
         first = jobs[0]
         self._members = Members([Member(job, emit, publish) for job in jobs], left)
         self._control = control
@@ -82,11 +81,11 @@ class Trainer:
         control.on_hold = self._hold
 
     def run(self) -> Outcome:
-        """Train to the last epoch, until patience runs out, or until a stop is asked for.
+        """Train to the last epoch, until patience runs out, or until a stop is requested.
 
-        Raises `Diverged` after an epoch whose loss is NaN or infinite (the last model's; others of a group only leave
-        it), `DataError`, `ChangedError`, `SettingsError`, `RunDirectoryError`, and whatever training code raises. A
-        disk that takes no checkpoint ends nothing: training continues, and at the end waits for room.
+        Raises `Diverged` after an epoch whose loss is NaN or infinite (the last model's; others leave the group),
+        `DataError`, `ChangedError`, `SettingsError`, `RunDirectoryError`, and errors of training code. If checkpoints
+        cannot be written, training continues, and at the end waits for space.
         """
         try:
             return self._run()
@@ -137,7 +136,7 @@ class Trainer:
         return Outcome.COMPLETED if done else Outcome.STOPPED
 
     def _load(self) -> Dataset:
-        """The data that the run was started with. Raises `ChangedError` where it has changed since."""
+        """Load the data that the run was started with. Raises `ChangedError` if it has changed."""
         record, own = self._members[0].job.data, self._own.dataset
         recorded = None if record is None else Fingerprint.from_record(record)
         known = () if recorded is None else (recorded,)
@@ -166,7 +165,7 @@ class Trainer:
         state.set_learning_rate(number, member.training.learning_rate * member.learning_rate_factor)
 
     def _resume(self, state: TrainingState) -> None:
-        """Continue from the newest checkpoints, where there are some."""
+        """Continue from the newest checkpoints, if there are any."""
         found = newest_checkpoints(self._members)
         if found:
             state.restore(found)
@@ -183,7 +182,7 @@ class Trainer:
             compare_conditions(self._members, state, number, before, self._environment)
 
     def _finished(self, state: TrainingState) -> list[int]:
-        """The models that have had all their epochs, or whose patience has run out."""
+        """The models that have all their epochs, or whose patience has run out."""
         training = self._settings.training
         return [
             number
@@ -210,7 +209,7 @@ class Trainer:
         self._members.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
 
     def _finish_epoch(self, state: TrainingState, data: PlacedData) -> None:
-        """Validate, report the epoch, take out models that leave, and make ready for the next."""
+        """Validate, report the epoch, remove leaving models, and prepare the next epoch."""
         begun = time.perf_counter()
         losses = [loss / data.batches.samples for loss in state.loss_sum.reshape(-1).tolist()]
         measured = state.validate(data)
@@ -229,7 +228,7 @@ class Trainer:
         self._departures.cancelled(state)
 
     def _keep_best(self, state: TrainingState, losses: Sequence[float], measured: Sequence[Metrics]) -> None:
-        """Where patience is set, keep what the epoch made of those models for which it is the best so far."""
+        """With early stopping, keep the weights of models for which this epoch is the best so far."""
         if not self._settings.training.patience:
             return
         found = [self._metrics.measure({"loss": loss, **one}) for loss, one in zip(losses, measured, strict=True)]
@@ -262,7 +261,7 @@ class Trainer:
         )
 
     def _remaining(self, epoch: int, seconds: float) -> float | None:
-        """Seconds until the last epoch, from the median of the newest 20; this process's first is warm-up."""
+        """Seconds until the last epoch, from the median of the newest 20; the process's first one is a warm-up."""
         if self._is_warm:
             self._recent_seconds.append(seconds)
         self._is_warm = True
