@@ -210,7 +210,7 @@ def test_other_files_and_damaged_ones_are_told_in_words(npy: Any, tmp_path: Path
     np.savez(tmp_path / "a.npz", features=table())
     for content in (b"", b"\x93NUM", b"1,2\n", pickle.dumps([1, 2]), (tmp_path / "a.npz").read_bytes()):
         path.write_bytes(content)
-        with pytest.raises(DataError, match=r"table\.npy is no \.npy file; write it with numpy\.save"):
+        with pytest.raises(DataError, match=r"table\.npy is not a \.npy file; write it with numpy\.save"):
             load(path)
     for content in (whole[:7], whole[:40], whole[:-1], whole[: len(whole) // 2]):
         path.write_bytes(content)

@@ -89,7 +89,7 @@ def test_configure_with_a_table_as_data(look: Look, home: Path) -> None:
 
 def test_configure_with_a_sweep(look: Look) -> None:
     given = FormSource(sweeps=("learning_rate=0.001,0.003,0.01", "optimizer=adam,muon"))
-    look(SMALL, *["down"] * 8, "V", given=given, expected=("6 configs", "values between commas"))
+    look(SMALL, *["down"] * 8, "V", given=given, expected=("6 configs", "values separated by commas"))
 
 
 @TWO_SIZES
@@ -261,7 +261,7 @@ def test_help(look: Look, maker: RunMaker, size: Size) -> None:
 
 
 def test_palette(look: Look, maker: RunMaker) -> None:
-    look(SMALL, "colon", *"chart", run=mixed(maker), expected=("look closer",))
+    look(SMALL, "colon", *"chart", run=mixed(maker), expected=("fewer epochs, in more detail",))
 
 
 def test_command_to_copy(look: Look) -> None:

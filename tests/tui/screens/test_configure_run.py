@@ -91,7 +91,7 @@ async def test_start_is_refused_with_reasons_and_leads_to_the_first_field_to_men
         assert hand.app.started == []
         assert hand.status == "! not started: Epochs: must be at least 1"
         assert hand.panel.pane.settings.selected == "training.epochs"
-        assert "1 to mend" in hand.title
+        assert "1 to fix" in hand.title
 
 
 async def test_a_wrong_settings_file_is_told_and_nothing_starts(state: Path, working_directory: Path) -> None:
