@@ -29,6 +29,8 @@ _HOMES = {
     "create_progress_tracker": "forge_tui.compat.aggregator",
     "Snapshot": "forge_tui.protocol.snapshot",
     "TrainingFailed": "forge_tui.errors",
+    "Trial": "forge_tui.training.trial",
+    "TrialStopped": "forge_tui.errors",
     "Run": "forge_tui.client",
     "start": "forge_tui.client",
     "attach": "forge_tui.client",

@@ -8,6 +8,7 @@ from forge_tui.compat.aggregator import create_progress_tracker as create_progre
 from forge_tui.compat.creator import CognateCreator as CognateCreator
 from forge_tui.compat.creator import create_cognate_models as create_cognate_models
 from forge_tui.errors import TrainingFailed as TrainingFailed
+from forge_tui.errors import TrialStopped as TrialStopped
 from forge_tui.protocol.phases import TrainingPhase as TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot as Snapshot
 from forge_tui.reports.ensemble import load_ensemble as load_ensemble
@@ -24,5 +25,6 @@ from forge_tui.settings.schema import TrainingConfig as TrainingConfig
 from forge_tui.settings.schema import UiSettings as UiSettings
 from forge_tui.training.export import load_model as load_model
 from forge_tui.training.models.inputs import InputSpec as InputSpec
+from forge_tui.training.trial import Trial as Trial
 
 __version__: str

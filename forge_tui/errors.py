@@ -49,6 +49,20 @@ class UntrustedCode(UsageError):
     """A run's custom code is not trusted: this user has not started it here; names the code and how to allow it."""
 
 
+class TrialError(UsageError):
+    """A training function uses its trial in a way that can never work: its model is not tried again."""
+
+
+class TrialStopped(BaseException):
+    """A training function is to end here: a checkpoint is saved, or none was to be. Let it pass.
+
+    It is no `Exception`, so that `except Exception` in a training loop does not catch it.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message)
+
+
 class RunGone(RunDirectoryError):
     """The directory of an open run was moved or deleted; `what` says so briefly."""
 

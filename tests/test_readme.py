@@ -68,6 +68,7 @@ def walked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Outputs]:
             patch.setenv(f"XDG_{name}_HOME", str(home / name))
         outputs = follow(section(TEXT, "## Train on your CSV, in five minutes"), place)
         outputs += follow(section(TEXT, "## A model of your own"), place)
+        outputs += follow(section(TEXT, "## A training loop of your own"), place)
     return place, outputs
 
 

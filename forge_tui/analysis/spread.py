@@ -65,14 +65,19 @@ class SeedValues:
         self.values = array("d")
         """From epoch 1 on; finite, `NOT_MEASURED` or `NO_NUMBER`."""
 
-    def put(self, epoch: int, value: float | None, absent: float = NOT_MEASURED) -> range:
+    def put(self, epoch: int, value: float | None, absent: float = NOT_MEASURED, *, alone: bool = False) -> range:
         """Set the value of an epoch (from 1); returns which epochs changed.
 
-        An epoch that is there already was repeated: it and the later ones are replaced. `absent` stands for None.
+        An epoch that is there already was repeated: it and the later ones are replaced; with `alone` only that epoch.
+        `absent` stands for None.
         """
         if not 1 <= epoch <= _FURTHEST:
             return range(0)
         values, length = self.values, len(self.values)
+        if alone and epoch <= length:
+            put = absent if value is None else value
+            values[epoch - 1] = put if math.isfinite(put) or put is NOT_MEASURED else NO_NUMBER
+            return range(epoch, epoch + 1)
         if epoch <= length:
             del values[epoch - 1 :]
         elif epoch > length + 1:

@@ -11,8 +11,10 @@ from forge_tui.protocol.metrics import old_keys
 from forge_tui.safe_io.printing import answer, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from forge_tui.analysis.ranking import Best
-    from forge_tui.protocol.snapshot import Snapshot
+    from forge_tui.protocol.snapshot import ModelState, Snapshot
     from forge_tui.runs.layout import RunDirectory
 
 
@@ -23,14 +25,18 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
-    """Print the best model's path without `.json` or `.safetensors`; fails if no model is completed."""
+    """Print the best model's path without `.json` or `.safetensors`; fails if no model is completed.
+
+    For a model without weights it is the directory of its training function.
+    """
     from forge_tui import client
 
     with client.attach(arguments.run) as attached:
         snapshot, directory = attached.snapshot(), attached.directory
     best = require_best(directory.id, snapshot)
-    _check_files(directory, best.model.name)
-    answer(json.dumps(_record(best, snapshot, directory)) if arguments.json else str(directory.stem(best.model.name)))
+    _check_files(directory, best.model)
+    path = str(_path(directory, best.model))
+    answer(json.dumps(_record(best, snapshot, directory)) if arguments.json else path)
     unfinished = sum(1 for model in snapshot.models if not model.phase.is_final)
     if snapshot.state.is_live and unfinished:
         say(f"warning: {unfinished} of {len(snapshot.models)} models may still become better")
@@ -55,7 +61,7 @@ def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str
     return {
         "run": directory.id,
         "state": snapshot.state.value,
-        "path": str(directory.stem(best.model.name)),
+        "path": str(_path(directory, best.model)),
         **{key: about[key] for key in ("metric", "value", "goal", "best_is")},
         "completed": snapshot.completed,
         "models": len(snapshot.models),
@@ -63,10 +69,15 @@ def _record(best: Best, snapshot: Snapshot, directory: RunDirectory) -> dict[str
     }
 
 
-def _check_files(directory: RunDirectory, model: str) -> None:
-    missing = [path for path in (directory.json(model), directory.weights(model)) if not path.exists()]
+def _path(directory: RunDirectory, model: ModelState) -> Path:
+    return directory.stem(model.name) if model.has_weights else directory.files(model.name)
+
+
+def _check_files(directory: RunDirectory, model: ModelState) -> None:
+    needed = (directory.json(model.name), *([directory.weights(model.name)] if model.has_weights else []))
+    missing = [path for path in needed if not path.exists()]
     if missing:
         raise RunDirectoryError(
-            f"{model} is the best model of run {directory.id}, but {missing[0]} is missing; "
+            f"{model.name} is the best model of run {directory.id}, but {missing[0]} is missing; "
             "copy it back, or train the run again"
         )

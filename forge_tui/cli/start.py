@@ -77,6 +77,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if not name and not batch and not arguments.check:
         ui.require_terminal()
     from forge_tui.settings.flags import resolve_arguments
+    from forge_tui.settings.training_function import is_function
 
     settings = resolve_arguments(arguments, _DEMO if name == "demo" else None).settings
     previous: Literal["refuse", "move"] = "move" if arguments.overwrite else "refuse"
@@ -86,7 +87,10 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if not batch:
         start_with = settings if name == "demo" else None
         return ui.open_ui(options=ui.ui_options(settings), start_with=start_with, given=_source(arguments))
-    say(f"{named(settings.training.dataset)}: reading the data…")
+    if is_function(settings.training.train):
+        say(f"{named(settings.training.train)}: looking at the training function…")
+    else:
+        say(f"{named(settings.training.dataset)}: reading the data…")
     started = client.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
@@ -144,15 +148,35 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
         print(json.dumps({"check": "passed", "found": found, "limit": limit}))
         return 0
     from forge_tui.runs import run_models
+    from forge_tui.settings.training_function import is_function
 
+    models = f"{run_models.count(settings)} {run_models.type_words(settings)} models"
+    if is_function(settings.training.train):
+        answer(f"Everything is in order: {models}, {_first_report(found['first_report'])}.")
+        _tell_limit(found, limit)
+        return 0
     least, most = found["parameters_least"], found["parameters_most"]
     size = f"{least:,}" if least == most else f"{least:,} to {most:,}"
     answer(
-        f"Everything is in order: {run_models.count(settings)} {run_models.type_words(settings)} models of "
+        f"Everything is in order: {models} of "
         f"{size} parameters, {found['train_samples']:,} training and "
         f"{found['validation_samples']:,} validation samples ({found['task']})."
     )
+    _tell_limit(found, limit)
+    return 0
+
+
+def _first_report(metrics: dict[str, float | None] | None) -> str:
+    """What a training function reported when it was tried, in words."""
+    from forge_tui.text.figures import number
+
+    if metrics is None:
+        return "and the training function ran without an error, and made no report, as long as it was tried"
+    told = ", ".join(f"{named(name)} {number(value)}" for name, value in metrics.items())
+    return f"and the training function's first report was {told or 'without metrics'}"
+
+
+def _tell_limit(found: dict[str, Any], limit: dict[str, Any]) -> None:
     for warning in found["warnings"]:
         say(f"warning: {warning}")
     say(f"Workers at once: {limit['workers']} of {limit['requested']} ({limit['reason']})")
-    return 0

@@ -117,16 +117,24 @@ class LocalEngine(Engine):
     """Forks workers from a fork server, and receives their messages over sockets in `selector`."""
 
     def __init__(
-        self, selector: selectors.BaseSelector, lock: RunLock | None, nice: int, outputs: Outputs, seed: int = 0
+        self,
+        selector: selectors.BaseSelector,
+        lock: RunLock | None,
+        nice: int,
+        outputs: Outputs,
+        seed: int = 0,
+        *,
+        has_training_function: bool = False,
     ) -> None:
         """Workers hold the run's `lock` as long as they live; None: without a run. `nice`: their priority.
 
         `outputs` gets the output of fork server and workers. `seed` is the run's: workers use it as hash seed unless
-        PYTHONHASHSEED is set.
+        PYTHONHASHSEED is set. `has_training_function`: the fork server also imports what such functions mostly use.
         """
         self._selector = selector
         self._lock = lock
         self._nice = nice
+        self._has_training_function = has_training_function
         self._environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)}
         self._outputs = outputs
         self.on_problem: Callable[[str], None] = lambda problem: None
@@ -147,7 +155,7 @@ class LocalEngine(Engine):
         self._is_ready = False
         self._server_output, writing = self._outputs.pipe(None)
         lock = os.open(os.devnull, os.O_RDONLY) if self._lock is None else os.dup(self._lock.fileno())
-        numbers = (str(theirs.fileno()), str(lock), str(self._nice))
+        numbers = (str(theirs.fileno()), str(lock), str(self._nice), str(int(self._has_training_function)))
         try:
             with theirs:
                 self._process = subprocess.Popen(

@@ -80,7 +80,8 @@ class WorkerLimited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStarted(ModelEvent):
-    """`worker`: the engine's name for it, locally its process id; `place`: its `host` and `device`.
+    """`parameters`: None for a training function. `worker`: the engine's name for it, locally its process id;
+    `place`: its `host` and `device`.
 
     `step`: the one that it continues from; 0: the start.
     """
@@ -88,7 +89,7 @@ class ModelStarted(ModelEvent):
     event = "model_started"
     config: dict[str, Any]
     seed: int
-    parameters: int
+    parameters: int | None
     worker: int | str | None
     device: str
     threads: int
@@ -126,14 +127,19 @@ class CheckpointSaved(ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCompleted(Measured, ModelEvent):
-    """`best_epoch`: with early stopping, the epoch of the saved weights and of these metrics; None: the last."""
+    """`best_epoch`: with early stopping, the epoch of the saved weights and of these metrics; None: the last.
+
+    `path`: the path of its files without suffix; for a training function without saved weights the model's own
+    directory, and `exact` and `parameters` are None.
+    """
 
     event = "model_completed"
     path: str
     metrics: Metrics = field(default_factory=dict)
     seconds: float | None = None
-    exact: bool = True
+    exact: bool | None = True
     best_epoch: int | None = None
+    parameters: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,6 +105,8 @@ class Control:
         self.beats = 0
         self.paused_seconds = 0.0
         self.on_hold: Callable[[bool], None] = lambda paused: None
+        self.stop_asked_at: float | None = None
+        """When a stop was first asked for (`time.monotonic`); None: not yet."""
         self._stop = False
         self._pause = False
         self._asked = False
@@ -115,6 +117,8 @@ class Control:
 
     def request_stop(self) -> None:
         """Ask for a checkpoint at the next step boundary, then the end. Overrides a pause."""
+        if self.stop_asked_at is None:
+            self.stop_asked_at = time.monotonic()
         self._stop = self._asked = True
 
     def pause(self) -> None:
@@ -142,6 +146,10 @@ class Control:
     def request_leave(self, index: int) -> None:
         """Ask for one model of a group to leave it after the epoch, with a checkpoint."""
         self._leaving.add(index)
+
+    def is_asked_to_leave(self, index: int) -> bool:
+        """Whether the model is to leave; it may be asked any number of times."""
+        return index in self._leaving
 
     def pop_leave_request(self, index: int) -> bool:
         """Whether the model is to leave; clears the request."""

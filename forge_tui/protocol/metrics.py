@@ -261,10 +261,10 @@ def declared_metrics(
     return list(found.values())
 
 
-def table_of(training: TrainingConfig) -> MetricTable:
-    """The metrics of models that are trained with these settings."""
+def table_of(training: TrainingConfig, declared: Sequence[Mapping[str, Any]] = ()) -> MetricTable:
+    """The metrics of models that are trained with these settings; `declared`: by the run's record."""
     config = {"metric": training.metric, "metric_goal": training.metric_goal}
-    return MetricTable(declared_metrics((), config), training.select_by)
+    return MetricTable(declared_metrics(declared, config), training.select_by)
 
 
 def with_custom_metric(records: tuple[dict[str, Any], ...], settings: Settings) -> tuple[dict[str, Any], ...]:

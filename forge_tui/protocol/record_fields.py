@@ -182,7 +182,7 @@ def _rules(of: type) -> dict[str, Check]:
 
 
 _WHOLE_IN_EVENTS = (
-    "attempt", "bytes", "epoch", "epochs", "from_epoch", "parameters", "requested", "seed", "step",
+    "attempt", "bytes", "epoch", "epochs", "from_epoch", "requested", "seed", "step",
 )  # fmt: skip
 _NUMBERS_IN_EVENTS = (
     "best_loss", "diverged_epoch", "learning_rate", "learning_rate_factor", "loss", "loss_to_beat",
@@ -221,6 +221,7 @@ _OF_EVENTS: dict[str, Check] = {
     "group": _or_none(_are_texts),
     "index": _is_count,
     "metrics": is_metric_table,
+    "parameters": _or_none(is_whole),
     "models": lambda value: _is_count(value) or _are_tables(value),
     "threads": _is_count,
     "time": _is_moment,

@@ -14,7 +14,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forge_tui.protocol.metrics import AUTO, Measured, Metrics, MetricTable, declared_metrics, metrics_of, old_keys
+from forge_tui.protocol.metrics import (
+    AUTO,
+    Measured,
+    Metric,
+    Metrics,
+    MetricTable,
+    declared_metrics,
+    metrics_of,
+    old_keys,
+)
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.record_fields import check_record
 from forge_tui.protocol.rollback import Rollback
@@ -47,7 +56,7 @@ class ModelState(Measured):
     `combination`: its own values of `[sweep]`, by the settings' short names. `rollbacks`: number of rollbacks after a
     divergence; `rollback`: the last one, if it is not over. `seconds`: how long workers were busy with it, up to
     `active_since` if one is now: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured by the runner's
-    monotonic clock, and None in older runs.
+    monotonic clock, and None in older runs. `exact` is None without weights to compare.
     """
 
     name: str
@@ -83,7 +92,7 @@ class ModelState(Measured):
     path: str | None = None
     best_epoch: int | None = None
     pruned: bool = False
-    exact: bool = True
+    exact: bool | None = True
     trend: tuple[float | None, ...] = ()
     failures: tuple[Failure, ...] = ()
 
@@ -93,6 +102,11 @@ class ModelState(Measured):
         if self.is_done:
             return 100.0
         return min(100.0, 100.0 * self.epoch / self.epochs) if self.epochs else 0.0
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether a completed model has a file of weights; a training function need not save any."""
+        return self.exact is not None
 
     @property
     def is_done(self) -> bool:
@@ -217,7 +231,8 @@ class RunInfo:
     `changes_accepted`: how often a resume continued with changed data or code. `moved`: new places of paths in the
     settings, after the project was moved (`runs.moved`).
     `seconds`: duration of an ended run, by its runner's monotonic clock. `metrics`: the declaration of each recorded
-    metric (`protocol.metrics`), `select_by` the one that ranks models.
+    metric (`protocol.metrics`), `select_by` the one that ranks models. `train`: the training function
+    (`training.train`).
     """
 
     run: str
@@ -257,7 +272,13 @@ class RunInfo:
     changes_accepted: int = 0
     metrics: tuple[dict[str, Any], ...] = ()
     select_by: str = AUTO
+    train: str = "none"
     moved: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def has_training_function(self) -> bool:
+        """Whether a function of the user's trains its models: such a one reports the epochs that it likes."""
+        return self.train != "none"
 
     def seconds_until(self, moment: float) -> float:
         """Its age at `moment` (UNIX seconds), or when it finished, by the wall clock.
@@ -344,7 +365,8 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
         case happened.CheckpointSaved():
             return replace(model, checkpoint_epoch=event.epoch, checkpoint_step=event.step)
         case happened.ModelCompleted():
-            done = replace(model, path=event.path, exact=event.exact, eta_seconds=0.0)
+            parameters = model.parameters if event.parameters is None else event.parameters
+            done = replace(model, path=event.path, exact=event.exact, parameters=parameters, eta_seconds=0.0)
             if event.best_epoch is None:
                 return done
             # Report the saved (best) epoch's figures, not the last epoch's.
@@ -409,6 +431,13 @@ def _with_declared(run: RunInfo, metrics: Metrics) -> RunInfo:
     table = MetricTable()
     new = (table[name].to_record() for name in metrics if name not in declared)
     return replace(run, metrics=(*run.metrics, *new))
+
+
+def with_goals(run: RunInfo, declared: Sequence[Metric]) -> RunInfo:
+    """`run` with metrics that a training function has declared: of those that are there already the goal is taken."""
+    new = {metric.name: metric.to_record() for metric in declared}
+    kept = [new.pop(str(record.get("name")), record) for record in run.metrics]
+    return replace(run, metrics=(*kept, *new.values()))
 
 
 def apply_to_run(run: RunInfo, event: happened.Event) -> RunInfo:

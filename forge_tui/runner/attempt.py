@@ -16,9 +16,9 @@ class Attempt:
     """One attempt at a model, or at a group of them.
 
     `jobs`: the models that the worker still has, by index; `cancelled`: those of them that were asked to leave, with
-    the reason; `pruned`: the cancelled ones that halving stopped. `leaving`: why the runner has asked the whole worker
-    to stop, `withdrawn` if it was requested and not placed. Peak costs, and the worker's memory `shared` with others,
-    in bytes; None: not reported yet.
+    the reason; `pruned`: the cancelled ones that halving stopped; `hopeless`: those that would fail so again.
+    `leaving`: why the runner has asked the whole worker to stop, `withdrawn` if it was requested and not placed. Peak
+    costs, and the worker's memory `shared` with others, in bytes; None: not reported yet.
     """
 
     worker: WorkerHandle
@@ -27,6 +27,7 @@ class Attempt:
     cancelled: dict[int, str] = field(default_factory=dict)
     pruned: set[int] = field(default_factory=set)
     failures: dict[int, ModelFailed] = field(default_factory=dict)
+    hopeless: set[int] = field(default_factory=set)
     outcome: str | None = None
     memory: int | None = None
     gpu_memory: int | None = None

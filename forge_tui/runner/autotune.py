@@ -78,6 +78,12 @@ def settle(
     return Settled(best.way.threads, best.way.models, reasons, best.memory // best.way.workers)
 
 
+def unmeasured(settings: Settings, limit: WorkerLimit) -> Settled:
+    """What a run of a training function gets: steps of it are not known, so nothing is measured."""
+    threads = run_planner.thread_counts(settings, limit)[-1]
+    return Settled(threads, 1, (("threads", f"{_as_set(threads)}; a training function is not measured"),))
+
+
 def as_before(settings: Settings, threads: int) -> Settled:
     """The values of a resumed run, whose settings have its group size."""
     return Settled(threads, groups.width(settings), (("threads", f"{_threads(threads)}, as before"),))

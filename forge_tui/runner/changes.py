@@ -25,16 +25,18 @@ class Changes:
     from then on are not exact. `notices`: warnings without that effect.
     """
 
-    data: RunData
+    data: RunData | None
     accepted: tuple[tuple[str, str], ...] = ()
     notices: tuple[tuple[str, str], ...] = ()
 
 
-def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunData, *, accept: bool) -> Changes:
+def compare_data(directory: Path, info: RunInfo, settings: Settings, now: RunData | None, *, accept: bool) -> Changes:
     """Compare the data with that of the start of the run in `directory`.
 
     Raises `ChangedError` for changed data unless accepted, and `RunDirectoryError` for a damaged record.
     """
+    if now is None:
+        return Changes(data=None)  # a training function's data is its own affair
     before = recorded_data(info)
     before = None if before is None else relocated_data(before, info.moved)
     if before is None:

@@ -58,7 +58,8 @@ class Governor:
     """Admits workers and removes them.
 
     `limit` is the rules' limit before the first step; each worker has `threads`; `estimate` is a worker's memory in
-    bytes, until one has reported its real memory.
+    bytes, until one has reported its real memory; None: unknown, and if memory is measured a second worker waits for
+    that.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Governor:
         *,
         mode: str,
         threads: int,
-        estimate: int,
+        estimate: int | None,
         on_gpu: bool = False,
     ) -> None:
         self._settings = settings
@@ -271,8 +272,10 @@ class Governor:
 class _Cost:
     """A worker's cost in one kind of memory, in bytes."""
 
-    def __init__(self, estimate: int) -> None:
-        self._bytes = estimate
+    def __init__(self, estimate: int | None) -> None:
+        """`estimate`: None where nothing is known before one was measured."""
+        self._bytes = estimate or 0
+        self._is_unknown = estimate is None
         self._is_estimate = True
 
     def expected(self, known: int | None) -> int:
@@ -282,10 +285,12 @@ class _Cost:
     def take(self, cost: int) -> None:
         """Record a measured cost; the largest counts."""
         self._bytes = cost if self._is_estimate else max(self._bytes, cost)
-        self._is_estimate = False
+        self._is_estimate = self._is_unknown = False
 
     def lack(self, available: float, held: Sequence[int | None], what: str) -> str | None:
         """Why another worker, beside those with `held`, does not fit in `available`; None if it does."""
+        if self._is_unknown:
+            return f"{len(held)} at once until it is measured how much of {what} a worker needs"
         needed = self._bytes * (_UNMEASURED_MARGIN if self._is_estimate else MEASURED_MARGIN)
         # Running workers below their peak will grow to it.
         growth = sum(max(0.0, needed - (now or 0)) for now in held)

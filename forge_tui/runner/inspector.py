@@ -46,12 +46,13 @@ class Inspector:
             self.close()
 
     def inspect(
-        self, combinations: Sequence[Combination], together: int, rehearsal: float | None
+        self, combinations: Sequence[Combination], together: int, rehearsal: float | None, *, is_check: bool = False
     ) -> list[dict[str, Any]]:
         """The `inspection.Inspection` of data and model for each of these combinations of a sweep.
 
         `together`: models per group. `rehearsal`: memory (bytes) for trying custom code with each (None: not tried).
-        `data` then has their data, removed from the results.
+        `data` then has their data, removed from the results; None for a training function. `is_check`: a training
+        function is called until its first report.
         """
         answers: dict[int, dict[str, Any]] = {}
         for number, places in enumerate(self._apart(combinations)):
@@ -59,9 +60,13 @@ class Inspector:
                 self.close()
             asked = [dict(combinations[place]) for place in places]
             question = {"command": "inspect", "combinations": asked, "together": together, "rehearsal": rehearsal}
+            question["check"] = is_check
             answers |= zip(places, self._ask(question, 1)[0]["inspections"], strict=True)
         found = [answers[place] for place in range(len(combinations))]
-        fingerprints = [Fingerprint.from_record(one.pop("data")) for one in found]
+        records = [one.pop("data") for one in found]
+        if None in records:
+            return found
+        fingerprints = [Fingerprint.from_record(record) for record in records]
         self.data = RunData.of(zip(combinations, fingerprints, strict=True))
         self._job = replace(self._job, data=self.data.to_record())  # saves measuring workers from hashing again
         return found

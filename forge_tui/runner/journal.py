@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.protocol import events as happened
-from forge_tui.protocol.metrics import old_keys
+from forge_tui.protocol.metrics import Metric, old_keys
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo, apply, apply_to_run
+from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo, apply, apply_to_run, with_goals
 from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
@@ -64,6 +64,13 @@ class Journal:
         self._store.append(event)
         info = apply_to_run(self.info, event)
         if info is not self.info:
+            self.put_info(info)
+
+    def declare(self, metrics: Sequence[Metric]) -> None:
+        """A training function says which value of a metric is better."""
+        self._declared |= {metric.name for metric in metrics}
+        info = with_goals(self.info, metrics)
+        if info.metrics != self.info.metrics:
             self.put_info(info)
 
     def _impossible(self, event: happened.Event) -> str | None:

@@ -47,14 +47,22 @@ from forge_tui.runs import run_models
 from forge_tui.runs.elsewhere import refuse_if_trained_elsewhere
 from forge_tui.runs.in_the_way import refuse_foreign_lock, refuse_what_is_in_the_way
 from forge_tui.runs.layout import RunDirectory, default_run_path
-from forge_tui.runs.lock import is_locked
+from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.safe_io.descriptors import open_closed
 from forge_tui.safe_io.printing import named, say
 from forge_tui.settings.schema import Settings
+from forge_tui.settings.training_function import is_function
 
 _FLUSH_SECONDS = 5.0
 # The last writes are fast unless the disk is stuck.
 _LOG_SECONDS = 5.0
+
+
+# What a check knows of no training function.
+_NOT_OF_FUNCTIONS = (
+    "parameters", "parameters_least", "parameters_most", "train_samples", "validation_samples", "task",
+    "estimated_bytes", "worker_bytes",
+)  # fmt: skip
 
 
 class _Interrupted(ForgeError):
@@ -143,7 +151,7 @@ def _prepare(
 
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
-    engine = stack.enter_context(contextlib.closing(LocalEngine(selector, lock, nice, outputs, settings.run.seed)))
+    engine = stack.enter_context(contextlib.closing(_engine(settings, selector, lock, nice, outputs)))
     code = Code.of_new(settings, stack) if earlier is None else earlier.code(request, stack)
     changes = None
     with preflight(request, directory, settings, engine, selector, earlier, code) as known:
@@ -185,6 +193,8 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     with preflight(request, directory, settings, engine, selector, None, code) as known:
         warning = prepare.slowness(settings, known.job.device)
         found = {**known.found, "warnings": [] if warning is None else [warning]}
+        if is_function(settings.training.train):
+            found |= dict.fromkeys(_NOT_OF_FUNCTIONS)
         return Reply(status="checked", found=found, limit=asdict(known.limit))
 
 
@@ -218,7 +228,14 @@ def _engine_without_a_run(
 ) -> Engine:
     """An engine whose workers hold no lock, and whose output is discarded."""
     outputs = stack.enter_context(contextlib.closing(Outputs(None, 0)))
-    return stack.enter_context(contextlib.closing(LocalEngine(selector, None, nice, outputs, settings.run.seed)))
+    return stack.enter_context(contextlib.closing(_engine(settings, selector, None, nice, outputs)))
+
+
+def _engine(
+    settings: Settings, selector: selectors.BaseSelector, lock: RunLock | None, nice: int, outputs: Outputs
+) -> LocalEngine:
+    loop = is_function(settings.training.train)
+    return LocalEngine(selector, lock, nice, outputs, settings.run.seed, has_training_function=loop)
 
 
 def _nice(settings: Settings) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol import events as happened
-from forge_tui.protocol.metrics import table_of
+from forge_tui.protocol.metrics import declared_metrics, table_of
 from forge_tui.protocol.rollback import Saved
 from forge_tui.runner.alerts import SpeedWatch
 from forge_tui.runner.attempt import Attempt
@@ -28,7 +28,8 @@ class Messages:
         self._publisher = means.publisher
         self._retries, self._halving, self._disk = course.retries, course.halving, course.disk
         self._measured = measured
-        self._metrics = table_of(work.settings.training)
+        self._training = work.settings.training
+        self._metrics = table_of(self._training, work.journal.info.metrics)
         self._speed = SpeedWatch()
 
     def forget_speed(self, index: int) -> None:
@@ -53,7 +54,9 @@ class Messages:
         elif "rung" in message:
             self._judge_rung(attempt, message["rung"], message["epoch"], message["loss"])
         elif "result" in message:
-            self._publish(attempt, message["result"], message["attempt"])
+            self._publish(attempt, message["result"], message["attempt"], has_weights=message.get("weights", True))
+        elif "declared" in message:
+            self._declare(attempt, message)
         elif "code" in message:
             self._answer_import(attempt, message["code"])
 
@@ -65,6 +68,8 @@ class Messages:
             case happened.ModelFailed():
                 # Its consequence is decided when the worker has ended or the model has left its group.
                 attempt.failures[event.index] = event
+                if message.get("final") is True:
+                    attempt.hopeless.add(event.index)
                 if "checkpoints" in message:
                     self._retries.diverged(event.index, [Saved(step, epoch) for step, epoch in message["checkpoints"]])
             case happened.EpochFinished():
@@ -98,7 +103,14 @@ class Messages:
             self._journal.decide("prune", f"{self._journal.models[index].name} {verdict.reason}")
         attempt.worker.send({"command": "rung", "index": index, "epoch": epoch, "continues": verdict.continues})
 
-    def _publish(self, attempt: Attempt, index: int, of_attempt: int) -> None:
+    def _declare(self, attempt: Attempt, message: dict[str, Any]) -> None:
+        """Record which values of its metrics a training function calls better."""
+        job = attempt.jobs.get(message["index"])
+        if job is not None and job.attempt == message["attempt"]:
+            self._journal.declare(declared_metrics(message["declared"]))
+            self._metrics = table_of(self._training, self._journal.info.metrics)
+
+    def _publish(self, attempt: Attempt, index: int, of_attempt: int, *, has_weights: bool) -> None:
         """Give a finished model's files their final names, if they are of the current attempt."""
         job = attempt.jobs.get(index)
         if job is None or job.attempt != of_attempt:
@@ -108,7 +120,7 @@ class Messages:
             why, number = (None, None) if error is None else (str(error), error.errno)
             attempt.worker.send({"command": "published", "index": index, "refused": why, "errno": number})
 
-        self._publisher.publish(Result(job.model, of_attempt), answer)
+        self._publisher.publish(Result(job.model, of_attempt, has_weights), answer)
 
     def _answer_import(self, attempt: Attempt, file: str) -> None:
         """Copy a file of custom code that a worker imports for the first time: all models use the copy from now on."""

@@ -35,7 +35,7 @@ def open_new(
     directory: RunDirectory,
     settings: Settings,
     plan: Plan,
-    data: RunData,
+    data: RunData | None,
     code: Code,
     start: Start,
     outputs: Outputs,
@@ -62,7 +62,8 @@ def open_new(
         working_directory=request.working_directory,
         version=forge_tui.__version__,
         settings_sha256=settings_digest(directory.settings),
-        data=data.to_record(),
+        train=training.train,
+        data=None if data is None else data.to_record(),
     )
     states = run_models.new_models(settings)
     start.announce(code.settle(directory))

@@ -85,7 +85,11 @@ class Outcomes:
             failure = attempt.failures.get(index) or unexplained(attempt.worker, job, self._journal.clock())
             members = len(attempt.jobs)
             follows = self._course.retries.follows(
-                failure, beside=beside, is_ending=self._course.is_ending, members=members
+                failure,
+                beside=beside,
+                is_ending=self._course.is_ending,
+                members=members,
+                is_hopeless=index in attempt.hopeless,
             )
             if self._course.retries.failed(failure, follows):
                 again.append(index)

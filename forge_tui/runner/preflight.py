@@ -16,7 +16,7 @@ from forge_tui.protocol.run_data import RunData, recorded_data
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.runner import groups, prepare, run_planner
-from forge_tui.runner.autotune import as_before, settle
+from forge_tui.runner.autotune import as_before, settle, unmeasured
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.other_runs import OtherLiveRuns
@@ -24,10 +24,11 @@ from forge_tui.runner.remembered import Remembered
 from forge_tui.runner.resuming import Earlier
 from forge_tui.runs import run_models
 from forge_tui.runs.claims import Claims
-from forge_tui.runs.layout import RunDirectory, model_name
+from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.moved import relocated_data
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import combination_in_words, with_combination
+from forge_tui.settings.training_function import is_function
 
 # If others use more of the CPUs, a measurement is not remembered.
 _QUIET_PERCENT = 15.0
@@ -38,6 +39,8 @@ _MOST_RATES = 1_024
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preflight:
     """The state before the first step: machine, limit, results of an inspection, and the inspector for measurements.
+
+    `data` is None for a training function, which loads its own.
 
     In a sweep `found` and `combination` are of the model that needs most memory; `rates` are those of its group.
     """
@@ -50,7 +53,7 @@ class Preflight:
     inspector: Inspector
     combination: dict[str, Any]
     rates: list[tuple[float, float]]
-    data: RunData
+    data: RunData | None
     code: Code
 
     def ask(self, ways: Sequence[run_planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
@@ -111,8 +114,8 @@ def preflight(
         together = min(groups.width(settings), run_models.of_a_kind(settings))
         is_tried = earlier is not None and not code.changes_accepted
         room = None if is_tried else resources.available_memory_gb * GIB
-        inspections = inspector.inspect(combinations, together, room)
-        assert inspector.data is not None
+        is_check = request.action == "check"
+        inspections = inspector.inspect(combinations, together, room, is_check=is_check)
         found, combination = max(
             zip(inspections, combinations, strict=True), key=lambda pair: int(pair[0]["estimated_bytes"])
         )
@@ -143,11 +146,14 @@ def preflight(
 
 
 def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> prepare.Plan:
-    if earlier is None:
+    if earlier is None and is_function(settings.training.train):
+        chosen = unmeasured(settings, known.limit)
+    elif earlier is None:
         problem = known.found["grouping_problem"]
         chosen = settle(settings, known.limit, known.workers, known.ask, known.remembered(settings), problem)
     else:
         chosen = as_before(settings, earlier.info.threads)
+    estimate = max(chosen.worker_bytes or 0, int(known.found["worker_bytes"]))
     return prepare.Plan(
         limit=known.limit,
         resources=known.resources,
@@ -155,7 +161,7 @@ def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> 
         fuse=chosen.fuse,
         reasons=chosen.reasons,
         job=known.job,
-        memory_estimate=max(chosen.worker_bytes or 0, int(known.found["worker_bytes"])),
+        memory_estimate=None if is_function(settings.training.train) else estimate,
     )
 
 
@@ -165,7 +171,7 @@ def _job(working_directory: str, directory: RunDirectory, settings: Settings, th
         run=directory.id,
         directory=str(directory.path),
         working_directory=working_directory,
-        model=model_name(settings.training.model_type, 1),
+        model=run_models.name_of(settings, 1),
         index=1,
         attempt=1,
         seed=settings.run.seed,

@@ -16,7 +16,7 @@ from forge_tui.settings.schema import Settings
 class Plan:
     """How the run is carried out, decided once and kept by retry and resume.
 
-    `reasons`: kinds of decision with their reasons.
+    `reasons`: kinds of decision with their reasons. `memory_estimate` is None for a training function.
     """
 
     limit: WorkerLimit
@@ -25,7 +25,7 @@ class Plan:
     fuse: int
     reasons: tuple[tuple[str, str], ...]
     job: Job
-    memory_estimate: int
+    memory_estimate: int | None
 
 
 def allowed_workers(

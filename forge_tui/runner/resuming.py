@@ -91,7 +91,7 @@ class Earlier:
                 epochs=epochs,
                 runner=os.getpid(),
                 host=socket.gethostname(),
-                data=changes.data.to_record(),
+                data=None if changes.data is None else changes.data.to_record(),
                 changes_accepted=self.info.changes_accepted + bool(changes.accepted or code.changes_accepted),
             )
         )
@@ -166,7 +166,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         settings = from_plain(plain)
         seconds = seconds_so_far(info, reader.heartbeat())
         states, _revision = reader.models(0)
-        reached = reached_rungs(reader, rungs_of(settings), states, table_of(settings.training))
+        reached = reached_rungs(reader, rungs_of(settings), states, table_of(settings.training, info.metrics))
     if info.settings_sha256 and settings_digest(directory.settings) != info.settings_sha256:
         raise RunDirectoryError(
             f"{named(directory.settings)} is not what the run was started with (it was edited, or is damaged), and "

@@ -81,8 +81,21 @@ class Retries:
 
     # --- consequences
 
-    def follows(self, failure: happened.ModelFailed, *, beside: int, is_ending: bool, members: int = 1) -> Consequence:
-        """The consequence of a failure of a model whose worker had `members`, `beside` other workers."""
+    def follows(
+        self,
+        failure: happened.ModelFailed,
+        *,
+        beside: int,
+        is_ending: bool,
+        members: int = 1,
+        is_hopeless: bool = False,
+    ) -> Consequence:
+        """The consequence of a failure of a model whose worker had `members`, `beside` other workers.
+
+        `is_hopeless`: another attempt would fail in the same way.
+        """
+        if is_hopeless:
+            return Consequence(retry=False)
         index, diverged = failure.index, failure.kind == "diverged"
         return consequence(
             failure,

@@ -18,6 +18,7 @@ from forge_tui.runs.names import (
     CODE,
     COMMANDS,
     DATABASE,
+    FILES_OF_TRIAL,
     LOGS,
     MOVING,
     PREVIOUS,
@@ -97,7 +98,7 @@ class _Root:
     def inner(self, name: str) -> Belonging | None:
         record, is_recorded = self.record, name in self.record.directories
         if name == CHECKPOINTS:
-            return _Checkpoints(is_recorded, record.models)
+            return _Checkpoints(is_recorded, record.models, record.has_training_function)
         if name == LOGS:
             return _Logs(is_recorded, record)
         if name == COMMANDS and is_recorded:
@@ -156,12 +157,40 @@ def _is_of_attempt(name: str) -> bool:
 class _Checkpoints:
     is_own: bool
     models: frozenset[str]
+    have_files: bool
 
     def owns(self, name: str) -> bool:
         return False
 
     def inner(self, name: str) -> Belonging | None:
-        return _Files(_is_of_attempt) if name in self.models else None
+        return _Model(self.have_files) if name in self.models else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """What attempts at a model have written, and the directory of its training function where it has one."""
+
+    has_files: bool
+    is_own: bool = True
+
+    def owns(self, name: str) -> bool:
+        return _is_of_attempt(name) or _is_of_attempt(original_of(name) or "")
+
+    def inner(self, name: str) -> Belonging | None:
+        return _Everything() if self.has_files and name == FILES_OF_TRIAL else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Everything:
+    """A directory that was made for somebody's files: whatever is in it."""
+
+    is_own: bool = True
+
+    def owns(self, name: str) -> bool:
+        return True
+
+    def inner(self, name: str) -> Belonging | None:
+        return self
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.names import DATABASE, MOVING, REMOVED, ROOT, STARTING_FILE
+from forge_tui.runs.names import DATABASE, FILES_OF_TRIAL, MOVING, REMOVED, ROOT, STARTING_FILE
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, half_written, path_bytes, write_atomically
 
@@ -19,18 +19,21 @@ __all__ = ["RunDirectory", "default_run_path", "model_name", "write_atomically"]
 _SIGNS = (DATABASE, STARTING_FILE, REMOVED, f"{MOVING}/{DATABASE}")
 
 
-def type_word(model_type: str) -> str:
-    """`model_type` as a part of file names; for a custom `net.py:model` the file, else the function."""
-    place, _, function = model_type.rpartition(":") if ":" in model_type else (model_type, "", "model")
+def type_word(model_type: str, default: str = "model") -> str:
+    """`model_type` as a part of file names; for a custom `net.py:model` the file, else the function.
+
+    `default`: the function that a file alone means; `train` if `model_type` is a training function.
+    """
+    place, _, function = model_type.rpartition(":") if ":" in model_type else (model_type, "", default)
     if place.endswith(".py"):
         place = os.path.basename(place).removesuffix(".py")
-    model_type = place if function == "model" else function
+    model_type = place if function == default else function
     return re.sub(r"\W+", "_", model_type, flags=re.ASCII).strip("_") or "model"
 
 
-def model_name(model_type: str, index: int) -> str:
-    """The NAME of model `index` (1…N), such as `cognate_planner_1`."""
-    return f"cognate_{type_word(model_type)}_{index}"
+def model_name(model_type: str, index: int, default: str = "model") -> str:
+    """The NAME of model `index` (1…N), such as `cognate_planner_1`. `default`: as of `type_word`."""
+    return f"cognate_{type_word(model_type, default)}_{index}"
 
 
 def default_run_path(model_type: str, now: float | datetime, base: Path = Path("runs")) -> Path:
@@ -121,6 +124,10 @@ class RunDirectory:
     def weights(self, name: str) -> Path:
         """The finished model's weights."""
         return self.path / f"{name}.safetensors"
+
+    def files(self, name: str) -> Path:
+        """What the model's training function keeps there."""
+        return self.checkpoint_directory(name) / FILES_OF_TRIAL
 
     def log(self, name: str) -> Path:
         """The output of a model, or of `runner`."""

@@ -26,6 +26,8 @@ STEP = re.compile(r"step-(\d{12,})(?:-attempt-(\d{1,9}))?\.safetensors")
 """The names of checkpoints in a model's directory; those of version 0.1.0 are without the attempt."""
 RESULT = re.compile(r"result-attempt-(\d{1,9})\.(json|safetensors)")
 """The names of a finished model's files there, until the runner gives them their final ones."""
+FILES_OF_TRIAL = "files"
+"""The directory there that belongs to the model's training function: everything in it is the run's."""
 _TEMPORARY = re.compile(
     r"\.(.+)\.[0-9a-f]{8}\.tmp(?:-journal|-wal|-shm)?|\.(settings\.toml)\.[a-z0-9_]{8}|\.(.+\.log)\.tmp"
 )

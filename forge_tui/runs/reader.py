@@ -48,12 +48,14 @@ class Heartbeat:
 class EpochPage(NamedTuple):
     """Epochs of a model as `(epoch, metrics)`; epochs repeated by a retry appear again.
 
-    `since` is the argument for the next call, at once if there `may_be_more`.
+    `since` is the argument for the next call, at once if there `may_be_more`. `replaces_alone`: a repeated epoch
+    replaces only that epoch, not the later ones too.
     """
 
     epochs: tuple[tuple[int, Metrics], ...]
     since: int
     may_be_more: bool
+    replaces_alone: bool = False
 
 
 @dataclass(slots=True)
@@ -343,10 +345,19 @@ class RunReader:
         return [epoch for _, epoch in self.numbered_epochs(index)]
 
     def numbered_epochs(self, index: int) -> list[tuple[int, EpochFinished]]:
-        """As `epochs`, each with its number among all events of the run, which grows with time."""
+        """As `epochs`, each with its number among all events of the run, which grows with time.
+
+        An epoch that a training function reports again replaces only that epoch, and it may leave epochs out.
+        """
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, EpochFinished]]:
             found: list[tuple[int, EpochFinished]] = []
+            if self._has_training_function():
+                by_epoch: dict[int, tuple[int, EpochFinished]] = {}
+                for row in connection.execute(f"{self._epochs.select} WHERE model_index = ? ORDER BY seq", (index,)):
+                    if (event := self._epoch(row, index)) is not None:
+                        by_epoch[event[0].epoch] = (row[0], event[0])
+                return [by_epoch[epoch] for epoch in sorted(by_epoch)]
             for row in connection.execute(f"{self._epochs.select} WHERE model_index = ? ORDER BY seq", (index,)):
                 event = self._epoch(row, index)
                 if event is None:
@@ -359,6 +370,9 @@ class RunReader:
             return found
 
         return self._read(read, [])
+
+    def _has_training_function(self) -> bool:
+        return self._run_row().info.has_training_function
 
     def series(self, index: int, metric: str, buckets: int) -> tuple[Span, ...]:
         """A model's curve of a metric for plotting: at most `buckets` spans, as `analysis.spread.spans`.
@@ -376,7 +390,7 @@ class RunReader:
             while True:
                 page = self.epoch_page(index, curve.since, _PAGE)
                 for epoch, metrics in page.epochs:
-                    curve.values.put(epoch, metrics.get(metric), NO_NUMBER)
+                    curve.values.put(epoch, metrics.get(metric), NO_NUMBER, alone=page.replaces_alone)
                 curve.since = page.since
                 if not page.may_be_more:
                     return spans(curve.values.values, buckets)
@@ -391,7 +405,8 @@ class RunReader:
             ).fetchall()
             read = ((row[EPOCH_PLACE], self._metrics(row, index)) for row in page)
             found = tuple((epoch, metrics) for epoch, metrics in read if metrics is not None)
-            return EpochPage(found, page[-1][0] if page else since_seq, len(page) == limit)
+            alone = self._has_training_function()
+            return EpochPage(found, page[-1][0] if page else since_seq, len(page) == limit, alone)
 
         return self._read(read, EpochPage((), since_seq, False))
 

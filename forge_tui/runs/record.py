@@ -21,7 +21,8 @@ _ROW_ERRORS = (ValueError, TypeError, KeyError, AttributeError, OverflowError, s
 def read_record(database: Path) -> Record:
     """The record of the run with that database. Raises `RunDirectoryError` if it is not a run's, or unreadable."""
     with RunReader(database) as reader:
-        recorded = reader.info().code
+        info = reader.info()
+        recorded = info.code
         code = list(recorded) if isinstance(recorded, dict) else []
         models = _models(reader)
         is_older = reader.version < tables.WITH_PATHS
@@ -38,6 +39,7 @@ def read_record(database: Path) -> Record:
         files=frozenset(one.path for one in paths if not one.is_directory).intersection(FILES),
         directories=frozenset(one.path for one in paths if one.is_directory),
         code=frozenset(code),
+        has_training_function=info.has_training_function,
         is_older=is_older,
     )
 

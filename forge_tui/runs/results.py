@@ -6,6 +6,7 @@ as one on a node that was cut off, cannot replace what a later one has finished.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,10 +20,11 @@ _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The files of a model (by its NAME) that an attempt has written whole."""
+    """The files of a model (by its NAME) that an attempt has written whole; `has_weights`: not only the metadata."""
 
     name: str
     attempt: int
+    has_weights: bool = True
 
 
 def publish(run: int, results: Iterable[Result]) -> dict[Result, RunDirectoryError]:
@@ -36,7 +38,10 @@ def publish(run: int, results: Iterable[Result]) -> dict[Result, RunDirectoryErr
         renamed = []
         for result in left:
             try:
-                _rename(run, result, part)
+                if part == 0 and not result.has_weights:
+                    _remove_weights(run, result)
+                else:
+                    _rename(run, result, part)
                 renamed.append(result)
             except OSError as error:
                 failed[result] = directory_error(error, "give its final name to", _final_names(result.name)[part])
@@ -51,6 +56,12 @@ def publish(run: int, results: Iterable[Result]) -> dict[Result, RunDirectoryErr
 
 def _final_names(name: str) -> tuple[str, str]:
     return f"{name}.safetensors", f"{name}.json"
+
+
+def _remove_weights(run: int, result: Result) -> None:
+    """Weights of an earlier end of the model, which has none now."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_final_names(result.name)[0], dir_fd=run)
 
 
 def _rename(run: int, result: Result, part: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from forge_tui.protocol.run_data import RunData
@@ -11,8 +12,10 @@ from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.layout import model_name, type_word
 from forge_tui.settings import sweep
 from forge_tui.settings.schema import Settings
+from forge_tui.settings.training_function import is_function
 
 _MODEL_TYPE = "training.model_type"
+_TRAIN = "train"
 # Settings that affect neither how a model is built nor the resources of its training.
 _WITHOUT_EFFECT = frozenset(
     f"training.{name}"
@@ -30,7 +33,16 @@ def count(settings: Settings) -> int:
 
 def type_words(settings: Settings) -> str:
     """The architectures of the run's models: `planner`, or `planner, memory` in a sweep; custom ones by name."""
+    if is_function(settings.training.train):
+        return type_word(settings.training.train, _TRAIN)
     return ", ".join(map(type_word, settings.sweep.get(_MODEL_TYPE, (settings.training.model_type,))))
+
+
+def name_of(settings: Settings, index: int, combination: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The NAME of model `index`, of a combination of a sweep."""
+    if is_function(settings.training.train):
+        return model_name(settings.training.train, index, _TRAIN)
+    return model_name(combination.get(_MODEL_TYPE, settings.training.model_type), index)
 
 
 def new_models(settings: Settings) -> list[ModelState]:
@@ -38,11 +50,10 @@ def new_models(settings: Settings) -> list[ModelState]:
     seeds, found = settings.run.models, []
     for number in range(sweep.combination_count(settings.sweep)):
         combination = sweep.combination_at(settings.sweep, number)
-        architecture = combination.get(_MODEL_TYPE, settings.training.model_type)
         short = sweep.short_names(combination)
         found += [
             ModelState(
-                name=model_name(architecture, index),
+                name=name_of(settings, index, combination),
                 index=index,
                 seed=settings.run.seed + place,
                 epochs=settings.training.epochs,
@@ -57,9 +68,9 @@ def names(settings: Settings) -> Iterator[str]:
     """The names of the models, in order."""
     seeds = settings.run.models
     for number in range(sweep.combination_count(settings.sweep)):
-        architecture = sweep.combination_at(settings.sweep, number).get(_MODEL_TYPE, settings.training.model_type)
+        combination = sweep.combination_at(settings.sweep, number)
         for index in range(number * seeds + 1, (number + 1) * seeds + 1):
-            yield model_name(architecture, index)
+            yield name_of(settings, index, combination)
 
 
 def kinds(settings: Settings) -> int:

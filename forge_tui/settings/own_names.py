@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-OWN = ("model_type", "dataset", "loss", "metric")
+OWN = ("model_type", "dataset", "loss", "metric", "train")
 """The fields of `TrainingConfig` that may name a custom function."""
 OWN_CODE = "module:function or file.py:function"
 _OWN_CODE = re.compile(r"(?P<place>[A-Za-z_][\w.]*|.*\.py)(?::(?P<function>[A-Za-z_]\w*))?", re.DOTALL)

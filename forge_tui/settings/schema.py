@@ -159,6 +159,10 @@ class TrainingConfig:
     min_delta: Annotated[float, Rule(ge=0.0, description="early stopping: minimum improvement of a better epoch")] = (
         field(default=0.0, kw_only=True)
     )
+    train: Annotated[
+        Literal["none"] | Annotated[str, Rule(own_code=True)],
+        Rule(description="custom training loop: a function that is called with a trial, instead of a built-in model"),
+    ] = field(default="none", kw_only=True)
 
 
 @checked
@@ -214,6 +218,10 @@ class RunSettings:
             "filled in"
         ),
     ] = ()
+    stop_seconds: Annotated[
+        float,
+        Rule(ge=0.0, description="a training function that is to stop may reach its next checkpoint for this long (s)"),
+    ] = 30.0
     log_bytes: Annotated[
         int,
         Rule(

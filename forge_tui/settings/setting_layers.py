@@ -31,6 +31,7 @@ from forge_tui.settings.schema import (
 )
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
+from forge_tui.settings.training_function import TRAIN, is_function, refusal, swept_problems, unused_keys
 from forge_tui.settings.user_file import STATE_VARIABLE, user_settings_file
 
 VARIABLE_PREFIX = "FORGE_TUI_"
@@ -124,8 +125,38 @@ def resolve_settings(
         for given in layer:
             values[given.key.table][given.key.name] = given.value
             sources[given.key.key] = given.source
+    _settle_training_function(values, sources)
     _place_own_code(values, sources)
     return Resolved(from_plain(values), sources)
+
+
+def _settle_training_function(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
+    """Refuse what was given for this run and plays no part beside a training function.
+
+    The user's own file has what is preferred where it plays a part: elsewhere it is left out. A file may name values
+    that are the defaults: settings.toml of a run has all of them.
+    """
+    table, _, name = TRAIN.partition(".")
+    train = values[table][name]
+    if not is_function(train):
+        return
+    problems = []
+    for key in unused_keys():
+        source, is_default = sources[key.key], values[key.table][key.name] == _plain_default(key)
+        if source.layer is Layer.USER:
+            values[key.table][key.name], sources[key.key] = _plain_default(key), Source(Layer.DEFAULT)
+        elif source.layer in (Layer.ENVIRONMENT, Layer.FLAG) or not is_default:
+            problems.append(refusal(key, source.text, escaped(train)))
+    for swept in [one for one in values[SWEEP] if sources[f"{SWEEP}.{one}"].layer is Layer.USER]:
+        if swept_problems([swept], train):
+            del values[SWEEP][swept], sources[f"{SWEEP}.{swept}"]
+    problems += swept_problems(values[SWEEP], escaped(train))
+    if problems:
+        raise SettingsError("\n".join(problems))
+
+
+def _plain_default(key: Key) -> Any:
+    return list(key.default) if isinstance(key.default, tuple) else key.default
 
 
 def _place_own_code(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:

@@ -29,6 +29,7 @@ _OF_THE_RUN = {
     "training.metric_goal": "one goal ranks all models of a run",
     "training.training_mode": "it applies to the whole run",
     "training.max_parallel_workers": "it applies to the whole run",
+    "training.train": "a run has one training function",
 }
 # Settings in which models that are trained together, as one batch of models, may differ.
 _EACH_ITS_OWN = frozenset({"training.learning_rate", "training.weight_decay"})

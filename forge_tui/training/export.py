@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from forge_tui.errors import ForgeError, RunDirectoryError
-from forge_tui.safe_io.printing import named
+from forge_tui.errors import ForgeError, RunDirectoryError, UsageError
+from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.own_names import named_function
+from forge_tui.settings.training_function import NONE, is_function
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
 from forge_tui.training.model_code import code_of
@@ -42,6 +43,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     if path.suffix in (".json", ".safetensors"):
         path = path.with_suffix("")
     record = read_model_record(path)
+    refuse_training_function(path, record)
     try:
         inputs = _inputs(record)
         weights, kept = weights_and_state(path, record, read_weights(path, record["sha256"]))
@@ -67,6 +69,18 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise RunDirectoryError(_no_fit(path, record, error)) from error
     return network.requires_grad_(False).eval()
+
+
+def refuse_training_function(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a model whose training function alone knows how it is made."""
+    config = record.get("config")
+    train = str(config.get("train", NONE)) if isinstance(config, dict) else NONE
+    if is_function(train):
+        what = f"{named(path)}.safetensors has its weights: safetensors.torch.load_file reads them"
+        raise UsageError(
+            f"{named(path)} was trained by --train {escaped(train)}, which alone knows what module it is; "
+            f"{what if record.get('sha256') is not None else 'and has saved no weights'}"
+        )
 
 
 def _no_fit(path: Path, record: dict[str, Any], error: Exception) -> str:

@@ -10,11 +10,10 @@ from forge_tui.errors import ForgeError
 class Diverged(ForgeError):
     """The mean loss of an epoch, or a weight after it, is NaN or infinite (kind `diverged` in `model_failed`)."""
 
-    def __init__(self, what: str, epoch: int, learning_rate: float) -> None:
-        super().__init__(
-            f"{what}: training has diverged; "
-            f"lower --learning-rate (now {learning_rate:g}) or look for extreme values in the data"
-        )
+    def __init__(self, what: str, epoch: int, learning_rate: float | None = None) -> None:
+        """`learning_rate`: that of the setting, where it is used."""
+        lower = "lower the learning rate" if learning_rate is None else f"lower --learning-rate (now {learning_rate:g})"
+        super().__init__(f"{what}: training has diverged; {lower} or look for extreme values in the data")
         self.epoch = epoch
 
 

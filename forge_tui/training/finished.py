@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,13 @@ from forge_tui.training.member import Member
 from forge_tui.training.metadata import model_record
 from forge_tui.training.module_state import ModuleState
 from forge_tui.training.state import TrainingState
+
+# A disk that is full, read-only or failing may recover; a deleted directory does not. After a move (ESTALE) the runner
+# reports the new place.
+MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
+"""Numbers of errors after which a finished model is written again."""
+DISK_SECONDS = 2.0
+"""So long after each."""
 
 
 def is_finished(member: Member) -> bool:
@@ -83,6 +91,7 @@ def _report_completed(member: Member, record: Mapping[str, Any]) -> None:
         seconds=record["seconds"],
         exact=record["exact"],
         best_epoch=best_epoch,
+        parameters=record.get("parameters"),
         reason=reason,
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Event, finite
@@ -23,13 +23,17 @@ from forge_tui.training.module_state import ModuleState
 from forge_tui.training.reporter import Reporter
 from forge_tui.training.state import Progress
 
-Publish = Callable[[Path, Job], None]
-"""Gives a finished model's files their final names in the run directory. Raises `RunDirectoryError`."""
+
+class Publish(Protocol):
+    """Gives a finished model's files their final names in the run directory. Raises `RunDirectoryError`."""
+
+    def __call__(self, directory: Path, job: Job, /, *, has_weights: bool = True) -> None:
+        """`has_weights`: whether there are weights beside the metadata."""
 
 
-def publish_here(directory: Path, job: Job) -> None:
+def publish_here(directory: Path, job: Job, *, has_weights: bool = True) -> None:
     """As `Publish`, without a runner."""
-    result = Result(job.model, job.attempt)
+    result = Result(job.model, job.attempt, has_weights)
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -63,9 +67,9 @@ class Member:
         self.stem = directory.stem(self.job.model)
         self.checkpoints = directory.checkpoint_directory(self.job.model)
 
-    def publish(self) -> None:
+    def publish(self, *, has_weights: bool = True) -> None:
         """Give the finished model's files their final names. Raises `RunDirectoryError`."""
-        self._publish(self._directory.path, self.job)
+        self._publish(self._directory.path, self.job, has_weights=has_weights)
 
     def require_place(self) -> None:
         """Raise `RunDirectoryError` unless the run directory is in place.

@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import platform
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from forge_tui import __version__
 from forge_tui.protocol.job import Job
@@ -19,9 +21,15 @@ from forge_tui.training.history import EpochRecord
 from forge_tui.training.losses import NAMES
 from forge_tui.training.models.network import Network, count_parameters
 from forge_tui.training.state import Progress, TrainingState
+from forge_tui.training.trial_progress import TrialProgress
 
 # The keys of `validation`, which is older than `metrics` and kept beside it.
 _VALIDATION = ("loss", "accuracy", "perplexity", "metric")
+# What is None of a model whose data is its training function's own.
+_OF_DATA = (
+    "task", "features", "target", "classes", "vocabulary", "sequence_length", "outputs", "input_shape", "normalisation",
+    "class_weights", "split", "data",
+)  # fmt: skip
 
 
 def config_record(training: TrainingConfig) -> dict[str, Any]:
@@ -107,11 +115,58 @@ def model_record(
         "learning_rate_factor": factor,
         "exact": progress.exact,
         **_code(),
-        "versions": {
-            "forge_tui": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "cpu_capability": torch.backends.cpu.get_cpu_capability(),
-        },
+        "versions": _versions(),
+    }
+
+
+def trial_record(
+    job: Job,
+    training: TrainingConfig,
+    progress: TrialProgress,
+    parameters: int | None,
+    *,
+    saved: Mapping[str, Tensor] | None,
+) -> dict[str, Any]:
+    """As `model_record`, of a model that a training function has trained: nothing is known of its data.
+
+    `saved`: the weights that it has given, and `parameters` of them; without any `exact` is None.
+    """
+    history = progress.history()
+    metrics = history[-1].metrics if history else {}
+    return {
+        "config": config_record(training),
+        "settings": job.settings,
+        "seed": job.seed,
+        "parameters": parameters,
+        **dict.fromkeys(_OF_DATA),
+        "loss": metrics.get("loss"),
+        "loss_function": None,
+        "best_loss": progress.best_loss,
+        "metrics": metrics,
+        "validation": {name: metrics.get(f"validation_{name}") for name in _VALIDATION},
+        "epochs_completed": history[-1].epoch if history else 0,
+        "best_epoch": None,
+        "stopped_early": bool(history) and history[-1].epoch < training.epochs,
+        "history": [item.to_record() for item in history],
+        "started": progress.started,
+        "finished": time.time(),
+        "seconds": progress.seconds,
+        "attempts": job.attempt,
+        "threads": job.threads,
+        "group": None,
+        "device": job.device,
+        "learning_rate_factor": 1.0,
+        "exact": None if saved is None else progress.exact,
+        **_code(),
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "forge_tui": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
     }

@@ -37,7 +37,7 @@ def write_result(
     directory: Path,
     attempt: int,
     name: str,
-    weights: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor] | None,
     record: Mapping[str, Any],
     module: ModuleState = NOTHING,
 ) -> None:
@@ -45,8 +45,13 @@ def write_result(
 
     The weights' file has no metadata and no times: equal weights give equal bytes. A custom `module`'s other state is
     written too: tensors as `module_state/…` among the weights, the rest as `module_state` in NAME.json.
+    Without `weights` there is no file of them.
     """
     weights_path, metadata_path = (directory / file for file in result_names(attempt))
+    if weights is None:
+        without = {"format": FORMAT, "name": name, "final_model": True, **finite(dict(record)), "sha256": None}
+        write_whole(metadata_path, (_in_lines(without).encode(),))
+        return
     tensors = {**weights, **{f"{_MODULE}{key}": tensor for key, tensor in module.tensors.items()}}
     full = {"format": FORMAT, "name": name, "final_model": True, **finite(dict(record)), "sha256": digest(tensors)}
     if module.packed is not None:

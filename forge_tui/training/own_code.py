@@ -70,12 +70,12 @@ def load_own_code(settings: Settings) -> OwnCode:
         ):
             if is_given:
                 raise SettingsError(f"{flag} has no effect on --loss {training.loss}; leave it out")
-    functions: dict[str, _Function] = {}
+    functions: dict[str, CustomFunction] = {}
     for flag, text in named.items():
         # Random numbers drawn during an import are the same for all models, whatever was imported before.
         random_state.seed_everything(settings.run.seed)
-        functions[flag] = _Function(flag, text, settings.run.python_path)
-    _check_all_are_taken(settings.model, functions)
+        functions[flag] = CustomFunction(flag, text, settings.run.python_path)
+    require_all_taken(settings.model, functions)
     model, dataset, loss, metric = map(functions.get, ("--model-type", "--dataset", "--loss", "--metric"))
     data = {name: getattr(settings.data, name) for name in settings.data.__dataclass_fields__}
     return OwnCode(
@@ -88,13 +88,13 @@ def load_own_code(settings: Settings) -> OwnCode:
 
 def own_model(model_type: str, model_size: int, python_path: Sequence[str], values: Mapping[str, Any]) -> _Model:
     """The function of a custom model, with its arguments. Raises `SettingsError`."""
-    return _Model(_Function("--model-type", model_type, python_path), values, model_size)
+    return _Model(CustomFunction("--model-type", model_type, python_path), values, model_size)
 
 
 class _Model:
     """Makes modules: a custom function with its arguments."""
 
-    def __init__(self, function: _Function, values: Mapping[str, Any], model_size: int) -> None:
+    def __init__(self, function: CustomFunction, values: Mapping[str, Any], model_size: int) -> None:
         self._function = function
         self._values = values
         self._model_size = model_size
@@ -110,7 +110,7 @@ class _Model:
         return module
 
 
-def _of_outputs(function: _Function, values: Mapping[str, Any]) -> dict[str, Any]:
+def _of_outputs(function: CustomFunction, values: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a loss or metric function, except outputs and targets."""
     bound = function.bound(values, outputs=None, targets=None)
     for name in ("outputs", "targets"):
@@ -127,7 +127,7 @@ def _fresh(arguments: dict[str, Any]) -> Callable[[], dict[str, Any]]:
     return lambda: arguments
 
 
-def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Tensor], Tensor]:
+def _loss(function: CustomFunction, values: Mapping[str, Any]) -> Callable[[Any, Tensor], Tensor]:
     fresh = _fresh(_of_outputs(function, values))
 
     def loss(outputs: Any, targets: Tensor) -> Tensor:
@@ -139,7 +139,7 @@ def _loss(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Tens
     return loss
 
 
-def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Tensor], float]:
+def _metric(function: CustomFunction, values: Mapping[str, Any]) -> Callable[[Any, Tensor], float]:
     fresh = _fresh(_of_outputs(function, values))
 
     def metric(outputs: Any, targets: Tensor) -> float:
@@ -152,7 +152,7 @@ def _metric(function: _Function, values: Mapping[str, Any]) -> Callable[[Any, Te
     return metric
 
 
-class _Function:
+class CustomFunction:
     """One custom function, and its name in settings."""
 
     def __init__(self, flag: str, text: str, python_path: Sequence[str]) -> None:
@@ -195,6 +195,18 @@ class _Function:
         return self._named
 
     @property
+    def first_parameter(self) -> str | None:
+        """The name of the first parameter that takes an argument by position; None if none does."""
+        by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        return next((name for name, one in self._parameters.items() if one.kind in by_position), None)
+
+    def without_first(self) -> CustomFunction:
+        """The same for its other parameters: `function` still takes the first one."""
+        other = copy.copy(self)
+        other._parameters = {name: one for name, one in self._parameters.items() if name != self.first_parameter}
+        return other
+
+    @property
     def takes(self) -> set[str] | None:
         """The names of its parameters; None if it takes any."""
         if any(one.kind is one.VAR_KEYWORD for one in self._parameters.values()):
@@ -235,7 +247,7 @@ class _Function:
             raise SettingsError(f"{self._named} raises {error_in_words(error)}") from error
 
 
-def _check_all_are_taken(values: Mapping[str, Any], functions: Mapping[str, _Function]) -> None:
+def require_all_taken(values: Mapping[str, Any], functions: Mapping[str, CustomFunction]) -> None:
     """Raise `SettingsError` for a value of `[model]` that no function takes."""
     takes = [function.takes for function in functions.values()]
     if any(one is None for one in takes):

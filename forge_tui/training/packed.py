@@ -7,6 +7,7 @@ Values that JSON lacks become a table with one of the keys of `_Kind`.
 from __future__ import annotations
 
 import math
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ _MOST_VALUES = 1_000_000
 _LONGEST_INTEGER_BITS = 10_000
 _ARRAY_KINDS = "biufc"
 _ARRAY_BYTES = frozenset({1, 2, 4, 8, 16})
+_TABLES: dict[type, str] = {dict: "dict", OrderedDict: "ordered", Counter: "counter"}
 _ALLOWED = "tensors, NumPy arrays, numbers, text, booleans, None, and dicts, lists and tuples of them can be kept"
 
 
@@ -32,8 +34,9 @@ class CannotPack(TypeError):
 def pack(value: Any, where: str = "state") -> tuple[Any, dict[str, Tensor]]:
     """A JSON-able form of `value`, and its tensors and arrays by name; `where` is its name in errors.
 
-    Keys of dicts are text or whole numbers. Tensors are not copied, except types that a file cannot hold (complex128).
-    A tensor that occurs twice is restored as two. Raises `CannotPack`.
+    Keys of dicts are text or whole numbers; ordered dicts (a module's state) and counters are kept too. Tensors are not
+    copied, except types that a file cannot hold (complex128). A tensor that occurs twice is restored as two. Raises
+    `CannotPack`.
     """
     packer = _Packer()
     return packer.plain(value, where, 0), packer.tensors
@@ -78,13 +81,23 @@ class _Packer:
         if kind is list or kind is tuple:
             items = [self.plain(item, f"{where}[{number}]", depth + 1) for number, item in enumerate(value)]
             return items if kind is list else {"tuple": items}
-        if kind is dict:
-            return {"dict": [self._entry(key, item, where, depth) for key, item in value.items()]}
+        if kind in _TABLES:
+            return self._table(value, where, depth)
         if kind is Tensor:
             return self._tensor(value, where)
         if kind is np.ndarray or isinstance(value, np.generic):
             return self._array(value, where)
         raise CannotPack(f"{where} is a {kind.__qualname__}; {_ALLOWED}")
+
+    def _table(self, value: Any, where: str, depth: int) -> dict[str, Any]:
+        extra: dict[str, Any] = {
+            _TABLES[type(value)]: [self._entry(key, item, where, depth) for key, item in value.items()]
+        }
+        # The versions of the modules that a state dict is of.
+        about = getattr(value, "_metadata", None) if type(value) is OrderedDict else None
+        if about is not None:
+            extra["metadata"] = self.plain(about, f"{where}._metadata", depth + 1)
+        return extra
 
     def _entry(self, key: Any, item: Any, where: str, depth: int) -> list[Any]:
         if type(key) is not str and type(key) is not int:
@@ -142,6 +155,10 @@ class _Unpacker:
         match packed:
             case {"dict": list(entries)}:
                 return dict(self._entry(entry, where, depth) for entry in entries)
+            case {"counter": list(entries)}:
+                return Counter(dict(self._entry(entry, where, depth) for entry in entries))
+            case {"ordered": list(entries)}:
+                return self._ordered(packed, entries, where, depth)
             case {"tuple": list(items)}:
                 return tuple(self.value(items, where, depth))
             case {"float": "nan" | "inf" | "-inf" as word}:
@@ -157,6 +174,12 @@ class _Unpacker:
             case {"array": str(name), "dtype": str(dtype)} | {"scalar": str(name), "dtype": str(dtype)}:
                 return self._array(packed, self._stored(name, where), dtype, where)
         raise ValueError(f"{where} holds a table that is of no known kind ({', '.join(map(str, packed))[:80]})")
+
+    def _ordered(self, packed: dict[str, Any], entries: list[Any], where: str, depth: int) -> Any:
+        found: Any = OrderedDict(self._entry(entry, where, depth) for entry in entries)
+        if "metadata" in packed:
+            found._metadata = self.value(packed["metadata"], f"{where}._metadata", depth + 1)
+        return found
 
     def _entry(self, entry: Any, where: str, depth: int) -> tuple[Any, Any]:
         if type(entry) is not list or len(entry) != 2:

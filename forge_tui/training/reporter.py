@@ -51,7 +51,9 @@ class Reporter:
         """Whether the model was reported as completed."""
         return self._phase is TrainingPhase.COMPLETED
 
-    def started(self, config: dict[str, Any], parameters: int, step: int, group: list[str] | None = None) -> None:
+    def started(
+        self, config: dict[str, Any], parameters: int | None, step: int, group: list[str] | None = None
+    ) -> None:
         """Report that training begins, or continues from `step`."""
         self._emit(
             ModelStarted(
@@ -123,9 +125,10 @@ class Reporter:
         *,
         metrics: Metrics,
         seconds: float | None,
-        exact: bool,
+        exact: bool | None,
         best_epoch: int | None,
         reason: str | None,
+        parameters: int | None = None,
     ) -> None:
         """Report the finished model's files. `reason`: why it has not trained all its epochs, if so."""
         self._emit(
@@ -136,6 +139,7 @@ class Reporter:
                 seconds=seconds,
                 exact=exact,
                 best_epoch=best_epoch,
+                parameters=parameters,
                 **self._about,
             )
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +10,10 @@ from forge_tui.protocol.job import Control
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.finished import complete
+from forge_tui.training.finished import DISK_SECONDS, MAY_PASS, complete
 from forge_tui.training.members import Members
 from forge_tui.training.state import TrainingState
 
-# A disk that is full, read-only or failing may recover; a deleted directory does not. After a move (ESTALE) the runner
-# reports the new place.
-_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
-_DISK_SECONDS = 2.0
 NEXT_IS_TRIED = "training continues; the next checkpoint is tried as usual"
 
 
@@ -100,13 +95,13 @@ class Saving:
                 complete(state, members, finished(state), dataset, members.group)
                 return True
             except RunDirectoryError as error:
-                if error.errno not in _MAY_PASS:
+                if error.errno not in MAY_PASS:
                     raise
                 numbers = finished(state)
                 model = members[numbers[0]].job.model
                 self._warn(error, "waits", f"{model} is trained and waits to be written: {error}")
                 members.enter(TrainingPhase.SAVING, f"waits for the disk: {error}", only=numbers)
-            if not self._control.wait(_DISK_SECONDS) and not self.follow_move():
+            if not self._control.wait(DISK_SECONDS) and not self.follow_move():
                 return False
 
     def follow_move(self) -> bool:

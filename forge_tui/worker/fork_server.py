@@ -62,12 +62,13 @@ class _Forked:
 def main() -> int:
     """Serve fork requests until the runner is gone."""
     server, lock, nice = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+    has_training_function = sys.argv[4] == "1"
     for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
     _adopt_orphans()
     _keep_freed_memory()
     _end_with_runner(server, True)  # importing takes seconds, in which a runner may be killed
-    _preload()
+    _preload(has_training_function)
     _end_with_runner(server, False)  # from now on the loop notices, and ends the workers' processes too
     setproctitle("forge-tui: fork server")
     send_message(server, {"ready": os.getpid()})
@@ -75,18 +76,24 @@ def main() -> int:
     os._exit(0)  # there is nothing to clean up, and finalising torch takes 100 ms
 
 
-def _preload() -> None:
-    """Import everything that a worker needs, except torch._dynamo (1.2 s, 60 MB); see `optimizers`."""
+def _preload(has_training_function: bool = False) -> None:
+    """Import everything that a worker needs, except torch._dynamo (1.2 s, 60 MB); see `optimizers`.
+
+    A training function has optimizers of torch, and the first one imports it: 0.75 s in each worker.
+    """
     gc.disable()  # imports leave little garbage, and scanning torch takes 0.2 s
     # numpy and safetensors import these on first use: 12 ms in every worker.
     import numpy.ctypeslib
     import numpy.random  # noqa: F401
 
     import forge_tui.training.trainer
+    import forge_tui.training.trial_worker
     import forge_tui.worker.loop
     import forge_tui.worker.memory_meter
     import forge_tui.worker.warm_up  # noqa: F401
 
+    if has_training_function:
+        import torch._dynamo  # noqa: F401
     processor()  # /proc/cpuinfo is read once, not by each worker
     from_plain(to_plain(Settings()))  # fills caches of the settings' types
     gc.freeze()  # collections in the children then do not touch the shared pages

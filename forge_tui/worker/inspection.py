@@ -50,6 +50,8 @@ class Inspection:
     `estimated_bytes` is the estimated memory for training one such model, `worker_bytes` for a worker with a whole
     group. `grouping_problem`: why such models cannot be trained together, or None.
     `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data.
+    Of a training function nothing is known of data and model; `first_report` has the metrics that it reported first
+    when it was tried.
     """
 
     parameters: int
@@ -60,9 +62,10 @@ class Inspection:
     task: str
     estimated_bytes: int
     worker_bytes: int
-    data: dict[str, Any]
+    data: dict[str, Any] | None
     grouping_problem: str | None = None
     can_compile: bool = False
+    first_report: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +116,7 @@ class Probe:
         self._seed, self._device = job.seed, torch.device(job.device)
         self._combination = combination or {}
         self._settings = self._with(self._combination)
-        with _named(self._combination):
+        with with_combination_named(self._combination):
             self._own = load_own_code(self._settings)
             self._load()
             self._build()
@@ -122,7 +125,7 @@ class Probe:
         """Inspect a model with this combination from now on."""
         before, now = self._settings, self._with(combination)
         self._settings, self._combination = now, combination
-        with _named(combination):
+        with with_combination_named(combination):
             self._own = load_own_code(now)
             if (now.training.dataset, now.data, now.model) != (before.training.dataset, before.data, before.model):
                 self._load()
@@ -154,13 +157,13 @@ class Probe:
                 f"--model-type {named(training.model_type)} cannot be trained: {error_in_words(error)}"
             ) from error
 
-    def inspect(self, together: int = 1, rehearsal: float | None = None) -> Inspection:
+    def inspect(self, together: int = 1, rehearsal: float | None = None, is_check: bool = False) -> Inspection:
         """Inspect data and model, and estimate a worker that trains `together` models.
 
         `rehearsal`: memory (bytes) for trying custom code (`worker.rehearsal`); skipped if a model would take more;
-        None: not tried. Raises `SettingsError` if it fails.
+        None: not tried. Raises `SettingsError` if it fails. `is_check`: for training functions only.
         """
-        with _named(self._combination):
+        with with_combination_named(self._combination):
             return self._inspect(together, rehearsal)
 
     def _inspect(self, together: int, rehearsal: float | None) -> Inspection:
@@ -250,7 +253,7 @@ class Probe:
 
 
 @contextlib.contextmanager
-def _named(combination: Combination) -> Iterator[None]:
+def with_combination_named(combination: Combination) -> Iterator[None]:
     """Add the combination to errors, if it is one of several."""
     try:
         yield

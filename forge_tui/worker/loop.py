@@ -2,19 +2,19 @@
 
 To the runner it sends lines: events as in `run.db`, `{"memory": bytes, "shared": bytes, "gpu_memory": bytes}` (its own
 cost at its peak, see `memory_meter`), `{"beats": n}` while training makes progress, `{"left": index}` for a model that
-left its group early, `{"rung": index, "epoch": n, "loss": x}` for one that waits for the verdict on it, `{"code":
-file}` when custom code imports a file that the run has no copy of, `{"result": index, "attempt": n}` when a finished
-model's files wait for their final names, and at last `{"outcome": …}`. The record of a divergence also has
-`checkpoints`, the (step, epoch) of each that the model has. From the runner it takes `{"command": "stop"}`, `pause`,
-`continue`, `leave` (with the `index` of a model of its group), `rung` (with `index`, `epoch`, `continues`), `published`
-(with `index`, and why it was `refused` with its `errno`, or None), `code` (with `file`, and `path` and `sha256` of its
-copy, or why it is `refused`), `move` (with the `directory` of the run, which was moved), and `where` (answered with
-`{"where": stack}`).
+left its group early, `{"rung": index, "epoch": n, "loss": x}` for one that waits for the verdict on it, `{"declared":
+metrics, "index": i, "attempt": n}` by a training function, `{"code": file}` when custom code imports a file that the
+run has no copy of, `{"result": index, "attempt": n, "weights": b}` when a finished model's files wait for their final
+names, and at last `{"outcome": …}`. The record of a divergence also has `checkpoints`, the (step, epoch) of each that
+the model has. From the runner it takes `{"command": "stop"}`, `pause`, `continue`, `leave` (with the `index` of a model
+of its group), `rung` (with `index`, `epoch`, `continues`), `published` (with `index`, and why it was `refused` with its
+`errno`, or None), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move` (with the
+`directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
 
-A worker that inspects answers `inspect` (with `combinations` of a sweep, `together` and `rehearsal`) and `measure`
-(with the one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `worker.inspection`) with `{"result":
-…}`, or with `{"refused": why, "exit_status": n}` and its end, and ends on `stop`. It also sends `{"not_copied":
-files}`: custom code that is loaded from its original place.
+A worker that inspects answers `inspect` (with `combinations` of a sweep, `together`, `rehearsal` and `check`) and
+`measure` (with the one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `worker.inspection`) with
+`{"result": …}`, or with `{"refused": why, "exit_status": n}` and its end, and ends on `stop`. It also sends
+`{"not_copied": files}`: custom code that is loaded from its original place.
 """
 
 from __future__ import annotations
@@ -32,20 +32,25 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError
+from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError, TrialError
 from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, to_record
 from forge_tui.protocol.job import STOP_SIGNALS, Control, Job, Refusal
 from forge_tui.protocol.wire import LineBuffer, encode_line
 from forge_tui.runs.checkpoint_files import Fence, saved_in
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import LONGEST_MESSAGE, shortened
+from forge_tui.settings.training_function import is_function
 from forge_tui.training.code_finder import not_copied
+
+if TYPE_CHECKING:
+    from forge_tui.worker.memory_meter import MemoryMeter
 from forge_tui.worker.code_requests import CodeRequests
 
 _PARENT_CHECK_SECONDS = 1.0
 _BEAT_SECONDS = 2.0
+_MEMORY_SECONDS = 1.0
 _LONGEST_TRACEBACK = 50_000
 
 
@@ -135,6 +140,7 @@ def _main_stack() -> str:
 def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequests) -> int:
     from forge_tui.training.failures import Diverged
     from forge_tui.training.trainer import Trainer
+    from forge_tui.training.trial_worker import TrialWorker
     from forge_tui.worker.memory_meter import MemoryMeter
 
     meter = MemoryMeter(jobs[0].device)
@@ -155,6 +161,8 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
             directory = RunDirectory(Path(job.directory)).checkpoint_directory(job.model)
             fence = Fence(job.attempt, job.inherited_step)
             record["checkpoints"] = [list(one) for one in saved_in(directory, fence)]
+        if isinstance(error, TrialError):
+            record["final"] = True
         channel.send(record)
 
     def tell(grown: dict[str, int]) -> None:
@@ -170,9 +178,12 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
     def at_rung(job: Job, epoch: int, loss: float | None) -> None:
         channel.send({"rung": job.index, "epoch": epoch, "loss": loss})
 
-    def publish(_directory: Path, job: Job) -> None:
+    def declare(job: Job, metrics: list[dict[str, Any]]) -> None:
+        channel.send({"declared": metrics, "index": job.index, "attempt": job.attempt})
+
+    def publish(directory: Path, job: Job, *, has_weights: bool = True) -> None:
         """Ask the runner to publish: only it knows whether this attempt is the current one."""
-        channel.send({"result": job.index, "attempt": job.attempt})
+        channel.send({"result": job.index, "attempt": job.attempt, "weights": has_weights})
         refusal = control.wait_until_published(job.index)
         if refusal is not None:
             error = RunDirectoryError(refusal.message)
@@ -181,7 +192,11 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
 
     try:
         copies.use(jobs[0])
-        outcome = Trainer(jobs, emit, control, left, at_rung, publish).run()
+        if is_function(jobs[0].settings["training"]["train"]):
+            threading.Thread(target=_tell_memory, args=(meter, tell), name="tell memory", daemon=True).start()
+            outcome = TrialWorker(jobs[0], emit, control, at_rung, declare, publish).run()
+        else:
+            outcome = Trainer(jobs, emit, control, left, at_rung, publish).run()
     except BaseException as error:  # the boundary: any end of training becomes data
         for job in remaining:
             failed(job, error)
@@ -194,27 +209,39 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
     return 0
 
 
+def _tell_memory(meter: MemoryMeter, tell: Callable[[dict[str, int]], None]) -> None:
+    """What a training function takes is told though it reports nothing, and before its first report."""
+    while True:
+        time.sleep(_MEMORY_SECONDS)
+        grown = meter.grown()
+        if grown is not None:
+            tell(grown)
+
+
 def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], copies: CodeRequests) -> int:
     from forge_tui.training.own_code import place_of
+    from forge_tui.worker.function_probe import FunctionProbe
     from forge_tui.worker.inspection import Probe
 
+    make = FunctionProbe if is_function(job.settings["training"]["train"]) else Probe
     try:
         copies.use(job)
-        probe: Probe | None = None
+        probe: FunctionProbe | Probe | None = None
         while (question := asked.get())["command"] != "stop":
             first, *others = question["combinations"]
             if probe is None:
-                probe = Probe(job, first)
+                probe = make(job, first)
             probe.take(first)
             if question["command"] == "inspect":
                 inspections = []
                 for combination in (first, *others):
                     probe.take(combination)
-                    found = probe.inspect(question["together"], question["rehearsal"])
+                    found = probe.inspect(question["together"], question["rehearsal"], question["check"])
                     inspections.append(dataclasses.asdict(found))
                 result: dict[str, Any] = {"inspections": inspections}
                 channel.send({"not_copied": not_copied()})
             else:
+                assert isinstance(probe, Probe)  # a training function is not measured
                 ways = [(models, threads, compiled) for models, threads, compiled in question["ways"]]
                 rates = [(rate, decay) for rate, decay in question["rates"]]
                 measured = probe.measure(ways, question["seconds"], question["most_bytes"], rates)
@@ -264,7 +291,7 @@ def failure(job: Job, error: BaseException) -> ModelFailed:
 
     kind, message = classify(error)
     is_explained = isinstance(error, ForgeError)
-    if not is_explained and kind in ("exception", "exit"):
+    if (not is_explained or isinstance(error, TrialError)) and kind in ("exception", "exit"):
         message = f"{message}{place_of(error)}"
     return ModelFailed(
         time=time.time(),

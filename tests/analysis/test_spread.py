@@ -117,3 +117,14 @@ def test_what_grows_and_is_done_again_is_worked_out_as_if_from_the_start() -> No
             curve.changed(seed.put(epoch, chance.choice([chance.random(), chance.random(), None, NAN])))
         buckets = chance.randrange(1, 40)
         assert curve.band(buckets) == SeedCurve(seeds).band(buckets), f"seed {number}"
+
+
+def test_an_epoch_that_is_reported_again_replaces_that_one_alone() -> None:
+    values = SeedValues()
+    for epoch in (1, 2, 4):
+        values.put(epoch, float(epoch))
+    assert values.put(2, 9.0, alone=True) == range(2, 3)
+    assert values.put(4, None, NO_NUMBER, alone=True) == range(4, 5)
+    assert list(values.values)[:2] == [1.0, 9.0]
+    assert math.isnan(values.values[2])
+    assert math.isinf(values.values[3])

@@ -287,3 +287,16 @@ def test_memory_that_running_workers_are_about_to_take_again_is_not_room() -> No
     assert told.endswith("and 9.80 GiB of memory are left for it")
     at_their_peak = [Load(1, 10 * GIB, held=10 * GIB), Load(2, 10 * GIB, held=10 * GIB)]
     assert one.hold(machine_state(available=34.0), at_their_peak) is None
+
+
+def test_where_nothing_is_known_a_second_worker_waits_for_the_first_measurement() -> None:
+    for rules, words in (
+        (ResourceSettings(policy="dedicated"), "1 at once until it is measured how much of memory a worker needs"),
+        (ResourceSettings(policy="shared"), None),
+    ):
+        limit = worker_limit(4, machine_state(), rules)
+        found = Governor(rules, limit, mode="parallel", threads=1, estimate=None)
+        assert found.hold(machine_state(), []) is None
+        assert found.hold(machine_state(), [Load(1, None)]) == words
+        found.measured(GIB)
+        assert found.hold(machine_state(), [Load(1, GIB)]) is None

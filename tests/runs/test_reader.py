@@ -144,7 +144,22 @@ def test_losses_come_in_pages_in_the_order_they_were_trained(runs: Any) -> None:
     rest = reader.epoch_page(1, first.since, 3)
     assert losses(rest) == [(4, 14.0, 0.4), (4, None, None)]
     assert not rest.may_be_more
-    assert reader.epoch_page(1, rest.since, 3) == ((), rest.since, False)
+    assert reader.epoch_page(1, rest.since, 3) == EpochPage((), rest.since, False)
+
+
+def test_what_a_training_function_reports_again_replaces_that_epoch_alone(runs: Any) -> None:
+    made = runs.store()
+    made.put_run(replace(runs.info(made.path.parent, 2), train="loop.py"))
+    for number, loss in ((2, 1.0), (4, 2.0), (6, 3.0), (4, 4.0)):
+        made.append(runs.epoch(1, number, loss=loss))
+    made.flush()
+    reader = RunReader(made.path)
+    assert [(epoch.epoch, epoch.loss) for epoch in reader.epochs(1)] == [(2, 1.0), (4, 4.0), (6, 3.0)]
+    assert [number for number, _ in reader.numbered_epochs(1)] == [1, 4, 3]
+    assert reader.epoch_page(1, 0, 9).replaces_alone
+    curve = reader.series(1, "loss", 6)
+    assert [largest for _, _, largest in curve] == [1.0, None, 4.0, None, 3.0]
+    assert reader.problems == ()
 
 
 def test_a_mean_over_one_seed_is_divided_as_its_series_is(runs: Any) -> None:

@@ -31,7 +31,7 @@ def test_only_whoever_publishes_gives_a_finished_model_its_name_and_it_is_report
 ) -> None:
     job, events = make_job(training={"epochs": 1}, attempt=2), list[Event]()
 
-    def publish(directory: Path, finished: Job) -> None:
+    def publish(directory: Path, finished: Job, *, has_weights: bool = True) -> None:
         assert (directory, finished) == (Path(job.directory), job)
         written = sorted(path.name for path in (directory / "checkpoints" / job.model).glob("result-*"))
         assert written == ["result-attempt-2.json", "result-attempt-2.safetensors"]

@@ -112,7 +112,7 @@ Point = collections.namedtuple("Point", "x y")
         ({"a": [1, {"b": object()}]}, "state['a'][1]['b'] is a object; tensors, NumPy arrays, numbers"),
         ([{1, 2}], "state[0] is a set"),
         ({"a": Point(1, 2)}, "state['a'] is a Point"),
-        (collections.OrderedDict(a=1), "state is a OrderedDict"),
+        (collections.defaultdict(int, a=1), "state is a defaultdict"),
         ([Colour.RED], "state[0] is a Colour"),
         ({1.5: 0}, "state has the key 1.5, a float; keys are text or whole numbers"),
         ({True: 0}, "state has the key True, a bool"),
@@ -172,3 +172,20 @@ def test_too_deep_text_is_refused() -> None:
         packed = [packed]
     with pytest.raises(ValueError, match="lies too deep"):
         unpack(packed, {})
+
+
+def test_state_dicts_of_modules_optimizers_and_schedulers_come_back_as_they_were() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    optimizer = torch.optim.Adam(model.parameters())
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [1, 1, 3])
+    model(torch.randn(4, 2)).sum().backward()
+    optimizer.step()
+    given = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict()}
+    found = unpack(*pack(given))
+    assert type(found["model"]) is collections.OrderedDict
+    assert found["model"]._metadata == given["model"]._metadata
+    assert found["schedule"] == given["schedule"]
+    assert type(found["schedule"]["milestones"]) is collections.Counter
+    assert all(torch.equal(value, given["model"][name]) for name, value in found["model"].items())
+    assert found["optimizer"]["param_groups"] == given["optimizer"]["param_groups"]
+    optimizer.load_state_dict(found["optimizer"])

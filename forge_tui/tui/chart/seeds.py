@@ -96,8 +96,8 @@ class SeedReader:
         while not self._cancelled.is_set():
             page = self.run.epoch_page(model.index, kept.since, _CHUNK)
             for epoch, metrics in page.epochs:
-                changed = kept.train.put(epoch, metrics.get("loss"), NO_NUMBER)
-                kept.validation.put(epoch, metrics.get("validation_loss"))
+                changed = kept.train.put(epoch, metrics.get("loss"), NO_NUMBER, alone=page.replaces_alone)
+                kept.validation.put(epoch, metrics.get("validation_loss"), alone=page.replaces_alone)
                 if changed:
                     first, last = min(first or changed.start, changed.start), max(last, changed.stop)
             kept.since = page.since

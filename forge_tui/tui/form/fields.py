@@ -46,6 +46,8 @@ _TITLES = {
     "run.max_seconds": "Time limit (s)",
     "run.max_retries": "Retries",
     "run.keep_checkpoints": "Checkpoints kept",
+    "run.stop_seconds": "Time to stop (s)",
+    "training.train": "Training function",
     "data.validation_fraction": "Validation share",
     "resources.memory_per_worker_gb": "Memory per worker (GiB)",
     "resources.max_cpu_utilization": "Share of CPUs",

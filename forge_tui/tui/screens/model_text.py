@@ -204,7 +204,7 @@ def _metrics(model: ModelState, table: MetricTable, glyphs: Glyphs, took: float 
         pairs.append(("trained with", ", ".join(others[:_NAMED]) + more))
     if model.path:
         pairs.append(("path", short_path(Path(model.path))))
-    if not model.exact:
+    if model.exact is False:
         pairs.append(("exact", "no: the same seed may give slightly other numbers"))
     return pairs
 

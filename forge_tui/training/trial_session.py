@@ -1,0 +1,261 @@
+"""What stands behind a trial: reports, checkpoints, stops and rungs of one attempt."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from forge_tui.errors import RunDirectoryError, TrialError, TrialStopped
+from forge_tui.protocol.events import Event
+from forge_tui.protocol.job import Control, Job
+from forge_tui.protocol.metrics import AUTO, MOST_METRICS, Metric, Metrics, MetricTable
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.settings.schema import from_plain
+from forge_tui.training.departures import AtRung
+from forge_tui.training.failures import Diverged
+from forge_tui.training.member import Member, Publish, publish_here
+from forge_tui.training.reported import checked_goals, plain_metrics, whole
+from forge_tui.training.saving import NEXT_IS_TRIED
+from forge_tui.training.state import environment
+from forge_tui.training.trial_files import TrialFiles, saved_weights
+from forge_tui.training.trial_progress import TrialProgress
+
+_RECENT_REPORTS = 20
+
+Declare = Callable[[Job, list[dict[str, Any]]], None]
+"""Gets declarations of metrics (`Metric.to_record`), before the first report of each."""
+
+
+class TrialSession:
+    """One attempt at a model. `control` says what others ask; `is_over`: the function was told to end.
+
+    The methods that a `Trial` has are described there.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        emit: Callable[[Event], None],
+        control: Control,
+        at_rung: AtRung | None = None,
+        declare: Declare | None = None,
+        publish: Publish = publish_here,
+    ) -> None:
+        self.job = job
+        self.settings = from_plain(job.settings)
+        self.epochs = self.settings.training.epochs
+        self.device = torch.device(job.device)
+        self.member = Member(job, emit, publish)
+        self.environment = environment(job.threads, self.device)
+        self.files = TrialFiles(self.member, self.environment, self.device, self.settings.run.keep_checkpoints)
+        self.progress = TrialProgress()
+        self.progress.exact = job.exact
+        self.weights: dict[str, Tensor] | None = None
+        """The finished model's, where the function has given some."""
+        self.parameters: int | None = None
+        self.is_over = False
+        self._saw_stop = False
+        self._control = control
+        self._at_rung, self._declare = at_rung, declare
+        self._saved_epoch = -1
+        self._judged = 0
+        self._names: set[str] = set()
+        self._recent: deque[float] = deque(maxlen=_RECENT_REPORTS)
+        self._disk_problem: str | None = None
+        self._since, self._paused = time.perf_counter(), 0.0
+        self._carried = 0.0
+        """Seconds of the epoch before its last checkpoint."""
+        control.on_hold = self._hold
+
+    def begin(self) -> None:
+        """The function is called, or continues, now."""
+        self._since, self._paused = time.perf_counter(), self._control.paused_seconds
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the function ended because it was asked to, and not because the model is finished."""
+        return self.is_over or (self._saw_stop and self.progress.epoch < self.epochs)
+
+    def directory(self) -> Path:
+        return self.files.directory()
+
+    def should_stop(self) -> bool:
+        self._control.beats += 1
+        asked = self._control.stop_asked_at is not None or self._control.is_asked_to_leave(self.job.index)
+        self._saw_stop = self._saw_stop or asked
+        return asked
+
+    def report(
+        self,
+        metrics: Mapping[str, Any],
+        more: Mapping[str, Any],
+        *,
+        epoch: int | None,
+        step: int | None,
+        goal: Mapping[str, Any] | None,
+    ) -> None:
+        self._require_open()
+        found, goals = plain_metrics(metrics, more), checked_goals(goal)
+        epoch = self._epoch_of_report(epoch)
+        step = self.progress.step if step is None else whole(step, "step", 0)
+        self._take_names(found)
+        self._take_goals(goals)
+        self._tell(epoch, step, found)
+        loss = found.get("loss")
+        if loss is not None and not math.isfinite(loss):
+            raise Diverged(f"the loss of epoch {epoch} is {loss}", epoch)
+        self._ask_at_rung(epoch, found)
+        if not self._control.may_continue() and self._ends_without_checkpoint(epoch):
+            self._stop()
+        if self._control.is_asked_to_leave(self.job.index):
+            self._stop()
+
+    def checkpoint(self, state: Any, epoch: int | None) -> None:
+        self._require_open()
+        self._control.beats += 1
+        epoch = self.progress.epoch if epoch is None else whole(epoch, "epoch", 0)
+        self._carried += self._pass_time()
+        self._save(state, epoch)
+        self._saved_epoch = epoch
+        if not self._control.may_continue() or self._control.is_asked_to_leave(self.job.index):
+            self._stop()
+        self.begin()  # what the disk takes is no part of an epoch's time
+
+    def restore(self) -> Any:
+        self._require_open()
+        found = self.files.newest()
+        if found is None:
+            return None
+        state, self.progress = self.files.load(found)
+        self.progress.exact = self.progress.exact and self.job.exact
+        changed = self.files.changed_conditions(found)
+        if changed:
+            self.progress.exact = False
+            self.member.report.warn(
+                "exactness",
+                f"{self.job.model} continues under other conditions ({', '.join(changed)}): its bytes may differ "
+                "slightly",
+            )
+        self._names = self.progress.names()
+        self._saved_epoch = found.epoch
+        self._judged = self.progress.epoch
+        self._take_goals(list(self.progress.goals.values()), again=True)
+        self.member.report.unrecorded(self.progress.history(), self.epochs)
+        self.begin()
+        return state
+
+    def save(self, model: Any) -> None:
+        self._require_open()
+        self.weights, self.parameters = saved_weights(model)
+
+    def move(self) -> bool:
+        """Work in the run directory where it is by now; whether it was moved since it was last looked for."""
+        directory = self._control.take_move()
+        if directory is None:
+            return False
+        self.member.move(Path(directory))
+        return True
+
+    # --- reports
+
+    def _epoch_of_report(self, epoch: int | None) -> int:
+        if epoch is None and self.settings.run.halving is not None:
+            raise TrialError(
+                "with halving, models are compared at the same epoch, so each report has to say which one it is of: "
+                "trial.report(…, epoch=n)"
+            )
+        self.progress.reports += 1
+        return self.progress.reports if epoch is None else whole(epoch, "epoch", 1)
+
+    def _take_names(self, metrics: Mapping[str, float]) -> None:
+        self._names |= metrics.keys()
+        if len(self._names) > MOST_METRICS:
+            raise TrialError(f"{len(self._names)} different metrics are reported; at most {MOST_METRICS} are kept")
+
+    def _take_goals(self, goals: list[Metric], *, again: bool = False) -> None:
+        new = [goal for goal in goals if again or self.progress.goals.get(goal.name) != goal]
+        self.progress.goals |= {goal.name: goal for goal in new}
+        if new and self._declare is not None:
+            self._declare(self.job, [goal.to_record() for goal in new])
+
+    def _tell(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+        seconds, self._carried = self._carried + self._pass_time(), 0.0
+        known: Metrics = {
+            name: value if name == "loss" or math.isfinite(value) else None for name, value in metrics.items()
+        }
+        record = self.progress.take(epoch, step, known, seconds)
+        self._recent.append(seconds)
+        left = self.epochs - epoch
+        self.member.report.epoch(
+            record,
+            epochs=max(self.epochs, epoch),
+            best_loss=self.progress.best_loss,
+            eta_seconds=left * statistics.median(self._recent) if left > 0 else 0.0,
+        )
+
+    def _pass_time(self) -> float:
+        """Seconds of training since this was last called, without pauses."""
+        now, paused = time.perf_counter(), self._control.paused_seconds
+        spent = max(0.0, now - self._since - (paused - self._paused))
+        self._since, self._paused = now, paused
+        return spent
+
+    def _ask_at_rung(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """At the first report of a rung's epoch, or of a later one, the runner is asked whether the model continues."""
+        passed = [rung for rung in self.job.rungs if self._judged < rung <= epoch]
+        if not passed or self._at_rung is None:
+            return
+        self._judged, rung = epoch, passed[-1]
+        select_by = self.settings.training.select_by
+        measure = MetricTable(self.progress.goals.values(), select_by).measure(metrics)
+        if measure is None:
+            what = "loss or validation_loss" if select_by == AUTO else f"{select_by}, and once its goal"
+            raise TrialError(f"with halving, models are compared by what they report: report {what} at every epoch")
+        self._at_rung(self.job, rung, measure)
+        if not self._control.wait_for_verdict(self.job.index, rung):
+            self._stop()
+
+    # --- the end
+
+    def _ends_without_checkpoint(self, epoch: int) -> bool:
+        """Whether a stop that was asked for waits for no checkpoint: none is due, or it takes too long."""
+        asked = self._control.stop_asked_at
+        is_late = asked is not None and time.monotonic() - asked >= self.settings.run.stop_seconds
+        return epoch <= self._saved_epoch or is_late
+
+    def _stop(self) -> None:
+        self.is_over = True
+        raise TrialStopped(f"{self.job.model} is to stop")
+
+    def _require_open(self) -> None:
+        """A function that has caught `TrialStopped` and continues hears it again."""
+        if self.is_over:
+            self._stop()
+
+    def _hold(self, paused: bool) -> None:
+        self.member.report.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
+
+    def _save(self, state: Any, epoch: int) -> None:
+        """Write a checkpoint; a disk that takes none fails nothing, and is reported once."""
+        self.move()
+        report = self.member.report
+        report.enter(TrainingPhase.CHECKPOINTING)
+        try:
+            self.files.save(state, epoch, self.progress)
+            self._disk_problem = None
+        except RunDirectoryError as error:
+            if self._disk_problem != str(error):
+                self._disk_problem = str(error)
+                report.warn(
+                    "disk",
+                    f"{self.job.model} has no checkpoint at epoch {epoch}: {error}; {NEXT_IS_TRIED}",
+                )
+        report.enter(TrainingPhase.TRAINING)

@@ -1,0 +1,147 @@
+"""Carries out one attempt at a model that a training function trains: the counterpart of the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from forge_tui.errors import RunDirectoryError, TrialError, TrialStopped
+from forge_tui.protocol.events import Event
+from forge_tui.protocol.job import Control, Job, Outcome
+from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.runs.inside import refuse_links
+from forge_tui.settings.schema import TrainingConfig
+from forge_tui.settings.training_function import is_unused
+from forge_tui.training import checkpoint as checkpoints
+from forge_tui.training import model_file, random_state
+from forge_tui.training.checkpoint_writer import prune_of_member
+from forge_tui.training.departures import AtRung
+from forge_tui.training.finished import DISK_SECONDS, MAY_PASS
+from forge_tui.training.history import EpochRecord
+from forge_tui.training.member import Publish, publish_here
+from forge_tui.training.metadata import config_record, trial_record
+from forge_tui.training.process import prepare_process
+from forge_tui.training.train_function import TrainFunction
+from forge_tui.training.trial import Trial
+from forge_tui.training.trial_session import Declare, TrialSession
+
+
+class TrialWorker:
+    """It is used once, in a process of its own. `emit`, `control`, `at_rung` and `publish` are as a `Trainer`'s.
+
+    `declare` gets the declarations of metrics.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        emit: Callable[[Event], None],
+        control: Control,
+        at_rung: AtRung | None = None,
+        declare: Declare | None = None,
+        publish: Publish = publish_here,
+    ) -> None:
+        self._control = control
+        self._session = TrialSession(job, emit, control, at_rung, declare, publish)
+
+    def run(self) -> Outcome:
+        """Call the function, until it returns or is to stop; a model that is finished gets its files.
+
+        Raises what the function raises, `Diverged` where it reports a loss that is NaN or infinite, `SettingsError`
+        where the function does not fit the settings, `TrialError` and `RunDirectoryError`.
+        """
+        session, member = self._session, self._session.member
+        member.report.enter(TrainingPhase.INITIALIZING)
+        member.require_place()
+        if self._is_finished():
+            return Outcome.COMPLETED
+        prepare_process(session.device)
+        function = TrainFunction(session.settings)
+        found = session.files.newest()
+        member.report.started(
+            _used_config(session.settings.training, session.settings.model), None, 0 if found is None else found.step
+        )
+        member.report.enter(TrainingPhase.TRAINING)
+        random_state.seed_everything(session.job.seed)
+        session.begin()
+        try:
+            function.call(Trial(session))
+        except TrialStopped:
+            if not session.is_over:
+                raise TrialError("the training function has raised TrialStopped, and was not asked to stop") from None
+        if session.has_stopped:
+            session.move()
+            return Outcome.STOPPED
+        return Outcome.COMPLETED if self._finish() else Outcome.STOPPED
+
+    def _is_finished(self) -> bool:
+        """Whether an earlier attempt wrote the model's files; then what it could not report is reported now."""
+        session, member = self._session, self._session.member
+        try:
+            for path in model_file.model_paths(member.stem):
+                refuse_links(path, path.parent)
+            record = model_file.read_model_record(member.stem)
+            if record["seed"] != session.job.seed or record["config"]["epochs"] < session.epochs:
+                return False
+            if record["config"]["train"] != session.settings.training.train:
+                return False
+            if record["sha256"] is not None:
+                model_file.read_weights(member.stem, record["sha256"])
+            history = [EpochRecord.from_record(item) for item in record["history"]]
+        except (RunDirectoryError, KeyError, TypeError):
+            return False  # not there, or not whole
+        member.report.unrecorded(history, session.epochs)
+        self._report_completed(record)
+        return True
+
+    def _finish(self) -> bool:
+        """Write the finished model's files, when the disk takes them; False where a stop came first."""
+        session, report = self._session, self._session.member.report
+        record = trial_record(
+            session.job, session.settings.training, session.progress, session.parameters, saved=session.weights
+        )
+        problem = None
+        report.enter(TrainingPhase.SAVING)
+        while True:
+            session.move()
+            try:
+                self._write(record)
+                return True
+            except RunDirectoryError as error:
+                if error.errno not in MAY_PASS:
+                    raise
+                if problem != error.errno:
+                    problem = error.errno
+                    report.warn("disk", f"{session.job.model} is trained and waits to be written: {error}")
+                report.enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
+            if not self._control.wait(DISK_SECONDS) and not session.move():
+                return False
+
+    def _write(self, record: dict[str, Any]) -> None:
+        session, member = self._session, self._session.member
+        with member.in_place():
+            checkpoints.make_directory(member.checkpoints)
+            model_file.write_result(member.checkpoints, session.job.attempt, session.job.model, session.weights, record)
+            member.publish(has_weights=session.weights is not None)
+            prune_of_member(member, 1)
+        self._report_completed(record)
+
+    def _report_completed(self, record: dict[str, Any]) -> None:
+        session, member = self._session, self._session.member
+        is_saved = record["parameters"] is not None
+        stopped = record["epochs_completed"] < session.epochs
+        member.report.completed(
+            member.stem if is_saved else session.directory(),
+            metrics=dict(record["metrics"]),
+            seconds=record["seconds"],
+            exact=record["exact"],
+            best_epoch=None,
+            parameters=record["parameters"],
+            reason=f"its training function returned after epoch {record['epochs_completed']}" if stopped else None,
+        )
+
+
+def _used_config(training: TrainingConfig, model: dict[str, Any]) -> dict[str, Any]:
+    """What of the settings plays a part in such a model, those of `[model]` by their full names."""
+    used = {name: value for name, value in config_record(training).items() if not is_unused(f"training.{name}")}
+    return {**used, **{f"model.{name}": value for name, value in model.items()}}
