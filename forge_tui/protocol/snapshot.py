@@ -277,7 +277,7 @@ class RunInfo:
 
     @property
     def has_training_function(self) -> bool:
-        """Whether a function of the user's trains its models: such a one reports the epochs that it likes."""
+        """Whether a custom training loop trains its models: it may leave epochs out, and repeat single ones."""
         return self.train != "none"
 
     def seconds_until(self, moment: float) -> float:

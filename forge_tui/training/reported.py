@@ -45,7 +45,7 @@ def checked_goals(goals: Mapping[str, Any] | None) -> list[Metric]:
         if reserved is None:
             found.append(Metric(name=name, title=name, short=name, goal=goal))
         elif reserved.goal != goal:
-            raise TrialError(f"goal of {name}: that name has a meaning of its own ({reserved.goal or 'no goal'})")
+            raise TrialError(f"goal of {name}: that name is reserved ({reserved.goal or 'no goal'})")
     return found
 
 

@@ -1,4 +1,4 @@
-"""The trial: what a training function of the user's own (`--train FILE.py`) is called with."""
+"""The trial: the argument of a training function (`--train FILE.py`)."""
 
 from __future__ import annotations
 

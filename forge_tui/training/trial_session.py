@@ -35,7 +35,7 @@ Declare = Callable[[Job, list[dict[str, Any]]], None]
 
 
 class TrialSession:
-    """One attempt at a model. `control` says what others ask; `is_over`: the function was told to end.
+    """One attempt at a model. `control` has what others ask for; `is_over`: the function has been stopped.
 
     The methods that a `Trial` has are described there.
     """
@@ -76,7 +76,7 @@ class TrialSession:
         control.on_hold = self._hold
 
     def begin(self) -> None:
-        """The function is called, or continues, now."""
+        """Start the clock: the function is called, or continues, now."""
         self._since, self._paused = time.perf_counter(), self._control.paused_seconds
 
     @property
@@ -236,7 +236,7 @@ class TrialSession:
         raise TrialStopped(f"{self.job.model} is to stop")
 
     def _require_open(self) -> None:
-        """A function that has caught `TrialStopped` and continues hears it again."""
+        """Raise `TrialStopped` again for a function that has caught it and continues."""
         if self.is_over:
             self._stop()
 

@@ -27,7 +27,7 @@ from forge_tui.training.trial_session import Declare, TrialSession
 
 
 class TrialWorker:
-    """It is used once, in a process of its own. `emit`, `control`, `at_rung` and `publish` are as a `Trainer`'s.
+    """Used once, in a separate process. `emit`, `control`, `at_rung` and `publish` are as a `Trainer`'s.
 
     `declare` gets the declarations of metrics.
     """

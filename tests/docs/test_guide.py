@@ -49,3 +49,14 @@ def test_the_example_of_custom_code_is_the_starting_point() -> None:
     shown = [content for language, content in blocks(text_of("docs/guide/custom-code.md")) if language == "python"]
     starting_point = Path(forge_tui.cli.__file__).parent / "starting_point" / "network.py"
     assert shown == [starting_point.read_text(encoding="utf-8")]
+
+
+def test_the_training_function_of_the_guide_is_that_of_the_front_page() -> None:
+    """There it is run by a test."""
+    pages = (
+        text_of("docs/guide/training-functions.md"),
+        section(text_of("README.md"), "## A training loop of your own"),
+    )
+    (shown,), (run,) = ([content for language, content in blocks(page) if language == "python"] for page in pages)
+    assert shown == run
+    assert len(shown.splitlines()) <= 25

@@ -173,7 +173,7 @@ def test_reports_are_epochs_with_metrics_by_name(run: Callable[..., Run]) -> Non
         (lambda trial: trial.report(loss=1.0, epoch=0), "epoch must be a whole number, at least 1, not '0'"),
         (lambda trial: trial.report(loss=1.0, step=-1), "step must be a whole number, at least 0"),
         (lambda trial: trial.report(f1=1.0, goal={"f1": "up"}), "goal of f1: must be 'higher' or 'lower'"),
-        (lambda trial: trial.report(goal={"loss": "higher"}), "goal of loss: that name has a meaning of its own"),
+        (lambda trial: trial.report(goal={"loss": "higher"}), "goal of loss: that name is reserved (lower)"),
         (lambda trial: trial.report({f"m{n}": 0.0 for n in range(201)}), "201 different metrics"),
         (lambda trial: trial.checkpoint([1]), "trial.checkpoint takes a dict"),
         (lambda trial: trial.checkpoint({"a": {"b": [1, {2}]}}), "state['a']['b'][1] is a set"),

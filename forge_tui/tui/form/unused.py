@@ -62,7 +62,7 @@ def _has_training_function(values: Values) -> bool:
 
 
 RULES = (
-    Rule(tuple(key.key for key in unused_keys()), _has_training_function, "your function trains"),
+    Rule(tuple(key.key for key in unused_keys()), _has_training_function, "custom loop"),
     Rule(("run.stop_seconds",), lambda values: not _has_training_function(values), "for training functions"),
     Rule(
         (
