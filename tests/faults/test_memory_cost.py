@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from depth import deep
+from publishing import publish_if_finished
 
 from forge_tui.engines.local import LocalEngine, LocalWorker
 from forge_tui.engines.output import Outputs
@@ -49,6 +50,7 @@ class Watched:
         def on_message(worker: LocalWorker, message: dict[str, Any]) -> None:
             messages.append(message)
             own.append(private_bytes(worker.pid))
+            publish_if_finished(worker, message)
 
         started = self._engine.spawn(kind, jobs, kind, on_message, ended.append)
         for command in commands:
@@ -107,7 +109,7 @@ def test_measured_cost_is_right_and_the_estimate_within_reason(
         )
         for index in range(1, fuse + 1)
     ]  # fmt: skip
-    question = {"command": "inspect", "combinations": [{}], "together": fuse, "rehearsal": None}
+    question = {"command": "inspect", "combinations": [{}], "together": fuse, "rehearsal": None, "check": False}
     messages, _own = workers.run("inspect", jobs[:1], question, {"command": "stop"})
     (found,) = [message for message in messages if "result" in message]
     estimated = found["result"]["inspections"][0]["worker_bytes"]

@@ -12,8 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
+from publishing import publish_if_finished
 from running import wait_until
 
+from forge_tui.engines.base import WorkerHandle
 from forge_tui.engines.local import LocalEngine, LocalWorker
 from forge_tui.engines.output import Outputs
 from forge_tui.protocol.job import Job
@@ -57,12 +59,16 @@ class Launched:
             "train",
             [job],
             "log",
-            lambda _, told: self.messages.append(told),
+            self._take,
             self.ended.append,
             ahead=ahead,
         )
         self.until(lambda: worker.pid is not None)
         return worker
+
+    def _take(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+        publish_if_finished(worker, message)
 
     def train(self, name: str, *, ahead: bool) -> bytes:
         """Train one model to its end; its weights."""

@@ -169,7 +169,7 @@ def _install(plan: dict[str, dict]) -> None:
                 case "eat":
                     kept.append(_eat_memory(fault["mebibytes"]))
                 case name:
-                    self._writer.wait()  # what the fault cuts off is an epoch, never a write of another thread
+                    self._saving._writer.wait()  # what the fault cuts off is an epoch, never a write of another thread
                     FAULTS[name]()
         return train_epoch(self, state, data)
 
