@@ -302,7 +302,7 @@ def test_a_sweep_has_a_fingerprint_of_each_of_its_data(tmp_path: Path) -> None:
     assert [one["combination"]["data.validation_fraction"] for one in recorded["others"]] == [0.25, 0.1, 0.25]
     write(tmp_path / "more.csv", rows(81))
     said = forge("resume", run, "--no-ui", "--epochs", "4", cwd=tmp_path, status=2).stderr
-    assert f"started with: {tmp_path / 'more.csv'}: 80 rows → 81. Put it back" in said
+    assert f"started with: {tmp_path / 'more.csv'}: 80 rows → 81. Restore it" in said
     forge("resume", run, "--no-ui", "--epochs", "3", "--accept-changes", cwd=tmp_path)
     assert record_of(run, 8)["data"]["rows"] == 81
 

@@ -228,7 +228,7 @@ async def test_paths_in_questions_are_written_from_the_home_directory(
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "completed" in screen_text(app))
         await pilot.press("D")
-        await until(pilot, lambda: "It lies in ~/runs/old" in " ".join(screen_text(app).replace("│", " ").split()))
+        await until(pilot, lambda: "It is in ~/runs/old" in " ".join(screen_text(app).replace("│", " ").split()))
         await pilot.press("b", "e")
         await until(pilot, lambda: "Write a report of old into ~?" in screen_text(app))
 
