@@ -172,8 +172,8 @@ def _first_report(metrics: dict[str, float | None] | None) -> str:
 
     if metrics is None:
         return "and the training function ran without an error, and made no report, as long as it was tried"
-    told = ", ".join(f"{named(name)} {number(value)}" for name, value in metrics.items())
-    return f"and the training function's first report was {told or 'without metrics'}"
+    reported = ", ".join(f"{named(name)} {number(value)}" for name, value in metrics.items())
+    return f"and the training function's first report was {reported or 'without metrics'}"
 
 
 def _tell_limit(found: dict[str, Any], limit: dict[str, Any]) -> None:

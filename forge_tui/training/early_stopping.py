@@ -37,7 +37,7 @@ class BestEpoch:
         return True
 
 
-def has_run_out(patience: int, epoch: int, best_epoch: int) -> bool:
+def exceeds_patience(patience: int, epoch: int, best_epoch: int) -> bool:
     """Whether a model stops after `epoch`: no better one for `patience` epochs (0: never)."""
     return patience > 0 and epoch - best_epoch >= patience
 

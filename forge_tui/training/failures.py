@@ -18,7 +18,7 @@ class Diverged(ForgeError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether CPU or GPU memory has run out; torch may raise a `RuntimeError` for that."""
+    """Whether an error means that CPU or GPU memory is exhausted; torch may raise a `RuntimeError` for that."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     try:

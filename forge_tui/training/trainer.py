@@ -22,7 +22,7 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.unchanged import require_same, require_untouched
 from forge_tui.training.departures import AtRung, Departures
-from forge_tui.training.early_stopping import has_run_out
+from forge_tui.training.early_stopping import exceeds_patience
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.history import EpochRecord
 from forge_tui.training.member import Member, Publish, publish_here
@@ -182,12 +182,12 @@ class Trainer:
             compare_conditions(self._members, state, number, before, self._environment)
 
     def _finished(self, state: TrainingState) -> list[int]:
-        """The models that have all their epochs, or whose patience has run out."""
+        """The models that have all their epochs, or stop early."""
         training = self._settings.training
         return [
             number
             for number, progress in enumerate(state.progress)
-            if state.epoch >= training.epochs or has_run_out(training.patience, state.epoch, progress.best.epoch)
+            if state.epoch >= training.epochs or exceeds_patience(training.patience, state.epoch, progress.best.epoch)
         ]
 
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:

@@ -210,7 +210,7 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
 
 
 def _tell_memory(meter: MemoryMeter, tell: Callable[[dict[str, int]], None]) -> None:
-    """What a training function takes is told though it reports nothing, and before its first report."""
+    """Report the memory of a training function periodically, also before its first report."""
     while True:
         time.sleep(_MEMORY_SECONDS)
         grown = meter.grown()

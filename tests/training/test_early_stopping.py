@@ -12,7 +12,7 @@ from trained import record_of as record
 
 from forge_tui.protocol.events import EpochFinished, Event, ModelCompleted, PhaseChanged
 from forge_tui.protocol.job import Control, Job, Outcome
-from forge_tui.training.early_stopping import BestEpoch, has_run_out
+from forge_tui.training.early_stopping import BestEpoch, exceeds_patience
 from forge_tui.training.trainer import Trainer
 
 EPOCHS, PATIENCE = 40, 3
@@ -40,8 +40,8 @@ def test_the_best_epoch_is_the_least_finite_measure() -> None:
     taken = [best.take(epoch, value) for epoch, value in enumerate([math.nan, 2.0, math.inf, 1.0, 1.0, 1.5], 1)]
     assert taken == [False, True, False, True, False, False]
     assert (best.epoch, best.measure) == (4, 1.0)
-    assert [has_run_out(3, epoch, 4) for epoch in (4, 6, 7)] == [False, False, True]
-    assert not has_run_out(0, 1_000, 0)
+    assert [exceeds_patience(3, epoch, 4) for epoch in (4, 6, 7)] == [False, False, True]
+    assert not exceeds_patience(0, 1_000, 0)
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,8 @@ class Preset:
 def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
     """The form at the start: the values of files, variables and flags.
 
-    If no preset, file, flag or variable was given, the values of the `last` form override those of the user's own
-    settings file, and are marked as such.
+    If no preset, file, flag or variable was given, the values of the `last` form override the user's settings
+    file, and are marked as such.
 
     Reads files and imports the schema: call it in a worker thread. An invalid file or variable is a `problem`.
     """
@@ -124,7 +124,7 @@ def run_form(path: Path, base: Form) -> Form:
 
 
 def user_presets() -> Path:
-    """The directory of the user's own presets; it may not exist."""
+    """The directory of the user's presets; it may not exist."""
     from forge_tui.settings.user_file import user_settings_file
 
     return user_settings_file().parent / "presets"

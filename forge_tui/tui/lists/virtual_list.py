@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
@@ -290,9 +291,9 @@ class VirtualList(ScrollView, can_focus=True, inherit_bindings=False):
         """The line of titles."""
         return Strip.blank(self.size.width, self.rich_style)
 
+    @abstractmethod
     def draw_line(self, line: int) -> Strip:
         """A line of the rows."""
-        raise NotImplementedError(f"{type(self).__name__} draws no line {line}")
 
     def strip(self, pieces: Sequence[Piece]) -> Strip:
         """Pieces of text, each in the style of a component class, cut or filled to the width."""
