@@ -58,13 +58,6 @@ _FLUSH_SECONDS = 5.0
 _LOG_SECONDS = 5.0
 
 
-# What a check knows of no training function.
-_NOT_OF_FUNCTIONS = (
-    "parameters", "parameters_least", "parameters_most", "train_samples", "validation_samples", "task",
-    "estimated_bytes", "worker_bytes",
-)  # fmt: skip
-
-
 class _Interrupted(ForgeError):
     """The run was interrupted before it began."""
 
@@ -193,8 +186,6 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     with preflight(request, directory, settings, engine, selector, None, code) as known:
         warning = prepare.slowness(settings, known.job.device)
         found = {**known.found, "warnings": [] if warning is None else [warning]}
-        if is_function(settings.training.train):
-            found |= dict.fromkeys(_NOT_OF_FUNCTIONS)
         return Reply(status="checked", found=found, limit=asdict(known.limit))
 
 

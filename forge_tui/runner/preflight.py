@@ -117,15 +117,16 @@ def preflight(
         is_check = request.action == "check"
         inspections = inspector.inspect(combinations, together, room, is_check=is_check)
         found, combination = max(
-            zip(inspections, combinations, strict=True), key=lambda pair: int(pair[0]["estimated_bytes"])
+            zip(inspections, combinations, strict=True), key=lambda pair: pair[0]["estimated_bytes"] or 0
         )
         try:
-            require_room_for_one(int(found["estimated_bytes"]), resources)
+            if found["estimated_bytes"] is not None:
+                require_room_for_one(found["estimated_bytes"], resources)
         except ResourceError as error:
             raise ResourceError(
                 f"with {combination_in_words(combination)}: {error}" if combination else str(error)
             ) from error
-        parameters = [int(one["parameters"]) for one in inspections]
+        parameters = [one["parameters"] for one in inspections if one["parameters"] is not None]
         yield Preflight(
             resources=resources,
             others=others,
@@ -133,8 +134,8 @@ def preflight(
             job=job,
             found={
                 **found,
-                "parameters_least": min(parameters),
-                "parameters_most": max(parameters),
+                "parameters_least": min(parameters, default=None),
+                "parameters_most": max(parameters, default=None),
                 "grouping_problem": next(filter(None, (one["grouping_problem"] for one in inspections)), None),
             },
             inspector=inspector,
@@ -153,7 +154,7 @@ def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> 
         chosen = settle(settings, known.limit, known.workers, known.ask, known.remembered(settings), problem)
     else:
         chosen = as_before(settings, earlier.info.threads)
-    estimate = max(chosen.worker_bytes or 0, int(known.found["worker_bytes"]))
+    estimate: int | None = known.found["worker_bytes"]
     return prepare.Plan(
         limit=known.limit,
         resources=known.resources,
@@ -161,7 +162,7 @@ def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> 
         fuse=chosen.fuse,
         reasons=chosen.reasons,
         job=known.job,
-        memory_estimate=None if is_function(settings.training.train) else estimate,
+        memory_estimate=None if estimate is None else max(chosen.worker_bytes or 0, estimate),
     )
 
 

@@ -66,18 +66,7 @@ class FunctionProbe:
         if is_check and self._left > 0:
             with with_combination_named(self._combination):
                 first = self._first_report()
-        return Inspection(
-            parameters=0,
-            train_samples=0,
-            validation_samples=0,
-            features=None,
-            classes=None,
-            task="",
-            estimated_bytes=0,
-            worker_bytes=0,
-            data=None,
-            first_report=first,
-        )
+        return Inspection(first_report=first)
 
     def _first_report(self) -> Metrics | None:
         """The metrics of the first report; None where none came in time."""

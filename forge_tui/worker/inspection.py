@@ -50,21 +50,21 @@ class Inspection:
     `estimated_bytes` is the estimated memory for training one such model, `worker_bytes` for a worker with a whole
     group. `grouping_problem`: why such models cannot be trained together, or None.
     `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data.
-    Of a training function nothing is known of data and model; `first_report` has the metrics that it reported first
-    when it was tried.
+    A training function's data and model are unknown, so all of these are None; `first_report` has the metrics of its
+    first report when it was tried.
     """
 
-    parameters: int
-    train_samples: int
-    validation_samples: int
-    features: int | None
-    classes: int | None
-    task: str
-    estimated_bytes: int
-    worker_bytes: int
-    data: dict[str, Any] | None
+    parameters: int | None = None
+    train_samples: int | None = None
+    validation_samples: int | None = None
+    features: int | None = None
+    classes: int | None = None
+    task: str | None = None
+    estimated_bytes: int | None = None
+    worker_bytes: int | None = None
+    data: dict[str, Any] | None = None
     grouping_problem: str | None = None
-    can_compile: bool = False
+    can_compile: bool | None = None
     first_report: dict[str, float | None] | None = None
 
 
