@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.job import Control
 from forge_tui.protocol.metrics import Metrics
 from forge_tui.runs.inside import refuse_links
 from forge_tui.training import checkpoint as checkpoints
@@ -24,28 +25,63 @@ from forge_tui.training.state import TrainingState
 
 # A disk that is full, read-only or failing may recover; a deleted directory does not. After a move (ESTALE) the runner
 # reports the new place.
-MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
-"""Numbers of errors after which a finished model is written again."""
-DISK_SECONDS = 2.0
-"""So long after each."""
+_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
+_DISK_SECONDS = 2.0
 
 
-def is_finished(member: Member) -> bool:
-    """Whether an earlier attempt wrote the complete model, whose missing reports are then sent."""
-    epochs = member.training.epochs
+def write_patiently(
+    write: Callable[[], None],
+    control: Control,
+    follow_move: Callable[[], bool],
+    waits: Callable[[RunDirectoryError], None],
+) -> bool:
+    """Write finished models, again and again while the disk takes nothing; False if a stop came first.
+
+    Hours of work may depend on it. `waits` reports that, and why. Raises `RunDirectoryError` for what cannot pass.
+    """
+    while True:
+        try:
+            write()
+            return True
+        except RunDirectoryError as error:
+            if error.errno not in _MAY_PASS:
+                raise
+            waits(error)
+        if not control.wait(_DISK_SECONDS) and not follow_move():
+            return False
+
+
+def read_finished(member: Member, is_complete: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any] | None:
+    """The content of NAME.json if an earlier attempt wrote the whole model, whose missing epochs are then reported.
+
+    `is_complete`: whether that content is of a model that needs no more training. None if it is missing or incomplete.
+    """
     try:
         for path in model_file.model_paths(member.stem):
             refuse_links(path, path.parent)
         record = model_file.read_model_record(member.stem)
-        # One that stopped early would also do so with more epochs.
-        ended = record.get("stopped_early") or record["epochs_completed"] >= epochs
-        if record["seed"] != member.job.seed or not ended:
-            return False
-        model_file.read_weights(member.stem, record["sha256"])
+        if record["seed"] != member.job.seed or not is_complete(record):
+            return None
+        if record["sha256"] is not None:
+            model_file.read_weights(member.stem, record["sha256"])
         history = [EpochRecord.from_record(item) for item in record["history"]]
     except (RunDirectoryError, KeyError, TypeError):
-        return False  # missing or incomplete: it is written again from the last checkpoint
-    member.report.unrecorded(history, epochs)
+        return None
+    member.report.unrecorded(history, member.training.epochs)
+    return record
+
+
+def is_finished(member: Member) -> bool:
+    """Whether an earlier attempt wrote the complete model, whose missing reports are then sent."""
+
+    def is_complete(record: Mapping[str, Any]) -> bool:
+        # One that stopped early would also do so with more epochs.
+        has_ended = record.get("stopped_early") or record["epochs_completed"] >= member.training.epochs
+        return bool(has_ended) and record["sha256"] is not None
+
+    record = read_finished(member, is_complete)
+    if record is None:
+        return False
     _report_completed(member, record)
     return True
 

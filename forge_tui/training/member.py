@@ -139,6 +139,15 @@ class Member:
             "had another one there",
         )
 
+    def continues_alike(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+        """Whether the conditions that bytes depend on are those of the checkpoint; a difference is reported."""
+        changed = [name for name, value in now.items() if before.get(name, value) != value]
+        if changed:
+            what = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in changed)
+            words = f"{self.job.model} continues under other conditions ({what}): its bytes may differ slightly"
+            self.report.warn("exactness", words)
+        return not changed
+
     def warn_once(self, kind: str, words: str) -> None:
         """Report a warning once."""
         if words not in self._reported:

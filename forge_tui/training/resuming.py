@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from forge_tui.errors import RunDirectoryError
 from forge_tui.safe_io.printing import named
 from forge_tui.training import checkpoint as checkpoints
@@ -46,16 +44,3 @@ def note_where_from(members: Members, state: TrainingState, found: list[Checkpoi
         progress = state.progress[number]
         progress.exact = progress.exact and member.job.exact
         member.note_where_from(state.step, checkpoint.record.get("rollbacks", 0), progress)
-
-
-def compare_conditions(
-    members: Members, state: TrainingState, number: int, before: dict[str, Any], now: dict[str, Any]
-) -> None:
-    """Mark models as not exact if they continue under other conditions than those of their checkpoint."""
-    changed = [name for name, value in now.items() if before.get(name, value) != value]
-    if changed:
-        state.progress[number].exact = False
-        member = members[number]
-        what = ", ".join(f"{name} {before.get(name)} → {now[name]}" for name in changed)
-        words = f"{member.job.model} continues under other conditions ({what}): its bytes may differ slightly"
-        member.report.warn("exactness", words)

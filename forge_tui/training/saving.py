@@ -10,7 +10,7 @@ from forge_tui.protocol.job import Control
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.finished import DISK_SECONDS, MAY_PASS, complete
+from forge_tui.training.finished import complete, write_patiently
 from forge_tui.training.members import Members
 from forge_tui.training.state import TrainingState
 
@@ -88,21 +88,19 @@ class Saving:
         On a full disk it waits for space, to save hours of work.
         """
         members = self._members
-        while True:
-            try:
-                self._save_now(state)
-                members.enter(TrainingPhase.SAVING, only=finished(state))
-                complete(state, members, finished(state), dataset, members.group)
-                return True
-            except RunDirectoryError as error:
-                if error.errno not in MAY_PASS:
-                    raise
-                numbers = finished(state)
-                model = members[numbers[0]].job.model
-                self._warn(error, "waits", f"{model} is trained and waits to be written: {error}")
-                members.enter(TrainingPhase.SAVING, f"waits for the disk: {error}", only=numbers)
-            if not self._control.wait(DISK_SECONDS) and not self.follow_move():
-                return False
+
+        def write() -> None:
+            self._save_now(state)
+            members.enter(TrainingPhase.SAVING, only=finished(state))
+            complete(state, members, finished(state), dataset, members.group)
+
+        def waits(error: RunDirectoryError) -> None:
+            numbers = finished(state)
+            model = members[numbers[0]].job.model
+            self._warn(error, "waits", f"{model} is trained and waits to be written: {error}")
+            members.enter(TrainingPhase.SAVING, f"waits for the disk: {error}", only=numbers)
+
+        return write_patiently(write, self._control, self.follow_move, waits)
 
     def follow_move(self) -> bool:
         """Switch to the run directory's new place, if it was moved; returns whether it was."""

@@ -33,7 +33,7 @@ from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import NONE, load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
-from forge_tui.training.resuming import compare_conditions, newest_checkpoints, note_where_from
+from forge_tui.training.resuming import newest_checkpoints, note_where_from
 from forge_tui.training.saving import Saving
 from forge_tui.training.state import SingleState, TrainingState, environment
 
@@ -178,8 +178,8 @@ class Trainer:
         training = set(range(len(found))) - set(self._finished(state))
         self._environment["group"] = len(training)
         for number in training:
-            before = found[number].record["environment"]
-            compare_conditions(self._members, state, number, before, self._environment)
+            if not self._members[number].continues_alike(found[number].record["environment"], self._environment):
+                state.progress[number].exact = False
 
     def _finished(self, state: TrainingState) -> list[int]:
         """The models that have all their epochs, or stop early."""

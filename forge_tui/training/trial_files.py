@@ -101,15 +101,6 @@ class TrialFiles:
             ) from error
         return state, progress
 
-    def changed_conditions(self, found: Checkpoint) -> list[str]:
-        """What is other now than when a checkpoint was saved, and may change bytes, in words."""
-        before = found.record.get("environment", {})
-        return [
-            f"{name} {before.get(name)} → {value}"
-            for name, value in self._environment.items()
-            if before.get(name, value) != value
-        ]
-
 
 def packed_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
     """As `packed.pack`, of what a training function gave. Raises `TrialError`."""

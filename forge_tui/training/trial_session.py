@@ -136,14 +136,8 @@ class TrialSession:
             return None
         state, self.progress = self.files.load(found)
         self.progress.exact = self.progress.exact and self.job.exact
-        changed = self.files.changed_conditions(found)
-        if changed:
+        if not self.member.continues_alike(found.record.get("environment", {}), self.environment):
             self.progress.exact = False
-            self.member.report.warn(
-                "exactness",
-                f"{self.job.model} continues under other conditions ({', '.join(changed)}): its bytes may differ "
-                "slightly",
-            )
         self._names = self.progress.names()
         self._saved_epoch = found.epoch
         self._judged = self.progress.epoch

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError, TrialError, TrialStopped
 from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.runs.inside import refuse_links
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.settings.training_function import is_unused
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import model_file, random_state
 from forge_tui.training.checkpoint_writer import prune_of_member
 from forge_tui.training.departures import AtRung
-from forge_tui.training.finished import DISK_SECONDS, MAY_PASS
-from forge_tui.training.history import EpochRecord
+from forge_tui.training.finished import read_finished, write_patiently
 from forge_tui.training.member import Publish, publish_here
 from forge_tui.training.metadata import config_record, trial_record
 from forge_tui.training.process import prepare_process
@@ -76,21 +74,15 @@ class TrialWorker:
 
     def _is_finished(self) -> bool:
         """Whether an earlier attempt wrote the model's files; then what it could not report is reported now."""
-        session, member = self._session, self._session.member
-        try:
-            for path in model_file.model_paths(member.stem):
-                refuse_links(path, path.parent)
-            record = model_file.read_model_record(member.stem)
-            if record["seed"] != session.job.seed or record["config"]["epochs"] < session.epochs:
-                return False
-            if record["config"]["train"] != session.settings.training.train:
-                return False
-            if record["sha256"] is not None:
-                model_file.read_weights(member.stem, record["sha256"])
-            history = [EpochRecord.from_record(item) for item in record["history"]]
-        except (RunDirectoryError, KeyError, TypeError):
-            return False  # not there, or not whole
-        member.report.unrecorded(history, session.epochs)
+        session = self._session
+
+        def is_complete(record: Mapping[str, Any]) -> bool:
+            config = record["config"]
+            return bool(config["epochs"] >= session.epochs and config["train"] == session.settings.training.train)
+
+        record = read_finished(session.member, is_complete)
+        if record is None:
+            return False
         self._report_completed(record)
         return True
 
@@ -100,22 +92,20 @@ class TrialWorker:
         record = trial_record(
             session.job, session.settings.training, session.progress, session.parameters, saved=session.weights
         )
-        problem = None
-        report.enter(TrainingPhase.SAVING)
-        while True:
+        reported: set[int | None] = set()
+
+        def write() -> None:
             session.move()
-            try:
-                self._write(record)
-                return True
-            except RunDirectoryError as error:
-                if error.errno not in MAY_PASS:
-                    raise
-                if problem != error.errno:
-                    problem = error.errno
-                    report.warn("disk", f"{session.job.model} is trained and waits to be written: {error}")
-                report.enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
-            if not self._control.wait(DISK_SECONDS) and not session.move():
-                return False
+            self._write(record)
+
+        def waits(error: RunDirectoryError) -> None:
+            if error.errno not in reported:
+                reported.add(error.errno)
+                report.warn("disk", f"{session.job.model} is trained and waits to be written: {error}")
+            report.enter(TrainingPhase.SAVING, f"waits for the disk: {error}")
+
+        report.enter(TrainingPhase.SAVING)
+        return write_patiently(write, self._control, session.move, waits)
 
     def _write(self, record: dict[str, Any]) -> None:
         session, member = self._session, self._session.member
