@@ -72,6 +72,12 @@ class History(Sequence[EpochRecord]):
         else:
             self._add_row(record)
 
+    def replace_last(self, record: EpochRecord) -> None:
+        """Put another record in the place of the last epoch's."""
+        self._records.pop()
+        del self._rows[len(self._rows) - len(_OWN_COLUMNS) - len(self.names) :]
+        self.append(record)
+
     def _add_row(self, record: EpochRecord) -> None:
         self._rows.extend((record.epoch, record.step, record.seconds))
         metrics = (record.metrics.get(name) for name in self.names)

@@ -39,10 +39,12 @@ class TrialProgress:
         if loss is not None and math.isfinite(loss):
             self.best_loss = loss if self.best_loss is None else min(loss, self.best_loss)
         record = EpochRecord(epoch=epoch, step=step, metrics=metrics, seconds=seconds)
-        is_next = not self._history or epoch > self._history[-1].epoch
+        newest = self._history[-1].epoch if self._history else 0
         self._by_epoch[epoch] = record
-        if is_next:
+        if epoch > newest:
             self._history.append(record)
+        elif epoch == newest:  # a loop may report each epoch in parts: made anew, the table would take n² steps
+            self._history.replace_last(record)
         else:
             self._history = History(self.history())
         return record

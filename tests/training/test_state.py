@@ -36,6 +36,16 @@ def test_history_comes_back_from_its_table_and_goes_on() -> None:
     assert History().to_tensor().shape == (0, 3)
 
 
+def test_the_last_epoch_of_a_history_can_be_replaced() -> None:
+    history = History([record(1), record(2)])
+    history.replace_last(record(2, loss=0.25, own=3.0))
+    assert list(history) == [record(1), record(2, loss=0.25, own=3.0)]
+    assert list(History.from_tensor(history.to_tensor(), history.names)) == list(history)
+    history.replace_last(record(2))
+    assert history.to_tensor().shape == (2, 3 + 4)
+    assert list(History.from_tensor(history.to_tensor(), history.names)) == list(history)
+
+
 @pytest.mark.parametrize("columns", [8, 9])
 def test_the_history_of_an_earlier_version_is_read(columns: int) -> None:
     """It had a column for each metric; the last one, of custom metrics, came later."""
