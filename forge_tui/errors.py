@@ -76,7 +76,7 @@ class RunGone(RunDirectoryError):
 class TrainingFailed(ForgeError, RuntimeError):
     """Some models of a run did not complete.
 
-    `completed` holds the path stems of those that did, `failures` one record (`protocol.snapshot.Failure`)
+    `completed` holds the path stems of those that did, `failures` one record (`protocol.model_state.Failure`)
     for each of the others.
     """
 

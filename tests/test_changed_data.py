@@ -17,7 +17,7 @@ from running import SMALL, events, forge, weights
 
 from forge_tui import client
 from forge_tui.errors import ChangedError
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore

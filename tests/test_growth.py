@@ -16,7 +16,7 @@ from forge_tui.client.run import Run
 from forge_tui.protocol.phases import RunState
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import Fingerprint, RunData
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.reports.run_report import write_report
 from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes

@@ -10,8 +10,9 @@ from typing import Any
 from forge_tui.analysis.ranking import Best, comparison_key, decisive, first_of
 from forge_tui.analysis.spread import Spread, spread
 from forge_tui.protocol.metrics import Metric, MetricTable, old_keys
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, Snapshot
+from forge_tui.protocol.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 
 
 def remaining_seconds(models: Sequence[ModelState], slots: int, ago: Sequence[float] | None = None) -> float | None:

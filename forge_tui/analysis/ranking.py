@@ -15,8 +15,9 @@ from typing import Any
 
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.metrics import LOSSES, Metric, MetricTable
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, Snapshot
+from forge_tui.protocol.snapshot import Snapshot
 
 LAST_PLACE = 99
 """The last place that `Standings` computes."""

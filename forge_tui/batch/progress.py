@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import IO, Any
 
 from forge_tui.analysis.ranking import best_so_far
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, Snapshot
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.safe_io.printing import printable
 from forge_tui.text.figures import best_text, duration, headline_text, number
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from forge_tui.analysis.ranking import Best
-    from forge_tui.protocol.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.model_state import ModelState
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.runs.layout import RunDirectory
 
 

@@ -11,7 +11,8 @@ from forge_tui.errors import RunGone
 from forge_tui.protocol.phases import RunState
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import RunInfo, Snapshot
+    from forge_tui.protocol.run_info import RunInfo
+    from forge_tui.protocol.snapshot import Snapshot
 
 _News = TypeVar("_News", None, list[dict[str, Any]])
 

@@ -26,8 +26,10 @@ from forge_tui.safe_io.printing import named
 if TYPE_CHECKING:
     from forge_tui.analysis.spread import Span
     from forge_tui.protocol.events import EpochFinished
+    from forge_tui.protocol.model_state import ModelState
     from forge_tui.protocol.request import Farewell
-    from forge_tui.protocol.snapshot import ModelState, RunInfo, Snapshot
+    from forge_tui.protocol.run_info import RunInfo
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.runs.reader import EpochPage, RunReader
 
 _Found = TypeVar("_Found")

@@ -16,8 +16,8 @@ from statistics import pvariance
 from typing import Any
 
 from forge_tui.analysis.eta import remaining_seconds
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.safe_io.printing import named
 
 __all__ = ["ProgressAggregator", "TrainingPhase", "create_progress_tracker"]

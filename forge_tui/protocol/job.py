@@ -30,7 +30,7 @@ class Job:
     `learning_rate_factor` is below 1 after a divergence, `rollbacks` is the number of rollbacks so far, and `rollback`
     the last one if it is not over: checkpoints of later steps that were saved before it are discarded.
     `epochs_recorded`: epochs in the run's history; epochs of a checkpoint beyond them are reported again (None: none).
-    `code`, `code_roots` and `code_modules` are the run's record of its custom code (`protocol.snapshot.RunInfo`);
+    `code`, `code_roots` and `code_modules` are the run's record of its custom code (`protocol.run_info.RunInfo`);
     the code, with a copy in `directory`/code, comes with the first job of a worker. `data` is the fingerprint of
     the model's data (`progress.fingerprint`; of a job to inspect, that of all the run's data); None: not known yet.
     `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing

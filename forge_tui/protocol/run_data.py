@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from forge_tui.errors import RunDirectoryError
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import RunInfo
+    from forge_tui.protocol.run_info import RunInfo
 
 _DATASET = "training.dataset"
 # Settings that may change the result of a dataset function or the split.

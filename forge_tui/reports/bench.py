@@ -16,7 +16,7 @@ from forge_tui.protocol.phases import RunState
 from forge_tui.text.figures import table
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import RunInfo
+    from forge_tui.protocol.run_info import RunInfo
     from forge_tui.settings.schema import Settings
 
 _HEADER = ("SIZE", "MODELS", "SERIES", "PARALLEL", "SPEED-UP", "NOTES")

@@ -20,7 +20,7 @@ from forge_tui.text.figures import number, table
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
-    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.protocol.model_state import ModelState
     from forge_tui.training.ensemble import Ensemble, EnsembleFigures
 
 

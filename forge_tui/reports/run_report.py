@@ -17,8 +17,9 @@ from forge_tui.analysis.ranking import best_model
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.metrics import old_keys
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, Snapshot
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.safe_io.printing import Writable, named, printable
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.text.figures import UNKNOWN, best_text, duration, headline_text, memory, number, table

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from forge_tui.errors import ChangedError
 from forge_tui.protocol.run_data import Fingerprint, RunData, difference, recorded_data
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.moved import relocated_data
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings

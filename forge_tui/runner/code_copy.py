@@ -15,7 +15,7 @@ from typing import Any
 
 from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError
 from forge_tui.protocol.job import Job
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner.code_closure import Closure, closure
 from forge_tui.runs import trust
 from forge_tui.runs.code import (

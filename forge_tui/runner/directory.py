@@ -13,7 +13,7 @@ from setproctitle import setproctitle
 from forge_tui.engines.output import Outputs
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.request import Request
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner.opened import RUNNER_LOG
 from forge_tui.runs import registry, removal, run_models, starting
 from forge_tui.runs.in_the_way import refuse_foreign_lock

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from forge_tui.protocol.events import ModelRetried
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.rollback import Rollback, Saved, roll_back
-from forge_tui.protocol.snapshot import ModelState
 
 
 def goes_further(model: ModelState, saved: Sequence[Saved] | None) -> bool:

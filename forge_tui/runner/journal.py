@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.metrics import Metric, old_keys
+from forge_tui.protocol.model_state import Interner, ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo, apply, apply_to_run, with_goals
+from forge_tui.protocol.run_info import RunInfo, apply_to_run, with_goals
 from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from forge_tui.engines.base import Engine
 from forge_tui.errors import RunDirectoryError
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.halving import Reached
 from forge_tui.runner.journal import Journal

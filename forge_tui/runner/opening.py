@@ -14,7 +14,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import RunStarted
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import RunData
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner import groups
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.journal import Journal

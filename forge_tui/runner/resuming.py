@@ -13,9 +13,10 @@ from pathlib import Path
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.events import ModelRetried
 from forge_tui.protocol.metrics import MetricTable, table_of
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.request import Request
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner import groups
 from forge_tui.runner.changes import Changes
 from forge_tui.runner.code_copy import Code

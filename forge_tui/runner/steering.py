@@ -12,8 +12,8 @@ from typing import Protocol
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol import events as happened
 from forge_tui.protocol import transitions
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runner.journal import Journal
 from forge_tui.runs import commands
 from forge_tui.runs.layout import RunDirectory

@@ -22,7 +22,7 @@ from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import directory_error, write_atomically
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import RunInfo
+    from forge_tui.protocol.run_info import RunInfo
 
 SUFFIX = ".py"
 _LARGEST_FILE = 1 << 26

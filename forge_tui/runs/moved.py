@@ -15,7 +15,7 @@ from typing import Any
 
 from forge_tui.errors import ChangedError, DataError, UsageError
 from forge_tui.protocol.run_data import RunData
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.code import SUFFIX, read_code_file, sha256
 from forge_tui.safe_io.printing import named, shell_word
 from forge_tui.settings.own_names import OWN, named_function

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from forge_tui.analysis.spread import NO_NUMBER, SeedValues, Span, spans
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.metrics import Metrics
+from forge_tui.protocol.model_state import Interner, ModelState
 from forge_tui.protocol.record_fields import BadField
-from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import rows, tables
 from forge_tui.runs.connection import RunDatabase, database_is_busy
 from forge_tui.runs.damage import Damage

@@ -28,7 +28,7 @@ from forge_tui.safe_io.whole_files import directory_error, make_private, write_a
 from forge_tui.settings.user_file import state_directory
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import RunInfo
+    from forge_tui.protocol.run_info import RunInfo
 
 _LOG = logging.getLogger("forge_tui")
 _FILE = "runs.jsonl"

@@ -9,8 +9,9 @@ from __future__ import annotations
 import struct
 from typing import Any, NamedTuple
 
+from forge_tui.protocol.model_state import Interner, ModelState
 from forge_tui.protocol.record_fields import BadField, check_event, check_sample
-from forge_tui.protocol.snapshot import Interner, ModelState, RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import tables
 from forge_tui.runs.names import checked_name
 from forge_tui.safe_io.strict_json import BadJson

@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.run_data import RunData
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.layout import model_name, type_word
 from forge_tui.settings import sweep
 from forge_tui.settings.schema import Settings

@@ -14,7 +14,8 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Event, ResourceWarned
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.model_state import ModelState
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import shape, tables
 from forge_tui.runs.connection import DISK_ADVICE, RESTORE_ADVICE, writing_advice
 from forge_tui.runs.filesystem import is_network

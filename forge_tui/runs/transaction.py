@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.protocol.events import EpochFinished, Event, finite, to_record
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.model_state import ModelState
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import epoch_rows, rows, tables
 from forge_tui.runs.epoch_rows import EpochFormat
 from forge_tui.runs.own_paths import OwnPath, own_paths

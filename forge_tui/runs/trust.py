@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError, SettingsError, UntrustedCode
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.plain_files import read_file

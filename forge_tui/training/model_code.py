@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import ChangedError, RunDirectoryError, SettingsError, UntrustedCode
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import trust
 from forge_tui.runs.code import SUFFIX, CodeRecord, check_path, label_of, read_code_file, recorded_code, sha256
 from forge_tui.runs.layout import RunDirectory

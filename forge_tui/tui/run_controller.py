@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from textual.app import App
 
     from forge_tui.client.run import Run
-    from forge_tui.protocol.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.model_state import ModelState
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.settings.schema import Settings
 
 ANSWER_SECONDS = 5.0

@@ -11,7 +11,8 @@ from forge_tui.protocol.phases import RunState
 from forge_tui.tui.dialogs.questions import Ask, Choice
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.model_state import ModelState
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.tui.app_interface import AppInterface
     from forge_tui.tui.messages import CommandsAnswered
 

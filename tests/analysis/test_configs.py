@@ -8,8 +8,8 @@ import pytest
 from measured import fields, snapshot_of
 
 from forge_tui.analysis.configs import config_results, finals_of
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase as Phase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.text.config_tables import configs_record, configs_table, ranked_by, result_rows
 
 

@@ -7,8 +7,8 @@ from collections.abc import ItemsView
 import pytest
 
 from forge_tui.analysis.eta import remaining_seconds
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 
 
 def model(index: int, phase: str = "queued", epoch: int = 0, **changes: object) -> ModelState:

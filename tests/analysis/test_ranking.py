@@ -11,8 +11,8 @@ from measured import fields, snapshot_of
 from forge_tui.analysis.ranking import LAST_PLACE, Standings, best_model, best_so_far, comparison_key, first_of
 from forge_tui.batch.progress import progress_line
 from forge_tui.protocol.metrics import MetricTable
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 
 TABLE = MetricTable()
 

@@ -102,7 +102,7 @@ def test_events_are_complete_and_in_order(finished: Finished) -> None:
 def test_events_alone_give_the_recorded_models(finished: Finished) -> None:
     from forge_tui.client.run import Run
     from forge_tui.protocol.events import from_record
-    from forge_tui.protocol.snapshot import ModelState, apply
+    from forge_tui.protocol.model_state import ModelState, apply
 
     with Run(finished.directory) as run:
         recorded = run.snapshot().models

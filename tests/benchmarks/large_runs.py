@@ -28,8 +28,9 @@ from ui_support import FORGE_TUI, Terminal, folder, machine, own_state
 
 from forge_tui.client.run import Run
 from forge_tui.protocol.events import RunFinished
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory, model_name
 from forge_tui.runs.store import RunStore

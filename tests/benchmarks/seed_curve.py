@@ -15,8 +15,9 @@ from pathlib import Path
 
 from forge_tui.client.run import Run
 from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
 from forge_tui.tui.chart.seeds import SeedReader

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from forge_tui.protocol.events import Decision, EpochFinished, Event
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.model_state import ModelState
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 

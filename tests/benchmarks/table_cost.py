@@ -33,8 +33,8 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.widgets import DataTable, Static
 
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.tui.chart import plot
 from forge_tui.tui.chart.canvas import Pixels
 from forge_tui.tui.lists.model_table import ModelTable

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from textual.widgets import DataTable
 
     from forge_tui.client.run import Run
-    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.protocol.model_state import ModelState
 
 REFRESH = 0.5
 TITLES = ("MODEL", "PHASE", "EPOCH", "LOSS", "BEST", "VAL", "ETA")

@@ -30,8 +30,9 @@ from pathlib import Path
 import pyte
 
 from forge_tui.protocol.events import CheckpointSaved, EpochFinished
+from forge_tui.protocol.model_state import ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, RunInfo, apply
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
 from forge_tui.runs.store import RunStore

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forge_tui.protocol import events
+from forge_tui.protocol.model_state import TREND_LENGTH, ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.record_fields import (
     _OF_EACH_EVENT,
@@ -22,7 +23,7 @@ from forge_tui.protocol.record_fields import (
     MOST_MODELS,
     check_event,
 )  # fmt: skip
-from forge_tui.protocol.snapshot import TREND_LENGTH, ModelState, RunInfo, apply, apply_to_run
+from forge_tui.protocol.run_info import RunInfo, apply_to_run
 
 # Text as processes put it out: any character, and bytes that were none.
 TEXT = st.text(max_size=20)

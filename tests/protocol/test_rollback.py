@@ -8,8 +8,8 @@ from random import Random
 import pytest
 
 from forge_tui.protocol.events import EpochFinished, ModelFailed, ModelRetried, from_record, to_record
+from forge_tui.protocol.model_state import ModelState, apply
 from forge_tui.protocol.rollback import Rollback, Saved, roll_back
-from forge_tui.protocol.snapshot import ModelState, apply
 from forge_tui.runner.consequences import consequence
 
 SAVED = [Saved(50, 5), Saved(40, 4), Saved(20, 2)]

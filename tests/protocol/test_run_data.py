@@ -10,7 +10,7 @@ import pytest
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.run_data import Fingerprint, RunData, SourceFile, data_part, difference, recorded_data
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 
 FILE = SourceFile(path="/data/a.csv", size=100, mtime_ns=7, inode=5)
 FIRST = Fingerprint(sha256="a", rows=64, split_sha256="s", file=FILE)

@@ -10,7 +10,7 @@ import pytest
 
 from forge_tui.errors import ChangedError
 from forge_tui.protocol.run_data import Fingerprint, RunData, SourceFile
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner.changes import Changes, compare_data
 from forge_tui.settings.schema import Settings, from_plain
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import ChangedError, RunDirectoryError
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runs.code import check_path, code_paths, labels_for

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runner import groups
 from forge_tui.settings.schema import from_plain
 

@@ -27,9 +27,10 @@ from forge_tui.protocol.events import (
     WorkerLimited,
     from_record,
 )
+from forge_tui.protocol.model_state import ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.record_fields import LONGEST_SECONDS, MOST_MODELS
-from forge_tui.protocol.snapshot import ModelState, RunInfo, apply, apply_to_run
+from forge_tui.protocol.run_info import RunInfo, apply_to_run
 from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runner.journal import Journal
 from forge_tui.runs.reader import RunReader

@@ -15,8 +15,9 @@ from stage import Actor, M, Stage, machine_state
 
 from forge_tui.engines.base import EndKind
 from forge_tui.protocol.events import from_record
+from forge_tui.protocol.model_state import apply
 from forge_tui.protocol.phases import RunState
-from forge_tui.protocol.snapshot import apply, apply_to_run
+from forge_tui.protocol.run_info import apply_to_run
 from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.reader import RunReader
 

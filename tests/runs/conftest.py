@@ -9,7 +9,8 @@ import pytest
 from measured import fields
 
 from forge_tui.protocol.events import EpochFinished
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.model_state import ModelState
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.store import RunStore
 
 

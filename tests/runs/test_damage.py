@@ -12,8 +12,8 @@ import pytest
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Decision, EpochFinished, ModelFailed
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 

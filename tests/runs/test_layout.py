@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import layout
 from forge_tui.runs.layout import RunDirectory, default_run_path, model_name, write_atomically
 from forge_tui.runs.reader import RunReader

@@ -8,7 +8,7 @@ import pytest
 
 from forge_tui.errors import ChangedError, DataError, UsageError
 from forge_tui.protocol.run_data import Fingerprint, RunData
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.code import sha256
 from forge_tui.runs.moved import Given, found_again, moved_path, relocated, relocated_data, require_data
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig

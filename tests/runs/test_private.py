@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import RunDirectoryError, UsageError
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.registry import finished, forget, known, register, resolve
 from forge_tui.settings.user_file import state_directory

@@ -15,7 +15,8 @@ from killed import each_kill
 from run_directories import write_checkpoint
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.model_state import ModelState
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import removal, starting
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.protocol.snapshot import RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import trust
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.files import settings_digest, write_settings

@@ -12,7 +12,8 @@ from typing import Any
 from textual.pilot import Pilot
 
 from forge_tui.protocol.phases import RunState
-from forge_tui.protocol.snapshot import RunInfo, Snapshot
+from forge_tui.protocol.run_info import RunInfo
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig

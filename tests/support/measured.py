@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from forge_tui.protocol.metrics import BUILT_IN
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState
-from forge_tui.protocol.snapshot import ModelState, RunInfo, Snapshot
+from forge_tui.protocol.run_info import RunInfo
+from forge_tui.protocol.snapshot import Snapshot
 
 _NAMES = frozenset(metric.name for metric in BUILT_IN)
 _Record = TypeVar("_Record")

@@ -20,8 +20,8 @@ from forge_tui.protocol.events import (
     RunStarted,
     WorkerLimited,
 )
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 

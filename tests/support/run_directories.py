@@ -12,8 +12,9 @@ from typing import Any
 from measured import fields
 
 from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, PhaseChanged
+from forge_tui.protocol.model_state import ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, RunInfo, apply
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock

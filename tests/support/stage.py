@@ -22,8 +22,9 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol import events as happened
 from forge_tui.protocol.events import Event, to_record
 from forge_tui.protocol.job import Job
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.policy import GIB

@@ -9,8 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from forge_tui.protocol.events import ModelRetried
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState, RunInfo
+from forge_tui.protocol.run_info import RunInfo
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.steering import Steering

@@ -13,8 +13,8 @@ from trained import KillAt, Killed, bytes_of, record_of, run
 
 from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, ModelFailed, ModelRetried, ResourceWarned
 from forge_tui.protocol.job import Control, Job
+from forge_tui.protocol.model_state import ModelState, apply
 from forge_tui.protocol.rollback import Rollback, Saved
-from forge_tui.protocol.snapshot import ModelState, apply
 from forge_tui.runner.divergence import rolled_back
 from forge_tui.runs.checkpoint_files import saved_in
 from forge_tui.training import checkpoint as checkpoints

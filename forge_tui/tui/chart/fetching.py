@@ -10,7 +10,7 @@ from forge_tui.tui.chart.quantities import LOSS, Quantity
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
-    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.protocol.model_state import ModelState
 
 
 def fetch_series(run: Run, models: Sequence[ModelState], buckets: int, quantity: Quantity = LOSS) -> tuple[Series, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from forge_tui.protocol.metrics import MetricTable
-    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.protocol.model_state import ModelState
 
 Kind = Literal["train", "validation"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.analysis.spread import NO_NUMBER, Band, SeedCurve, SeedValues
 from forge_tui.errors import ForgeError
-from forge_tui.protocol.snapshot import ModelState
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.tui.chart.chart_widget import Kind, Series
 
 if TYPE_CHECKING:

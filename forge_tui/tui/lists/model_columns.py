@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from forge_tui.analysis.ranking import LAST_PLACE
 from forge_tui.protocol.metrics import SHARE, MetricTable
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.text.config_tables import combination_text, value_text
 from forge_tui.tui.lists.model_order import validation_value
 from forge_tui.tui.widgets import cells

@@ -14,7 +14,7 @@ from forge_tui.tui.widgets.glyphs import PHASE_WORDS
 
 if TYPE_CHECKING:
     from forge_tui.protocol.metrics import MetricTable
-    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.protocol.model_state import ModelState
 
 SORT_KEYS = ("index", "name", "phase", "epoch", "loss", "best", "val", "eta")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from forge_tui.analysis.ranking import Standings
 from forge_tui.protocol.metrics import MetricTable
-from forge_tui.protocol.snapshot import ModelState
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.tui.lists import model_order
 
 ARRANGE_EVERY = 2.0

@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.timer import Timer
 
 from forge_tui.protocol.metrics import MetricTable
-from forge_tui.protocol.snapshot import ModelState
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.tui.lists import model_columns, model_order, painter
 from forge_tui.tui.lists.model_rows import Rows
 from forge_tui.tui.lists.virtual_list import VirtualList

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 
-from forge_tui.protocol.snapshot import ModelState
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.tui.widgets.cells import Piece
 
 PREFIX = "model-table--"

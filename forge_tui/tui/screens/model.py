@@ -11,7 +11,8 @@ from textual.app import ComposeResult
 from forge_tui.client.run import Run
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.metrics import MetricTable
-from forge_tui.protocol.snapshot import ModelState, Snapshot
+from forge_tui.protocol.model_state import ModelState
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.fetching import fetch_series
 from forge_tui.tui.chart.quantities import LOSSES, Quantity, recorded

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from forge_tui.protocol.metrics import SHARE, Metric, MetricTable
+from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.protocol.snapshot import Failure, ModelState
 from forge_tui.text.figures import age_text, duration, memory, number, short_path
 from forge_tui.tui.screens.model_files import ModelFiles
 from forge_tui.tui.widgets import cells

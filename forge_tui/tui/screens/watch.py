@@ -16,7 +16,8 @@ from forge_tui.tui.screens.base import ForgeScreen
 
 # The body's widgets are imported after the first paint: 12 ms.
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.model_state import ModelState
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.tui.lists.model_table import ModelTable
     from forge_tui.tui.lists.virtual_list import VirtualList
     from forge_tui.tui.screens.watch_curves import RunCurves

@@ -15,7 +15,7 @@ from forge_tui.tui.chart.quantities import LOSS, LOSSES, Quantity, recorded
 from forge_tui.tui.screens import watch_text
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import ModelState
+    from forge_tui.protocol.model_state import ModelState
     from forge_tui.tui.app_interface import AppInterface
     from forge_tui.tui.chart.chart_widget import Series
     from forge_tui.tui.chart.seeds import SeedFeed

@@ -15,7 +15,8 @@ from forge_tui.tui.follow import has_failed
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import ModelState, Snapshot
+    from forge_tui.protocol.model_state import ModelState
+    from forge_tui.protocol.snapshot import Snapshot
 
 NO_RUN = "No run is watched: 1 configures one, 3 shows the known runs."
 STARTING = "The run is starting…"

@@ -22,7 +22,8 @@ from forge_tui.tui.widgets.glyphs import Glyphs
 from forge_tui.tui.widgets.line import Line, joined_ends
 
 if TYPE_CHECKING:
-    from forge_tui.protocol.snapshot import RunInfo, Snapshot
+    from forge_tui.protocol.run_info import RunInfo
+    from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.resources.monitor import ResourceSample
 
 GIB = 1 << 30

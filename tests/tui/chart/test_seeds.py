@@ -17,8 +17,8 @@ from tui_host import Host, screen_text, until
 
 from forge_tui.client.run import Run
 from forge_tui.protocol.events import EpochFinished
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.store import RunStore
 from forge_tui.tui.chart.chart_widget import Chart, Smoothing
 from forge_tui.tui.chart.seeds import MOST_SEEDS, SeedReader, _labels, seeds_by_config

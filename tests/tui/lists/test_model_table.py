@@ -14,8 +14,8 @@ from textual.geometry import Region
 
 from forge_tui.analysis.ranking import first_of
 from forge_tui.protocol.metrics import MetricTable
+from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import TrainingPhase as Phase
-from forge_tui.protocol.snapshot import Failure, ModelState
 from forge_tui.tui.lists import model_columns, model_order
 from forge_tui.tui.lists.model_table import ModelTable
 from forge_tui.tui.widgets import cells

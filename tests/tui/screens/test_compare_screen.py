@@ -12,8 +12,8 @@ from run_directories import RunMaker
 from textual.pilot import Pilot
 from tui_host import Host, screen_text, until
 
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.reports.comparison import Comparer
 from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import ResourceSettings, Settings, TrainingConfig

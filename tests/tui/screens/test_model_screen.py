@@ -15,8 +15,8 @@ from tui_host import Host, screen_text, until
 
 from forge_tui import client
 from forge_tui.protocol.metrics import MetricTable
+from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.protocol.snapshot import ModelState
 from forge_tui.runs.checkpoint_files import checkpoint_files
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.tui.dialogs.questions import Question
