@@ -1,6 +1,6 @@
 """Settings beside a training function (`training.train`): those that only the built-in training loop uses are refused.
 
-The loop is the user's own, so nothing would read them; a value that is accepted and ignored misleads.
+Nothing would read them, and a value that is accepted and ignored misleads.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a training function reports: checked, and as plain numbers."""
+"""Checks the arguments of a training function's reports, and converts them to plain numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHOWN = 60
 
 
 def plain_metrics(*given: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of a report as numbers, NaN and infinity among them. Raises `TrialError` for anything else."""
+    """The metrics of a report as numbers, including NaN and infinity. Raises `TrialError` for anything else."""
     found: dict[str, float] = {}
     for table in given:
         if not isinstance(table, Mapping):
@@ -31,7 +31,7 @@ def plain_metrics(*given: Mapping[str, Any]) -> dict[str, float]:
 
 
 def checked_goals(goals: Mapping[str, Any] | None) -> list[Metric]:
-    """The declarations that `goal` of a report means. Raises `TrialError`."""
+    """The declarations in the `goal` of a report. Raises `TrialError`."""
     if goals is None:
         return []
     if not isinstance(goals, Mapping):
@@ -50,7 +50,7 @@ def checked_goals(goals: Mapping[str, Any] | None) -> list[Metric]:
 
 
 def whole(value: Any, what: str, least: int) -> int:
-    """A whole number that a function gave, NumPy's and tensors too. Raises `TrialError`, which calls it `what`."""
+    """A whole number, also NumPy's or a tensor. Raises `TrialError`, which calls it `what`."""
     if isinstance(value, np.generic | Tensor) and value.ndim == 0:
         value = value.item()
     if type(value) is not int or not least <= value <= LARGEST_INTEGER:

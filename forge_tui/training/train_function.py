@@ -1,4 +1,4 @@
-"""The user's training function (`training.train`): imported, and given its arguments."""
+"""The training function (`training.train`): its import and its arguments."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ FLAG = "--train"
 
 
 class TrainFunction:
-    """Called as `train(trial)`; parameters beside the first one get the values of `[model]` that have their names.
+    """Called as `train(trial)`; further parameters get the values of `[model]` with their names.
 
-    A function that takes nothing but the trial finds all values of `[model]` in `trial.params`; for any other, a value
-    that no parameter asks for is an error.
+    A function with no further parameters finds all values of `[model]` in `trial.params`; for any other, a value
+    without a parameter is an error.
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Imports it. Raises `SettingsError` for what cannot be found or imported, and for values that do not fit."""
-        # What a module draws while it is imported is the same for all models, whatever was imported before it.
+        """Import it. Raises `SettingsError` if it cannot be found or imported, or if values do not fit."""
+        # Random numbers drawn during the import are the same for all models, whatever was imported before.
         random_state.seed_everything(settings.run.seed)
         self._whole = CustomFunction(FLAG, settings.training.train, settings.run.python_path)
         self._values = settings.model
@@ -42,6 +42,6 @@ class TrainFunction:
 
     @property
     def call(self) -> Callable[[Any], None]:
-        """Calls it with the trial. What it raises is raised."""
-        # A function may change a list in place; the run's setting stays.
+        """Call the function with the trial; its exceptions pass."""
+        # A copy: the function may change a list in place.
         return lambda trial: self._whole.function(trial, **copy.deepcopy(self._arguments))

@@ -20,8 +20,8 @@ __all__ = ["Trial"]
 class Trial:
     """One model of a run, trained by a function that is called as `train(trial)`.
 
-    The generators of Python, NumPy and torch are seeded with `seed` before the call. What is not a mistake of the
-    caller's (a full disk, a stop) is handled here; `errors.TrialError` names what is.
+    The generators of Python, NumPy and torch are seeded with `seed` before the call. `errors.TrialError` reports a
+    mistake in a call; a full disk or a stop is handled here.
     """
 
     def __init__(self, session: TrialSession) -> None:
@@ -43,7 +43,7 @@ class Trial:
 
     @property
     def seed(self) -> int:
-        """The model's own seed: `run.seed` + its place among the seeds of its config."""
+        """The model's seed: `run.seed` plus its place among the seeds of its config."""
         return self._session.job.seed
 
     @property
@@ -53,7 +53,7 @@ class Trial:
 
     @property
     def epochs(self) -> int:
-        """How many epochs are asked for (`--epochs`)."""
+        """The requested number of epochs (`--epochs`)."""
         return self._session.epochs
 
     @property
@@ -63,12 +63,12 @@ class Trial:
 
     @property
     def threads(self) -> int:
-        """How many threads the resource rules give this process; torch is set to them."""
+        """The number of threads of this process, by the resource rules; torch uses as many."""
         return self._session.job.threads
 
     @property
     def directory(self) -> Path:
-        """A directory for this model's own files: kept from attempt to attempt, and deleted with the run."""
+        """A directory for this model's files: kept for later attempts, and deleted with the run."""
         return self._session.directory()
 
     @property
@@ -83,7 +83,7 @@ class Trial:
 
     @property
     def should_stop(self) -> bool:
-        """Whether the function is asked to end: save a checkpoint and return. For loops that prefer to look."""
+        """Whether the function should save a checkpoint and return, for loops that check instead of catching."""
         return self._session.should_stop()
 
     def report(
@@ -98,40 +98,40 @@ class Trial:
     ) -> None:
         """Report an epoch: `trial.report(loss=0.3, epoch=7)`, or `{"val/loss": x}` for names that are no identifiers.
 
-        Metrics are numbers, NumPy's, or tensors of shape (); names have 1–100 printable characters, at most 200 of
-        them. Names that forge-tui computes itself (`loss`, `validation_loss`, `validation_accuracy` …) have the
-        meaning that they have there. `epoch` counts from 1; without it the reports are counted. An epoch that is
-        reported again replaces what was reported of it. `step`: optimizer steps so far. `goal` says which values of a
-        metric are better, once is enough: `goal={"f1": "higher"}`.
+        Metrics are numbers, NumPy scalars, or tensors of shape (). Names have 1–100 printable characters; a model has
+        at most 200. Names of built-in metrics (`loss`, `validation_loss`, `validation_accuracy` …) keep their meaning.
+        `epoch` counts from 1; without it the reports are counted. A repeated epoch replaces the earlier report of it.
+        `step`: optimizer steps so far. `goal` declares which values of a metric are better; once is enough:
+        `goal={"f1": "higher"}`.
 
-        While the run is paused, this waits. Raises `TrialStopped` where the function is to end now; fails the model
-        where `loss` is NaN or infinite (other metrics are then unknown). Raises `TrialError` for what is no report.
+        While the run is paused, this waits. Raises `TrialStopped` if the function must end now, and `TrialError` for
+        invalid arguments. A `loss` that is NaN or infinite fails the model; other such metrics are recorded as unknown.
         """
         self._session.report({} if metrics is None else metrics, more, epoch=epoch, step=step, goal=goal)
 
     def checkpoint(self, state: Mapping[str | int, Any], epoch: int | None = None) -> None:
-        """Save `state`, and all random states, so that `restore` gives them back after a kill, a stop or a failure.
+        """Save `state` and all random states, for `restore` after a kill, a stop or a failure.
 
-        `state` is a nested dict with text or whole numbers as keys, of tensors, NumPy arrays, numbers, text, booleans,
-        None, lists and tuples; any `state_dict()` is one. It is one file of safetensors and JSON, written whole or not
-        at all. `epoch`: the one that it is of; without it the last one reported.
+        `state` is a nested dict with str or int keys, of tensors, NumPy arrays, numbers, strings, booleans, None, lists
+        and tuples; any `state_dict()` is one. It becomes one file of safetensors and JSON, written atomically. `epoch`:
+        the epoch it belongs to; by default the last one reported.
 
-        Raises `TrialStopped` after a stop was asked for, once the file is there, and `TrialError` for a value of any
-        other kind, naming its place. A disk that takes no file fails nothing: it is reported, and training continues.
+        Raises `TrialStopped` after the file is written if a stop was requested, and `TrialError` for any other value,
+        naming its place. A failing disk is reported, and training continues.
         """
         self._session.checkpoint(state, epoch)
 
     def restore(self) -> dict[str | int, Any] | None:
-        """The newest checkpoint that verifies, as it was given to `checkpoint`; None at the start of a model.
+        """The newest state given to `checkpoint` whose file verifies; None at the start of a model.
 
-        Values have the types that they had; the random states are set to what they were then.
+        Values have the same types as when saved. Also restores the random states.
         """
         found: dict[str | int, Any] | None = self._session.restore()
         return found
 
     def save(self, model: nn.Module | Mapping[str, Tensor]) -> None:
-        """Keep these weights as the finished model: NAME.safetensors and NAME.json are written when the function ends.
+        """Use these weights for the finished model: NAME.safetensors and NAME.json are written when the function ends.
 
-        `model` is a module or its `state_dict()`; they are copied now, and the last call counts.
+        `model` is a module or its `state_dict()`, which is copied now; the last call counts.
         """
         self._session.save(model)

@@ -28,7 +28,7 @@ STATE = "state"
 
 
 class TrialFiles:
-    """The checkpoints of one attempt at such a model, and what it restores; `keep` newest ones are kept."""
+    """Saves and loads the checkpoints of one attempt; the newest `keep` are kept."""
 
     def __init__(self, member: Member, environment: dict[str, Any], device: torch.device, keep: int) -> None:
         self._member, self._environment, self._device, self._keep = member, environment, device, keep
@@ -60,13 +60,13 @@ class TrialFiles:
         return place
 
     def save(self, state: Any, epoch: int, progress: TrialProgress) -> None:
-        """Write a checkpoint, and delete those that are too many.
+        """Write a checkpoint, and delete old ones.
 
-        Raises `TrialError` for a state that cannot be kept, and `RunDirectoryError`.
+        Raises `TrialError` for a state that cannot be saved, and `RunDirectoryError`.
         """
         packed, tensors = packed_state(state)
         member, begun = self._member, time.perf_counter()
-        # It counts checkpoints where the function reports no steps: later ones have higher numbers.
+        # Without reported steps it counts checkpoints: later ones have higher numbers.
         step = max(self._step + 1, progress.step)
         record = {
             STATE: packed,
@@ -89,7 +89,7 @@ class TrialFiles:
             member.report.checkpoint(path, epoch=epoch, step=step, seconds=time.perf_counter() - begun)
 
     def load(self, found: Checkpoint) -> tuple[Any, TrialProgress]:
-        """The state of a checkpoint, and the progress; sets the random states. Raises `RunDirectoryError`."""
+        """The state and the progress of a checkpoint; restores the random states. Raises `RunDirectoryError`."""
         try:
             state = unpack(found.record[STATE], found.part(STATE), device=self._device)
             progress = TrialProgress.from_checkpoint(found.record, found.part("epochs")["history"])
@@ -103,7 +103,7 @@ class TrialFiles:
 
 
 def packed_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
-    """As `packed.pack`, of what a training function gave. Raises `TrialError`."""
+    """As `packed.pack`, for the argument of `Trial.checkpoint`. Raises `TrialError`."""
     if not isinstance(state, Mapping):
         raise TrialError(f"trial.checkpoint takes a dict, such as a state_dict(), and got a {type(state).__qualname__}")
     try:
@@ -113,9 +113,9 @@ def packed_state(state: Any) -> tuple[Any, dict[str, Tensor]]:
 
 
 def saved_weights(model: Any) -> tuple[dict[str, Tensor], int]:
-    """Copies of a finished model's tensors on the CPU, and how many parameters there are. Raises `TrialError`.
+    """Copies of a finished model's tensors on the CPU, and its number of parameters. Raises `TrialError`.
 
-    Of a module parameters are what it calls so, of a `state_dict()` all of its numbers.
+    For a `state_dict()` that is the number of all its elements.
     """
     given = model.state_dict() if isinstance(model, nn.Module) else model
     if not isinstance(given, Mapping) or not given:

@@ -1,4 +1,4 @@
-"""How far a training function has come: its epochs by number, as they are reported, checkpointed and recorded."""
+"""The progress of a training function: its epochs by number, as reported, checkpointed and recorded."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from forge_tui.training.history import EpochRecord, History
 
 
 class TrialProgress:
-    """`epoch` and `step` are of the newest report, `reports` how many there were; `seconds` of all training.
+    """`epoch` and `step` are those of the newest report, `reports` their number; `seconds`: training time.
 
-    An epoch that is reported again replaces what was reported of it, and no other.
+    A repeated report replaces that epoch only.
     """
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class TrialProgress:
         self._by_epoch: dict[int, EpochRecord] = {}
 
     def take(self, epoch: int, step: int, metrics: Metrics, seconds: float) -> EpochRecord:
-        """An epoch was reported, `seconds` after the one before."""
+        """Add a report of an epoch, which took `seconds`."""
         self.epoch, self.step = epoch, step
         self.seconds += seconds
         loss = metrics.get("loss")
@@ -50,7 +50,7 @@ class TrialProgress:
         return record
 
     def history(self) -> list[EpochRecord]:
-        """All epochs in their order."""
+        """All epochs, in order."""
         return [self._by_epoch[epoch] for epoch in sorted(self._by_epoch)]
 
     def names(self) -> set[str]:
@@ -58,7 +58,7 @@ class TrialProgress:
         return set(self._history.names)
 
     def to_record(self) -> dict[str, Any]:
-        """What a checkpoint says of it, JSON-able; `tensors` has the rest."""
+        """Its part of a checkpoint's record, JSON-able; `tensors` has the rest."""
         return {
             "reported": self.epoch,
             "reported_step": self.step,
@@ -77,7 +77,7 @@ class TrialProgress:
 
     @classmethod
     def from_checkpoint(cls, record: Mapping[str, Any], history: Tensor) -> TrialProgress:
-        """What `to_record` and `tensors` gave. Raises `KeyError` or `TypeError` where that is not it."""
+        """The progress that `to_record` and `tensors` gave. Raises `KeyError` or `TypeError` for anything else."""
         found = cls()
         found.epoch, found.step, found.reports = record["reported"], record["reported_step"], record["reports"]
         found.seconds, found.best_loss = record["seconds"], record["best_loss"]

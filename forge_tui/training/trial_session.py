@@ -1,4 +1,4 @@
-"""What stands behind a trial: reports, checkpoints, stops and rungs of one attempt."""
+"""The implementation of a trial: reports, checkpoints, stops and rungs of one attempt."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from forge_tui.training.trial_progress import TrialProgress
 _RECENT_REPORTS = 20
 
 Declare = Callable[[Job, list[dict[str, Any]]], None]
-"""Gets declarations of metrics (`Metric.to_record`), before the first report of each."""
+"""Called with declarations of metrics (`Metric.to_record`), before the first report of each."""
 
 
 class TrialSession:
-    """One attempt at a model. `control` has what others ask for; `is_over`: the function has been stopped.
+    """One attempt at a model. `control` has the runner's requests; `is_over`: the function was stopped.
 
-    The methods that a `Trial` has are described there.
+    `Trial` documents the methods that it has too.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TrialSession:
         self.progress = TrialProgress()
         self.progress.exact = job.exact
         self.weights: dict[str, Tensor] | None = None
-        """The finished model's, where the function has given some."""
+        """The finished model's weights, if the function has saved some."""
         self.parameters: int | None = None
         self.is_over = False
         self._saw_stop = False
@@ -81,7 +81,7 @@ class TrialSession:
 
     @property
     def has_stopped(self) -> bool:
-        """Whether the function ended because it was asked to, and not because the model is finished."""
+        """Whether the function ended on request, before the model was finished."""
         return self.is_over or (self._saw_stop and self.progress.epoch < self.epochs)
 
     def directory(self) -> Path:
@@ -108,7 +108,7 @@ class TrialSession:
         step = self.progress.step if step is None else whole(step, "step", 0)
         self._take_names(found)
         self._take_goals(goals)
-        self._tell(epoch, step, found)
+        self._report_epoch(epoch, step, found)
         loss = found.get("loss")
         if loss is not None and not math.isfinite(loss):
             raise Diverged(f"the loss of epoch {epoch} is {loss}", epoch)
@@ -127,7 +127,7 @@ class TrialSession:
         self._saved_epoch = epoch
         if not self._control.may_continue() or self._control.is_asked_to_leave(self.job.index):
             self._stop()
-        self.begin()  # what the disk takes is no part of an epoch's time
+        self.begin()  # an epoch's time does not include the disk
 
     def restore(self) -> Any:
         self._require_open()
@@ -151,7 +151,7 @@ class TrialSession:
         self.weights, self.parameters = saved_weights(model)
 
     def move(self) -> bool:
-        """Work in the run directory where it is by now; whether it was moved since it was last looked for."""
+        """Use the run directory's new place; returns whether it was moved since the last call."""
         directory = self._control.take_move()
         if directory is None:
             return False
@@ -180,7 +180,7 @@ class TrialSession:
         if new and self._declare is not None:
             self._declare(self.job, [goal.to_record() for goal in new])
 
-    def _tell(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
+    def _report_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         seconds, self._carried = self._carried + self._pass_time(), 0.0
         known: Metrics = {
             name: value if name == "loss" or math.isfinite(value) else None for name, value in metrics.items()
@@ -203,7 +203,7 @@ class TrialSession:
         return spent
 
     def _ask_at_rung(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        """At the first report of a rung's epoch, or of a later one, the runner is asked whether the model continues."""
+        """At the first report of a rung's epoch or later, ask the runner whether the model continues."""
         passed = [rung for rung in self.job.rungs if self._judged < rung <= epoch]
         if not passed or self._at_rung is None:
             return
@@ -220,17 +220,17 @@ class TrialSession:
     # --- the end
 
     def _ends_without_checkpoint(self, epoch: int) -> bool:
-        """Whether a stop that was asked for waits for no checkpoint: none is due, or it takes too long."""
+        """Whether a requested stop does not wait for a checkpoint: this epoch has one, or none came in time."""
         asked = self._control.stop_asked_at
         is_late = asked is not None and time.monotonic() - asked >= self.settings.run.stop_seconds
         return epoch <= self._saved_epoch or is_late
 
     def _stop(self) -> None:
         self.is_over = True
-        raise TrialStopped(f"{self.job.model} is to stop")
+        raise TrialStopped(f"{self.job.model} was asked to stop")
 
     def _require_open(self) -> None:
-        """Raise `TrialStopped` again for a function that has caught it and continues."""
+        """Raise `TrialStopped` again if the function caught it and continues."""
         if self.is_over:
             self._stop()
 
@@ -238,7 +238,7 @@ class TrialSession:
         self.member.report.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
 
     def _save(self, state: Any, epoch: int) -> None:
-        """Write a checkpoint; a disk that takes none fails nothing, and is reported once."""
+        """Write a checkpoint. A failing disk is reported once, and training continues."""
         self.move()
         report = self.member.report
         report.enter(TrainingPhase.CHECKPOINTING)

@@ -1,4 +1,4 @@
-"""Carries out one attempt at a model that a training function trains: the counterpart of the trainer."""
+"""One attempt at a model with a training function: the counterpart of the trainer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Before a run of a training function: whether it is there and fits the settings; with `--check` its first report."""
+"""Checks a training function before a run: import and arguments; with `--check` its first report."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ from forge_tui.training.trial_session import TrialSession
 from forge_tui.worker.inspection import Inspection, with_combination_named
 
 CHECK_SECONDS = 60.0
-"""A check tries the function for so long, all combinations of a sweep together."""
+"""The time limit of a check, for all combinations of a sweep together."""
 
 
 class _Enough(BaseException):
-    """The first report has come, or the time is over."""
+    """Ends a check: the first report came, or the time is over."""
 
 
 class FunctionProbe:
@@ -51,16 +51,16 @@ class FunctionProbe:
         self.take(combination or {})
 
     def take(self, combination: Combination) -> None:
-        """Look at a model with this combination from now on."""
+        """Inspect a model with this combination from now on."""
         self._combination = combination
         self._plain = with_combination(self._job.settings, combination)
         with with_combination_named(combination):
             self._function = TrainFunction(from_plain(self._plain))
 
     def inspect(self, together: int = 1, rehearsal: float | None = None, is_check: bool = False) -> Inspection:
-        """What is known of the model, which is little; `is_check`: the function is called until its first report.
+        """An inspection without data and model; `is_check`: the function is called until its first report.
 
-        Raises `SettingsError` where it fails before.
+        Raises `SettingsError` if it fails before that.
         """
         first = None
         if is_check and self._left > 0:
@@ -69,7 +69,7 @@ class FunctionProbe:
         return Inspection(first_report=first)
 
     def _first_report(self) -> Metrics | None:
-        """The metrics of the first report; None where none came in time."""
+        """The metrics of the first report; None if none came in time."""
         reports: list[Metrics] = []
 
         def emit(event: Event) -> None:
@@ -99,7 +99,7 @@ class FunctionProbe:
 
 @contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Inside, `_Enough` is raised when so much time has passed."""
+    """Raise `_Enough` inside after this time."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise _Enough
