@@ -113,20 +113,24 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o600) -> None:
     write_parts_atomically(path, (data,), mode)
 
 
+def _write_and_sync(path: Path, parts: Iterable[bytes | memoryview], flag: int, mode: int) -> None:
+    """Create a file with `flag` (`os.O_EXCL`, or `os.O_TRUNC` to replace it), write and sync it. Raises `OSError`."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | flag, mode)
+    try:
+        with os.fdopen(descriptor, "wb", closefd=False) as file:
+            file.writelines(parts)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def write_whole(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:
     """Write and sync a file under a name that nobody takes for a finished one; what was there is replaced.
 
     Raises `RunDirectoryError`. The name itself is durable when whoever renames the file has synced its directory.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
-        descriptor = os.open(path, flags, mode)
-        try:
-            with os.fdopen(descriptor, "wb", closefd=False) as file:
-                file.writelines(parts)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write_and_sync(path, parts, os.O_TRUNC, mode)
     except OSError as error:
         with suppress(OSError):  # a part of it only takes room
             os.unlink(path)
@@ -135,16 +139,9 @@ def write_whole(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o6
 
 def write_parts_atomically(path: Path, parts: Iterable[bytes | memoryview], mode: int = 0o600) -> None:
     """As `write_atomically`, for content in several parts: nothing large is copied."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         with half_written(path) as temporary:
-            descriptor = os.open(temporary, flags, mode)
-            try:
-                with os.fdopen(descriptor, "wb", closefd=False) as file:
-                    file.writelines(parts)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _write_and_sync(temporary, parts, os.O_EXCL, mode)
             os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
