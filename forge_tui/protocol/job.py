@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import signal
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -18,6 +18,14 @@ _ANSWER_SECONDS = 0.001
 # Batch systems warn with one of these before they end a job: Slurm TERM or USR1, LSF and SGE USR2, a CPU limit XCPU.
 # Some warn every process of the job, so runner, fork server and workers all handle them.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
+
+
+def rung_passed(rungs: Collection[int], judged: int, epoch: int) -> int | None:
+    """The last rung up to `epoch` that was not yet passed at the epoch `judged` (0: at the start); None: none.
+
+    A training function need not report every epoch: its first report of a rung's epoch or later passes the rung.
+    """
+    return max((rung for rung in rungs if judged < rung <= epoch), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

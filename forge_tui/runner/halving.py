@@ -8,6 +8,7 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from forge_tui.protocol.job import rung_passed
 from forge_tui.settings.schema import Settings
 
 
@@ -57,11 +58,14 @@ class Halving:
         """`earlier`: rungs reached before a resume, in that order. `rungs`: epochs for `reported`."""
         self._factor = factor
         self._rungs = rungs
+        self._passed: dict[int, int] = {}
+        """The epoch at which each model passed its last rung."""
         self._at_rung: dict[int, tuple[int, float | None]] = {}
         self._losses: dict[int, dict[int, float]] = {}
         self._verdicts: dict[tuple[int, int], RungVerdict] = {}
         self._spared: set[int] = set()
         for one in earlier:
+            self._passed[one.index] = max(one.epoch, self._passed.get(one.index, 0))
             self._take(one.index, one.epoch, one.loss)
             if one.continued is not None:
                 self._verdicts[one.index, one.epoch] = self._judge(one.index, one.epoch, one.continued)
@@ -85,12 +89,17 @@ class Halving:
         """
         if not self._rungs:
             return
-        rung, came = self._at_rung.pop(index, (0, None))
-        if 0 < rung < epoch and (index, rung) not in self._verdicts:
-            self._take(index, rung, came)
-            self._verdicts[index, rung] = self._judge(index, rung, continued=True)
-        if epoch in self._rungs:
-            self._at_rung[index] = (epoch, loss)
+        at = self._passed.get(index, 0)
+        if index in self._at_rung and epoch >= at:
+            rung, came = self._at_rung.pop(index)
+            if epoch == at:  # reported again
+                self._at_rung[index] = (rung, loss)
+            elif (index, rung) not in self._verdicts:
+                self._take(index, rung, came)
+                self._verdicts[index, rung] = self._judge(index, rung, continued=True)
+        passes = rung_passed(self._rungs, at, epoch)
+        if passes is not None:
+            self._passed[index], self._at_rung[index] = epoch, (passes, loss)
 
     def spare(self, index: int) -> None:
         """Never stop this model: the user has retried it."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.events import ModelRetried
+from forge_tui.protocol.job import rung_passed
 from forge_tui.protocol.metrics import MetricTable, table_of
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
@@ -200,9 +201,12 @@ def reached_rungs(
     """The rungs that models have reached so far, in order."""
     found: list[tuple[int, Reached]] = []
     for model in states if rungs else ():
+        judged = 0
         for number, record in reader.numbered_epochs(model.index):
-            if record.epoch in rungs:
+            rung = rung_passed(rungs, judged, record.epoch)
+            if rung is not None:
+                judged = record.epoch
                 loss = metrics.measure(record.metrics)
                 continued = True if model.epoch > record.epoch else False if model.pruned else None
-                found.append((number, Reached(model.index, record.epoch, loss, continued)))
+                found.append((number, Reached(model.index, rung, loss, continued)))
     return tuple(one for _, one in sorted(found, key=lambda pair: pair[0]))

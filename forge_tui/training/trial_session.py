@@ -15,7 +15,7 @@ from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError, TrialError, TrialStopped
 from forge_tui.protocol.events import Event
-from forge_tui.protocol.job import Control, Job
+from forge_tui.protocol.job import Control, Job, rung_passed
 from forge_tui.protocol.metrics import AUTO, MOST_METRICS, Metric, Metrics, MetricTable
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.settings.schema import from_plain
@@ -204,10 +204,10 @@ class TrialSession:
 
     def _ask_at_rung(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """At the first report of a rung's epoch or later, ask the runner whether the model continues."""
-        passed = [rung for rung in self.job.rungs if self._judged < rung <= epoch]
-        if not passed or self._at_rung is None:
+        rung = rung_passed(self.job.rungs, self._judged, epoch)
+        if rung is None or self._at_rung is None:
             return
-        self._judged, rung = epoch, passed[-1]
+        self._judged = epoch
         select_by = self.settings.training.select_by
         measure = MetricTable(self.progress.goals.values(), select_by).measure(metrics)
         if measure is None:

@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from forge_tui.protocol.job import rung_passed
 from forge_tui.runner.halving import Halving, Reached, rungs_of
 from forge_tui.settings.schema import from_plain
 
@@ -84,6 +85,19 @@ def test_epochs_that_are_reported_in_training_change_no_verdict() -> None:
         assert halving.reached(index, 2, loss) == plain.reached(index, 2, loss)
     halving.reported(2, 3, 0.1)
     assert halving.reached(4, 2, 0.35) == plain.reached(4, 2, 0.35)
+
+
+def test_a_rung_whose_epoch_is_left_out_is_passed_by_the_next_report() -> None:
+    """A training function reports the epochs that it likes; the rungs are 2, 4 and 8."""
+    assert [rung_passed((2, 4, 8), judged, epoch) for judged, epoch in ((0, 1), (0, 3), (3, 3), (3, 9), (9, 20))] == [
+        None, 2, None, 8, None,
+    ]  # fmt: skip
+    halving = Halving(2, rungs=(2, 4, 8))
+    for epoch, loss in ((3, 0.5), (3, 0.1), (5, 0.6), (6, 0.7)):
+        halving.reported(1, epoch, loss)
+    assert halving.reached(2, 2, 0.2).reason == "pruned at epoch 2: rank 2 of 2"
+    assert halving.reached(3, 4, 0.65).reason == "pruned at epoch 4: rank 2 of 2"
+    assert halving.reached(4, 8, 0.65).of == 1
 
 
 def test_no_number_is_worse_than_any() -> None:

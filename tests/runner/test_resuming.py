@@ -29,6 +29,21 @@ def test_rungs_are_remembered_in_the_order_in_which_models_came_whatever_the_clo
         assert [one.index for one in reached_rungs(reader, {1}, models, MetricTable())] == [2, 1, 3]
 
 
+def test_a_rung_whose_epoch_was_left_out_is_remembered(maker: RunMaker) -> None:
+    events = [
+        EpochFinished(
+            time=5.0 + epoch, model="cognate_planner_1", index=1, attempt=1, epoch=epoch, epochs=9, step=epoch,
+            metrics={"loss": 1 / epoch}, best_loss=0.1,
+        )
+        for epoch in (1, 3, 5, 6)
+    ]  # fmt: skip
+    models = [maker.model(1, TrainingPhase.TRAINING, epoch=6)]
+    path = maker.make(models=models, events=events, histories={1: 0})
+    with RunReader(path) as reader:
+        reached = reached_rungs(reader, (2, 4), models, MetricTable())
+    assert [(one.epoch, one.loss, one.continued) for one in reached] == [(2, 1 / 3, True), (4, 1 / 5, True)]
+
+
 def test_a_resumed_run_goes_on_measuring_where_it_stopped(maker: RunMaker) -> None:
     with RunReader(maker.make(state=RunState.DIED)) as reader:
         info, heartbeat = reader.info(), reader.heartbeat()
