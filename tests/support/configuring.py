@@ -19,7 +19,9 @@ from forge_tui.settings.files import write_settings
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.choices import UiChoices
+from forge_tui.tui.form.fields import MODE
 from forge_tui.tui.form.form_values import Form
+from forge_tui.tui.form.kinds import KIND
 from forge_tui.tui.form.panel import FormPanel
 from forge_tui.tui.form.settings_rows import Item
 from forge_tui.tui.form.source import FormSource
@@ -113,11 +115,14 @@ class Hand:
 async def configure(
     state: Path, size: tuple[int, int] = (80, 24), given: FormSource | None = None
 ) -> AsyncIterator[Hand]:
+    """Configure with its cursor on the mode."""
     app = App(state, given)
     async with app.run_test(size=size) as pilot:
         hand = Hand(app, pilot)
         await hand.until(lambda: app.draft.form is not None and app.draft.form.dataset_found is not None)
         await pilot.pause()
+        assert hand.panel.pane.settings.selected == KIND
+        await hand.select(MODE)
         yield hand
 
 

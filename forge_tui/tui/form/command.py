@@ -21,7 +21,7 @@ def command(form: Form) -> str:
 
     Settings that the user's file or the environment changes are written too if the form has another value.
     """
-    words = [word for key in run_keys() if form.swept(key.key) is None for word in _words(form, key)]
+    words = [word for key in run_keys() if key.key not in form.sweep() for word in _words(form, key)]
     plain = form.plain()
     for name, values in plain[SWEEP].items():
         words += ["--sweep", f"{name}={values_text(values)}"]
@@ -38,7 +38,7 @@ def _free(value: Any) -> str:
 
 
 def _words(form: Form, key: Key) -> list[str]:
-    value = form.values[key.key]
+    value = key.default if form.hides(key.key) else form.values[key.key]
     if same(value, key.default) and same(value, form.base[key.key]):
         return []
     if value is None and key.type_words == "text":

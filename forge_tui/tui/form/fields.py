@@ -9,6 +9,8 @@ from typing import Any
 from forge_tui.settings.checked import is_prime
 from forge_tui.settings.keys import Key
 from forge_tui.settings.schema import fields_of, keys_by_name, tables
+from forge_tui.settings.training_function import MODEL_TYPE, TRAIN
+from forge_tui.tui.form.kinds import Kind, hides
 
 MODE = "training.training_mode"
 WORKERS = "training.max_parallel_workers"
@@ -19,11 +21,12 @@ OUTPUT = "run.output"
 MODELS = "run.models"
 
 FIRST = (
+    TRAIN,
+    MODEL_TYPE,
     MODE,
     WORKERS,
     "resources.policy",
     MODELS,
-    "training.model_type",
     "training.model_size",
     "training.epochs",
     "training.batch_size",
@@ -76,12 +79,13 @@ def run_keys() -> tuple[Key, ...]:
     return tuple(key for key in fields_of() if key.table != _LOOKS)
 
 
-def sections() -> tuple[Section, ...]:
-    """All settings of the schema: the most used ones first, then the others by table."""
+def sections(kind: Kind) -> tuple[Section, ...]:
+    """The settings of the schema for runs of this kind: the most used ones first, then the others by table."""
     by_name = keys_by_name()
-    first = Section("First", tuple(by_name[name] for name in FIRST))
+    shown = [key for key in run_keys() if not hides(kind, key.key)]
+    first = Section("First", tuple(by_name[name] for name in FIRST if by_name[name] in shown))
     others = [
-        Section(table.capitalize(), tuple(key for key in run_keys() if key.table == table and key.key not in FIRST))
+        Section(table.capitalize(), tuple(key for key in shown if key.table == table and key.key not in FIRST))
         for table in tables()
     ]
     return (first, *(section for section in others if section.keys))

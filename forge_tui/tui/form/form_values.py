@@ -38,6 +38,7 @@ from forge_tui.tui.form.fields import (
     takes_own_code,
     title_of,
 )
+from forge_tui.tui.form.kinds import Kind, hides, kind_after, missing
 from forge_tui.tui.form.unused import why_unused
 
 
@@ -59,13 +60,15 @@ class Form:
 
     A sweep (`settings.sweep`) has its lists beside the settings, as `sweep.training.learning_rate`; setting a single
     value removes it. `base` has the values of a command line without flags: defaults, the user's file, the
-    environment. `dataset` is the checked dataset; None until it is known. Methods that change something return a new
-    form.
+    environment. `kind` is what is trained: settings that play no part for it are hidden, and are left out of a run;
+    they are kept for another kind. `dataset` is the checked dataset; None until it is known. Methods that change
+    something return a new form.
     """
 
     values: Mapping[str, Any]
     sources: Mapping[str, Source | Changed]
     base: Mapping[str, Any]
+    kind: Kind = Kind.BUILT_IN
     dataset: DatasetFile | None = None
 
     def typed(self, name: str) -> str:
@@ -133,7 +136,20 @@ class Form:
     def reset_all(self) -> Form:
         """The form with every setting's default, without files, variables, flags, sweeps or the last form."""
         sources = {key.key: Source(Layer.DEFAULT) for key in fields_of()}
-        return replace(self, values=flat(Settings()), sources=sources)
+        return replace(self, values=flat(Settings()), sources=sources, kind=Kind.BUILT_IN)
+
+    def train(self, kind: Kind) -> Form:
+        """The form for runs of another kind."""
+        return replace(self, kind=kind)
+
+    def step_kind(self, by: int) -> Form:
+        """The form for runs of the next (1) or previous (-1) kind."""
+        kinds = list(Kind)
+        return self.train(kinds[(kinds.index(self.kind) + by) % len(kinds)])
+
+    def hides(self, name: str) -> bool:
+        """Whether a setting, or its sweep, plays no part for what is trained."""
+        return hides(self.kind, name.removeprefix(f"{SWEEP}."))
 
     @property
     def from_last_time(self) -> int:
@@ -174,9 +190,10 @@ class Form:
     def errors(self) -> dict[str, str]:
         """Errors by full name, in the form's order."""
         problems: dict[str, str] = {}
-        for section in sections():
+        for section in sections(self.kind):
             for key in section.keys:
                 problem = key.problem(self.values[key.key]) or self._data_problem(key.key) or self._sweep_problem(key)
+                problem = problem or missing(self.kind, key.key, self.all_values(key.key))
                 if problem is not None:
                     problems[key.key] = problem
         return problems
@@ -189,16 +206,24 @@ class Form:
         return from_plain(self.plain())
 
     def plain(self) -> dict[str, dict[str, Any]]:
-        """The values as nested dicts, as `settings.schema.to_plain` gives them."""
+        """The values as nested dicts, as `settings.schema.to_plain` gives them; hidden settings have their defaults."""
         nested: dict[str, dict[str, Any]] = {table: {} for table in (*tables(), *FREE_TABLES, SWEEP)}
+        defaults = keys_by_name()
         for name, value in self.values.items():
             table, _, key = name.partition(".")
-            nested[table][key] = value
+            if not self.hides(name):
+                nested[table][key] = value
+            elif table != SWEEP:
+                nested[table][key] = defaults[name].default
         return nested
 
     def changed(self) -> tuple[Key, ...]:
         """The settings that differ from their defaults."""
-        return tuple(key for key in run_keys() if self.swept(key.key) or not same(self.values[key.key], key.default))
+        return tuple(key for key in run_keys() if not self.hides(key.key) and self.differs(key))
+
+    def differs(self, key: Key) -> bool:
+        """Whether a setting is swept, or differs from its default."""
+        return bool(self.swept(key.key)) or not same(self.values[key.key], key.default)
 
     def set_here(self) -> dict[str, Any]:
         """The valid values that were set in the form, for filling the next one.
@@ -210,6 +235,7 @@ class Form:
             for name, source in self.sources.items()
             if isinstance(source, Changed)
             and not name.startswith(f"{SWEEP}.")
+            and not self.hides(name)
             and form_key(name).problem(self.values[name]) is None
         }
 
@@ -231,12 +257,12 @@ class Form:
 
     def unused(self, name: str) -> str | None:
         """Why a setting has no effect now; None if it has."""
+        return why_unused(name, self.all_values)
 
-        def values(other: str) -> Sequence[Any]:
-            swept = self.swept(other)
-            return swept if swept and not isinstance(swept, str) else [self.values[other]]
-
-        return why_unused(name, values)
+    def all_values(self, name: str) -> Sequence[Any]:
+        """The values of a setting: one, or all of its sweep."""
+        swept = self.swept(name)
+        return swept if swept and not isinstance(swept, str) else [self.values[name]]
 
     def _sweep_problem(self, key: Key) -> str | None:
         values = self.swept(key.key)
@@ -258,11 +284,13 @@ class Form:
     def with_values(self, values: Mapping[str, Any], sources: Mapping[str, Source | Changed]) -> Form:
         """The form with other values and sources."""
         ended = {f"{SWEEP}.{name}" for name in values} - values.keys()
-        return replace(
+        found = replace(
             self,
             values={name: value for name, value in {**self.values, **values}.items() if name not in ended},
             sources={name: source for name, source in {**self.sources, **sources}.items() if name not in ended},
         )
+        given = {name.removeprefix(f"{SWEEP}.") for name in values}
+        return replace(found, kind=kind_after(self.kind, given, found.all_values))
 
 
 def form_key(name: str) -> Key | SweepKey:
@@ -278,7 +306,8 @@ def form_key(name: str) -> Key | SweepKey:
 
 def form_of(settings: Settings, sources: Mapping[str, Source | Changed], base: Settings | None = None) -> Form:
     """The form that shows `settings`."""
-    return Form(flat(settings), sources, MappingProxyType(flat(base or Settings())))
+    values = flat(settings)
+    return Form({}, {}, MappingProxyType(flat(base or Settings()))).with_values(values, sources)
 
 
 def flat(settings: Settings) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from forge_tui.settings.problems import shown
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
-from forge_tui.tui.form.fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, same, sections, title_of
+from forge_tui.tui.form.fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, sections, title_of
 from forge_tui.tui.form.form_values import Changed, Form
+from forge_tui.tui.form.kinds import KIND, Kind
 from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Tone
 from forge_tui.tui.widgets.glyphs import Glyphs
 
@@ -42,8 +43,8 @@ def items(
     A read-only form shows the settings of a live run, without verdict and errors.
     """
     limit = None if resources is None else form.verdict(resources)
-    rows: list[Heading | Item] = []
-    for section in sections():
+    rows: list[Heading | Item] = [_kind_item(form, read_only)]
+    for section in sections(form.kind):
         if section.title != "First":
             rows.append(Heading(_heading(section)))
         for key in section.keys:
@@ -94,8 +95,10 @@ def _configs(form: Form) -> list[Detail]:
     return [Detail(f"{configs:,} configs (swept) × {seeds:,} seeds: {configs * seeds:,} models", Tone.QUIET)]
 
 
-def about(form: Form, key: Key, read_only: bool = False) -> tuple[str, str]:
-    """Two lines about a setting: its purpose; and allowed values, default, flag and source."""
+def about(form: Form, key: Key | None, read_only: bool = False) -> tuple[str, str]:
+    """Two lines about a setting: its purpose; and allowed values, default, flag and source. None: what is trained."""
+    if key is None:
+        return form.kind.help, f"one of: {', '.join(Kind)} · the settings below are those that matter for it"
     first = (key.help[:1].upper() + key.help[1:]).replace("`", "")
     if key.key == MODE:
         first = _MODE_HELP.get(str(form.values[MODE]), first)
@@ -146,6 +149,12 @@ def slider(value: int, allowed: int, largest: int, glyphs: Glyphs) -> str:
     return f"1 {''.join(cells)} {last}"
 
 
+def _kind_item(form: Form, read_only: bool) -> Item:
+    """The first row: what is trained."""
+    note = "" if read_only else f"{list(Kind).index(form.kind) + 1} of {len(Kind)}"
+    return Item(KIND, "Train", str(form.kind), note, changed=form.kind is not Kind.BUILT_IN)
+
+
 def _item(
     form: Form, key: Key, limit: WorkerLimit | None, details: tuple[Detail, ...], glyphs: Glyphs, read_only: bool
 ) -> Item:
@@ -167,7 +176,7 @@ def _item(
         value=text,
         note=_note(form, name, read_only),
         tone=Tone.ERROR if wrong else Tone.QUIET if unused or (value is None and not swept) else Tone.PLAIN,
-        changed=swept is not None or not same(value, key.default),
+        changed=form.differs(key),
         details=details,
         editor_cells=_WORKER_CELLS if name == WORKERS else None,
     )

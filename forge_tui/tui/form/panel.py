@@ -128,7 +128,7 @@ class FormPanel(Vertical):
 
     def _draw_help(self) -> None:
         form, key = self.form, self.selected_key()
-        if form is None or key is None:
+        if form is None or self.pane.settings.selected is None:
             return
         from forge_tui.tui.form.lines import about
 
@@ -153,13 +153,13 @@ class FormPanel(Vertical):
         self.open_selected()
 
     def selected_key(self) -> Key | None:
-        """The selected setting."""
+        """The selected setting; None for what is trained, which is no setting."""
         name = self.pane.settings.selected
         if name is None:
             return None
         from forge_tui.settings.schema import keys_by_name
 
-        return keys_by_name()[name]
+        return keys_by_name().get(name)
 
     # Changing
 
@@ -195,9 +195,13 @@ class FormPanel(Vertical):
     def open_selected(self) -> None:
         """Open the selected setting: switch it, choose the next word, pick a file or column, or edit the value."""
         form, key = self.editable(), self.selected_key()
-        if form is None or key is None or self.pane.is_open:
+        if form is None or self.pane.is_open:
             return
         from forge_tui.tui.form import pickers
+
+        if key is None:
+            self.app.push_screen(pickers.kind_picker(form.kind), self._train)
+            return
         from forge_tui.tui.form.fields import DATASET, TARGET, WORKERS, is_choice, takes_own_code
 
         found = form.dataset_found
@@ -207,6 +211,8 @@ class FormPanel(Vertical):
             self.change(form.step(key.key, 1))
         elif key.key == DATASET:
             self.app.push_screen(pickers.dataset_picker(str(form.values[DATASET])), partial(self._put, DATASET))
+        elif pickers.picks_function(form.kind, key.key):
+            pickers.pick_function(self._forge, form, key.key, partial(self._put, key.key))
         elif key.key == TARGET and found is not None and found.columns:
             self.app.push_screen(pickers.target_picker(found, form.values[TARGET]), partial(self._put, TARGET))
         else:
@@ -237,6 +243,13 @@ class FormPanel(Vertical):
     def _edited(self, form: Form, name: str, text: str) -> Form:
         return form.edit_values(name, text) if self._several else form.edit(name, text)
 
+    def _train(self, kind: str | None) -> None:
+        """Set what is trained; None keeps it."""
+        if kind is not None and self.draft.form is not None:
+            from forge_tui.tui.form.kinds import Kind
+
+            self.change(self.draft.form.train(Kind(kind)))
+
     def _put(self, name: str, value: str | None) -> None:
         """Set a dialog's answer; None keeps the value."""
         if value is not None and self.draft.form is not None:
@@ -245,7 +258,10 @@ class FormPanel(Vertical):
     def step(self, by: int) -> None:
         """Change the selected value to the next (1) or previous (-1)."""
         form, key = self.editable(), self.selected_key()
-        if form is None or key is None:
+        if form is None:
+            return
+        if key is None:
+            self.change(form.step_kind(by))
             return
         if form.swept(key.key) is not None:
             self._forge.tell("it is swept: Enter edits its values, u restores the default")
@@ -269,7 +285,7 @@ class FormPanel(Vertical):
             return False
         plain = form.reset_all()
         before = self._before_reset
-        if form.plain() != plain.plain():
+        if (form.plain(), form.kind) != (plain.plain(), plain.kind):
             self._before_reset = form
             self.change(plain)
             self._forge.tell("all settings are at their defaults; U again undoes this")

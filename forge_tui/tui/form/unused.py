@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from forge_tui.settings.own_names import named_function
-from forge_tui.settings.training_function import TRAIN, is_function, unused_keys
+from forge_tui.settings.training_function import TRAIN
 from forge_tui.tui.form.dataset_file import MADE, MODULAR, SYNTHETIC
 from forge_tui.tui.form.fields import DATASET, MODE, TARGET, WORKERS
 
@@ -57,13 +57,7 @@ def _always(_: Values) -> bool:
     return True
 
 
-def _has_training_function(values: Values) -> bool:
-    return any(is_function(str(value)) for value in values(TRAIN))
-
-
 RULES = (
-    Rule(tuple(key.key for key in unused_keys()), _has_training_function, "custom loop"),
-    Rule(("run.stop_seconds",), lambda values: not _has_training_function(values), "for training functions"),
     Rule(
         (
             *("training.grokfast_filter", "training.grokfast_alpha", "training.grokfast_lambda"),

@@ -15,6 +15,7 @@ from forge_tui.settings.schema import Settings, fields_of
 from forge_tui.tui.form.dataset_file import ENDINGS, DatasetFile, examine
 from forge_tui.tui.form.fields import FIRST, named_in, sections
 from forge_tui.tui.form.form_values import Form
+from forge_tui.tui.form.kinds import Kind, hides
 from forge_tui.tui.form.source import FormSource, fill_form, load_file, preset_file, presets, run_form, save_form
 
 
@@ -35,11 +36,13 @@ def machine(cpus: int = 4, memory: float = 64.0) -> SystemResources:
     )
 
 
-def test_every_setting_of_the_schema_stands_in_the_form_once() -> None:
-    names = [key.key for section in sections() for key in section.keys]
+@pytest.mark.parametrize("kind", Kind)
+def test_every_setting_that_matters_for_what_is_trained_stands_in_the_form_once(kind: Kind) -> None:
+    names = [key.key for section in sections(kind) for key in section.keys]
 
-    assert tuple(names[: len(FIRST)]) == FIRST
-    assert sorted(names) == sorted(key.key for key in fields_of() if key.table != "ui")
+    first = [name for name in FIRST if not hides(kind, name)]
+    assert names[: len(first)] == first
+    assert sorted(names) == sorted(key.key for key in fields_of() if key.table != "ui" and not hides(kind, key.key))
 
 
 def test_what_is_typed_is_read_by_the_type_of_the_setting(form: Form) -> None:

@@ -57,12 +57,9 @@ CASES: tuple[tuple[dict[str, Any], str, str | None], ...] = (
     ({"resources.policy": "shared"}, "resources.high_cpu_threshold", None),
     ({"resources.policy": "dedicated"}, "resources.max_suggested_workers", None),
     ({}, "run.json", "for batch mode"),
-    ({"training.train": "loop.py"}, "training.optimizer", "custom loop"),
-    ({"training.train": "loop.py"}, "data.target", "custom loop"),
     ({"training.train": "loop.py"}, "training.select_by", None),
     ({"training.train": "loop.py"}, "run.python_path", None),
     ({"training.train": "loop.py"}, "run.stop_seconds", None),
-    ({}, "run.stop_seconds", "for training functions"),
     ({}, "training.epochs", None),
 )
 

@@ -11,6 +11,7 @@ from textual.widgets import Input, OptionList
 from forge_tui.tui.dialogs.file_picker import FilePicker
 from forge_tui.tui.dialogs.pick import PickScreen
 from forge_tui.tui.form.fields import sections
+from forge_tui.tui.form.kinds import KIND, Kind
 from forge_tui.tui.form.source import FormSource
 
 pytestmark = pytest.mark.usefixtures("working_directory")
@@ -22,8 +23,16 @@ async def test_mode_and_workers_come_first_and_nothing_is_cut(state: Path, size:
         await hand.press("right")
         drawn = "\n".join(lines(hand))
 
-        for text in (">* Mode", "Parallel (Faster, More Memory)", "Workers", "2 instead of 3: CPU limit", "Seed"):
+        for text in (
+            "Train",
+            "built-in model",
+            ">* Mode",
+            "Parallel (Faster, More Memory)",
+            "Workers",
+            "Target column",
+        ):
             assert text in drawn
+        assert "2 instead of 3: CPU limit" in drawn
         assert "Ctrl+R Start" in drawn.splitlines()[-1]
         assert all(len(line) == size[0] for line in drawn.splitlines())
 
@@ -36,19 +45,10 @@ async def test_arrows_and_letters_move(state: Path) -> None:
             await hand.press(key)
             seen.append(settings.selected)
 
-    mode, last = "training.training_mode", sections()[-1].keys[-1].key
-    assert seen[:8] == [
-        "training.max_parallel_workers",
-        "resources.policy",
-        "training.max_parallel_workers",
-        mode,
-        last,
-        mode,
-        last,
-        mode,
-    ]
-    assert seen[8] not in (mode, last)
-    assert seen[9] == mode
+    workers, last = "training.max_parallel_workers", sections(Kind.BUILT_IN)[-1].keys[-1].key
+    assert seen[:8] == [workers, "resources.policy", workers, "training.training_mode", last, KIND, last, KIND]
+    assert seen[8] not in (KIND, last)
+    assert seen[9] == KIND
 
 
 async def test_enter_space_and_arrows_choose_words(state: Path) -> None:

@@ -1,0 +1,69 @@
+"""What a run trains: chosen first, and it decides which settings are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Iterable
+from enum import StrEnum
+from typing import Any
+
+from forge_tui.settings.own_names import named_function
+from forge_tui.settings.training_function import MODEL_TYPE, NONE, TRAIN, is_function, is_unused
+
+KIND = "kind"
+"""The name of the form's first row, which is no setting."""
+
+
+class Kind(StrEnum):
+    """What a run trains."""
+
+    BUILT_IN = "built-in model"
+    CUSTOM = "custom model"
+    FUNCTION = "training function"
+
+    @property
+    def setting(self) -> str:
+        """The setting that names what is trained."""
+        return TRAIN if self is Kind.FUNCTION else MODEL_TYPE
+
+    @property
+    def help(self) -> str:
+        """What it is, in one line."""
+        return _HELP[self]
+
+
+_HELP = {
+    Kind.BUILT_IN: "A network that comes with forge-tui, on your data or on made data",
+    Kind.CUSTOM: "Your network, a function that returns a torch module, trained by the built-in loop",
+    Kind.FUNCTION: "Your training loop, a function of a trial: any optimizer, any data, any library",
+}
+_ONLY_FOR = {
+    TRAIN: (Kind.FUNCTION,),
+    "run.stop_seconds": (Kind.FUNCTION,),
+}
+"""Settings of some kinds only."""
+
+
+def hides(kind: Kind, name: str) -> bool:
+    """Whether a setting plays no part for runs of this kind."""
+    return kind not in _ONLY_FOR.get(name, Kind) or (kind is Kind.FUNCTION and is_unused(name) and name != TRAIN)
+
+
+def kind_after(kind: Kind, given: Container[str], values: Callable[[str], Iterable[Any]]) -> Kind:
+    """What is trained after settings were `given`; `kind` before. `values` returns all values of a setting."""
+    if TRAIN in given and any(is_function(str(value)) for value in values(TRAIN)):
+        return Kind.FUNCTION
+    if MODEL_TYPE in given:
+        own = any(named_function(str(value)) is not None for value in values(MODEL_TYPE))
+        return Kind.CUSTOM if own else Kind.BUILT_IN
+    return kind
+
+
+def missing(kind: Kind, name: str, values: Iterable[Any]) -> str | None:
+    """What is wrong where a setting must name the code to train and does not, else None."""
+    if name != kind.setting:
+        return None
+    if kind is Kind.FUNCTION and NONE in values:
+        return "choose the function: Enter lists those of a file"
+    if kind is Kind.CUSTOM and not any(named_function(str(value)) for value in values):
+        return "choose the function that makes the network: Enter lists those of a file"
+    return None
