@@ -6,7 +6,7 @@ Importing this takes 90 ms for the schema: the screen does it in a thread, after
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,9 +15,9 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.files import FileValue
-from forge_tui.settings.keys import FREE_TABLES, Key
+from forge_tui.settings.keys import FREE_TABLES, Key, free_key
 from forge_tui.settings.problems import shown
-from forge_tui.settings.schema import Settings, fields_of, from_plain, keys_by_name, tables, to_plain
+from forge_tui.settings.schema import Settings, fields_of, from_plain, key_named, keys_by_name, tables, to_plain
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
@@ -30,6 +30,7 @@ from forge_tui.tui.form.fields import (
     OUTPUT,
     TARGET,
     WORKERS,
+    Section,
     is_choice,
     run_keys,
     same,
@@ -61,19 +62,21 @@ class Form:
     A sweep (`settings.sweep`) has its lists beside the settings, as `sweep.training.learning_rate`; setting a single
     value removes it. `base` has the values of a command line without flags: defaults, the user's file, the
     environment. `kind` is what is trained: settings that play no part for it are hidden, and are left out of a run;
-    they are kept for another kind. `dataset` is the checked dataset; None until it is known. Methods that change
-    something return a new form.
+    they are kept for another kind. `parameters` are those of the training function, with their defaults as they are
+    written there (None: it has none); their values are settings as `model.lr`. `dataset` is the checked dataset; None
+    until it is known. Methods that change something return a new form.
     """
 
     values: Mapping[str, Any]
     sources: Mapping[str, Source | Changed]
     base: Mapping[str, Any]
     kind: Kind = Kind.BUILT_IN
+    parameters: Mapping[str, str | None] = field(default_factory=dict)
     dataset: DatasetFile | None = None
 
     def typed(self, name: str) -> str:
         """The value as text for editing, for `edit`."""
-        match self.values[name]:
+        match self.values.get(name):
             case None:
                 return ""
             case str() as text:
@@ -85,8 +88,10 @@ class Form:
 
     def edit(self, name: str, text: str) -> Form:
         """The form with a typed value; an empty text unsets a value without a default."""
-        key = keys_by_name()[name]
+        key = key_of(name)
         stripped = text.strip()
+        if not stripped and key.is_free:
+            return self.reset(name)
         if not stripped and key.default is None:
             return self.put(name, None)
         plain_text = key.type_words == "text"
@@ -94,7 +99,7 @@ class Form:
 
     def put(self, name: str, value: Any) -> Form:
         """The form with another value."""
-        if value == self.values[name] and type(value) is type(self.values[name]) and self.swept(name) is None:
+        if value == self.values.get(name) and type(value) is type(self.values[name]) and self.swept(name) is None:
             return self
         return self.with_values({name: value}, {name: Changed()})
 
@@ -108,7 +113,7 @@ class Form:
 
     def typed_values(self, name: str) -> str:
         """The values of a setting, several or one, as text for `edit_values`."""
-        values, one = self.swept(name), self.values[name]
+        values, one = self.swept(name), self.values.get(name)
         if values is None:
             values = [] if one is None else [one]
         return values if isinstance(values, str) else values_text(values)
@@ -128,8 +133,16 @@ class Form:
         return self.with_values({key.key: values}, {key.key: Changed()})
 
     def reset(self, name: str) -> Form:
-        """The form with the setting's default."""
-        default = keys_by_name()[name].default
+        """The form with the setting's default; without an argument of custom code."""
+        key = key_of(name)
+        if key.is_free:
+            gone = {name, f"{SWEEP}.{name}"}
+            return replace(
+                self,
+                values={one: value for one, value in self.values.items() if one not in gone},
+                sources={one: source for one, source in self.sources.items() if one not in gone},
+            )
+        default = key.default
         value = list(default) if isinstance(default, tuple) else default
         return self.with_values({name: value}, {name: Source(Layer.DEFAULT)})
 
@@ -158,7 +171,7 @@ class Form:
 
     def step(self, name: str, by: int) -> Form:
         """The form with the next (1) or previous (-1) word, or a larger or smaller number; unchanged at an end."""
-        key, value = keys_by_name()[name], self.values[name]
+        key, value = key_of(name), self.values.get(name)
         if key.is_switch:
             return self.put(name, not value)
         if is_choice(key) or takes_own_code(key):
@@ -178,6 +191,10 @@ class Form:
             {one.key.key: replace(source, line=one.line) for one in found},
         )
 
+    def with_parameters(self, found: Mapping[str, str | None]) -> Form:
+        """The form with the parameters of its training function."""
+        return replace(self, parameters=found)
+
     def with_dataset(self, found: DatasetFile) -> Form:
         """The form with a checked dataset."""
         return replace(self, dataset=found)
@@ -190,9 +207,11 @@ class Form:
     def errors(self) -> dict[str, str]:
         """Errors by full name, in the form's order."""
         problems: dict[str, str] = {}
-        for section in sections(self.kind):
+        for section in self.sections():
             for key in section.keys:
-                problem = key.problem(self.values[key.key]) or self._data_problem(key.key) or self._sweep_problem(key)
+                value = self.values.get(key.key)
+                problem = None if key.is_free and value is None else key.problem(value)
+                problem = problem or self._data_problem(key.key) or self._sweep_problem(key)
                 problem = problem or missing(self.kind, key.key, self.all_values(key.key))
                 if problem is not None:
                     problems[key.key] = problem
@@ -223,7 +242,16 @@ class Form:
 
     def differs(self, key: Key) -> bool:
         """Whether a setting is swept, or differs from its default."""
-        return bool(self.swept(key.key)) or not same(self.values[key.key], key.default)
+        return bool(self.swept(key.key)) or not same(self.values.get(key.key), key.default)
+
+    def sections(self) -> tuple[Section, ...]:
+        """The settings that are shown: after the first ones, the arguments of custom code."""
+        first, *others = sections(self.kind)
+        given = [name.removeprefix(f"{SWEEP}.") for name in self.values]
+        names = dict.fromkeys([f"model.{name}" for name in self.parameters] if self.kind is Kind.FUNCTION else ())
+        names |= dict.fromkeys(name for name in given if name.startswith("model."))
+        keys = [key for name in names if (key := free_key(name)) is not None]
+        return (first, *([Section("Parameters", tuple(keys))] if keys else []), *others)
 
     def set_here(self) -> dict[str, Any]:
         """The valid values that were set in the form, for filling the next one.
@@ -262,7 +290,7 @@ class Form:
     def all_values(self, name: str) -> Sequence[Any]:
         """The values of a setting: one, or all of its sweep."""
         swept = self.swept(name)
-        return swept if swept and not isinstance(swept, str) else [self.values[name]]
+        return swept if swept and not isinstance(swept, str) else [self.values.get(name)]
 
     def _sweep_problem(self, key: Key) -> str | None:
         values = self.swept(key.key)
@@ -295,13 +323,16 @@ class Form:
 
 def form_key(name: str) -> Key | SweepKey:
     """The key of a name in `Form.values`. Raises `SettingsError` if there is no such name."""
-    by_name = keys_by_name()
     table, _, swept = name.partition(".")
-    if table == SWEEP:
-        return sweep_key(swept, by_name)
-    if name not in by_name:
+    return sweep_key(swept, keys_by_name()) if table == SWEEP else key_of(name)
+
+
+def key_of(name: str) -> Key:
+    """The key of a setting, or of an argument of custom code. Raises `SettingsError` if there is no such name."""
+    found = key_named(name)
+    if found is None:
         raise SettingsError(f"unknown key {named(name)}")
-    return by_name[name]
+    return found
 
 
 def form_of(settings: Settings, sources: Mapping[str, Source | Changed], base: Settings | None = None) -> Form:

@@ -12,7 +12,7 @@ from forge_tui.settings.problems import shown
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
-from forge_tui.tui.form.fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, sections, title_of
+from forge_tui.tui.form.fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, title_of
 from forge_tui.tui.form.form_values import Changed, Form
 from forge_tui.tui.form.kinds import KIND, Kind
 from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Tone
@@ -44,7 +44,7 @@ def items(
     """
     limit = None if resources is None else form.verdict(resources)
     rows: list[Heading | Item] = [_kind_item(form, read_only)]
-    for section in sections(form.kind):
+    for section in form.sections():
         if section.title != "First":
             rows.append(Heading(_heading(section)))
         for key in section.keys:
@@ -103,6 +103,10 @@ def about(form: Form, key: Key | None, read_only: bool = False) -> tuple[str, st
     if key.key == MODE:
         first = _MODE_HELP.get(str(form.values[MODE]), first)
     default = key.default if key.key == MODE else "not set" if key.default is None else _shown(key, key.default)
+    if key.is_free:
+        written = form.parameters.get(key.name)
+        flag = f"--set {key.key}=VALUE"
+        return first, " · ".join([flag, *([f"default {written}"] if written is not None else [])])
     parts = [key.flag, *([key.allowed] if key.allowed else [key.type_words]), f"default {default}"]
     if not read_only:
         swept = f"{SWEEP}.{key.key}"
@@ -158,21 +162,23 @@ def _kind_item(form: Form, read_only: bool) -> Item:
 def _item(
     form: Form, key: Key, limit: WorkerLimit | None, details: tuple[Detail, ...], glyphs: Glyphs, read_only: bool
 ) -> Item:
-    name, value = key.key, form.values[key.key]
+    name, value = key.key, form.values.get(key.key)
     unused = form.unused(name)
     wrong = bool(details) and details[0].tone is Tone.ERROR
     swept = form.swept(name)
     text = glyphs.unknown if name == TARGET and unused else _shown(key, value) if swept is None else _listed(key, swept)
     if name == TARGET and value is None and not unused:
         text = _default_target(form)
+    if key.is_free and value is None and swept is None:
+        text = form.parameters.get(key.name) or "no default: give a value"
     if name == WORKERS and not wrong and not read_only:
         largest = form.values["resources.max_suggested_workers"]
         shown_largest = largest if isinstance(largest, int) and 2 <= largest <= 2 * _SLIDER_LARGEST else 6
         most = shown_largest if limit is None else _most(form, limit)
-        text = f"{text:<{_WORKER_CELLS}}{slider(value, most, shown_largest, glyphs)}"
+        text = f"{text:<{_WORKER_CELLS}}{slider(form.values[name], most, shown_largest, glyphs)}"
     return Item(
         name=name,
-        title=title_of(name),
+        title=key.name if key.is_free else title_of(name),
         value=text,
         note=_note(form, name, read_only),
         tone=Tone.ERROR if wrong else Tone.QUIET if unused or (value is None and not swept) else Tone.PLAIN,
@@ -186,7 +192,8 @@ def _note(form: Form, name: str, read_only: bool) -> str:
     """The note after a value: why it has no effect, or its source."""
     if read_only:
         return "w changes them" if name == WORKERS else form.unused(name) or _sweep_note(form, name)
-    return form.unused(name) or _sweep_note(form, name) or source_text(form.sources[name])
+    source = form.sources.get(name)
+    return form.unused(name) or _sweep_note(form, name) or ("" if source is None else source_text(source))
 
 
 def _sweep_note(form: Form, name: str) -> str:

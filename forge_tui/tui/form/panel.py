@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -157,15 +158,19 @@ class FormPanel(Vertical):
         name = self.pane.settings.selected
         if name is None:
             return None
-        from forge_tui.settings.schema import keys_by_name
+        from forge_tui.settings.schema import key_named
 
-        return keys_by_name().get(name)
+        return key_named(name)
 
     # Changing
 
     def change(self, form: Form) -> None:
-        """Set a changed form; check its dataset if that has changed. Refusals of changed values are removed."""
+        """Set a changed form; check its dataset and its function if they have changed.
+
+        Refusals of changed values are removed.
+        """
         before, self.draft.form = self.draft.form, form
+        from forge_tui.settings.training_function import TRAIN
         from forge_tui.tui.form.fields import DATASET
 
         if before is not None:
@@ -174,6 +179,8 @@ class FormPanel(Vertical):
                     self.draft.refusals.pop(name, None)
             if form.values[DATASET] != before.values[DATASET]:
                 self.look_at_dataset()
+            if form.values[TRAIN] != before.values[TRAIN]:
+                self.look_at_function()
         self.draw()
         cast("ScreenInterface", self.screen).draw_shell()  # the sidebar's suggestion goes by the form
 
@@ -191,6 +198,21 @@ class FormPanel(Vertical):
 
         name = str(self.draft.form.values[DATASET])
         self._forge.call_in_thread(partial(examine, name, Path.cwd()), then=found, subject="dataset")
+
+    def look_at_function(self) -> None:
+        """Find the training function's parameters in a thread: its file is parsed, not imported."""
+        if self.draft.form is None:
+            return
+        from forge_tui.settings.training_function import TRAIN
+        from forge_tui.tui.form.functions import parameters_of
+
+        def found(parameters: Mapping[str, str | None]) -> None:
+            if self.draft.form is not None:
+                self.draft.form = self.draft.form.with_parameters(parameters)
+                self.draw()
+
+        given = str(self.draft.form.values[TRAIN])
+        self._forge.call_in_thread(partial(parameters_of, given, Path.cwd()), then=found, subject="function")
 
     def open_selected(self) -> None:
         """Open the selected setting: switch it, choose the next word, pick a file or column, or edit the value."""

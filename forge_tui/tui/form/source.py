@@ -73,6 +73,7 @@ def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
 
     Reads files and imports the schema: call it in a worker thread. An invalid file or variable is a `problem`.
     """
+    from forge_tui.settings.keys import free_key
     from forge_tui.settings.schema import Settings, fields_of
     from forge_tui.settings.setting_layers import Layer, Source, resolve_settings
     from forge_tui.settings.sweep import TABLE as SWEEP
@@ -94,7 +95,7 @@ def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
     if source.gives_something or any(given.layer not in below for given in resolved.sources.values()):
         return Filled(form)
     for name, value in last.items():
-        if name not in resolved.sources or name.startswith(f"{SWEEP}."):
+        if name.startswith(f"{SWEEP}.") or (name not in resolved.sources and free_key(name) is None):
             continue
         if form_key(name).problem(value) is None:
             form = form.with_values({name: value}, {name: Changed(last_time=True)})

@@ -82,6 +82,7 @@ class ConfigureScreen(ForgeScreen):
         if not self.is_there:  # another screen opened while files were read; the draft is kept for later
             return
         self.panel.look_at_dataset()
+        self.panel.look_at_function()
         self.panel.draw()
         self.show(self.forge.controller.snapshot)
 
@@ -89,6 +90,7 @@ class ConfigureScreen(ForgeScreen):
         """Check the dataset again: files may have changed meanwhile."""
         if self.is_there and self.draft.form is not None:
             self.panel.look_at_dataset()
+            self.panel.look_at_function()
 
     def draw_shell(self) -> None:
         """Draw the shell's lines, and the verdict on the workers with the newest state of the machine."""

@@ -10,7 +10,7 @@ from forge_tui.errors import SettingsError
 from forge_tui.settings.training_function import require_no_unused
 from forge_tui.tui.form.command import command
 from forge_tui.tui.form.form_values import Form
-from forge_tui.tui.form.functions import functions_in
+from forge_tui.tui.form.functions import functions_in, parameters_of
 from forge_tui.tui.form.kinds import Kind, hides
 from forge_tui.tui.form.source import FormSource, fill_form, load_file, save_form
 
@@ -139,6 +139,7 @@ def test_functions_are_listed_without_importing_the_file(tmp_path: Path) -> None
     path.write_text(FILE, encoding="utf-8")
     found = functions_in(path)
     assert found.problem is None
+    assert found.functions[0].parameters == {"lr": "0.001", "depth": "2"}
     assert [(one.signature, one.summary) for one in found.functions] == [
         ("train(trial, lr: float=0.001, *, depth=2)", "Train a GAN."),
         ("Net", "A network."),
@@ -163,3 +164,34 @@ def test_a_file_without_functions_says_what_is_wrong(tmp_path: Path, content: by
     assert found.functions == ()
     assert found.problem is not None
     assert any(words in found.problem for words in problem.split("|")), found.problem
+
+
+def test_parameters_of_the_function_are_settings(form: Form) -> None:
+    form = form.put(TRAIN, "loop.py").with_parameters({"lr": "0.001", "width": None})
+    section = form.sections()[1]
+    assert (section.title, [key.key for key in section.keys]) == ("Parameters", ["model.lr", "model.width"])
+    form = form.edit("model.width", "16").edit_values("model.lr", "0.1, 0.2")
+    settings = form.settings()
+    assert (settings.model, settings.sweep) == ({"width": 16}, {"model.lr": (0.1, 0.2)})
+    assert command(form) == "forge-tui --no-ui --train loop.py --sweep model.lr=0.1,0.2 --set model.width=16"
+    assert form.step("model.width", 1).settings().model == {"width": 17}
+    assert (
+        form.reset("model.lr").edit("model.width", " ").settings() == form.reset_all().put(TRAIN, "loop.py").settings()
+    )
+    assert form.train(Kind.BUILT_IN).sections()[1].keys[0].key == "model.width", "given, for other custom code"
+
+
+@pytest.mark.parametrize(
+    ("train", "found"),
+    [
+        ("loop.py", {"lr": "0.001", "depth": "2"}),
+        ("loop.py:Net", {}),
+        ("loop.py:absent", {}),
+        ("absent.py", {}),
+        ("loops:train", {}),
+        ("none", {}),
+    ],
+)
+def test_parameters_are_found_without_importing(tmp_path: Path, train: str, found: dict[str, str]) -> None:
+    (tmp_path / "loop.py").write_text(FILE, encoding="utf-8")
+    assert parameters_of(train, tmp_path) == found

@@ -74,14 +74,20 @@ async def test_a_training_function_is_chosen_from_the_functions_of_a_file(state:
         await hand.until(lambda: isinstance(hand.app.screen, PickScreen))
         drawn = "\n".join(lines(hand))
         await choose(hand, "gan(")
-        await hand.until(lambda: hand.form.values["training.train"] != "none")
-        await hand.press("ctrl+r")
+        await hand.until(lambda: hand.form.parameters)
+        default = hand.item("model.lr")
+        await hand.select("model.lr")
+        await hand.press("enter")
+        await hand.type("0.5")
+        await hand.press("enter", "ctrl+r")
 
         assert "gan(trial, lr=0.001)" in drawn
         assert "Two optimizers." in drawn
         assert hand.form.values["training.train"] == "loop.py:gan"
         ((started, _),) = hand.app.started
-        assert started.training.train == "loop.py:gan"
+        assert (started.training.train, started.model) == ("loop.py:gan", {"lr": 0.5})
+        assert (default.title, default.value) == ("lr", "0.001")
+        assert hand.item("model.lr").note == "set here"
 
 
 async def test_a_custom_model_is_chosen_too_and_the_default_function_needs_no_name(
