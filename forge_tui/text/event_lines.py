@@ -49,8 +49,9 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             return f"workers {get('workers')} of {get('requested')}: {get('reason')}", "information"
         case "model_started":
             threads = f"{get('threads')} thread" + ("s" if get("threads", 1) > 1 else "")
-            about = f"{get('parameters'):,} parameters, seed {get('seed')}, {threads} on {get('device')}"
-            return f"{model} started: {about}", "information"
+            parameters = get("parameters")  # unknown for a training function
+            size = "" if parameters is None else f"{parameters:,} parameters, "
+            return f"{model} started: {size}seed {get('seed')}, {threads} on {get('device')}", "information"
         case "model_completed":
             return f"{model} completed: loss {number(get('loss'))}, {get('path')}", "information"
         case "model_failed":
