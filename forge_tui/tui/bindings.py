@@ -122,6 +122,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("chart_pane", ("c",), "Chart", "show or hide the chart", WATCH | MODEL, True, "Panes"),
     Action("chart_pane", ("c",), "Curves", "show or hide the mean curves of the runs", COMPARE, True, "Panes"),
     Action("log_pane", ("l",), "Log", "show or hide the log", WATCH, True, "Panes"),
+    Action("output_pane", ("L",), "Output", "show or hide what the selected model's code prints, beside the chart",
+           WATCH, True, "Panes"),
     Action("log_pane", ("l",), "Output", "go to the output of the model's code", MODEL, True, "Panes"),
     Action("next_pane", ("tab",), "Next pane", "focus the next pane", WATCH, False, "Panes"),
     Action("next_pane", ("tab",), "Section", "the next section: metrics, attempts, config, checkpoints, output", MODEL,

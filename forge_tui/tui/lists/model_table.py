@@ -159,6 +159,13 @@ class ModelTable(VirtualList):
         key: str | None = self.selected_key
         return key
 
+    @property
+    def selected_model(self) -> ModelState | None:
+        """The selected model."""
+        name = self.selected
+        row = None if name is None else self._rows.row_of(name)
+        return None if row is None else self._rows.model(row)
+
     def select(self, name: str) -> bool:
         """Select a model by its name and scroll to it; False if it is not shown."""
         row = self._rows.row_of(name)

@@ -35,7 +35,6 @@ def read_files(directory: RunDirectory, name: str, log: str | None = None) -> Mo
 
     Errors are reported in `problem`, not raised.
     """
-    log_path = directory.log(log or name)
     problem = ""
     checkpoints: list[CheckpointFile] = []
     try:
@@ -45,16 +44,7 @@ def read_files(directory: RunDirectory, name: str, log: str | None = None) -> Mo
         problem = str(error)
     except OSError as error:
         problem = f"{directory.checkpoint_directory(name)} cannot be read: {error.strerror}"
-    lines: list[str] = []
-    is_cut = False
-    try:
-        lines, is_cut = _tail(open_inside(log_path, directory.path, os.O_RDONLY | os.O_NONBLOCK))
-    except FileNotFoundError:
-        lines = []  # no output before the model's start
-    except RunDirectoryError as error:
-        problem = problem or str(error)
-    except OSError as error:
-        problem = problem or f"{log_path} cannot be read: {error.strerror}"
+    output = read_output(directory, log or name)
     finished = []
     for path in (directory.weights(name), directory.json(name)):
         try:
@@ -64,10 +54,33 @@ def read_files(directory: RunDirectory, name: str, log: str | None = None) -> Mo
     return ModelFiles(
         finished=tuple(finished),
         checkpoints=tuple(checkpoints),
-        log=tuple(lines),
-        log_is_cut=is_cut,
-        problem=problem,
+        log=output.lines,
+        log_is_cut=output.is_cut,
+        problem=problem or output.problem,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """The last lines that a model's code printed. `is_cut`: there is more above them."""
+
+    lines: tuple[str, ...] = ()
+    is_cut: bool = False
+    problem: str = ""
+
+
+def read_output(directory: RunDirectory, log: str) -> Output:
+    """Read the end of the log called `log`. Errors are reported in `problem`, not raised."""
+    path = directory.log(log)
+    try:
+        lines, is_cut = _tail(open_inside(path, directory.path, os.O_RDONLY | os.O_NONBLOCK))
+    except FileNotFoundError:
+        return Output()  # no output before the model's start
+    except RunDirectoryError as error:
+        return Output(problem=str(error))
+    except OSError as error:
+        return Output(problem=f"{path} cannot be read: {error.strerror}")
+    return Output(tuple(lines), is_cut)
 
 
 def _tail(descriptor: int) -> tuple[list[str], bool]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.screens.watch_curves import RunCurves
     from forge_tui.tui.screens.watch_lines import DividerLine, OverallLine
     from forge_tui.tui.screens.watch_log import RunLog
+    from forge_tui.tui.screens.watch_output import ModelOutput
     from forge_tui.tui.widgets.filter_line import FilterLine
 
 SLOW_SECONDS = 2.0
@@ -30,7 +31,7 @@ _FILTER_HINT = "filter: a part of the name, or phase:failed (Enter keeps, empty 
 
 
 class WatchScreen(ForgeScreen):
-    """Table, chart and log; below 34 lines either the chart or the log."""
+    """Table, chart, output and log (`watch_panes`)."""
 
     name_of_screen: ClassVar[str] = "watch"
     PARTS: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -47,17 +48,21 @@ class WatchScreen(ForgeScreen):
     table: ModelTable
     chart: RunCurves
     log_pane: RunLog
+    output: ModelOutput
     filter_line: FilterLine
     overall: OverallLine
     divider: DividerLine
     panes: watch_panes.WatchPanes
 
     def compose_body(self) -> ComposeResult:
-        """The overall bar, the three panes and the line between them."""
+        """The overall bar, the panes and the line between them."""
+        from textual.containers import Horizontal
+
         from forge_tui.tui.lists.model_table import ModelTable
         from forge_tui.tui.screens.watch_curves import RunCurves
         from forge_tui.tui.screens.watch_lines import DividerLine, OverallLine
         from forge_tui.tui.screens.watch_log import RunLog
+        from forge_tui.tui.screens.watch_output import ModelOutput
         from forge_tui.tui.widgets.filter_line import FilterLine
 
         forge, controller = self.forge, self.forge.controller
@@ -72,10 +77,13 @@ class WatchScreen(ForgeScreen):
             self.chart, forge.choices, quantities=lambda: self.chart.quantities, changed=self._draw_divider
         )
         self.log_pane = RunLog(forge, id="log")
-        self.moving = moving.Moving(lambda: self.log_pane if self.focused is self.log_pane else self.table)
+        self.output = ModelOutput(forge, self._selected_model, id="output")
+        self.moving = moving.Moving(self._moved)
         self.narrowings = (self.panes, self.filter_line)
         self.overall, self.divider = OverallLine(id="overall"), DividerLine(id="divider")
-        yield from (self.overall, self.table, self.filter_line, self.divider, self.chart, self.log_pane)
+        yield from (self.overall, self.table, self.filter_line, self.divider)
+        yield Horizontal(self.chart, self.output, id="views")
+        yield self.log_pane
 
     def begin(self) -> None:
         """Focus the table and show the known state."""
@@ -89,6 +97,14 @@ class WatchScreen(ForgeScreen):
         self.chart.refresh_curves()
         self.call_after_refresh(self._panes_changed)  # before the layout the lines' widths are unknown
         self.set_interval(SLOW_SECONDS, self._refresh_slowly)
+
+    def _moved(self) -> RunLog | ModelOutput | ModelTable:
+        """What the keys for moving move."""
+        texts = (self.log_pane, self.output)
+        return next((pane for pane in texts if self.focused is pane), self.table)
+
+    def _selected_model(self) -> ModelState | None:
+        return self.table.selected_model
 
     def chosen_models(self) -> set[str]:
         """The models selected by X, or the one in the selected row. Marks only affect the chart."""
@@ -106,6 +122,7 @@ class WatchScreen(ForgeScreen):
         self.table.show(())
         self.chart.forget_run()
         self.log_pane.forget_run()
+        self.output.forget_run()
         self.overall.show("")
         self.panes.fit_table(self.table)
         self._draw_divider()
@@ -122,6 +139,7 @@ class WatchScreen(ForgeScreen):
         self.table.set_finished(not snapshot.state.is_live or left == 0)
         self.table.show(_as_they_stand(snapshot), snapshot.metrics)
         self.overall.draw(snapshot, self.forge.glyphs)
+        self.panes.expect_output(snapshot.run.has_training_function)
         self.panes.fit_table(self.table)
         self._draw_divider()
         if first or not snapshot.state.is_live:
@@ -134,7 +152,12 @@ class WatchScreen(ForgeScreen):
 
     def _refresh_slowly(self) -> None:
         self.chart.refresh_curves()
+        self._read_output()
         self.log_pane.flush()
+
+    def _read_output(self) -> None:
+        if self.panes.output_shown:
+            self.output.read()
 
     def _draw_divider(self) -> None:
         self.divider.draw(self.panes, self.table, self.chart, self.forge.glyphs)
@@ -163,12 +186,14 @@ class WatchScreen(ForgeScreen):
             self.overall.draw(snapshot, self.forge.glyphs)
         self._draw_divider()
         self.chart.refresh_curves(due=True)
+        self._read_output()
 
     # --- messages of the panes
 
     def on_virtual_list_selected(self) -> None:
-        """Show the selected model's curve."""
+        """Show the selected model's curve and output."""
         self.chart.refresh_curves()
+        self._read_output()
         self._draw_divider()
 
     def on_model_table_marks_changed(self) -> None:

@@ -44,6 +44,7 @@ class DividerLine(Line):
         parts = ["c Chart"]
         if panes.chart_shown:
             parts = [f"[c Chart] {', '.join(_chart_words(chart, glyphs))}"]
+        parts.append("[L Output]" if panes.output_shown else "L Output")
         parts.append("[l Log]" if panes.log_shown else "l Log")
         parts += _table_words(table, chart)
         left = Text(dash + f" {dash} ".join(parts) + " ")

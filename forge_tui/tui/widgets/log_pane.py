@@ -46,6 +46,12 @@ class LogPane(ScrollView, can_focus=True):
             self._lines.extend(new)
             self._fit()
 
+    def show(self, lines: Iterable[tuple[str, str]], *, from_end: bool) -> None:
+        """Replace all lines; `from_end` scrolls to the last one, otherwise only if it was in view."""
+        self._follows = self._follows or from_end
+        self._lines.clear()
+        self.add(lines)
+
     def move(self, by: int) -> None:
         """Scroll by `by` lines."""
         self.scroll_relative(y=by, animate=False)
