@@ -178,6 +178,70 @@ async def test_tall_terminals_show_chart_and_log_and_the_sidebar(live: Path, tmp
         assert not hand.watch.query_one("#sidebar").display
 
 
+def printed(run: Path, model: str, *lines: str) -> None:
+    log = run / "logs" / f"{model}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+async def test_the_selected_model_s_output_is_beside_the_chart(live: Path, tmp_path: Path) -> None:
+    printed(live, "cognate_planner_1", "first \x1b[31mred", "last")
+    async with at(live, tmp_path / "ui.json", (120, 40)) as hand:
+        watch = hand.watch
+        assert not watch.output.display, "built-in loops print little"
+        await hand.press("L")
+        await hand.until(lambda: watch.output.lines[-1:] == ("last",))
+        assert watch.chart.display
+        assert watch.output.region.y == watch.chart.region.y
+        assert "\x1b" not in watch.output.lines[0]
+        assert "[L Output]" in screen_text(hand.app)
+        await hand.press("down")
+        await hand.until(lambda: watch.output.lines == ("no output yet",))
+        printed(live, "cognate_planner_2", *(f"line {number}" for number in range(600)))
+        await hand.until(lambda: watch.output.lines[-1:] == ("line 599",))
+        assert len(watch.output.lines) == 500
+        await hand.press("tab", "tab", "z")
+        assert watch.focused is watch.output
+        assert not watch.chart.display
+        assert not watch.table.display
+        await hand.press("g")
+        await hand.until(lambda: "line 100" in screen_text(hand.app))
+
+
+async def test_a_narrow_terminal_has_the_chart_or_the_output(live: Path, tmp_path: Path) -> None:
+    printed(live, "cognate_planner_1", "hello")
+    async with at(live, tmp_path / "ui.json") as hand:
+        watch = hand.watch
+
+        def shown() -> tuple[bool, bool, bool]:
+            panes = watch.panes
+            return panes.chart_shown, panes.output_shown, panes.log_shown
+
+        seen = [shown()]
+        for key in "LclL":
+            await hand.press(key)
+            seen.append(shown())
+        await hand.until(lambda: watch.output.lines == ("hello",))
+        assert seen == [
+            (True, False, False), (False, True, False), (True, False, False), (False, False, True),
+            (False, True, False),
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("size", "shown"), [((120, 40), True), ((80, 40), False)])
+async def test_a_training_function_has_its_output_beside_the_chart_where_there_is_room(
+    maker: RunMaker, tmp_path: Path, size: tuple[int, int], shown: bool
+) -> None:
+    models = [maker.model(1, TrainingPhase.TRAINING, epoch=61)]
+    path = maker.make("own", RunState.RUNNING, models, train="loop.py")
+    printed(path, "cognate_planner_1", "hello")
+    async with at(path, tmp_path / "ui.json", size) as hand:
+        await hand.until(lambda: hand.watch.panes.output_shown is shown)
+        assert hand.watch.panes.chart_shown
+        if shown:
+            await hand.until(lambda: hand.watch.output.lines == ("hello",))
+
+
 async def test_chart_keys(live: Path, tmp_path: Path) -> None:
     async with at(live, tmp_path / "ui.json") as hand:
         chart = hand.watch.chart
