@@ -35,14 +35,31 @@ LOSSES = (LOSS, TRAINING_LOSS, VALIDATION_LOSS)
 
 
 def recorded(models: Iterable[ModelState], table: MetricTable) -> tuple[Quantity, ...]:
-    """The quantities of these models, in the order of `v`: the losses, and every metric that any has recorded."""
-    names = dict.fromkeys(name for model in models for name, value in model.metrics.items() if value is not None)
-    found: list[Quantity] = list(LOSSES)
+    """The quantities of these models, in the order of `v`: the losses, and every metric that any has recorded.
+
+    Without any record all losses; one of two losses by itself only where both are recorded.
+    """
+    names = _names(models)
+    if not names or names.keys() >= _DRAWN:
+        found = list(LOSSES)
+    else:
+        found = [LOSS] if _DRAWN & names.keys() else []
     for metric in table.ordered(names):
         if metric.name not in _DRAWN:
             kind: Kind = "validation" if metric.is_validation else "train"
             found.append(Quantity(metric.title, ((metric.name, kind),), frozenset({kind}), metric.log))
     return tuple(found)
+
+
+def is_missing(quantity: Quantity, models: Iterable[ModelState]) -> bool:
+    """Whether the models have recorded something, and nothing of this quantity."""
+    names = _names(models)
+    return bool(names) and names.keys().isdisjoint(metric for metric, _ in quantity.curves)
+
+
+def _names(models: Iterable[ModelState]) -> dict[str, None]:
+    """The metrics that any of the models has recorded, in their order."""
+    return dict.fromkeys(name for model in models for name, value in model.metrics.items() if value is not None)
 
 
 def following(now: Quantity, choices: Sequence[Quantity]) -> Quantity:

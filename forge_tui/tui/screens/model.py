@@ -15,7 +15,7 @@ from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.tui.chart.chart_widget import Chart, Series
 from forge_tui.tui.chart.fetching import fetch_series
-from forge_tui.tui.chart.quantities import LOSSES, Quantity, recorded
+from forge_tui.tui.chart.quantities import LOSSES, Quantity, is_missing, recorded
 from forge_tui.tui.screens import chart_keys, model_text, moving, text_and_curve
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.model_files import ModelFiles, read_files
@@ -158,6 +158,8 @@ class ModelScreen(ForgeScreen):
 
     def _read(self, run: Run, model: ModelState) -> None:
         self._reading, self._read_of = True, model
+        if is_missing(self.chart.quantity, [model]):
+            self.chart.measure(self._quantities()[0])
         buckets, quantity = max(1, self.chart.wanted_buckets), self.chart.quantity
 
         def read() -> tuple[tuple[Series, ...], ModelFiles]:

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from forge_tui.errors import ForgeError
 from forge_tui.tui.chart.chart_widget import NO_EPOCH, Chart
-from forge_tui.tui.chart.quantities import LOSS, LOSSES, Quantity, recorded
+from forge_tui.tui.chart.quantities import LOSS, LOSSES, Quantity, is_missing, recorded
 from forge_tui.tui.screens import watch_text
 
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ class RunCurves(Chart):
         self.explain(watch_text.why_no_curve(models, snapshot is not None and bool(snapshot.models)))
         if run is None or snapshot is None or not self._shown():
             return
+        if self._seeds is None and is_missing(self.quantity, models):
+            self.measure(self.quantities[0])
         # Unchanged models are the same objects in two snapshots.
         unchanged = [*map(id, models)] == [*map(id, self._models_charted)]
         wait = unchanged or time.monotonic() < self._next_fetch

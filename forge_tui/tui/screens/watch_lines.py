@@ -41,15 +41,19 @@ class DividerLine(Line):
     def draw(self, panes: WatchPanes, table: ModelTable, chart: RunCurves, glyphs: Glyphs) -> None:
         """Draw the line for the panes' current state."""
         dash = glyphs.axis_horizontal
-        parts = ["c Chart"]
-        if panes.chart_shown:
-            parts = [f"[c Chart] {', '.join(_chart_words(chart, glyphs))}"]
-        parts.append("[L Output]" if panes.output_shown else "L Output")
-        parts.append("[l Log]" if panes.log_shown else "l Log")
-        parts += _table_words(table, chart)
-        left = Text(dash + f" {dash} ".join(parts) + " ")
         right = Text(f" {table.visible_range}" if table.display else "")
         width = max(_LEAST_CELLS, self.size.width or self.app.size.width)
+        words = {"chart": "c Chart", "output": "L Output", "log": "l Log"}
+        if panes.chart_shown:
+            words["chart"] = f"[c Chart] {', '.join(_chart_words(chart, glyphs))}"
+        if panes.output_shown:
+            words["output"] = "[L Output]"
+        if panes.log_shown:
+            words["log"] = "[l Log]"
+        parts = [*words.values(), *_table_words(table, chart)]
+        left = Text(dash + f" {dash} ".join(parts) + " ")
+        if left.cell_len + right.cell_len > width and not panes.output_shown:  # the footer and ? have its key too
+            left = Text(dash + f" {dash} ".join(part for part in parts if part != words["output"]) + " ")
         left.append(dash * max(0, width - left.cell_len - right.cell_len))
         self.show(joined_ends(left, right, width))
 

@@ -13,6 +13,7 @@ from textual.pilot import Pilot
 from tui_host import screen_text, until
 
 from forge_tui.client.run import Run
+from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.settings.user_file import user_settings_file
 from forge_tui.tui import advice
@@ -20,7 +21,7 @@ from forge_tui.tui.app import ForgeApp
 from forge_tui.tui.chart import plot
 from forge_tui.tui.chart.canvas import Pixels
 from forge_tui.tui.chart.plot import Series
-from forge_tui.tui.chart.quantities import LOSS, LOSSES, TRAINING_LOSS, VALIDATION_LOSS, following, recorded
+from forge_tui.tui.chart.quantities import LOSS, LOSSES, TRAINING_LOSS, VALIDATION_LOSS, following, is_missing, recorded
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.lists import model_columns
 from forge_tui.tui.options import read_resources
@@ -53,6 +54,34 @@ def test_v_steps_through_all_that_was_recorded(maker: RunMaker) -> None:
         seen.append(now)
     assert seen == [*found[1:], LOSS]
     assert following(found[-1], LOSSES) is LOSS  # the selected model has not recorded it
+
+
+def test_what_was_not_recorded_is_no_choice(maker: RunMaker) -> None:
+    """A training function may report a reward and no loss, or a training loss alone."""
+    reward = maker.model(1, TrainingPhase.TRAINING, epoch=0, metrics={"reward": 5.0, "length": 7.0})
+    loss = maker.model(2, TrainingPhase.TRAINING, epoch=0, metrics={"loss": 0.5, "reward": 5.0})
+    table = snapshot_of([reward, loss]).metrics
+    assert [each.title for each in recorded([reward], table)] == ["reward", "length"]
+    assert [each.title for each in recorded([loss], table)] == ["loss", "reward"]
+    assert is_missing(LOSS, [reward])
+    assert not is_missing(LOSS, [loss])
+    assert not is_missing(LOSS, [maker.model(3, TrainingPhase.QUEUED)])
+
+
+async def test_a_model_without_a_loss_is_drawn_by_what_it_reports(maker: RunMaker, state: Path) -> None:
+    model = maker.model(1, TrainingPhase.TRAINING, epoch=0, metrics={"reward": 5.0})
+    events = [
+        EpochFinished(time=epoch, model=model.name, index=1, attempt=1, epoch=epoch, epochs=9, step=epoch,
+                      metrics={"reward": 2.0 * epoch}, best_loss=None)
+        for epoch in (1, 2, 3)
+    ]  # fmt: skip
+    path = maker.make("1123", RunState.RUNNING, [model], train="loop.py", events=events, histories={1: 0})
+    app = watching(path, state)
+    async with app.run_test(size=(80, 30)) as pilot:
+        screen = await watch_of(app, pilot)
+        await until(pilot, lambda: screen.chart.series)
+        assert screen.chart.quantity.title == "reward"
+        assert [point[0] for point in screen.chart.series[0].points] == [1, 2, 3]
 
 
 async def test_every_recorded_metric_is_drawn(maker: RunMaker, state: Path) -> None:
