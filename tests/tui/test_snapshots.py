@@ -67,16 +67,16 @@ def test_configure(look: Look, size: Size) -> None:
 
 
 def test_configure_with_the_verdict_of_the_rules(look: Look) -> None:
-    look(SMALL, "right", "down", "right", expected=("2 instead of 4",))
+    look(SMALL, "down", "down", "right", "down", "right", expected=("2 instead of 4",))
 
 
 def test_configure_while_a_setting_is_edited(look: Look) -> None:
-    look(SMALL, *["down"] * 5, "enter", "2", "5", expected=("Enter keeps",))
+    look(SMALL, *["down"] * 6, "enter", "2", "5", expected=("Enter keeps",))
 
 
 def test_configure_with_errors_beside_the_fields(look: Look) -> None:
     assignments = ("training.dataset=measurements.csv",)
-    keys = ("right", "down", "enter", "0", "enter", "ctrl+r")
+    keys = ("down", "down", "right", "down", "enter", "0", "enter", "ctrl+r")
     look(SMALL, *keys, given=FormSource(assignments=assignments), expected=("not started",))
 
 
@@ -84,12 +84,23 @@ def test_configure_with_a_table_as_data(look: Look, home: Path) -> None:
     rows = "".join(f"{number},{number % 7},{number % 3},{'yes' if number % 2 else 'no'}\n" for number in range(40))
     (home / "project" / "measurements.csv").write_text("age,weight,dose,healed\n" + rows)
     given = FormSource(assignments=("training.dataset=measurements.csv",))
-    look(SMALL, *["down"] * 13, given=given, expected=("say which one to predict",))
+    look(SMALL, *["down"] * 14, given=given, expected=("say which one to predict",))
+
+
+@TWO_SIZES
+def test_configure_of_a_training_function(look: Look, home: Path, size: Size) -> None:
+    code = 'def train(trial, lr=1e-3, width: int = 64):\n    """Two networks against each other."""\n'
+    (home / "project" / "gan.py").write_text(code, encoding="utf-8")
+    look(size, given=FormSource(flags={"training.train": "gan.py"}), expected=("Parameters", "width"))
+
+
+def test_configure_of_a_training_function_that_is_not_chosen_yet(look: Look) -> None:
+    look(SMALL, "left", expected=("choose the function", "Your training loop"))
 
 
 def test_configure_with_a_sweep(look: Look) -> None:
     given = FormSource(sweeps=("learning_rate=0.001,0.003,0.01", "optimizer=adam,muon"))
-    look(SMALL, *["down"] * 8, "V", given=given, expected=("6 configs", "values separated by commas"))
+    look(SMALL, *["down"] * 9, "V", given=given, expected=("6 configs", "values separated by commas"))
 
 
 @TWO_SIZES
@@ -131,6 +142,15 @@ def test_watch_without_a_run(look: Look) -> None:
 def test_watch_with_one_model(look: Look, maker: RunMaker) -> None:
     models = [trained(maker, 1, TrainingPhase.TRAINING, 61)]
     look(SMALL, run=make(maker, RUN, RunState.RUNNING, models), expected=("61/100",))
+
+
+def test_watch_with_the_output_beside_the_chart(look: Look, maker: RunMaker) -> None:
+    model = trained(maker, 1, TrainingPhase.TRAINING, 61)
+    run = make(maker, RUN, RunState.RUNNING, [model], train="gan.py")
+    log = run / "logs" / f"{model.name}.log"
+    log.parent.mkdir(exist_ok=True)
+    log.write_text("".join(f"step {step}: discriminator 0.69, generator 0.71\n" for step in range(90)))
+    look((120, 40), run=run, expected=("step 89",))
 
 
 @TWO_SIZES
