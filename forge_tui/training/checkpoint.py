@@ -99,11 +99,17 @@ def paths(directory: Path, fence: Fence = NO_FENCE) -> list[Path]:
 
 
 def newest_valid(
-    directory: Path, warn: Callable[[str], None] = lambda message: None, fence: Fence = NO_FENCE
+    directory: Path,
+    warn: Callable[[str], None] = lambda message: None,
+    fence: Fence = NO_FENCE,
+    verify: Callable[[Checkpoint], None] = lambda found: None,
 ) -> Checkpoint | None:
-    """The newest checkpoint that verifies, or None. `warn` is called with a message about each skipped one."""
+    """The newest checkpoint that verifies, or None. `warn` is called with a message about each skipped one.
+
+    `verify` raises `DamagedFile` for a checkpoint that is to be skipped though its own file is intact.
+    """
     passed_over: list[str] = []
-    found = _first_valid(paths(directory, fence), passed_over)
+    found = _first_valid(paths(directory, fence), passed_over, verify)
     consequence = f"continuing from {found.path.name}" if found else "no earlier one verifies: training starts anew"
     for problem in passed_over:
         warn(f"{problem}; {consequence}")
@@ -139,11 +145,15 @@ def newest_common(
     return group
 
 
-def _first_valid(files: Iterable[Path], passed_over: list[str]) -> Checkpoint | None:
+def _first_valid(
+    files: Iterable[Path], passed_over: list[str], verify: Callable[[Checkpoint], None] = lambda found: None
+) -> Checkpoint | None:
     """The first that verifies; `passed_over` gets messages about those before it."""
     for path in files:
         try:
-            return load_checkpoint(path)
+            found = load_checkpoint(path)
+            verify(found)
+            return found
         except (DamagedFile, OSError) as error:
             passed_over.append(str(error))
     return None

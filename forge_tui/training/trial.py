@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.settings.schema import Settings
+from forge_tui.training.attached_files import Files
 from forge_tui.training.trial_session import TrialSession
 
 __all__ = ["Trial"]
@@ -109,17 +110,23 @@ class Trial:
         """
         self._session.report({} if metrics is None else metrics, more, epoch=epoch, step=step, goal=goal)
 
-    def checkpoint(self, state: Mapping[str | int, Any], epoch: int | None = None) -> None:
+    def checkpoint(self, state: Mapping[str | int, Any], epoch: int | None = None, *, files: Files = ()) -> bool:
         """Save `state` and all random states, for `restore` after a kill, a stop or a failure.
 
         `state` is a nested dict with str or int keys, of tensors, NumPy arrays, numbers, strings, booleans, None, lists
         and tuples; any `state_dict()` is one. It becomes one file of safetensors and JSON, written atomically. `epoch`:
         the epoch it belongs to; by default the last one reported.
 
-        Raises `TrialStopped` after the file is written if a stop was requested, and `TrialError` for any other value,
-        naming its place. A failing disk is reported, and training continues.
+        `files`: a path in `directory`, or several, of files and directories that belong to the checkpoint, such as
+        those that a framework has written. They are made durable first, and `restore` passes over a checkpoint whose
+        files are not there with the same content. None of them is deleted: those of the last `run.keep_checkpoints`
+        checkpoints have to stay.
+
+        Returns whether the checkpoint was written: a failing disk is reported, and training continues. Raises
+        `TrialStopped` after the file is written if a stop was requested, and `TrialError` for any other value, naming
+        its place.
         """
-        self._session.checkpoint(state, epoch)
+        return self._session.checkpoint(state, epoch, files)
 
     def restore(self) -> dict[str | int, Any] | None:
         """The newest state given to `checkpoint` whose file verifies; None at the start of a model.

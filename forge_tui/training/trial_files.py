@@ -15,8 +15,9 @@ from forge_tui.runs.inside import refuse_links
 from forge_tui.runs.names import FILES_OF_TRIAL
 from forge_tui.safe_io.printing import escaped
 from forge_tui.safe_io.whole_files import directory_error
+from forge_tui.training import attached_files, random_state
 from forge_tui.training import checkpoint as checkpoints
-from forge_tui.training import random_state
+from forge_tui.training.attached_files import Files
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.checkpoint_writer import prune_of_member
 from forge_tui.training.member import Member
@@ -41,7 +42,10 @@ class TrialFiles:
         if not self._is_known:
             warn = self._member.report.warn
             self._found = checkpoints.newest_valid(
-                self._member.checkpoints, lambda problem: warn("checkpoint", problem), self._member.fence
+                self._member.checkpoints,
+                lambda problem: warn("checkpoint", problem),
+                self._member.fence,
+                lambda found: attached_files.verify(attached_files.files_of(found.record), self._place),
             )
             self._is_known = True
             self._step = max(self._step, 0 if self._found is None else self._found.step)
@@ -49,7 +53,7 @@ class TrialFiles:
 
     def directory(self) -> Path:
         """The model's own directory, made if need be. Raises `RunDirectoryError`."""
-        place = self._member.checkpoints / FILES_OF_TRIAL
+        place = self._place
         with self._member.in_place():
             checkpoints.make_directory(self._member.checkpoints)
             refuse_links(place, place.parent)
@@ -59,10 +63,14 @@ class TrialFiles:
                 raise directory_error(error, "create the directory", place) from error
         return place
 
-    def save(self, state: Any, epoch: int, progress: TrialProgress) -> None:
-        """Write a checkpoint, and delete old ones.
+    @property
+    def _place(self) -> Path:
+        return self._member.checkpoints / FILES_OF_TRIAL
 
-        Raises `TrialError` for a state that cannot be saved, and `RunDirectoryError`.
+    def save(self, state: Any, epoch: int, progress: TrialProgress, files: Files = ()) -> None:
+        """Write a checkpoint, which the `files` in the model's own directory belong to, and delete old ones.
+
+        Raises `TrialError` for a state or files that cannot be saved, and `RunDirectoryError`.
         """
         packed, tensors = packed_state(state)
         member, begun = self._member, time.perf_counter()
@@ -77,6 +85,9 @@ class TrialFiles:
             "environment": self._environment,
             **progress.to_record(),
         }
+        with member.in_place():
+            if attached := attached_files.attach(files, self._place):
+                record["files"] = attached
         parts = {
             **{f"{STATE}/{name}": tensor for name, tensor in tensors.items()},
             **{f"random/{name}": tensor for name, tensor in random_state.capture(self._device).items()},

@@ -19,6 +19,7 @@ from forge_tui.protocol.job import Control, Job, rung_passed
 from forge_tui.protocol.metrics import AUTO, MOST_METRICS, Metric, Metrics, MetricTable
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.settings.schema import from_plain
+from forge_tui.training.attached_files import Files
 from forge_tui.training.departures import AtRung
 from forge_tui.training.failures import Diverged
 from forge_tui.training.member import Member, Publish, publish_here
@@ -118,16 +119,17 @@ class TrialSession:
         if self._control.is_asked_to_leave(self.job.index):
             self._stop()
 
-    def checkpoint(self, state: Any, epoch: int | None) -> None:
+    def checkpoint(self, state: Any, epoch: int | None, files: Files = ()) -> bool:
         self._require_open()
         self._control.beats += 1
         epoch = self.progress.epoch if epoch is None else whole(epoch, "epoch", 0)
         self._carried += self._pass_time()
-        self._save(state, epoch)
+        is_saved = self._save(state, epoch, files)
         self._saved_epoch = epoch
         if not self._control.may_continue() or self._control.is_asked_to_leave(self.job.index):
             self._stop()
         self.begin()  # an epoch's time does not include the disk
+        return is_saved
 
     def restore(self) -> Any:
         self._require_open()
@@ -237,13 +239,13 @@ class TrialSession:
     def _hold(self, paused: bool) -> None:
         self.member.report.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
 
-    def _save(self, state: Any, epoch: int) -> None:
-        """Write a checkpoint. A failing disk is reported once, and training continues."""
+    def _save(self, state: Any, epoch: int, files: Files) -> bool:
+        """Write a checkpoint; False if the disk fails, which is reported once, and training continues."""
         self.move()
         report = self.member.report
         report.enter(TrainingPhase.CHECKPOINTING)
         try:
-            self.files.save(state, epoch, self.progress)
+            self.files.save(state, epoch, self.progress, files)
             self._disk_problem = None
         except RunDirectoryError as error:
             if self._disk_problem != str(error):
@@ -252,4 +254,8 @@ class TrialSession:
                     "disk",
                     f"{self.job.model} has no checkpoint at epoch {epoch}: {error}; {NEXT_IS_TRIED}",
                 )
+            is_saved = False
+        else:
+            is_saved = True
         report.enter(TrainingPhase.TRAINING)
+        return is_saved

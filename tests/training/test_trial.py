@@ -18,7 +18,14 @@ from made_jobs import JobMaker
 from torch import nn
 
 from forge_tui.errors import ForgeError, TrialError, TrialStopped
-from forge_tui.protocol.events import CheckpointSaved, EpochFinished, Event, ModelCompleted, PhaseChanged
+from forge_tui.protocol.events import (
+    CheckpointSaved,
+    EpochFinished,
+    Event,
+    ModelCompleted,
+    PhaseChanged,
+    ResourceWarned,
+)
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.training import train_function
 from forge_tui.training.failures import Diverged
@@ -177,6 +184,10 @@ def test_reports_are_epochs_with_metrics_by_name(run: Callable[..., Run]) -> Non
         (lambda trial: trial.report({f"m{n}": 0.0 for n in range(201)}), "201 different metrics"),
         (lambda trial: trial.checkpoint([1]), "trial.checkpoint takes a dict"),
         (lambda trial: trial.checkpoint({"a": {"b": [1, {2}]}}), "state['a']['b'][1] is a set"),
+        (lambda trial: trial.checkpoint({}, files="lost.ckpt"), "trial.checkpoint: there is no file "),
+        (lambda trial: trial.checkpoint({}, files="../x"), "is not in trial.directory"),
+        (lambda trial: trial.checkpoint({}, files=["/etc/hostname"]), "/etc/hostname is not in trial.directory"),
+        (lambda trial: trial.checkpoint({}, files=[3]), "files are paths, and one is a int"),
         (lambda trial: trial.save(3), "trial.save takes a module or its state_dict(), and got a int"),
         (lambda trial: trial.save({"w": 3}), "trial.save: w is a int"),
     ],
@@ -258,6 +269,64 @@ def test_checkpoints_are_pruned_and_a_damaged_one_is_passed_over(run: Callable[.
     newest.write_bytes(newest.read_bytes()[:-1] + b"!")
     assert made.attempt(lambda trial: found.append(trial.restore()), 2) is Outcome.COMPLETED
     assert found == [{"epoch": 3}]
+
+
+def _files_spoiled(directory: Path, how: str) -> None:
+    file = directory / "epoch-3" / "deep" / "weights.bin"
+    if how == "changed":
+        file.write_bytes(b"other")
+    elif how == "link":
+        file.rename(directory / "elsewhere")
+        file.symlink_to(directory / "elsewhere")
+    else:
+        file.unlink()
+
+
+@pytest.mark.parametrize(("how", "said"), [
+    ("changed", "weights.bin is damaged: its content does not match its SHA-256"),
+    ("link", "weights.bin is a symbolic link"),
+    ("lost", "weights.bin: No such file or directory"),
+])  # fmt: skip
+def test_a_checkpoint_counts_while_its_files_are_as_they_were(run: Callable[..., Run], how: str, said: str) -> None:
+    made, found = run(), []
+
+    def first(trial: Trial) -> None:
+        for epoch in range(1, 4):
+            place = trial.directory / f"epoch-{epoch}"
+            (place / "deep").mkdir(parents=True)
+            (place / "deep" / "weights.bin").write_bytes(b"weights of %d" % epoch)
+            (place / "notes.json").write_text("{}", encoding="utf-8")
+            assert trial.checkpoint({"path": place.name}, epoch, files=place) is True
+        raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        made.attempt(first)
+    directory = Path(made.job.directory) / "checkpoints" / made.job.model / "files"
+    assert len(list(directory.rglob("weights.bin"))) == 3  # nothing of the function's is deleted
+    _files_spoiled(directory, how)
+    made.attempt(lambda trial: found.append(trial.restore()), 2)
+    assert found == [{"path": "epoch-2"}]
+    (warned,) = [event.message for event in made.events if isinstance(event, ResourceWarned)]
+    assert said in warned
+    assert warned.endswith("continuing from step-000000000002-attempt-1.safetensors")
+
+
+def test_files_that_are_as_they_were_belong_to_the_newest_checkpoint(run: Callable[..., Run]) -> None:
+    made, found = run(), []
+
+    def train(trial: Trial) -> None:
+        found.append(trial.restore())
+        for epoch in (1, 2):
+            (trial.directory / f"{epoch}.bin").write_bytes(b"%d" % epoch)
+            trial.checkpoint({"epoch": epoch}, epoch, files=f"{epoch}.bin")
+        if trial.attempt == 1:
+            raise RuntimeError("broken")
+
+    with pytest.raises(RuntimeError, match="broken"):
+        made.attempt(train)
+    assert made.attempt(train, 2) is Outcome.COMPLETED
+    assert found == [None, {"epoch": 2}]
+    assert not made.of(ResourceWarned)
 
 
 def test_a_function_that_begins_anew_has_newer_checkpoints_than_those_before(run: Callable[..., Run]) -> None:
