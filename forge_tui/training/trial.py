@@ -110,7 +110,7 @@ class Trial:
         """
         self._session.report({} if metrics is None else metrics, more, epoch=epoch, step=step, goal=goal)
 
-    def checkpoint(self, state: Mapping[str | int, Any], epoch: int | None = None, *, files: Files = ()) -> bool:
+    def checkpoint(self, state: Mapping[Any, Any], epoch: int | None = None, *, files: Files = ()) -> bool:
         """Save `state` and all random states, for `restore` after a kill, a stop or a failure.
 
         `state` is a nested dict with str or int keys, of tensors, NumPy arrays, numbers, strings, booleans, None, lists

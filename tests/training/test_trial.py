@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,98 +14,21 @@ import pytest
 import torch
 from made_jobs import JobMaker
 from torch import nn
+from trials import Function, Run, reported
+from trials import run as run
 
 from forge_tui.errors import ForgeError, TrialError, TrialStopped
 from forge_tui.protocol.events import (
     CheckpointSaved,
     EpochFinished,
-    Event,
     ModelCompleted,
     PhaseChanged,
     ResourceWarned,
 )
-from forge_tui.protocol.job import Control, Job, Outcome
+from forge_tui.protocol.job import Outcome
 from forge_tui.training import train_function
 from forge_tui.training.failures import Diverged
 from forge_tui.training.trial import Trial
-from forge_tui.training.trial_worker import TrialWorker
-
-Function = Callable[..., Any]
-
-
-@dataclass
-class Run:
-    """Carries out attempts of one model, and keeps what they said."""
-
-    job: Job
-    events: list[Event] = field(default_factory=list)
-    declared: list[dict[str, Any]] = field(default_factory=list)
-    control: Control = field(default_factory=Control)
-    rungs: list[tuple[int, float | None]] = field(default_factory=list)
-
-    def attempt(self, function: Function, number: int = 1, keeps: bool = True) -> Outcome:
-        job = dataclasses.replace(self.job, attempt=number)
-        self.control = Control()
-
-        def at_rung(of: Job, epoch: int, measure: float | None) -> None:
-            self.rungs.append((epoch, measure))
-            self.control.rung(of.index, epoch, keeps)
-
-        worker = TrialWorker(
-            job, self.events.append, self.control, at_rung, lambda _, metrics: self.declared.extend(metrics)
-        )
-        CALLED.append(lambda trial, **values: function(trial, **values))
-        try:
-            return worker.run()
-        finally:
-            CALLED.pop()
-
-    def of(self, kind: type) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kind)]
-
-    @property
-    def record(self) -> dict[str, Any]:
-        record: dict[str, Any] = json.loads((Path(self.job.directory) / f"{self.job.model}.json").read_bytes())
-        return record
-
-    @property
-    def files(self) -> list[str]:
-        return sorted(path.name for path in (Path(self.job.directory) / "checkpoints" / self.job.model).iterdir())
-
-
-CALLED: list[Function] = []
-
-
-@pytest.fixture
-def run(make_job: JobMaker, tmp_path: Path) -> Callable[..., Run]:
-    file = tmp_path / "code" / "loop.py"
-    file.parent.mkdir()
-    file.write_text("def train(trial, **values):\n    CALLED[-1](trial, **values)\n", encoding="utf-8")
-
-    def made(rungs: tuple[int, ...] = (), **tables: Any) -> Run:
-        training = {"epochs": 4, "train": str(file), **tables.pop("training", {})}
-        values = tables.pop("model", {})
-        job = make_job(directory=f"run{len(list(tmp_path.iterdir()))}", training=training, **tables)
-        return Run(dataclasses.replace(job, rungs=rungs, settings={**job.settings, "model": values}))
-
-    return made
-
-
-@pytest.fixture(autouse=True)
-def _calls_the_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The function of the file calls what the test is about."""
-    load = train_function.CustomFunction
-
-    def loaded(*arguments: Any) -> Any:
-        found = load(*arguments)
-        found.function.__globals__["CALLED"] = CALLED
-        return found
-
-    monkeypatch.setattr(train_function, "CustomFunction", loaded)
-
-
-def reported(run: Run) -> list[tuple[int, dict[str, float | None]]]:
-    return [(event.epoch, event.metrics) for event in run.of(EpochFinished)]
 
 
 def test_a_trial_says_what_is_to_be_trained(run: Callable[..., Run]) -> None:
