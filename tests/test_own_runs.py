@@ -93,29 +93,6 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_starting_point_trains_as_it_is_written(tmp_path: Path) -> None:
-    said = forge("new", "digits", cwd=tmp_path).stdout
-    assert "forge-tui --settings digits/settings.toml" in said
-    checked = forge("--settings", "digits/settings.toml", "--check", cwd=tmp_path).stdout
-    assert "Everything is in order: 3 network models of 7,690 parameters, 1,800 training" in checked
-    run = ("--settings", "digits/settings.toml", "--no-ui", "--json", "--policy", "dedicated", "--output", "run")
-    lines = events(forge(*run, "--threads", "1", cwd=tmp_path).stdout)
-    done = [line for line in lines if line["event"] == "model_completed"]
-    assert len(done) == 3
-    assert all(line["validation_accuracy"] > 0.9 for line in done)
-    assert [line["path"].rsplit("/", 1)[1] for line in sorted(done, key=lambda line: line["index"])] == [
-        "cognate_network_1", "cognate_network_2", "cognate_network_3",
-    ]  # fmt: skip
-
-
-def test_new_overwrites_nothing(tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "network.py").write_text("mine", encoding="utf-8")
-    said = forge("new", "mine", cwd=tmp_path, status=2).stderr
-    assert "mine/network.py is there already; give another name" in said
-    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["network.py"]
-
-
 def test_the_model_comes_back_from_anywhere(place: Path) -> None:
     forge(*QUICK, "--model-type", "net.py", "--set", "model.hidden=5", "--models", "1", "--epochs", "2",
           "--output", "run", cwd=place)  # fmt: skip

@@ -1,10 +1,4 @@
-"""Ignite: a handler that reports the epochs of an `Engine`, and keeps the state of what it trains.
-
-def train(trial):
-    ...
-    Report(trial, {"model": model, "optimizer": optimizer}, evaluators={"validation": evaluator}).attach(trainer)
-    trainer.run(data, max_epochs=trial.epochs)
-"""
+"""Ignite: a handler that reports the epochs of an `Engine`, and keeps the state of what it trains."""
 
 from __future__ import annotations
 

@@ -1,10 +1,4 @@
-"""Lightning: a callback that reports the epochs of a `Trainer`, and keeps its checkpoints.
-
-def train(trial):
-    report = Report(trial)
-    trainer = Trainer(max_epochs=trial.epochs, callbacks=[report], accelerator=trial.device.type, devices=1)
-    trainer.fit(module, data, ckpt_path=report.ckpt_path)
-"""
+"""Lightning: a callback that reports the epochs of a `Trainer`, and keeps its checkpoints."""
 
 from __future__ import annotations
 

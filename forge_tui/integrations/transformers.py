@@ -1,14 +1,4 @@
-"""Transformers: a callback that reports what a `Trainer` logs and evaluates, and keeps its checkpoints.
-
-def train(trial):
-    report = Report(trial)
-    arguments = TrainingArguments(
-        output_dir=trial.directory / "trainer", num_train_epochs=trial.epochs, seed=trial.seed,
-        logging_strategy="epoch", eval_strategy="epoch", save_strategy="epoch",
-    )
-    trainer = Trainer(model, arguments, train_dataset=…, eval_dataset=…, callbacks=[report])
-    trainer.train(resume_from_checkpoint=report.resume_from_checkpoint)
-"""
+"""Transformers: a callback that reports what a `Trainer` logs and evaluates, and keeps its checkpoints."""
 
 from __future__ import annotations
 
@@ -38,9 +28,9 @@ class Report(TrainerCallback):
     `Trial.report`.
 
     Make it once per call of the training function, because it restores the trial's progress. Without a
-    `save_total_limit` the `Trainer` keeps as many checkpoints as `run.keep_checkpoints`. Raises `TrialError` where what
-    the `Trainer` would keep does not suffice to continue exactly, and where `train` is not given
-    `resume_from_checkpoint`.
+    `save_total_limit` the `Trainer` keeps as many checkpoints as `run.keep_checkpoints`; `logging_nan_inf_filter` is
+    turned off, so that a loss that is NaN fails the model. Raises `TrialError` where what the `Trainer` would keep does
+    not suffice to continue exactly, and where `train` is not given `resume_from_checkpoint`.
     """
 
     resume_from_checkpoint: str | None
@@ -69,6 +59,8 @@ class Report(TrainerCallback):
                 f"{self._trial.name} continues at step {self._step}, and the Trainer at {state.global_step}: call "
                 "trainer.train(resume_from_checkpoint=report.resume_from_checkpoint)"
             )
+        # It would log a loss of 0 for one that is NaN.
+        args.logging_nan_inf_filter = False
         if args.save_strategy == SaveStrategy.NO:
             return
         directory = self._trial.directory

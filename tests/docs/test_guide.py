@@ -47,7 +47,7 @@ def test_the_blocks_for_python_run_one_after_another(tmp_path: Path) -> None:
 
 def test_the_example_of_custom_code_is_the_starting_point() -> None:
     shown = [content for language, content in blocks(text_of("docs/guide/custom-code.md")) if language == "python"]
-    starting_point = Path(forge_tui.cli.__file__).parent / "starting_point" / "network.py"
+    starting_point = Path(forge_tui.cli.__file__).parent / "starting_point" / "model" / "network.py"
     assert shown == [starting_point.read_text(encoding="utf-8")]
 
 

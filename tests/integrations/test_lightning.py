@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from held_runs import HOLD, record_of, run_twice
 from held_runs import reported as rows_of
+from running import events, forge
 from trials import Run, reported
 
 from forge_tui.errors import TrialError
@@ -152,3 +153,13 @@ def test_a_trainer_that_begins_anew_is_refused(run: Callable[..., Run], fit: Cal
 
     with pytest.raises(TrialError, match=r"continues: call trainer\.fit\(…, ckpt_path=report\.ckpt_path\)"):
         made.attempt(again, 2)
+
+
+def test_the_starting_point_trains_as_it_is_written(tmp_path: Path) -> None:
+    said = forge("new", "mine", "--kind", "lightning", cwd=tmp_path).stdout
+    assert said.splitlines()[-1] == "  forge-tui --settings mine/settings.toml"
+    run = ("--settings", "mine/settings.toml", "--no-ui", "--json", "--policy", "dedicated", "--threads", "1")
+    lines = events(forge(*run, cwd=tmp_path).stdout)
+    done = [line for line in lines if line["event"] == "model_completed"]
+    assert sorted(Path(line["path"]).name for line in done) == [f"cognate_classifier_{one}" for one in (1, 2, 3)]
+    assert all(line["validation_accuracy"] > 0.9 for line in done)

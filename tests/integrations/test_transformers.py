@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from trials import Run, reported
 from forge_tui.errors import TrialError
 from forge_tui.protocol.events import CheckpointSaved
 from forge_tui.protocol.job import Outcome
+from forge_tui.training.failures import Diverged
 from forge_tui.training.trial import Trial
 
 MISSING = "is not installed; .ci/run-peers installs it"
@@ -119,6 +121,13 @@ def test_names_and_goals_are_those_that_are_given(run: Callable[..., Run], tune:
     ((epoch, metrics),) = reported(made)
     assert (epoch, set(metrics)) == (1, {"loss", "perplexed", "grad_norm", "learning_rate"})
     assert [(one["name"], one["goal"]) for one in made.declared] == [("perplexed", "lower")]
+
+
+def test_a_loss_that_is_no_number_fails_the_model(run: Callable[..., Run], tune: Callable[..., None]) -> None:
+    """By default a `Trainer` logs 0 for it."""
+    made = run()
+    with pytest.raises(Diverged, match="the loss of epoch 1 is nan"):
+        made.attempt(lambda trial: tune(trial, lambda *_: None, learning_rate=math.inf))
 
 
 @pytest.mark.parametrize(
