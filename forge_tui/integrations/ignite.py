@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from ignite.engine import Engine, Events
 from ignite.handlers import Checkpoint
 
 from forge_tui.errors import TrialError
-from forge_tui.integrations.metric_names import renamed
+from forge_tui.integrations.reporting import Goal, report
 from forge_tui.training import random_state
 from forge_tui.training.trial import Trial
 
@@ -32,7 +32,7 @@ class Report:
         *,
         evaluators: Mapping[str, Engine] | None = None,
         names: Mapping[str, str] | None = None,
-        goal: Mapping[str, Literal["higher", "lower"]] | None = None,
+        goal: Goal | None = None,
     ) -> None:
         if _ENGINE in to_save:
             raise TrialError(f"to_save has the name {_ENGINE!r}, which the engine itself is saved under")
@@ -63,6 +63,9 @@ class Report:
         for evaluator_name, evaluator in self._evaluators.items():
             metrics |= {f"{evaluator_name}_{name}": value for name, value in evaluator.state.metrics.items()}
         epoch = engine.state.epoch
-        self._trial.report(renamed(metrics, self._names), epoch=epoch, step=engine.state.iteration, goal=self._goal)
+        report(
+            self._trial, metrics, names=self._names, goal=self._goal, epoch=epoch, step=engine.state.iteration,
+            saves=True,
+        )  # fmt: skip
         saved = {name: item.state_dict() for name, item in {**self._to_save, _ENGINE: engine}.items()}
         self._trial.checkpoint(saved, epoch)

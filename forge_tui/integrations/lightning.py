@@ -5,14 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from forge_tui.errors import TrialError
-from forge_tui.integrations.metric_names import renamed
+from forge_tui.integrations.reporting import Goal, report
 from forge_tui.training import random_state
 from forge_tui.training.trial import Trial
 
@@ -39,7 +39,7 @@ class Report(Checkpoint):
         trial: Trial,
         *,
         names: Mapping[str, str] | None = None,
-        goal: Mapping[str, Literal["higher", "lower"]] | None = None,
+        goal: Goal | None = None,
         every_n_epochs: int = 1,
     ) -> None:
         super().__init__()
@@ -86,8 +86,9 @@ class Report(Checkpoint):
         epoch = trainer.current_epoch + 1
         # Without validation in this epoch Lightning still has the values of the last one.
         new = {name: value for name, value in trainer.callback_metrics.items() if value is not self._before.get(name)}
-        self._trial.report(renamed(new, self._names), epoch=epoch, step=trainer.global_step, goal=self._goal)
-        if epoch % self._every == 0 or self._trial.should_stop:
+        saves = epoch % self._every == 0 or self._trial.should_stop
+        report(self._trial, new, names=self._names, goal=self._goal, epoch=epoch, step=trainer.global_step, saves=saves)
+        if saves:
             self._save(trainer, epoch)
 
     def _save(self, trainer: Trainer, epoch: int) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, IntervalStrategy, SaveStrategy
 
 from forge_tui.errors import TrialError
-from forge_tui.integrations.metric_names import renamed
+from forge_tui.integrations.reporting import Goal, report
 from forge_tui.training.trial import Trial
 
 _LEAST_KEPT = 2
@@ -41,7 +41,7 @@ class Report(TrainerCallback):
         trial: Trial,
         *,
         names: Mapping[str, str] | None = None,
-        goal: Mapping[str, Literal["higher", "lower"]] | None = None,
+        goal: Goal | None = None,
     ) -> None:
         self._trial, self._names, self._goal = trial, names, goal
         self._is_due = False
@@ -112,7 +112,7 @@ class Report(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **others: Any) -> None:
         """Report what is complete, and record the checkpoint that the `Trainer` has written."""
-        self._report(args, state)
+        self._report(args, state, saves=True)
         path = Path(args.output_dir).resolve() / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         name = path.relative_to(self._trial.directory.resolve()).as_posix()
         self._trial.checkpoint({"path": name, "step": state.global_step, "metrics": self._metrics}, files=name)
@@ -123,11 +123,13 @@ class Report(TrainerCallback):
         """Report the last row, if no checkpoint was saved after it."""
         self._report(args, state)
 
-    def _report(self, args: TrainingArguments, state: TrainerState) -> None:
+    def _report(self, args: TrainingArguments, state: TrainerState, *, saves: bool = False) -> None:
         if not self._is_due:
             return
         self._is_due = False
         by_step = args.eval_strategy == IntervalStrategy.STEPS
         epoch = state.global_step // state.eval_steps if by_step else round(state.epoch)
         metrics, self._metrics = self._metrics, {}
-        self._trial.report(renamed(metrics, self._names), epoch=epoch, step=state.global_step, goal=self._goal)
+        report(
+            self._trial, metrics, names=self._names, goal=self._goal, epoch=epoch, step=state.global_step, saves=saves
+        )

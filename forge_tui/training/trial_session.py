@@ -102,7 +102,9 @@ class TrialSession:
         epoch: int | None,
         step: int | None,
         goal: Mapping[str, Any] | None,
+        saves: bool = False,
     ) -> None:
+        """`saves`: a checkpoint follows at once, which is what a stop waits for."""
         self._require_open()
         found, goals = plain_metrics(metrics, more), checked_goals(goal)
         epoch = self._epoch_of_report(epoch)
@@ -114,7 +116,7 @@ class TrialSession:
         if loss is not None and not math.isfinite(loss):
             raise Diverged(f"the loss of epoch {epoch} is {loss}", epoch)
         self._ask_at_rung(epoch, found)
-        if not self._control.may_continue() and self._ends_without_checkpoint(epoch):
+        if not self._control.may_continue() and not saves and self._ends_without_checkpoint(epoch):
             self._stop()
         if self._control.is_asked_to_leave(self.job.index):
             self._stop()

@@ -58,7 +58,7 @@ def fit(trial: Trial, at_step: Callable[[int], object] = lambda number: None, **
 
 @pytest.mark.parametrize("way", ["stop", "failure"])
 def test_what_continues_ends_as_undisturbed(run: Callable[..., Run], way: str) -> None:
-    whole, broken = run(), run()
+    whole, broken = run(), run(run={"stop_seconds": 0.0})
     assert whole.attempt(fit) is Outcome.COMPLETED
     rows = [(row["epoch"], row["metrics"]) for row in whole.record["history"]]
     assert [(epoch, set(metrics)) for epoch, metrics in rows] == [

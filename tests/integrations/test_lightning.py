@@ -108,7 +108,7 @@ def test_killed_models_end_as_undisturbed_ones(tmp_path: Path) -> None:
 
 
 def test_a_stop_ends_fit_after_the_checkpoint_of_the_epoch(run: Callable[..., Run], fit: Callable[..., None]) -> None:
-    whole, broken = run(training={"epochs": 5}), run(training={"epochs": 5})
+    whole, broken = (run(training={"epochs": 5}, run={"stop_seconds": 0.0}) for _ in range(2))
     assert whole.attempt(lambda trial: fit(trial, nothing)) is Outcome.COMPLETED
     before = signal.getsignal(signal.SIGTERM)
 

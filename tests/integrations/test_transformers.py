@@ -95,7 +95,7 @@ def test_killed_models_end_as_undisturbed_ones(tmp_path: Path) -> None:
 def test_by_step_each_evaluation_is_a_row_and_a_stop_waits_for_no_epoch(
     run: Callable[..., Run], tune: Callable[..., None]
 ) -> None:
-    whole, broken = run(training={"epochs": 3}), run(training={"epochs": 3})
+    whole, broken = (run(training={"epochs": 3}, run={"stop_seconds": 0.0}) for _ in range(2))
     assert whole.attempt(lambda trial: tune(trial, lambda *_: None, **BY_STEP)) is Outcome.COMPLETED
     assert [(row["epoch"], set(row["metrics"])) for row in whole.record["history"]] == [
         (epoch, {"loss", "validation_loss", "grad_norm", "learning_rate"}) for epoch in range(1, 7)

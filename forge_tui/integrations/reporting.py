@@ -1,9 +1,13 @@
-"""The names of a framework's metrics in forge-tui."""
+"""Reports what a framework has measured, under the names that its metrics have in forge-tui."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
+
+from forge_tui.training.trial import Trial
+
+Goal = Mapping[str, Literal["higher", "lower"]]
 
 USUAL = {
     "train_loss": "loss",
@@ -29,3 +33,14 @@ def renamed(metrics: Mapping[str, Any], names: Mapping[str, str] | None) -> dict
             usual = USUAL.get(name, name)
             found[name if usual in found or usual in metrics else usual] = value
     return found
+
+
+def report(
+    trial: Trial, metrics: Mapping[str, Any], *, names: Mapping[str, str] | None, goal: Goal | None, epoch: int,
+    step: int, saves: bool,
+) -> None:  # fmt: skip
+    """As `Trial.report`. `saves`: a checkpoint of the epoch follows at once, and a stop waits for it.
+
+    Otherwise a stop that came long before the end of the epoch would lose it.
+    """
+    trial._session.report(renamed(metrics, names), {}, epoch=epoch, step=step, goal=goal, saves=saves)
