@@ -87,10 +87,8 @@ def main() -> None:
             for found, command in sides if pair % 2 == 0 else reversed(sides):
                 found.append(given.epochs / seconds_of(command, environment, result))
             print(f"alone {alone[-1]:8.1f} epochs/s   with report {reported[-1]:8.1f}   {reported[-1] / alone[-1]:.3f}")
-    ratio = statistics.median(reported) / statistics.median(alone)
-    print(
-        f"median {statistics.median(alone):7.1f} epochs/s   with report {statistics.median(reported):8.1f}   {ratio:.3f}"
-    )
+    left, right = statistics.median(alone), statistics.median(reported)
+    print(f"median {left:7.1f} epochs/s   with report {right:8.1f}   {right / left:.3f}")
 
 
 if __name__ == "__main__":
