@@ -31,6 +31,7 @@ _HOMES = {
     "TrainingFailed": "forge_tui.errors",
     "Trial": "forge_tui.training.trial",
     "TrialStopped": "forge_tui.errors",
+    "report": "forge_tui.protocol.trial_channel",
     "Run": "forge_tui.client",
     "start": "forge_tui.client",
     "attach": "forge_tui.client",

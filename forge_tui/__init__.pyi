@@ -11,6 +11,7 @@ from forge_tui.errors import TrainingFailed as TrainingFailed
 from forge_tui.errors import TrialStopped as TrialStopped
 from forge_tui.protocol.phases import TrainingPhase as TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot as Snapshot
+from forge_tui.protocol.trial_channel import report as report
 from forge_tui.reports.ensemble import load_ensemble as load_ensemble
 from forge_tui.resources.hardware import SystemResources as SystemResources
 from forge_tui.resources.manager import ResourceManager as ResourceManager

@@ -52,6 +52,8 @@ def remaining_seconds(models: Sequence[ModelState], slots: int, ago: Sequence[fl
 def _seconds_left(model: ModelState, expected: _EpochTimes) -> float | None:
     if model.phase.is_active and model.eta_seconds is not None:
         return max(0.0, model.eta_seconds)
+    if model.epochs is None:  # a command's: nobody knows how long it takes
+        return None
     epochs = max(0, model.epochs - model.epoch)
     if model.phase.is_active and model.epoch > 1 and model.epoch_seconds is not None:
         return epochs * model.epoch_seconds
@@ -107,7 +109,7 @@ def _mean(models: Sequence[ModelState]) -> float | None:
 
 def _usual_epoch(model: ModelState) -> float | None:
     """The seconds of a model's epoch: the median behind its own estimate, else its last epoch."""
-    left = model.epochs - model.epoch
+    left = 0 if model.epochs is None else model.epochs - model.epoch
     if model.phase.is_active and model.epoch > 1 and model.eta_seconds is not None and left > 0:
         return model.eta_seconds / left
     return model.epoch_seconds

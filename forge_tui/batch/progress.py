@@ -13,7 +13,7 @@ from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.safe_io.printing import printable
-from forge_tui.text.figures import best_text, duration, headline_text, number
+from forge_tui.text.figures import best_text, duration, epoch_text, headline_text, number
 
 _LINE_SECONDS = 5.0
 _MAX_BARS = 12
@@ -69,7 +69,7 @@ def _bars(err: IO[str]) -> Iterator[Any]:
                 if model.index not in tasks:
                     tasks[model.index] = progress.add_task(printable(model.name), total=100.0, note="")
                 metric = headline_text(model.metrics, snapshot.metrics)
-                note = f"{model.phase} {model.epoch}/{model.epochs} loss {number(model.loss)} {metric}"
+                note = f"{model.phase} {epoch_text(model.epoch, model.epochs)} loss {number(model.loss)} {metric}"
                 progress.update(tasks[model.index], completed=model.percent, note=note)
             progress.refresh()
 

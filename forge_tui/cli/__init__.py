@@ -9,11 +9,18 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from forge_tui.cli.command_table import COMMANDS, START, CommandWord, parser_of, unknown_command
-from forge_tui.errors import ForgeError
+from forge_tui.errors import ForgeError, UsageError
 from forge_tui.safe_io.descriptors import open_closed
 from forge_tui.safe_io.printing import fit_streams_to_locale, say
+
+if TYPE_CHECKING:
+    import argparse
+
+# The command line is cut at the first of these: what follows is the user's own command.
+_CUT = "--"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,9 +64,25 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(command: CommandWord, arguments: list[str]) -> int:
+    own = None
+    if command.has_settings and _CUT in arguments:
+        place = arguments.index(_CUT)
+        arguments, own = arguments[:place], arguments[place + 1 :]
     module = importlib.import_module(f"forge_tui.cli.{command.module}")
-    status: int = module.run(parser_of(command).parse_args(arguments), command.name)
+    namespace = parser_of(command).parse_args(arguments)
+    if own is not None:
+        _take_command(namespace, own)
+    status: int = module.run(namespace, command.name)
     return status
+
+
+def _take_command(namespace: argparse.Namespace, own: list[str]) -> None:
+    """Set `run.command` to what follows `--`. Raises `UsageError`."""
+    if not own:
+        raise UsageError("after -- comes the command that trains each model, as in -- python train.py --seed {seed}")
+    if "run.command" in namespace:
+        raise UsageError("the command is given twice, by --command and after --; give it once")
+    setattr(namespace, "run.command", own)
 
 
 def _attach(run: list[str]) -> int:

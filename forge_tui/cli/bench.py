@@ -27,10 +27,10 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     """Train both ways, and print the table."""
     from forge_tui.reports.bench import bench_table, compare_modes
     from forge_tui.settings.flags import resolve_arguments
-    from forge_tui.settings.training_function import refuse_function
+    from forge_tui.settings.replacement import refuse_replacement
 
     settings = resolve_arguments(arguments).settings
-    refuse_function(settings.training.train, "bench", "it compares ways to train built-in models")
+    refuse_replacement(settings, "bench", "it compares ways to train built-in models")
     if settings.sweep:
         raise UsageError(
             f"bench measures one configuration; leave out the sweep of {', '.join(settings.sweep)}, or time it by "

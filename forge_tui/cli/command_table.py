@@ -20,6 +20,11 @@ class CommandWord:
     help: str
     module: str
 
+    @property
+    def has_settings(self) -> bool:
+        """Whether it takes the settings of a run, and so a command after `--`."""
+        return self.name in ("", "demo", "plan", "bench", "config")
+
 
 GROUPS: dict[str, tuple[CommandWord, ...]] = {
     "Train": (
@@ -79,7 +84,7 @@ def parser_of(command: CommandWord) -> argparse.ArgumentParser:
     if command is START:
         from forge_tui import __version__
 
-        parser.usage = "forge-tui [--no-ui] [OPTIONS] | forge-tui COMMAND [OPTIONS]"
+        parser.usage = "forge-tui [--no-ui] [OPTIONS] [-- PROGRAM ARGUMENTS] | forge-tui COMMAND [OPTIONS]"
         parser.description = "Train several PyTorch models, in series or in parallel, without overloading the machine."
         parser.epilog = "`forge-tui --help` lists the commands."
         parser.add_argument("--help-all", action="help", help="show this help message and exit")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from typing import Any, Literal
 
+from forge_tui.errors import UsageError
 from forge_tui.safe_io.printing import answer, named, say
 from forge_tui.settings.amounts import whole_number
 
@@ -77,8 +79,9 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if not name and not batch and not arguments.check:
         ui.require_terminal()
     from forge_tui.settings.flags import resolve_arguments
-    from forge_tui.settings.training_function import is_function
 
+    if name == "demo" and "run.command" in arguments:
+        raise UsageError("demo trains three models of its own; leave `demo` out to run a command")
     settings = resolve_arguments(arguments, _DEMO if name == "demo" else None).settings
     previous: Literal["refuse", "move"] = "move" if arguments.overwrite else "refuse"
     if arguments.check:
@@ -87,12 +90,20 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if not batch:
         start_with = settings if name == "demo" else None
         return ui.open_ui(options=ui.ui_options(settings), start_with=start_with, given=_source(arguments))
-    if is_function(settings.training.train):
-        say(f"{named(settings.training.train)}: looking at the training function…")
-    else:
-        say(f"{named(settings.training.dataset)}: reading the data…")
+    _tell_what_is_read(settings)
     started = client.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
+
+
+def _tell_what_is_read(settings: Any) -> None:
+    """What a start waits for; a command is found at once."""
+    from forge_tui.settings.replacement import Trains, what_trains
+
+    match what_trains(settings):
+        case Trains.FUNCTION:
+            say(f"{named(settings.training.train)}: looking at the training function…")
+        case Trains.MODEL:
+            say(f"{named(settings.training.dataset)}: reading the data…")
 
 
 def _on_terminal() -> bool:
@@ -148,10 +159,17 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
         print(json.dumps({"check": "passed", "found": found, "limit": limit}))
         return 0
     from forge_tui.runs import run_models
-    from forge_tui.settings.training_function import is_function
+    from forge_tui.settings.replacement import Trains, what_trains
 
+    trains = what_trains(settings)
     models = f"{run_models.count(settings)} {run_models.type_words(settings)} models"
-    if is_function(settings.training.train):
+    if trains is Trains.COMMAND:
+        program = found["program"]
+        where = "the program depends on a placeholder" if program is None else f"the program is {named(program)}"
+        answer(f"Everything is in order: {models}; {where}, to be run in {named(os.getcwd())}. It was not run.")
+        _tell_limit(found, limit)
+        return 0
+    if trains is Trains.FUNCTION:
         answer(f"Everything is in order: {models}, {_first_report(found['first_report'])}.")
         _tell_limit(found, limit)
         return 0

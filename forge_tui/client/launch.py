@@ -115,15 +115,17 @@ def _request(
     leash: bool,
 ) -> Request:
     from forge_tui.protocol.request import Request
+    from forge_tui.settings.command import require_fitting
     from forge_tui.settings.own_names import own_functions, own_in_sweep
+    from forge_tui.settings.replacement import refuse_replacement, require_no_unused
     from forge_tui.settings.schema import Settings, from_plain, to_plain
-    from forge_tui.settings.training_function import refuse_function, require_no_unused
 
     # Checked again: values may have changed since; the keys of a sweep get their full names.
     settings = from_plain(to_plain(settings or Settings()))
     require_no_unused(settings)
+    require_fitting(settings)
     if action == "plan":
-        refuse_function(settings.training.train, "plan", "what its epochs take is not known before it is called")
+        refuse_replacement(settings, "plan", "what its epochs take is not known before it runs")
     plain = to_plain(settings)
     output = settings.run.output
     directory = None if output is None else str(Path(output).expanduser().absolute())

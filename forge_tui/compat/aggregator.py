@@ -106,7 +106,7 @@ class ProgressAggregator:
             now, moment = self._clock(), self._monotonic()
             known = self._models.get(identity)
             if known is not None and epoch == 0 and phase in _KEEPS_EPOCH:
-                epoch, total = known.epoch, known.epochs
+                epoch, total = known.epoch, known.epochs or total
             if phase is TrainingPhase.COMPLETED:
                 epoch = total
             if known is None:
@@ -288,7 +288,7 @@ class ProgressAggregator:
         timed, ago = [], []
         for identity, state in zip(self._order, states, strict=True):
             if state.phase.is_active and state.epoch_seconds is not None:
-                state = replace(state, eta_seconds=(state.epochs - state.epoch) * state.epoch_seconds)
+                state = replace(state, eta_seconds=((state.epochs or 0) - state.epoch) * state.epoch_seconds)
             timed.append(state)
             ago.append(now - self._reported.get(identity, now))
         return remaining_seconds(timed, max(1, sum(state.phase.is_active for state in states)), ago)

@@ -22,15 +22,18 @@ from forge_tui.errors import ForgeError
 from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
 from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.process_memory import process_memory
+from forge_tui.resources.process_memory import descendants_rss, process_memory
 from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.runs.lock import RunLock
+from forge_tui.settings.replacement import Trains
 from forge_tui.text.exit_status import exit_in_words
 
 _READ_SIZE = 1 << 18
 _SOCKET_BUFFER = 1 << 20
 # The end of a worker waits at most this long for a disk to write its last output.
 _OUTPUT_SECONDS = 1.0
+# How old a measurement of a command's processes may be.
+_TREE_SECONDS = 1.0
 _WITHDRAWN = Ended(EndKind.NOT_PLACED, "was withdrawn before it was placed")
 
 
@@ -39,7 +42,7 @@ class LocalWorker(WorkerHandle):
     """A worker process. `status` is its exit status (negative: a signal), None while it runs.
 
     `oom_kills`: the kernel's count of out-of-memory kills at the request, plus those explained by other workers since;
-    None if not counted.
+    None if not counted. `of_command`: bytes of what it has started, at `measured_at` (monotonic).
     """
 
     id: int
@@ -54,6 +57,8 @@ class LocalWorker(WorkerHandle):
     closed: bool = False
     orphaned: bool = False
     killed: bool = False
+    measured_at: float = field(default_factory=time.monotonic)
+    of_command: int = 0
     buffer: LineBuffer = field(default_factory=LineBuffer)
     unsent: list[bytes] = field(default_factory=list)
     end: Ended | None = None
@@ -124,18 +129,22 @@ class LocalEngine(Engine):
         outputs: Outputs,
         seed: int = 0,
         *,
-        has_training_function: bool = False,
+        trains: Trains = Trains.MODEL,
     ) -> None:
         """Workers hold the run's `lock` as long as they live; None: without a run. `nice`: their priority.
 
         `outputs` gets the output of fork server and workers. `seed` is the run's: workers use it as hash seed unless
-        PYTHONHASHSEED is set. `has_training_function`: the fork server also imports what such functions mostly use.
+        PYTHONHASHSEED is set, and commands have the environment of the start. `trains` decides what the fork server
+        imports.
         """
         self._selector = selector
         self._lock = lock
         self._nice = nice
-        self._has_training_function = has_training_function
-        self._environment = {**os.environ, "PYTHONHASHSEED": os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)}
+        self._trains = trains
+        self._has_commands = trains is Trains.COMMAND
+        self._environment = dict(os.environ)
+        if trains is not Trains.COMMAND:
+            self._environment["PYTHONHASHSEED"] = os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)
         self._outputs = outputs
         self.on_problem: Callable[[str], None] = lambda problem: None
         self._ids = itertools.count(1)
@@ -155,7 +164,7 @@ class LocalEngine(Engine):
         self._is_ready = False
         self._server_output, writing = self._outputs.pipe(None)
         lock = os.open(os.devnull, os.O_RDONLY) if self._lock is None else os.dup(self._lock.fileno())
-        numbers = (str(theirs.fileno()), str(lock), str(self._nice), str(int(self._has_training_function)))
+        numbers = (str(theirs.fileno()), str(lock), str(self._nice), self._trains.value)
         try:
             with theirs:
                 self._process = subprocess.Popen(
@@ -244,13 +253,21 @@ class LocalEngine(Engine):
         """As many as the resource rules allow."""
 
     def samples(self) -> Mapping[int, int]:
-        """The resident memory of every worker process."""
+        """The resident memory of every worker process, of a command's with all that it has started."""
         found = {}
         for worker in self.workers:
             memory = None if worker.pid is None else process_memory(worker.pid)
-            if memory is not None:
-                found[worker.id] = memory.resident
+            if memory is None or worker.pid is None:
+                continue
+            found[worker.id] = memory.resident + (self._of_command(worker, worker.pid) if self._has_commands else 0)
         return found
+
+    def _of_command(self, worker: LocalWorker, pid: int) -> int:
+        """Bytes of what a worker has started, at most a second old: finding its processes takes 3 ms."""
+        now = time.monotonic()
+        if now >= worker.measured_at + _TREE_SECONDS:
+            worker.measured_at, worker.of_command = now, descendants_rss(pid)
+        return worker.of_command
 
     def _read_server(self) -> None:
         assert self._server is not None
@@ -289,11 +306,9 @@ class LocalEngine(Engine):
         if status > 0 and not any(worker.pid for worker in self.workers):
             assert self._server_output is not None
             self._outputs.drained(self._server_output)
+            hint = "" if self._trains is Trains.COMMAND else "; try: python -c 'import torch' in the same environment"
             said = self._server_output.log.last.decode(errors="replace").strip() or "nothing"
-            raise ForgeError(
-                "the fork server could not start; try: python -c 'import torch' in the same environment. "
-                f"Its output:\n{said}"
-            )
+            raise ForgeError(f"the fork server could not start{hint}. Its output:\n{said}")
 
     def _read_worker(self, worker: LocalWorker) -> None:
         """Handle the worker's messages so far."""

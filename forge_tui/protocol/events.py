@@ -40,7 +40,7 @@ class RunStarted(Event):
     event = "run_started"
     mode: str
     models: int
-    epochs: int
+    epochs: int | None
     settings: str
     output: str
 
@@ -102,12 +102,12 @@ class ModelStarted(ModelEvent):
 class EpochFinished(Measured, ModelEvent):
     """`metrics`: the epoch's metrics, with `loss` (NaN or infinite if the model diverged).
 
-    `best_loss`: the lowest loss so far.
+    `best_loss`: the lowest loss so far. `epochs` is None where only a command knows how many there will be.
     """
 
     event = "epoch_finished"
     epoch: int
-    epochs: int
+    epochs: int | None
     step: int
     metrics: Metrics
     best_loss: float | None

@@ -42,13 +42,14 @@ class ModelState(Measured):
     `combination`: its own values of `[sweep]`, by the settings' short names. `rollbacks`: number of rollbacks after a
     divergence; `rollback`: the last one, if it is not over. `seconds`: how long workers were busy with it, up to
     `active_since` if one is now: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured by the runner's
-    monotonic clock, and None in older runs. `exact` is None without weights to compare.
+    monotonic clock, and None in older runs. `exact` is None without weights to compare. `epochs`: how many it is to
+    have; None where only a command knows.
     """
 
     name: str
     index: int
     seed: int
-    epochs: int
+    epochs: int | None
     phase: TrainingPhase = TrainingPhase.QUEUED
     reason: str | None = None
     attempt: int = 1
@@ -102,7 +103,7 @@ class ModelState(Measured):
     @property
     def stopped_early(self) -> bool:
         """Whether early stopping ended it before its last epoch (`training.patience`)."""
-        return self.phase is TrainingPhase.COMPLETED and self.epoch < self.epochs
+        return self.phase is TrainingPhase.COMPLETED and self.epochs is not None and self.epoch < self.epochs
 
     @property
     def log_name(self) -> str:

@@ -128,6 +128,10 @@ def _are_texts(value: Any) -> bool:
     return type(value) in (list, tuple) and 0 < len(value) <= _GROUP_MOST and all(type(item) is str for item in value)
 
 
+def _are_arguments(value: Any) -> bool:
+    return type(value) in (list, tuple) and all(type(item) is str for item in value)
+
+
 def _are_numbers(value: Any) -> bool:
     return (
         type(value) in (list, tuple)
@@ -162,6 +166,7 @@ _BY_NAME: dict[str, Check] = {
     **dict.fromkeys(_MOMENTS, _is_moment),
     **dict.fromkeys(DURATIONS, _is_duration),
     **dict.fromkeys(_COUNTS, _is_count),
+    "command": _are_arguments,
 }
 
 
@@ -182,7 +187,7 @@ def _rules(of: type) -> dict[str, Check]:
 
 
 _WHOLE_IN_EVENTS = (
-    "attempt", "bytes", "epoch", "epochs", "from_epoch", "requested", "seed", "step",
+    "attempt", "bytes", "epoch", "from_epoch", "requested", "seed", "step",
 )  # fmt: skip
 _NUMBERS_IN_EVENTS = (
     "best_loss", "diverged_epoch", "learning_rate", "learning_rate_factor", "loss", "loss_to_beat",
@@ -217,6 +222,7 @@ _OF_EVENTS: dict[str, Check] = {
     **dict.fromkeys(DURATIONS, _or_none(_is_duration)),
     **dict.fromkeys(_TEXTS_IN_EVENTS, _or_none(_is_text)),
     "arguments": _is_table,
+    "epochs": _or_none(is_whole),
     "config": _is_table,
     "group": _or_none(_are_texts),
     "index": _is_count,

@@ -28,7 +28,7 @@ class RunInfo:
     settings, after the project was moved (`runs.moved`).
     `seconds`: duration of an ended run, by its runner's monotonic clock. `metrics`: the declaration of each recorded
     metric (`protocol.metrics`), `select_by` the one that ranks models. `train`: the training function
-    (`training.train`).
+    (`training.train`); `command`: the command (`run.command`). `epochs` is None where only a command knows them.
     """
 
     run: str
@@ -37,7 +37,7 @@ class RunInfo:
     policy: str
     model_type: str
     models: int
-    epochs: int
+    epochs: int | None
     state: RunState = RunState.QUEUED
     reason: str | None = None
     created: float
@@ -69,12 +69,13 @@ class RunInfo:
     metrics: tuple[dict[str, Any], ...] = ()
     select_by: str = AUTO
     train: str = "none"
+    command: tuple[str, ...] = ()
     moved: dict[str, str] = field(default_factory=dict)
 
     @property
-    def has_training_function(self) -> bool:
-        """Whether a custom training loop trains its models: it may leave epochs out, and repeat single ones."""
-        return self.train != "none"
+    def has_custom_loop(self) -> bool:
+        """Whether a training function or a command trains its models: it may leave epochs out, and repeat some."""
+        return self.train != "none" or bool(self.command)
 
     def seconds_until(self, moment: float) -> float:
         """Its age at `moment` (UNIX seconds), or when it finished, by the wall clock.
@@ -97,6 +98,7 @@ class RunInfo:
         values = {key: value for key, value in record.items() if key in _RUN_FIELDS}
         values["state"] = RunState(values["state"])
         values["metrics"] = tuple(values.get("metrics", ()))
+        values["command"] = tuple(values.get("command", ()))
         return cls(**values)
 
 

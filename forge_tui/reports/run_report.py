@@ -22,7 +22,17 @@ from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.safe_io.printing import Writable, named, printable
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
-from forge_tui.text.figures import UNKNOWN, best_text, duration, headline_text, memory, number, table
+from forge_tui.text.figures import (
+    UNKNOWN,
+    best_text,
+    duration,
+    epoch_text,
+    epochs_text,
+    headline_text,
+    memory,
+    number,
+    table,
+)
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
@@ -90,7 +100,7 @@ def result_table(snapshot: Snapshot) -> str:
             model.name,
             *((combination_text(model.combination),) if swept else ()),
             model.phase.value,
-            f"{model.epoch}/{model.epochs}",
+            epoch_text(model.epoch, model.epochs),
             "diverged" if model.diverged else number(model.loss),
             number(model.metrics.get("validation_loss")),
             headline_text(model.metrics, snapshot.metrics) or UNKNOWN,
@@ -169,7 +179,7 @@ def _text(run: Run, snapshot: Snapshot) -> str:
     info = snapshot.run
     lines = [
         f"Run {info.run}: {snapshot.state}" + (f" ({info.reason})" if info.reason else ""),
-        f"{len(snapshot.models)} {info.model_type} models, {info.epochs} epochs, {info.mode}, policy {info.policy}",
+        f"{len(snapshot.models)} {info.model_type} models{epochs_text(info.epochs)}, {info.mode}, policy {info.policy}",
         f"Workers {info.workers} of {info.requested}, {info.threads} thread{'s' if info.threads > 1 else ''} each: "
         f"{info.limit_reason}",
         f"Took {duration(snapshot.elapsed_seconds)}; directory {info.path}",

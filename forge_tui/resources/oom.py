@@ -16,11 +16,18 @@ def oom_kills(read: Read) -> int | None:
     was hit, so the count of this process's nearest group is used: those further up include other users' processes
     (v2) or none of ours (v1). Without such a group it is the machine's count.
     """
-    for directory, name in _counters(read):
-        count = _count(read, f"{directory}/{name}")
-        if count is not None:
-            return count
-    return _count(read, "/proc/vmstat")
+    return _count(read, oom_counter(read))
+
+
+def oom_counter(read: Read) -> str:
+    """The file with that count. It stays the same for a process that stays in its group."""
+    paths = (f"{directory}/{name}" for directory, name in _counters(read))
+    return next((path for path in paths if _count(read, path) is not None), "/proc/vmstat")
+
+
+def oom_kills_in(read: Read, counter: str) -> int | None:
+    """As `oom_kills`, from the file that `oom_counter` found."""
+    return _count(read, counter)
 
 
 def _counters(read: Read) -> list[tuple[str, str]]:

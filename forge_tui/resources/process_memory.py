@@ -43,8 +43,14 @@ def peak_rss(pid: int) -> int | None:
 
 def process_tree_rss(pid: int) -> int:
     """Resident bytes of a process and all its descendants; shared pages count once per process."""
+    own = process_memory(pid)
+    return (0 if own is None else own.resident) + descendants_rss(pid)
+
+
+def descendants_rss(pid: int) -> int:
+    """Resident bytes of all descendants of a process; shared pages count once per process."""
     try:
-        processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+        processes = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return 0
     memories = (process_memory(process.pid) for process in processes)

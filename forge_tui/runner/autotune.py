@@ -78,10 +78,14 @@ def settle(
     return Settled(best.way.threads, best.way.models, reasons, best.memory // best.way.workers)
 
 
+def _named(settings: Settings) -> str:
+    return "a command" if settings.run.command else "a training function"
+
+
 def unmeasured(settings: Settings, limit: WorkerLimit) -> Settled:
-    """What a run of a training function gets: steps of it are not known, so nothing is measured."""
+    """What a run of a training function or a command gets: steps of it are not known, so nothing is measured."""
     threads = run_planner.thread_counts(settings, limit)[-1]
-    return Settled(threads, 1, (("threads", f"{_as_set(threads)}; a training function is not measured"),))
+    return Settled(threads, 1, (("threads", f"{_as_set(threads)}; {_named(settings)} is not measured"),))
 
 
 def as_before(settings: Settings, threads: int) -> Settled:

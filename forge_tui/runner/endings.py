@@ -7,7 +7,7 @@ from forge_tui.runner.attempts import Attempts
 from forge_tui.runner.course import Course
 from forge_tui.runner.placement import Placement
 from forge_tui.runner.work import Means, Work
-from forge_tui.settings.training_function import is_function
+from forge_tui.settings.replacement import replacement_in
 
 # Time for a cancelled model to save its checkpoint, after which a hanging worker is ended.
 _CANCEL_SECONDS = 10.0
@@ -18,7 +18,9 @@ class Endings:
 
     def __init__(self, work: Work, means: Means, course: Course, attempts: Attempts, placement: Placement) -> None:
         self._journal, self._monotonic = work.journal, means.monotonic
-        self._has_training_function = is_function(work.settings.training.train)
+        self._has_custom_loop = replacement_in(work.settings) is not None
+        # A command that does not end in time is killed by its worker.
+        self._patience = _CANCEL_SECONDS + (work.settings.run.stop_seconds if work.settings.run.command else 0.0)
         self._course, self._attempts, self._placement = course, attempts, placement
 
     def stop(self, reason: str) -> None:
@@ -68,10 +70,10 @@ class Endings:
         elif not attempt.is_leaving:  # the others of its group continue
             attempt.worker.send({"command": "leave", "index": index})
         else:
-            if self._has_training_function:  # one that need not save a checkpoint first
+            if self._has_custom_loop:  # one that need not save a checkpoint first
                 attempt.worker.send({"command": "leave", "index": index})
             attempt.stop()
-            attempt.patience_ends = self._monotonic() + _CANCEL_SECONDS
+            attempt.patience_ends = self._monotonic() + self._patience
 
     def retry(self, index: int, reason: str) -> None:
         """Queue a model again, with its failures reset; a pruned one is trained to its end."""

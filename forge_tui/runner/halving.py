@@ -16,7 +16,7 @@ def rungs_of(settings: Settings) -> tuple[int, ...]:
     """The epochs after which models are compared: first · factor^k, before the last epoch; none if halving is off."""
     factor, epoch = settings.run.halving, settings.run.halving_first
     found = []
-    while factor is not None and epoch < settings.training.epochs:
+    while factor is not None and epoch < settings.training.length:
         found.append(epoch)
         epoch *= factor
     return tuple(found)

@@ -50,8 +50,8 @@ from forge_tui.runs.layout import RunDirectory, default_run_path
 from forge_tui.runs.lock import RunLock, is_locked
 from forge_tui.safe_io.descriptors import open_closed
 from forge_tui.safe_io.printing import named, say
+from forge_tui.settings.replacement import what_trains
 from forge_tui.settings.schema import Settings
-from forge_tui.settings.training_function import is_function
 
 _FLUSH_SECONDS = 5.0
 # The last writes are fast unless the disk is stuck.
@@ -225,8 +225,7 @@ def _engine_without_a_run(
 def _engine(
     settings: Settings, selector: selectors.BaseSelector, lock: RunLock | None, nice: int, outputs: Outputs
 ) -> LocalEngine:
-    loop = is_function(settings.training.train)
-    return LocalEngine(selector, lock, nice, outputs, settings.run.seed, has_training_function=loop)
+    return LocalEngine(selector, lock, nice, outputs, settings.run.seed, trains=what_trains(settings))
 
 
 def _nice(settings: Settings) -> int:

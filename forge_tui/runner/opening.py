@@ -63,6 +63,7 @@ def open_new(
         version=forge_tui.__version__,
         settings_sha256=settings_digest(directory.settings),
         train=training.train,
+        command=settings.run.command,
         data=None if data is None else data.to_record(),
     )
     states = run_models.new_models(settings)

@@ -17,6 +17,10 @@ class Outcomes:
         self._monotonic = means.monotonic
         self._governor = room.governor
         self._course = course
+        self._runs_command = bool(work.settings.run.command)
+        self._kept = "its directory is kept" if self._runs_command else "its newest checkpoint is kept"
+        self._continues = "its command is started again" if self._runs_command else "it continues from its checkpoint"
+        self._stops = "stopped" if self._runs_command else "stopped after a checkpoint"
 
     def left(self, attempt: Attempt, index: int, beside: int) -> None:
         """Handle a model that has left its continuing group: done, diverged, or cancelled after a checkpoint.
@@ -53,7 +57,7 @@ class Outcomes:
             self._withdrawn(attempt)
         elif attempt.leaving == "killed":
             for index in attempt.jobs:
-                self._journal.phase(index, TrainingPhase.QUEUED, "killed; its newest checkpoint is kept")
+                self._journal.phase(index, TrainingPhase.QUEUED, f"killed; {self._kept}")
         elif attempt.outcome == "stopped":
             self._stopped(attempt)
         else:
@@ -70,11 +74,11 @@ class Outcomes:
     def _stopped(self, attempt: Attempt) -> None:
         """Handle a worker that has stopped after a checkpoint."""
         # Without a request from here, the worker itself was signalled, and the run continues.
-        reason = attempt.reason or "the worker was signalled to stop; it continues from its checkpoint"
+        reason = attempt.reason or f"the worker was signalled to stop; {self._continues}"
         for index in attempt.jobs:
-            self._journal.phase(
-                index, TrainingPhase.QUEUED, "stopped after a checkpoint" if self._course.is_ending else reason
-            )
+            self._journal.phase(index, TrainingPhase.QUEUED, self._stops if self._course.is_ending else reason)
+            if self._runs_command and not self._course.is_ending:
+                self._course.retries.begin_again(index, reason)
         if not self._course.is_ending:
             self._course.queue.put_first(tuple(attempt.jobs))
 

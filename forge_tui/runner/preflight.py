@@ -26,9 +26,9 @@ from forge_tui.runs import run_models
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.moved import relocated_data
+from forge_tui.settings.replacement import replacement_in
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.settings.sweep import combination_in_words, with_combination
-from forge_tui.settings.training_function import is_function
 
 # If others use more of the CPUs, a measurement is not remembered.
 _QUIET_PERCENT = 15.0
@@ -147,7 +147,7 @@ def preflight(
 
 
 def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> prepare.Plan:
-    if earlier is None and is_function(settings.training.train):
+    if earlier is None and replacement_in(settings) is not None:
         chosen = unmeasured(settings, known.limit)
     elif earlier is None:
         problem = known.found["grouping_problem"]

@@ -100,7 +100,10 @@ class Earlier:
         for model in self._unfinished():
             # The record may lack the newest attempts, if their runner was killed before it wrote them.
             newest = newest_attempt(self.directory.checkpoint_directory(model.name))
-            attempt = max(model.attempt, newest) + (model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED))
+            is_new = model.phase in (TrainingPhase.FAILED, TrainingPhase.CANCELLED)
+            if self.settings.run.command and model.started is not None:
+                is_new = True  # it has no checkpoint that we know of
+            attempt = max(model.attempt, newest) + is_new
             journal.models[model.index] = replace(
                 model, attempt=attempt, epochs=epochs, epoch=model.checkpoint_epoch, worker=None, path=None
             )
@@ -145,9 +148,11 @@ class Earlier:
         return [model for model in unfinished if model.phase is not TrainingPhase.CANCELLED] or unfinished
 
 
-def _is_done(model: ModelState, epochs: int) -> bool:
+def _is_done(model: ModelState, epochs: int | None) -> bool:
     """Whether the model is done in a run of `epochs`; more epochs do not continue one that stopped early."""
-    return model.stopped_early or model.pruned or (model.phase is TrainingPhase.COMPLETED and model.epochs >= epochs)
+    if model.phase is TrainingPhase.COMPLETED:
+        return model.stopped_early or model.epochs is None or epochs is None or model.epochs >= epochs
+    return model.pruned
 
 
 def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
@@ -175,11 +180,13 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
             "would give other models; restore it, or start again with --overwrite"
         )
     epochs = settings.training.epochs
-    longest = max((model.epochs for model in states), default=0)
-    if epochs < longest:
+    longest = max((model.epochs or 0 for model in states), default=0)
+    if epochs is not None and epochs < longest:
         raise UsageError(f"--epochs {epochs}: the run has {longest} epochs; give as many or more to train further")
     if all(_is_done(model, epochs) for model in states):
         further = f"--epochs N with more than {longest} trains it further"
+        if not longest:
+            further = "its command has no number of epochs to raise"
         if all(model.stopped_early or model.pruned for model in states):
             further = "all its models stopped early, and would with more epochs (training.patience, run.halving)"
         raise UsageError(f"run {directory.id} is completed: there is nothing to resume; {further}")

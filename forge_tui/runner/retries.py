@@ -129,6 +129,10 @@ class Retries:
         self._journal.phase(index, TrainingPhase.QUEUED, reason)
         self._retried(index, reason, lower=diverged and self._lowers_rate)
 
+    def begin_again(self, index: int, reason: str) -> None:
+        """Make another attempt at a model whose command was stopped: it has no checkpoint that we know of."""
+        self._retried(index, reason, lower=False)
+
     @property
     def _lowers_rate(self) -> bool:
         return self._settings.training.on_divergence == "lower"

@@ -193,10 +193,10 @@ def _group_seconds(settings: Settings, way: Way, models: int, found: Found) -> f
         return min(float(answer[name]) for answers in found.values() for answer in answers)
 
     training = settings.training
-    steps = training.epochs * mean("epoch_steps") * models
+    steps = training.length * mean("epoch_steps") * models
     stepping = steps / mean("steps_per_second") * (_THREADS_WAIT if way.threads > 1 else 1.0)
-    validation = training.epochs * mean("validation_seconds") * share
-    stands_still = (training.epochs - 1) // training.checkpoint_interval * mean("checkpoint_seconds") * share
+    validation = training.length * mean("validation_seconds") * share
+    stands_still = (training.length - 1) // training.checkpoint_interval * mean("checkpoint_seconds") * share
     used = stepping + validation + stands_still + mean("state_seconds") * share
     # At the end, wait for another checkpoint and for the model's files.
     saving = 2 * models * least("save_seconds")

@@ -23,6 +23,7 @@ from forge_tui.runs.names import (
     MOVING,
     PREVIOUS,
     REMOVED,
+    REPORTS,
     RESULT,
     ROOMS,
     ROOT,
@@ -98,7 +99,7 @@ class _Root:
     def inner(self, name: str) -> Belonging | None:
         record, is_recorded = self.record, name in self.record.directories
         if name == CHECKPOINTS:
-            return _Checkpoints(is_recorded, record.models, record.has_training_function)
+            return _Checkpoints(is_recorded, record.models, record.has_custom_loop)
         if name == LOGS:
             return _Logs(is_recorded, record)
         if name == COMMANDS and is_recorded:
@@ -150,7 +151,7 @@ def _is_command(name: str) -> bool:
 
 
 def _is_of_attempt(name: str) -> bool:
-    return STEP.fullmatch(name) is not None or RESULT.fullmatch(name) is not None
+    return any(pattern.fullmatch(name) is not None for pattern in (STEP, RESULT, REPORTS))
 
 
 @dataclass(frozen=True, slots=True)

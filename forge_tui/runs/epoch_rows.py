@@ -84,7 +84,7 @@ def epoch_row(seq: int, event: EpochFinished) -> Row:
                 value, diverged = None, 1
         numbers.append(value)
     text, model = _ENCODER.encode(metrics).encode(), event.model.encode("utf-8", "replace")
-    whole = (int(event.index), int(event.attempt), int(event.epoch), int(event.epochs), int(event.step))
+    whole = (int(event.index), int(event.attempt), int(event.epoch), int(event.epochs or 0), int(event.step))
     head = (seq, *whole, diverged, float(event.time), *numbers)
     return (*head, text.decode(), model.decode(), _crc(head, text, model))
 
@@ -153,7 +153,8 @@ def event_of(
     if diverged and metrics.get("loss", 0.0) is None:
         metrics = {**metrics, "loss": math.nan}
     event = EpochFinished(
-        time=time, model=row[-2].decode(), index=index, attempt=attempt, epoch=epoch, epochs=epochs, step=step,
+        time=time, model=row[-2].decode(), index=index, attempt=attempt, epoch=epoch, epochs=epochs or None,
+        step=step,
         metrics=metrics, best_loss=best_loss, seconds=seconds, eta_seconds=eta_seconds,
     )  # fmt: skip
     return event, bool(diverged)

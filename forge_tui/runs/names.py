@@ -26,8 +26,10 @@ STEP = re.compile(r"step-(\d{12,})(?:-attempt-(\d{1,9}))?\.safetensors")
 """The names of checkpoints in a model's directory; those of version 0.1.0 are without the attempt."""
 RESULT = re.compile(r"result-attempt-(\d{1,9})\.(json|safetensors)")
 """The names of a finished model's files there, until the runner gives them their final ones."""
+REPORTS = re.compile(r"reports-attempt-(\d{1,9})\.jsonl")
+"""The names of the files there that a command appends its reports to."""
 FILES_OF_TRIAL = "files"
-"""The directory there that belongs to the model's training function: everything in it is the run's."""
+"""The directory there that belongs to the model's training function or command: everything in it is the run's."""
 _TEMPORARY = re.compile(
     r"\.(.+)\.[0-9a-f]{8}\.tmp(?:-journal|-wal|-shm)?|\.(settings\.toml)\.[a-z0-9_]{8}|\.(.+\.log)\.tmp"
 )
@@ -43,6 +45,11 @@ def checkpoint_name(step: int, attempt: int) -> str:
 def result_names(attempt: int) -> tuple[str, str]:
     """The files of a model that an attempt has finished: weights and metadata."""
     return f"result-attempt-{attempt}.safetensors", f"result-attempt-{attempt}.json"
+
+
+def report_name(attempt: int) -> str:
+    """The file that the command of an attempt appends its reports to."""
+    return f"reports-attempt-{attempt}.jsonl"
 
 
 def step_and_attempt(name: str) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ class OwnPath:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """What is recorded of a run's paths. `code`: its files below `code/`; `is_older`: of a format without paths.
-    `has_training_function`: its models have directories for the function's own files.
+    `has_custom_loop`: its models have directories for the own files of a training function or a command.
 
     Models of damaged rows count as foreign.
     """
@@ -28,7 +28,7 @@ class Record:
     files: frozenset[str] = frozenset(FILES)
     directories: frozenset[str] = frozenset()
     code: frozenset[str] = frozenset()
-    has_training_function: bool = False
+    has_custom_loop: bool = False
     is_older: bool = False
 
 

@@ -353,7 +353,7 @@ class RunReader:
 
         def read(connection: sqlite3.Connection) -> list[tuple[int, EpochFinished]]:
             found: list[tuple[int, EpochFinished]] = []
-            if self._has_training_function():
+            if self._has_custom_loop():
                 by_epoch: dict[int, tuple[int, EpochFinished]] = {}
                 for row in connection.execute(f"{self._epochs.select} WHERE model_index = ? ORDER BY seq", (index,)):
                     if (event := self._epoch(row, index)) is not None:
@@ -372,8 +372,8 @@ class RunReader:
 
         return self._read(read, [])
 
-    def _has_training_function(self) -> bool:
-        return self._run_row().info.has_training_function
+    def _has_custom_loop(self) -> bool:
+        return self._run_row().info.has_custom_loop
 
     def series(self, index: int, metric: str, buckets: int) -> tuple[Span, ...]:
         """A model's curve of a metric for plotting: at most `buckets` spans, as `analysis.spread.spans`.
@@ -406,7 +406,7 @@ class RunReader:
             ).fetchall()
             read = ((row[EPOCH_PLACE], self._metrics(row, index)) for row in page)
             found = tuple((epoch, metrics) for epoch, metrics in read if metrics is not None)
-            alone = self._has_training_function()
+            alone = self._has_custom_loop()
             return EpochPage(found, page[-1][0] if page else since_seq, len(page) == limit, alone)
 
         return self._read(read, EpochPage((), since_seq, False))

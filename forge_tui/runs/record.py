@@ -39,7 +39,7 @@ def read_record(database: Path) -> Record:
         files=frozenset(one.path for one in paths if not one.is_directory).intersection(FILES),
         directories=frozenset(one.path for one in paths if one.is_directory),
         code=frozenset(code),
-        has_training_function=info.has_training_function,
+        has_custom_loop=info.has_custom_loop,
         is_older=is_older,
     )
 

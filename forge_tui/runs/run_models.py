@@ -11,6 +11,7 @@ from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.run_data import RunData
 from forge_tui.runs.layout import model_name, type_word
 from forge_tui.settings import sweep
+from forge_tui.settings.command import TYPE
 from forge_tui.settings.schema import Settings
 from forge_tui.settings.training_function import is_function
 
@@ -33,6 +34,8 @@ def count(settings: Settings) -> int:
 
 def type_words(settings: Settings) -> str:
     """The architectures of the run's models: `planner`, or `planner, memory` in a sweep; custom ones by name."""
+    if settings.run.command:
+        return TYPE
     if is_function(settings.training.train):
         return type_word(settings.training.train, _TRAIN)
     return ", ".join(map(type_word, settings.sweep.get(_MODEL_TYPE, (settings.training.model_type,))))
@@ -40,6 +43,8 @@ def type_words(settings: Settings) -> str:
 
 def name_of(settings: Settings, index: int, combination: Mapping[str, Any] = MappingProxyType({})) -> str:
     """The NAME of model `index`, of a combination of a sweep."""
+    if settings.run.command:
+        return model_name(TYPE, index)
     if is_function(settings.training.train):
         return model_name(settings.training.train, index, _TRAIN)
     return model_name(combination.get(_MODEL_TYPE, settings.training.model_type), index)

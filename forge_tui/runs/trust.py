@@ -56,6 +56,8 @@ def functions_of(settings: Settings) -> dict[str, list[str]]:
 def what_runs(settings: Settings) -> list[str]:
     """Descriptions of the settings that run custom code; empty if none does."""
     found = [f"{flag} {escaped(text)}" for flag, texts in functions_of(settings).items() for text in texts]
+    if settings.run.command:
+        found.append(f"command {escaped(json.dumps(list(settings.run.command), ensure_ascii=False))}")
     if settings.run.on_finish:
         found.append(f"on_finish {escaped(json.dumps(list(settings.run.on_finish), ensure_ascii=False))}")
     return found

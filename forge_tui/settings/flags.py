@@ -55,7 +55,7 @@ def add_flags(parser: argparse.ArgumentParser, names: Collection[str] | None = N
             _add_flag(group, key)
 
 
-def flag_values(namespace: argparse.Namespace) -> dict[str, str | bool]:
+def flag_values(namespace: argparse.Namespace) -> dict[str, Any]:
     """The values of the flags of `add_flags`, by full name, for `resolve_settings(flags=...)`."""
     given: Mapping[str, Any] = vars(namespace)
     return {key.key: given[key.key] for key in fields_of() if key.key in given}

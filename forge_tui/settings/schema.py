@@ -42,7 +42,7 @@ class TrainingConfig:
     ] = 100_000
     learning_rate: Annotated[float, Rule(gt=0.0, le=10.0, description="step size of the optimizer")] = 0.001
     batch_size: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="samples per step")] = 32
-    epochs: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="passes over the training data")] = 100
+    epochs: Annotated[int | None, Rule(ge=1, le=LARGEST_INTEGER, description="passes over the training data")] = 100
     grokfast_enabled: Annotated[bool, Rule(description="amplify slow gradients (GrokFast)")] = False
     grokfast_alpha: Annotated[
         float, Rule(ge=0.0, lt=1.0, description="GrokFast: momentum of the gradient's moving average")
@@ -164,6 +164,13 @@ class TrainingConfig:
         Rule(description="custom training loop: a function that is called with a trial, instead of a built-in model"),
     ] = field(default="none", kw_only=True)
 
+    @property
+    def length(self) -> int:
+        """`epochs`, where something other than a command trains. Raises `SettingsError` if there are none."""
+        if self.epochs is None:
+            raise SettingsError("training.epochs = none: only a command goes without; give a number (--epochs N)")
+        return self.epochs
+
 
 @checked
 @dataclass(kw_only=True)
@@ -211,6 +218,21 @@ class RunSettings:
     after: Annotated[str | None, Rule(min_length=1, description="begin when this run has ended (directory or id)")] = (
         None
     )
+    command: Annotated[
+        tuple[str, ...],
+        Rule(
+            description="command and arguments that train each model, without a shell; after -- on the command line; "
+            "{seed}, {index}, {name}, {epochs}, {device}, {directory} and keys of [model] are filled in"
+        ),
+    ] = ()
+    parse: Annotated[
+        str | None,
+        Rule(
+            min_length=1,
+            description="a command's metrics: `json` (objects on its stdout), or a regular expression with named "
+            "groups for lines of its output; by default those that it reports",
+        ),
+    ] = None
     on_finish: Annotated[
         tuple[str, ...],
         Rule(
@@ -220,7 +242,7 @@ class RunSettings:
     ] = ()
     stop_seconds: Annotated[
         float,
-        Rule(ge=0.0, description="a training function that is to stop may reach its next checkpoint for this long (s)"),
+        Rule(ge=0.0, description="time that a training function or a command has to end when it is to stop (seconds)"),
     ] = 30.0
     log_bytes: Annotated[
         int,

@@ -15,11 +15,13 @@ from typing import Any
 
 from forge_tui.errors import SettingsError
 from forge_tui.safe_io.printing import escaped
+from forge_tui.settings.command import with_own_numbers
 from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import FREE_TABLES, Key
 from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.presets import preset_path
 from forge_tui.settings.problems import nearest_meaning, shown
+from forge_tui.settings.replacement import replacement_of
 from forge_tui.settings.schema import (
     Settings,
     fields_of,
@@ -31,7 +33,6 @@ from forge_tui.settings.schema import (
 )
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
-from forge_tui.settings.training_function import TRAIN, is_function, refusal, swept_problems, unused_keys
 from forge_tui.settings.user_file import STATE_VARIABLE, user_settings_file
 
 VARIABLE_PREFIX = "FORGE_TUI_"
@@ -125,34 +126,36 @@ def resolve_settings(
         for given in layer:
             values[given.key.table][given.key.name] = given.value
             sources[given.key.key] = given.source
-    _settle_training_function(values, sources)
+    _settle_replacement(values, sources)
     _place_own_code(values, sources)
     return Resolved(from_plain(values), sources)
 
 
-def _settle_training_function(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
-    """Refuse what was given for this run and plays no part beside a training function.
+def _settle_replacement(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
+    """Refuse what was given for this run and plays no part beside a training function or a command.
 
     The user's own file has what is preferred where it plays a part: elsewhere it is left out. A file may name values
     that are the defaults: settings.toml of a run has all of them.
     """
-    table, _, name = TRAIN.partition(".")
-    train = values[table][name]
-    if not is_function(train):
+    command = values["run"]["command"]
+    found = replacement_of(values["training"]["train"], command)
+    if found is None:
         return
     problems = []
-    for key in unused_keys():
+    for key in found.unused_keys():
         source, is_default = sources[key.key], values[key.table][key.name] == _plain_default(key)
         if source.layer is Layer.USER:
             values[key.table][key.name], sources[key.key] = _plain_default(key), Source(Layer.DEFAULT)
         elif source.layer in (Layer.ENVIRONMENT, Layer.FLAG) or not is_default:
-            problems.append(refusal(key, source.text, escaped(train)))
+            problems.append(found.refusal(key, source.text))
     for swept in [one for one in values[SWEEP] if sources[f"{SWEEP}.{one}"].layer is Layer.USER]:
-        if swept_problems([swept], train):
+        if found.swept_problems([swept]):
             del values[SWEEP][swept], sources[f"{SWEEP}.{swept}"]
-    problems += swept_problems(values[SWEEP], escaped(train))
+    problems += found.swept_problems(values[SWEEP])
     if problems:
         raise SettingsError("\n".join(problems))
+    if command:
+        with_own_numbers(values, {name: source.layer is not Layer.DEFAULT for name, source in sources.items()})
 
 
 def _plain_default(key: Key) -> Any:

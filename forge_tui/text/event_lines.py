@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from forge_tui.safe_io.printing import printable
-from forge_tui.text.figures import number
+from forge_tui.text.figures import epochs_text, number
 
 # They come with every checkpoint; notable changes have an event of their own.
 _ROUTINE = ("initializing", "training", "checkpointing", "saving", "completed")
@@ -40,7 +40,7 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
     model = get("model", "")
     match get("event"):
         case "run_started":
-            return f"run started: {get('models')} models, {get('epochs')} epochs, {get('mode')}", "information"
+            return f"run started: {get('models')} models{epochs_text(get('epochs'))}, {get('mode')}", "information"
         case "run_state_changed":
             return f"run {get('state')}" + (f": {get('reason')}" if get("reason") else ""), "information"
         case "phase_changed":
@@ -53,7 +53,8 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             size = "" if parameters is None else f"{parameters:,} parameters, "
             return f"{model} started: {size}seed {get('seed')}, {threads} on {get('device')}", "information"
         case "model_completed":
-            return f"{model} completed: loss {number(get('loss'))}, {get('path')}", "information"
+            loss = "" if get("loss") is None else f"loss {number(get('loss'))}, "
+            return f"{model} completed: {loss}{get('path')}", "information"
         case "model_failed":
             again = "; it is tried again" if get("will_retry") else ""
             message = str(get("message")).rstrip(".")

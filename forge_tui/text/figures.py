@@ -28,6 +28,16 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{min(places, digits)}f}"
 
 
+def epoch_text(epoch: int, epochs: int | None, of: str = "/") -> str:
+    """How far a model is: `7/100`, or `7` where the number of epochs is unknown."""
+    return str(epoch) if epochs is None else f"{epoch}{of}{epochs}"
+
+
+def epochs_text(epochs: int | None) -> str:
+    """A run's number of epochs as the rest of a list: `, 100 epochs`; empty if it is unknown."""
+    return "" if epochs is None else f", {epochs} epochs"
+
+
 def duration(seconds: float | None) -> str:
     """A duration as M:SS, H:MM:SS or `Nd HH:MM`; unknown is `—`."""
     if seconds is None or not math.isfinite(seconds):

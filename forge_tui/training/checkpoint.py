@@ -14,6 +14,7 @@ from forge_tui.runs.checkpoint_files import NO_FENCE, Fence, checkpoint_files
 from forge_tui.runs.inside import IS_LINK, is_file, refuse_links
 from forge_tui.runs.names import RESULT, checkpoint_name, original_of, step_and_attempt
 from forge_tui.safe_io.whole_files import directory_error
+from forge_tui.training.model_place import make_model_directory
 from forge_tui.training.tensor_file import Block, DamagedFile, blocks_of, digest, read_tensors, write_tensors
 
 FORMAT = 1
@@ -55,25 +56,12 @@ def save_checkpoint(
 
     Raises `RunDirectoryError`.
     """
-    make_directory(directory)
+    make_model_directory(directory)
     path = checkpoint_path(directory, step, attempt)
     full = {**record, "format": FORMAT}
     blocks = blocks_of(tensors)
     write_tensors(path, blocks, {**full, "sha256": digest(blocks, full)})
     return path
-
-
-def make_directory(directory: Path) -> None:
-    """Make a model's directory and its parent if missing, but not the run directory, which may have been moved.
-
-    Raises `RunDirectoryError`.
-    """
-    _refuse_links(directory)
-    try:
-        for path in (directory.parent, directory):
-            path.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise directory_error(error, "create the directory", directory) from error
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -24,11 +24,11 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.export import load_model
 from forge_tui.training.losses import validate
 from forge_tui.training.model_code import code_of
-from forge_tui.training.model_file import read_model_record
 from forge_tui.training.models.network import Network
 from forge_tui.training.outputs import kind
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.record_file import read_model_record
 
 _CPU = torch.device("cpu")
 # Tolerance for a member's loss on the same data: another device, other versions.

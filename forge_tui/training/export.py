@@ -18,12 +18,13 @@ from forge_tui.settings.training_function import NONE, is_function
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
 from forge_tui.training.model_code import code_of
-from forge_tui.training.model_file import read_model_record, read_weights, weights_and_state
+from forge_tui.training.model_file import read_weights, weights_and_state
 from forge_tui.training.models.build import build_model
 from forge_tui.training.models.inputs import InputSpec
 from forge_tui.training.models.network import Network, count_parameters, set_weights
 from forge_tui.training.module_state import prepare, restore_module, unpacked
 from forge_tui.training.own_code import own_model
+from forge_tui.training.record_file import read_model_record
 
 
 def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Module:
@@ -43,7 +44,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     if path.suffix in (".json", ".safetensors"):
         path = path.with_suffix("")
     record = read_model_record(path)
-    refuse_training_function(path, record)
+    refuse_custom_loop(path, record)
     try:
         inputs = _inputs(record)
         weights, kept = weights_and_state(path, record, read_weights(path, record["sha256"]))
@@ -71,8 +72,13 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     return network.requires_grad_(False).eval()
 
 
-def refuse_training_function(path: Path, record: Mapping[str, Any]) -> None:
-    """Raise `UsageError` for a model whose training function alone knows how it is made."""
+def refuse_custom_loop(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise `UsageError` for a model whose training function or command alone knows how it is made."""
+    if record.get("command"):
+        raise UsageError(
+            f"{named(path)} was trained by a command, which alone knows what it has saved; its files are in the "
+            "directory that the run reports as its path"
+        )
     config = record.get("config")
     train = str(config.get("train", NONE)) if isinstance(config, dict) else NONE
     if is_function(train):

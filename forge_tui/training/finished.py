@@ -2,53 +2,24 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.protocol.job import Control
+from forge_tui.protocol.epoch_record import EpochRecord
 from forge_tui.protocol.metrics import Metrics
 from forge_tui.runs.inside import refuse_links
-from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training import model_file
 from forge_tui.training.checkpoint_writer import is_copied, prune_of_member, write_all
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.early_stopping import why_stopped
-from forge_tui.training.history import EpochRecord
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import model_record
 from forge_tui.training.module_state import ModuleState
+from forge_tui.training.patience import why_stopped
+from forge_tui.training.record_file import model_paths, read_model_record
 from forge_tui.training.state import TrainingState
-
-# A disk that is full, read-only or failing may recover; a deleted directory does not. After a move (ESTALE) the runner
-# reports the new place.
-_MAY_PASS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ESTALE})
-_DISK_SECONDS = 2.0
-
-
-def write_patiently(
-    write: Callable[[], None],
-    control: Control,
-    follow_move: Callable[[], bool],
-    waits: Callable[[RunDirectoryError], None],
-) -> bool:
-    """Write finished models, again and again while the disk takes nothing; False if a stop came first.
-
-    Hours of work may depend on it. `waits` reports that, and why. Raises `RunDirectoryError` for what cannot pass.
-    """
-    while True:
-        try:
-            write()
-            return True
-        except RunDirectoryError as error:
-            if error.errno not in _MAY_PASS:
-                raise
-            waits(error)
-        if not control.wait(_DISK_SECONDS) and not follow_move():
-            return False
 
 
 def read_finished(member: Member, is_complete: Callable[[Mapping[str, Any]], bool]) -> dict[str, Any] | None:
@@ -57,9 +28,9 @@ def read_finished(member: Member, is_complete: Callable[[Mapping[str, Any]], boo
     `is_complete`: whether that content is of a model that needs no more training. None if it is missing or incomplete.
     """
     try:
-        for path in model_file.model_paths(member.stem):
+        for path in model_paths(member.stem):
             refuse_links(path, path.parent)
-        record = model_file.read_model_record(member.stem)
+        record = read_model_record(member.stem)
         if record["seed"] != member.job.seed or not is_complete(record):
             return None
         if record["sha256"] is not None:
@@ -67,7 +38,7 @@ def read_finished(member: Member, is_complete: Callable[[Mapping[str, Any]], boo
         history = [EpochRecord.from_record(item) for item in record["history"]]
     except (RunDirectoryError, KeyError, TypeError):
         return None
-    member.report.unrecorded(history, member.training.epochs)
+    member.report.unrecorded(history, member.training.length)
     return record
 
 
@@ -76,7 +47,7 @@ def is_finished(member: Member) -> bool:
 
     def is_complete(record: Mapping[str, Any]) -> bool:
         # One that stopped early would also do so with more epochs.
-        has_ended = record.get("stopped_early") or record["epochs_completed"] >= member.training.epochs
+        has_ended = record.get("stopped_early") or record["epochs_completed"] >= member.training.length
         return bool(has_ended) and record["sha256"] is not None
 
     record = read_finished(member, is_complete)
@@ -108,7 +79,7 @@ def complete(
 def _complete(item: tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]) -> None:
     member, weights, record, module = item
     with member.in_place():
-        checkpoints.make_directory(member.checkpoints)
+        member.make_directory()
         result = member.checkpoints, member.job.attempt
         model_file.write_result(*result, member.job.model, weights, record, module)
         member.publish()

@@ -5,41 +5,13 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from forge_tui.protocol.metrics import Metrics, metrics_of, old_keys
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochRecord:
-    """One epoch: its metrics and its seconds."""
-
-    epoch: int
-    step: int
-    metrics: Metrics
-    seconds: float
-
-    def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict, as in NAME.json."""
-        return {
-            "epoch": self.epoch,
-            "step": self.step,
-            "metrics": self.metrics,
-            "seconds": self.seconds,
-            **old_keys(self.metrics),
-        }
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> EpochRecord:
-        """The epoch of a record, also of an earlier version. Raises `KeyError` for missing keys."""
-        metrics = metrics_of(record)
-        return cls(epoch=record["epoch"], step=record["step"], metrics=metrics, seconds=record["seconds"])
-
+from forge_tui.protocol.epoch_record import EpochRecord
 
 # The columns of tables in earlier versions; the last one was added later.
 _OLD_COLUMNS = (

@@ -2,95 +2,33 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import Event, finite
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.rollback import Rollback
 from forge_tui.runs.checkpoint_files import Fence
-from forge_tui.runs.layout import RunDirectory
-from forge_tui.runs.location import Identity
-from forge_tui.runs.results import Result, publish
-from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.settings.schema import from_plain
+from forge_tui.training.model_place import ModelPlace, Publish, publish_here
 from forge_tui.training.module_state import ModuleState
 from forge_tui.training.reporter import Reporter
 from forge_tui.training.state import Progress
 
 
-class Publish(Protocol):
-    """Gives a finished model's files their final names in the run directory. Raises `RunDirectoryError`."""
-
-    def __call__(self, directory: Path, job: Job, /, *, has_weights: bool = True) -> None:
-        """`has_weights`: whether there are weights beside the metadata."""
-
-
-def publish_here(directory: Path, job: Job, *, has_weights: bool = True) -> None:
-    """As `Publish`, without a runner."""
-    result = Result(job.model, job.attempt, has_weights)
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise directory_error(error, "write in", directory) from error
-    try:
-        for refused in publish(descriptor, [result]).values():
-            raise refused
-    finally:
-        os.close(descriptor)
-
-
-class Member:
+class Member(ModelPlace):
     """A model's job, config, files and reporter."""
 
     def __init__(self, job: Job, emit: Callable[[Event], None], publish: Publish = publish_here) -> None:
-        self.job = job
+        super().__init__(job, publish)
         self.fence = Fence(job.attempt, job.inherited_step)
-        self._publish = publish
         self.training = from_plain(job.settings).training
         self.report = Reporter(job, emit)
         self.learning_rate_factor = job.learning_rate_factor
         self.rollbacks, self.rollback = job.rollbacks, job.rollback
-        self._place = None if job.place is None else Identity(*job.place)
         self._unkept: set[str] = set()
         self._reported: set[str] = set()
-        self.move(Path(job.directory))
-
-    def move(self, path: Path) -> None:
-        """Set the new path of the run directory."""
-        self._directory = directory = RunDirectory(path)
-        self.stem = directory.stem(self.job.model)
-        self.checkpoints = directory.checkpoint_directory(self.job.model)
-
-    def publish(self, *, has_weights: bool = True) -> None:
-        """Give the finished model's files their final names. Raises `RunDirectoryError`."""
-        self._publish(self._directory.path, self.job, has_weights=has_weights)
-
-    def require_place(self) -> None:
-        """Raise `RunDirectoryError` unless the run directory is in place.
-
-        Its `errno` is ESTALE: the runner will report the new place soon, or end this process.
-        """
-        if self._place is not None:
-            self._place.require(self._directory.path, self._directory.database)
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """As `require_place`, also for errors inside that are caused by a move of the directory."""
-        self.require_place()
-        try:
-            yield
-        except RunDirectoryError:
-            self.require_place()
-            raise
-        except OSError as error:
-            self.require_place()
-            raise directory_error(error, "write in", self._directory.path) from error
 
     def after_epoch(self, epoch: int, loss: float) -> None:
         """Update the rollback after an epoch: the model may have recovered."""

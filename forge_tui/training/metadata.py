@@ -13,23 +13,16 @@ import torch
 from torch import Tensor
 
 from forge_tui import __version__
+from forge_tui.protocol.epoch_record import EpochRecord
 from forge_tui.protocol.job import Job
 from forge_tui.settings.schema import TrainingConfig
 from forge_tui.training import code_finder
 from forge_tui.training.data.dataset import Dataset, Normalisation
-from forge_tui.training.history import EpochRecord
 from forge_tui.training.losses import NAMES
 from forge_tui.training.models.network import Network, count_parameters
 from forge_tui.training.state import Progress, TrainingState
 from forge_tui.training.trial_progress import TrialProgress
-
-# The keys of `validation`, which is older than `metrics` and kept beside it.
-_VALIDATION = ("loss", "accuracy", "perplexity", "metric")
-# What is None of a model whose data is its training function's own.
-_OF_DATA = (
-    "task", "features", "target", "classes", "vocabulary", "sequence_length", "outputs", "input_shape", "normalisation",
-    "class_weights", "split", "data",
-)  # fmt: skip
+from forge_tui.training.unknown_fields import OF_DATA, VALIDATION
 
 
 def config_record(training: TrainingConfig) -> dict[str, Any]:
@@ -100,10 +93,10 @@ def model_record(
         "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,
         "metrics": saved.metrics,
-        "validation": {name: saved.metrics.get(f"validation_{name}") for name in _VALIDATION},
+        "validation": {name: saved.metrics.get(f"validation_{name}") for name in VALIDATION},
         "epochs_completed": state.epoch,
         "best_epoch": progress.best.epoch if progress.best.weights else None,
-        "stopped_early": state.epoch < training.epochs,
+        "stopped_early": state.epoch < training.length,
         "history": [item.to_record() for item in progress.history],
         "started": progress.started,
         "finished": time.time(),
@@ -138,15 +131,15 @@ def trial_record(
         "settings": job.settings,
         "seed": job.seed,
         "parameters": parameters,
-        **dict.fromkeys(_OF_DATA),
+        **dict.fromkeys(OF_DATA),
         "loss": metrics.get("loss"),
         "loss_function": None,
         "best_loss": progress.best_loss,
         "metrics": metrics,
-        "validation": {name: metrics.get(f"validation_{name}") for name in _VALIDATION},
+        "validation": {name: metrics.get(f"validation_{name}") for name in VALIDATION},
         "epochs_completed": history[-1].epoch if history else 0,
         "best_epoch": None,
-        "stopped_early": bool(history) and history[-1].epoch < training.epochs,
+        "stopped_early": bool(history) and history[-1].epoch < training.length,
         "history": [item.to_record() for item in history],
         "started": progress.started,
         "finished": time.time(),

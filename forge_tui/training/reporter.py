@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from forge_tui.protocol.epoch_record import EpochRecord
 from forge_tui.protocol.events import (
     CheckpointSaved,
     EpochFinished,
@@ -22,7 +23,6 @@ from forge_tui.protocol.job import Job
 from forge_tui.protocol.metrics import Metrics
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.rollback import Rollback
-from forge_tui.training.history import EpochRecord
 
 
 class Reporter:
@@ -74,7 +74,7 @@ class Reporter:
         self,
         record: EpochRecord,
         *,
-        epochs: int,
+        epochs: int | None,
         best_loss: float | None,
         steps_per_second: float | None = None,
         eta_seconds: float | None = None,

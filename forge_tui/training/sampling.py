@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.record_fields import is_whole
 from forge_tui.training.data.dataset import Task
-from forge_tui.training.export import load_model, refuse_training_function
-from forge_tui.training.model_file import read_model_record
+from forge_tui.training.export import load_model, refuse_custom_loop
 from forge_tui.training.outputs import kind
+from forge_tui.training.record_file import read_model_record
 
 _LINE_BREAK = "\n"
 
@@ -40,7 +40,7 @@ def sample_text(
     character; and errors of `load_model`, which gets `trust_code`.
     """
     record = read_model_record(Path(stem))
-    refuse_training_function(Path(stem), record)
+    refuse_custom_loop(Path(stem), record)
     if record.get("task") != Task.NEXT_TOKEN.value:
         raise UsageError(
             f"{Path(stem).name} is a model for {record.get('task')}, no language model; "

@@ -10,8 +10,9 @@ from forge_tui.protocol.job import Control
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
 from forge_tui.training.data.dataset import Dataset
-from forge_tui.training.finished import complete, write_patiently
+from forge_tui.training.finished import complete
 from forge_tui.training.members import Members
+from forge_tui.training.patient_writes import write_patiently
 from forge_tui.training.state import TrainingState
 
 NEXT_IS_TRIED = "training continues; the next checkpoint is tried as usual"

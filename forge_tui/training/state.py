@@ -155,7 +155,7 @@ class TrainingState(ABC):
     def _rate_factor(self) -> float:
         """The schedule's factor on the learning rates in the newest step."""
         training = self.training
-        return factor_at(training.schedule, self.step, training.epochs * self._epoch_steps, training.warmup_steps)
+        return factor_at(training.schedule, self.step, training.length * self._epoch_steps, training.warmup_steps)
 
     def learning_rate(self, model: int) -> float:
         """A model's base learning rate, before the schedule."""

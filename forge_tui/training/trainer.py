@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from forge_tui.protocol.epoch_record import EpochRecord
 from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.protocol.metrics import Metrics, table_of
@@ -22,15 +23,15 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.unchanged import require_same, require_untouched
 from forge_tui.training.departures import AtRung, Departures
-from forge_tui.training.early_stopping import exceeds_patience
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.history import EpochRecord
-from forge_tui.training.member import Member, Publish, publish_here
+from forge_tui.training.member import Member
 from forge_tui.training.members import Left, Members
 from forge_tui.training.metadata import config_record
+from forge_tui.training.model_place import Publish, publish_here
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import NONE, load_own_code
+from forge_tui.training.patience import exceeds_patience
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
 from forge_tui.training.resuming import newest_checkpoints, note_where_from
@@ -111,7 +112,7 @@ class Trainer:
         data = PlacedData(self._dataset, state.network, training.batch_size, self._device)
         self._members.enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
-            member.report.unrecorded(progress.history, training.epochs)
+            member.report.unrecorded(progress.history, training.length)
         is_due = False
         while len(finished := self._finished(state)) < len(self._members):
             if finished:
@@ -187,7 +188,7 @@ class Trainer:
         return [
             number
             for number, progress in enumerate(state.progress)
-            if state.epoch >= training.epochs or exceeds_patience(training.patience, state.epoch, progress.best.epoch)
+            if state.epoch >= training.length or exceeds_patience(training.patience, state.epoch, progress.best.epoch)
         ]
 
     def _train_epoch(self, state: TrainingState, data: PlacedData) -> bool:
@@ -254,7 +255,7 @@ class Trainer:
         self._members[number].after_epoch(state.epoch, loss)
         self._members[number].report.epoch(
             record,
-            epochs=self._settings.training.epochs,
+            epochs=self._settings.training.length,
             best_loss=progress.best_loss,
             steps_per_second=steps_per_second,
             eta_seconds=eta_seconds,
@@ -265,7 +266,7 @@ class Trainer:
         if self._is_warm:
             self._recent_seconds.append(seconds)
         self._is_warm = True
-        left = self._settings.training.epochs - epoch
+        left = self._settings.training.length - epoch
         if left == 0:
             return 0.0
         return left * statistics.median(self._recent_seconds) if self._recent_seconds else None

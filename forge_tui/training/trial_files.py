@@ -11,8 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import RunDirectoryError, TrialError
-from forge_tui.runs.inside import refuse_links
-from forge_tui.runs.names import FILES_OF_TRIAL
 from forge_tui.safe_io.printing import escaped
 from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.training import attached_files, random_state

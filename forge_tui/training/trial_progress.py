@@ -9,8 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from forge_tui.protocol.epoch_record import EpochRecord
 from forge_tui.protocol.metrics import Metric, Metrics
-from forge_tui.training.history import EpochRecord, History
+from forge_tui.training.history import History
 
 
 class TrialProgress:

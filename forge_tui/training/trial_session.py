@@ -18,12 +18,13 @@ from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, rung_passed
 from forge_tui.protocol.metrics import AUTO, MOST_METRICS, Metric, Metrics, MetricTable
 from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.protocol.reported import checked_goals, plain_metrics, whole
 from forge_tui.settings.schema import from_plain
 from forge_tui.training.attached_files import Files
 from forge_tui.training.departures import AtRung
 from forge_tui.training.failures import Diverged
-from forge_tui.training.member import Member, Publish, publish_here
-from forge_tui.training.reported import checked_goals, plain_metrics, whole
+from forge_tui.training.member import Member
+from forge_tui.training.model_place import Publish, publish_here
 from forge_tui.training.saving import NEXT_IS_TRIED
 from forge_tui.training.state import environment
 from forge_tui.training.trial_files import TrialFiles, saved_weights
@@ -52,7 +53,7 @@ class TrialSession:
     ) -> None:
         self.job = job
         self.settings = from_plain(job.settings)
-        self.epochs = self.settings.training.epochs
+        self.epochs = self.settings.training.length
         self.device = torch.device(job.device)
         self.member = Member(job, emit, publish)
         self.environment = environment(job.threads, self.device)

@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError, TrialError, TrialStopped
+from forge_tui.protocol import trial_channel
 from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.settings.schema import TrainingConfig
-from forge_tui.settings.training_function import is_unused
-from forge_tui.training import checkpoint as checkpoints
+from forge_tui.settings.replacement import used_config
 from forge_tui.training import model_file, random_state
 from forge_tui.training.checkpoint_writer import prune_of_member
 from forge_tui.training.departures import AtRung
-from forge_tui.training.finished import read_finished, write_patiently
-from forge_tui.training.member import Publish, publish_here
-from forge_tui.training.metadata import config_record, trial_record
+from forge_tui.training.finished import read_finished
+from forge_tui.training.metadata import trial_record
+from forge_tui.training.model_place import Publish, publish_here
+from forge_tui.training.patient_writes import write_patiently
 from forge_tui.training.process import prepare_process
 from forge_tui.training.train_function import TrainFunction
 from forge_tui.training.trial import Trial
@@ -56,14 +56,14 @@ class TrialWorker:
         prepare_process(session.device)
         function = TrainFunction(session.settings)
         found = session.files.newest()
-        member.report.started(
-            _used_config(session.settings.training, session.settings.model), None, 0 if found is None else found.step
-        )
+        member.report.started(used_config(session.job.settings), None, 0 if found is None else found.step)
         member.report.enter(TrainingPhase.TRAINING)
         random_state.seed_everything(session.job.seed)
         session.begin()
+        trial = Trial(session)
+        trial_channel.own_trial = trial.report
         try:
-            function.call(Trial(session))
+            function.call(trial)
         except TrialStopped:
             if not session.is_over:
                 raise TrialError("the training function has raised TrialStopped, and was not asked to stop") from None
@@ -110,7 +110,7 @@ class TrialWorker:
     def _write(self, record: dict[str, Any]) -> None:
         session, member = self._session, self._session.member
         with member.in_place():
-            checkpoints.make_directory(member.checkpoints)
+            member.make_directory()
             model_file.write_result(member.checkpoints, session.job.attempt, session.job.model, session.weights, record)
             member.publish(has_weights=session.weights is not None)
             prune_of_member(member, 1)
@@ -129,9 +129,3 @@ class TrialWorker:
             parameters=record["parameters"],
             reason=f"its training function returned after epoch {record['epochs_completed']}" if stopped else None,
         )
-
-
-def _used_config(training: TrainingConfig, model: dict[str, Any]) -> dict[str, Any]:
-    """What of the settings plays a part in such a model, those of `[model]` by their full names."""
-    used = {name: value for name, value in config_record(training).items() if not is_unused(f"training.{name}")}
-    return {**used, **{f"model.{name}": value for name, value in model.items()}}

@@ -1,9 +1,9 @@
 """The fork server: a process that has imported torch once and forks a worker for every model or group of models.
 
-Forking takes milliseconds where importing torch takes seconds. The server itself runs no torch operation and
-touches no GPU: thread pools and CUDA contexts do not survive a fork. multiprocessing's own server cannot pass the run's
-lock to its children, reports children as dead when it dies itself, and starts a resource tracker that would outlive
-them.
+Forking takes milliseconds where importing torch takes seconds. For commands it imports a light worker without torch.
+The server itself runs no torch operation and touches no GPU: thread pools and CUDA contexts do not survive a fork.
+multiprocessing's own server cannot pass the run's lock to its children, reports children as dead when it dies itself,
+and starts a resource tracker that would outlive them.
 
 Processes that user code forked in a worker end with the worker; daemons end with the server. Only workers keep the
 run's lock: the second argument is its descriptor.
@@ -14,7 +14,8 @@ that it prints into. The server keeps the reading end as long as the worker live
 raises no error before the worker ends. The server answers `{"started": id, "pid"}` and later
 `{"exited": pid, "status"}` (negative: a signal). With `ahead`, the title of a spare worker, it then forks one that
 warms up and waits for the next request: its model then begins without the cost of a fork and of a process's first
-step. A spare trains nothing, sends nothing, and ends as any worker. The third argument is the workers' `nice` value.
+step. A spare trains nothing, sends nothing, and ends as any worker. The third argument is the workers' `nice` value,
+the fourth what trains: see `settings.replacement.Trains`.
 A request whose socket the runner has shut down is withdrawn: nothing is forked for it.
 The server ends when the runner closes its side, and every worker ends with it.
 """
@@ -30,6 +31,7 @@ import signal
 import socket
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +41,7 @@ from setproctitle import setproctitle
 from forge_tui.protocol.job import STOP_SIGNALS
 from forge_tui.protocol.wire import receive_message, send_message
 from forge_tui.resources.processor import processor
+from forge_tui.settings.replacement import Trains
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 
 _PR_SET_PDEATHSIG = 1
@@ -62,26 +65,40 @@ class _Forked:
 def main() -> int:
     """Serve fork requests until the runner is gone."""
     server, lock, nice = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
-    has_training_function = sys.argv[4] == "1"
+    trains = Trains(sys.argv[4])
     for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
     _adopt_orphans()
     _keep_freed_memory()
     _end_with_runner(server, True)  # importing takes seconds, in which a runner may be killed
-    _preload(has_training_function)
+    _preload(trains)
     _end_with_runner(server, False)  # from now on the loop notices, and ends the workers' processes too
     setproctitle("forge-tui: fork server")
     send_message(server, {"ready": os.getpid()})
-    _ForkServer(server, lock, nice).serve()
+    _ForkServer(server, lock, nice, trains).serve()
     os._exit(0)  # there is nothing to clean up, and finalising torch takes 100 ms
 
 
-def _preload(has_training_function: bool = False) -> None:
-    """Import everything that a worker needs, except torch._dynamo (1.2 s, 60 MB); see `optimizers`.
+def _preload(trains: Trains = Trains.MODEL) -> None:
+    """Import everything that a worker needs; see `_preload_torch`."""
+    gc.disable()  # imports leave little garbage, and scanning torch takes 0.2 s
+    if trains is Trains.COMMAND:
+        import forge_tui.worker.command_worker  # noqa: F401
+        from forge_tui.worker.tree_meter import oom_counter_here
+
+        oom_counter_here()
+    else:
+        _preload_torch(trains)
+    from_plain(to_plain(Settings()))  # fills caches of the settings' types
+    gc.freeze()  # collections in the children then do not touch the shared pages
+    gc.enable()
+
+
+def _preload_torch(trains: Trains) -> None:
+    """Everything except torch._dynamo (1.2 s, 60 MB); see `optimizers`.
 
     A training function has optimizers of torch, and the first one imports it: 0.75 s in each worker.
     """
-    gc.disable()  # imports leave little garbage, and scanning torch takes 0.2 s
     # numpy and safetensors import these on first use: 12 ms in every worker.
     import numpy.ctypeslib
     import numpy.random  # noqa: F401
@@ -92,21 +109,19 @@ def _preload(has_training_function: bool = False) -> None:
     import forge_tui.worker.memory_meter
     import forge_tui.worker.warm_up  # noqa: F401
 
-    if has_training_function:
+    if trains is Trains.FUNCTION:
         import torch._dynamo  # noqa: F401
     processor()  # /proc/cpuinfo is read once, not by each worker
-    from_plain(to_plain(Settings()))  # fills caches of the settings' types
-    gc.freeze()  # collections in the children then do not touch the shared pages
-    gc.enable()
 
 
 class _ForkServer:
     """Forks, passes requests and reaps. `lock` is the run's, inherited by every worker."""
 
-    def __init__(self, server: socket.socket, lock: int, nice: int) -> None:
+    def __init__(self, server: socket.socket, lock: int, nice: int, trains: Trains) -> None:
         self._server = server
         self._lock = lock
         self._nice = nice
+        self._trains = trains
         self._workers: dict[int, int] = {}
         """Their process ids, and the reading ends of the pipes that they print into."""
         self._spare: _Forked | None = None
@@ -188,10 +203,10 @@ class _ForkServer:
             ours.close()  # otherwise it would not notice the server's death
             self._leave(parent, fds)
             if before is not None:
-                _make_ready(before)
+                _make_ready(before, self._trains)
             received = receive_message(theirs, max_fds=2)
             theirs.close()
-            status = 0 if received is None else _work(*received, parent)
+            status = 0 if received is None else _work(*received, parent, self._trains)
         except BaseException:  # the boundary of the process: the exit status is reported, this is for the log
             traceback.print_exc()
         finally:
@@ -223,24 +238,30 @@ def _is_withdrawn(channel: int) -> bool:
     return False
 
 
-def _make_ready(before: dict[str, Any]) -> None:
+def _make_ready(before: dict[str, Any], trains: Trains) -> None:
     """Do everything that does not depend on the model."""
+    setproctitle(before["ahead"])
+    if trains is Trains.COMMAND:
+        return
     from forge_tui.worker.warm_up import warm_up
 
-    setproctitle(before["ahead"])
     warm_up(before["jobs"][0]["threads"])
 
 
-def _work(request: dict[str, Any], fds: list[int], parent: int) -> int:
+def _work(request: dict[str, Any], fds: list[int], parent: int, trains: Trains) -> int:
     """Carry out the request; returns the exit status."""
-    from forge_tui.worker import loop
+    begin: Callable[[socket.socket, dict[str, Any], int], int]
+    if trains is Trains.COMMAND:
+        from forge_tui.worker.command_worker import main as begin
+    else:
+        from forge_tui.worker.loop import main as begin
 
     channel_fd, log_fd = fds
     for standard in (1, 2):
         os.dup2(log_fd, standard)
     os.close(log_fd)
     setproctitle(request["title"])
-    return loop.main(socket.socket(fileno=channel_fd), request, parent)
+    return begin(socket.socket(fileno=channel_fd), request, parent)
 
 
 def _end() -> None:

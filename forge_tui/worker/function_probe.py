@@ -16,6 +16,7 @@ import torch
 
 from forge_tui.errors import ForgeError, SettingsError
 from forge_tui.protocol.events import EpochFinished, Event, finite
+from forge_tui.protocol.inspection import Inspection
 from forge_tui.protocol.job import Control, Job
 from forge_tui.protocol.metrics import Metrics
 from forge_tui.settings.schema import from_plain
@@ -27,7 +28,7 @@ from forge_tui.training.process import prepare_process
 from forge_tui.training.train_function import TrainFunction
 from forge_tui.training.trial import Trial
 from forge_tui.training.trial_session import TrialSession
-from forge_tui.worker.inspection import Inspection, with_combination_named
+from forge_tui.worker.inspection import with_combination_named
 
 CHECK_SECONDS = 60.0
 """The time limit of a check, for all combinations of a sweep together."""

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from forge_tui.errors import ForgeError, SettingsError
+from forge_tui.protocol.inspection import Inspection
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.run_data import RunData
 from forge_tui.safe_io.printing import named
@@ -41,31 +41,6 @@ from forge_tui.worker.rehearsal import rehearse
 
 _TURNS = 6
 _KEPT_BYTES = 64 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Inspection:
-    """`features` is the number of features, or None for tokens; `classes` the number of classes or tokens, or None.
-
-    `estimated_bytes` is the estimated memory for training one such model, `worker_bytes` for a worker with a whole
-    group. `grouping_problem`: why such models cannot be trained together, or None.
-    `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data.
-    A training function's data and model are unknown, so all of these are None; `first_report` has the metrics of its
-    first report when it was tried.
-    """
-
-    parameters: int | None = None
-    train_samples: int | None = None
-    validation_samples: int | None = None
-    features: int | None = None
-    classes: int | None = None
-    task: str | None = None
-    estimated_bytes: int | None = None
-    worker_bytes: int | None = None
-    data: dict[str, Any] | None = None
-    grouping_problem: str | None = None
-    can_compile: bool | None = None
-    first_report: dict[str, float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

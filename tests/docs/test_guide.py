@@ -60,3 +60,9 @@ def test_the_training_function_of_the_guide_is_that_of_the_front_page() -> None:
     (shown,), (run,) = ([content for language, content in blocks(page) if language == "python"] for page in pages)
     assert shown == run
     assert len(shown.splitlines()) <= 25
+
+
+def test_a_script_that_reports_runs_alone_as_well(tmp_path: Path) -> None:
+    (shown,) = [content for language, content in blocks(text_of("docs/guide/commands.md")) if language == "python"]
+    done = subprocess.run([sys.executable, "-c", shown], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr, list(tmp_path.iterdir())) == ("", "", [])

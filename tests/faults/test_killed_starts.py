@@ -110,7 +110,10 @@ import os, socket, subprocess, sys, time
 ours, theirs = socket.socketpair()
 with open(os.devnull) as lock:
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "forge_tui.worker.fork_server", *map(str, (theirs.fileno(), lock.fileno(), 0, 0))],
+        [
+            *(sys.executable, "-P", "-m", "forge_tui.worker.fork_server"),
+            *(str(theirs.fileno()), str(lock.fileno()), "0", "model"),
+        ],
         pass_fds=(theirs.fileno(), lock.fileno()),
     )
 theirs.close()

@@ -32,7 +32,7 @@ from forge_tui.runs.names import (
 )
 from forge_tui.runs.own_paths import Record
 from forge_tui.runs.reader import RunReader
-from forge_tui.training.model_file import read_model_record
+from forge_tui.training.record_file import read_model_record
 
 HOSTILE = (
     "../outside",

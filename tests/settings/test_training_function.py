@@ -9,9 +9,9 @@ import pytest
 from forge_tui.errors import SettingsError
 from forge_tui.runs import run_models
 from forge_tui.settings.files import write_settings
+from forge_tui.settings.replacement import require_no_unused
 from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
 from forge_tui.settings.setting_layers import resolve_settings
-from forge_tui.settings.training_function import require_no_unused
 
 
 def test_a_setting_of_the_built_in_loop_is_refused_beside_a_training_function_wherever_it_was_given(

@@ -12,7 +12,8 @@ from trained import record_of as record
 
 from forge_tui.protocol.events import EpochFinished, Event, ModelCompleted, PhaseChanged
 from forge_tui.protocol.job import Control, Job, Outcome
-from forge_tui.training.early_stopping import BestEpoch, exceeds_patience
+from forge_tui.training.early_stopping import BestEpoch
+from forge_tui.training.patience import exceeds_patience
 from forge_tui.training.trainer import Trainer
 
 EPOCHS, PATIENCE = 40, 3

@@ -16,7 +16,7 @@ from forge_tui.settings.schema import from_plain
 from forge_tui.training.data import load_dataset
 from forge_tui.training.ensemble import load_members, measure_members
 from forge_tui.training.export import load_model
-from forge_tui.training.model_file import read_model_record
+from forge_tui.training.record_file import read_model_record
 from forge_tui.training.trainer import Trainer
 
 TEXT = "the quick brown fox jumps over the lazy dog; pack my box with five dozen liquor jugs. " * 20

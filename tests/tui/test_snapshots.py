@@ -95,7 +95,7 @@ def test_configure_of_a_training_function(look: Look, home: Path, size: Size) ->
 
 
 def test_configure_of_a_training_function_that_is_not_chosen_yet(look: Look) -> None:
-    look(SMALL, "left", expected=("choose the function", "Your training loop"))
+    look(SMALL, "left", "left", expected=("choose the function", "Your training loop"))
 
 
 def test_configure_with_a_sweep(look: Look) -> None:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from forge_tui.safe_io.printing import shell_word
+from forge_tui.settings.command import COMMAND
 from forge_tui.settings.keys import FREE_TABLES, Key, toml_value
 from forge_tui.settings.problems import shown
 from forge_tui.settings.sweep import TABLE as SWEEP
@@ -21,7 +22,8 @@ def command(form: Form) -> str:
 
     Settings that the user's file or the environment changes are written too if the form has another value.
     """
-    words = [word for key in run_keys() if key.key not in form.sweep() for word in _words(form, key)]
+    given = [key for key in run_keys() if key.key not in form.sweep() and key.key != COMMAND]
+    words = [word for key in given for word in _words(form, key)]
     plain = form.plain()
     for name, values in plain[SWEEP].items():
         words += ["--sweep", f"{name}={values_text(values)}"]
@@ -29,7 +31,8 @@ def command(form: Form) -> str:
         for name, value in plain[table].items():
             if f"{table}.{name}" not in plain[SWEEP]:
                 words += ["--set", f"{table}.{name}={_free(value)}"]
-    return " ".join(shell_word(word) for word in (*PROGRAM, *words))
+    own = form.values[COMMAND]
+    return " ".join(shell_word(word) for word in (*PROGRAM, *words, *(("--", *own) if own else ())))
 
 
 def _free(value: Any) -> str:

@@ -51,6 +51,8 @@ _TITLES = {
     "run.keep_checkpoints": "Checkpoints kept",
     "run.stop_seconds": "Time to stop (s)",
     "training.train": "Training function",
+    "run.command": "Command",
+    "run.parse": "Read output",
     "data.validation_fraction": "Validation share",
     "resources.memory_per_worker_gb": "Memory per worker (GiB)",
     "resources.max_cpu_utilization": "Share of CPUs",

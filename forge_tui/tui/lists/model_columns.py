@@ -200,7 +200,9 @@ def model_row(
             sign, word = glyphs.phase(model.phase)
             runs.append((blank + cells.left(f"{sign} {word}", column.width), phase_style(model.phase)))
         elif column.key == "epoch":
-            numbers = f"{model.epoch:>{layout.digits}}/{model.epochs:<{layout.digits}}"
+            numbers = f"{model.epoch:>{layout.digits}}"
+            if model.epochs is not None:
+                numbers += f"/{model.epochs:<{layout.digits}}"
             runs.append((blank + cells.left(numbers, min(column.width, 2 * layout.digits + 1)), "number"))
             if failed:
                 break

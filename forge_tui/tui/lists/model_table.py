@@ -241,7 +241,7 @@ class ModelTable(VirtualList):
         """Update the widths of names, configs and numbers of epochs; a changed layout redraws all."""
         models = self._rows.models
         names = max((cells.width_of(model.name) for model in models), default=0)
-        epochs = max((model.epochs for model in models), default=1)
+        epochs = max((model.epochs or model.epoch for model in models), default=1)
         configs = model_columns.config_cells(models)
         if (names, epochs, configs) != (self._name_cells, self._most_epochs, self._config_cells):
             self._name_cells, self._most_epochs, self._config_cells = names, epochs, configs

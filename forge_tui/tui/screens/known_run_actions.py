@@ -87,7 +87,7 @@ class KnownRunActions:
     async def _ask_and_train_further(self, look: RunLook) -> None:
         path = look.entry.path
         known = self._snapshot_of(path)
-        done = 0 if known is None else known.run.epochs
+        done = 0 if known is None else known.run.epochs or 0
         so_far = f" Its models have {done} epochs." if done else ""
         question = f"{look.entry.run} is completed.{so_far} Train it to how many epochs in all? (empty: not)"
         answer = await self._forge.push_screen_wait(Ask(cells.clean(question, self._forge.glyphs.ascii)))

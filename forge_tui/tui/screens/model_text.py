@@ -10,7 +10,7 @@ from typing import Any
 from forge_tui.protocol.metrics import SHARE, Metric, MetricTable
 from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.text.figures import age_text, duration, memory, number, short_path
+from forge_tui.text.figures import age_text, duration, epoch_text, memory, number, short_path
 from forge_tui.tui.screens.model_files import ModelFiles
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece
@@ -82,11 +82,11 @@ def model_progress(
         return [(cells.clean(f"{first_line(model.error)} (epoch {model.error.epoch})", glyphs.ascii), "bold red")]
     if model.epoch == 0 and not model.phase.is_final:
         waiting = "waiting for a worker" if model.phase is TrainingPhase.QUEUED else "no epoch yet: warming up"
-        return [(f"epoch 0/{model.epochs}  ", ""), (waiting, "dim")]
+        return [(f"epoch {epoch_text(0, model.epochs)}  ", ""), (waiting, "dim")]
     done, left = glyphs.bar(model.percent / 100, 20 if width >= 100 else 10)
     loss = "diverged" if model.diverged else cells.short_number(model.loss, glyphs)
     pieces: list[Piece] = [
-        (f"epoch {model.epoch}/{model.epochs} ", ""),
+        (f"epoch {epoch_text(model.epoch, model.epochs)} ", ""),
         (done, "green" if model.phase is TrainingPhase.COMPLETED else ""),
         (left, "dim"),
         (f"  loss {loss}  lowest {cells.short_number(model.best_loss, glyphs)}", "red" if model.diverged else ""),
@@ -172,7 +172,7 @@ def _metrics(model: ModelState, table: MetricTable, glyphs: Glyphs, took: float 
         return unknown if value is None else f"{number(value)}{unit}"
 
     pairs = [
-        ("epoch", f"{model.epoch} of {model.epochs}"),
+        ("epoch", epoch_text(model.epoch, model.epochs, " of ")),
         ("step", f"{model.step:,}"),
         ("loss", "diverged" if model.diverged else known(model.loss)),
         ("lowest loss", known(model.best_loss)),

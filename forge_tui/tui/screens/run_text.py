@@ -6,7 +6,7 @@ import time
 
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
-from forge_tui.text.figures import age_text, duration, short_path
+from forge_tui.text.figures import age_text, duration, epochs_text, short_path
 from forge_tui.tui.lists.known_runs import RunLook
 from forge_tui.tui.lists.run_columns import models_text
 from forge_tui.tui.widgets.document import Paragraph
@@ -32,7 +32,7 @@ def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, only_ascii
     if snapshot is None:
         return [*head, Paragraph((("reading…", "quiet"),))]
     info = snapshot.run
-    about = f"{models_text(entry, only_ascii)}, {info.epochs} epochs, {info.mode}, {info.policy}"
+    about = f"{models_text(entry, only_ascii)}{epochs_text(info.epochs)}, {info.mode}, {info.policy}"
     host = f", on {info.host}" if info.host else ""
     lines = [
         *head,

@@ -139,7 +139,7 @@ class WatchScreen(ForgeScreen):
         self.table.set_finished(not snapshot.state.is_live or left == 0)
         self.table.show(_as_they_stand(snapshot), snapshot.metrics)
         self.overall.draw(snapshot, self.forge.glyphs)
-        self.panes.expect_output(snapshot.run.has_training_function)
+        self.panes.expect_output(snapshot.run.has_custom_loop)
         self.panes.fit_table(self.table)
         self._draw_divider()
         if first or not snapshot.state.is_live:

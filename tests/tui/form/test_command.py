@@ -29,6 +29,17 @@ def settings_of(line: str) -> Settings:
     return resolve_arguments(namespace).settings
 
 
+def test_a_command_of_the_users_own_comes_last() -> None:
+    own = ["sh", "-c", 'echo {seed} "$X" it\'s', "--epochs"]
+    form = fill_form(FormSource(flags={"run.command": own, "run.parse": "json"}), {}).form
+    line = command(form)
+    ours, _, last = line.partition(" -- ")
+    assert ours == "forge-tui --no-ui --epochs none --parse json"
+    words = subprocess.run(["bash", "-c", f"printf '%s\\0' {last}"], capture_output=True, text=True, check=True).stdout
+    assert words.split("\0")[:-1] == own
+    assert settings_of(ours.replace(" --parse json", "")).training.epochs is None
+
+
 def test_defaults_need_no_flags() -> None:
     assert command(fill_form(FormSource(), {}).form) == "forge-tui --no-ui"
 

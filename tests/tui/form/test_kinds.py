@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from forge_tui.errors import SettingsError
-from forge_tui.settings.training_function import require_no_unused
+from forge_tui.settings.replacement import require_no_unused
 from forge_tui.tui.form.command import command
 from forge_tui.tui.form.form_values import Form
 from forge_tui.tui.form.functions import functions_in, parameters_of
@@ -24,7 +24,9 @@ def form() -> Form:
 
 def test_each_kind_shows_what_matters_for_it() -> None:
     assert [kind for kind in Kind if not hides(kind, TRAIN)] == [Kind.FUNCTION]
-    assert [kind for kind in Kind if not hides(kind, "run.stop_seconds")] == [Kind.FUNCTION]
+    assert [kind for kind in Kind if not hides(kind, "run.stop_seconds")] == [Kind.FUNCTION, Kind.COMMAND]
+    assert [kind for kind in Kind if not hides(kind, "run.command")] == [Kind.COMMAND]
+    assert [kind for kind in Kind if not hides(kind, "run.parse")] == [Kind.COMMAND]
     assert [kind for kind in Kind if not hides(kind, RATE)] == [Kind.BUILT_IN, Kind.CUSTOM]
     assert [kind for kind in Kind if not hides(kind, "data.target")] == [Kind.BUILT_IN, Kind.CUSTOM]
     for name in ("training.epochs", "run.models", "run.seed", "training.max_parallel_workers", "training.select_by"):
@@ -88,10 +90,10 @@ def test_a_setting_that_names_another_kind_changes_it(form: Form) -> None:
 
 def test_kinds_are_stepped_around(form: Form) -> None:
     seen = [form.kind]
-    for by in (1, 1, 1, -1):
+    for by in (1, 1, 1, 1, -1):
         form = form.step_kind(by)
         seen.append(form.kind)
-    assert seen == [Kind.BUILT_IN, Kind.CUSTOM, Kind.FUNCTION, Kind.BUILT_IN, Kind.FUNCTION]
+    assert seen == [Kind.BUILT_IN, Kind.CUSTOM, Kind.FUNCTION, Kind.COMMAND, Kind.BUILT_IN, Kind.COMMAND]
 
 
 def test_a_saved_form_is_read_with_its_kind(form: Form, tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
-"""Checks the arguments of a training function's reports, and converts them to plain numbers."""
+"""Checks what a training function or a command reports, and converts it to plain numbers.
+
+Neither torch nor NumPy is imported: their scalars are known by `ndim` and `item`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from forge_tui.errors import TrialError
 from forge_tui.protocol.metrics import BUILT_IN, LONGEST_NAME, SHARE, Metric
@@ -17,15 +17,18 @@ _RESERVED = {metric.name: metric for metric in BUILT_IN}
 _SHOWN = 60
 
 
-def plain_metrics(*given: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics of a report as numbers, including NaN and infinity. Raises `TrialError` for anything else."""
+def plain_metrics(*given: Mapping[str, Any], caller: str = "trial.report") -> dict[str, float]:
+    """The metrics of a report as numbers, including NaN and infinity.
+
+    Raises `TrialError` for anything else, whose message names the `caller`.
+    """
     found: dict[str, float] = {}
     for table in given:
         if not isinstance(table, Mapping):
-            raise TrialError(f"trial.report takes metrics by name, as {{'loss': 0.5}}, and got {_kind(table)}")
+            raise TrialError(f"{caller} takes metrics by name, as {{'loss': 0.5}}, and got {_kind(table)}")
         for name, value in table.items():
             if name in found:
-                raise TrialError(f"trial.report got the metric {escaped(name)} twice")
+                raise TrialError(f"{caller} got the metric {escaped(name)} twice")
             found[_checked_name(name)] = _number(name, value)
     return found
 
@@ -51,8 +54,7 @@ def checked_goals(goals: Mapping[str, Any] | None) -> list[Metric]:
 
 def whole(value: Any, what: str, least: int) -> int:
     """A whole number, also NumPy's or a tensor. Raises `TrialError`, which calls it `what`."""
-    if isinstance(value, np.generic | Tensor) and value.ndim == 0:
-        value = value.item()
+    value = _plain(value)
     if type(value) is not int or not least <= value <= LARGEST_INTEGER:
         raise TrialError(f"{what} must be a whole number, at least {least}, not {str(value)[:_SHOWN]!r}")
     return int(value)
@@ -68,9 +70,7 @@ def _checked_name(name: Any) -> str:
 
 
 def _number(name: str, value: Any) -> float:
-    given = value
-    if isinstance(value, np.generic | np.ndarray | Tensor) and value.ndim == 0:
-        value = value.item()
+    given, value = value, _plain(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TrialError(f"the metric {name} is {_kind(given)}; metrics are numbers, or tensors of shape ()")
     try:
@@ -83,7 +83,12 @@ def _number(name: str, value: Any) -> float:
     return number
 
 
+def _plain(value: Any) -> Any:
+    """The number in a scalar of NumPy or torch; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
 def _kind(value: Any) -> str:
-    if isinstance(value, Tensor | np.ndarray) and value.ndim:
+    if getattr(value, "ndim", 0) and hasattr(value, "shape"):
         return f"a {type(value).__qualname__} of shape {tuple(value.shape)}"
     return f"a {type(value).__qualname__}"
