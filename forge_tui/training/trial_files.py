@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from forge_tui.errors import RunDirectoryError, TrialError
 from forge_tui.safe_io.printing import escaped
-from forge_tui.safe_io.whole_files import directory_error
 from forge_tui.training import attached_files, random_state
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.attached_files import Files
@@ -51,19 +50,11 @@ class TrialFiles:
 
     def directory(self) -> Path:
         """The model's own directory, made if need be. Raises `RunDirectoryError`."""
-        place = self._place
-        with self._member.in_place():
-            checkpoints.make_directory(self._member.checkpoints)
-            refuse_links(place, place.parent)
-            try:
-                place.mkdir(mode=0o700, exist_ok=True)
-            except OSError as error:
-                raise directory_error(error, "create the directory", place) from error
-        return place
+        return self._member.own_directory()
 
     @property
     def _place(self) -> Path:
-        return self._member.checkpoints / FILES_OF_TRIAL
+        return self._member.files
 
     def save(self, state: Any, epoch: int, progress: TrialProgress, files: Files = ()) -> None:
         """Write a checkpoint, which the `files` in the model's own directory belong to, and delete old ones.
