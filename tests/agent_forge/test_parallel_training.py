@@ -5,6 +5,8 @@ Runs under pytest, as `python -m unittest tests.agent_forge.test_parallel_traini
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import os
 import random
@@ -16,9 +18,8 @@ import textwrap
 import threading
 import time
 import unittest
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import ClassVar
 from unittest import mock
 
 import psutil
@@ -43,10 +44,83 @@ SAME_PRIORITY = {"PYTHONPATH": str(Path(__file__).parents[1] / "support" / "faul
 GIB = 1 << 30
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What several tests look at: the models of a run, and what was seen while it went on."""
+
+    home: Path
+    stems: list[str]
+    creator: CognateCreator
+    seen: list[dict[str, object]]
+    """What the callback was given."""
+    threads: set[str]
+    """Those that called it."""
+    changed: list[str]
+    """What the run changed in this process; it must be nothing."""
+
+    def metadata(self, stem: str) -> dict[str, object]:
+        return json.loads((self.home / f"{stem}.json").read_text(encoding="utf-8"))
+
+    def weights(self, stem: str) -> bytes:
+        return (self.home / f"{stem}.safetensors").read_bytes()
+
+
+def caller() -> dict[str, object]:
+    """What belongs to the caller and no run may change."""
+    import torch
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    numbers = (random.getstate(), torch.get_rng_state().tolist())
+    settings = (torch.get_num_threads(), torch.get_default_dtype())
+    return {"random numbers": numbers, "torch": settings, "handlers": handlers, "priority": os.nice(0)}
+
+
+_made = contextlib.ExitStack()
+
+
+@functools.cache
+def trained(mode: str) -> Trained:
+    """A run into `models/`: in series, as it is by default; or in parallel, where series is configured."""
+    import torch
+
+    home = Path(_made.enter_context(tempfile.TemporaryDirectory())).resolve()
+    creator, given = CognateCreator(TrainingConfig(**SMALL)), {}
+    environment = private_directories(home)
+    if mode == "parallel":
+        workers, _reason = get_optimal_workers(4)
+        creator = CognateCreator(TrainingConfig(**SMALL, training_mode="series", max_parallel_workers=workers))
+        given = {"training_mode": "parallel"}
+        environment |= SAME_PRIORITY
+    seen: list[dict[str, object]] = []
+    threads: set[str] = set()
+
+    def callback(progress: dict[str, object]) -> None:
+        seen.append(progress)
+        threads.add(threading.current_thread().name)
+
+    creator.set_progress_callback(callback)
+    random.seed(5)
+    torch.manual_seed(5)
+    torch.set_num_threads(2)
+    with contextlib.chdir(home), mock.patch.dict(os.environ, environment):
+        before = caller()
+        stems = creator.create_three_models("models/", **given)
+        changed = [name for name, value in caller().items() if value != before[name]]
+    return Trained(home, stems, creator, seen, threads, changed)
+
+
+def tearDownModule() -> None:
+    """Remove the shared runs."""
+    _made.close()
+
+
+def private_directories(home: Path) -> dict[str, str]:
+    """The environment of private state and configuration directories."""
+    return {"XDG_STATE_HOME": str(home / "state"), "XDG_CONFIG_HOME": str(home / "config")}
+
+
 class Sandboxed(unittest.TestCase):
     """A private working directory, and private state and configuration directories."""
-
-    environment: ClassVar[dict[str, str]] = SAME_PRIORITY
 
     def setUp(self) -> None:
         directory = tempfile.TemporaryDirectory()
@@ -54,12 +128,7 @@ class Sandboxed(unittest.TestCase):
         self.home = Path(directory.name).resolve()
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(self.home)
-        private = {
-            **self.environment,
-            "XDG_STATE_HOME": str(self.home / "state"),
-            "XDG_CONFIG_HOME": str(self.home / "config"),
-        }
-        patch = mock.patch.dict(os.environ, private)
+        patch = mock.patch.dict(os.environ, {**SAME_PRIORITY, **private_directories(self.home)})
         patch.start()
         self.addCleanup(patch.stop)
 
@@ -68,9 +137,7 @@ class Sandboxed(unittest.TestCase):
 
 
 class TestBackwardCompatibility(Sandboxed):
-    """Existing code runs unchanged, and gives way to others as it does for users."""
-
-    environment: ClassVar[dict[str, str]] = {}
+    """Existing code runs unchanged."""
 
     def test_import_paths(self) -> None:
         import agent_forge
@@ -111,24 +178,24 @@ class TestBackwardCompatibility(Sandboxed):
         self.assertEqual(CognateCreator().config.training_mode, "series")
 
     def test_series_by_default_gives_three_stems(self) -> None:
-        models = CognateCreator(TrainingConfig(**SMALL)).create_three_models("models/")
-        self.assertEqual(models, [f"models/cognate_planner_{index}" for index in (1, 2, 3)])
-        for index, stem in enumerate(models):
-            record = self.metadata(stem)
+        run = trained("series")
+        self.assertEqual(run.stems, [f"models/cognate_planner_{index}" for index in (1, 2, 3)])
+        for index, stem in enumerate(run.stems):
+            record = run.metadata(stem)
             self.assertTrue(record["final_model"])
             self.assertEqual(record["seed"], index)
             self.assertEqual(record["config"]["training_mode"], "series")
             self.assertEqual(len(record["history"]), SMALL["epochs"])
-            self.assertTrue(Path(f"{stem}.safetensors").is_file())
+            self.assertTrue(run.weights(stem))
 
     def test_twice_into_the_same_directory(self) -> None:
-        creator = CognateCreator(TrainingConfig(**SMALL))
-        first = creator.create_three_models("models/")
-        before = Path(f"{first[0]}.safetensors").read_bytes()
+        run = trained("series")
+        os.chdir(run.home)
+        before = run.weights(run.stems[0])
         Path("models/notes.txt").write_text("mine", encoding="utf-8")
-        self.assertEqual(creator.create_three_models("models/"), first)
+        self.assertEqual(run.creator.create_three_models("models/"), run.stems)
         self.assertEqual(Path("models/previous-1/cognate_planner_1.safetensors").read_bytes(), before)
-        self.assertEqual(Path(f"{first[0]}.safetensors").read_bytes(), before)
+        self.assertEqual(run.weights(run.stems[0]), before)
         self.assertEqual(Path("models/notes.txt").read_text(encoding="utf-8"), "mine")
 
     def test_function_form(self) -> None:
@@ -136,28 +203,17 @@ class TestBackwardCompatibility(Sandboxed):
         self.assertEqual(models[2], "models/cognate_planner_3")
 
     def test_caller_is_left_alone(self) -> None:
-        import torch
-
-        random.seed(5)
-        torch.manual_seed(5)
-        torch.set_num_threads(2)
-        before = (random.getstate(), torch.get_rng_state().tolist(), torch.get_num_threads(), torch.get_default_dtype())
-        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
-        CognateCreator(TrainingConfig(**SMALL)).create_three_models("models/")
-        after = (random.getstate(), torch.get_rng_state().tolist(), torch.get_num_threads(), torch.get_default_dtype())
-        self.assertEqual(after, before)
-        self.assertEqual([signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)], handlers)
-        self.assertEqual(os.nice(0), 0)
+        self.assertEqual(trained("series").changed, [])
+        self.assertEqual(trained("parallel").changed, [])
 
 
 class TestParallelTraining(Sandboxed):
     """The parallel mode."""
 
     def test_mode_given_to_the_call_wins(self) -> None:
-        creator = CognateCreator(TrainingConfig(**SMALL, training_mode="series"))
-        models = creator.create_three_models("models/", training_mode="parallel")
-        self.assertEqual(creator.get_training_progress()["mode"], "parallel")
-        self.assertEqual(self.metadata(models[0])["config"]["training_mode"], "parallel")
+        run = trained("parallel")
+        self.assertEqual(run.creator.get_training_progress()["mode"], "parallel")
+        self.assertEqual(run.metadata(run.stems[0])["config"]["training_mode"], "parallel")
 
     def test_unknown_mode(self) -> None:
         with self.assertRaisesRegex(ValueError, "training_mode.*sideways.*'series' or 'parallel'"):
@@ -165,24 +221,25 @@ class TestParallelTraining(Sandboxed):
         self.assertFalse(Path("models").exists())
 
     def test_parallel_gives_the_models_of_series(self) -> None:
-        config = TrainingConfig(**SMALL)
-        series = CognateCreator(config).create_three_models("one", "series")
-        parallel = CognateCreator(config).create_three_models("two", "parallel")
-        for left, right in zip(series, parallel, strict=True):
+        series, parallel = trained("series"), trained("parallel")
+        for left, right in zip(series.stems, parallel.stems, strict=True):
             # The same threads in both: one, on the small machines this runs on, or as many as were measured best.
-            if self.metadata(left)["threads"] == self.metadata(right)["threads"]:
-                self.assertEqual(
-                    Path(f"{left}.safetensors").read_bytes(), Path(f"{right}.safetensors").read_bytes(), left
-                )
+            if series.metadata(left)["threads"] == parallel.metadata(right)["threads"]:
+                self.assertEqual(series.weights(left), parallel.weights(right), left)
+
+    def check_kind(self, models: list[str], kind: str) -> None:
+        """That `models` are three of 2,000 parameters, of architecture `kind`."""
+        self.assertEqual(models, [f"models/cognate_{kind}_{index}" for index in (1, 2, 3)])
+        for stem in models:
+            self.assertAlmostEqual(self.metadata(stem)["parameters"], 2_000, delta=100)
 
     def test_series_method(self) -> None:
-        models = CognateCreator(TrainingConfig(**SMALL))._create_models_series("models")
-        self.assertEqual(len(models), 3)
+        creator = CognateCreator(TrainingConfig(**SMALL, model_type="reasoner"))
+        self.check_kind(creator._create_models_series("models"), "reasoner")
 
     def test_parallel_method(self) -> None:
-        creator = CognateCreator(TrainingConfig(**SMALL))
-        models = creator._create_models_parallel("models", 2)
-        self.assertEqual(len(models), 3)
+        creator = CognateCreator(TrainingConfig(**SMALL, model_type="memory"))
+        self.check_kind(creator._create_models_parallel("models", 2), "memory")
         self.assertEqual(creator.get_training_progress()["overall_progress"], 100.0)
 
     def test_optimal_workers_never_exceed_the_request(self) -> None:
@@ -193,21 +250,12 @@ class TestParallelTraining(Sandboxed):
             self.assertLessEqual(workers, requested)
 
     def test_progress_callback(self) -> None:
-        seen: list[dict[str, object]] = []
-        threads: set[str] = set()
-
-        def callback(progress: dict[str, object]) -> None:
-            seen.append(progress)
-            threads.add(threading.current_thread().name)
-
-        creator = CognateCreator(TrainingConfig(**SMALL, training_mode="parallel"))
-        creator.set_progress_callback(callback)
-        creator.create_three_models("models/")
-        self.assertEqual(seen[-1]["overall_progress"], 100.0)
-        self.assertEqual(seen[-1]["completed_models"], 3)
-        self.assertEqual(len(threads), 1)
-        self.assertNotIn(threading.current_thread().name, threads)
-        percents = [progress["overall_progress"] for progress in seen]
+        run = trained("parallel")
+        self.assertEqual(run.seen[-1]["overall_progress"], 100.0)
+        self.assertEqual(run.seen[-1]["completed_models"], 3)
+        self.assertEqual(len(run.threads), 1)
+        self.assertNotIn(threading.current_thread().name, run.threads)
+        percents = [progress["overall_progress"] for progress in run.seen]
         self.assertEqual(percents, sorted(percents))
 
     def test_plain_script_without_main_guard(self) -> None:
@@ -347,8 +395,9 @@ class TestIntegration(Sandboxed):
 
     def test_resource_aware_configuration(self) -> None:
         workers, _reason = get_optimal_workers(4)
-        config = TrainingConfig(**SMALL, training_mode="parallel", max_parallel_workers=workers)
-        self.assertEqual(len(CognateCreator(config).create_three_models("models/")), 3)
+        run = trained("parallel")
+        self.assertEqual(run.creator.config.max_parallel_workers, workers)
+        self.assertEqual(len(run.stems), 3)
 
     def test_progress_from_another_thread(self) -> None:
         creator = CognateCreator(TrainingConfig(model_size=2_000, epochs=40))
@@ -368,13 +417,6 @@ class TestIntegration(Sandboxed):
         watcher.join()
         self.assertEqual(creator.get_training_progress()["overall_progress"], 100.0)
         self.assertEqual(seen, sorted(seen))
-
-    def test_all_architectures(self) -> None:
-        for kind in ("planner", "reasoner", "memory"):
-            config = TrainingConfig(model_type=kind, model_size=2_000, epochs=1)
-            models = CognateCreator(config).create_three_models(f"{kind}s", "series")
-            self.assertEqual(models[0], f"{kind}s/cognate_{kind}_1")
-            self.assertAlmostEqual(self.metadata(models[0])["parameters"], 2_000, delta=100)
 
 
 class TestErrorHandling(Sandboxed):
