@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from custom_code import CODE, EDITED, RUN, Held, change, described, edit, outputs, records, write_project
-from running import events, forge, weights
+from depth import deep
+from running import forge, script, weights
 
 from forge_tui import load_model
 from forge_tui.client.run import Run
@@ -39,43 +40,49 @@ def warned(run: Path) -> list[str]:
     return [record["message"] for record in records(run, "resource_warning", kind="code")]
 
 
-def test_editing_the_code_between_models_changes_nothing_and_is_reported_once(
+def test_editing_the_code_changes_no_retry_and_no_later_model_and_is_reported_once(
     project: Path, undisturbed: dict[str, bytes]
 ) -> None:
+    """The first model fails once after the edit and is tried again; the second one begins after it."""
     run = project / "run"
+    (project / "fail").touch()
     with Held(project, *RUN, "--output", "run") as held:
         edit(project)
         held.wait("the report", lambda: sum(str(project / name) in "".join(warned(run)) for name in EDITED) == 4)
         change(project / "parts.py", "3 * scale", "4 * scale")
         out = held.release()
     assert str(run / "cognate_net_2") in out
+    assert len(records(run, "model_retried")) == 1
     assert weights(run) == undisturbed
     assert all("was changed after the start of the run" in message for message in warned(run))
     assert [sum(str(project / name) in message for message in warned(run)) for name in EDITED] == [1, 1, 1, 1]
 
 
-def test_a_retry_uses_the_same_code(project: Path, undisturbed: dict[str, bytes]) -> None:
-    run = project / "run"
-    (project / "fail").touch()
-    with Held(project, *RUN, "--output", "run") as held:
-        edit(project)
-        held.release()
-    assert len(records(run, "model_retried")) == 1
-    assert weights(run) == undisturbed
+@pytest.fixture(scope="module")
+def stopped_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with `kept`: the project that lay at `now/project` when its run was stopped in the first model."""
+    base = tmp_path_factory.mktemp("stopped")
+    project = write_project(base / "now" / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_TUI_STATE", str(base / "state"))
+        with Held(project, *RUN, "--output", "run") as held, Run(project / "run") as attached:
+            assert attached.answer(attached.stop()) is not None
+            held.release(status=1)
+    assert not weights(project / "run")
+    project.rename(base / "kept")
+    return base
 
 
-def stopped(project: Path) -> Path:
-    """A run that was stopped in its first model."""
-    run = project / "run"
-    with Held(project, *RUN, "--output", "run") as held, Run(run) as attached:
-        assert attached.answer(attached.stop()) is not None
-        held.release(status=1)
-    assert not weights(run)
-    return run
+@pytest.fixture
+def stopped(stopped_once: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That project where it was, as when its run was stopped, for the user who has started it."""
+    monkeypatch.setenv("FORGE_TUI_STATE", str(stopped_once / "state"))
+    shutil.rmtree(stopped_once / "now")
+    return Path(shutil.copytree(stopped_once / "kept", stopped_once / "now" / "project"))
 
 
-def test_a_resume_continues_with_the_copy(project: Path, undisturbed: dict[str, bytes]) -> None:
-    run = stopped(project)
+def test_a_resume_continues_with_the_copy(stopped: Path, undisturbed: dict[str, bytes]) -> None:
+    project, run = stopped, stopped / "run"
     edit(project)
     forge("resume", "run", "--no-ui", cwd=project)
     assert weights(run) == undisturbed
@@ -84,8 +91,8 @@ def test_a_resume_continues_with_the_copy(project: Path, undisturbed: dict[str, 
     assert [described(run, number)["exact"] for number in (1, 2)] == [True, True]
 
 
-def test_a_resume_needs_no_original(project: Path, undisturbed: dict[str, bytes]) -> None:
-    run = stopped(project)
+def test_a_resume_needs_no_original(stopped: Path, undisturbed: dict[str, bytes]) -> None:
+    project, run = stopped, stopped / "run"
     shutil.copytree(run, project.parent / "kept")
     shutil.rmtree(project)
     (project.parent / "kept").rename(project.parent / "run")
@@ -96,8 +103,8 @@ def test_a_resume_needs_no_original(project: Path, undisturbed: dict[str, bytes]
     assert weights(project.parent / "run") == undisturbed
 
 
-def test_accepted_changes_take_the_new_code_and_are_not_exact(project: Path, undisturbed: dict[str, bytes]) -> None:
-    run = stopped(project)
+def test_accepted_changes_take_the_new_code_and_are_not_exact(stopped: Path, undisturbed: dict[str, bytes]) -> None:
+    project, run = stopped, stopped / "run"
     before = records(run, "checkpoint_saved")
     assert [record["model"] for record in before] == ["cognate_net_1"]
     edit(project, shapes=False)
@@ -124,21 +131,19 @@ def test_models_of_before_keep_their_code_when_changes_are_accepted(project: Pat
     assert outputs(run / "cognate_net_1") == before
 
 
-GROUPS = ("--mode", "parallel", "--workers", "1", "--models", "4", "--fuse", "2", "--epochs", "3")
+GROUPS = ("--mode", "parallel", "--workers", "1", "--models", "4", "--fuse", "2")
 
 
 def test_groups_use_the_same_code(project: Path, tmp_path: Path) -> None:
-    """Two models train together; the next two begin after the edit."""
+    """Two models train together; the next two begin after the edit, and a resume trains all further."""
     run = (*RUN, *GROUPS)
     whole = write_project(tmp_path / "whole")
-    forge(*run, "--output", "run", cwd=whole)
-    with Held(project, *run, "--output", "run") as held:
+    forge(*run, "--epochs", "4", "--output", "run", cwd=whole)
+    with Held(project, *run, "--epochs", "3", "--output", "run") as held:
         edit(project)
         held.release()
     assert len(records(project / "run", "model_started")) == 4
-    assert weights(project / "run") == weights(whole / "run")
     forge("resume", "run", "--no-ui", "--epochs", "4", cwd=project)
-    forge("resume", "run", "--no-ui", "--epochs", "4", cwd=whole)
     assert weights(project / "run") == weights(whole / "run")
 
 
@@ -215,11 +220,13 @@ def test_functions_named_by_module(project: Path, monkeypatch: pytest.MonkeyPatc
     assert record["code_modules"] == {"theirs": ""}
     (project / "bodies" / "made.py").write_text("raise SystemExit", encoding="utf-8")
     assert len(outputs(next((project / "run").glob("*_1.json")).with_suffix(""))) == 2
-    forge("ensemble", "run", cwd=project)
+    told = begin("ensemble", "run", cwd=project)  # in a process of its own, as the installed module is on its path
+    assert told.communicate()[0].startswith("MODEL")
+    assert told.returncode == 0
 
 
-def test_a_damaged_copy_is_refused_in_words(project: Path) -> None:
-    run = stopped(project)
+def test_a_damaged_copy_is_refused_in_words(stopped: Path) -> None:
+    project, run = stopped, stopped / "run"
     (copy,) = (run / "code").rglob("parts.py")
     change(copy, "mul_(scale)", "mul_(2 * scale)")
     said = forge("resume", "run", "--no-ui", cwd=project, status=2).stderr
@@ -231,12 +238,33 @@ def test_a_damaged_copy_is_refused_in_words(project: Path) -> None:
     forge("resume", "run", "--no-ui", "--accept-changes", cwd=project)
 
 
-def test_what_is_copied_and_recorded(project: Path) -> None:
-    """Every file of code and none of data, with its SHA-256, readable by the user alone."""
-    run = project / "run"
+@dataclass(frozen=True)
+class Checked:
+    """A project whose run of one model was checked, and then carried out, and what lies in the project then."""
+
+    project: Path
+    run: Path
+    before: list[Path]
+    after: list[Path]
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory: pytest.TempPathFactory) -> Checked:
+    base = tmp_path_factory.mktemp("checked")
+    project = write_project(base / "project")
     (project / "unused.py").write_text("unused", encoding="utf-8")
-    out = forge(*RUN, "--json", "--models", "1", "--epochs", "1", "--output", "run", cwd=project).stdout
-    assert events(out)[-1]["status"] == "completed"
+    before = sorted(project.rglob("*"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_TUI_STATE", str(base / "state"))
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        for more in (("--check",), ("--models", "1", "--epochs", "1", "--output", base / "run")):
+            forge(*RUN, *more, cwd=project)
+    return Checked(project, base / "run", before, sorted(project.rglob("*")))
+
+
+def test_what_is_copied_and_recorded(checked: Checked) -> None:
+    """Every file of code and none of data, with its SHA-256, readable by the user alone."""
+    project, run = checked.project, checked.run
     copies = sorted(path for path in (run / "code").rglob("*") if path.is_file())
     found = {path.relative_to(run / "code").as_posix(): sha256(path) for path in copies}
     assert found == {f"project/{name}": sha256(project / name) for name in CODE}
@@ -245,25 +273,15 @@ def test_what_is_copied_and_recorded(project: Path) -> None:
     assert (run / "code").stat().st_mode & 0o777 == 0o700
 
 
-def test_nothing_is_written_beside_the_code(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    before = sorted(project.rglob("*"))
-    for arguments in (("--check",), ("--models", "1", "--epochs", "1", "--output", project.parent / "run")):
-        forge(*RUN, *arguments, cwd=project)
-    assert sorted(project.rglob("*")) == before
-
-
-def test_built_in_models_copy_nothing(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    forge("--no-ui", "--models", "1", "--epochs", "1", "--model-size", "1500", "--output", run)
-    assert not (run / "code").exists()
+def test_nothing_is_written_beside_the_code(checked: Checked) -> None:
+    assert checked.after == checked.before
 
 
 # --- every file of the copy counts
 
 
 LISTED = """
-import json, sys
+import json
 import forge_tui
 from forge_tui.training.code_finder import CopyLoader
 
@@ -279,20 +297,20 @@ print(json.dumps(sorted(executed)))
 """
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished run of one model; all its originals were edited so that they cannot be imported any more."""
-    project = write_project(tmp_path_factory.mktemp("finished") / "project")
-    forge(*RUN, "--models", "1", "--epochs", "1", "--output", "run", cwd=project)
-    for name in CODE:
-        (project / name).write_text("raise SystemExit('the original was imported')", encoding="utf-8")
-    return project / "run"
+@pytest.fixture
+def finished(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Its run, while none of the originals can be imported any more."""
+    monkeypatch.setenv("FORGE_TUI_STATE", str(checked.project.parent / "state"))
+    originals = {checked.project / name: (checked.project / name).read_bytes() for name in CODE}
+    for path in originals:
+        path.write_text("raise SystemExit('the original was imported')", encoding="utf-8")
+    yield checked.run
+    for path, content in originals.items():
+        path.write_bytes(content)
 
 
 def test_a_model_is_loaded_with_every_file_of_the_copy(finished: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", LISTED, str(finished / "cognate_net_1")], cwd="/", capture_output=True, text=True
-    )
+    done = script(LISTED, finished / "cognate_net_1")
     assert done.returncode == 0, done.stderr
     found = {path.removeprefix("project/") for path in json.loads(done.stdout)}
     assert found == set(CODE)
@@ -314,7 +332,7 @@ def test_a_model_is_not_loaded_with_an_edited_copy_of_any_file(finished: Path, n
         copy.write_bytes(before)
 
 
-@pytest.mark.parametrize("name", ["net.py", "bodies/constants.py"])
+@pytest.mark.parametrize("name", [deep("net.py"), "bodies/constants.py"])
 def test_later_models_of_a_live_run_refuse_an_edited_copy(project: Path, name: str) -> None:
     run = project / "run"
     with Held(project, *RUN, "--output", "run") as held:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import modules_code
 import pytest
 from depth import deep
-from running import begin, epochs_of, events, forge, processes_of, wait_until, weights
+from running import begin, epochs_of, events, forge, processes_of, script, wait_until, weights
 
 IN_PLACE = """
 import torch
@@ -103,11 +101,8 @@ def test_state_of_its_own_is_trained_alone_and_comes_back(place: Path) -> None:
     lines = events(forge(*run, "--output", "run", cwd=place).stdout)
     (reason,) = [line["reason"] for line in lines if line["event"] == "decision" and line["kind"] == "group"]
     assert reason == f"1 model per worker: {why}"
-    code = "import sys, forge_tui; print(forge_tui.load_model(sys.argv[1]).body.stats.steps)"
-    shown = subprocess.run(
-        [sys.executable, "-c", code, str(place / "run" / "cognate_extra_1")], cwd="/", capture_output=True, text=True,
-        check=True,
-    ).stdout  # fmt: skip
+    code = "import forge_tui; print(forge_tui.load_model(sys.argv[1]).body.stats.steps)"
+    shown = script(code, place / "run" / "cognate_extra_1").stdout
     assert shown.strip() == "16"  # 4 steps an epoch
 
 

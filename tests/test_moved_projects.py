@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 
 import pytest
-from running import forge, weights
+from running import forge, script, weights
 
 NET = """
 from pathlib import Path
@@ -27,32 +26,40 @@ RUN = (
 MODEL = "cognate_net_1"
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A finished run of two epochs, and beside it in `whole` one of four; then the project moves to `now`."""
-    place = tmp_path / "before"
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a finished run of two epochs, and beside it in `whole` one of four; it is not there any more."""
+    place = tmp_path_factory.mktemp("trained") / "before"
     place.mkdir()
     (place / "net.py").write_text(NET)
     (place / "beside.txt").touch()
     rows = [f"{n % 7},{n % 5},{'yes' if (n % 7) > (n % 5) else 'no'}" for n in range(60)]
     (place / "data.csv").write_text("\n".join(["a,b,target", *rows]) + "\n")
-    forge(*RUN, "--output", "run", cwd=place)
-    forge(*RUN[:-1], "4", "--output", "whole", cwd=place)
-    return place.rename(tmp_path / "now")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_TUI_STATE", str(place.parent / "state"))
+        forge(*RUN, "--output", "run", cwd=place)
+        forge(*RUN[:-1], "4", "--output", "whole", cwd=place)
+    return place.rename(place.parent / "kept")
 
 
-def loaded(stem: Path, here: Path) -> subprocess.CompletedProcess[str]:
-    code = "import sys, torch, forge_tui; print(tuple(forge_tui.load_model(sys.argv[1])(torch.ones(1, 2)).shape))"
-    return subprocess.run(
-        [sys.executable, "-c", code, str(stem)], cwd=here, capture_output=True, text=True, check=False
-    )
+@pytest.fixture
+def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That project, moved to `now`, for the user who has trained in it."""
+    shutil.copytree(trained.parent / "state", tmp_path / "state")
+    monkeypatch.setenv("FORGE_TUI_STATE", str(tmp_path / "state"))
+    return Path(shutil.copytree(trained, tmp_path / "now"))
+
+
+def loaded(stem: Path, here: Path) -> str:
+    code = "import torch, forge_tui; print(forge_tui.load_model(sys.argv[1])(torch.ones(1, 2)).shape)"
+    return script(code, stem, cwd=here).stdout
 
 
 def test_a_moved_project_continues_to_the_same_bytes_and_is_trusted_from_then_on(project: Path, tmp_path: Path) -> None:
-    assert loaded(project / "run" / MODEL, tmp_path).stdout == "(1, 2)\n"
+    assert loaded(project / "run" / MODEL, tmp_path) == "torch.Size([1, 2])\n"
     forge("resume", project / "run", "--no-ui", "--epochs", "3", cwd=tmp_path)
     again = project.rename(tmp_path / "again")
-    assert loaded(again / "run" / MODEL, tmp_path).stdout == "(1, 2)\n"
+    assert loaded(again / "run" / MODEL, tmp_path) == "torch.Size([1, 2])\n"
     forge("resume", "run", "--no-ui", "--epochs", "4", cwd=again)
     assert weights(again / "run") == weights(again / "whole")
     shown = forge("ensemble", "run", cwd=again).stdout
@@ -81,10 +88,9 @@ def test_whole_files_that_do_not_fit_are_not_to_be_trained_again(project: Path, 
         (project / "run" / f"{MODEL}{suffix}").rename(alone / f"{MODEL}{suffix}")
     (project / "net.py").rename(alone / "net.py")
     (project / "beside.txt").rename(alone / "beside.txt")
-    code = "import sys, forge_tui; forge_tui.load_model(sys.argv[1], trust_code=True)"
-    command = [sys.executable, "-c", code, str(alone / MODEL)]
-    assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+    code = "import forge_tui; forge_tui.load_model(sys.argv[1], trust_code=True)"
+    assert script(code, alone / MODEL, cwd=tmp_path).returncode == 0
     (alone / "net.py").unlink()
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = script(code, alone / MODEL, cwd=tmp_path)
     assert "net.py, which cognate_net_1 was trained with, is at none of" in done.stderr
     assert "train" not in done.stderr.rpartition("at none of")[2]

@@ -48,6 +48,11 @@ def with_numpy():
     order = np.random.permutation(200).tolist()
     return parts(order[:140], order[140:])
 
+def with_random_and_numpy():
+    order = np.random.permutation(200).tolist()
+    random.shuffle(order)
+    return parts(order[:140], order[140:])
+
 def never_the_same():
     order = np.random.default_rng().permutation(200).tolist()
     return parts(order[:140], order[140:])
@@ -72,8 +77,12 @@ def record_of(directory: Path, index: int = 1) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "function", [deep("with_scikit_learn"), deep("with_torch"), "with_random", "with_sets", "with_numpy"]
-)
+    "function",
+    [
+        "with_random_and_numpy", "with_sets",
+        *map(deep, ("with_scikit_learn", "with_torch", "with_random", "with_numpy")),
+    ],
+)  # fmt: skip
 def test_all_models_and_a_resume_have_one_split(place: Path, function: str) -> None:
     run = ("--dataset", f"data.py:{function}", "--models", "2", "--epochs", "1", "--output", "run")
     forge("--no-ui", *SMALL, *run, cwd=place)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import begin, epochs_of, events, forge, processes_of, wait_until, weights
+from depth import deep
+from running import begin, epochs_of, events, forge, processes_of, script, wait_until, weights
 
 from forge_tui.settings.files import read_settings
 
@@ -93,19 +93,40 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_model_comes_back_from_anywhere(place: Path) -> None:
-    forge(*QUICK, "--model-type", "net.py", "--set", "model.hidden=5", "--models", "1", "--epochs", "2",
-          "--output", "run", cwd=place)  # fmt: skip
-    code = "import sys, forge_tui; print(forge_tui.load_model(sys.argv[1]))"
-    shown = subprocess.run(
-        [sys.executable, "-c", code, str(place / "run" / "cognate_net_1")], cwd="/", capture_output=True, text=True,
-        check=True,
-    ).stdout  # fmt: skip
+@dataclass(frozen=True)
+class Trained:
+    """A run of two models with a metric of its own, and its events."""
+
+    place: Path
+    run: Path
+    events: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    place = tmp_path_factory.mktemp("trained")
+    (place / "net.py").write_text(NET, encoding="utf-8")
+    own = ("--model-type", "net.py", "--set", "model.hidden=5", "--metric", "net.py", "--metric-goal", "least")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FORGE_TUI_STATE", str(place / "state"))
+        said = forge(*QUICK, "--json", *own, "--models", "2", "--epochs", "3", "--output", "run", cwd=place).stdout
+    return Trained(place, place / "run", events(said))
+
+
+@pytest.fixture
+def finished(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> Trained:
+    """That run, as its user sees it."""
+    monkeypatch.setenv("FORGE_TUI_STATE", str(trained.place / "state"))
+    return trained
+
+
+def test_the_model_comes_back_from_anywhere(finished: Trained) -> None:
+    shown = script("import forge_tui; print(forge_tui.load_model(sys.argv[1]))", finished.run / "cognate_net_1").stdout
     assert "out_features=5" in shown
-    record = json.loads((place / "run" / "cognate_net_1.json").read_bytes())
+    record = json.loads((finished.run / "cognate_net_1.json").read_bytes())
     assert record["settings"]["model"] == {"hidden": 5}
-    assert record["config"]["model_type"] == str(place / "net.py")
-    assert read_settings(place / "run" / "settings.toml").model == {"hidden": 5}
+    assert record["config"]["model_type"] == str(finished.place / "net.py")
+    assert read_settings(finished.run / "settings.toml").model == {"hidden": 5}
 
 
 def test_a_killed_run_with_dropout_resumes_to_the_same_bytes(place: Path) -> None:
@@ -137,16 +158,15 @@ def test_a_killed_run_with_dropout_resumes_to_the_same_bytes(place: Path) -> Non
     assert weights(place / "killed") == weights(place / "whole")
 
 
-def test_a_metric_of_ones_own_is_measured_shown_and_decides(place: Path) -> None:
-    run = (*QUICK, "--json", "--model-type", "net.py", "--metric", "net.py", "--metric-goal", "least", "--models", "2")
-    lines = events(forge(*run, "--epochs", "3", "--output", "run", cwd=place).stdout)
+def test_a_metric_of_ones_own_is_measured_shown_and_decides(finished: Trained) -> None:
+    lines, run = finished.events, finished.run
     ended = [line for line in lines if line["event"] == "epoch_finished"]
     assert all(line["validation_metric"] == pytest.approx(1.0 - line["validation_accuracy"]) for line in ended)
     finals = {line["model"]: line["validation_metric"] for line in lines if line["event"] == "model_completed"}
-    told = json.loads(forge("best", "run", "--json", cwd=place).stdout)
+    told = json.loads(forge("best", run, "--json").stdout)
     assert (told["metric"], told["best_is"], told["value"]) == ("validation_metric", "least", min(finals.values()))
-    assert "metric 0." in forge("status", "run", cwd=place).stdout
-    assert ",validation_metric" in forge("report", "run", "--format", "csv", cwd=place).stdout.splitlines()[0]
+    assert "metric 0." in forge("status", run).stdout
+    assert ",validation_metric" in forge("report", run, "--format", "csv").stdout.splitlines()[0]
 
 
 def decisions(output: str, kind: str) -> list[str]:
@@ -157,7 +177,7 @@ def decisions(output: str, kind: str) -> list[str]:
     ("function", "values", "words"),
     [
         ("model", ("--set", "model.dropout=0.5"), "it draws random numbers during training, as dropout does"),
-        ("locked", (), "TypeError: cannot pickle '_thread.lock' object"),
+        deep("locked", (), "TypeError: cannot pickle '_thread.lock' object"),
     ],
 )
 def test_what_cannot_be_trained_together_is_trained_alone(
@@ -200,17 +220,17 @@ def test_what_is_wrong_is_told_before_anything_is_made(place: Path, arguments: t
     assert not (place / "run").exists()
 
 
-@pytest.mark.parametrize("check", [("--check",), ("--output", "run")], ids=["check", "start"])
-def test_a_batch_of_one_that_a_model_cannot_take_ends_check_and_start(place: Path, check: tuple[str, ...]) -> None:
+def test_a_batch_of_one_that_a_model_cannot_take_ends_check_and_start(place: Path) -> None:
     """The data is split 90 : 10; in batches of 89 the last one has one sample."""
     run = (*QUICK, "--model-type", "net.py:norm", "--models", "2", "--epochs", "2", "--batch-size", "89")
-    said = forge(*run, *check, cwd=place, status=2).stderr
-    assert f"--model-type {place}/net.py:norm fails for a batch of 1 sample, the last of each epoch" in said
-    assert "ValueError: Expected more than 1 value per channel" in said
-    assert "--drop-last leaves that batch out" in said
-    assert not (place / "run").exists()
-    assert not (place / "runs").exists()
-    forge(*run, *check, "--drop-last", cwd=place)
+    for how in (("--check",), ("--output", "run")):
+        said = forge(*run, *how, cwd=place, status=2).stderr
+        assert f"--model-type {place}/net.py:norm fails for a batch of 1 sample, the last of each epoch" in said
+        assert "ValueError: Expected more than 1 value per channel" in said
+        assert "--drop-last leaves that batch out" in said
+        assert not (place / "run").exists()
+        assert not (place / "runs").exists()
+    forge(*run, "--output", "run", "--drop-last", cwd=place)
 
 
 def test_what_fails_with_one_config_of_a_sweep_is_told_with_it(place: Path) -> None:
@@ -235,13 +255,10 @@ def test_models_with_several_outputs_train_together_and_come_back(place: Path) -
     assert len(measured(together)) == 27
     assert measured(together) == pytest.approx(measured(alone), rel=1e-4)
     code_of_user = (
-        "import sys, torch, forge_tui; given = forge_tui.load_model(sys.argv[1])(torch.ones(2, 4)); "
+        "import torch, forge_tui; given = forge_tui.load_model(sys.argv[1])(torch.ones(2, 4)); "
         "print(sorted(given), tuple(given['sizes'][0].shape))"
     )
-    shown = subprocess.run(
-        [sys.executable, "-c", code_of_user, str(place / "together" / "cognate_pair_1")],
-        cwd="/", capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    shown = script(code_of_user, place / "together" / "cognate_pair_1").stdout
     assert shown == "['logits', 'sizes'] (2,)\n"
     said = forge("ensemble", "together", cwd=place, status=2).stderr
     assert "the models give a dict: a mean is taken only of models that give one tensor" in said
@@ -270,10 +287,10 @@ def test_viewing_imports_none_of_it(place: Path) -> None:
     assert "training.model_type" in forge("config", "--settings", "run/settings.toml", cwd=place).stdout
 
 
-def test_an_ensemble_of_ones_own_models_on_ones_own_data(place: Path) -> None:
-    forge(*QUICK, "--model-type", "net.py", "--models", "2", "--epochs", "3", "--output", "run", cwd=place)
-    told = json.loads(forge("ensemble", "run", "--json", cwd=place).stdout)
-    finals = [json.loads((place / "run" / f"cognate_net_{n}.json").read_bytes())["validation"]["loss"] for n in (1, 2)]
+def test_an_ensemble_of_ones_own_models_on_ones_own_data(finished: Trained) -> None:
+    told = json.loads(forge("ensemble", finished.run, "--json").stdout)
+    records = [json.loads((finished.run / f"cognate_net_{number}.json").read_bytes()) for number in (1, 2)]
+    finals = [record["validation"]["loss"] for record in records]
     assert [model["validation_loss"] for model in told["models"]] == pytest.approx(finals, rel=1e-5)
     assert told["ensemble"]["validation_loss"] <= max(finals)
 

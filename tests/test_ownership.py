@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from depth import deep
+from depth import crossed, deep
 from run_directories import RunMaker, write_checkpoint
 from running import SMALL, forge
 from storm_checks import told
@@ -164,6 +164,20 @@ def test_a_live_run_is_not_deleted(maker: RunMaker) -> None:
     assert contents(path).keys() == before.keys()
 
 
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs, to be copied."""
+    path = tmp_path_factory.mktemp("trained") / "run"
+    forge(*SHORT, "--epochs", "2", "--output", path)
+    return path
+
+
+@pytest.fixture
+def ended(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it, for a test that changes it."""
+    return Path(shutil.copytree(trained, tmp_path / "run"))
+
+
 # --- starts
 
 NEEDED = (
@@ -183,16 +197,20 @@ NEEDED = (
 )
 
 
-@pytest.mark.parametrize("name", NEEDED)
-def test_a_start_refuses_where_a_name_it_needs_is_taken(name: str, tmp_path: Path) -> None:
+HOW = ("", "--overwrite", "--check")
+EACH_TIME = {*((name, "") for name in NEEDED), ("cognate_planner_1.json", "--overwrite"), ("lock", "--overwrite"),
+             ("run.db", "--check"), ("checkpoints/cognate_planner_1/mine", "--check")}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "how"), crossed(NEEDED, HOW, EACH_TIME))
+def test_a_start_refuses_where_a_name_it_needs_is_taken(name: str, how: str, tmp_path: Path) -> None:
     project = tmp_path / "project"
     put(project / name)
     before = contents(project)
-    for extra in ((), ("--overwrite",), ("--check",)):
-        err = forge(*SHORT, *extra, "--output", project, status=4).stderr
-        assert contents(project) == before, extra
-        assert name.removesuffix("/mine") in err, extra
-        assert "--overwrite" not in err.replace("project", "")
+    err = forge(*SHORT, *how.split(), "--output", project, status=4).stderr
+    assert contents(project) == before
+    assert name.removesuffix("/mine") in err
+    assert "--overwrite" not in err.replace("project", "")
 
 
 def test_a_link_in_the_place_of_a_directory_is_refused(tmp_path: Path) -> None:
@@ -234,9 +252,8 @@ def test_a_users_empty_directory_stays(tmp_path: Path) -> None:
     assert "the directory stays" in done.stderr
 
 
-def test_foreign_files_in_a_run_stay_where_they_are_when_it_is_moved(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    forge(*SHORT, "--output", run)
+def test_foreign_files_in_a_run_stay_where_they_are_when_it_is_moved(ended: Path) -> None:
+    run = ended
     mine = ("notes.txt", "logs/app.log", "checkpoints/best.pt", "checkpoints/cognate_planner_1/notes.txt")
     for name in mine:
         put(run / name, name)
@@ -250,9 +267,8 @@ def test_foreign_files_in_a_run_stay_where_they_are_when_it_is_moved(tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["commands/mine.json", "cognate_planner_2.json"])
-def test_foreign_files_that_the_next_run_would_use_are_named(name: str, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    forge(*SHORT, "--output", run)
+def test_foreign_files_that_the_next_run_would_use_are_named(name: str, ended: Path) -> None:
+    run = ended
     put(run / name)
     before = contents(run)
     for extra in (("--overwrite",), ("--check", "--overwrite")):
@@ -284,14 +300,6 @@ LINKED: dict[str, Callable[[Path], Path]] = {
     "settings.toml": lambda outside: outside / "settings.toml",
     "run.db": lambda outside: outside / "run.db",
 }
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two epochs, to be copied."""
-    path = tmp_path_factory.mktemp("trained") / "run"
-    forge(*SHORT, "--epochs", "2", "--output", path)
-    return path
 
 
 @pytest.mark.parametrize("name", LINKED)

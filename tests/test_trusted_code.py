@@ -5,22 +5,24 @@ What stands for harmful code leaves a file behind; nothing else happens if it ru
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running import forge, wait_until
+from running import forge, script, wait_until
 
 from forge_tui import load_ensemble, load_model
 from forge_tui.errors import ChangedError, ForgeError, RunDirectoryError, UntrustedCode
+from forge_tui.protocol.request import Request
+from forge_tui.runner.resuming import open_earlier
 from forge_tui.runs import tables
+from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.files import settings_digest
 from forge_tui.settings.user_file import state_directory
 
@@ -116,21 +118,19 @@ def stranger(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
     return place
 
 
-def loads(place: Place, *arguments: str) -> str:
-    """What a fresh process says that loads the model, in words of its error if there is one."""
-    given = "".join(f", {argument}" for argument in arguments)
-    code = f"import sys, forge_tui\nforge_tui.load_model(sys.argv[1]{given})"
-    done = subprocess.run([sys.executable, "-c", code, str(place.stem)], cwd="/", capture_output=True, text=True)
-    return (
-        done.stderr.strip().rpartition("Error")[0][-200:] + done.stderr.strip().splitlines()[-1] if done.stderr else ""
-    )
+def may_resume(run: Path, **given: Any) -> None:
+    """What a runner looks at before it resumes a run; raises what the resume is refused with."""
+    request = Request(action="resume", directory=str(run), working_directory="/", epochs=3, **given)
+    with contextlib.ExitStack() as stack:
+        open_earlier(request, RunDirectory(run)).code(request, stack)
 
 
 # --- a run that the user has started
 
 
 def test_a_run_of_ones_own_is_loaded_and_resumed(place: Place) -> None:
-    assert loads(place) == ""
+    """By a process that has nothing but the state directory, as a user's script is."""
+    assert script("import forge_tui; forge_tui.load_model(sys.argv[1])", place.stem).returncode == 0
     assert place.has_run()
     forge("resume", place.run, "--no-ui", "--epochs", "3")
     assert place.has_run()
@@ -141,11 +141,10 @@ def test_it_stays_ones_own_when_it_is_moved_renamed_or_copied(place: Place) -> N
     (place.base / "further").mkdir()
     shutil.move(place.base / "renamed", place.base / "further" / "moved")
     place.run = place.base / "further" / "moved"
-    assert loads(place) == ""
+    load_model(place.stem)
     assert place.has_run()
     shutil.copytree(place.run, place.base / "copied")
-    forge("resume", place.base / "copied", "--no-ui", "--epochs", "3")
-    assert place.has_run()
+    may_resume(place.base / "copied")
 
 
 def test_another_host_that_shares_the_state_directory_knows_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,7 +153,8 @@ def test_another_host_that_shares_the_state_directory_knows_it(place: Place, mon
     shutil.copytree(state_directory(), shared)
     monkeypatch.setenv("FORGE_TUI_STATE", str(shared))
     monkeypatch.setenv("XDG_STATE_HOME", str(place.base / "nothing"))
-    forge("resume", place.run, "--no-ui", "--epochs", "3")
+    may_resume(place.run)
+    load_model(place.stem)
     assert place.has_run()
 
 
@@ -187,18 +187,19 @@ def test_where_nothing_can_be_kept_the_run_says_so_and_needs_the_flag(
     (told,) = [line for line in map(json.loads, out.splitlines()) if line.get("kind") == "trust"]
     assert "the run is not recorded as yours" in told["message"]
     assert "--trust-code" in told["message"]
-    assert "--trust-code" in forge("resume", "run", "--no-ui", "--epochs", "3", cwd=tmp_path, status=2).stderr
-    forge("resume", "run", "--no-ui", "--epochs", "3", "--trust-code", cwd=tmp_path)
+    with pytest.raises(UntrustedCode, match="--trust-code"):
+        may_resume(tmp_path / "run")
+    may_resume(tmp_path / "run", trust_code=True)
 
 
 def test_a_trust_directory_that_others_may_write_says_nothing(place: Place) -> None:
     trust = state_directory() / "trust"
     trust.chmod(0o777)
     try:
-        said = forge("resume", place.run, "--no-ui", "--epochs", "3", status=2).stderr
+        with pytest.raises(UntrustedCode, match="others may write in"):
+            may_resume(place.run)
     finally:
         trust.chmod(0o700)
-    assert "others may write in" in said
 
 
 # --- a run of somebody else
@@ -239,7 +240,7 @@ def test_on_finish_alone_is_reason_enough(tmp_path: Path, monkeypatch: pytest.Mo
 def test_built_in_models_are_resumed_and_loaded_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forge("--no-ui", "--models", "1", "--epochs", "1", "--model-size", "1500", "--output", "run", cwd=tmp_path)
     monkeypatch.setenv("FORGE_TUI_STATE", str(tmp_path / "another state"))
-    forge("resume", "run", "--no-ui", "--epochs", "2", cwd=tmp_path)
+    may_resume(tmp_path / "run")
     assert load_model(tmp_path / "run" / "cognate_planner_1").training is False
     shutil.copy(tmp_path / "run" / "cognate_planner_1.json", tmp_path)
     shutil.copy(tmp_path / "run" / "cognate_planner_1.safetensors", tmp_path)
@@ -251,7 +252,8 @@ def test_what_is_trusted_once_is_ones_own_from_then_on(stranger: Place) -> None:
     forge("resume", stranger.run, "--no-ui", "--epochs", "3", "--trust-code")
     assert stranger.has_run()
     assert _record(stranger.run)["key"] != key
-    forge("resume", stranger.run, "--no-ui", "--epochs", "4")
+    may_resume(stranger.run)
+    load_model(stranger.stem)
     assert stranger.has_run()
 
 
@@ -348,8 +350,8 @@ CHANGES: dict[str, Callable[[Place], object]] = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_what_somebody_has_changed_is_no_longer_ones_own(place: Place, change: str) -> None:
     CHANGES[change](place)
-    said = forge("resume", place.run, "--no-ui", "--epochs", "3", status=2).stderr
-    assert "--trust-code" in said
+    with pytest.raises(UntrustedCode, match="--trust-code"):
+        may_resume(place.run)
     assert not place.has_run()
     if "command" not in change:  # on_finish is nothing to a model
         with pytest.raises(UntrustedCode):
@@ -358,7 +360,8 @@ def test_what_somebody_has_changed_is_no_longer_ones_own(place: Place, change: s
 
 def test_an_edited_copy_runs_nothing(place: Place) -> None:
     _edit_copy(place, record=False)
-    assert "not what the run was started with" in forge("resume", place.run, "--epochs", "3", status=2).stderr
+    with pytest.raises(ChangedError, match="not what the run was started with"):
+        may_resume(place.run)
     with pytest.raises(ChangedError, match="not what the run was started with"):
         load_model(place.stem)
     with pytest.raises(ChangedError):
@@ -370,7 +373,8 @@ def test_an_edited_copy_runs_nothing(place: Place) -> None:
 )
 def test_a_record_leads_nowhere_else(place: Place, path: str) -> None:
     place.rewrite(code={path: "0" * 64})
-    forge("resume", place.run, "--no-ui", "--epochs", "3", "--trust-code", status=4)
+    with pytest.raises(RunDirectoryError):
+        may_resume(place.run, trust_code=True)
     with pytest.raises(RunDirectoryError, match=r"names .* as code"):
         load_model(place.stem, trust_code=True)
 
@@ -378,7 +382,8 @@ def test_a_record_leads_nowhere_else(place: Place, path: str) -> None:
 def test_no_link_is_followed_to_a_copy(place: Place) -> None:
     shutil.move(place.run / "code", place.base / "code")
     (place.run / "code").symlink_to(place.base / "code")
-    assert "symbolic link" in forge("resume", place.run, "--no-ui", "--epochs", "3", status=4).stderr
+    with pytest.raises(RunDirectoryError, match="symbolic link"):
+        may_resume(place.run)
     with pytest.raises(RunDirectoryError, match="symbolic link"):
         load_model(place.stem)
 
@@ -432,7 +437,7 @@ def _make_early(place: Place, state: Path, **registered: Any) -> None:
 
 def test_an_early_run_that_is_known_is_ones_own_and_gets_a_copy_and_a_key(stranger: Place) -> None:
     _make_early(stranger, state_directory())
-    assert loads(stranger) == ""
+    load_model(stranger.stem)
     assert stranger.has_run()
     out = forge("resume", stranger.run, "--no-ui", "--json", "--epochs", "3").stdout
     (told,) = [line["message"] for line in map(json.loads, out.splitlines()) if line.get("kind") == "code"]
@@ -441,22 +446,23 @@ def test_an_early_run_that_is_known_is_ones_own_and_gets_a_copy_and_a_key(strang
     assert list((stranger.run / "code").rglob("net.py"))
     stranger.run.rename(stranger.base / "moved")
     stranger.run = stranger.base / "moved"
-    forge("resume", stranger.run, "--no-ui", "--epochs", "4")
-    assert loads(stranger) == ""
+    may_resume(stranger.run)
+    load_model(stranger.stem)
     assert stranger.has_run()
 
 
 @pytest.mark.parametrize("registered", [{"path": "/elsewhere"}, {"run": "another"}, {"has_key": True}])
 def test_an_early_run_that_is_not_known_is_not_ones_own(stranger: Place, registered: dict[str, Any]) -> None:
     _make_early(stranger, state_directory(), **registered)
-    assert "--trust-code" in forge("resume", stranger.run, "--no-ui", "--epochs", "3", status=2).stderr
+    with pytest.raises(UntrustedCode, match="--trust-code"):
+        may_resume(stranger.run)
     with pytest.raises(UntrustedCode):
         load_model(stranger.stem)
     assert not stranger.has_run()
     _alone(stranger, code=True)
     with pytest.raises(UntrustedCode):
         load_model(stranger.stem)
-    assert loads(stranger, "trust_code=True") == ""
+    load_model(stranger.stem, trust_code=True)
     assert stranger.has_run()
 
 
@@ -471,7 +477,8 @@ def test_a_deleted_run_is_trusted_no_longer(place: Place, monkeypatch: pytest.Mo
     client.delete(place.run)
     assert len(before - set(kept.iterdir())) == 1
     place.run = place.base / "copy"
-    assert "--trust-code" in forge("resume", place.run, "--no-ui", "--epochs", "3", status=2).stderr
+    with pytest.raises(UntrustedCode, match="--trust-code"):
+        may_resume(place.run)
 
 
 # --- a model outside its run
@@ -493,7 +500,7 @@ def test_a_model_alone_needs_the_flag(place: Place) -> None:
     with pytest.raises(UntrustedCode, match="not in the directory of its run"):
         load_model(place.stem)
     assert not place.has_run()
-    assert loads(place, "trust_code=True") == ""
+    load_model(place.stem, trust_code=True)
     assert place.has_run()
 
 
@@ -503,7 +510,7 @@ def test_a_model_alone_is_made_with_the_code_that_it_was_trained_with(place: Pla
     original = place.finished / "net.py"
     text = original.read_text(encoding="utf-8")
     try:
-        assert loads(place, "trust_code=True") == ""  # the original is still as it was
+        load_model(place.stem, trust_code=True)  # the original is still as it was
         assert place.has_run()
         original.unlink()
         with pytest.raises(ChangedError, match=r"net.py is not the code that cognate_net_1 was trained with"):

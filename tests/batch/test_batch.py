@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -43,6 +44,22 @@ def finished(private_state: None, tmp_path_factory: pytest.TempPathFactory) -> F
     directory = tmp_path_factory.mktemp("finished") / "run"
     done = forge("--no-ui", "--json", "--epochs", "2", "--models", "2", *SMALL, "--output", directory)
     return Finished(done.stdout, done.stderr, directory)
+
+
+@pytest.fixture(scope="module")
+def in_an_open_directory(private_state: None, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """Two models of one epoch, told to a user, in a directory that was there and that others may look into."""
+    directory = tmp_path_factory.mktemp("open") / "run"
+    directory.mkdir()
+    directory.chmod(0o755)
+    done = forge("--no-ui", "--epochs", "1", "--models", "2", *SMALL, "--output", directory)
+    return Finished(done.stdout, done.stderr, directory)
+
+
+@pytest.fixture
+def copied(finished: Finished, run_directory: Path) -> Path:
+    """A copy of that finished run, for a test that changes it."""
+    return Path(shutil.copytree(finished.directory, run_directory))
 
 
 @pytest.fixture(scope="module")
@@ -115,12 +132,11 @@ def test_events_alone_give_the_recorded_models(finished: Finished) -> None:
     assert tuple(models.values()) == recorded
 
 
-def test_stdout_is_a_table_and_stderr_has_no_control_codes(run_directory: Path) -> None:
-    done = forge("--no-ui", "--epochs", "1", "--models", "2", *SMALL, "--output", run_directory)
-    lines = done.stdout.splitlines()
+def test_stdout_is_a_table_and_stderr_has_no_control_codes(in_an_open_directory: Finished) -> None:
+    lines = in_an_open_directory.stdout.splitlines()
     assert lines[0].split()[:2] == ["MODEL", "PHASE"]
     assert [line.split()[0] for line in lines[1:]] == ["cognate_planner_1", "cognate_planner_2"]
-    assert "\x1b" not in done.stderr
+    assert "\x1b" not in in_an_open_directory.stderr
 
 
 def test_run_directory_is_private_and_complete(finished: Finished) -> None:
@@ -152,8 +168,12 @@ def test_signal_stops_after_a_checkpoint_and_resume_gives_the_same_bytes(
     assert weights(run_directory) == left_alone
 
 
-@pytest.mark.parametrize("signum", [signal.SIGHUP, signal.SIGKILL])
-def test_hangup_and_sigkill_of_batch_mode_leave_the_run_going(signum: signal.Signals, run_directory: Path) -> None:
+@pytest.mark.parametrize(
+    ("signum", "command", "state"), [(signal.SIGHUP, "stop", "stopped"), (signal.SIGKILL, "kill", "killed")]
+)
+def test_hangup_and_sigkill_of_batch_mode_leave_the_run_going_until_a_command_ends_it(
+    signum: signal.Signals, command: str, state: str, run_directory: Path
+) -> None:
     inherited = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by us as well
     started = begin("--no-ui", "--epochs", "100000", "--models", "1", *SMALL, "--output", run_directory)
     signal.signal(signal.SIGHUP, inherited)
@@ -163,8 +183,11 @@ def test_hangup_and_sigkill_of_batch_mode_leave_the_run_going(signum: signal.Sig
     assert processes_of(run_directory, "runner")
     before = epochs_of(run_directory)
     wait_until(lambda: epochs_of(run_directory) > before, "an epoch after that")
-    forge("stop", run_directory)
-    assert json.loads(forge("status", run_directory, "--json").stdout)["state"] == "stopped"
+    forge(command, run_directory)
+    assert json.loads(forge("status", run_directory, "--json").stdout)["state"] == state
+    assert forge("wait", run_directory, status=1).stderr.startswith(f"run run {state}")
+    assert not processes_of(run_directory)
+    forge(command, run_directory, status=4)
 
 
 def test_detach_wait_status_report_logs_and_rm(run_directory: Path) -> None:
@@ -188,18 +211,6 @@ def test_detach_wait_status_report_logs_and_rm(run_directory: Path) -> None:
     assert json.loads(forge("runs", "--json").stdout) == []
 
 
-def test_stop_and_kill_by_command(run_directory: Path) -> None:
-    arguments = ("--no-ui", "--detach", "--epochs", "5000", "--models", "2", *SMALL, "--output", run_directory)
-    for command, state in (("stop", "stopped"), ("kill", "killed")):
-        forge(*arguments, "--overwrite")
-        wait_until(lambda: epochs_of(run_directory) >= 1, "an epoch")
-        forge(command, run_directory)
-        assert json.loads(forge("status", run_directory, "--json").stdout)["state"] == state
-        assert forge("wait", run_directory, status=1).stderr.startswith(f"run run {state}")
-        assert not processes_of(run_directory)
-        forge(command, run_directory, status=4)
-
-
 def test_time_limit_stops_after_a_checkpoint(run_directory: Path) -> None:
     done = forge(
         "--no-ui",
@@ -218,31 +229,28 @@ def test_time_limit_stops_after_a_checkpoint(run_directory: Path) -> None:
     assert json.loads(forge("status", run_directory, "--json").stdout)["state"] == "stopped"
 
 
-def test_resume_with_more_epochs_trains_on(run_directory: Path, tmp_path: Path) -> None:
-    forge("--no-ui", "--epochs", "4", "--models", "1", *SMALL, "--output", run_directory)
-    assert "completed" in forge("resume", run_directory, status=2).stderr
-    first = json.loads(forge("status", run_directory, "--json").stdout)
-    forge("resume", run_directory, "--epochs", "9")
-    both = json.loads(forge("status", run_directory, "--json").stdout)
+def test_resume_with_more_epochs_trains_on(copied: Path, left_alone: dict[str, bytes]) -> None:
+    """From 2 to 60 epochs: the first model is then that of a run of 60."""
+    assert "completed" in forge("resume", copied, status=2).stderr
+    first = json.loads(forge("status", copied, "--json").stdout)
+    forge("resume", copied, "--epochs", "60")
+    both = json.loads(forge("status", copied, "--json").stdout)
     assert both["seconds_before"] == first["elapsed_seconds"]
     # The time between is none of the run's.
     assert first["finished"] < both["resumed"]
     lasted = first["elapsed_seconds"] + both["finished"] - both["resumed"]
     assert both["elapsed_seconds"] == pytest.approx(lasted, abs=0.1)  # the one measured, the other of the wall clock
-    forge("--no-ui", "--epochs", "9", "--models", "1", *SMALL, "--output", tmp_path / "alone")
-    assert weights(run_directory) == weights(tmp_path / "alone")
+    (name,) = left_alone
+    assert weights(copied)[name] == left_alone[name]
 
 
-def test_a_directory_that_others_may_look_into_is_told_once_with_what_mends_it(run_directory: Path) -> None:
-    run_directory.mkdir(mode=0o755)
-    run_directory.chmod(0o755)
-    arguments = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", run_directory)
-    told = forge(*arguments).stderr
-    line = f"warning: other users may look into {run_directory} (mode 755); "
-    assert told.count(line) == 1
-    assert f"`chmod 700 {run_directory}` makes the directory private too" in told
-    run_directory.chmod(0o700)
-    assert "other users" not in forge(*arguments, "--overwrite").stderr
+def test_a_directory_that_others_may_look_into_is_told_once_with_what_mends_it(
+    in_an_open_directory: Finished, finished: Finished
+) -> None:
+    told, directory = in_an_open_directory.stderr, in_an_open_directory.directory
+    assert told.count(f"warning: other users may look into {directory} (mode 755); ") == 1
+    assert f"`chmod 700 {directory}` makes the directory private too" in told
+    assert "other users" not in finished.stderr
 
 
 def test_check_trains_nothing(run_directory: Path) -> None:
@@ -251,15 +259,16 @@ def test_check_trains_nothing(run_directory: Path) -> None:
     assert not run_directory.exists()
 
 
-def test_taken_directory(run_directory: Path) -> None:
-    arguments = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", run_directory)
-    forge(*arguments)
-    before = weights(run_directory)
+def test_taken_directory(copied: Path) -> None:
+    arguments = ("--no-ui", "--epochs", "1", "--models", "1", *SMALL, "--output", copied)
+    before = weights(copied)
     refused = forge(*arguments, status=4)
     assert "forge-tui resume" in refused.stderr
     assert "--overwrite" in refused.stderr
+    assert weights(copied) == before
     forge(*arguments, "--overwrite")
-    assert weights(run_directory / "previous-1") == before
+    assert weights(copied / "previous-1") == before
+    assert list(weights(copied)) == ["cognate_planner_1.safetensors"]
 
 
 def test_files_of_ones_own_are_in_the_way_and_kept(run_directory: Path) -> None:
@@ -273,13 +282,22 @@ def test_files_of_ones_own_are_in_the_way_and_kept(run_directory: Path) -> None:
     assert (run_directory / "settings.toml").read_text(encoding="utf-8") == "# precious\n"
 
 
-def test_directory_in_use(run_directory: Path) -> None:
-    arguments = ("--no-ui", "--epochs", "5000", "--models", "1", *SMALL, "--output", run_directory)
-    forge(*arguments, "--detach")
+@pytest.fixture(scope="module")
+def paused(private_state: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A run that is live, and paused: it takes no CPU from others."""
+    directory = tmp_path_factory.mktemp("paused") / "run"
+    forge("--no-ui", "--detach", "--epochs", "100000", "--models", "1", *SMALL, "--output", directory)
+    wait_until(lambda: epochs_of(directory) >= 1, "an epoch")
+    forge("pause", directory)
+    yield directory
+    forge("kill", directory)
+
+
+def test_directory_in_use(paused: Path) -> None:
+    arguments = ("--no-ui", "--epochs", "5000", "--models", "1", *SMALL, "--output", paused)
     for extra in ((), ("--overwrite",), ("--check",)):
         assert "in use" in forge(*arguments, *extra, status=4).stderr
-    assert "in use" in forge("resume", run_directory, status=4).stderr
-    forge("kill", run_directory)
+    assert "in use" in forge("resume", paused, status=4).stderr
 
 
 def test_read_only_directory(tmp_path: Path) -> None:
@@ -296,10 +314,10 @@ def test_read_only_directory(tmp_path: Path) -> None:
     ("content", "words"),
     [
         (None, "data.csv"),
-        ("", "empty"),
+        deep("", "empty"),
         ("a,b\n1,2\n3,4\n", "target"),
-        ("a,target\n1,0\nNaN,1\n2,0\n3,1\n", "a"),
-        ("a,target\n1,0\n,1\n2,0\n3,1\n", "a"),
+        deep("a,target\n1,0\nNaN,1\n2,0\n3,1\n", "a"),
+        deep("a,target\n1,0\n,1\n2,0\n3,1\n", "a"),
     ],
 )
 def test_bad_data_is_told_and_leaves_nothing(
@@ -365,12 +383,11 @@ def test_help_lists_only_what_is_there() -> None:
     assert "  serve " not in text
 
 
-def test_batch_mode_says_at_once_what_it_does_and_for_what_it_waits(tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    forge(*_TO_STOP, "--epochs", "100000", "--output", first, "--detach")
+def test_batch_mode_says_at_once_what_it_does_and_for_what_it_waits(paused: Path, tmp_path: Path) -> None:
+    waits = tmp_path / "waits"
     with (tmp_path / "said").open("w+", encoding="utf-8") as said:
         waiting = subprocess.Popen(
-            [sys.executable, "-m", "forge_tui", *_TO_STOP, "--output", second, "--after", first],
+            [sys.executable, "-m", "forge_tui", *_TO_STOP, "--output", waits, "--after", paused],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=said,
@@ -381,8 +398,7 @@ def test_batch_mode_says_at_once_what_it_does_and_for_what_it_waits(tmp_path: Pa
 
         try:
             wait_until(lambda: told() == "synthetic: reading the data…\n", "the first line, before anything is read")
-            wait_until(lambda: "waits until first has ended (--after)" in told(), "for what it waits")
-            forge("kill", second)
+            wait_until(lambda: "waits until run has ended (--after)" in told(), "for what it waits")
+            forge("kill", waits)
         finally:
-            waiting.kill() if waiting.poll() is None and not second.exists() else waiting.wait()
-            forge("kill", first)
+            waiting.kill() if waiting.poll() is None and not waits.exists() else waiting.wait()

@@ -10,7 +10,7 @@ from damaging import Damage
 from storm_checks import told
 
 KINDS = 10
-CASES = 20 * KINDS
+CASES = 10 * KINDS
 
 
 @pytest.fixture(scope="module")

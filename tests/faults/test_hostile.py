@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from running import SMALL, begin, epochs_of, forge, wait_until
+from depth import deep
+from running import SMALL, begin, epochs_of, forge, processes_of, wait_until
 from storm_checks import told
 
 from forge_tui.client.run import Run
@@ -19,24 +20,35 @@ NOBODY = 65_534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files to other users")
 
 
-@pytest.fixture
-def live(run_directory: Path) -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A live run; it is stopped at the end, by a command that it has to answer."""
-    begun = begin(*LIVE, "--output", run_directory)
-    wait_until(lambda: epochs_of(run_directory) >= 1, "an epoch")
-    yield run_directory
-    forge("stop", run_directory)
+    directory = tmp_path_factory.mktemp("live") / "run"
+    begun = begin(*LIVE, "--output", directory)
+    wait_until(lambda: epochs_of(directory) >= 1, "an epoch")
+    yield directory
+    forge("stop", directory)
     begun.communicate()
+    assert not processes_of(directory)
 
 
-def answers(run: Path) -> list[str]:
-    """Why commands were refused."""
-    with Run(run) as attached:
-        records, since = [], 0
-        while found := attached.events(since):
-            records += [record for _, record in found]
-            since = found[-1][0]
-    return [r["reason"] for r in records if r["event"] == "command" and r["outcome"] == "refused"]
+class Answers:
+    """Why the run's commands were refused from now on."""
+
+    def __init__(self, run: Path) -> None:
+        self._run = run
+        self._before = len(self._all())
+
+    def __call__(self) -> list[str]:
+        return self._all()[self._before :]
+
+    def _all(self) -> list[str]:
+        with Run(self._run) as attached:
+            records, since = [], 0
+            while found := attached.events(since):
+                records += [record for _, record in found]
+                since = found[-1][0]
+        return [r["reason"] for r in records if r["event"] == "command" and r["outcome"] == "refused"]
 
 
 def _command(**changes: object) -> bytes:
@@ -65,31 +77,32 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def test_hostile_commands_are_refused_and_the_run_answers_on(live: Path) -> None:
-    before = epochs_of(live)
+    before, answers = epochs_of(live), Answers(live)
     for number, (make, _) in enumerate(HOSTILE.values()):
         made = live / "commands" / f".{number:04}-hostile.json"  # not taken before it is whole
         make(made)
         made.rename(made.with_name(made.name[1:]))
-    wait_until(lambda: len(answers(live)) >= len(HOSTILE), "an answer to each")
-    for (kind, (_, words)), reason in zip(HOSTILE.items(), answers(live), strict=True):
+    wait_until(lambda: len(answers()) >= len(HOSTILE), "an answer to each")
+    for (kind, (_, words)), reason in zip(HOSTILE.items(), answers(), strict=True):
         assert words.lower() in reason.lower().replace("too many levels of symbolic links", "symbolic link"), kind
     assert not list((live / "commands").glob("*.json"))
     wait_until(lambda: epochs_of(live) > before, "training that goes on")
-    assert forge("pause", live).returncode == 0
+    forge("pause", live)
+    forge("continue", live)
 
 
 @as_root
 def test_a_command_of_another_user_is_refused(live: Path) -> None:
-    ours = live / "commands" / ".prepared"
+    answers, ours = Answers(live), live / "commands" / ".prepared"
     ours.write_bytes(_command(name="kill"))
     os.chown(ours, NOBODY, NOBODY)
     ours.rename(live / "commands" / "0001-theirs.json")
-    (reason,) = wait_until(lambda: answers(live), "an answer")
+    (reason,) = wait_until(answers, "an answer")
     assert "belongs to another user" in reason
 
 
-def test_ten_thousand_commands_at_once_hold_up_nothing(live: Path) -> None:
-    count = 10_000
+def test_thousands_of_commands_at_once_hold_up_nothing(live: Path) -> None:
+    answers, count = Answers(live), 3_000
     waiting = live / "commands"
     for number in range(count):
         (waiting / f".{number:08}-many.json").write_bytes(_command(id=f"many{number}", name="continue"))
@@ -97,12 +110,14 @@ def test_ten_thousand_commands_at_once_hold_up_nothing(live: Path) -> None:
         (waiting / f".{number:08}-many.json").rename(waiting / f"{number:08}-many.json")
     before = epochs_of(live)
     wait_until(lambda: epochs_of(live) > before, "training that goes on")
-    wait_until(lambda: len(answers(live)) >= count, "an answer to each")
-    assert set(answers(live)) == {"it is not paused"}
+    wait_until(lambda: not list(waiting.glob("*-many.json")), "all of them to be taken")
+    wait_until(lambda: len(answers()) >= count, "an answer to each")
+    assert set(answers()) == {"it is not paused"}
 
 
 @pytest.mark.parametrize(
-    "dataset", ["__import__('os').system('touch HOSTILE')", "os:system", "; touch HOSTILE", "$(touch HOSTILE).csv"]
+    "dataset",
+    [deep("__import__('os').system('touch HOSTILE')"), "os:system", deep("; touch HOSTILE"), "$(touch HOSTILE).csv"],
 )
 def test_a_dataset_that_looks_like_code_is_a_name_and_nothing_runs(dataset: str, tmp_path: Path) -> None:
     done = forge("--no-ui", "--dataset", dataset, *SMALL, "--output", tmp_path / "run", cwd=tmp_path, status=2)
@@ -111,47 +126,56 @@ def test_a_dataset_that_looks_like_code_is_a_name_and_nothing_runs(dataset: str,
     assert not (tmp_path / "run").exists()
 
 
-def _ended(directory: Path, model_type: str = "planner") -> Path:
-    arguments = ("--no-ui", "--epochs", "3", "--models", "1", "--model-type", model_type)
-    forge(*arguments, *SMALL, "--output", directory)
+@pytest.fixture(scope="module")
+def two_kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two models, a planner and a memory, that has ended."""
+    directory = tmp_path_factory.mktemp("ended") / "run"
+    sweep = ("--models", "1", "--sweep", "model_type=planner,memory")
+    forge("--no-ui", "--epochs", "3", *sweep, *SMALL, "--output", directory)
     return directory
 
 
-def test_settings_of_a_run_that_name_code_are_not_resumed(tmp_path: Path) -> None:
-    run = _ended(tmp_path / "run")
-    settings = run / "settings.toml"
-    changed = settings.read_text().replace('model_type = "planner"', 'model_type = "os:system"')
+@pytest.fixture
+def ended(two_kinds: Path, tmp_path: Path) -> Path:
+    """A copy of it, for a test that changes it."""
+    return Path(shutil.copytree(two_kinds, tmp_path / "run"))
+
+
+def test_settings_of_a_run_that_name_code_are_not_resumed(ended: Path, tmp_path: Path) -> None:
+    settings = ended / "settings.toml"
+    changed = settings.read_text().replace('"planner"', '"os:system"')
     assert changed != settings.read_text()
     settings.write_text(changed)
-    done = forge("resume", run, "--epochs", "5", status=None, cwd=tmp_path)
+    done = forge("resume", ended, "--epochs", "5", status=None, cwd=tmp_path)
     assert done.returncode in (2, 4)
     assert str(settings) in done.stderr
 
 
-def test_a_checkpoint_of_another_model_is_refused_in_words(tmp_path: Path) -> None:
-    ours, theirs = _ended(tmp_path / "ours"), _ended(tmp_path / "theirs", "memory")
-    (own,) = (ours / "checkpoints").rglob("*.safetensors")
-    (foreign,) = (theirs / "checkpoints").rglob("*.safetensors")
+def test_a_checkpoint_of_another_model_is_refused_in_words(ended: Path) -> None:
+    (own,) = (ended / "checkpoints" / "cognate_planner_1").glob("*.safetensors")
+    (foreign,) = (ended / "checkpoints" / "cognate_memory_2").glob("*.safetensors")
     shutil.copy(foreign, own)
-    done = forge("resume", ours, "--epochs", "5", status=1)
-    assert f"{own} is of cognate_memory_1 with seed 0, not of cognate_planner_1 with seed 0" in done.stderr
+    done = forge("resume", ended, "--epochs", "5", status=1)
+    assert f"{own} is of cognate_memory_2 with seed 0, not of cognate_planner_1 with seed 0" in done.stderr
 
 
 @as_root
-def test_a_run_directory_of_another_user_is_refused(tmp_path: Path) -> None:
-    run = _ended(tmp_path / "run")
-    os.chown(run, NOBODY, NOBODY)
-    for arguments in (("resume", run, "--epochs", "5"), ("rm", "--yes", run), ("--no-ui", *SMALL, "--output", run)):
+def test_a_run_directory_of_another_user_is_refused(ended: Path) -> None:
+    os.chown(ended, NOBODY, NOBODY)
+    for arguments in (
+        ("resume", ended, "--epochs", "5"),
+        ("rm", "--yes", ended),
+        ("--no-ui", *SMALL, "--output", ended),
+    ):
         done = forge(*arguments, status=4)
         assert "belongs to another user" in done.stderr, arguments
-    assert (run / "cognate_planner_1.safetensors").exists()
-    assert "completed" in forge("status", run).stdout
+    assert (ended / "cognate_planner_1.safetensors").exists()
+    assert "completed" in forge("status", ended).stdout
 
 
 @as_root
-def test_another_users_run_that_may_not_be_read_is_told_in_words(tmp_path: Path) -> None:
-    run = _ended(tmp_path / "run")
-    told("status", run)  # imports what it needs while it may
+def test_another_users_run_that_may_not_be_read_is_told_in_words(ended: Path) -> None:
+    told("status", ended)  # imports what it needs while it may
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -160,7 +184,7 @@ def test_another_users_run_that_may_not_be_read_is_told_in_words(tmp_path: Path)
         os.setuid(NOBODY)
         os.environ["XDG_STATE_HOME"] = "/nonexistent"
         try:
-            answer = told("status", run)
+            answer = told("status", ended)
         except BaseException as error:  # a finding, for the parent to tell
             answer = (-1, "", repr(error))
         os.write(writing, json.dumps(answer).encode())
@@ -170,4 +194,4 @@ def test_another_users_run_that_may_not_be_read_is_told_in_words(tmp_path: Path)
         status, _out, err = json.load(answer)
     os.waitpid(child, 0)
     assert status == 4, err
-    assert f"cannot look at {run}/run.db: Permission denied" in err
+    assert f"cannot look at {ended}/run.db: Permission denied" in err

@@ -108,7 +108,7 @@ def lines_of(*numbers: int) -> tuple[str, ...]:
 def test_a_model_that_prints_more_than_the_disk_holds_trains_to_its_end(fuse: int, code: Path, disk: SmallDisk) -> None:
     directory = disk.path / "run"
     arguments = ["--models", "3", "--mode", "parallel", "--workers", "1", "--fuse", "3"] if fuse > 1 else []
-    most, lines = MIB, 8_000  # 60 MB on a disk of 16 MiB
+    most, lines = MIB, 3_000  # 23 MB on a disk of 16 MiB
     done = forge(
         *ARGUMENTS, *arguments, "--log-bytes", str(most), "--set", f"model.lines={lines}", "--output", directory,
         cwd=code,
@@ -126,7 +126,7 @@ def test_a_model_that_prints_more_than_the_disk_holds_trains_to_its_end(fuse: in
 
 def test_the_runners_log_is_capped_with_what_the_data_prints_before_the_run_begins(code: Path) -> None:
     directory = code / "run"
-    count = 20_000
+    count = 5_000
     forge(
         *ARGUMENTS, "--dataset", "code.py", "--log-bytes", str(LEAST), "--epochs", "1",
         "--set", f"model.lines={count}", "--output", directory, cwd=code,

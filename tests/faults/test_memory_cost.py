@@ -21,15 +21,16 @@ from forge_tui.runs.location import Location
 from forge_tui.settings.schema import DataSettings, EngineSettings, RunSettings, Settings, TrainingConfig, to_plain
 
 MIB = 1 << 20
+FEW = {"samples": 800}  # the peak is that of a batch, of which there are enough
 CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "small planner": ({"model_size": 2_000}, {}),
-    "large planner": ({"model_size": 8_000_000}, {}),
+    "large planner": ({"model_size": 8_000_000}, FEW),
     "large batch": ({"model_size": 1_000_000, "batch_size": 2_000}, {"samples": 4_000}),
     "much data": ({"model_size": 10_000, "batch_size": 1_000}, {"samples": 100_000}),
-    "reasoner": ({"model_type": "reasoner", "model_size": 300_000, "batch_size": 200}, {}),
-    "memory": ({"model_type": "memory", "model_size": 1_000_000, "batch_size": 200}, {}),
-    "momentum": ({"model_size": 4_000_000, "optimizer": "sgd", "momentum": 0.9, "grokfast_enabled": True}, {}),
-    "averaged weights": ({"model_size": 4_000_000, "weights_average": 0.9}, {}),
+    "reasoner": ({"model_type": "reasoner", "model_size": 300_000, "batch_size": 200}, FEW),
+    "memory": ({"model_type": "memory", "model_size": 1_000_000, "batch_size": 200}, FEW),
+    "momentum": ({"model_size": 4_000_000, "optimizer": "sgd", "momentum": 0.9, "grokfast_enabled": True}, FEW),
+    "averaged weights": ({"model_size": 4_000_000, "weights_average": 0.9}, FEW),
 }
 
 DEEPER = ("large batch", "much data", "reasoner", "momentum")

@@ -128,7 +128,7 @@ def test_a_moved_run_stops_after_a_checkpoint_and_is_resumed_where_it_is(
     assert files_in(old) == mine
 
 
-@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("again", [False, deep(True)])
 def test_a_deleted_run_ends_at_once_and_says_so(again: bool, live: Live) -> None:
     directory = live.directory
     wait_until(lambda: subprocess.run(["rm", "-rf", directory], check=False).returncode == 0, "rm -rf")

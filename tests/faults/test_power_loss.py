@@ -7,19 +7,20 @@ SQLite syncs a WAL only when it is copied into the database, so what a power los
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from depth import all_but, deep
+from depth import all_but, crossed
 from faulty import environment
 from make_runs import table as data_table
 from running import SMALL, begin, epochs_of, forge, kill_all, processes_of, wait_until, weights
@@ -56,7 +57,7 @@ MIDDLE = {
 PACE = {"do": "pace", "seconds": 0.06, "epoch": 1}
 RETRIED = {"do": "raise", "epoch": 7, "attempts": 1, "then": PACE}
 # What part of the transactions in the WAL is left, and how many bytes of the next one.
-LEFT = ((0.0, 0), (0.3, 700), deep(0.6, 0), deep(0.97, 700))
+LEFT = ((0.0, 0), (0.3, 700), (0.6, 0), (0.97, 700))
 
 
 @dataclass(frozen=True)
@@ -96,16 +97,28 @@ def commits(wal: bytes) -> list[int]:
     return found
 
 
-@pytest.fixture(scope="module", params=all_but(("patience", "retried"), KINDS))
-def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Killed:
-    base = tmp_path_factory.mktemp(request.param)
-    arguments = (*ALWAYS, *KINDS[request.param])
-    pace = dict.fromkeys(range(1, 7), RETRIED if request.param == "retried" else PACE)
-    made = Killed(base / "run", base / "copy", base / "undisturbed", request.param, request.param == "diverged")
+@pytest.fixture(scope="module")
+def killed_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Killed]:
+    """Makes the killed run of a kind, once."""
+    return functools.cache(lambda kind: made_and_killed(kind, tmp_path_factory.mktemp(kind)))
+
+
+@pytest.fixture
+def killed(request: pytest.FixtureRequest, killed_runs: Callable[[str], Killed]) -> Iterator[Killed]:
+    """The killed run of a kind; a test leaves no process of it."""
+    made = killed_runs(request.param)
+    yield made
+    assert not processes_of(made.directory)
+
+
+def made_and_killed(kind: str, base: Path) -> Killed:
+    arguments = (*ALWAYS, *KINDS[kind])
+    pace = dict.fromkeys(range(1, 7), RETRIED if kind == "retried" else PACE)
+    made = Killed(base / "run", base / "copy", base / "undisturbed", kind, kind == "diverged")
     (base / "data.csv").write_text(data_table(320), encoding="utf-8")
     with environment(base):
         forge(*arguments, "--output", made.undisturbed, cwd=base)
-    model, epoch = MIDDLE[request.param]
+    model, epoch = MIDDLE[kind]
     with environment(base, pace):
         front = begin(*arguments, "--output", made.directory, cwd=base)
         wait_until(lambda: epochs_of(made.directory, model) >= epoch, "the middle of the run")
@@ -122,13 +135,6 @@ def stop_and_kill(directory: Path) -> None:
         process.suspend()
     kill_all(there)
     wait_until(lambda: not processes_of(directory), "the end of all processes")
-
-
-@pytest.fixture(autouse=True)
-def nobody_left(request: pytest.FixtureRequest) -> Any:
-    yield
-    if "killed" in request.fixturenames:
-        assert not processes_of(request.getfixturevalue("killed").directory)
 
 
 def table(directory: Path) -> list[tuple[str, ...]]:
@@ -160,11 +166,23 @@ def recorded_epochs(directory: Path) -> int:
         return count
 
 
-@pytest.mark.parametrize(("left", "torn"), LEFT)
-def test_an_older_database_with_newer_checkpoints(killed: Killed, left: float, torn: int) -> None:
+def only(*tried: str) -> list[Any]:
+    """All kinds, those that are not `tried` with `--deep` only."""
+    return all_but(KINDS.keys() - set(tried), KINDS)
+
+
+@pytest.mark.parametrize(
+    ("killed", "left"),
+    crossed(
+        KINDS, LEFT, {("groups", LEFT[0]), ("diverged", LEFT[0]), ("series", LEFT[1]), ("halving", LEFT[1])}
+    ),
+    indirect=["killed"],
+)  # fmt: skip
+def test_an_older_database_with_newer_checkpoints(killed: Killed, left: tuple[float, int]) -> None:
+    part, torn = left
     ends = killed.again()
     before = recorded_epochs(killed.copy)
-    end = ends[int(left * (len(ends) - 1))]
+    end = ends[int(part * (len(ends) - 1))]
     killed.cut(end + torn)
     assert told("status", killed.directory)[0] == 0
     assert recorded_epochs(killed.directory) < before
@@ -172,6 +190,7 @@ def test_an_older_database_with_newer_checkpoints(killed: Killed, left: float, t
     assert_as_undisturbed(killed)
 
 
+@pytest.mark.parametrize("killed", only("halving", "diverged"), indirect=True)
 def test_a_database_without_its_log_as_it_was_before_any_model_began(killed: Killed) -> None:
     """All the epochs, retries and rollbacks there were are in checkpoints and finished models only."""
     killed.again()
@@ -204,7 +223,11 @@ def zeros(path: Path) -> None:
     path.write_bytes(bytes(path.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", all_but((empty,), (lose, empty, zeros)))
+@pytest.mark.parametrize(
+    ("killed", "damage"),
+    crossed(KINDS, (lose, empty, zeros), {("halving", lose), ("groups", zeros), ("diverged", zeros)}),
+    indirect=["killed"],
+)  # fmt: skip
 def test_a_newer_database_without_its_newest_checkpoints(killed: Killed, damage: Callable[[Path], None]) -> None:
     killed.again()
     for path in newest(killed.directory):
@@ -213,6 +236,7 @@ def test_a_newer_database_without_its_newest_checkpoints(killed: Killed, damage:
     assert_as_undisturbed(killed, goes_back=True)
 
 
+@pytest.mark.parametrize("killed", only("series", "diverged"), indirect=True)
 def test_a_newer_database_without_any_checkpoint(killed: Killed) -> None:
     killed.again()
     shutil.rmtree(killed.directory / "checkpoints")

@@ -40,11 +40,13 @@ class Launched:
         self.outputs = Outputs(self.place.fileno(), 1 << 20)
         self.engine = LocalEngine(self.selector, self.lock, NICE, self.outputs)
         self.ended: list[LocalWorker] = []
+        self.runs = 0
         self.messages: list[dict[str, Any]] = []
 
     def start(self, name: str, *, ahead: bool, epochs: int = 2) -> LocalWorker:
         """Start to train one model, in a run directory called `name`; return once its process is there."""
-        directory = RunDirectory(self.base / name)
+        self.runs += 1
+        directory = RunDirectory(self.base / f"{self.runs}-{name}")
         directory.create()
         settings = Settings(
             training=TrainingConfig(model_size=2_000, epochs=epochs),
@@ -75,7 +77,7 @@ class Launched:
         worker = self.start(name, ahead=ahead)
         self.until(lambda: worker in self.ended)
         assert worker.status == 0, (self.base / "logs" / "log.log").read_text(encoding="utf-8")
-        return (self.base / name / "cognate_planner_1.safetensors").read_bytes()
+        return (self.base / f"{self.runs}-{name}" / "cognate_planner_1.safetensors").read_bytes()
 
     def until(self, condition: Callable[[], object]) -> None:
         """Do what the runner does until something is so."""
@@ -109,9 +111,9 @@ class Launched:
         return spare
 
 
-@pytest.fixture
-def launched(tmp_path: Path) -> Iterator[Launched]:
-    made = Launched(tmp_path)
+@contextlib.contextmanager
+def launch(base: Path) -> Iterator[Launched]:
+    made = Launched(base)
     yield made
     made.engine.close()
     made.outputs.close()
@@ -120,30 +122,54 @@ def launched(tmp_path: Path) -> Iterator[Launched]:
     made.selector.close()
 
 
-def test_the_next_worker_is_the_one_forked_ahead_and_there_is_never_more_than_was_asked_for(launched: Launched) -> None:
-    launched.train("first", ahead=False)
-    assert launched.server().children() == []
-    launched.train("second", ahead=True)
-    spare = launched.spare()
+@pytest.fixture
+def launched(tmp_path: Path) -> Iterator[Launched]:
+    """An engine for a test that ends its fork server."""
+    with launch(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    """An engine for the tests that leave its fork server as it is."""
+    with launch(tmp_path_factory.mktemp("kept")) as made:
+        yield made
+
+
+@pytest.fixture
+def shared(kept: Launched) -> Launched:
+    """That one, without a spare worker: what a test before has left is used up."""
+    kept.train("last", ahead=False)
+    assert kept.server().children() == []
+    kept.ended.clear()
+    kept.messages.clear()
+    return kept
+
+
+def test_the_next_worker_is_the_one_forked_ahead_and_there_is_never_more_than_was_asked_for(shared: Launched) -> None:
+    shared.train("first", ahead=False)
+    assert shared.server().children() == []
+    shared.train("second", ahead=True)
+    spare = shared.spare()
     assert spare.nice() == NICE
-    worker = launched.start("third", ahead=False)
+    worker = shared.start("third", ahead=False)
     assert worker.pid == spare.pid
-    launched.until(lambda: worker in launched.ended)
-    assert launched.server().children() == []
+    shared.until(lambda: worker in shared.ended)
+    assert shared.server().children() == []
 
 
-def test_a_worker_forked_ahead_trains_the_same_bytes(launched: Launched) -> None:
-    assert launched.train("fresh", ahead=True) == launched.train("spare", ahead=False)
+def test_a_worker_forked_ahead_trains_the_same_bytes(shared: Launched) -> None:
+    assert shared.train("fresh", ahead=True) == shared.train("spare", ahead=False)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell what is open")
 @pytest.mark.parametrize("name", ["fresh", "spare"])
-def test_a_worker_has_one_socket_and_its_output_and_nothing_of_the_fork_servers(name: str, launched: Launched) -> None:
+def test_a_worker_has_one_socket_and_its_output_and_nothing_of_the_fork_servers(name: str, shared: Launched) -> None:
     if name == "spare":
-        launched.train("first", ahead=True)
-        launched.messages.clear()
-    worker = launched.start(name, ahead=False, epochs=1_000_000)
-    launched.until(lambda: launched.messages)  # it has settled in
+        shared.train("first", ahead=True)
+        shared.messages.clear()
+    worker = shared.start(name, ahead=False, epochs=1_000_000)
+    shared.until(lambda: shared.messages)  # it has settled in
     opened = {int(entry.name): os.readlink(entry) for entry in Path(f"/proc/{worker.pid}/fd").iterdir()}
     pipe = os.readlink(f"/proc/self/fd/{worker.output.descriptor}")
     worker.kill()
@@ -152,13 +178,13 @@ def test_a_worker_has_one_socket_and_its_output_and_nothing_of_the_fork_servers(
     assert opened[1] == opened[2] == pipe
 
 
-def test_a_spare_that_was_killed_is_replaced_and_costs_no_model_an_attempt(launched: Launched) -> None:
-    launched.train("first", ahead=True)
-    spare = launched.spare()
+def test_a_spare_that_was_killed_is_replaced_and_costs_no_model_an_attempt(shared: Launched) -> None:
+    shared.train("first", ahead=True)
+    spare = shared.spare()
     spare.kill()
     wait_until(lambda: not spare.is_running(), "the fork server reaps it", 60.0)
-    launched.train("second", ahead=False)
-    assert [worker.status for worker in launched.ended] == [0, 0]
+    shared.train("second", ahead=False)
+    assert [worker.status for worker in shared.ended] == [0, 0]
 
 
 def test_a_spare_holds_the_lock_and_ends_with_its_fork_server(launched: Launched) -> None:

@@ -18,7 +18,7 @@ from forge_tui.runs.reader import RunReader
 from forge_tui.runs.store import RunStore
 
 EPOCHS = 60
-TRIALS = 400
+TRIALS = 250
 
 
 class Truth:

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from depth import crossed, deep
 from running import SMALL, forge
 
+NONE_OPEN = "<&- >&- 2>&-"
 RUN = ("--no-ui", "--models", "1", "--epochs", "2", *SMALL)
 
 
@@ -21,7 +23,7 @@ def closed(how: str, *command: str | Path, cwd: Path) -> subprocess.CompletedPro
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("how", ["<&-", ">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("how", [deep("<&-"), ">&-", deep("2>&-"), deep(">&- 2>&-"), NONE_OPEN])
 def test_a_run_trains_to_its_end(tmp_path: Path, how: str) -> None:
     done = closed(how, "-m", "forge_tui", *RUN, "--output", "run", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -30,15 +32,16 @@ def test_a_run_trains_to_its_end(tmp_path: Path, how: str) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run"]
 
 
-@pytest.mark.parametrize("how", [">&-", "<&- >&- 2>&-"])
+COMMANDS = {"runs": 0, "config": 0, "doctor": 0, "status nothing": 2, "nothing": 2, "": 2}
+
+
 @pytest.mark.parametrize(
-    ("command", "status"),
-    [(("runs",), 0), (("config",), 0), (("doctor",), 0), (("status", "nothing"), 2), (("nothing",), 2), ((), 2)],
-    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    ("command", "how"),
+    crossed(COMMANDS, (">&-", NONE_OPEN), {*((one, NONE_OPEN) for one in COMMANDS), ("runs", ">&-"), ("", ">&-")}),
 )
-def test_other_commands_end_as_ever(tmp_path: Path, how: str, command: tuple[str, ...], status: int) -> None:
-    done = closed(how, "-m", "forge_tui", *command, cwd=tmp_path)
-    assert done.returncode == status, done.stderr
+def test_other_commands_end_as_ever(tmp_path: Path, command: str, how: str) -> None:
+    done = closed(how, "-m", "forge_tui", *command.split(), cwd=tmp_path)
+    assert done.returncode == COMMANDS[command], done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
-from running import begin, wait_until
+from running import begin, script, wait_until
 
 NET = '''\
 """The model and data of a test; `metric` of a run waits while `hold` lies beside this file, and fails once for `fail`.
@@ -169,11 +168,11 @@ def described(run: Path, model: int, kind: str = "net") -> dict[str, Any]:
 def outputs(stem: Path, *arguments: str) -> list[list[float]]:
     """What a model gives for ones, loaded in a process of its own as a user's script does, from another directory."""
     code = (
-        "import json, sys, torch, forge_tui; "
+        "import json, torch, forge_tui; "
         f"model = forge_tui.load_model(sys.argv[1]{''.join(f', {one}' for one in arguments)}); "
         "print(json.dumps(model(torch.ones(2, 4)).tolist()))"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(stem)], cwd="/", capture_output=True, text=True, check=False)
+    done = script(code, stem)
     assert done.returncode == 0, done.stderr
     found: list[list[float]] = json.loads(done.stdout)
     return found

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import io
 import json
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from running import in_this_process
 from storm_run import SPARE, Holder, Role, holders, is_alive
 
-from forge_tui import cli
 from forge_tui.client.run import Run
 from forge_tui.protocol.phases import RunState
 
@@ -27,12 +25,7 @@ INSPECTS = "inspect"
 
 def told(*arguments: str | Path) -> tuple[int, str, str]:
     """Exit status, stdout and stderr of `forge-tui ARGUMENTS`, run in this process."""
-    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = cli.main([str(argument) for argument in arguments])
-        out.flush()
-    out.seek(0)
-    return status, out.read(), err.getvalue()
+    return in_this_process([str(argument) for argument in arguments])
 
 
 def look(directory: Path) -> tuple[str, list[str]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from depth import deep
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -16,6 +17,7 @@ from forge_tui.training.acceleration import missing_compiler
 from forge_tui.training.data import load_dataset
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.group_state import GroupState
+from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.state import SingleState, TrainingState, new_network
 
@@ -93,19 +95,32 @@ def test_a_group_in_bfloat16_is_near_its_models_alone(tmp_path: Path) -> None:
         assert_close(group.weights(number), alone.weights(0), 0.1, 0.02)
 
 
-def test_a_compiled_model_trains_as_the_plain_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+SMALL_NET = """
+from torch import nn
+
+
+def model(inputs):
+    return nn.Sequential(nn.Linear(inputs.features, 8), nn.Tanh(), nn.Linear(8, inputs.outputs))
+"""
+
+
+@pytest.mark.parametrize("kind", ["small", deep("planner")])  # of a planner 40 kernels are compiled
+def test_a_compiled_model_trains_as_the_plain_one(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Alone and in a group, with a short last batch; its names are those of the plain one."""
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
     assert missing_compiler(CPU) is None
-    settings, dataset = of(tmp_path, compile=True)
-    without, _ = of(tmp_path)
-    state = SingleState(settings.training, dataset, 3, CPU)
+    (tmp_path / "small.py").write_text(SMALL_NET, encoding="utf-8")
+    model_type = "planner" if kind == "planner" else str(tmp_path / "small.py")
+    settings, dataset = of(tmp_path, compile=True, model_type=model_type)
+    without, _ = of(tmp_path, model_type=model_type)
+    own = load_own_code(settings)
+    state = SingleState(settings.training, dataset, 3, CPU, own)
     data = data_of(settings, dataset, state)
     trained(state, data, (3,))
-    expected = trained(SingleState(without.training, dataset, 3, CPU), data, (3,))
+    expected = trained(SingleState(without.training, dataset, 3, CPU, own), data, (3,))
     assert state.tensors(0).keys() == expected.tensors(0).keys()
     assert_close(state.weights(0), expected.weights(0), 1e-4, 1e-5)
-    group = trained(GroupState(settings.training, dataset, SEEDS, CPU), data, SEEDS)
+    group = trained(GroupState(settings.training, dataset, SEEDS, CPU, own), data, SEEDS)
     assert_close(group.weights(0), expected.weights(0), 1e-4, 1e-5)
     assert state.validate(data)[0] == pytest.approx(expected.validate(data)[0], rel=1e-4)
 
