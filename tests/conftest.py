@@ -31,7 +31,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--deep`: all values of parametrized tests, which takes half as long again (`support/depth.py`)."""
+    """`--deep`: all values of parametrized tests, which takes twice as long (`support/depth.py`)."""
     parser.addoption("--deep", action="store_true", help="also run the tests that are marked deep")
 
 

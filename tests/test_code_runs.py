@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from custom_code import CODE, EDITED, RUN, Held, change, described, edit, outputs, records, write_project
 from depth import deep
-from running import forge, script, weights
+from running import begin, forge, script, weights
 
 from forge_tui import load_model
 from forge_tui.client.run import Run

@@ -29,7 +29,7 @@ MODEL = "cognate_net_1"
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with a finished run of two epochs, and beside it in `whole` one of four; it is not there any more."""
-    place = tmp_path_factory.mktemp("trained") / "before"
+    place = tmp_path_factory.mktemp("moved") / "before"
     place.mkdir()
     (place / "net.py").write_text(NET)
     (place / "beside.txt").touch()

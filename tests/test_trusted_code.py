@@ -120,7 +120,7 @@ def stranger(place: Place, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> P
 
 def may_resume(run: Path, **given: Any) -> None:
     """What a runner looks at before it resumes a run; raises what the resume is refused with."""
-    request = Request(action="resume", directory=str(run), working_directory="/", epochs=3, **given)
+    request = Request(action="resume", directory=str(run), working_directory="/", epochs=9, **given)
     with contextlib.ExitStack() as stack:
         open_earlier(request, RunDirectory(run)).code(request, stack)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from depth import deep
+from faulty import environment
 from running import SMALL, begin, epochs_of, forge, processes_of, wait_until
 from storm_checks import told
 
@@ -24,7 +25,8 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A live run; it is stopped at the end, by a command that it has to answer."""
     directory = tmp_path_factory.mktemp("live") / "run"
-    begun = begin(*LIVE, "--output", directory)
+    with environment(directory.parent, {1: {"do": "pace", "seconds": 0.05, "epoch": 1}}):
+        begun = begin(*LIVE, "--output", directory)
     wait_until(lambda: epochs_of(directory) >= 1, "an epoch")
     yield directory
     forge("stop", directory)

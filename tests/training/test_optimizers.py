@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 
 import pytest
 import torch
+from running import script
 from torch import Tensor, nn
 
 from forge_tui.settings.schema import TrainingConfig
@@ -100,12 +99,12 @@ def test_state_goes_on_exactly(training: TrainingConfig) -> None:
 
 def test_no_training_imports_dynamo() -> None:
     code = (
-        "import sys, torch; from forge_tui.settings.schema import TrainingConfig;"
+        "import torch; from forge_tui.settings.schema import TrainingConfig;"
         "from forge_tui.worker import fork_server; from forge_tui.training.optimizers import make_optimizer;"
         "fork_server._preload(); p = [torch.nn.Parameter(torch.ones(3))]; o = make_optimizer(p, TrainingConfig());"
         "(p[0] ** 2).sum().backward(); o.step(); print('torch._dynamo' in sys.modules)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert script(code).stdout == "False\n"
 
 
 def test_orthogonal_matrices_have_singular_values_near_one() -> None:

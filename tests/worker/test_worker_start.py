@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from running import script
 
 from forge_tui.protocol.job import Job
 from forge_tui.training.random_state import seed_everything
@@ -52,7 +53,7 @@ def test_warming_up_leaves_every_random_generator_as_it_was() -> None:
 
 
 DENORMALS = """
-import sys, torch
+import torch
 from forge_tui.training.process import prepare_process
 from forge_tui.worker.warm_up import warm_up
 torch.set_num_threads(2)
@@ -66,12 +67,11 @@ print((product.view(torch.int32) != 0).sum().item())
 
 @pytest.mark.parametrize("worker", ["new", "spare"])
 def test_all_threads_of_a_worker_flush_denormal_numbers_whether_it_was_warmed_up_or_not(worker: str) -> None:
-    done = subprocess.run([sys.executable, "-c", DENORMALS, worker], capture_output=True, text=True, check=True)
-    assert done.stdout == "0\n"
+    assert script(DENORMALS, worker).stdout == "0\n"
 
 
 FAULTS_OF_STEPS = """
-import resource, statistics, sys, torch
+import resource, statistics, torch
 from forge_tui.worker import fork_server
 if sys.argv[1] == "kept":
     fork_server._keep_freed_memory()
@@ -92,7 +92,6 @@ def test_what_a_step_frees_is_there_for_the_next_one() -> None:
     """40 MiB, taken and freed in each step: 10,000 pages from the kernel where they are given back to it."""
 
     def faults(how: str) -> int:
-        command = [sys.executable, "-c", FAULTS_OF_STEPS, how]
-        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        return int(script(FAULTS_OF_STEPS, how).stdout)
 
     assert faults("kept") < 100 < 10_000 < faults("given back")
