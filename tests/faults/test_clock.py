@@ -25,6 +25,11 @@ def set_clock(file: Path, seconds: int) -> None:
     os.replace(fresh, file)
 
 
+def told(*arguments: str | Path) -> str:
+    """What a command prints, under the clock that its process has from its start."""
+    return forge(*arguments, own_process=True).stdout
+
+
 def test_clock_set_back_and_forward_does_nothing_to_a_run(run_directory: Path, tmp_path: Path) -> None:
     with environment(tmp_path):
         forge(*ARGUMENTS, "--output", tmp_path / "undisturbed")
@@ -34,16 +39,16 @@ def test_clock_set_back_and_forward_does_nothing_to_a_run(run_directory: Path, t
     with environment(tmp_path, {1: {"do": "pace", "seconds": 0.3, "epoch": 1}}), pytest.MonkeyPatch.context() as patch:
         patch.setenv("CLOCK_FILE", str(clock))
         begun = time.monotonic()
-        forge(*ARGUMENTS, "--detach", "--output", run_directory)
+        told(*ARGUMENTS, "--detach", "--output", run_directory)
         for offset in (-_DAY, _DAY, -_DAY):
             before = wait_until(lambda: epochs_of(run_directory), "an epoch")
             set_clock(clock, offset)
             wait_until(lambda before=before: epochs_of(run_directory) >= before + 3, "the run to go on")
-            looks.append(json.loads(forge("status", run_directory, "--json").stdout))
-            assert "-1:" not in forge("status", run_directory).stdout
-        forge("wait", run_directory)
+            looks.append(json.loads(told("status", run_directory, "--json")))
+            assert "-1:" not in told("status", run_directory)
+        told("wait", run_directory)
         lasted = time.monotonic() - begun
-        text = forge("report", run_directory).stdout
+        text = told("report", run_directory)
     assert weights(run_directory) == weights(tmp_path / "undisturbed")
     assert [look["state"] for look in looks] == ["running"] * 3
     for look in looks:

@@ -19,15 +19,22 @@ import pytest
 SMALL = ("--model-size", "2000", "--policy", "dedicated", "--threads", "1", "--fuse", "1")
 
 
-def forge(*arguments: str | Path, cwd: Path | None = None, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+def forge(
+    *arguments: str | Path, cwd: Path | None = None, status: int | None = 0, own_process: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Carry out `forge-tui ARGUMENTS` to its end; fail unless it exits with `status` (None: with any).
 
     The front end is this process, whose start and imports the tests need not pay for each time; the runner and its
-    workers are processes as ever. `begin` starts a front end of its own, as a shell does.
+    workers are processes as ever. `own_process`: it has one of its own, where what Python reads at its start counts.
     """
     given = list(map(str, arguments))
-    with contextlib.chdir(cwd or Path.cwd()):
-        returned, out, err = in_this_process(given)
+    if own_process:
+        front_end = begin(*given, cwd=cwd)
+        out, err = front_end.communicate()
+        returned = front_end.returncode
+    else:
+        with contextlib.chdir(cwd or Path.cwd()):
+            returned, out, err = in_this_process(given)
     assert "Traceback" not in err, err
     if status is not None:
         assert returned == status, f"exit status {returned}, not {status}\n{out}\n{err}"
