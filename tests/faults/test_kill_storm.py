@@ -14,7 +14,7 @@ from storms import Storm
 
 KILLS = 2
 # What they do is killed elsewhere, too, if not at random instants; `fuse-auto` trains groups as well.
-DEEPER = ("planners", "groups", "patience", "halving", "schedules", "npy")
+DEEPER = ("planners", "groups", "sweep", "patience", "halving", "schedules", "npy")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="what runs is read from /proc")

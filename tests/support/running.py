@@ -25,7 +25,8 @@ def forge(
     """Carry out `forge-tui ARGUMENTS` to its end; fail unless it exits with `status` (None: with any).
 
     The front end is this process, whose start and imports the tests need not pay for each time; the runner and its
-    workers are processes as ever. `own_process`: it has one of its own, where what Python reads at its start counts.
+    workers are processes as ever. `own_process`: it has one of its own, where a thread starts it, or what Python reads
+    at its start counts.
     """
     given = list(map(str, arguments))
     if own_process:

@@ -85,7 +85,7 @@ async def test_stop_resume_elsewhere_cancel_retry_and_deletion(run_directory: Pa
         return {model.phase.value for model in app.controller.snapshot.models}
 
     async def elsewhere(*arguments: str | Path) -> None:
-        await asyncio.to_thread(partial(forge, *arguments))
+        await asyncio.to_thread(partial(forge, *arguments, own_process=True))
 
     await elsewhere(*LONG, "--detach", "--output", run_directory)
     async with watching(run_directory, tmp_path / "ui.json") as (app, pilot):
@@ -118,9 +118,9 @@ async def test_stop_resume_elsewhere_cancel_retry_and_deletion(run_directory: Pa
 
 async def test_another_run_in_the_same_directory_is_not_taken_for_it(run_directory: Path, tmp_path: Path) -> None:
     short = (*SMALL, "--no-ui", "--models", "1", "--epochs", "2", "--output", run_directory)
-    await asyncio.to_thread(partial(forge, *short))
+    await asyncio.to_thread(partial(forge, *short, own_process=True))
     async with watching(run_directory, tmp_path / "ui.json") as (app, pilot):
-        await asyncio.to_thread(partial(forge, *short, "--overwrite"))
+        await asyncio.to_thread(partial(forge, *short, "--overwrite", own_process=True))
         await until(pilot, lambda: app.controller.run is None)
 
         # Between the two there is a moment without a run.
