@@ -20,12 +20,14 @@ class _Kind:
 
     code: str
     about: str
+    runs_inside: bool = False
     package: str | None = None
 
 
 _KINDS = {
     "model": _Kind("network.py", "a model and its data"),
     "loop": _Kind("loop.py", "a training loop"),
+    "command": _Kind("train.py", "a program", runs_inside=True),
     "lightning": _Kind("classifier.py", "a Lightning module", package="lightning"),
 }
 
@@ -36,7 +38,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--kind", choices=tuple(_KINDS), default="model",
         help="model (default): network, data and loss for the built-in loop; loop: a training loop of your own; "
-        "lightning: a Lightning module",
+        "command: any program; lightning: a Lightning module",
     )  # fmt: skip
 
 
@@ -61,5 +63,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if kind.package is not None and importlib.util.find_spec(kind.package) is None:
         answer(escaped(f"{kind.package} is not installed here: pip install 'forge-tui[{kind.package}]'"))
     answer(escaped(f"{code} has {kind.about}, {settings} the settings of a run. Train:"))
+    if kind.runs_inside:
+        answer(f"  cd {shell_word(str(directory))}")
+        settings = Path(_SETTINGS)
     answer(f"  forge-tui --settings {shell_word(str(settings))}")
     return 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +19,9 @@ def trained(place: Path, kind: str) -> list[dict[str, Any]]:
     *_, shown = (line.strip() for line in said.splitlines())
     program, *words = shlex.split(shown)
     assert program == "forge-tui"
+    where = place / "mine" if "  cd mine" in said else place
     run = (*words, "--no-ui", "--json", "--policy", "dedicated", "--threads", "1", "--output", str(place / "run"))
-    lines = events(forge(*run, cwd=place).stdout)
+    lines = events(forge(*run, cwd=where).stdout)
     done = [line for line in lines if line["event"] == "model_completed"]
     return sorted(done, key=lambda line: line["index"])
 
@@ -36,7 +40,18 @@ def test_a_training_loop(tmp_path: Path) -> None:
     assert all(line["validation_accuracy"] > 0.9 for line in done)
 
 
-@pytest.mark.parametrize("kind", ["model", "loop", "lightning"])
+def test_a_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    done = trained(tmp_path, "command")
+    assert [Path(line["path"]).parent.name for line in done] == [f"cognate_command_{number}" for number in (1, 2, 3)]
+    saved = [json.loads((Path(line["path"]) / "model.json").read_bytes()) for line in done]
+    assert [state["epoch"] for state in saved] == [30, 30, 30]
+    slopes = [state["slope"] for state in saved]
+    assert slopes == pytest.approx([2, 2, 2], abs=0.1)
+    assert len(set(slopes)) == 3  # of three seeds
+
+
+@pytest.mark.parametrize("kind", ["model", "loop", "command", "lightning"])
 def test_nothing_is_overwritten(tmp_path: Path, kind: str) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "settings.toml").write_text("mine", encoding="utf-8")
