@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,19 @@ NOT_METRICS = ("epoch", "step")
 _WORD = r"[A-Za-z_][A-Za-z0-9_]*"
 # In this order: `${word}` is a shell's or a make's, `{{word}}` stands for `{word}`.
 _PLACES = re.compile(rf"\$\{{\{{?{_WORD}\}}?\}}|\{{\{{(?P<literal>{_WORD})\}}\}}|\{{(?P<word>{_WORD})\}}")
+
+
+def command_line(command: Iterable[str]) -> str:
+    """The command as one line for `words_of`; placeholders stay as they are."""
+    return " ".join(part if words_of(part) == [part] else shlex.quote(part) for part in command)
+
+
+def words_of(line: str) -> list[str] | str:
+    """The words that a shell would make of one line, without expanding anything; an incomplete line unchanged."""
+    try:
+        return shlex.split(line)
+    except ValueError:
+        return line
 
 
 def placeholders(command: Iterable[str]) -> Iterator[str]:

@@ -39,6 +39,10 @@ MACHINE = SystemResources(
 )
 
 
+_KEYS = {" ": "space", "/": "slash", ".": "full_stop", "_": "underscore", "{": "left_curly_bracket",
+         "}": "right_curly_bracket"}  # fmt: skip
+
+
 class App(ForgeApp):
     """The app on a machine of four CPUs; it notes what it should start instead of starting it."""
 
@@ -95,9 +99,7 @@ class Hand:
 
     async def type(self, text: str) -> None:
         for character in text:
-            await self.pilot.press(
-                {" ": "space", "/": "slash", ".": "full_stop", "_": "underscore"}.get(character, character)
-            )
+            await self.pilot.press(_KEYS.get(character, character))
         await self.pilot.pause()
 
     async def select(self, name: str) -> None:

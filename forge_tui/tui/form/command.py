@@ -42,7 +42,7 @@ def _free(value: Any) -> str:
 
 def _words(form: Form, key: Key) -> list[str]:
     value = key.default if form.hides(key.key) else form.values[key.key]
-    if same(value, key.default) and same(value, form.base[key.key]):
+    if same(form.base[key.key], key.default) and (form.is_default(key.key) or same(value, key.default)):
         return []
     if value is None and key.type_words == "text":
         return []  # no flag can unset a text from a file

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forge_tui.settings.checked import is_prime
+from forge_tui.settings.command import COMMAND
 from forge_tui.settings.keys import Key
 from forge_tui.settings.schema import fields_of, keys_by_name, tables
 from forge_tui.settings.training_function import MODEL_TYPE, TRAIN
@@ -18,9 +19,12 @@ DATASET = "training.dataset"
 TARGET = "data.target"
 PRIME = "data.prime"
 OUTPUT = "run.output"
+EPOCHS = "training.epochs"
 MODELS = "run.models"
 
 FIRST = (
+    COMMAND,
+    "run.parse",
     TRAIN,
     MODEL_TYPE,
     MODE,
@@ -28,7 +32,7 @@ FIRST = (
     "resources.policy",
     MODELS,
     "training.model_size",
-    "training.epochs",
+    EPOCHS,
     "training.batch_size",
     "training.learning_rate",
     "training.grokfast_enabled",

@@ -14,6 +14,7 @@ from forge_tui.errors import SettingsError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.safe_io.printing import named
+from forge_tui.settings.command import COMMAND, WORDS, command_line, placeholders, with_own_numbers, words_of
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import FREE_TABLES, Key, free_key
 from forge_tui.settings.problems import shown
@@ -25,6 +26,7 @@ from forge_tui.tui.advice import NAMES, limit_of
 from forge_tui.tui.form.dataset_file import DatasetFile
 from forge_tui.tui.form.fields import (
     DATASET,
+    EPOCHS,
     MODE,
     MODELS,
     OUTPUT,
@@ -79,6 +81,8 @@ class Form:
         match self.values.get(name):
             case None:
                 return ""
+            case list() | tuple() as words if name == COMMAND:
+                return command_line(words)
             case str() as text:
                 return text
             case list() | tuple() as items:
@@ -94,6 +98,8 @@ class Form:
             return self.reset(name)
         if not stripped and key.default is None:
             return self.put(name, None)
+        if name == COMMAND:
+            return self.put(name, words_of(text))
         plain_text = key.type_words == "text"
         return self.put(name, text if plain_text else key.parse(stripped))
 
@@ -152,8 +158,16 @@ class Form:
         return replace(self, values=flat(Settings()), sources=sources, kind=Kind.BUILT_IN)
 
     def train(self, kind: Kind) -> Form:
-        """The form for runs of another kind."""
-        return replace(self, kind=kind)
+        """The form for runs of another kind. A command has numbers of models and epochs of its own by default."""
+        keys = {name: keys_by_name()[name] for name in (MODELS, EPOCHS)}
+        plain = {key.table: {key.name: key.default} for key in keys.values()}
+        given = {name: not self.is_default(name) for name in keys}
+        command = self.values.get(COMMAND)
+        if kind is Kind.COMMAND and isinstance(command, list | tuple):
+            plain["run"]["command"] = command
+            with_own_numbers(plain, given)
+        own = {name: plain[key.table][key.name] for name, key in keys.items() if not given[name]}
+        return replace(self, kind=kind, values={**self.values, **own})
 
     def step_kind(self, by: int) -> Form:
         """The form for runs of the next (1) or previous (-1) kind."""
@@ -191,6 +205,14 @@ class Form:
             {one.key.key: replace(source, line=one.line) for one in found},
         )
 
+    def arguments(self) -> Mapping[str, str | None]:
+        """The arguments that the training function or the command takes, with their defaults (None: it has none)."""
+        if self.kind is Kind.COMMAND:
+            command = self.values[COMMAND]
+            words = () if isinstance(command, str) else placeholders(command)
+            return {word: None for word in words if word not in WORDS}
+        return self.parameters if self.kind is Kind.FUNCTION else {}
+
     def with_parameters(self, found: Mapping[str, str | None]) -> Form:
         """The form with the parameters of its training function."""
         return replace(self, parameters=found)
@@ -209,13 +231,19 @@ class Form:
         problems: dict[str, str] = {}
         for section in self.sections():
             for key in section.keys:
-                value = self.values.get(key.key)
-                problem = None if key.is_free and value is None else key.problem(value)
+                problem = missing(self.kind, key.key, self.all_values(key.key)) or self._own_problem(key)
                 problem = problem or self._data_problem(key.key) or self._sweep_problem(key)
-                problem = problem or missing(self.kind, key.key, self.all_values(key.key))
                 if problem is not None:
                     problems[key.key] = problem
         return problems
+
+    def _own_problem(self, key: Key) -> str | None:
+        """What is wrong with the value itself. An argument of custom code may be left out if it has a default."""
+        value = self.values.get(key.key)
+        if not key.is_free or value is not None:
+            return key.problem(value)
+        is_needed = self.arguments().get(key.name, "") is None
+        return "give a value: it has no default" if is_needed and self.swept(key.key) is None else None
 
     def settings(self) -> Settings:
         """The settings for a run. Raises `SettingsError` naming every invalid value."""
@@ -242,13 +270,19 @@ class Form:
 
     def differs(self, key: Key) -> bool:
         """Whether a setting is swept, or differs from its default."""
-        return bool(self.swept(key.key)) or not same(self.values.get(key.key), key.default)
+        if self.swept(key.key):
+            return True
+        return not self.is_default(key.key) and not same(self.values.get(key.key), key.default)
+
+    def is_default(self, name: str) -> bool:
+        """Whether nobody has set a setting."""
+        return self.sources.get(name) == Source(Layer.DEFAULT)
 
     def sections(self) -> tuple[Section, ...]:
         """The settings that are shown: after the first ones, the arguments of custom code."""
         first, *others = sections(self.kind)
         given = [name.removeprefix(f"{SWEEP}.") for name in self.values]
-        names = dict.fromkeys([f"model.{name}" for name in self.parameters] if self.kind is Kind.FUNCTION else ())
+        names = dict.fromkeys(f"model.{name}" for name in self.arguments())
         names |= dict.fromkeys(name for name in given if name.startswith("model."))
         keys = [key for name in names if (key := free_key(name)) is not None]
         return (first, *([Section("Parameters", tuple(keys))] if keys else []), *others)
@@ -318,7 +352,7 @@ class Form:
             sources={name: source for name, source in {**self.sources, **sources}.items() if name not in ended},
         )
         given = {name.removeprefix(f"{SWEEP}.") for name in values}
-        return replace(found, kind=kind_after(self.kind, given, found.all_values))
+        return found.train(kind_after(self.kind, given, found.all_values))
 
 
 def form_key(name: str) -> Key | SweepKey:

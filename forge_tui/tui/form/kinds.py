@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -75,12 +75,14 @@ def kind_after(kind: Kind, given: Container[str], values: Callable[[str], Iterab
     return kind
 
 
-def missing(kind: Kind, name: str, values: Iterable[Any]) -> str | None:
+def missing(kind: Kind, name: str, values: Sequence[Any]) -> str | None:
     """What is wrong where a setting must name the code to train and does not, else None."""
     if name != kind.setting:
         return None
+    if kind is Kind.COMMAND and any(isinstance(value, str) for value in values):
+        return "a quotation mark is not closed"
     if kind is Kind.COMMAND and not any(map(bool, values)):
-        return "write the program and its arguments, as a list"
+        return "write the program and its arguments, such as python train.py --seed {seed}"
     if kind is Kind.FUNCTION and NONE in values:
         return "choose the function: Enter lists those of a file"
     if kind is Kind.CUSTOM and not any(named_function(str(value)) for value in values):

@@ -7,6 +7,7 @@ from typing import Any
 
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
+from forge_tui.settings.command import COMMAND, command_line
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
 from forge_tui.settings.setting_layers import Layer, Source
@@ -104,7 +105,7 @@ def about(form: Form, key: Key | None, read_only: bool = False) -> tuple[str, st
         first = _MODE_HELP.get(str(form.values[MODE]), first)
     default = key.default if key.key == MODE else "not set" if key.default is None else _shown(key, key.default)
     if key.is_free:
-        written = form.parameters.get(key.name)
+        written = form.arguments().get(key.name)
         flag = f"--set {key.key}=VALUE"
         return first, " · ".join([flag, *([f"default {written}"] if written is not None else [])])
     parts = [key.flag, *([key.allowed] if key.allowed else [key.type_words]), f"default {default}"]
@@ -170,7 +171,7 @@ def _item(
     if name == TARGET and value is None and not unused:
         text = _default_target(form)
     if key.is_free and value is None and swept is None:
-        text = form.parameters.get(key.name) or "no default: give a value"
+        text = form.arguments().get(key.name) or "no default: give a value"
     if name == WORKERS and not wrong and not read_only:
         largest = form.values["resources.max_suggested_workers"]
         shown_largest = largest if isinstance(largest, int) and 2 <= largest <= 2 * _SLIDER_LARGEST else 6
@@ -233,7 +234,7 @@ def _shown(key: Key, value: Any) -> str:
     if isinstance(value, int) and value < 10**15:
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return ", ".join(shown(item) for item in value)
+        return command_line(value) if key.key == COMMAND else ", ".join(shown(item) for item in value)
     return shown(value)
 
 

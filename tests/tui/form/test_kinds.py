@@ -177,9 +177,9 @@ def test_parameters_of_the_function_are_settings(form: Form) -> None:
     assert (settings.model, settings.sweep) == ({"width": 16}, {"model.lr": (0.1, 0.2)})
     assert command(form) == "forge-tui --no-ui --train loop.py --sweep model.lr=0.1,0.2 --set model.width=16"
     assert form.step("model.width", 1).settings().model == {"width": 17}
-    assert (
-        form.reset("model.lr").edit("model.width", " ").settings() == form.reset_all().put(TRAIN, "loop.py").settings()
-    )
+    bare = form.reset("model.lr").edit("model.width", " ")
+    assert bare.errors() == {"model.width": "give a value: it has no default"}
+    assert bare.plain() == form.reset_all().put(TRAIN, "loop.py").plain()
     assert form.train(Kind.BUILT_IN).sections()[1].keys[0].key == "model.width", "given, for other custom code"
 
 
@@ -197,3 +197,37 @@ def test_parameters_of_the_function_are_settings(form: Form) -> None:
 def test_parameters_are_found_without_importing(tmp_path: Path, train: str, found: dict[str, str]) -> None:
     (tmp_path / "loop.py").write_text(FILE, encoding="utf-8")
     assert parameters_of(train, tmp_path) == found
+
+
+def test_a_command_is_typed_as_in_a_shell_and_its_placeholders_are_settings(form: Form) -> None:
+    line = "python train.py --name 'my run' --lr {lr} --epochs {epochs} $HOME"
+    form = form.edit("run.command", line)
+    assert form.kind is Kind.COMMAND
+    assert form.values["run.command"] == ["python", "train.py", "--name", "my run", "--lr", "{lr}", "--epochs",
+                                          "{epochs}", "$HOME"]  # fmt: skip
+    assert form.typed("run.command") == line
+    assert form.sections()[1].keys[0].key == "model.lr"
+    assert form.errors() == {"model.lr": "give a value: it has no default"}
+    form = form.edit_values("model.lr", "0.1, 0.2")
+    assert form.errors() == {}
+    settings = form.settings()
+    assert (settings.run.models, settings.training.epochs) == (1, 100), "one seed; {epochs} is used"
+    require_no_unused(settings)
+    assert command(form).endswith("-- python train.py --name 'my run' --lr '{lr}' --epochs '{epochs}' '$HOME'")
+
+
+def test_a_command_has_one_model_and_no_epochs_by_default(form: Form) -> None:
+    one = form.edit("run.command", "true")
+    assert (one.settings().run.models, one.settings().training.epochs) == (1, None)
+    assert one.edit("run.command", "true {seed}").settings().run.models == 3
+    given = form.put("training.epochs", 7).put("run.models", 5).edit("run.command", "true")
+    assert (given.settings().run.models, given.settings().training.epochs) == (5, 7)
+    back = one.train(Kind.BUILT_IN).settings()
+    assert (back.run.models, back.training.epochs, back.run.command) == (3, 100, ())
+    assert command(one) == "forge-tui --no-ui -- true"
+
+
+def test_an_unclosed_quotation_mark_is_an_error(form: Form) -> None:
+    form = form.train(Kind.COMMAND).edit("run.command", "echo 'hello")
+    assert form.errors() == {"run.command": "a quotation mark is not closed"}
+    assert form.train(Kind.COMMAND).edit("run.command", "").errors()["run.command"].startswith("write the program")

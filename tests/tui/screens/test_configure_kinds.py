@@ -53,7 +53,7 @@ async def test_the_first_row_is_what_to_train_and_the_others_go_by_it(state: Pat
         function = titles(hand)
         about = "\n".join(lines(hand))
 
-        assert (first.value, first.note) == ("built-in model", "1 of 3")
+        assert (first.value, first.note) == ("built-in model", "1 of 4")
         assert {"Train", "Model type", "Model size", "Batch size", "Dataset"} <= built_in
         assert "Training function" not in built_in
         assert {"Train", "Training function", "Mode", "Epochs", "Models"} <= function
@@ -108,7 +108,7 @@ async def test_a_custom_model_is_chosen_too_and_the_default_function_needs_no_na
 async def test_a_file_that_cannot_be_parsed_and_a_typed_module(state: Path, working_directory: Path) -> None:
     (working_directory / "loop.py").write_text("def train(:\n", encoding="utf-8")
     async with configure(state) as hand:
-        await hand.press("home", "left", "down", "enter")
+        await hand.press("home", "right", "right", "down", "enter")
         await choose(hand, "loop.py")
         await hand.until(lambda: "line 1" in hand.status)
         await hand.press("enter", "slash")
@@ -127,3 +127,18 @@ async def test_what_is_set_for_another_kind_comes_back(state: Path) -> None:
 
         assert hidden is None
         assert hand.form.settings().training.batch_size == 64
+
+
+async def test_a_command_is_typed_and_started(state: Path) -> None:
+    async with configure(state) as hand:
+        await hand.press("home", "left", "down", "enter")
+        await hand.type("python train.py {seed}")
+        await hand.press("enter")
+        models, epochs = hand.item("run.models").value, hand.item("training.epochs").value
+        await hand.press("ctrl+r")
+
+        assert hand.app.started, hand.status
+        ((started, _),) = hand.app.started
+        assert started.run.command == ("python", "train.py", "{seed}")
+        assert (models, epochs, started.run.models, started.training.epochs) == ("3", "not set", 3, None)
+        assert hand.item("run.command").value == "python train.py {seed}"
