@@ -44,7 +44,7 @@ def kind_picker(kind: Kind) -> PickScreen:
 
 def picks_function(kind: Kind, name: str) -> bool:
     """Whether a setting names a function, which is chosen from a file."""
-    return kind is not Kind.BUILT_IN and name == kind.setting
+    return kind in (Kind.CUSTOM, Kind.FUNCTION) and name == kind.setting
 
 
 def pick_function(app: AppInterface, form: Form, name: str, put: Callable[[str], None]) -> None:
