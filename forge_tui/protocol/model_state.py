@@ -261,7 +261,7 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
                 rollback=None if model.rollback and model.rollback.is_over(event.epoch, loss) else model.rollback,
                 epoch_seconds=event.seconds,
                 eta_seconds=event.eta_seconds,
-                trend=(*model.trend[-TREND_LENGTH + 1 :], loss),
+                trend=(*model.trend[-TREND_LENGTH + 1 :], loss) if "loss" in metrics else model.trend,
             )
         case happened.CheckpointSaved():
             return replace(model, checkpoint_epoch=event.epoch, checkpoint_step=event.step)

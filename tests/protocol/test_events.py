@@ -210,3 +210,17 @@ def test_the_keys_from_before_metrics_were_a_table_stay_beside_it() -> None:
     older = ("loss", "validation_loss", "validation_accuracy", "validation_perplexity", "validation_metric",
              "learning_rate", "steps_per_second")  # fmt: skip
     assert {name: record[name] for name in older} == {**dict.fromkeys(older), "loss": 0.5, "steps_per_second": 9.0}
+
+
+def test_a_model_without_a_loss_has_no_trend() -> None:
+    """A loss that is NaN is a part of the trend; one that is not reported is none."""
+    model = ModelState(name="cognate_command_1", index=1, seed=0, epochs=9)
+    for epoch, metrics in enumerate(({"reward": 1.0}, {"loss": 2.0}, {"reward": 3.0}, {"loss": math.nan}), 1):
+        model = apply(
+            model,
+            events.EpochFinished(
+                time=1.0, model=model.name, index=1, attempt=1, epoch=epoch, epochs=9, step=epoch, metrics=metrics,
+                best_loss=None,
+            ),
+        )  # fmt: skip
+    assert model.trend == (2.0, None)

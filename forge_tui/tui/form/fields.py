@@ -98,7 +98,9 @@ def sections(kind: Kind) -> tuple[Section, ...]:
 
 
 def title_of(name: str) -> str:
-    """A setting's title in the form."""
+    """A setting's title in the form; an argument of custom code has its own name."""
+    if name.startswith("model."):
+        return name.partition(".")[2]
     if name in _TITLES:
         return _TITLES[name]
     words = name.rpartition(".")[2].replace("_", " ")

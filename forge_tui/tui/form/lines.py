@@ -179,7 +179,7 @@ def _item(
         text = f"{text:<{_WORKER_CELLS}}{slider(form.values[name], most, shown_largest, glyphs)}"
     return Item(
         name=name,
-        title=key.name if key.is_free else title_of(name),
+        title=title_of(name),
         value=text,
         note=_note(form, name, read_only),
         tone=Tone.ERROR if wrong else Tone.QUIET if unused or (value is None and not swept) else Tone.PLAIN,
