@@ -14,7 +14,7 @@ from typing import Any
 
 from forge_tui.errors import TrialError
 from forge_tui.protocol.epoch_record import EpochRecord
-from forge_tui.protocol.job import Job
+from forge_tui.protocol.job import Job, rung_passed
 from forge_tui.protocol.metrics import AUTO, MOST_METRICS, Metric, Metrics, MetricTable
 from forge_tui.protocol.reported import checked_goals, plain_metrics, whole
 from forge_tui.protocol.trial_channel import EPOCH, GOAL, STEP
@@ -219,14 +219,14 @@ class CommandReports:
             if exceeds_patience(training.patience, epoch, self.best.epoch):
                 self.stopped_early = why_stopped(training, epoch, self.best.epoch)
                 return
-        passed = [rung for rung in self._job.rungs if self._judged < rung <= epoch]
-        if not passed:
+        rung = rung_passed(self._job.rungs, self._judged, epoch)
+        if rung is None:
             return
         self._judged = epoch
         if measure is None:
             self._need_measure("halving")
         else:
-            self._at_rung(passed[-1], measure)
+            self._at_rung(rung, measure)
 
     def _need_measure(self, what: str) -> None:
         select_by = self._settings.training.select_by
