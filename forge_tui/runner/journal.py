@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.protocol import events as happened
-from forge_tui.protocol.metrics import Metric, old_keys
+from forge_tui.protocol.metrics import MOST_METRICS, Metric, old_keys
 from forge_tui.protocol.model_state import Interner, ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.run_info import RunInfo, apply_to_run, with_goals
 from forge_tui.protocol.transitions import may_follow_model, may_follow_run
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.store import RunStore
+from forge_tui.safe_io.printing import printable
 
 if TYPE_CHECKING:
     from forge_tui.resources.policy import WorkerLimit
@@ -38,6 +39,7 @@ class Journal:
         self.info = info
         self.models = {model.index: model for model in models}
         self._declared = {metric["name"] for metric in info.metrics if isinstance(metric.get("name"), str)}
+        self._told_of_metrics = False
         self._interner = Interner()
         store.measure(self.seconds)
 
@@ -54,6 +56,7 @@ class Journal:
         if isinstance(event, happened.PhaseChanged | happened.RunFinished):
             event = replace(event, run_seconds=self.seconds())
         if isinstance(event, happened.EpochFinished) and not event.metrics.keys() <= self._declared:
+            event = self._within_limit(event)
             self._declared |= event.metrics.keys()
             self.put_info(apply_to_run(self.info, event))
         if isinstance(event, happened.ModelEvent):
@@ -67,8 +70,27 @@ class Journal:
         if info is not self.info:
             self.put_info(info)
 
+    def _within_limit(self, event: happened.EpochFinished) -> happened.EpochFinished:
+        """The event without those of its metrics that are more than a run may have; the first ones are reported."""
+        new = [name for name in event.metrics if name not in self._declared]
+        left_out = new[max(0, MOST_METRICS - len(self._declared)) :]
+        if not left_out:
+            return event
+        if not self._told_of_metrics:
+            self._told_of_metrics = True
+            self.warn(
+                "metrics",
+                f"a run has at most {MOST_METRICS} different metrics: {printable(left_out[0])} of {event.model}, and "
+                "all others that are new from now on, are left out",
+            )
+        kept = {name: value for name, value in event.metrics.items() if name not in left_out}
+        return replace(event, metrics=kept)
+
     def declare(self, metrics: Sequence[Metric]) -> None:
         """A training function says which value of a metric is better."""
+        new = [metric for metric in metrics if metric.name not in self._declared]
+        beyond = {metric.name for metric in new[max(0, MOST_METRICS - len(self._declared)) :]}
+        metrics = [metric for metric in metrics if metric.name not in beyond]
         self._declared |= {metric.name for metric in metrics}
         info = with_goals(self.info, metrics)
         if info.metrics != self.info.metrics:

@@ -99,7 +99,7 @@ class Trial:
     ) -> None:
         """Report an epoch: `trial.report(loss=0.3, epoch=7)`, or `{"val/loss": x}` for names that are no identifiers.
 
-        Metrics are numbers, NumPy scalars, or tensors of shape (). Names have 1–100 printable characters; a model has
+        Metrics are numbers, NumPy scalars, or tensors of shape (). Names have 1–100 printable characters; a run has
         at most 200. Names of built-in metrics (`loss`, `validation_loss`, `validation_accuracy` …) keep their meaning.
         `epoch` counts from 1; without it the reports are counted. A repeated epoch replaces the earlier report of it.
         `step`: optimizer steps so far. `goal` declares which values of a metric are better; once is enough:

@@ -27,6 +27,7 @@ from forge_tui.protocol.events import (
     WorkerLimited,
     from_record,
 )
+from forge_tui.protocol.metrics import MOST_METRICS, Metric
 from forge_tui.protocol.model_state import ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.record_fields import LONGEST_SECONDS, MOST_MODELS
@@ -42,6 +43,7 @@ M, R = TrainingPhase, RunState
 ABOUT = {"model": st.just("planner_1"), "index": st.just(1), "attempt": st.integers(1, 5), "time": st.floats(0.0, 1e9)}
 TEXT = st.text(max_size=20).filter(lambda text: text.isprintable())
 COUNT = st.integers(0, 10**9)
+EPOCHS = st.none() | st.integers(1, 10**9)
 WORKERS = st.integers(0, MOST_MODELS)
 GROUP = st.none() | st.lists(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,9}", fullmatch=True), min_size=1)
 FIGURE = st.none() | st.floats(allow_nan=False, allow_infinity=False)
@@ -53,7 +55,7 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     PHASES,
     st.builds(ModelStarted, config=st.dictionaries(TEXT, FIGURE), seed=COUNT, parameters=COUNT, worker=COUNT,
               device=TEXT, threads=WORKERS, group=GROUP, **ABOUT),
-    st.builds(EpochFinished, epoch=COUNT, epochs=COUNT, step=COUNT, best_loss=FIGURE, seconds=SECONDS,
+    st.builds(EpochFinished, epoch=COUNT, epochs=EPOCHS, step=COUNT, best_loss=FIGURE, seconds=SECONDS,
               metrics=st.fixed_dictionaries({"loss": LOSS}, optional={"validation_loss": FIGURE, "own": FIGURE}),
               **ABOUT),
     st.builds(CheckpointSaved, epoch=COUNT, step=COUNT, path=TEXT, bytes=COUNT, seconds=st.floats(0, 9), **ABOUT),
@@ -132,6 +134,28 @@ def test_a_run_that_waits_tells_for_what(book: Book) -> None:
     book.journal.record(RunStateChanged(time=7.0, state=R.QUEUED, reason="waits for two"))
     assert [event["reason"] for event in book.events()] == ["waits for one", "waits for two"]
     assert book.journal.info.reason == "waits for two"
+
+
+def epoch(number: int, metrics: dict[str, float]) -> EpochFinished:
+    return EpochFinished(
+        time=7.0, model="planner_1", index=1, attempt=1, epoch=number, epochs=9, step=number, metrics=metrics,
+        best_loss=None,
+    )  # fmt: skip
+
+
+def test_a_run_has_at_most_two_hundred_metrics_and_says_what_it_leaves_out(book: Book) -> None:
+    first = {f"m{number}": 1.0 for number in range(MOST_METRICS - 1)}
+    book.journal.record(epoch(1, first))
+    book.journal.declare([Metric(name=name, title=name, short=name, goal="lower") for name in ("last", "none")])
+    book.journal.record(epoch(2, {"beyond": 2.0, "last": 3.0, "m0": 4.0}))
+    book.journal.record(epoch(3, {"further": 2.0}))
+    told = [event for event in book.events() if event["event"] == "resource_warning"]
+    kept = [event["metrics"] for event in book.events() if event["event"] == "epoch_finished"]
+    assert kept == [first, {"last": 3.0, "m0": 4.0}, {}]
+    assert len(book.journal.info.metrics) == MOST_METRICS
+    ((kind, message),) = [(event["kind"], event["message"]) for event in told]
+    assert kind == "metrics"
+    assert message.startswith("a run has at most 200 different metrics: beyond of planner_1, and all others")
 
 
 @settings(max_examples=60, deadline=None)
