@@ -42,17 +42,19 @@ async def until(pilot: Pilot[int], condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.1)
 
 
-async def shoot(run: client.Run, width: int, height: int, name: str, *keys: str, epoch: int = 0) -> None:
-    """Attach at a size, press keys, and save what is shown."""
+def farthest(app: ForgeApp) -> int:
+    """The last epoch of the model that is farthest; -1 while nothing is known."""
+    snapshot = app.controller.snapshot
+    return -1 if snapshot is None else max(model.epoch for model in snapshot.models)
+
+
+async def shoot(run: client.Run | None, width: int, height: int, name: str, *keys: str, epoch: int = 0) -> None:
+    """Attach at a size, or open without a run; press keys, and save what is shown."""
     app = ForgeApp(run=run, host="you@server", choices=UiChoices(PLACE / "ui.json"), options=UiOptions(theme="dark"))
     async with app.run_test(size=(width, height)) as pilot:
-        await until(pilot, lambda: app.controller.snapshot is not None and app.machine.resources is not None)
-        await until(
-            pilot,
-            lambda: (
-                app.controller.snapshot is not None and max(m.epoch for m in app.controller.snapshot.models) >= epoch
-            ),
-        )
+        await until(pilot, lambda: app.machine.resources is not None)
+        if run is not None:
+            await until(pilot, lambda: farthest(app) >= epoch)
         for key in keys:
             await pilot.press(key)
         for _ in range(30):
@@ -76,7 +78,7 @@ async def take() -> None:
         await shoot(client.attach(run.path), 100, 30, "model", "enter")
         run.stop()
         run.wait()
-        await shoot(client.attach(run.path), 100, 30, "configure", "1")
+    await shoot(None, 100, 30, "configure")
 
 
 def main() -> None:

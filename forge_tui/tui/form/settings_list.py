@@ -198,6 +198,8 @@ class SettingsList(VirtualList):
     def _draw_item(self, item: Item, selected: bool) -> Strip:
         glyphs = self.glyphs
         x, value_cells = self._value_place
+        if not item.note:  # its room is the value's
+            value_cells = max(value_cells, self.size.width - x - 1)
         note_cells = max(0, self.size.width - x - value_cells - 1)
         ellipsis = glyphs.ellipsis
         value = cells.middle(cells.clean(item.value, glyphs.ascii), value_cells, ellipsis)
