@@ -13,7 +13,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from forge_tui.errors import RunDirectoryError
+from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.metrics import with_custom_metric
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.policy import WorkerLimit
@@ -32,6 +32,7 @@ from forge_tui.runner.scheduler import Scheduler
 from forge_tui.runner.work import Means, Room, Watches, Work
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
+from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import say
 
 # How long to wait for a full disk at the end: a run without a recorded end looks dead.
@@ -122,8 +123,7 @@ def _run(scheduler: Scheduler, opened: Opened) -> RunState:
     """Run the scheduler; a defect of the runner itself becomes a recorded end that can be resumed."""
     assert opened.engine is not None
     journal = opened.journal
-    after = _waits(opened)
-    other = predecessor(after, opened.directory.path, Path(journal.info.working_directory))
+    other = _waits_for(opened)
     if other is not None:
         opened.engine.close()  # frees its memory while waiting; the first model starts it again
     try:
@@ -145,6 +145,14 @@ def _run(scheduler: Scheduler, opened: Opened) -> RunState:
 def _waits(opened: Opened) -> str | None:
     """The run to wait for, as named; a resume does not wait again."""
     return opened.settings.run.after if not opened.is_resumed else None
+
+
+def _waits_for(opened: Opened) -> RunDirectory | None:
+    """The run to wait for, if there is one."""
+    try:
+        return predecessor(_waits(opened), opened.directory.path, Path(opened.journal.info.working_directory))
+    except UsageError:  # it was there when this run was started, and is deleted now: it has ended
+        return None
 
 
 def _tell_the_plan(journal: Journal, plan: Plan, limit: WorkerLimit, problem: str | None) -> None:
