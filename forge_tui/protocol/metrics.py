@@ -102,6 +102,7 @@ _OLD_KEYS = (
     "steps_per_second",
 )  # fmt: skip
 _SHARES = frozenset(metric.name for metric in BUILT_IN if metric.unit == SHARE)
+_USUAL = frozenset(metric.name for metric in BUILT_IN)
 _NOT_AT_THE_END = frozenset(("learning_rate", "steps_per_second"))
 _OLD_GOALS: dict[str, Goal] = {"largest": "higher", "least": "lower"}
 
@@ -125,21 +126,25 @@ def metrics_of(record: Mapping[str, Any]) -> Any:
 
 
 def is_metric_table(value: Any) -> bool:
-    """Whether it maps valid metric names to numbers or None; fractions are from 0 to 1."""
+    """Whether it maps valid metric names to numbers or None; fractions are from 0 to 1.
+
+    Viewers check every epoch that they read: the usual names are compared at once.
+    """
     if type(value) is not dict or len(value) > MOST_METRICS:
         return False
-    for name, number in value.items():
-        if type(name) is not str or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+    if not (value.keys() <= _USUAL or all(map(_is_name, value))):
+        return False
+    for number in value.values():
+        if type(number) is float:
+            if number - number != 0.0:  # NaN or infinite
+                return False
+        elif number is not None and not (type(number) is int and abs(number) <= LARGEST_INTEGER):
             return False
-        if number is None:
-            continue
-        if type(number) is not float and type(number) is not int:
-            return False
-        if not (abs(number) <= LARGEST_INTEGER if type(number) is int else number - number == 0.0):
-            return False
-        if name in _SHARES and not 0 <= number <= 1:
-            return False
-    return True
+    return all((share := value[name]) is None or 0 <= share <= 1 for name in _SHARES & value.keys())
+
+
+def _is_name(name: Any) -> bool:
+    return type(name) is str and 0 < len(name) <= LONGEST_NAME and name.isprintable()
 
 
 class Measured:
