@@ -8,7 +8,7 @@ from pathlib import Path
 import modules_code
 import pytest
 from depth import deep
-from running import begin, epochs_of, events, forge, processes_of, script, wait_until, weights
+from running import begin, epochs_of, events, forge, has_ended, processes_of, script, wait_until, weights
 
 IN_PLACE = """
 import torch
@@ -82,7 +82,7 @@ def test_a_killed_run_goes_on_to_the_same_bytes(place: Path, kind: str, fuse: st
     finally:
         process.kill()
         process.communicate()
-    wait_until(lambda: not processes_of(place / "killed"), "the end of all its processes")
+    wait_until(lambda: has_ended(place / "killed"), "the end of all its processes")
     forge("resume", "killed", "--no-ui", cwd=place)
     assert weights(place / "killed") == weights(place / "whole") != {}
     for index in (1, 2, 3):

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from running import SMALL, begin, events, forge, processes_of, wait_until
+from running import SMALL, begin, events, forge, has_ended, processes_of, wait_until
 
 from forge_tui import client
 
@@ -63,7 +63,7 @@ def test_the_best_third_goes_on_from_a_rung_and_a_kill_changes_no_decision(run_d
     wait_until(lambda: (broken / "run.db").exists() and sum(ends_so_far(broken)) >= 12, "some models have ended")
     for process in processes_of(broken, "runner"):
         process.kill()
-    wait_until(lambda: not processes_of(broken), "all processes are gone")
+    wait_until(lambda: has_ended(broken), "all processes are gone")
     front_end.communicate()
     forge("resume", broken, "--json", status=None)
     assert ends(broken) == ends(whole)

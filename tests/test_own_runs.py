@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from depth import deep
-from running import begin, epochs_of, events, forge, processes_of, script, wait_until, weights
+from running import begin, epochs_of, events, forge, has_ended, processes_of, script, wait_until, weights
 
 from forge_tui.settings.files import read_settings
 
@@ -151,7 +151,7 @@ def test_a_killed_run_with_dropout_resumes_to_the_same_bytes(place: Path) -> Non
     finally:
         process.kill()
         process.communicate()
-    wait_until(lambda: not processes_of(place / "killed"), "the end of all its processes")
+    wait_until(lambda: has_ended(place / "killed"), "the end of all its processes")
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()
     forge("resume", "../killed", "--no-ui", cwd=elsewhere)

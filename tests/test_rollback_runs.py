@@ -11,7 +11,7 @@ from typing import Any
 import exploding_code
 import pytest
 from depth import deep
-from running import begin, events, forge, processes_of, wait_until, weights
+from running import begin, events, forge, has_ended, processes_of, wait_until, weights
 
 from forge_tui.client.run import Run
 from forge_tui.errors import RunDirectoryError
@@ -109,6 +109,6 @@ def test_killed_after_it_went_back_it_ends_with_the_same_bytes(place: Path, roll
     finally:
         process.kill()
         process.communicate()
-    wait_until(lambda: not processes_of(place / "killed"), "the end of all its processes")
+    wait_until(lambda: has_ended(place / "killed"), "the end of all its processes")
     forge("resume", "killed", "--no-ui", cwd=place, status=None)  # it may have been completed before
     assert weights(place / "killed") == weights(place / "whole") != {}

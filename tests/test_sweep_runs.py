@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from doc_pages import text_of
-from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
+from running import SMALL, begin, epochs_of, events, forge, has_ended, processes_of, wait_until, weights
 
 from forge_tui import client, load_model
 from forge_tui.analysis.configs import config_results
@@ -94,7 +94,7 @@ def test_a_killed_runner_goes_on_with_each_models_own_config(run_directory: Path
     wait_until(lambda: epochs_of(run_directory) > 2, "the first model trains")
     for process in processes_of(run_directory, "runner"):
         process.kill()
-    wait_until(lambda: not processes_of(run_directory), "all processes are gone")
+    wait_until(lambda: has_ended(run_directory), "all processes are gone")
     front_end.communicate()
     forge("resume", run_directory, "--detach")
     wait_until(lambda: epochs_of(run_directory) > 3, "it goes on")

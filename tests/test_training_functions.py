@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from running import begin, epochs_of, events, forge, kill_all, processes_of, wait_until, weights
+from running import begin, epochs_of, events, forge, has_ended, kill_all, processes_of, wait_until, weights
 
 from forge_tui import client
 from forge_tui.client.run import Run
@@ -83,7 +83,7 @@ def test_killed_and_resumed_loops_give_the_bytes_of_undisturbed_ones(place: Path
         kill_all(processes_of(broken, "cognate_loop_1"))
         wait_until(lambda: _attempt(broken) == 2 and epochs_of(broken) >= 6, "epochs of the second attempt")
         kill_all(processes_of(broken))
-        wait_until(lambda: not processes_of(broken), "all processes are gone")
+        wait_until(lambda: has_ended(broken), "all processes are gone")
     finally:
         process.kill()
         process.communicate()

@@ -12,7 +12,7 @@ import psutil
 import pytest
 from disks import SmallDisk, read_only, small_disk
 from faulty import environment, planner
-from running import SMALL, epochs_of, forge, kill_all, processes_of, wait_until, weights
+from running import SMALL, epochs_of, forge, has_ended, kill_all, processes_of, wait_until, weights
 
 from forge_tui.client.run import Run
 
@@ -134,7 +134,7 @@ def test_stop_by_signal_while_the_disk_is_full_ends_with_its_reason_and_resumes(
     runner.send_signal(signal.SIGTERM)
     wait_until(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE, "the worker to end")
     disk.clear()
-    wait_until(lambda: not processes_of(directory), "the runner to end")
+    wait_until(lambda: has_ended(directory), "the runner to end")
     status = json.loads(forge("status", directory, "--json").stdout)
     assert status["state"] == "stopped"
     assert any("it stops without one" in told for told in warnings(directory))
@@ -155,7 +155,7 @@ def test_killed_run_is_read_and_not_called_damaged_on_a_full_disk(
     directory = disk.path / "run"
     start(directory)
     kill_all(processes_of(directory))
-    wait_until(lambda: not processes_of(directory), "the end of all processes")
+    wait_until(lambda: has_ended(directory), "the end of all processes")
     (directory / "run.db-shm").unlink()  # SQLite makes it anew to read, which takes 32 KiB
     disk.fill()
     status = json.loads(forge("status", directory, "--json").stdout)

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from faulty import environment, left_behind
-from running import SMALL, begin, epochs_of, forge, processes_of, wait_until, weights
+from running import SMALL, begin, epochs_of, forge, has_ended, processes_of, wait_until, weights
 
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
@@ -96,7 +96,7 @@ def test_a_run_whose_runner_is_killed_before_the_first_epoch_says_so_and_is_resu
     why = "its runner was killed or the machine went down before the first epoch"
     assert f"run run died: {why}" in err
     with environment(tmp_path):
-        wait_until(lambda: not processes_of(directory), "the worker to end", 20.0)
+        wait_until(lambda: has_ended(directory), "the worker to end", 20.0)
         told = forge("status", directory)
         assert told.stdout.startswith("run died 0%")
         assert f"{why}; to continue: forge-tui resume run" in told.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
+from running import SMALL, begin, epochs_of, events, forge, has_ended, processes_of, wait_until, weights
 
 ARGUMENTS = ("--no-ui", "--json", "--epochs", "40", "--checkpoint-interval", "5", "--mode", "parallel", *SMALL)
 
@@ -46,7 +46,7 @@ def test_killed_runner_is_shown_as_died_and_resumes_to_the_same_bytes(
     _out, err = started.communicate()
     assert started.returncode == 1
     assert "died" in err
-    wait_until(lambda: not processes_of(run_directory), "the workers end with their runner", 10.0)
+    wait_until(lambda: has_ended(run_directory), "the workers end with their runner", 10.0)
     assert "died" in forge("status", run_directory).stdout
     forge("resume", run_directory)
     assert weights(run_directory) == undisturbed

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from disks import SmallDisk, small_disk
 from faulty import environment, left_behind
-from running import begin, epochs_of, events, forge, kill_all, processes_of, wait_until
+from running import begin, epochs_of, events, forge, has_ended, kill_all, processes_of, wait_until
 
 MIB = 1 << 20
 LEAST = 1 << 16
@@ -212,7 +212,7 @@ def test_a_killed_runner_gives_no_error_to_what_prints_just_then(code: Path) -> 
     of_the_run = processes_of(directory)
     (runner,) = processes_of(directory, "runner")
     runner.kill()
-    wait_until(lambda: not processes_of(directory), "its processes to end", 20.0)
+    wait_until(lambda: has_ended(directory), "its processes to end", 20.0)
     assert left_behind(directory) == []
     assert len(of_the_run) == 3
     assert json.loads(forge("status", directory, "--json").stdout)["state"] == "died"

@@ -15,7 +15,7 @@ import pytest
 from depth import deep
 from faulty import environment
 from run_directories import RunMaker
-from running import SMALL, begin, epochs_of, events, forge, kill_all, processes_of, wait_until, weights
+from running import SMALL, begin, epochs_of, events, forge, has_ended, kill_all, processes_of, wait_until, weights
 
 from forge_tui.client.run import Run
 from forge_tui.errors import RunGone
@@ -173,7 +173,7 @@ def test_a_run_that_moves_while_it_waits_for_another_ends(tmp_path: Path, maker:
         assert front.returncode == 1
         assert f"stopped: its directory {waiting} was moved to {new}" in err
         assert not waiting.exists()
-        wait_until(lambda: not processes_of(new), "its runner to end", 20.0)
+        wait_until(lambda: has_ended(new), "its runner to end", 20.0)
 
 
 def reason_of(directory: Path) -> str:
@@ -209,4 +209,4 @@ def test_a_directory_that_moves_while_the_run_is_prepared_is_left_alone(tmp_path
     assert f"{directory} was moved or deleted before the run began; nothing was started" in err
     assert files_in(directory) == ["lock"]
     assert (directory / "lock").read_text() == "another one's"
-    wait_until(lambda: not processes_of(new), "the runner to end", 20.0)
+    wait_until(lambda: has_ended(new), "the runner to end", 20.0)

@@ -23,7 +23,7 @@ import pytest
 from depth import all_but, crossed
 from faulty import environment
 from make_runs import table as data_table
-from running import SMALL, begin, epochs_of, forge, kill_all, processes_of, wait_until, weights
+from running import SMALL, begin, epochs_of, forge, has_ended, kill_all, processes_of, wait_until, weights
 from storm_checks import history_problems, told
 
 from forge_tui.client.run import Run
@@ -134,7 +134,7 @@ def stop_and_kill(directory: Path) -> None:
     for process in there:
         process.suspend()
     kill_all(there)
-    wait_until(lambda: not processes_of(directory), "the end of all processes")
+    wait_until(lambda: has_ended(directory), "the end of all processes")
 
 
 def table(directory: Path) -> list[tuple[str, ...]]:

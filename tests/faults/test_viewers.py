@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import SMALL, begin, epochs_of, forge, processes_of, wait_until, weights
+from running import SMALL, begin, epochs_of, forge, has_ended, processes_of, wait_until, weights
 from storm_checks import losses, told
 
 ARGUMENTS = (*SMALL, "--no-ui", "--models", "2", "--epochs", "60", "--checkpoint-interval", "10")
@@ -95,7 +95,7 @@ def test_a_run_that_died_under_a_stopped_viewer_is_resumed(
     wait_until(lambda: epochs_of(run_directory) >= 12, "twelve epochs")
     viewers.append(holds_on(run_directory))
     processes_of(run_directory, "runner")[0].kill()
-    wait_until(lambda: not processes_of(run_directory), "the end of the workers")
+    wait_until(lambda: has_ended(run_directory), "the end of the workers")
     viewers.append(holds_on(run_directory))
     assert told("status", run_directory)[0] == 0
     forge("resume", run_directory)
@@ -136,7 +136,7 @@ def test_a_read_only_copy_of_a_run_that_died_shows_it_all(read_only: Path) -> No
     live = run.with_name("live")
     wait_until(lambda: epochs_of(live) >= 12, "twelve epochs")
     processes_of(live, "runner")[0].kill()
-    wait_until(lambda: not processes_of(live), "the end of the workers")
+    wait_until(lambda: has_ended(live), "the end of the workers")
     shutil.copytree(live, run, dirs_exist_ok=True)
     assert losses(read_only) == losses(live)
     status, out, err = told("status", read_only)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from running import SMALL, begin, events, forge, processes_of, wait_until
+from running import SMALL, begin, events, forge, has_ended, processes_of, wait_until
 from storm_checks import told
 
 from forge_tui.client.run import Run
@@ -274,7 +274,7 @@ def _kill_in_the_middle(run: Path) -> None:
     for process in processes_of(run, "runner"):
         process.kill()
     begun.communicate()
-    wait_until(lambda: not processes_of(run), "the end of the workers")
+    wait_until(lambda: has_ended(run), "the end of the workers")
 
 
 def _digests(run: Path) -> dict[str, str]:

@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from running import begin, forge, kill_all, processes_of, wait_until, weights
+from running import begin, forge, has_ended, kill_all, processes_of, wait_until, weights
 
 HOLD = """
 import json
@@ -92,7 +92,7 @@ def _kill_at_points(process: subprocess.Popen[str], whole: Path, broken: Path) -
         if len(done) >= 2 and not is_resumed:
             is_resumed = True
             kill_all(processes_of(broken))
-            wait_until(lambda: not processes_of(broken), "all processes are gone")
+            wait_until(lambda: has_ended(broken), "all processes are gone")
             done |= {path.name for path in place.glob("held-*")}
             process.communicate()
             process = begin("resume", broken, "--no-ui", cwd=place)

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from faulty import environment
 from injected import AGAIN, Outcome, Stage, Walk, excuse
-from running import SMALL, epochs_of, kill_all, processes_of, wait_until, weights
+from running import SMALL, epochs_of, has_ended, kill_all, processes_of, wait_until, weights
 from storm_checks import history_problems, told
 from traced import CALLS, Call, Injection, Place, Role, Tracer, calls, run
 
@@ -139,7 +139,7 @@ class Injector:
                 outcome.walk = replace(walk, file=files[0], idle=frozenset())
             outcome.status = done.returncode
             if not outcome.hit:
-                wait_until(lambda: not processes_of(self.directory), "the end of all processes", 60.0)
+                wait_until(lambda: has_ended(self.directory), "the end of all processes", 60.0)
                 return outcome  # nothing was struck, or something that is no file of the run
             self._judge(outcome, done.stdout + done.stderr, done.stderr)
             if walk.stage is Stage.REMOVE:
@@ -207,7 +207,7 @@ class Injector:
             for process in there:
                 process.suspend()
             kill_all(there)
-            wait_until(lambda: not processes_of(self.directory), "the end of all processes")
+            wait_until(lambda: has_ended(self.directory), "the end of all processes")
             for half in (".settings.toml.00000000.tmp", "logs/.runner.log.00000000.tmp"):
                 (self.directory / half).write_bytes(b"half")
             return
@@ -220,7 +220,7 @@ class Injector:
         done = run([sys.executable, "-m", "forge_tui", *_command(Stage.OVERWRITE, self.directory)], ends)
         assert done.returncode == 1, done.stderr
         assert (self.directory / "previous-1").is_dir()
-        wait_until(lambda: not processes_of(self.directory), "the end of all processes")
+        wait_until(lambda: has_ended(self.directory), "the end of all processes")
 
     # --- what must hold
 
@@ -230,7 +230,7 @@ class Injector:
         if outcome.status not in (0, 1, 2, 3, 4):
             outcome.problems.append(f"exit status {outcome.status}: {err[-500:]}")
         try:
-            wait_until(lambda: not processes_of(self.directory), "the end of all processes", 20.0)
+            wait_until(lambda: has_ended(self.directory), "the end of all processes", 20.0)
         except pytest.fail.Exception:
             outcome.problems.append(f"left behind: {processes_of(self.directory)}")
             kill_all(processes_of(self.directory))

@@ -120,6 +120,14 @@ def processes_of(directory: Path, role: str = "") -> list[psutil.Process]:
     return found
 
 
+def has_ended(directory: Path) -> bool:
+    """Whether no process of the run in `directory` lives or holds its lock: one that is killed lets go of that last."""
+    from forge_tui.runs.layout import RunDirectory
+    from forge_tui.runs.lock import is_locked
+
+    return not processes_of(directory) and not is_locked(RunDirectory(directory).lock)
+
+
 def _open_files(pid: int) -> Iterator[str]:
     """What a process has open; a file that it closes meanwhile is left out, and nothing else with it."""
     for descriptor in list(Path(f"/proc/{pid}/fd").iterdir()):

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from running import processes_of, wait_until
+from running import has_ended, processes_of, wait_until
 
 FAULTS = Path(__file__).resolve().parent / "faults"
 CALLS = {
@@ -175,7 +175,7 @@ class Tracer:
             return run(program, environment)
         finally:
             if self.is_there:  # whatever it came to, the run ends
-                wait_until(lambda: not processes_of(directory), "the end of the run", SECONDS)
+                wait_until(lambda: has_ended(directory), "the end of the run", SECONDS)
             ended.set()
             watcher.join()
 
