@@ -180,8 +180,19 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
         f"{size} parameters, {found['train_samples']:,} training and "
         f"{found['validation_samples']:,} validation samples ({found['task']})."
     )
+    if found.get("format") is not None or any(one["kind"] == "left_out" or one["reason"] for one in found["columns"]):
+        _tell_table(found)
     _tell_limit(found, limit)
     return 0
+
+
+def _tell_table(found: dict[str, Any]) -> None:
+    """What was found in a table: target, split, and a line per column."""
+    from forge_tui.text.table_lines import column_table, format_line, target_line
+
+    written = format_line(found["format"])
+    answer(target_line(found) + ("" if written is None else f"\n{written}"))
+    answer(column_table(found["columns"]).rstrip("\n"))
 
 
 def _first_report(metrics: dict[str, float | None] | None) -> str:

@@ -41,6 +41,7 @@ class Job:
     `code`, `code_roots` and `code_modules` are the run's record of its custom code (`protocol.run_info.RunInfo`);
     the code, with a copy in `directory`/code, comes with the first job of a worker. `data` is the fingerprint of
     the model's data (`progress.fingerprint`; of a job to inspect, that of all the run's data); None: not known yet.
+    `data_version`: how data is read that is not known yet (`Fingerprint.version`); None: in the newest way.
     `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing
     may be written into another one. `inherited_step`: of earlier attempts, checkpoints up to this step count
     (`runs.checkpoint_files.Fence`).
@@ -65,6 +66,7 @@ class Job:
     code_roots: dict[str, str] = dataclasses.field(default_factory=dict)
     code_modules: dict[str, str] = dataclasses.field(default_factory=dict)
     data: dict[str, Any] | None = None
+    data_version: int | None = None
     exact: bool = True
     place: tuple[int, int] | None = None
     inherited_step: int | None = None

@@ -48,6 +48,7 @@ class Fingerprint:
     """SHA-256 (hexadecimal) of the data's content and of its split, and the number of rows of both parts.
 
     `file`: the hashed file; None if the dataset is not a file. `threads`: threads that a dataset function had.
+    `version`: how data was read (`training.data.load.VERSION`): a run keeps the way that it began with.
     """
 
     sha256: str
@@ -55,6 +56,7 @@ class Fingerprint:
     split_sha256: str
     file: SourceFile | None = None
     threads: int | None = None
+    version: int = 1
 
     def is_of_same_data(self, other: Fingerprint) -> bool:
         """Whether content and split are the same."""
@@ -79,6 +81,7 @@ class Fingerprint:
                 split_sha256=str(record["split_sha256"]),
                 file=None if file is None else SourceFile.from_record(file),
                 threads=None if record.get("threads") is None else int(record["threads"]),
+                version=int(record.get("version", 1)),
             )
         except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"no record of data: {error}") from None

@@ -185,7 +185,13 @@ def _check(request: Request, selector: selectors.BaseSelector, stack: contextlib
     engine, code = _engine_without_a_run(settings, selector, stack, 0), Code.of_new(settings, stack)
     with preflight(request, directory, settings, engine, selector, None, code) as known:
         warning = prepare.slowness(settings, known.job.device)
-        found = {**known.found, "warnings": [] if warning is None else [warning]}
+        table = known.found.get("table") or {}
+        warnings = [*table.pop("warnings", []), *([] if warning is None else [warning])]
+        found = {
+            **{name: value for name, value in known.found.items() if name != "table"},
+            **table,
+            "warnings": warnings,
+        }
         return Reply(status="checked", found=found, limit=asdict(known.limit))
 
 

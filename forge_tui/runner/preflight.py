@@ -108,7 +108,8 @@ def preflight(
         job = _job(info.working_directory, directory, settings, info.threads, info.device)
         recorded = recorded_data(info)
         known = None if recorded is None else relocated_data(recorded, info.moved)
-        job = replace(job, data=None if known is None else known.to_record())
+        # Runs of forge-tui 0.1 may have no record of their data.
+        job = replace(job, data=None if known is None else known.to_record(), data_version=1 if known is None else None)
     with Inspector(engine, selector, job, code) as inspector:
         combinations = run_models.inspected(settings)
         together = min(groups.width(settings), run_models.of_a_kind(settings))

@@ -54,7 +54,8 @@ class TrainingConfig:
         str,
         Rule(
             min_length=1,
-            description="`synthetic`, `modular`, a .csv, .parquet, .npy, .npz or .txt file, or custom code",
+            description="`synthetic`, `modular`, a table (.csv, .tsv, .parquet, .arrow, .jsonl), a .npy, .npz "
+            "or .txt file, or custom code",
         ),
     ] = "synthetic"
     checkpoint_interval: Annotated[int, Rule(ge=1, le=LARGEST_INTEGER, description="epochs between checkpoints")] = 10
@@ -265,11 +266,60 @@ class DataSettings:
     """How the dataset is read and split."""
 
     target: Annotated[
-        str | None, Rule(min_length=1, description="the column (.csv, .parquet, .npy) or array (.npz) to predict")
+        str | None, Rule(min_length=1, description="the column (of a table) or array (.npz) to predict")
     ] = None
+    task: Annotated[
+        Literal["auto", "classification", "regression"],
+        Rule(description="whether the target is classes or numbers; auto: as its values say"),
+    ] = "auto"
+    ignore: Annotated[
+        tuple[str, ...], Rule(description="tables: columns that are no features, by name or pattern (id*)")
+    ] = ()
+    only: Annotated[
+        tuple[str, ...], Rule(description="tables: the only columns that are features, by name or pattern")
+    ] = ()
+    categories: Annotated[
+        tuple[str, ...], Rule(description="tables: columns whose values are categories, by name or pattern")
+    ] = ()
+    numbers: Annotated[
+        tuple[str, ...], Rule(description="tables: columns whose values are numbers, by name or pattern")
+    ] = ()
+    dates: Annotated[
+        tuple[str, ...], Rule(description="tables: columns whose values are dates or times, by name or pattern")
+    ] = ()
+    missing: Annotated[
+        tuple[str, ...],
+        Rule(description="tables: values that also count as missing, beside the usual words such as NA"),
+    ] = ()
+    missing_target: Annotated[
+        Literal["drop", "refuse"],
+        Rule(description="tables: leave out rows without a target, or refuse the table"),
+    ] = "drop"
+    header: Annotated[
+        Literal["auto"] | bool, Rule(description="text tables: whether the first line has the columns' names")
+    ] = "auto"
+    separator: Annotated[
+        str, Rule(min_length=1, description="text tables: the character between values, or `auto`")
+    ] = "auto"
+    decimal: Annotated[Literal["auto", ".", ","], Rule(description="text tables: the decimal mark of numbers")] = "auto"
     validation_fraction: Annotated[
         float, Rule(ge=0.0, le=0.9, description="share of the samples in the validation split")
     ] = 0.1
+    split: Annotated[
+        Literal["auto", "random", "stratified", "ordered", "group"],
+        Rule(
+            description="which samples are for validation: at random, of each class its share, the last ones, or whole "
+            "groups; auto: stratified for classes, grouped with data.group, else random"
+        ),
+    ] = "auto"
+    group: Annotated[
+        str | None,
+        Rule(min_length=1, description="tables: column of groups that are not divided between training and validation"),
+    ] = None
+    validation: Annotated[
+        str | None,
+        Rule(min_length=1, description="tables: a column that says which rows are for validation"),
+    ] = None
     normalise: Annotated[bool, Rule(description="scale features with statistics of the training split")] = True
     scaling: Annotated[
         Literal["standard", "minmax", "robust"],

@@ -132,7 +132,8 @@ def measure_members(
             dataset_now = relocated(settings, moved or {}).training.dataset
             settings = replace(settings, training=replace(settings.training, dataset=dataset_now))
         own = replace(load_own_code(settings), metric=None)  # the task's own metrics are compared
-        dataset = load_dataset(settings, working_directory, own.dataset, known)
+        version = _data_version(records[0])
+        dataset = load_dataset(settings, working_directory, own.dataset, known, version)
     data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)
     if data.validation is None:
         raise DataError("the run has no validation part to measure on; train with --validation-fraction above 0")
@@ -150,6 +151,12 @@ def measure_members(
         # Of scaled predictions: with equal scaling, the mean is scaled in the same way.
         ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, own=own),
     )
+
+
+def _data_version(record: Mapping[str, Any]) -> int:
+    """How the model's data was read."""
+    version = record.get("data_version", 1)
+    return version if isinstance(version, int) else 1
 
 
 def _change(stem: Path, record: dict[str, Any], now: Fingerprint, loss: float | None) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from forge_tui.errors import ForgeError, RunDirectoryError, UsageError
 from forge_tui.safe_io.printing import escaped, named
@@ -145,5 +145,12 @@ def _normalisation(record: dict[str, Any]) -> Normalisation | None:
     scaling = record["normalisation"]
     if scaling is None:
         return None
-    values: dict[str, Any] = {name: None if value is None else torch.tensor(value) for name, value in scaling.items()}
+    values: dict[str, Any] = {name: None if value is None else _buffer(value) for name, value in scaling.items()}
     return Normalisation(**values)
+
+
+def _buffer(values: Any) -> Tensor:
+    """Numbers of the record in the type that they were written from: float32 if it has them exactly."""
+    exact = torch.tensor(values, dtype=torch.float64)
+    single = exact.float()
+    return single if torch.equal(single.double(), exact) else exact

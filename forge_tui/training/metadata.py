@@ -16,6 +16,7 @@ from forge_tui import __version__
 from forge_tui.protocol.epoch_record import EpochRecord
 from forge_tui.protocol.job import Job
 from forge_tui.settings.schema import TrainingConfig
+from forge_tui.tables.encoder import VERSION
 from forge_tui.training import code_finder
 from forge_tui.training.data.dataset import Dataset, Normalisation
 from forge_tui.training.losses import NAMES
@@ -79,6 +80,8 @@ def model_record(
         "parameters": count_parameters(state.network),
         "task": dataset.task.value,
         "features": list(dataset.features),
+        "encoder": 1 if dataset.encoder is None else VERSION,
+        "table": None if dataset.encoder is None else dataset.encoder.to_record(),
         "target": dataset.target,
         "classes": None if dataset.classes is None else list(dataset.classes),
         "vocabulary": None if dataset.vocabulary is None else list(dataset.vocabulary),
@@ -89,6 +92,7 @@ def model_record(
         "class_weights": None if dataset.class_weights is None else dataset.class_weights.tolist(),
         "split": dataset.split,
         "data": None if dataset.fingerprint is None else dataset.fingerprint.to_public(),
+        "data_version": None if dataset.fingerprint is None else dataset.fingerprint.version,
         "loss": saved.metrics.get("loss"),
         "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,

@@ -23,8 +23,8 @@ from forge_tui.safe_io.plain_files import open_file
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import Limits, parse
 from forge_tui.safe_io.whole_files import write_parts_atomically
+from forge_tui.tables.declared import available
 from forge_tui.text.figures import memory
-from forge_tui.training.data.declared import available
 
 _METADATA_KEY = "forge_tui"
 # safetensors itself reads headers of 100 MB. A module's state may have any depth and numbers that `packed` keeps.

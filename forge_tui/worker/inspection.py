@@ -88,6 +88,7 @@ class Probe:
         prepare_process(torch.device(job.device))
         self._plain, self._where = job.settings, Path(job.working_directory)
         self._known = [] if job.data is None else RunData.from_record(job.data).all()
+        self._version = self._known[0].version if self._known else job.data_version
         self._seed, self._device = job.seed, torch.device(job.device)
         self._combination = combination or {}
         self._settings = self._with(self._combination)
@@ -112,7 +113,7 @@ class Probe:
 
     def _load(self) -> None:
         begun = time.perf_counter()
-        self._dataset = load_dataset(self._settings, self._where, self._own.dataset, self._known)
+        self._dataset = load_dataset(self._settings, self._where, self._own.dataset, self._known, self._version)
         self._held, self._peak = self._meter.now(), self._meter.peak()
         self._load_seconds = time.perf_counter() - begun
         assert self._dataset.fingerprint is not None
@@ -162,6 +163,7 @@ class Probe:
             data=self._fingerprint.to_record(),
             grouping_problem=problem,
             can_compile=missing_compiler(self._device) is None,
+            table=_found_in(dataset),
         )
 
     def _fits(self, room: float) -> bool:
@@ -225,6 +227,22 @@ class Probe:
             self._settings.training, self._dataset, self._single.network, held=self._held, peak=self._peak,
             members=models, own=self._own,
         )  # fmt: skip
+
+
+def _found_in(dataset: Dataset) -> dict[str, Any]:
+    """What `--check` says of target and columns: of a table its `TableReport`, else as far as it is known."""
+    if dataset.table is not None:
+        return dataset.table.to_record()
+    return {
+        "target": dataset.target,
+        "task_reason": None,
+        "class_names": None if dataset.classes is None else list(dataset.classes),
+        "rows_left_out": 0,
+        "columns": [{"name": name, "kind": "number", "reason": "numbers"} for name in dataset.features],
+        "split": dataset.split.get("method"),
+        "format": None,
+        "warnings": [],
+    }
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def test_they_are_scikit_learns_over_the_training_part(tmp_path: Path) -> None:
 def test_a_class_that_is_only_validated_weighs_nothing(tmp_path: Path) -> None:
     """One sample of `b`, in the validation part for one of these seeds."""
     for fraction in (0.3, 0.5, 0.7):
-        found = load(tmp_path, ["a"] * 4 + ["b"] + ["c"] * 5, validation_fraction=fraction)
+        found = load(tmp_path, ["a"] * 4 + ["b"] + ["c"] * 5, validation_fraction=fraction, split="random")
         assert found.class_weights is not None
         if 1 not in found.train_targets:
             assert found.class_weights[1] == 0.0

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,9 @@ import pytest
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import Settings, TrainingConfig
-from forge_tui.training.data import declared, load_dataset
-from forge_tui.training.data.parquet_footer import read_declared
+from forge_tui.tables import compression, declared
+from forge_tui.tables.parquet_footer import read_declared
+from forge_tui.training.data import load_dataset
 
 ROWS = 30_000
 
@@ -26,7 +31,8 @@ def load(path: Path) -> Any:
 @pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a machine that has 64 KiB left."""
-    monkeypatch.setattr(declared, "available", lambda: 65_536)
+    for module in (declared, compression):
+        monkeypatch.setattr(module, "available", lambda: 65_536)
 
 
 def table() -> polars.DataFrame:
@@ -84,11 +90,20 @@ def test_a_negative_shape_is_refused(tmp_path: Path, shape: tuple[int, ...]) -> 
         load(npz(tmp_path / "data.npz", features=header(shape)))
 
 
-@pytest.mark.parametrize("mark", declared._COMPRESSED)
-def test_a_compressed_csv_file_is_refused(tmp_path: Path, mark: bytes) -> None:
+@pytest.mark.usefixtures("little_memory")
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_table_is_refused_while_it_is_unpacked(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "data.csv.packed.csv"
+    path.write_bytes(pack(b"a,target\n" + b"1,2\n" * 100_000))
+    assert path.stat().st_size < 65_536
+    with pytest.raises(DataError, match=r"unpacked takes more than half of the 64.0 KiB available; free some"):
+        load(path)
+
+
+def test_a_compressed_table_of_unknown_size_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "data.csv"
-    path.write_bytes(mark + b"a,target\n1,2\n" * 20)
-    with pytest.raises(DataError, match=r"is compressed \(\w+\), and its size is unknown; unpack it first"):
+    path.write_bytes(b"\x28\xb5\x2f\xfd\x00\x58" + b"a,target\n1,2\n" * 20)
+    with pytest.raises(DataError, match=r"is compressed \(zstd\), and its size is unknown; unpack it first"):
         load(path)
 
 

@@ -105,19 +105,11 @@ def test_names_that_no_file_can_have_are_told(tmp_path: Path, kind: str) -> None
 
 
 CONTENTS: dict[str, tuple[str, bytes, str]] = {
-    "csv: UTF-16": (".csv", "a,target\n1,0\n".encode("utf-16"), "is no UTF-8 text .*; save it as UTF-8"),
-    "csv: UTF-16 without a mark": (".csv", "a,target\n1,0\n".encode("utf-16-le"), "it has zero bytes, as UTF-16 has"),
-    "csv: latin-1 below the header": (".csv", b"a,target\n1,\xe4\n2,b\n", "is no UTF-8 text .*; save it as UTF-8"),
-    "csv: lines of old Macs": (".csv", b"a,target\r1,0\r2,1\r", "save it with lines that end in LF or CR LF"),
-    "csv: header below an empty line": (".csv", b"\na,target\n1,0\n", "begins with an empty line; it needs a header"),
-    "csv: semicolons": (".csv", b"a;target\n1;0\n", "its header has ';' where commas belong"),
-    "csv: tabs": (".csv", b"a\ttarget\n1\t0\n", r"its header has '\\t' where commas belong"),
-    "csv: a comma too many": (".csv", b"a,target\n1,0,\n", "no well-formed CSV file: .*one value per column"),
-    "csv: a value too few": (".csv", b"a,b,target\n1\n2,3,1\n", "column 'b' has no value in row 1"),
+    "csv: half of a character": (".csv", "a,target\n1,0\n".encode("utf-16")[:-1], "is no text .*; save it as UTF-8"),
+    "csv: zero bytes": (".csv", b"a,target\n1,\0\n2,b\n", "is no text .it has zero bytes.; save it as UTF-8"),
+    "csv: a value too many": (".csv", b"a,target\n1,0,7\n2,1\n", "no well-formed CSV file: .*one value per column"),
+    "csv: a value too few": (".csv", b"a,b,target\n1\n2,3,1\n", "no well-formed CSV file: row 1 .*has 1 values"),
     "csv: a quote that is not closed": (".csv", b'a,target\n1,"0\n2,1\n', "no well-formed CSV file: "),
-    "csv: thousands": (".csv", b'a,target\n"1,000",1\n2,0\n', "column 'a' holds text .'1,000' in row 1., and feat"),
-    "csv: an empty line": (".csv", b"a,target\n1,0\n\n2,1\n", "column 'a' has no value in row 2"),
-    "csv: two names that are empty": (".csv", b",,target\n1,2,0\n", "several columns are called ''"),
     "txt: UTF-16": (".txt", "some text".encode("utf-16"), "is no UTF-8 text .byte 1: "),
     "txt: UTF-16 without a mark": (".txt", "some text".encode("utf-16-le"), "it has zero bytes, as UTF-16 has"),
     "txt: a mark alone": (".txt", b"\xef\xbb\xbf", "holds 0 characters; at least 2"),
@@ -163,20 +155,20 @@ def test_line_breaks_and_marks_change_no_table(tmp_path: Path, end: str, mark: s
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != ".txt"])
-def test_one_row_and_one_class_are_enough(tmp_path: Path, kind: str) -> None:
+def test_two_rows_of_two_classes_are_enough(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"data{kind}"
-    columns = {"x1": [1.5], "target": [7]}
+    columns = {"x1": [1.5, 2.5], "target": [7, 8]}
     match kind:
         case ".csv":
             polars.DataFrame(columns).write_csv(path)
         case ".parquet":
             polars.DataFrame(columns).write_parquet(path)
         case ".npy":
-            np.save(path, np.array([[1.5, 7.0]]))
+            np.save(path, np.array([[1.5, 7.0], [2.5, 8.0]]))
         case ".npz":
-            np.savez(path, features=np.array([[1.5]]), targets=np.array([7]))
+            np.savez(path, features=np.array([[1.5], [2.5]]), targets=np.array([7, 8]))
     found = load(path)
-    assert (found.classes, found.train_samples, found.validation_samples) == ((7,), 1, 0)
+    assert (found.classes, found.train_samples, found.validation_samples) == ((7, 8), 2, 0)
 
 
 def test_an_encrypted_archive_is_told(tmp_path: Path) -> None:

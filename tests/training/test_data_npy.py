@@ -181,7 +181,6 @@ MALFORMED: dict[str, tuple[Any, str]] = {
     "complex": (np.ones((2, 2), dtype=complex), "holds complex128"),
     "records": (np.zeros((2, 2), dtype=[("a", "f4")]), r"holds \[\('a', '<f4'\)\]"),
     "objects": (np.array([[1, None]], dtype=object), "it holds Python objects, which are never unpickled"),
-    "by columns": (np.asfortranarray(table()), "is stored column by column"),
 }
 
 

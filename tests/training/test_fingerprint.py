@@ -19,8 +19,8 @@ from torch import Tensor
 from forge_tui.errors import ChangedError
 from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig
-from forge_tui.training.data import dataset as dataset_module
 from forge_tui.training.data import fingerprint, load_dataset, npy_file
+from forge_tui.training.data import split as split_module
 from forge_tui.training.data.stored import StoredRows
 
 LONG_AGO = 1_600_000_000_123_456_789
@@ -404,5 +404,5 @@ def test_every_kind_of_dataset_says_what_its_split_is(file: Path) -> None:
     if file.suffix == ".txt":
         expected = fingerprint.split_digest(train, torch.arange(len(train), 64))
     else:
-        expected = fingerprint.split_digest(*dataset_module.split_at_random(64, 0.1, 0))
+        expected = fingerprint.split_digest(*split_module.split_stratified(torch.arange(64) % 2, 0.1, 0))
     assert found.split_sha256 == expected

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any, Literal
 
 import numpy as np
@@ -13,24 +12,23 @@ from torch import Tensor
 from forge_tui.errors import DataError, SettingsError
 from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.safe_io.printing import named
+from forge_tui.tables.encoder import Encoder
+from forge_tui.tables.report import TableReport
 from forge_tui.training.data.fingerprint import split_digest
+from forge_tui.training.data.split import Split
 from forge_tui.training.data.stored import StoredRows
+from forge_tui.training.data.task import Task as Task
 from forge_tui.training.models.inputs import InputSpec
 
 Scaling = Literal["standard", "minmax", "robust"]
 
 
-class Task(StrEnum):
-    """The learning task, which follows from the data."""
-
-    CLASSIFICATION = "classification"
-    REGRESSION = "regression"
-    NEXT_TOKEN = "next_token"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Normalisation:
-    """Means and scales in the model's buffers: features float32 (features,), targets (outputs,) or None."""
+    """Means and scales in the model's buffers: features float32 (features,), targets (outputs,) or None.
+
+    Those of targets that are float64 (`Dataset`) are float64, too.
+    """
 
     feature_mean: Tensor
     feature_scale: Tensor
@@ -54,6 +52,8 @@ class Dataset:
     at its last position. `class_weights`, float32 (classes,), weight the training loss; None: equal. `drop_last`: a
     short last batch of an epoch is left out. `split_sha256` is of the rows of either split (None: the dataset provided
     the splits), `content_sha256` of a dataset function's result; `load_dataset` sets `fingerprint` from them.
+    `features` of a table are its columns, which `encoder` turns into the inputs' F numbers; `table` is what
+    the table was found to be. Regression targets that float32 could not tell apart are float64.
     """
 
     task: Task
@@ -72,6 +72,8 @@ class Dataset:
     drop_last: bool = False
     split_sha256: str | None = None
     content_sha256: str | None = None
+    encoder: Encoder | None = None
+    table: TableReport | None = None
     fingerprint: Fingerprint | None = None
 
     @property
@@ -116,16 +118,6 @@ def token_inputs(task: Task, vocabulary: int, outputs: int) -> InputSpec:
     return InputSpec(vocabulary=vocabulary, outputs=outputs, last_only=task is Task.CLASSIFICATION)
 
 
-def split_at_random(samples: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Row numbers of the training and the validation split, each in rising order; at least one row is for training.
-
-    The permutation comes from `seed` (the run's), so that all models of a run share one split.
-    """
-    held_back = min(round(samples * fraction), samples - 1)
-    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
-    return order[held_back:].sort().values, order[:held_back].sort().values
-
-
 def fit_scale(values: Tensor, scaling: Scaling = "standard") -> tuple[Tensor, Tensor]:
     """Offset and divisor of each column, float32; a constant column is divided by 1.
 
@@ -149,10 +141,19 @@ def normalisation_of(task: Task, of_features: tuple[Tensor, Tensor], targets: Te
 
     `of_features` is `fit_scale` of its features.
     """
-    target_mean, target_scale = fit_scale(targets) if task is Task.REGRESSION else (None, None)
+    target_mean, target_scale = _scale_of_targets(targets) if task is Task.REGRESSION else (None, None)
     return Normalisation(
         feature_mean=of_features[0], feature_scale=of_features[1], target_mean=target_mean, target_scale=target_scale
     )
+
+
+def _scale_of_targets(targets: Tensor) -> tuple[Tensor, Tensor]:
+    """As `fit_scale`; in float64 for targets that float32 could not tell apart."""
+    if targets.dtype is not torch.float64:
+        return fit_scale(targets)
+    mean, deviation = targets.mean(dim=0), targets.std(dim=0, correction=0)
+    is_constant = targets.amax(dim=0) == targets.amin(dim=0)
+    return mean, torch.where(is_constant, torch.ones_like(deviation), deviation)
 
 
 def range_of(least: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
@@ -178,20 +179,24 @@ def assemble(
     features: tuple[str, ...],
     target: str | None,
     classes: tuple[str | int | float | bool, ...] | None,
-    fraction: float,
-    seed: int,
+    split: Split,
     normalise: bool,
     scaling: Scaling = "standard",
+    unscaled: Tensor | None = None,
 ) -> Dataset:
-    """A dataset of real-valued features, split by a permutation, with scales fitted to the training split.
+    """A dataset of real-valued features, with scales fitted to the training split.
 
-    A regression's targets are scaled too, always by mean and deviation: the loss is then in units of the targets'
-    variance (1.0: no better than predicting the mean), and one learning rate suits all units.
+    `unscaled`, bool (F,): features that stay as they are. A regression's targets are scaled too, always by mean and
+    deviation: the loss is then in units of the targets' variance (1.0: no better than predicting the mean), and one
+    learning rate suits all units.
     """
-    train, validation = split_at_random(inputs.shape[0], fraction, seed)
+    train, validation = split.train, split.validation
     normalisation = None
     if normalise:
-        normalisation = normalisation_of(task, fit_scale(inputs[train], scaling), targets[train])
+        mean, scale = fit_scale(inputs[train], scaling)
+        if unscaled is not None:
+            mean, scale = mean.masked_fill(unscaled, 0.0), scale.masked_fill(unscaled, 1.0)
+        normalisation = normalisation_of(task, (mean, scale), targets[train])
     return Dataset(
         task=task,
         train_inputs=inputs[train],
@@ -204,13 +209,7 @@ def assemble(
         classes=classes,
         vocabulary=None,
         normalisation=normalisation,
-        split={
-            "method": "random permutation",
-            "seed": seed,
-            "train_samples": len(train),
-            "validation_samples": len(validation),
-            "validation_fraction": fraction,
-        },
+        split=split.record,
         split_sha256=split_digest(train, validation),
     )
 

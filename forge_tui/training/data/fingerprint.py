@@ -11,18 +11,19 @@ import hashlib
 import io
 import json
 import os
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
 from forge_tui.protocol.run_data import Fingerprint, SourceFile
+from forge_tui.tables.parquet_directory import parts_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from forge_tui.training.data.dataset import Dataset
 
 # A file system with a resolution of seconds (FAT: two) gives writes within it the same modification time; the clock of
@@ -44,8 +45,12 @@ def content_digest(inputs: Tensor, targets: Tensor, *names: _Names) -> str:
 
 
 def file_state(path: Path) -> SourceFile:
-    """The file as it is now. Raises `OSError`."""
+    """The file as it is now, or all the files of a directory of Parquet files. Raises `OSError`."""
     found = os.stat(path)
+    if stat.S_ISDIR(found.st_mode):
+        parts = [os.stat(part) for part in parts_of(path)]
+        size, newest = sum(one.st_size for one in parts), max((one.st_mtime_ns for one in parts), default=0)
+        return SourceFile(path=str(path), size=size, mtime_ns=newest, inode=found.st_ino)
     return SourceFile(path=str(path), size=found.st_size, mtime_ns=found.st_mtime_ns, inode=found.st_ino)
 
 
@@ -62,11 +67,21 @@ def of_file(state: SourceFile, begun: float, dataset: Dataset, known: Sequence[F
     recorded = (one.sha256 for one in known if one.file is not None and one.file.is_untouched(state))
     sha256 = next(recorded, None)
     if sha256 is None:
-        with open(state.path, "rb") as file:
-            sha256 = file_digest(file)
+        sha256 = _content_digest(Path(state.path))
     if not _is_settled(state, begun):
         state = replace(state, mtime_ns=None)
     return _fingerprint(dataset, sha256, _split_of(dataset), file=state)
+
+
+def _content_digest(path: Path) -> str:
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return file_digest(file)
+    found = hashlib.sha256()
+    for part in parts_of(path):
+        with part.open("rb") as file:
+            found.update(f"{part.relative_to(path)}\n{file_digest(file)}\n".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()
 
 
 def _is_settled(state: SourceFile, now: float) -> bool:

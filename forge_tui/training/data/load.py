@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,22 @@ from forge_tui.errors import ChangedError, DataError
 from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.schema import DataSettings, Settings
+from forge_tui.tables.endings import TABLES, ending_of, how_to_convert
+from forge_tui.tables.parquet_directory import is_partitioned
 from forge_tui.training import random_state
 from forge_tui.training.data import fingerprint
 from forge_tui.training.data.class_weights import balanced
-from forge_tui.training.data.csv_file import csv_dataset
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.modular import modular_dataset
 from forge_tui.training.data.npy_file import npy_dataset
 from forge_tui.training.data.npz_file import npz_dataset
 from forge_tui.training.data.own_data import own_dataset
-from forge_tui.training.data.parquet_file import parquet_dataset
 from forge_tui.training.data.synthetic import synthetic_dataset
+from forge_tui.training.data.table_data import table_file_dataset
 from forge_tui.training.data.text_file import text_dataset
+
+VERSION = 2
+"""How data is read: of version 1 are runs of forge-tui 0.1, see `version_1`."""
 
 _MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
     "synthetic": synthetic_dataset,
@@ -37,9 +42,8 @@ _MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
 _READINGS = 2
 # Settings that determine the content; the others only affect the split.
 _DECISIVE = {"synthetic": ("samples", "features", "classes", "seed"), "modular": ("prime", "operation")}
-_READERS: dict[str, Callable[[Path, Settings], Dataset]] = {
-    ".csv": csv_dataset,
-    ".parquet": parquet_dataset,
+_READERS: dict[str, Callable[..., Dataset]] = {
+    **dict.fromkeys(TABLES, table_file_dataset),
     ".npy": npy_dataset,
     ".npz": npz_dataset,
     ".txt": text_dataset,
@@ -51,23 +55,31 @@ def load_dataset(
     working_directory: Path,
     own: Callable[[], Any] | None = None,
     known: Sequence[Fingerprint] = (),
+    version: int | None = None,
 ) -> Dataset:
     """Read `training.dataset`; a relative path is relative to `working_directory`. `run.seed` determines the split.
 
     `own` is the custom function if settings name one. The dataset has its fingerprint; a file unchanged since one of
-    `known` is not hashed again. Raises `DataError` with the file and the place in it, `ChangedError` for a file that
-    changes meanwhile, `SettingsError` for class weights without classes.
+    `known` is not hashed again. `version` is how it is read: by default as `known`, or the newest. Raises `DataError`
+    with the file and the place in it, `ChangedError` for a file that changes meanwhile, `SettingsError` for class
+    weights without classes.
     """
-    found = _read(settings, working_directory, known) if own is None else _call(own, settings, known)
-    found = replace(found, drop_last=settings.data.drop_last)
+    if version is None:
+        version = known[0].version if known else VERSION
+    if own is None:
+        found = _read(settings, working_directory, known, version)
+    else:
+        found = _call(own, settings, known, version)
+    assert found.fingerprint is not None
+    found = replace(found, drop_last=settings.data.drop_last, fingerprint=replace(found.fingerprint, version=version))
     return balanced(found) if settings.data.class_weights == "balanced" else found
 
 
-def _call(function: Callable[[], Any], settings: Settings, known: Sequence[Fingerprint]) -> Dataset:
+def _call(function: Callable[[], Any], settings: Settings, known: Sequence[Fingerprint], version: int) -> Dataset:
     recorded = (one.threads for one in known if one.threads is not None)
     threads = next(recorded, torch.get_num_threads())
     with _same_conditions(settings.run.seed, threads):
-        found = own_dataset(function(), settings)
+        found = own_dataset(function(), settings, version)
     return replace(found, fingerprint=fingerprint.of_tensors(found, known, threads))
 
 
@@ -87,7 +99,7 @@ def _same_conditions(seed: int, threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerprint]) -> Dataset:
+def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerprint], version: int) -> Dataset:
     name = settings.training.dataset
     if name in _MADE:
         found = _MADE[name](settings.data, settings.run.seed)
@@ -95,23 +107,24 @@ def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerpri
         return replace(found, fingerprint=fingerprint.of_settings({"dataset": name, **values}, found))
     path = working_directory / Path(name).expanduser()
     names, made = ", ".join(_READERS), ", ".join(f"`{word}`" for word in _MADE)
-    reader = _READERS.get(path.suffix.lower())
+    reader = _READERS.get(".parquet" if is_partitioned(path) else ending_of(path))
     if reader is None:
+        advice = how_to_convert(path)
+        if advice is not None:
+            raise DataError(f"--dataset {named(path)} {advice}")
         raise DataError(
             f"--dataset {escaped(name)}: unknown kind of dataset; give {made} or a file that ends in {names}, or a "
             "custom function (module:function or file.py:function)"
         )
     try:
         _check_file(path, names, working_directory)
-        return _from_file(path, settings, reader, known)
+        return _from_file(path, settings, partial(reader, version=version), known)
     except OSError as error:
         hint = "; check its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
         raise DataError(f"--dataset {named(path)} cannot be read: {error.strerror or error}{hint}") from None
 
 
-def _from_file(
-    path: Path, settings: Settings, reader: Callable[[Path, Settings], Dataset], known: Sequence[Fingerprint]
-) -> Dataset:
+def _from_file(path: Path, settings: Settings, reader: Callable[..., Dataset], known: Sequence[Fingerprint]) -> Dataset:
     """The dataset of a file that does not change while it is read and hashed. Raises `ChangedError`, `OSError`."""
     for _ in range(_READINGS):
         begun, before = time.time(), fingerprint.file_state(path)
@@ -128,6 +141,8 @@ def _check_file(path: Path, names: str, working_directory: Path) -> None:
     if not path.exists():
         counts = named(working_directory)
         raise DataError(f"{name}: there is no such file; check the path (relative to {counts})")
+    if is_partitioned(path):
+        return
     if path.is_dir():
         raise DataError(f"{name} is a directory; give a file that ends in {names}")
     if not path.is_file():

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from forge_tui.settings.schema import DataSettings
-from forge_tui.training.data.dataset import Dataset, Task, split_at_random
+from forge_tui.training.data.dataset import Dataset, Task
 from forge_tui.training.data.fingerprint import split_digest
+from forge_tui.training.data.split import split_at_random
 
 
 def modular_dataset(data: DataSettings, seed: int) -> Dataset:

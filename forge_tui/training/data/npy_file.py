@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from tokenize import TokenError
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,26 +14,26 @@ from torch import Tensor
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.table import listed
 from forge_tui.text.figures import memory
 from forge_tui.training.data.dataset import (
     Dataset,
     check_sample_count,
     fit_scale,
     normalisation_of,
-    split_at_random,
 )
 from forge_tui.training.data.fingerprint import split_digest
 from forge_tui.training.data.running_scale import Extremes, Moments
+from forge_tui.training.data.split import choose_split
 from forge_tui.training.data.stored import StoredRows, StoredTable
-from forge_tui.training.data.table import target_column
-from forge_tui.training.data.targets import make_target
+from forge_tui.training.data.targets import Target, make_target
 
 # Smaller features are kept in memory: reading them again in every epoch takes longer.
 _KEPT_BYTES = 256 << 20
 _BEGINNING = b"\x93NUMPY"
 
 
-def npy_dataset(path: Path, settings: Settings) -> Dataset:
+def npy_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
     """Read numbers (N, C), one row per sample. Its columns are x1 … xC; the target is `--target` or the last.
 
     `targets.is_classification` decides about the target. Features of more than 256 MiB stay on disk: only the target
@@ -41,11 +42,9 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
     """
     table = _table(path)
     names = [f"x{number}" for number in range(1, table.columns + 1)]
-    target = target_column(path, names, settings.data.target or names[-1])
+    target = _target_name(path, names, settings.data.target or names[-1])
     chosen = names.index(target)
     columns = [column for column in range(table.columns) if column != chosen]
-    seed, fraction = settings.run.seed, settings.data.validation_fraction
-    train, validation = split_at_random(table.rows, fraction, seed)
     is_kept = 4 * table.rows * len(columns) <= _KEPT_BYTES
     scaling = settings.data.scaling if settings.data.normalise else None
     if scaling == "robust" and not is_kept:
@@ -53,38 +52,47 @@ def npy_dataset(path: Path, settings: Settings) -> Dataset:
             f"{named(path)}: --scaling robust sorts each column, and features of more than {memory(_KEPT_BYTES)} stay "
             "on disk; take --scaling standard or minmax"
         )
+
+    def goal_of(values: np.ndarray) -> Target:
+        _check_finite(path, [target], 0, values.reshape(-1, 1))
+        return make_target(values, f"{path}: column {target!r}", settings.data.task, version=version)
+
+    by_class = version > 1 and settings.data.split in ("auto", "stratified")
+    goal = goal_of(table.whole_column(chosen)) if by_class else None
+    split = choose_split(settings, table.rows, goal, version)
     fit = Extremes(len(columns)) if scaling == "minmax" else Moments(len(columns))
-    found = make_target(_scan(path, table, names, columns, chosen, train, fit), f"{path}: column {target!r}")
+    values = _scan(path, table, names, columns, chosen, split.train, fit)
+    goal = goal or goal_of(values)
     kept = torch.from_numpy(table.whole(columns)) if is_kept else None
     normalisation = None
     if scaling is not None:
-        scale = fit.scale() if kept is None or scaling != "robust" else fit_scale(kept[train], scaling)
-        normalisation = normalisation_of(found.task, scale, found.values[train])
+        scale = fit.scale() if kept is None or scaling != "robust" else fit_scale(kept[split.train], scaling)
+        normalisation = normalisation_of(goal.task, scale, goal.values[split.train])
 
     def features(rows: Tensor) -> Tensor | StoredRows:
         return StoredRows(table, rows, columns) if kept is None else kept[rows]
 
     return Dataset(
-        task=found.task,
-        train_inputs=features(train),
-        train_targets=found.values[train],
-        validation_inputs=features(validation) if len(validation) else None,
-        validation_targets=found.values[validation] if len(validation) else None,
-        outputs=found.outputs,
+        task=goal.task,
+        train_inputs=features(split.train),
+        train_targets=goal.values[split.train],
+        validation_inputs=features(split.validation) if len(split.validation) else None,
+        validation_targets=goal.values[split.validation] if len(split.validation) else None,
+        outputs=goal.outputs,
         features=tuple(names[column] for column in columns),
         target=target,
-        classes=found.classes,
+        classes=goal.classes,
         vocabulary=None,
         normalisation=normalisation,
-        split={
-            "method": "random permutation",
-            "seed": seed,
-            "train_samples": len(train),
-            "validation_samples": len(validation),
-            "validation_fraction": fraction,
-        },
-        split_sha256=split_digest(train, validation),
+        split=split.record,
+        split_sha256=split_digest(split.train, split.validation),
     )
+
+
+def _target_name(path: Path, names: Sequence[str], wanted: str) -> str:
+    if wanted not in names:
+        raise DataError(f"{named(path)} has no column {wanted!r} (--target); there are {listed(names)}")
+    return wanted
 
 
 def _table(path: Path) -> StoredTable:
@@ -108,11 +116,8 @@ def _table(path: Path) -> StoredTable:
     check_sample_count(array.shape[0], str(path))
     if array.shape[1] < 2:
         raise DataError(f"{named(path)} has {array.shape[1]} columns; at least 2 are needed, a feature and the target")
-    if not array.flags.c_contiguous:
-        raise DataError(
-            f"{named(path)} is stored column by column (Fortran order); save numpy.ascontiguousarray(…) of it"
-        )
-    return StoredTable(path, (array.shape[0], array.shape[1]), array.dtype, array.offset)
+    order: Literal["C", "F"] = "C" if array.flags.c_contiguous else "F"
+    return StoredTable(path, (array.shape[0], array.shape[1]), array.dtype, array.offset, order)
 
 
 def _scan(

@@ -13,9 +13,10 @@ import torch
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.declared import check_member
+from forge_tui.tables.table import listed
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
-from forge_tui.training.data.declared import check_member
-from forge_tui.training.data.table import listed
+from forge_tui.training.data.split import choose_split
 from forge_tui.training.data.targets import make_target
 
 FEATURES = "features"
@@ -27,7 +28,7 @@ _DAMAGE = (
 )  # fmt: skip
 
 
-def npz_dataset(path: Path, settings: Settings) -> Dataset:
+def npz_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
     """Read arrays `features` (N, …), flattened to (N, F), and `targets`, or the one that `--target` names.
 
     Targets: (N,) of classes or numbers (`targets.is_classification`), or (N, K) numbers. Nothing is unpickled.
@@ -62,7 +63,7 @@ def npz_dataset(path: Path, settings: Settings) -> Dataset:
         raise DataError(f"{named(target)} has shape {targets.shape}; classes need the shape ({len(targets)},)")
     if targets.dtype.kind == "S":
         targets = np.char.decode(targets, "utf-8", "replace")
-    found = make_target(targets, target)
+    found = make_target(targets, target, settings.data.task, version=version)
     return assemble(
         task=found.task,
         inputs=torch.from_numpy(single),
@@ -71,8 +72,7 @@ def npz_dataset(path: Path, settings: Settings) -> Dataset:
         features=tuple(f"x{number}" for number in range(1, single.shape[1] + 1)),
         target=wanted,
         classes=found.classes,
-        fraction=settings.data.validation_fraction,
-        seed=settings.run.seed,
+        split=choose_split(settings, len(single), found, version),
         normalise=settings.data.normalise,
         scaling=settings.data.scaling,
     )

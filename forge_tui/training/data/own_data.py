@@ -20,18 +20,18 @@ from forge_tui.training.data.dataset import (
     check_sample_count,
     fit_scale,
     normalisation_of,
-    split_at_random,
 )
 from forge_tui.training.data.fingerprint import content_digest, split_digest
 from forge_tui.training.data.loaders import samples_of
-from forge_tui.training.data.targets import make_target
+from forge_tui.training.data.split import choose_split
+from forge_tui.training.data.targets import Target, make_target
 
 _PARTS = ("inputs", "targets", "validation_inputs", "validation_targets")
 _NAMES = {*_PARTS, "vocabulary", "classes"}
 _SHAPES = "give (inputs, targets), or a dict with them, or samples (input, target) one by one"
 
 
-def own_dataset(given: Any, settings: Settings) -> Dataset:
+def own_dataset(given: Any, settings: Settings, version: int = 2) -> Dataset:
     """A dataset from tensors, arrays, a `torch.utils.data.Dataset` or any iterable of samples (input, target).
 
     `given` is (inputs, targets), or those and (validation_inputs, validation_targets), or two Datasets, for training
@@ -64,7 +64,9 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
                 f"{named(source)}: {len(samples)} {part}inputs and {len(wanted)} {part}targets; each sample has one of "
                 "both"
             )
-    task, values, outputs, classes = _targets(targets, source, inputs, tokens, parts.get("classes"))
+    task, values, outputs, classes = _targets(
+        targets, source, inputs, tokens, parts.get("classes"), settings.data.task, version
+    )
     if held is not None:
         train = torch.arange(len(inputs))
         all_inputs, count = torch.cat((inputs, held)), len(inputs)
@@ -72,9 +74,10 @@ def own_dataset(given: Any, settings: Settings) -> Dataset:
         split: dict[str, Any] = {"method": "given by the dataset"}
     else:
         all_inputs = inputs
-        fraction = settings.data.validation_fraction
-        train, validation = split_at_random(len(inputs), fraction, settings.run.seed)
-        split = {"method": "random permutation", "seed": settings.run.seed, "validation_fraction": fraction}
+        chosen = choose_split(
+            settings, len(inputs), Target(task=task, values=values, outputs=outputs, classes=classes), version
+        )
+        train, validation, split = chosen.train, chosen.validation, chosen.record
     normalisation = None
     if tokens is None and settings.data.normalise:
         scale = fit_scale(all_inputs[train], settings.data.scaling)
@@ -213,7 +216,13 @@ def _check_tokens(values: np.ndarray, tokens: tuple[str, ...], source: str) -> N
 
 
 def _targets(
-    parts: list[np.ndarray], source: str, inputs: Tensor, tokens: tuple[str, ...] | None, classes: Any
+    parts: list[np.ndarray],
+    source: str,
+    inputs: Tensor,
+    tokens: tuple[str, ...] | None,
+    classes: Any,
+    task: str,
+    version: int,
 ) -> tuple[Task, Tensor, int, tuple[str | int | float | bool, ...] | None]:
     """Task, values of all parts, outputs and class names."""
     if len({part.shape[1:] for part in parts}) > 1:
@@ -232,7 +241,7 @@ def _targets(
         return _named_classes(values, classes, source)
     if values.ndim > 2:
         return Task.REGRESSION, torch.from_numpy(values.astype(np.float32)), values.shape[-1], None
-    found = make_target(values, f"{source}: targets")
+    found = make_target(values, f"{source}: targets", task, version=version)
     return found.task, found.values, found.outputs, found.classes
 
 

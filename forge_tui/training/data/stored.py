@@ -7,6 +7,7 @@ import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,19 +21,21 @@ _PIECE_BYTES = 8 << 20
 
 
 class StoredTable:
-    """A table (N, C) of numbers in a file, row by row, through a memory map.
+    """A table (N, C) of numbers in a file, through a memory map.
 
     Pages that were read are released: mapped pages count as the process's memory, and a worker would seem to need as
     much as the file's size. They stay in the system's page cache.
     """
 
-    def __init__(self, path: Path, shape: tuple[int, int], dtype: np.dtype, offset: int) -> None:
-        """The numbers begin at byte `offset` of the file. Raises `OSError`."""
+    def __init__(
+        self, path: Path, shape: tuple[int, int], dtype: np.dtype, offset: int, order: Literal["C", "F"] = "C"
+    ) -> None:
+        """The numbers begin at byte `offset` of the file, row by row, or column by column (F). Raises `OSError`."""
         self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self._fd)
         self._map = mmap.mmap(self._fd, 0, access=mmap.ACCESS_READ)
         self._state = self._file_state()
-        self._numbers = np.ndarray(shape, dtype, buffer=self._map, offset=offset)
+        self._numbers = np.ndarray(shape, dtype, buffer=self._map, offset=offset, order=order)
         self.rows, self.columns = shape
         row_bytes = 8 * self.columns  # in float64, which means are calculated in
         self._piece_in_order = max(1, _PIECE_BYTES // row_bytes)
@@ -43,6 +46,13 @@ class StoredTable:
         for start in range(0, self.rows, self._piece_in_order):
             yield start, self._numbers[start : start + self._piece_in_order]
             self._release()
+
+    def whole_column(self, column: int) -> np.ndarray:
+        """A column of all rows, in its own type."""
+        found = np.empty(self.rows, dtype=self._numbers.dtype.newbyteorder("="))
+        for start, piece in self.in_order():
+            found[start : start + len(piece)] = piece[:, column]
+        return found
 
     def whole(self, columns: Sequence[int]) -> np.ndarray:
         """All rows of some columns, float32 (rows, columns)."""

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from forge_tui.settings.schema import DataSettings
 from forge_tui.training.data.dataset import Dataset, Task, assemble
+from forge_tui.training.data.split import recorded, split_at_random
 
 _CANDIDATES = 4
 _LATENT = 12
@@ -35,6 +36,7 @@ def synthetic_dataset(data: DataSettings, seed: int) -> Dataset:
         surest = (best.values[:, 0] - best.values[:, 1]).topk(wanted).indices.sort().values
         features.append(candidates[surest])
         labels.append(best.indices[surest, 0])
+    fraction = data.validation_fraction
     return assemble(
         task=Task.CLASSIFICATION,
         inputs=torch.cat(features),
@@ -43,8 +45,7 @@ def synthetic_dataset(data: DataSettings, seed: int) -> Dataset:
         features=tuple(f"x{number}" for number in range(1, data.features + 1)),
         target="class",
         classes=tuple(range(data.classes)),
-        fraction=data.validation_fraction,
-        seed=seed,
+        split=recorded("random permutation", split_at_random(data.samples, fraction, seed), fraction, seed),
         normalise=data.normalise,
         scaling=data.scaling,
     )

@@ -11,19 +11,19 @@ from torch import Tensor
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.declared import require_memory
 from forge_tui.training.data.dataset import Dataset, Task
-from forge_tui.training.data.declared import require_memory
 from forge_tui.training.data.fingerprint import split_digest
 
 WINDOW = 64
 _BYTES_A_CHARACTER = 16
 
 
-def text_dataset(path: Path, settings: Settings) -> Dataset:
+def text_dataset(path: Path, settings: Settings, version: int) -> Dataset:
     """Cut a UTF-8 text into windows of 64 characters, with the next character as target at every position.
 
     The vocabulary is every character of the file, sorted. The end of the text is the validation split, not random
-    windows: neighbours of training windows would give too good results. Raises `DataError`.
+    windows: neighbours of training windows would give too good results. All versions read it alike. Raises `DataError`.
     """
     # Per character its code and its number, beside the text.
     size = path.stat().st_size

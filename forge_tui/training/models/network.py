@@ -43,7 +43,9 @@ class Network(nn.Module):
         """Regression targets in the units of `body`."""
         if self.target_mean is None or self.target_scale is None:
             return targets
-        return (targets - self.target_mean) / self.target_scale
+        scaled = (targets - self.target_mean) / self.target_scale
+        # Targets that float32 could not tell apart are scaled in float64.
+        return scaled.to(torch.get_default_dtype()) if self.target_mean.dtype is torch.float64 else scaled
 
     def unscale_targets(self, outputs: Tensor) -> Tensor:
         """Predictions of `body` in the targets' units; several outputs unchanged."""

@@ -5,12 +5,15 @@ Only the header is read. The runner reads the data itself, and reports problems 
 
 from __future__ import annotations
 
-import csv
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from forge_tui.errors import DataError
 from forge_tui.settings.own_names import named_function
+from forge_tui.tables.endings import TABLES, TEXT, ending_of, how_to_convert
+from forge_tui.tables.header import column_names
+from forge_tui.tables.parquet_directory import is_partitioned
 from forge_tui.text.figures import short_path
 
 SYNTHETIC = "synthetic"
@@ -19,14 +22,12 @@ MADE = {
     SYNTHETIC: "made from the seed; needs no file",
     MODULAR: "results modulo a prime; needs no file",
 }
-ENDINGS = (".csv", ".parquet", ".npy", ".npz", ".txt")
+ENDINGS = (*TABLES, ".npy", ".npz", ".txt")
 _FEATURES = "features"
 _BEGINNINGS = {
     ".parquet": ("is not a Parquet file; write it again", b"PAR1"),
     ".npy": ("is not a .npy file; write it with numpy.save", b"\x93NUMPY"),
 }
-# A header of 10,000 columns has about 200 kB; a file without line ends is not read to its end.
-_LARGEST_HEADER = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,9 @@ class DatasetFile:
 
     def target_problem(self, target: str | None) -> str | None:
         """What is wrong with a target for this dataset, or None."""
-        if self.problem is not None or self.ending not in (".csv", ".npz"):
+        if self.problem is not None or not (self.ending == ".npz" or (self.ending in TEXT and self.columns)):
             return None
-        kind = "column" if self.ending == ".csv" else "array"
+        kind = "array" if self.ending == ".npz" else "column"
         wanted = target or self.default_target
         if wanted is None or wanted in self.columns:
             return None
@@ -61,11 +62,16 @@ def examine(name: str, working_directory: Path) -> DatasetFile:
         return DatasetFile(name)
     try:
         path = working_directory / Path(name).expanduser()
-        ending = path.suffix.lower()
+        ending = ending_of(path)
         known, made = ", ".join(ENDINGS), ", ".join(f"`{word}`" for word in MADE)
+        if is_partitioned(path):
+            return DatasetFile(name, ".parquet")
         if path.is_dir():
             return DatasetFile(name, problem=f"is a directory; give a file that ends in {known}")
         if ending not in ENDINGS:
+            advice = how_to_convert(path)
+            if advice is not None:
+                return DatasetFile(name, problem=advice)
             words = f"unknown kind of dataset; give {made} or a file that ends in {known}"
             return DatasetFile(name, problem=words)
         if not path.exists():
@@ -81,10 +87,11 @@ def examine(name: str, working_directory: Path) -> DatasetFile:
 
 
 def _read(name: str, path: Path, ending: str) -> DatasetFile:
-    if ending == ".csv":
-        columns = _header(path)
-        if not any(column.strip() for column in columns):
-            return DatasetFile(name, ending, "is empty; it needs a header with column names, and rows of data")
+    if ending in TEXT:
+        try:
+            columns = column_names(path)
+        except DataError as error:
+            return DatasetFile(name, ending, str(error).partition(f"{path} ")[2] or str(error))
         return DatasetFile(name, ending, None, columns, "target")
     if ending == ".npz":
         try:
@@ -101,16 +108,6 @@ def _read(name: str, path: Path, ending: str) -> DatasetFile:
         if file.read(len(beginning)) != beginning:
             return DatasetFile(name, ending, words)
         return DatasetFile(name, ending)
-
-
-def _header(path: Path) -> tuple[str, ...]:
-    """The column names. Raises `OSError`, or `ValueError` if the file is not UTF-8 text."""
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        start = file.read(_LARGEST_HEADER)
-    try:
-        return tuple(next(csv.reader(start.splitlines(keepends=True)), []))
-    except csv.Error as error:
-        raise ValueError(f"the header cannot be read: {error}") from None
 
 
 def _listed(names: tuple[str, ...], most: int = 6) -> str:

@@ -33,7 +33,7 @@ def target_picker(dataset: DatasetFile, target: str | None) -> PickScreen:
     """Choose the column or array to predict."""
     words = {dataset.default_target: "taken where none is chosen"}
     options = [Option(name, name, words.get(name, "")) for name in dataset.columns]
-    kind = "Column" if dataset.ending == ".csv" else "Array"
+    kind = "Array" if dataset.ending == ".npz" else "Column"
     return PickScreen(f"{kind} of {cells.clean(dataset.name)} to predict", options, target or dataset.default_target)
 
 

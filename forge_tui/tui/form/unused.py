@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.training_function import TRAIN
+from forge_tui.tables.endings import is_table, is_text_table
 from forge_tui.tui.form.dataset_file import MADE, MODULAR, SYNTHETIC
 from forge_tui.tui.form.fields import DATASET, MODE, TARGET, WORKERS
 
@@ -49,6 +50,11 @@ def _is_text(dataset: str) -> bool:
     return dataset.lower().endswith(".txt")
 
 
+def _has_samples(dataset: str) -> bool:
+    """Whether it has a target that may be classes or numbers, and a split that is drawn."""
+    return not _is_text(dataset) and dataset not in MADE
+
+
 def _no_custom_code(values: Values) -> bool:
     return not any(named_function(str(value)) for setting in _OWN_CODE for value in values(setting))
 
@@ -77,7 +83,21 @@ RULES = (
     Rule(("data.samples", "data.features", "data.classes"), _no_dataset(_is_synthetic), "for synthetic data"),
     Rule(("data.prime", "data.operation", "data.train_fraction"), _without(DATASET, MODULAR), "for modular data"),
     Rule(("data.validation_fraction", "data.normalise", "data.scaling"), _only(DATASET, MODULAR), "not for this data"),
-    Rule((TARGET,), _no_dataset(lambda name: not _is_text(name) and name not in MADE), "not for this data"),
+    Rule((TARGET, "data.task", "data.split"), _no_dataset(_has_samples), "not for this data"),
+    Rule(
+        (
+            *("data.ignore", "data.only", "data.categories", "data.numbers", "data.dates", "data.missing"),
+            *("data.missing_target", "data.group", "data.validation"),
+        ),
+        _no_dataset(is_table),
+        "for tables",
+    ),
+    Rule(("data.header", "data.separator", "data.decimal"), _no_dataset(is_text_table), "for text tables"),
+    Rule(
+        ("data.split", "data.group", "data.validation_fraction"),
+        lambda values: None not in values("data.validation"),
+        "a column tells the split",
+    ),
     Rule(
         ("data.normalise", "data.scaling", "data.class_weights"),
         _no_dataset(lambda name: not _is_text(name)),

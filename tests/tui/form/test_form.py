@@ -373,6 +373,8 @@ def test_a_message_names_a_setting_by_its_flag() -> None:
 def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").write_text("", encoding="utf-8")
     (tmp_path / "latin.csv").write_bytes(b"a,\xff\n")
+    (tmp_path / "binary.csv").write_bytes(bytes(range(256)))
+    (tmp_path / "old.dta").write_bytes(b"x")
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     (tmp_path / "notes.md").write_text("x", encoding="utf-8")
     (tmp_path / "text.parquet").write_bytes(b"a,b\n1,2\n")
@@ -385,7 +387,9 @@ def test_what_is_found_of_datasets(tmp_path: Path) -> None:
     assert examine("synthetic", tmp_path) == DatasetFile("synthetic")
     assert examine("modular", tmp_path) == DatasetFile("modular")
     assert problem("empty.csv").startswith("is empty; it needs a header")
-    assert problem("latin.csv").startswith("cannot be read: ")
+    assert examine("latin.csv", tmp_path).columns == ("a", "ÿ")
+    assert problem("binary.csv").startswith("is no text (")
+    assert problem("old.dta").startswith("is a Stata file; convert it: python -c ")
     assert problem("bad.npz").startswith("is not a .npz archive")
     assert problem("text.parquet") == "is not a Parquet file; write it again"
     assert problem("text.npy") == "is not a .npy file; write it with numpy.save"

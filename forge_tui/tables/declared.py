@@ -16,11 +16,6 @@ from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.safe_io.printing import named
 from forge_tui.text.figures import memory
 
-# Formats that polars unpacks when it reads a CSV file. No UTF-8 text begins with one of these.
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"x\x01": "zlib", b"x\x9c": "zlib", b"x\xda": "zlib",
-}  # fmt: skip
-
 
 def available() -> int:
     """The memory available now (bytes), within this process's limits."""
@@ -34,15 +29,6 @@ def require_memory(size: int, what: str, advice: str) -> None:
     room = available()
     if size > room:
         raise DataError(f"{what} takes {memory(size)}, and {memory(room)} of memory are available; {advice}")
-
-
-def require_plain(path: Path) -> None:
-    """Raise `DataError` for a CSV file that is compressed. Raises `OSError`."""
-    with path.open("rb") as file:
-        beginning = file.read(8)
-    for mark, kind in _COMPRESSED.items():
-        if beginning.startswith(mark):
-            raise DataError(f"{named(path)} is compressed ({kind}), and its size is unknown; unpack it first")
 
 
 def check_member(archive: zipfile.ZipFile, member: str, path: Path) -> None:

@@ -1,0 +1,88 @@
+"""A table as it was read, before anything is known of what its columns mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from forge_tui.errors import DataError
+from forge_tui.safe_io.printing import named
+
+if TYPE_CHECKING:
+    import polars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextFormat:
+    """How a text table is written. `separator` is one character, `decimal` is `.` or `,`."""
+
+    encoding: str
+    separator: str
+    decimal: str
+    header: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Table:
+    """Rows and columns of any source. `source` names it in messages.
+
+    The columns of `frame` are called by their position (`0`, `1`, …); `names` has their names as in the file, without
+    spaces around them, `""` where there is none. Values of a text table are text. `format`: None for typed sources.
+    """
+
+    source: str
+    names: tuple[str, ...]
+    frame: polars.DataFrame
+    format: TextFormat | None = None
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return self.frame.height
+
+    @property
+    def decimal(self) -> str:
+        """The decimal mark of numbers in text."""
+        return "." if self.format is None else self.format.decimal
+
+    def column(self, position: int) -> polars.Series:
+        """The values of a column."""
+        return self.frame.to_series(position)
+
+    def place(self, position: int) -> str:
+        """`FILE: column 'name'`, for messages."""
+        name = self.names[position]
+        return named(f"{self.source}: column {name!r}" if name else f"{self.source}: column {position + 1}")
+
+
+def by_position(frame: polars.DataFrame) -> polars.DataFrame:
+    """The frame with columns called by their position."""
+    found = frame.clone()
+    found.columns = [str(position) for position in range(frame.width)]
+    return found
+
+
+def clean_name(name: str) -> str:
+    """A column's name without spaces around it; line breaks in it stay."""
+    return name.strip(" \t\u00a0\ufeff")
+
+
+def clean_names(names: Sequence[str], source: str) -> tuple[str, ...]:
+    """All names of a table. Raises `DataError` if two columns have the same one."""
+    found = tuple(clean_name(name) for name in names)
+    given = [name for name in found if name]
+    repeated = (
+        list(dict.fromkeys(name for name in given if given.count(name) > 1)) if len(set(given)) < len(given) else []
+    )
+    if repeated:
+        raise DataError(
+            f"{named(source)}: several columns are called {listed(repeated)}; give every column its own name"
+        )
+    return found
+
+
+def listed(names: Sequence[str], most: int = 12) -> str:
+    """`'a', 'b' and 3 more`: names for an error message."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

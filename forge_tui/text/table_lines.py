@@ -1,0 +1,52 @@
+"""What was found in the columns of a dataset, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from forge_tui.safe_io.printing import named
+from forge_tui.text.figures import table
+
+_MOST_CLASSES = 6
+
+
+def target_line(found: Mapping[str, Any]) -> str:
+    """`Target: 'y', 2 classes (no, yes): 2 different values that are no numbers; 7 rows without it are left out.`"""
+    names: Sequence[Any] | None = found.get("class_names")
+    if names is None:
+        what = "a number"
+    else:
+        shown = ", ".join(named(str(name)) for name in names[:_MOST_CLASSES])
+        more = f" and {len(names) - _MOST_CLASSES} more" if len(names) > _MOST_CLASSES else ""
+        what = f"{len(names)} classes ({shown}{more})"
+    reason = f": {found['task_reason']}" if found.get("task_reason") else ""
+    count = found.get("rows_left_out") or 0
+    left_out = f"; {count:,} row{'s' if count > 1 else ''} without it left out" if count else ""
+    split = f"\nSplit: {named(str(found['split']))}." if found.get("split") else ""
+    return f"Target: {named(repr(found['target']))}, {what}{reason}{left_out}.{split}"
+
+
+def column_table(columns: Sequence[Mapping[str, Any]]) -> str:
+    """A line per column: its name, its kind, and why."""
+    rows = [
+        (named(str(one["name"])) or "(no name)", str(one["kind"]).replace("_", " "), named(str(one["reason"])))
+        for one in columns
+    ]
+    return table(("COLUMN", "KIND", "WHY"), rows)
+
+
+def format_line(written: Mapping[str, Any] | None) -> str | None:
+    """How a text table is written, where it is not as most are; None if it is."""
+    if written is None:
+        return None
+    parts = []
+    if written["separator"] != ",":
+        parts.append(f"separator {written['separator']!r}")
+    if written["decimal"] != ".":
+        parts.append(f"decimal {written['decimal']!r}")
+    if written["encoding"] != "utf-8":
+        parts.append(f"encoding {written['encoding']}")
+    if not written["header"]:
+        parts.append("no header: the columns are called x1, x2, …")
+    return f"Format: {'; '.join(parts)}." if parts else None

@@ -1,0 +1,136 @@
+"""Which samples are for training, and which for validation: drawn with the run's seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forge_tui.errors import DataError, SettingsError
+from forge_tui.settings.schema import Settings
+from forge_tui.training.data.targets import Target
+from forge_tui.training.data.task import Task
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Split:
+    """Row numbers of both splits, int64 in rising order, and what NAME.json says of how they were drawn."""
+
+    train: Tensor
+    validation: Tensor
+    record: dict[str, Any]
+
+
+def split_at_random(samples: int, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Row numbers of the training and the validation split, each in rising order; at least one row is for training.
+
+    The permutation comes from `seed` (the run's), so that all models of a run share one split.
+    """
+    held_back = min(round(samples * fraction), samples - 1)
+    order = _order(samples, seed)
+    return order[held_back:].sort().values, order[:held_back].sort().values
+
+
+def split_stratified(classes: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """As `split_at_random`, with each class's share in both; every class keeps a row for training.
+
+    `classes`: int64 (N,), the number of each row's class. Of the rows that are left over by rounding, the classes that
+    lose most by it have the next one.
+    """
+    counts = torch.bincount(classes).double()
+    wanted = min(round(len(classes) * fraction), len(classes) - 1)
+    shares = counts * (wanted / len(classes))
+    taken = torch.minimum(shares.floor(), (counts - 1).clamp(min=0))
+    room = (counts - 1 - taken).clamp(min=0)
+    by_loss = torch.sort(shares - taken, descending=True, stable=True).indices
+    left = wanted - int(taken.sum())
+    while left > 0 and bool((room > 0).any()):
+        for number in by_loss.tolist():
+            if left > 0 and room[number] > 0:
+                taken[number] += 1
+                room[number] -= 1
+                left -= 1
+    order = _order(len(classes), seed)
+    ordered = classes[order]
+    # The place of each row among those of its class, in the drawn order.
+    grouped = torch.sort(ordered, stable=True).indices
+    sizes = torch.bincount(ordered, minlength=len(counts))
+    begin = torch.cumsum(sizes, 0) - sizes
+    rank = torch.empty_like(order)
+    rank[grouped] = torch.arange(len(order)) - begin[ordered[grouped]]
+    held = rank < taken.long()[ordered]
+    return order[~held].sort().values, order[held].sort().values
+
+
+def split_in_order(samples: int, fraction: float) -> tuple[Tensor, Tensor]:
+    """The last rows are for validation: what is predicted comes later."""
+    held_back = min(round(samples * fraction), samples - 1)
+    return torch.arange(samples - held_back), torch.arange(samples - held_back, samples)
+
+
+def split_by_group(groups: np.ndarray, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Whole groups (numbers of groups, int64 (N,)) are for validation, until as many rows as wanted are nearest.
+
+    Raises `DataError` for a single group.
+    """
+    counts = np.bincount(groups)
+    if len(counts) < 2:
+        raise DataError("data.group has one value in every row; at least 2 groups are needed, one for each split")
+    wanted, held, taken = round(len(groups) * fraction), 0, np.zeros(len(counts), dtype=bool)
+    for group in _order(len(counts), seed).tolist():
+        if abs(held + counts[group] - wanted) < abs(held - wanted) and taken.sum() < len(counts) - 1:
+            taken[group] = True
+            held += counts[group]
+    rows = torch.from_numpy(taken[groups])
+    return (~rows).nonzero().reshape(-1), rows.nonzero().reshape(-1)
+
+
+def choose_split(
+    settings: Settings, samples: int, target: Target | None, version: int, groups: np.ndarray | None = None
+) -> Split:
+    """The split as `data.split` says, of `samples` with a target (None: not needed).
+
+    `groups`: int64 (N,) of `data.group`. Version 1 of reading data drew every split at random. Raises
+    `SettingsError` for a way that does not fit the data.
+    """
+    data, seed, fraction = settings.data, settings.run.seed, settings.data.validation_fraction
+    is_classes = target is not None and target.task is Task.CLASSIFICATION
+    method = data.split if version > 1 else "random"
+    if method == "auto":
+        method = "group" if groups is not None else "stratified" if is_classes else "random"
+    if groups is not None and method != "group":
+        raise SettingsError(f"data.split = {method}, and data.group names groups; take only one of the two")
+    match method:
+        case "group":
+            if groups is None:
+                raise SettingsError("data.split = group: name the column of the groups with data.group")
+            return recorded("whole groups", split_by_group(groups, fraction, seed), fraction, seed)
+        case "stratified":
+            if target is None or not is_classes:
+                raise SettingsError(
+                    "data.split = stratified: the target is not one of classes; take data.split = random"
+                )
+            return recorded("stratified by class", split_stratified(target.values, fraction, seed), fraction, seed)
+        case "ordered":
+            return recorded("last rows", split_in_order(samples, fraction), fraction, None)
+    return recorded("random permutation", split_at_random(samples, fraction, seed), fraction, seed)
+
+
+def recorded(method: str, parts: tuple[Tensor, Tensor], fraction: float | None, seed: int | None) -> Split:
+    """A split with its record."""
+    train, validation = parts
+    record = {
+        "method": method,
+        "seed": seed,
+        "train_samples": len(train),
+        "validation_samples": len(validation),
+        "validation_fraction": fraction,
+    }
+    return Split(train=train, validation=validation, record=record)
+
+
+def _order(samples: int, seed: int) -> Tensor:
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(seed))

@@ -1,0 +1,131 @@
+"""Tables as datasets: studied, split, and encoded by what the training split has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from forge_tui.errors import DataError, SettingsError
+from forge_tui.safe_io.printing import named
+from forge_tui.settings.schema import Settings
+from forge_tui.tables.declared import require_memory
+from forge_tui.tables.encoder import Encoder
+from forge_tui.tables.kinds import Kind, first_row, texts_of
+from forge_tui.tables.read import read_table
+from forge_tui.tables.study import Study, study
+from forge_tui.tables.table import Table
+from forge_tui.training.data.dataset import Dataset, assemble
+from forge_tui.training.data.fingerprint import split_digest
+from forge_tui.training.data.split import Split, choose_split, recorded
+from forge_tui.training.data.targets import Target, classes_of, numbers_of
+from forge_tui.training.data.version_1 import version_1_dataset
+
+_HELD_WORDS = ("validation", "valid", "val", "test", "true", "yes", "1")
+_TRAINED_WORDS = ("train", "training", "false", "no", "0")
+# A column is reported if fewer than this share of its different numbers are left as 32-bit floats.
+_COLLAPSED = 0.9
+
+
+def table_file_dataset(path: Path, settings: Settings, version: int) -> Dataset:
+    """The dataset of a table in a file. `version`: how it is read (`data.load`). Raises `DataError`, `OSError`."""
+    if version == 1:
+        return version_1_dataset(path, settings)
+    return table_dataset(read_table(path, settings.data), settings)
+
+
+def table_dataset(table: Table, settings: Settings, encoder: Encoder | None = None) -> Dataset:
+    """The dataset of any table; `encoder` is that of a model trained before (None: the training rows' own).
+
+    Rows without a target are left out. Raises `DataError` with source, column and row (1 is the first).
+    """
+    found = study(table, settings.data)
+    target = _target(found)
+    split = _split(found, target, settings)
+    if encoder is None:
+        encoder = Encoder.fit(found.used, split.train.numpy(), settings.data.missing)
+    width = len(encoder.outputs)
+    require_memory(
+        8 * len(found.rows) * width, f"{table.source}: its {width:,} encoded columns", "free some, or take fewer rows"
+    )
+    inputs = torch.from_numpy(encoder.encode_columns(found.used))
+    made = assemble(
+        task=target.task,
+        inputs=inputs,
+        targets=target.values,
+        outputs=target.outputs,
+        features=encoder.features,
+        target=found.target.name,
+        classes=target.classes,
+        split=split,
+        normalise=settings.data.normalise,
+        scaling=settings.data.scaling,
+        unscaled=torch.tensor(encoder.is_indicator),
+    )
+    report = found.report(split.record["method"], _warnings(found, inputs, encoder))
+    rows = torch.from_numpy(found.rows)  # of the file: those without a target count too
+    digest = split_digest(rows[split.train], rows[split.validation])
+    return replace(made, encoder=encoder, table=report, split_sha256=digest)
+
+
+def _target(found: Study) -> Target:
+    goal = found.target
+    if goal.classes is not None:
+        return classes_of(goal.values, goal.classes)
+    return numbers_of(goal.values.reshape(-1, 1), f"{found.table.source}: column {goal.name!r}")
+
+
+def _split(found: Study, target: Target, settings: Settings) -> Split:
+    if found.validation is not None:
+        return _given_split(found, settings)
+    groups = None
+    if found.group is not None:
+        # Rows without a group are one, too.
+        groups = np.unique(texts_of(found.group).fill_null("").to_numpy(), return_inverse=True)[1].reshape(-1)
+    return choose_split(settings, len(found.rows), target, 2, groups)
+
+
+def _given_split(found: Study, settings: Settings) -> Split:
+    """The split that the column `data.validation` tells: true/false, 1/0, or train/validation."""
+    assert found.validation is not None
+    if settings.data.split != "auto" or settings.data.group is not None:
+        raise SettingsError("data.validation tells the split: leave data.split and data.group out")
+    place = f"{found.table.source}: column {settings.data.validation!r} (data.validation)"
+    texts = texts_of(found.validation).str.strip_chars().str.to_lowercase()
+    is_held = texts.is_in(list(_HELD_WORDS))
+    unknown = ~(is_held | texts.is_in(list(_TRAINED_WORDS))).fill_null(value=False)
+    if unknown.any():
+        row = first_row(unknown)
+        raise DataError(
+            f"{named(place)} has {found.validation[row - 1]!r} in row {int(found.rows[row - 1]) + 1}; each row needs "
+            "true (for validation) or false, or train or validation"
+        )
+    held = torch.from_numpy(is_held.to_numpy())
+    if bool(held.all()):
+        raise DataError(f"{named(place)} has every row for validation; rows to train on are needed")
+    parts = (~held).nonzero().reshape(-1), held.nonzero().reshape(-1)
+    return recorded(f"column {settings.data.validation}", parts, None, None)
+
+
+def _warnings(found: Study, inputs: Tensor, encoder: Encoder) -> list[str]:
+    """What a user should know of the values: infinities, and numbers that become the same one."""
+    source, warnings, place = found.table.source, list[str](), 0
+    for column, encoding in zip(found.used, encoder.columns, strict=True):
+        assert column.values is not None
+        if column.infinite:
+            warnings.append(
+                f"{source}: column {column.name!r} has {column.infinite} infinite values, which count as missing"
+            )
+        if column.kind is Kind.NUMBER:
+            distinct = column.values.drop_nulls().n_unique()
+            kept = len(np.unique(inputs[:, place].numpy())) if distinct > 1 else distinct
+            if kept < _COLLAPSED * distinct:
+                warnings.append(
+                    f"{source}: of {distinct:,} different numbers in column {column.name!r} {kept:,} are left as "
+                    "32-bit floats: a few values far from the others; take a logarithm, or leave the outliers out"
+                )
+        place += len(encoding.outputs)
+    return warnings
