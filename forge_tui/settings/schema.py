@@ -268,6 +268,9 @@ class DataSettings:
     target: Annotated[
         str | None, Rule(min_length=1, description="the column (of a table) or array (.npz) to predict")
     ] = None
+    features_array: Annotated[
+        str | None, Rule(min_length=1, description=".npz: the array of features, if it has no usual name")
+    ] = None
     task: Annotated[
         Literal["auto", "classification", "regression"],
         Rule(description="whether the target is classes or numbers; auto: as its values say"),

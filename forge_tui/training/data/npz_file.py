@@ -1,4 +1,4 @@
-"""NPZ files: an array of features and one of targets."""
+"""NPZ files: arrays of features and of targets."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.tables.declared import check_member
-from forge_tui.tables.table import listed
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
-from forge_tui.training.data.split import choose_split
+from forge_tui.training.data.npz_names import Arrays, choose_arrays
+from forge_tui.training.data.split import choose_split, recorded
 from forge_tui.training.data.targets import make_target
 
-FEATURES = "features"
-TARGETS = "targets"
 # Errors for a malformed archive or header. RuntimeError: it is encrypted, or packed in an unknown way.
 _DAMAGE = (
     ValueError, TypeError, OverflowError, EOFError, KeyError, RuntimeError, SyntaxError, TokenError, MemoryError,
@@ -29,21 +27,57 @@ _DAMAGE = (
 
 
 def npz_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
-    """Read arrays `features` (N, …), flattened to (N, F), and `targets`, or the one that `--target` names.
+    """Read arrays of features (N, …), flattened to (N, F), and of targets, by their usual names (`npz_names`).
 
-    Targets: (N,) of classes or numbers (`targets.is_classification`), or (N, K) numbers. Nothing is unpickled.
-    Raises `DataError` with file, array and row (1 is the first).
+    Arrays for validation are the validation split. Targets: (N,) of classes or numbers (`targets.is_classification`),
+    or (N, K) numbers. Nothing is unpickled. Raises `DataError` with file, array and row (1 is the first).
     """
-    wanted = settings.data.target or TARGETS
-    arrays = _arrays(path, wanted)
-    features, targets = arrays[FEATURES], arrays[wanted]
-    place = f"{path}: array {FEATURES!r}"
+    names, arrays = _arrays(path, settings)
+    features, targets = _samples(path, arrays, names.features, names.targets)
+    held = 0
+    if names.validation_features is not None and names.validation_targets is not None:
+        others = _samples(path, arrays, names.validation_features, names.validation_targets)
+        if others[0].shape[1:] != features.shape[1:] or others[1].shape[1:] != targets.shape[1:]:
+            raise DataError(
+                f"{named(path)}: training and validation samples have different shapes ({features.shape[1:]} and "
+                f"{others[0].shape[1:]}); they must be alike"
+            )
+        held = len(others[0])
+        features, targets = np.concatenate((features, others[0])), np.concatenate((targets, others[1]))
+    found = make_target(targets, f"{path}: array {names.targets!r}", settings.data.task, version=version)
+    if held:
+        rows = torch.arange(len(features))
+        split = recorded("given by the file", (rows[:-held], rows[-held:]), None, None)
+    else:
+        split = choose_split(settings, len(features), found, version)
+    return assemble(
+        task=found.task,
+        inputs=torch.from_numpy(features),
+        targets=found.values,
+        outputs=found.outputs,
+        features=tuple(f"x{number}" for number in range(1, features.shape[1] + 1)),
+        target=names.targets,
+        classes=found.classes,
+        split=split,
+        normalise=settings.data.normalise,
+        scaling=settings.data.scaling,
+    )
+
+
+def _samples(
+    path: Path, arrays: dict[str, np.ndarray], of_features: str, of_targets: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features, float32 (N, F), and targets of one split, checked."""
+    features, targets = arrays[of_features], arrays[of_targets]
+    place = f"{path}: array {of_features!r}"
     if features.ndim == 0 or targets.ndim == 0:
-        raise DataError(f"{named(path)}: {FEATURES!r} or {wanted!r} is a single value; both need one row per sample")
+        raise DataError(
+            f"{named(path)}: {of_features!r} or {of_targets!r} is a single value; both need one row per sample"
+        )
     if len(features) != len(targets):
         raise DataError(
-            f"{named(path)}: {FEATURES!r} has {len(features)} rows and {wanted!r} {len(targets)}; give both one row "
-            "per sample"
+            f"{named(path)}: {of_features!r} has {len(features)} rows and {of_targets!r} {len(targets)}; give both one "
+            "row per sample"
         )
     check_sample_count(len(features), str(path))
     table = features.reshape(len(features), -1)
@@ -52,7 +86,7 @@ def npz_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
     if table.dtype.kind not in "fiub":
         raise DataError(f"{named(place)} holds {table.dtype}; features are real numbers")
     single = _single(table, place)
-    target = f"{path}: array {wanted!r}"
+    target = f"{path}: array {of_targets!r}"
     if targets.dtype.kind not in "fiubUS":
         raise DataError(f"{named(target)} holds {targets.dtype}; targets are numbers, or text or booleans as classes")
     if targets.ndim > 1 and targets[0].size == 1:
@@ -63,43 +97,24 @@ def npz_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
         raise DataError(f"{named(target)} has shape {targets.shape}; classes need the shape ({len(targets)},)")
     if targets.dtype.kind == "S":
         targets = np.char.decode(targets, "utf-8", "replace")
-    found = make_target(targets, target, settings.data.task, version=version)
-    return assemble(
-        task=found.task,
-        inputs=torch.from_numpy(single),
-        targets=found.values,
-        outputs=found.outputs,
-        features=tuple(f"x{number}" for number in range(1, single.shape[1] + 1)),
-        target=wanted,
-        classes=found.classes,
-        split=choose_split(settings, len(single), found, version),
-        normalise=settings.data.normalise,
-        scaling=settings.data.scaling,
-    )
+    return single, targets
 
 
-def _arrays(path: Path, wanted: str) -> dict[str, np.ndarray]:
+def _arrays(path: Path, settings: Settings) -> tuple[Arrays, dict[str, np.ndarray]]:
+    """The names of the arrays, and each by its name."""
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(
                     f"{named(path)} is not a .npz archive; write it with numpy.savez(path, features=…, targets=…)"
                 )
-            for name, why in ((FEATURES, ""), (wanted, " (--target)" if wanted != TARGETS else "")):
-                if name not in file.files:
-                    raise DataError(
-                        f"{named(path)} has no array {name!r}{why}; there are {listed(file.files) or 'none'}"
-                    )
-            if wanted == FEATURES:
-                raise DataError(
-                    f"{named(path)}: --target {named(wanted)} names the features; name the array to predict"
-                )
+            names = choose_arrays(path, file.files, settings.data.features_array, settings.data.target)
             assert file.zip is not None
             members = set(file.zip.namelist())
-            for name in (FEATURES, wanted):
+            for name in names.all():
                 # numpy allocates the memory that a header declares before it reads the data.
                 check_member(file.zip, f"{name}.npy" if f"{name}.npy" in members else name, path)
-            return {name: file[name] for name in (FEATURES, wanted)}
+            return names, {name: file[name] for name in names.all()}
     except _DAMAGE as error:
         if isinstance(error, DataError):
             raise

@@ -101,7 +101,8 @@ def _read(name: str, path: Path, ending: str) -> DatasetFile:
             return DatasetFile(
                 name, ending, "is not a .npz archive; write it with numpy.savez(path, features=…, targets=…)"
             )
-        return DatasetFile(name, ending, None, tuple(array for array in arrays if array != _FEATURES), "targets")
+        others = tuple(array for array in arrays if array != _FEATURES)
+        return DatasetFile(name, ending, None, others, "targets" if "targets" in arrays else None)
     with path.open("rb") as file:
         # The worker checks the columns of these: reading them needs polars and numpy.
         words, beginning = _BEGINNINGS.get(ending, ("", b""))

@@ -92,6 +92,7 @@ RULES = (
         _no_dataset(is_table),
         "for tables",
     ),
+    Rule(("data.features_array",), _no_dataset(lambda name: name.lower().endswith(".npz")), "for .npz files"),
     Rule(("data.header", "data.separator", "data.decimal"), _no_dataset(is_text_table), "for text tables"),
     Rule(
         ("data.split", "data.group", "data.validation_fraction"),

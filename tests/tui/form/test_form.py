@@ -411,6 +411,7 @@ def test_the_arrays_of_an_archive_are_its_targets(tmp_path: Path) -> None:
 
     found = examine("a.npz", tmp_path)
 
-    assert (found.problem, found.columns, found.default_target) == (None, ("labels",), "targets")
+    assert (found.problem, found.columns, found.default_target) == (None, ("labels",), None)
     assert found.target_problem("labels") is None
-    assert found.target_problem(None) == "a.npz has no array 'targets': say which one to predict; there are 'labels'"
+    assert found.target_problem(None) is None  # found by its usual name
+    assert found.target_problem("targets") == "a.npz has no array 'targets'; there are 'labels'"

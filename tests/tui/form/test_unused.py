@@ -52,6 +52,8 @@ CASES: tuple[tuple[dict[str, Any], str, str | None], ...] = (
     ({"training.dataset": "a.npz"}, "data.ignore", "for tables"),
     ({"training.dataset": "a.parquet"}, "data.ignore", None),
     ({"training.dataset": "a.parquet"}, "data.separator", "for text tables"),
+    ({"training.dataset": "a.csv"}, "data.features_array", "for .npz files"),
+    ({"training.dataset": "a.npz"}, "data.features_array", None),
     ({"training.dataset": "a.csv.gz"}, "data.separator", None),
     ({"training.dataset": "a.csv", "data.validation": "fold"}, "data.split", "a column tells the split"),
     ({"training.dataset": "a.csv", "data.validation": "fold"}, "data.validation", None),
