@@ -32,6 +32,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("resume", "continue a run that was stopped or has died", "start"),
         CommandWord("plan", "measure how long the configured run would take, in each mode", "plan"),
         CommandWord("bench", "measure what parallel training gains on this machine", "bench"),
+        CommandWord("data", "show what is in a table, and what becomes of each column", "data"),
         CommandWord("new", "write an example of custom code: a model and its data", "new"),
     ),
     "Watch": (

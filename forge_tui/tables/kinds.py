@@ -44,7 +44,8 @@ class Column:
     """A column of features: its kind with the reason, and its values in the form of the kind.
 
     `values`: float64 for numbers and dates (`dates.seconds_of`), text for categories, booleans; null where missing;
-    None if it is left out. `written`: the format of dates in text, `decimal` the mark of numbers in text.
+    None if it is left out. `written`: the format of dates in text, `decimal` the mark of numbers in text. `infinite`
+    numbers and `words` among them count as missing.
     """
 
     position: int
@@ -55,6 +56,7 @@ class Column:
     written: str | None = None
     decimal: str = "."
     infinite: int = 0
+    words: int = 0
 
 
 def column_of(table: Table, position: int, words: frozenset[str], declared: Kind | None = None) -> Column:
@@ -174,7 +176,7 @@ class _Maker:
             return constant
         return Column(
             position=self.position, name=self.name, kind=Kind.NUMBER, reason=reason, values=found,
-            decimal=self.decimal, infinite=infinite,
+            decimal=self.decimal, infinite=infinite, words=int(wrong.sum()),
         )  # fmt: skip
 
     def dates(self, values: polars.Series) -> Column:

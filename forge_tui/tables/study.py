@@ -93,6 +93,22 @@ def study(table: Table, data: DataSettings) -> Study:
     return found
 
 
+def describe(table: Table, data: DataSettings, goal: int | None) -> list[Column]:
+    """What every column is, the target at `goal` too, with the values of all rows; nested ones are left out.
+
+    For looking at a table: nothing of it is refused but settings that name no column.
+    """
+    chosen, words = _Chosen(table, data, -1 if goal is None else goal), words_with(data.missing)
+    found = []
+    for position, name in enumerate(table.names):
+        try:
+            found.append(_column(table, position, words, chosen))
+        except DataError as error:
+            reason = str(error).removeprefix(f"{table.place(position)} ")
+            found.append(Column(position=position, name=name, kind=Kind.LEFT_OUT, reason=reason))
+    return found
+
+
 def target_position(table: Table, wanted: str | None) -> int:
     """The column of `--target`, or the one called `target`. Raises `DataError` naming the existing columns."""
     source, names = table.source, table.names

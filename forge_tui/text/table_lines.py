@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from forge_tui.safe_io.printing import named
 from forge_tui.text.figures import table
 
 _MOST_CLASSES = 6
+_BARS = "▁▂▃▄▅▆▇█"
+_WIDEST = 40
 
 
 def target_line(found: Mapping[str, Any]) -> str:
@@ -50,3 +53,48 @@ def format_line(written: Mapping[str, Any] | None) -> str | None:
     if not written["header"]:
         parts.append("no header: the columns are called x1, x2, …")
     return f"Format: {'; '.join(parts)}." if parts else None
+
+
+def summary_table(columns: Sequence[Mapping[str, Any]]) -> str:
+    """A line per column of a summary: its kind, missing and different values, range or top values, histogram, why."""
+    rows = []
+    for one in columns:
+        rows.append(
+            (
+                _cut(named(str(one["name"])) or "(no name)", _WIDEST),
+                str(one["kind"]).replace("_", " "),
+                f"{one['missing']:,}",
+                f"{one['distinct']:,}",
+                _histogram(one["histogram"]),
+                _values(one),
+                _cut(named(str(one["reason"])), 2 * _WIDEST),
+            )
+        )
+    return table(("COLUMN", "KIND", "MISSING", "DISTINCT", "HISTOGRAM", "VALUES", "WHAT IT IS"), rows)
+
+
+def _values(one: Mapping[str, Any]) -> str:
+    if one["range"] is not None:
+        ends = [_date(end) if one["kind"] == "date" else f"{end:.6g}" for end in one["range"]]
+        return f"{ends[0]} to {ends[1]}"
+    shown = ", ".join(f"{_cut(named(str(value)), 16)} {count:,}" for value, count in one["top"])
+    return _cut(shown, _WIDEST)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def _date(seconds: float) -> str:
+    try:
+        found = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.6g} s"
+    return f"{found:%Y-%m-%d}" if found.time() == datetime.min.time() else f"{found:%Y-%m-%d %H:%M}"
+
+
+def _histogram(counts: Sequence[int] | None) -> str:
+    if counts is None:
+        return ""
+    most = max(counts)
+    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] if count else " " for count in counts)

@@ -12,9 +12,10 @@ from torch import Tensor
 from forge_tui.errors import DataError, SettingsError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.column_encodings import NumberEncoding
 from forge_tui.tables.declared import require_memory
 from forge_tui.tables.encoder import Encoder
-from forge_tui.tables.kinds import Kind, first_row, texts_of
+from forge_tui.tables.kinds import first_row, texts_of
 from forge_tui.tables.read import read_table
 from forge_tui.tables.study import Study, study
 from forge_tui.tables.table import Table
@@ -27,7 +28,7 @@ from forge_tui.training.data.version_1 import version_1_dataset
 _HELD_WORDS = ("validation", "valid", "val", "test", "true", "yes", "1")
 _TRAINED_WORDS = ("train", "training", "false", "no", "0")
 # A column is reported if fewer than this share of its different numbers are left as 32-bit floats.
-_COLLAPSED = 0.9
+_COLLAPSED, _COMPARED = 0.9, 200_000
 
 
 def table_file_dataset(path: Path, settings: Settings, version: int) -> Dataset:
@@ -65,7 +66,7 @@ def table_dataset(table: Table, settings: Settings, encoder: Encoder | None = No
         scaling=settings.data.scaling,
         unscaled=torch.tensor(encoder.is_indicator),
     )
-    report = found.report(split.record["method"], _warnings(found, inputs, encoder))
+    report = found.report(split.record["method"], _warnings(found, made, encoder, split.train))
     rows = torch.from_numpy(found.rows)  # of the file: those without a target count too
     digest = split_digest(rows[split.train], rows[split.validation])
     return replace(made, encoder=encoder, table=report, split_sha256=digest)
@@ -110,18 +111,22 @@ def _given_split(found: Study, settings: Settings) -> Split:
     return recorded(f"column {settings.data.validation}", parts, None, None)
 
 
-def _warnings(found: Study, inputs: Tensor, encoder: Encoder) -> list[str]:
+def _warnings(found: Study, made: Dataset, encoder: Encoder, train: Tensor) -> list[str]:
     """What a user should know of the values: infinities, and numbers that become the same one."""
+    import polars
+
     source, warnings, place = found.table.source, list[str](), 0
+    inputs, scaling, rows = made.train_inputs[:_COMPARED], made.normalisation, train[:_COMPARED].numpy()
+    if scaling is not None:
+        inputs = (inputs - scaling.feature_mean) / scaling.feature_scale
     for column, encoding in zip(found.used, encoder.columns, strict=True):
         assert column.values is not None
         if column.infinite:
-            warnings.append(
-                f"{source}: column {column.name!r} has {column.infinite} infinite values, which count as missing"
-            )
-        if column.kind is Kind.NUMBER:
-            distinct = column.values.drop_nulls().n_unique()
-            kept = len(np.unique(inputs[:, place].numpy())) if distinct > 1 else distinct
+            counted = f"{column.infinite} infinite values, which count as missing"
+            warnings.append(f"{source}: column {column.name!r} has {counted}")
+        if isinstance(encoding, NumberEncoding):
+            values = column.values.gather(rows).fill_null(encoding.fill)
+            distinct, kept = values.n_unique(), polars.Series(inputs[:, place].numpy()).n_unique()
             if kept < _COLLAPSED * distinct:
                 warnings.append(
                     f"{source}: of {distinct:,} different numbers in column {column.name!r} {kept:,} are left as "

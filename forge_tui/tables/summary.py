@@ -1,0 +1,141 @@
+"""What is in the columns of a table: how many values are missing or different, their range, the most frequent ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from forge_tui.errors import DataError
+from forge_tui.settings.schema import DataSettings
+from forge_tui.tables.kinds import Column, Kind, texts_of
+from forge_tui.tables.missing import filled, words_with
+from forge_tui.tables.numbers import numbers_of
+from forge_tui.tables.study import DEFAULT_TARGET, Study, describe, study
+from forge_tui.tables.table import Table, clean_name
+
+if TYPE_CHECKING:
+    import polars
+
+BINS = 12
+_MOST_TOP = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnSummary:
+    """A column. `range` has least and largest value of numbers and dates (in seconds since 1970); else `top` has the
+    most frequent values with their counts. `histogram`: counts of `BINS` equal steps of the range, or None."""
+
+    name: str
+    kind: str
+    reason: str
+    missing: int
+    distinct: int
+    range: tuple[float, float] | None = None
+    top: tuple[tuple[str, int], ...] = ()
+    histogram: tuple[int, ...] | None = None
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "reason": self.reason,
+            "missing": self.missing,
+            "distinct": self.distinct,
+            "range": None if self.range is None else list(self.range),
+            "top": [list(pair) for pair in self.top],
+            "histogram": None if self.histogram is None else list(self.histogram),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TableSummary:
+    """All columns in the file's order; `target` and what is known of it, `problem` why it cannot be predicted."""
+
+    rows: int
+    columns: tuple[ColumnSummary, ...]
+    target: str | None
+    study: Study | None
+    problem: str | None
+
+
+def summarise(table: Table, data: DataSettings) -> TableSummary:
+    """Summarise a table. Without a target in the settings, or a column of that name, none is looked at.
+
+    Raises `DataError` for columns of the settings that there are not.
+    """
+    words = words_with(data.missing)
+    wanted = DEFAULT_TARGET if data.target is None else clean_name(data.target)
+    found, problem, goal = None, None, None
+    if data.target is not None or wanted in table.names:
+        goal = table.names.index(wanted) if wanted in table.names else None
+        try:
+            found = study(table, data)
+        except DataError as error:
+            if goal is None:
+                raise
+            problem = str(error)
+    columns = describe(table, data, goal)
+    summaries = []
+    for position, column in enumerate(columns):
+        values = filled(table.column(position), words)
+        if position == goal:
+            numbers = _as_numbers(table, values)
+            reason = "the target" if problem is None else "the target, which cannot be predicted"
+            kind = "number" if found is not None and found.target.classes is None else "category"
+            summaries.append(_summary(column.name, kind, reason, values, numbers if kind == "number" else None))
+            continue
+        summaries.append(_of_column(column, values))
+    return TableSummary(
+        rows=table.rows, columns=tuple(summaries), target=None if goal is None else wanted, study=found, problem=problem
+    )
+
+
+def _as_numbers(table: Table, values: polars.Series) -> polars.Series | None:
+    return numbers_of(values, table.decimal)
+
+
+def _of_column(column: Column, values: polars.Series) -> ColumnSummary:
+    is_measured = column.kind in (Kind.NUMBER, Kind.DATE)
+    known = column.values if is_measured else None
+    return _summary(column.name, column.kind.value, column.reason, values, known)
+
+
+def _summary(name: str, kind: str, reason: str, values: polars.Series, numbers: polars.Series | None) -> ColumnSummary:
+    """`numbers`: the values as float64 where they have a range."""
+    import polars
+
+    if values.dtype.is_nested() or values.dtype == polars.Object:
+        return ColumnSummary(name=name, kind=kind, reason=reason, missing=values.null_count(), distinct=0)
+    shown = values if numbers is None else numbers
+    missing, known = shown.null_count(), shown.drop_nulls()
+    distinct = known.n_unique()
+    if numbers is not None:
+        known = known.filter(known.is_finite())
+    if numbers is not None and len(known):
+        exact = known.to_numpy()
+        counts, _ = np.histogram(exact, bins=BINS)
+        return ColumnSummary(
+            name=name,
+            kind=kind,
+            reason=reason,
+            missing=missing,
+            distinct=distinct,
+            range=(float(exact.min()), float(exact.max())),
+            histogram=tuple(int(count) for count in counts),
+        )
+    if values.dtype == polars.Binary:
+        return ColumnSummary(name=name, kind=kind, reason=reason, missing=missing, distinct=distinct)
+    texts = texts_of(known)
+    counts_of = texts.value_counts().rows()
+    top = sorted(counts_of, key=lambda pair: (-pair[1], str(pair[0])))[:_MOST_TOP]
+    return ColumnSummary(
+        name=name,
+        kind=kind,
+        reason=reason,
+        missing=missing,
+        distinct=distinct,
+        top=tuple((str(value), int(count)) for value, count in top),
+    )
