@@ -12,9 +12,10 @@ class Inspection:
 
     `estimated_bytes` is the estimated memory for training one such model, `worker_bytes` for a worker with a whole
     group. `grouping_problem`: why such models cannot be trained together, or None.
-    `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data.
-    `table`: what `--check` says of target and columns. Data and model of a training function or a command are unknown, so all of these are None; `first_report` has the
-    metrics of a function's first report when it was tried, `program` the path of a command's program.
+    `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data. `table`:
+    what `--check` says of target and columns. Data and model of a training function or a command are unknown, so all of
+    these are None; `first_report` has the metrics of a function's first report when it was tried, `program` the path of
+    a command's program.
     """
 
     parameters: int | None = None

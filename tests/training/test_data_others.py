@@ -43,7 +43,7 @@ def test_npz_several_regression_targets_and_target_by_name(tmp_path: Path) -> No
 
 
 BAD_ARRAYS: dict[str, tuple[dict[str, np.ndarray], str]] = {
-    "no features": ({"x": np.ones(3)}, r"no array 'features' .*data\.features_array: there are 'x'"),
+    "no features": ({"z": np.ones(3)}, r"no array 'features' .*data\.features_array: there are 'z'"),
     "no targets": ({"features": np.ones((3, 1))}, r"no array 'targets' .*--target: there are 'features'"),
     "lengths": ({"features": np.ones((3, 1)), "targets": np.ones(2)}, r"has 3 rows and 'targets' 2"),
     "no samples": ({"features": np.ones((0, 2)), "targets": np.ones(0)}, "has no samples"),
