@@ -132,7 +132,7 @@ class Ragged(Pairs):
         ((X[:, 0], Y), "inputs are float32 (20,)"),
         ((X.where(X != 9.0, torch.nan), Y), "inputs: sample 2 holds a value that is NaN"),
         ((X, X[:, 0].where(X[:, 0] != 9.0, torch.inf)), "target 2 is NaN or infinite"),
-        ((np.array([["a"]] * 20), Y), "inputs are <U1"),
+        ((np.array([["a"]] * 20), Y), "no column to learn from"),
         ((X, np.array([object()] * 20)), "targets: an array of shape (20,) of object"),
         ({"inputs": X, "targets": Y, "vocabulary": 5}, "tokens are whole numbers (N, T)"),
         ({"inputs": Y[:, None], "targets": Y, "vocabulary": 3}, "inputs hold tokens 0 to 3; allowed are 0 to 2"),

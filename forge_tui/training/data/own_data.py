@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from forge_tui.training.data.dataset import (
     normalisation_of,
 )
 from forge_tui.training.data.fingerprint import content_digest, split_digest
+from forge_tui.training.data.frame_data import parts_dataset, whole_table_dataset
+from forge_tui.training.data.frames import dense, is_column, is_frame, needs_table, plain_array
 from forge_tui.training.data.loaders import samples_of
 from forge_tui.training.data.split import choose_split
 from forge_tui.training.data.targets import Target, make_target
@@ -44,7 +46,11 @@ def own_dataset(given: Any, settings: Settings, version: int = 2) -> Dataset:
     `DataError` naming dataset, sample and what is allowed.
     """
     source = f"--dataset {settings.training.dataset}"
-    parts = _parts(given, source)
+    if is_frame(given):
+        return whole_table_dataset(given, source, settings)
+    parts = {name: dense(part) for name, part in _parts(given, source).items()}
+    if needs_table(parts["inputs"]) or (is_column(parts["targets"]) and np.ndim(parts["inputs"]) == 2):
+        return parts_dataset(parts, source, settings)
     tokens = _tokens(parts.get("vocabulary"), source)
     inputs = _inputs(parts["inputs"], f"{source}: inputs", tokens)
     check_sample_count(len(inputs), source)
@@ -110,7 +116,7 @@ def _parts(given: Any, source: str) -> dict[str, Any]:
     elif isinstance(given, Mapping):
         parts = dict(given)
     elif isinstance(given, tuple | list) and len(given) in (2, 4) and not _are_samples(given):
-        parts = dict(zip(_PARTS, given, strict=False))
+        parts = dict(zip(_PARTS, _in_order(given), strict=False))
     elif isinstance(given, Tensor | np.ndarray | str | bytes) or given is None:
         raise DataError(f"{named(source)} gives {_kind(given)}; {_SHAPES}")
     else:
@@ -126,6 +132,20 @@ def _parts(given: Any, source: str) -> dict[str, Any]:
             f"{named(source)} gives validation_inputs or validation_targets without the other; give both or none"
         )
     return parts
+
+
+def _in_order(given: Sequence[Any]) -> Sequence[Any]:
+    """Inputs and targets of either split, also from the order of scikit-learn's `train_test_split`."""
+    if len(given) != 4 or any(part is None or not hasattr(part, "__len__") for part in given):
+        return given
+    first, second, third, fourth = given
+    if len(first) != len(third) or len(second) != len(fourth):
+        return given
+    if len(first) == len(second):  # halves: the dimensions tell
+        dimensions = [np.ndim(part) for part in given]
+        if not (dimensions[0] == dimensions[1] > dimensions[2] == dimensions[3]):
+            return given
+    return first, third, second, fourth
 
 
 def _are_samples(given: tuple[Any, ...] | list[Any]) -> bool:
@@ -156,9 +176,16 @@ def _read(given: Any, source: str) -> dict[str, Any]:
 
 def _together(values: list[Any], source: str) -> Any:
     """The samples along a new first axis."""
-    if isinstance(values[0], str):
-        return np.array(values)
-    tensors = [torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value) for value in values]
+    if isinstance(values[0], str | bytes | np.str_):
+        return plain_array(np.array(values))
+    tensors = []
+    for number, value in enumerate(values, 1):
+        try:
+            tensors.append(value if isinstance(value, Tensor) else torch.as_tensor(plain_array(np.asarray(value))))
+        except (TypeError, ValueError) as error:
+            raise DataError(
+                f"{named(source)} {number} is {_kind(value)}, which is no number or array of numbers ({error})"
+            ) from None
     for number, tensor in enumerate(tensors, 1):
         if tensor.shape != tensors[0].shape:
             raise DataError(
@@ -171,12 +198,22 @@ def _together(values: list[Any], source: str) -> Any:
 def _array(value: Any, source: str) -> np.ndarray:
     """A NumPy array (N, …) of numbers, booleans or text."""
     try:
-        array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
+        array = _of_tensor(value) if isinstance(value, Tensor) else plain_array(np.asarray(value))
+        if array.dtype.kind == "O" and array.size and all(isinstance(one, str) for one in array.flat):
+            array = array.astype(str)
     except (ValueError, TypeError) as error:
         raise DataError(f"{named(source)} cannot be read as an array: {error}") from None
     if array.ndim == 0 or array.dtype.kind not in "fiubU":
         raise DataError(f"{named(source)}: {_kind(value)} of {array.dtype}; give an array (N, …) of numbers or text")
     return array
+
+
+def _of_tensor(tensor: Tensor) -> np.ndarray:
+    tensor = tensor.detach().cpu()
+    # NumPy has no bfloat16 and no float8.
+    narrow = tensor.is_floating_point() and tensor.dtype not in (torch.float16, torch.float32, torch.float64)
+    found: np.ndarray = (tensor.float() if narrow else tensor).numpy()
+    return found
 
 
 def _tokens(vocabulary: Any, source: str) -> tuple[str, ...] | None:
@@ -237,6 +274,8 @@ def _targets(
             raise DataError(f"{named(source)}: targets are {shape}; next tokens are whole numbers of the inputs' shape")
         _check_tokens(values, tokens, f"{source}: targets")
         return Task.NEXT_TOKEN, torch.from_numpy(values.astype(np.int64)), len(tokens), None
+    if version > 1 and tokens is None and values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
     if classes is not None:
         return _named_classes(values, classes, source)
     if values.ndim > 2:

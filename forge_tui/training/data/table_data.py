@@ -38,14 +38,17 @@ def table_file_dataset(path: Path, settings: Settings, version: int) -> Dataset:
     return table_dataset(read_table(path, settings.data), settings)
 
 
-def table_dataset(table: Table, settings: Settings, encoder: Encoder | None = None) -> Dataset:
+def table_dataset(
+    table: Table, settings: Settings, encoder: Encoder | None = None, held_from: int | None = None
+) -> Dataset:
     """The dataset of any table; `encoder` is that of a model trained before (None: the training rows' own).
 
-    Rows without a target are left out. Raises `DataError` with source, column and row (1 is the first).
+    `held_from`: the row, from 0, from which all rows are for validation (None: the split is drawn). Rows without a
+    target are left out. Raises `DataError` with source, column and row (1 is the first).
     """
     found = study(table, settings.data)
     target = _target(found)
-    split = _split(found, target, settings)
+    split = _split(found, target, settings) if held_from is None else _split_at(found, held_from)
     if encoder is None:
         encoder = Encoder.fit(found.used, split.train.numpy(), settings.data.missing)
     width = len(encoder.outputs)
@@ -69,7 +72,7 @@ def table_dataset(table: Table, settings: Settings, encoder: Encoder | None = No
     report = found.report(split.record["method"], _warnings(found, made, encoder, split.train))
     rows = torch.from_numpy(found.rows)  # of the file: those without a target count too
     digest = split_digest(rows[split.train], rows[split.validation])
-    return replace(made, encoder=encoder, table=report, split_sha256=digest)
+    return replace(made, encoder=encoder, table=report, split_sha256=digest if held_from is None else None)
 
 
 def _target(found: Study) -> Target:
@@ -87,6 +90,12 @@ def _split(found: Study, target: Target, settings: Settings) -> Split:
         # Rows without a group are one, too.
         groups = np.unique(texts_of(found.group).fill_null("").to_numpy(), return_inverse=True)[1].reshape(-1)
     return choose_split(settings, len(found.rows), target, 2, groups)
+
+
+def _split_at(found: Study, row: int) -> Split:
+    held = torch.from_numpy(found.rows >= row)
+    parts = (~held).nonzero().reshape(-1), held.nonzero().reshape(-1)
+    return recorded("given by the dataset", parts, None, None)
 
 
 def _given_split(found: Study, settings: Settings) -> Split:
