@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from forge_tui.errors import DataError
@@ -39,7 +40,7 @@ def read_arrow_table(path: Path, data: DataSettings) -> Table:
                 require_memory(_BYTES * rows * columns, what, _ADVICE)
                 frame = polars.read_ipc(file)
             else:
-                frame = polars.read_ipc_stream(file)
+                frame = polars.read_ipc_stream(io.BytesIO(file.read()))
         except (polars.exceptions.PolarsError, polars.exceptions.PanicException, ValueError, OSError) as error:
             if isinstance(error, DataError):
                 raise

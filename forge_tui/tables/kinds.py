@@ -77,7 +77,10 @@ def column_of(table: Table, position: int, words: frozenset[str], declared: Kind
         seconds = seconds_of(raw, None)
         return _constant(made, seconds) or made.of(Kind.DATE, f"its type is {_type(raw)}", seconds)
     if not (raw.dtype.is_numeric() or raw.dtype in (polars.String, polars.Duration)):
-        raw = raw.cast(polars.String)  # categories and enumerations
+        try:
+            raw = raw.cast(polars.String)  # categories and enumerations
+        except polars.exceptions.PolarsError:
+            raise DataError(f"{made.place} holds {raw.dtype}; leave it out with data.ignore") from None
         values = filled(raw, words)
         return _constant(made, values) or made.of(Kind.CATEGORY, "its type is categories", values)
     values = filled(raw, words)

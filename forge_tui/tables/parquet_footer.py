@@ -15,7 +15,10 @@ _LARGEST_FOOTER = 64 << 20
 _DEEPEST = 16
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 # Fields of FileMetaData, RowGroup, ColumnChunk and ColumnMetaData.
-_ROWS, _GROUPS, _COLUMNS, _GROUP_BYTES, _GROUP_ROWS, _META, _UNCOMPRESSED = 3, 4, 1, 2, 3, 3, 6
+_SCHEMA, _ROWS, _GROUPS, _COLUMNS, _GROUP_BYTES, _GROUP_ROWS, _META, _UNCOMPRESSED = 2, 3, 4, 1, 2, 3, 3, 6
+# Fields of SchemaElement, a value of ConvertedType, and a field of LogicalType.
+_NAME, _CONVERTED, _PRECISION, _LOGICAL, _INTERVAL, _VARIANT = 4, 6, 8, 10, 21, 16
+_MOST_DIGITS = 38
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,7 @@ class Declared:
 
 def read_declared(file: IO[bytes]) -> Declared:
     """Read the footer of an open file. Raises `ValueError` if it is missing or damaged."""
-    size = file.seek(0, 2)
-    if size < len(_MARK) + _END:
-        raise ValueError("it is too short")
-    file.seek(size - _END)
-    end = file.read(_END)
-    length = int.from_bytes(end[:4], "little")
-    if end[4:] != _MARK or length > min(_LARGEST_FOOTER, size - _END - len(_MARK)):
-        raise ValueError("its end is not that of a Parquet file")
-    file.seek(size - _END - length)
-    footer = _Reader(file.read(length)).struct(0)
+    footer = _read_footer(file)
     rows, groups = footer.get(_ROWS), footer.get(_GROUPS, [])
     if not isinstance(rows, int) or not isinstance(groups, list):
         raise ValueError("its footer does not say how many rows there are")
@@ -52,6 +46,42 @@ def read_declared(file: IO[bytes]) -> Declared:
     return Declared(rows, total)
 
 
+def odd_columns(file: IO[bytes]) -> list[tuple[str, str]]:
+    """Columns of types that other programs write and polars cannot read, each with its type in words.
+
+    Raises `ValueError` if the footer is missing or damaged.
+    """
+    found = []
+    for element in _read_footer(file).get(_SCHEMA, []):
+        name = element.get(_NAME) if isinstance(element, dict) else None
+        if not isinstance(name, bytes):
+            continue
+        precision, logical = element.get(_PRECISION), element.get(_LOGICAL)
+        if isinstance(precision, int) and precision > _MOST_DIGITS:
+            kind = f"decimals of {precision} digits (at most {_MOST_DIGITS} can be read)"
+        elif element.get(_CONVERTED) == _INTERVAL:
+            kind = "intervals"
+        elif isinstance(logical, dict) and _VARIANT in logical:
+            kind = "variants"
+        else:
+            continue
+        found.append((name.decode("utf-8", "replace"), kind))
+    return found
+
+
+def _read_footer(file: IO[bytes]) -> dict[int, Any]:
+    size = file.seek(0, 2)
+    if size < len(_MARK) + _END:
+        raise ValueError("it is too short")
+    file.seek(size - _END)
+    end = file.read(_END)
+    length = int.from_bytes(end[:4], "little")
+    if end[4:] != _MARK or length > min(_LARGEST_FOOTER, size - _END - len(_MARK)):
+        raise ValueError("its end is not that of a Parquet file")
+    file.seek(size - _END - length)
+    return _Reader(file.read(length)).struct(0)
+
+
 def _number(table: Any, field: int) -> int:
     value = table.get(field, 0) if isinstance(table, dict) else None
     if not isinstance(value, int) or value < 0:
@@ -64,7 +94,7 @@ class _Reader:
         self._data, self._place = data, 0
 
     def struct(self, depth: int) -> dict[int, Any]:
-        """Values by the number of their field; texts are passed over."""
+        """Values by the number of their field."""
         if depth > _DEEPEST:
             raise ValueError("its footer is nested too deeply")
         found: dict[int, Any] = {}
@@ -84,8 +114,12 @@ class _Reader:
             return self._list(depth + 1)
         if kind in (_BYTE, _TRUE, _FALSE):
             return self._byte()
-        if kind in (_DOUBLE, _BINARY):
-            self._skip(8 if kind == _DOUBLE else self._varint())
+        if kind == _BINARY:
+            length = self._varint()
+            self._skip(length)
+            return self._data[self._place - length : self._place]
+        if kind == _DOUBLE:
+            self._skip(8)
             return None
         raise ValueError("its footer has a value of an unknown kind")  # there are no maps in it
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 from urllib.parse import unquote
 
 from forge_tui.errors import DataError
@@ -11,7 +11,7 @@ from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import DataSettings
 from forge_tui.tables.declared import require_memory
 from forge_tui.tables.parquet_directory import parts_of
-from forge_tui.tables.parquet_footer import Declared, read_declared
+from forge_tui.tables.parquet_footer import Declared, odd_columns, read_declared
 from forge_tui.tables.table import Table, by_position, clean_names, listed
 
 if TYPE_CHECKING:
@@ -63,8 +63,20 @@ def _file(path: Path) -> polars.DataFrame:
         except (polars.exceptions.PolarsError, polars.exceptions.PanicException, ValueError) as error:
             if isinstance(error, DataError):
                 raise
+            _refuse_odd_columns(path, file)
             reason = str(error).strip().partition("\n")[0] or type(error).__name__
             raise DataError(f"{named(path)} is no readable Parquet file: {reason}; write it again") from None
+
+
+def _refuse_odd_columns(path: Path, file: IO[bytes]) -> None:
+    """Raise `DataError` for columns that are of a type that cannot be read."""
+    try:
+        odd = odd_columns(file)
+    except ValueError:
+        return
+    if odd:
+        what = "; ".join(f"column {name!r} holds {kind}" for name, kind in odd)
+        raise DataError(f"{named(path)}: {named(what)}, which cannot be read; write them as text or float64")
 
 
 def _check_size(path: Path, declared: Declared, columns: int) -> None:
