@@ -45,6 +45,8 @@ class CheckpointWriter:
     def __init__(self, environment: dict[str, Any], keep: int) -> None:
         self._environment = environment
         self._keep = keep
+        self.table: dict[str, Any] | None = None
+        """The record of a table's encoder, part of every checkpoint (None: the data is no table)."""
         self._saved_step = 0
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
@@ -122,6 +124,7 @@ class CheckpointWriter:
         keep: Callable[[dict[str, Tensor]], Mapping[str, Tensor | Block]] = lambda tensors: tensors,
     ) -> StateCopy:
         about = {"model": member.job.model, "seed": member.job.seed, "environment": dict(self._environment)}
+        about |= {} if self.table is None else {"table": self.table}
         about |= member.rollback_record()
         module = state.module_state(number)
         member.note_unkept(module, state.progress[number])

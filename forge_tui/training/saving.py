@@ -8,6 +8,7 @@ from typing import Any
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.job import Control
 from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.tables.encoder import Encoder
 from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.finished import complete
@@ -38,6 +39,10 @@ class Saving:
         self._drop_infinite = drop_infinite
         self._writer = CheckpointWriter(environment, keep)
         self._problem: tuple[int | None, str] | None = None
+
+    def encodes(self, encoder: Encoder | None) -> None:
+        """Checkpoints have this encoder of a table from now on."""
+        self._writer.table = None if encoder is None else encoder.to_record()
 
     def close(self) -> None:
         """Wait for a running write."""

@@ -19,6 +19,7 @@ from forge_tui.protocol.metrics import Metrics, table_of
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.settings.schema import from_plain
+from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.unchanged import require_same, require_untouched
@@ -34,7 +35,7 @@ from forge_tui.training.own_code import NONE, load_own_code
 from forge_tui.training.patience import exceeds_patience
 from forge_tui.training.placed_data import PlacedData
 from forge_tui.training.process import prepare_process
-from forge_tui.training.resuming import newest_checkpoints, note_where_from
+from forge_tui.training.resuming import encoder_of, newest_checkpoints, note_where_from
 from forge_tui.training.saving import Saving
 from forge_tui.training.state import SingleState, TrainingState, environment
 
@@ -103,9 +104,11 @@ class Trainer:
         prepare_process(self._device)
         training = self._settings.training
         self._own = load_own_code(self._settings)
-        self._dataset = self._load()
+        found = newest_checkpoints(self._members)
+        self._dataset = self._load(found)
+        self._saving.encodes(self._dataset.encoder)
         state = self._new_state()
-        self._resume(state)
+        self._resume(state, found)
         for member in self._members:
             parameters = count_parameters(state.network)
             member.report.started(config_record(member.training), parameters, state.step, self._members.group)
@@ -136,15 +139,19 @@ class Trainer:
         done = self._saving.finish(state, self._dataset, self._finished)
         return Outcome.COMPLETED if done else Outcome.STOPPED
 
-    def _load(self) -> Dataset:
-        """Load the data that the run was started with. Raises `ChangedError` if it has changed."""
+    def _load(self, found: Sequence[Checkpoint]) -> Dataset:
+        """Load the data that the run was started with. Raises `ChangedError` if it has changed.
+
+        A table whose changes were accepted is encoded as in the checkpoints `found`: weights belong to an encoder.
+        """
         record, own = self._members[0].job.data, self._own.dataset
         recorded = None if record is None else Fingerprint.from_record(record)
         known = () if recorded is None else (recorded,)
         load = partial(load_dataset, self._settings, self._working_directory, own, known)
         dataset = load()
         require_same(self._settings.training.dataset, dataset, recorded, None if own is None else load)
-        return dataset
+        encoder = encoder_of(found)
+        return dataset if encoder in (None, dataset.encoder) else load(encoder=encoder)
 
     def _new_state(self) -> TrainingState:
         """Untrained models."""
@@ -165,9 +172,8 @@ class Trainer:
     def _set_learning_rate(state: TrainingState, number: int, member: Member) -> None:
         state.set_learning_rate(number, member.training.learning_rate * member.learning_rate_factor)
 
-    def _resume(self, state: TrainingState) -> None:
+    def _resume(self, state: TrainingState, found: list[Checkpoint]) -> None:
         """Continue from the newest checkpoints, if there are any."""
-        found = newest_checkpoints(self._members)
         if found:
             state.restore(found)
         note_where_from(self._members, state, found)

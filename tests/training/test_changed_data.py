@@ -104,6 +104,25 @@ def test_a_model_that_continues_with_other_data_says_the_scales_that_it_has(
     assert max(means) < 1.0
 
 
+def test_a_model_that_continues_with_another_table_encodes_it_as_before(
+    make_job: Callable[..., Job], data: Path, stop_after: Any
+) -> None:
+    """Its weights belong to the categories that it began with, whatever the changed table has."""
+    path = data.with_name("t.csv")
+    kinds = ["x", "y", "z", ""]
+    rows = [f"{kinds[n % 4]},{n}.5,{n % 2}\n" for n in range(40)]
+    path.write_text("kind,a,target\n" + "".join(rows), encoding="utf-8")
+    job = make_job(training={**SMALL, "dataset": "t.csv"})
+    assert run([job], stop_after(12))[0] is Outcome.STOPPED
+    path.write_text("a,kind,target\n" + "".join(f"{n}.25,{'xw'[n % 2]},{n % 2}\n" for n in range(44)), encoding="utf-8")
+    assert run([job])[0] is Outcome.COMPLETED
+    record = record_of(job)
+    assert record["encoder"] == 2
+    kind, a = record["table"]["columns"]
+    assert (kind["levels"], kind["missing"], a["indicator"]) == (["x", "y", "z"], True, False)
+    assert record["input_shape"] == [5]
+
+
 # --- files that are written to while their rows are read
 
 

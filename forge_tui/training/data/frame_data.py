@@ -10,6 +10,7 @@ from typing import Any
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.encoder import Encoder
 from forge_tui.tables.table import Table, by_position, listed
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.frames import is_frame, needs_table, series_of, table_of
@@ -18,13 +19,13 @@ from forge_tui.training.data.table_data import table_dataset
 _TARGET = "target"
 
 
-def whole_table_dataset(given: Any, source: str, settings: Settings) -> Dataset:
+def whole_table_dataset(given: Any, source: str, settings: Settings, encoder: Encoder | None = None) -> Dataset:
     """The dataset of a frame, of which `--target` names the column to predict. Raises `DataError`."""
     table = table_of(given, source)
-    return _with_content(table_dataset(table, settings), table)
+    return _with_content(table_dataset(table, settings, encoder), table)
 
 
-def parts_dataset(parts: Mapping[str, Any], source: str, settings: Settings) -> Dataset:
+def parts_dataset(parts: Mapping[str, Any], source: str, settings: Settings, encoder: Encoder | None = None) -> Dataset:
     """The dataset of `inputs` that are a table, and `targets` (N,), with or without those for validation.
 
     Raises `DataError` for lengths and columns that do not fit, and other parts.
@@ -39,7 +40,7 @@ def parts_dataset(parts: Mapping[str, Any], source: str, settings: Settings) -> 
         held_from = table.rows
         table = _one_below_the_other(table, held, source)
     settings = replace(settings, data=replace(settings.data, target=target))
-    made = table_dataset(table, settings, held_from=held_from)
+    made = table_dataset(table, settings, encoder, held_from)
     return made if held_from is not None else _with_content(made, table)
 
 

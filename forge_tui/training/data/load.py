@@ -17,6 +17,7 @@ from forge_tui.errors import ChangedError, DataError
 from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.schema import DataSettings, Settings
+from forge_tui.tables.encoder import Encoder
 from forge_tui.tables.endings import TABLES, ending_of, how_to_convert
 from forge_tui.tables.parquet_directory import is_partitioned
 from forge_tui.training import random_state
@@ -56,30 +57,33 @@ def load_dataset(
     own: Callable[[], Any] | None = None,
     known: Sequence[Fingerprint] = (),
     version: int | None = None,
+    encoder: Encoder | None = None,
 ) -> Dataset:
     """Read `training.dataset`; a relative path is relative to `working_directory`. `run.seed` determines the split.
 
     `own` is the custom function if settings name one. The dataset has its fingerprint; a file unchanged since one of
-    `known` is not hashed again. `version` is how it is read: by default as `known`, or the newest. Raises `DataError`
-    with the file and the place in it, `ChangedError` for a file that changes meanwhile, `SettingsError` for class
-    weights without classes.
+    `known` is not hashed again. `version` is how it is read: by default as `known`, or the newest. `encoder`: of a
+    table, for a model that has one (None: one is learned). Raises `DataError` with the file and the place in it,
+    `ChangedError` for a file that changes meanwhile, `SettingsError` for class weights without classes.
     """
     if version is None:
         version = known[0].version if known else VERSION
     if own is None:
-        found = _read(settings, working_directory, known, version)
+        found = _read(settings, working_directory, known, version, encoder)
     else:
-        found = _call(own, settings, known, version)
+        found = _call(own, settings, known, version, encoder)
     assert found.fingerprint is not None
     found = replace(found, drop_last=settings.data.drop_last, fingerprint=replace(found.fingerprint, version=version))
     return balanced(found) if settings.data.class_weights == "balanced" else found
 
 
-def _call(function: Callable[[], Any], settings: Settings, known: Sequence[Fingerprint], version: int) -> Dataset:
+def _call(
+    function: Callable[[], Any], settings: Settings, known: Sequence[Fingerprint], version: int, encoder: Encoder | None
+) -> Dataset:
     recorded = (one.threads for one in known if one.threads is not None)
     threads = next(recorded, torch.get_num_threads())
     with _same_conditions(settings.run.seed, threads):
-        found = own_dataset(function(), settings, version)
+        found = own_dataset(function(), settings, version, encoder)
     return replace(found, fingerprint=fingerprint.of_tensors(found, known, threads))
 
 
@@ -99,7 +103,9 @@ def _same_conditions(seed: int, threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerprint], version: int) -> Dataset:
+def _read(
+    settings: Settings, working_directory: Path, known: Sequence[Fingerprint], version: int, encoder: Encoder | None
+) -> Dataset:
     name = settings.training.dataset
     if name in _MADE:
         found = _MADE[name](settings.data, settings.run.seed)
@@ -118,7 +124,8 @@ def _read(settings: Settings, working_directory: Path, known: Sequence[Fingerpri
         )
     try:
         _check_file(path, names, working_directory)
-        return _from_file(path, settings, partial(reader, version=version), known)
+        given = {} if encoder is None else {"encoder": encoder}
+        return _from_file(path, settings, partial(reader, version=version, **given), known)
     except OSError as error:
         hint = "; check its permissions" if error.errno in (errno.EACCES, errno.EPERM) else ""
         raise DataError(f"--dataset {named(path)} cannot be read: {error.strerror or error}{hint}") from None

@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.encoder import Encoder
 from forge_tui.training.data.dataset import (
     Dataset,
     Task,
@@ -33,7 +34,7 @@ _NAMES = {*_PARTS, "vocabulary", "classes"}
 _SHAPES = "give (inputs, targets), or a dict with them, or samples (input, target) one by one"
 
 
-def own_dataset(given: Any, settings: Settings, version: int = 2) -> Dataset:
+def own_dataset(given: Any, settings: Settings, version: int = 2, encoder: Encoder | None = None) -> Dataset:
     """A dataset from tensors, arrays, a `torch.utils.data.Dataset` or any iterable of samples (input, target).
 
     `given` is (inputs, targets), or those and (validation_inputs, validation_targets), or two Datasets, for training
@@ -47,10 +48,10 @@ def own_dataset(given: Any, settings: Settings, version: int = 2) -> Dataset:
     """
     source = f"--dataset {settings.training.dataset}"
     if is_frame(given):
-        return whole_table_dataset(given, source, settings)
+        return whole_table_dataset(given, source, settings, encoder)
     parts = {name: dense(part) for name, part in _parts(given, source).items()}
     if needs_table(parts["inputs"]) or (is_column(parts["targets"]) and np.ndim(parts["inputs"]) == 2):
-        return parts_dataset(parts, source, settings)
+        return parts_dataset(parts, source, settings, encoder)
     tokens = _tokens(parts.get("vocabulary"), source)
     inputs = _inputs(parts["inputs"], f"{source}: inputs", tokens)
     check_sample_count(len(inputs), source)

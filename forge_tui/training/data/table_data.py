@@ -31,11 +31,11 @@ _TRAINED_WORDS = ("train", "training", "false", "no", "0")
 _COLLAPSED, _COMPARED = 0.9, 200_000
 
 
-def table_file_dataset(path: Path, settings: Settings, version: int) -> Dataset:
+def table_file_dataset(path: Path, settings: Settings, version: int, encoder: Encoder | None = None) -> Dataset:
     """The dataset of a table in a file. `version`: how it is read (`data.load`). Raises `DataError`, `OSError`."""
     if version == 1:
         return version_1_dataset(path, settings)
-    return table_dataset(read_table(path, settings.data), settings)
+    return table_dataset(read_table(path, settings.data), settings, encoder)
 
 
 def table_dataset(
@@ -49,13 +49,15 @@ def table_dataset(
     found = study(table, settings.data)
     target = _target(found)
     split = _split(found, target, settings) if held_from is None else _split_at(found, held_from)
-    if encoder is None:
-        encoder = Encoder.fit(found.used, split.train.numpy(), settings.data.missing)
+    own = Encoder.fit(found.used, split.train.numpy(), settings.data.missing)
+    encoder = encoder or own
     width = len(encoder.outputs)
     require_memory(
         8 * len(found.rows) * width, f"{table.source}: its {width:,} encoded columns", "free some, or take fewer rows"
     )
-    inputs = torch.from_numpy(encoder.encode_columns(found.used))
+    is_own = encoder == own
+    encoded = encoder.encode_columns(found.used) if is_own else encoder.encode(table)[found.rows]
+    inputs = torch.from_numpy(encoded)
     made = assemble(
         task=target.task,
         inputs=inputs,
@@ -69,7 +71,7 @@ def table_dataset(
         scaling=settings.data.scaling,
         unscaled=torch.tensor(encoder.is_indicator),
     )
-    report = found.report(split.record["method"], _warnings(found, made, encoder, split.train))
+    report = found.report(split.record["method"], _warnings(found, made, encoder, split.train) if is_own else [])
     rows = torch.from_numpy(found.rows)  # of the file: those without a target count too
     digest = split_digest(rows[split.train], rows[split.validation])
     return replace(made, encoder=encoder, table=report, split_sha256=digest if held_from is None else None)
