@@ -321,7 +321,7 @@ class DataSettings:
     ] = None
     validation: Annotated[
         str | None,
-        Rule(min_length=1, description="tables: a column that says which rows are for validation"),
+        Rule(min_length=1, description="tables: a column that says which rows are for validation, or a file"),
     ] = None
     normalise: Annotated[bool, Rule(description="scale features with statistics of the training split")] = True
     scaling: Annotated[

@@ -15,6 +15,8 @@ from forge_tui.tables.missing import WORDS
 
 # In the order of preference where several fit: a comma is also a decimal mark, and a part of texts.
 _SEPARATORS = ("\t", ";", "|", ",")
+BLANKS = ("\t", " ")
+"""Separators after which a space is a part of the value, or a separator itself."""
 _SAMPLE_BYTES = 1 << 18
 _SAMPLE_ROWS = 500
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?")
@@ -108,14 +110,16 @@ def _skip_preamble(lines: _Lines) -> tuple[str | None, list[str]]:
 def _separator(sample: str) -> str:
     """The separator by which most lines have equally many fields, and more than one."""
     best, chosen = 0.0, ","
-    for separator in _SEPARATORS:
+    for separator in (*_SEPARATORS, " "):
+        if separator == " " and best > 0.0:
+            break  # a part of the values
         try:
             counts = [len(row) for row in _rows(sample, separator)]
         except csv.Error:
             continue
         most, rows = Counter(counts).most_common(1)[0]
         share = rows / len(counts)
-        if most > 1 and share > best and counts[0] > 1:
+        if most > 1 and share > best and counts[0] > 1 and (separator != " " or share == 1.0):
             best, chosen = share, separator
     return chosen
 
@@ -123,7 +127,9 @@ def _separator(sample: str) -> str:
 def _rows(sample: str, separator: str, source: str = "") -> list[list[str]]:
     """The first rows that are not blank."""
     found: list[list[str]] = []
-    for row in csv.reader(sample.splitlines(keepends=True), delimiter=separator, skipinitialspace=separator != "\t"):
+    for row in csv.reader(
+        sample.splitlines(keepends=True), delimiter=separator, skipinitialspace=separator not in BLANKS
+    ):
         if any(value.strip() for value in row) or len(row) > 1:
             found.append([value.strip() for value in row])
         if len(found) == _SAMPLE_ROWS:
@@ -141,7 +147,7 @@ def _length_of_first(sample: str, separator: str) -> int:
             taken.append(line)
             yield line
 
-    next(csv.reader(counted(), delimiter=separator, skipinitialspace=separator != "\t"))
+    next(csv.reader(counted(), delimiter=separator, skipinitialspace=separator not in BLANKS))
     return sum(len(line.encode()) for line in taken)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
+from forge_tui.tables.layout import BLANKS
 
 if TYPE_CHECKING:
     import polars
@@ -36,7 +37,25 @@ def read_records(content: bytes, separator: str, columns: int, source: str) -> p
             return polars.read_csv(io.BytesIO(content), has_header=False, separator=separator, schema=schema)
         except (polars.exceptions.PolarsError, polars.exceptions.PanicException):
             pass  # what it takes for malformed may be well-formed, and else the row is named
+    if separator == "\t" and _is_regular_without_quotes(content, columns):
+        schema = {str(position): polars.String for position in range(columns)}
+        file = io.BytesIO(content)
+        return polars.read_csv(file, has_header=False, separator=separator, schema=schema, quote_char=None)
     return _read_slowly(content, separator, columns, source)
+
+
+def _is_regular_without_quotes(content: bytes, columns: int) -> bool:
+    """Whether quotes are nothing but characters in lines of tabs, where the quotes of one field are not closed."""
+    is_quoted = content.count(b'"') > 0 and (content.startswith(b'"') or b'\t"' in content or b'\n"' in content)
+    if not is_quoted or any(line.count(b"\t") != columns - 1 for line in content.split(b"\n")):
+        return False
+    try:
+        for record in csv.reader(io.StringIO(content.decode(), newline=""), delimiter="\t", strict=True):
+            if len(record) != columns:
+                return True
+    except csv.Error:
+        return True
+    return False
 
 
 def is_regular(content: bytes, separator: str, columns: int) -> bool:
@@ -85,7 +104,7 @@ def _read_slowly(content: bytes, separator: str, columns: int, source: str) -> p
 
 def _records(text: str, separator: str, columns: int, source: str) -> Iterator[list[str]]:
     lines = io.StringIO(text, newline="")
-    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t", strict=True)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator not in BLANKS, strict=True)
     number = 0
     while True:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import DataError
@@ -61,6 +61,29 @@ def by_position(frame: polars.DataFrame) -> polars.DataFrame:
     found = frame.clone()
     found.columns = [str(position) for position in range(frame.width)]
     return found
+
+
+def one_below_the_other(table: Table, held: Table) -> Table:
+    """Both tables' rows, `held` below; its columns are matched by name. Raises `DataError` unless they fit."""
+    import polars
+
+    if set(held.names) != set(table.names):
+        raise DataError(
+            f"{named(table.source)}: training has the columns {listed(table.names)}, validation {listed(held.names)}; "
+            "they must be alike"
+        )
+    if held.decimal != table.decimal:
+        raise DataError(
+            f"{named(held.source)} has {held.decimal!r} as decimal mark, and {named(table.source)} {table.decimal!r}; "
+            "write both alike"
+        )
+    order = [held.names.index(name) for name in table.names]
+    below = by_position(held.frame.select([str(place) for place in order]))
+    try:
+        return replace(table, frame=polars.concat([table.frame, below], how="vertical_relaxed"))
+    except polars.exceptions.PolarsError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{named(table.source)}: training and validation differ in type: {reason}") from None
 
 
 def clean_name(name: str) -> str:

@@ -32,6 +32,7 @@ SAME = {
     "semicolons": TEXT.replace(",", ";"),
     "tabs": TEXT.replace(",", "\t"),
     "bars": TEXT.replace(",", "|"),
+    "single spaces": TEXT.replace(",", " "),
     "sep line": "sep=;\n" + TEXT.replace(",", ";"),
     "comments": "# made by hand\n# in 2020\n" + TEXT,
     "header in a comment": "# " + TEXT,
@@ -117,6 +118,11 @@ def test_separator_and_decimal_mark_are_found(tmp_path: Path, text: str, separat
 def test_a_header_is_found(tmp_path: Path, text: str, names: tuple[str, ...], rows: int) -> None:
     table = read_text(tmp_path, text)
     assert (table.names, table.rows) == (names, rows)
+
+
+def test_quotes_that_are_not_closed_are_characters_between_tabs(tmp_path: Path) -> None:
+    table = read_text(tmp_path, 'a\tb\n5" pipe\t1\n"so" he said\t2\n"x\t3\n')
+    assert table.frame.rows() == [('5" pipe', "1"), ('"so" he said', "2"), ('"x', "3")]
 
 
 def test_settings_decide_how_a_text_is_written(tmp_path: Path) -> None:

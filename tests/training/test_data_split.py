@@ -76,6 +76,20 @@ def test_a_column_tells_the_split(tmp_path: Path) -> None:
     assert torch.equal(as_numbers.validation_inputs, found.validation_inputs)
 
 
+def test_another_file_is_for_validation(tmp_path: Path) -> None:
+    (tmp_path / "held.tsv").write_text("y\ta\n0\t7.5\n1\t8.5\n\t9.5\n", encoding="utf-8")
+    text = "a,y\n" + "".join(f"{n},{n % 2}\n" for n in range(20))
+    found = load(tmp_path, text, validation="held.tsv")
+    assert (found.train_samples, found.validation_inputs.tolist()) == (20, [[7.5], [8.5]])
+    assert found.normalisation.feature_mean.tolist() == [9.5]
+    assert found.table.rows_left_out == 1
+    before = found.fingerprint
+    (tmp_path / "held.tsv").write_text("y\ta\n0\t7.5\n1\t8.25\n", encoding="utf-8")
+    assert not load(tmp_path, text, validation="held.tsv").fingerprint.is_of_same_data(before)
+    with pytest.raises(DataError, match=r"t\.csv has no such column, and there is no such file; .* 'a', 'y'"):
+        load(tmp_path, text, validation="absent.csv")
+
+
 def test_groups_stay_together(tmp_path: Path) -> None:
     found = load(tmp_path, table(), group="group", ignore=("part",), validation_fraction=0.25)
     assert (found.features, found.split["method"], found.validation_samples) == (("a",), "whole groups", 10)

@@ -73,6 +73,12 @@ def of_file(state: SourceFile, begun: float, dataset: Dataset, known: Sequence[F
     return _fingerprint(dataset, sha256, _split_of(dataset), file=state)
 
 
+def with_file(found: Fingerprint, more: Path) -> Fingerprint:
+    """Of a dataset from two files: the digest of the second is a part of its split's. Raises `OSError`."""
+    digest = hashlib.sha256(f"{found.split_sha256}\n{_content_digest(more)}".encode()).hexdigest()
+    return replace(found, split_sha256=digest)
+
+
 def _content_digest(path: Path) -> str:
     if not path.is_dir():
         with path.open("rb") as file:

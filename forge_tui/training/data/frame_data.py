@@ -11,7 +11,7 @@ from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.tables.encoder import Encoder
-from forge_tui.tables.table import Table, by_position, listed
+from forge_tui.tables.table import Table, by_position, listed, one_below_the_other
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.frames import is_frame, needs_table, series_of, table_of
 from forge_tui.training.data.table_data import table_dataset
@@ -38,10 +38,11 @@ def parts_dataset(parts: Mapping[str, Any], source: str, settings: Settings, enc
     if parts.get("validation_inputs") is not None:
         held, _ = _joined(parts["validation_inputs"], parts["validation_targets"], source, "validation_", target)
         held_from = table.rows
-        table = _one_below_the_other(table, held, source)
+        table = one_below_the_other(table, held)
     settings = replace(settings, data=replace(settings.data, target=target))
     made = table_dataset(table, settings, encoder, held_from)
-    return made if held_from is not None else _with_content(made, table)
+    # Splits provided by the dataset are hashed as they are (`fingerprint.of_tensors`).
+    return _with_content(made, table) if held_from is None else replace(made, split_sha256=None)
 
 
 def _joined(inputs: Any, targets: Any, source: str, part: str, target: str | None = None) -> tuple[Table, str]:
@@ -73,23 +74,6 @@ def _joined(inputs: Any, targets: Any, source: str, part: str, target: str | Non
     frame = table.frame.with_columns(values.alias(str(table.frame.width)))
     joined = Table(source=source, names=(*table.names, target), frame=by_position(polars.DataFrame(frame)))
     return joined, target
-
-
-def _one_below_the_other(table: Table, held: Table, source: str) -> Table:
-    import polars
-
-    if set(held.names) != set(table.names):
-        raise DataError(
-            f"{named(source)}: training has the columns {listed(table.names)}, validation {listed(held.names)}; they "
-            "must be alike"
-        )
-    order = [held.names.index(name) for name in table.names]
-    below = by_position(held.frame.select([str(place) for place in order]))
-    try:
-        return replace(table, frame=polars.concat([table.frame, below], how="vertical_relaxed"))
-    except polars.exceptions.PolarsError as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"{named(source)}: columns of training and validation differ in type: {reason}") from None
 
 
 def _with_content(made: Dataset, table: Table) -> Dataset:

@@ -29,7 +29,7 @@ from forge_tui.training.data.npy_file import npy_dataset
 from forge_tui.training.data.npz_file import npz_dataset
 from forge_tui.training.data.own_data import own_dataset
 from forge_tui.training.data.synthetic import synthetic_dataset
-from forge_tui.training.data.table_data import table_file_dataset
+from forge_tui.training.data.table_data import GIVEN_APART, table_file_dataset, validation_file
 from forge_tui.training.data.text_file import text_dataset
 
 VERSION = 2
@@ -112,6 +112,9 @@ def _read(
         values = {key: settings.run.seed if key == "seed" else getattr(settings.data, key) for key in _DECISIVE[name]}
         return replace(found, fingerprint=fingerprint.of_settings({"dataset": name, **values}, found))
     path = working_directory / Path(name).expanduser()
+    held = working_directory / Path(settings.data.validation or "").expanduser()
+    if ending_of(held) in TABLES and held.is_file():
+        settings = replace(settings, data=replace(settings.data, validation=str(held)))
     names, made = ", ".join(_READERS), ", ".join(f"`{word}`" for word in _MADE)
     reader = _READERS.get(".parquet" if is_partitioned(path) else ending_of(path))
     if reader is None:
@@ -137,6 +140,9 @@ def _from_file(path: Path, settings: Settings, reader: Callable[..., Dataset], k
         begun, before = time.time(), fingerprint.file_state(path)
         found = reader(path, settings)
         of = fingerprint.of_file(before, begun, found, known)
+        held = validation_file(path, settings) if found.split.get("method") == GIVEN_APART else None
+        if held is not None:
+            of = fingerprint.with_file(of, held)
         if fingerprint.file_state(path) == before:
             return replace(found, fingerprint=of)
     raise ChangedError(f"--dataset {named(path)} was changed while it was read; try again when nothing writes to it")

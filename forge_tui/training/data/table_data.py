@@ -18,13 +18,15 @@ from forge_tui.tables.encoder import Encoder
 from forge_tui.tables.kinds import first_row, texts_of
 from forge_tui.tables.read import read_table
 from forge_tui.tables.study import Study, study
-from forge_tui.tables.table import Table
+from forge_tui.tables.table import Table, listed, one_below_the_other
 from forge_tui.training.data.dataset import Dataset, assemble
 from forge_tui.training.data.fingerprint import split_digest
 from forge_tui.training.data.split import Split, choose_split, recorded
 from forge_tui.training.data.targets import Target, classes_of, numbers_of
 from forge_tui.training.data.version_1 import version_1_dataset
 
+GIVEN_APART = "given by the dataset"
+"""The method of a split whose validation rows are a table of their own."""
 _HELD_WORDS = ("validation", "valid", "val", "test", "true", "yes", "1")
 _TRAINED_WORDS = ("train", "training", "false", "no", "0")
 # A column is reported if fewer than this share of its different numbers are left as 32-bit floats.
@@ -35,7 +37,23 @@ def table_file_dataset(path: Path, settings: Settings, version: int, encoder: En
     """The dataset of a table in a file. `version`: how it is read (`data.load`). Raises `DataError`, `OSError`."""
     if version == 1:
         return version_1_dataset(path, settings)
-    return table_dataset(read_table(path, settings.data), settings, encoder)
+    table, held = read_table(path, settings.data), validation_file(path, settings)
+    if held is None or (settings.data.validation or "") in table.names:
+        return table_dataset(table, settings, encoder)
+    if not held.is_file():
+        raise DataError(
+            f"data.validation = {named(settings.data.validation or '')}: {named(path)} has no such column, and there is "
+            f"no such file; there are the columns {listed(table.names)}"
+        )
+    both = one_below_the_other(table, read_table(held, settings.data))
+    settings = replace(settings, data=replace(settings.data, validation=None))
+    return table_dataset(both, settings, encoder, held_from=table.rows)
+
+
+def validation_file(path: Path, settings: Settings) -> Path | None:
+    """The file that `data.validation` names unless it is a column; not an absolute path is relative to the table's file."""
+    name = settings.data.validation
+    return None if name is None else path.parent / Path(name).expanduser()
 
 
 def table_dataset(
@@ -74,7 +92,7 @@ def table_dataset(
     report = found.report(split.record["method"], _warnings(found, made, encoder, split.train) if is_own else [])
     rows = torch.from_numpy(found.rows)  # of the file: those without a target count too
     digest = split_digest(rows[split.train], rows[split.validation])
-    return replace(made, encoder=encoder, table=report, split_sha256=digest if held_from is None else None)
+    return replace(made, encoder=encoder, table=report, split_sha256=digest)
 
 
 def _target(found: Study) -> Target:
@@ -97,7 +115,7 @@ def _split(found: Study, target: Target, settings: Settings) -> Split:
 def _split_at(found: Study, row: int) -> Split:
     held = torch.from_numpy(found.rows >= row)
     parts = (~held).nonzero().reshape(-1), held.nonzero().reshape(-1)
-    return recorded("given by the dataset", parts, None, None)
+    return recorded(GIVEN_APART, parts, None, None)
 
 
 def _given_split(found: Study, settings: Settings) -> Split:
