@@ -42,8 +42,8 @@ def table_file_dataset(path: Path, settings: Settings, version: int, encoder: En
         return table_dataset(table, settings, encoder)
     if not held.is_file():
         raise DataError(
-            f"data.validation = {named(settings.data.validation or '')}: {named(path)} has no such column, and there is "
-            f"no such file; there are the columns {listed(table.names)}"
+            f"data.validation = {named(settings.data.validation or '')}: {named(path)} has no such column, and there "
+            f"is no such file; there are the columns {listed(table.names)}"
         )
     both = one_below_the_other(table, read_table(held, settings.data))
     settings = replace(settings, data=replace(settings.data, validation=None))
@@ -51,7 +51,7 @@ def table_file_dataset(path: Path, settings: Settings, version: int, encoder: En
 
 
 def validation_file(path: Path, settings: Settings) -> Path | None:
-    """The file that `data.validation` names unless it is a column; not an absolute path is relative to the table's file."""
+    """The file that `data.validation` names unless it is a column, relative to the table's file."""
     name = settings.data.validation
     return None if name is None else path.parent / Path(name).expanduser()
 
