@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 # Row numbers as pandas, polars and R write them.
 _ROW_NUMBERS = re.compile(r"|index|rownames|row\.names|Unnamed: \d+|__index_level_\d+__", re.IGNORECASE)
 _BOOLEANS = ({"true", "false"}, {"yes", "no"}, {"y", "n"}, {"t", "f"}, {"on", "off"})
+_LOOKED_AT = 1_000
 _TRUE = ("true", "yes", "y", "t", "on")
 # Texts of which nearly every row has its own: fewer rows do not tell.
 _IDENTIFIER_SHARE, _IDENTIFIER_ROWS = 0.9, 10
@@ -126,7 +127,8 @@ def booleans_of(values: polars.Series) -> polars.Series:
 
 def boolean_words(values: polars.Series) -> bool:
     """Whether the distinct texts are one pair of words such as yes and no."""
-    if values.n_unique() > 3:
+    # Most columns need no look at all of their values.
+    if values.head(_LOOKED_AT).n_unique() > 3 or values.n_unique() > 3:
         return False
     found = {str(value).lower() for value in values.drop_nulls().unique().to_list()}
     return any(found <= pair for pair in _BOOLEANS)
@@ -217,7 +219,7 @@ def _constant(made: _Maker, values: polars.Series) -> Column | None:
     missing = values.null_count()
     if missing == len(values):
         return made.left_out("empty: every value is missing")
-    if missing == 0 and values.n_unique() == 1:
+    if missing == 0 and bool((values == values[0]).all()):
         return made.left_out(f"constant: every value is {escaped(str(values[0]))}")
     return None
 

@@ -15,11 +15,12 @@ from forge_tui.errors import ForgeError, RunDirectoryError, UsageError
 from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.training_function import NONE, is_function
+from forge_tui.tables.encoder import VERSION as ENCODER
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
 from forge_tui.training.model_code import code_of
 from forge_tui.training.model_file import read_weights, weights_and_state
-from forge_tui.training.models.build import build_model
+from forge_tui.training.models.build import ARCHITECTURE, build_model
 from forge_tui.training.models.inputs import InputSpec
 from forge_tui.training.models.network import Network, count_parameters, set_weights
 from forge_tui.training.module_state import prepare, restore_module, unpacked
@@ -45,6 +46,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         path = path.with_suffix("")
     record = read_model_record(path)
     refuse_custom_loop(path, record)
+    _refuse_newer(path, record)
     try:
         inputs = _inputs(record)
         weights, kept = weights_and_state(path, record, read_weights(path, record["sha256"]))
@@ -70,6 +72,17 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise RunDirectoryError(_no_fit(path, record, error)) from error
     return network.requires_grad_(False).eval()
+
+
+def _refuse_newer(path: Path, record: Mapping[str, Any]) -> None:
+    """Raise `RunDirectoryError` for a model of versions that this forge-tui does not know; absent ones are 1."""
+    for what, known in (("architecture", ARCHITECTURE), ("encoder", ENCODER)):
+        version = record.get(what, 1)
+        if not isinstance(version, int) or not 1 <= version <= known:
+            raise RunDirectoryError(
+                f"{named(path)}.json has the {what} version {version!r}, and this forge-tui knows up to {known}: load "
+                "it with the forge-tui that made it, or a newer one"
+            )
 
 
 def refuse_custom_loop(path: Path, record: Mapping[str, Any]) -> None:

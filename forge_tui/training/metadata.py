@@ -20,6 +20,7 @@ from forge_tui.tables.encoder import VERSION
 from forge_tui.training import code_finder
 from forge_tui.training.data.dataset import Dataset, Normalisation
 from forge_tui.training.losses import NAMES
+from forge_tui.training.models.build import ARCHITECTURE
 from forge_tui.training.models.network import Network, count_parameters
 from forge_tui.training.state import Progress, TrainingState
 from forge_tui.training.trial_progress import TrialProgress
@@ -80,6 +81,7 @@ def model_record(
         "parameters": count_parameters(state.network),
         "task": dataset.task.value,
         "features": list(dataset.features),
+        "architecture": ARCHITECTURE,
         "encoder": 1 if dataset.encoder is None else VERSION,
         "table": None if dataset.encoder is None else dataset.encoder.to_record(),
         "target": dataset.target,

@@ -4,5 +4,5 @@ VALIDATION = ("loss", "accuracy", "perplexity", "metric")
 """The keys of `validation`, which is older than `metrics` and kept beside it."""
 OF_DATA = (
     "task", "features", "target", "classes", "vocabulary", "sequence_length", "outputs", "input_shape", "normalisation",
-    "class_weights", "split", "data", "data_version", "encoder", "table",
+    "class_weights", "split", "data", "data_version", "architecture", "encoder", "table",
 )  # fmt: skip

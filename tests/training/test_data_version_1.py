@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
 
-from forge_tui.errors import DataError
+from forge_tui import load_model
+from forge_tui.errors import DataError, RunDirectoryError
+from forge_tui.protocol.job import Job
 from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig
 from forge_tui.training.data import Dataset, load_dataset
@@ -75,3 +79,20 @@ def test_the_version_goes_with_the_fingerprint(tmp_path: Path) -> None:
     assert again.fingerprint == old
     assert again.features == tuple(COLUMNS)
     assert load_dataset(settings, tmp_path).fingerprint.version == 2
+
+
+@pytest.mark.parametrize("what", ["architecture", "encoder"])
+def test_a_model_of_a_newer_version_is_not_loaded(
+    make_job: Callable[..., Job], train: Callable[[Job], object], what: str
+) -> None:
+    job = make_job(training={"epochs": 1, "model_size": 1_000})
+    train(job)
+    path = Path(job.directory) / f"{job.model}.json"
+    record = json.loads(path.read_bytes())
+    assert (record["architecture"], record["encoder"]) == (1, 1)
+    path.write_text(json.dumps({**record, what: 9}), encoding="utf-8")
+    with pytest.raises(RunDirectoryError, match=f"has the {what} version 9, and this forge-tui knows up to"):
+        load_model(path)
+    del record[what]  # as 0.1 wrote it
+    path.write_text(json.dumps(record), encoding="utf-8")
+    assert load_model(path).training is False

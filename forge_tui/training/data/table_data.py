@@ -30,7 +30,7 @@ GIVEN_APART = "given by the dataset"
 _HELD_WORDS = ("validation", "valid", "val", "test", "true", "yes", "1")
 _TRAINED_WORDS = ("train", "training", "false", "no", "0")
 # A column is reported if fewer than this share of its different numbers are left as 32-bit floats.
-_COLLAPSED, _COMPARED = 0.9, 200_000
+_COLLAPSED, _COMPARED = 0.9, 50_000
 
 
 def table_file_dataset(path: Path, settings: Settings, version: int, encoder: Encoder | None = None) -> Dataset:

@@ -15,6 +15,8 @@ class _Build(Protocol):
     def __call__(self, size: int, inputs: InputSpec, *, in_eights: bool) -> nn.Module: ...
 
 
+ARCHITECTURE = 1
+"""The version of the architectures below: another one would make other modules of the same settings."""
 ARCHITECTURES: dict[str, _Build] = {
     "planner": planner.build,
     "reasoner": reasoner.build,

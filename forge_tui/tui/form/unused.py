@@ -89,7 +89,7 @@ RULES = (
             *("data.ignore", "data.only", "data.categories", "data.numbers", "data.dates", "data.missing"),
             *("data.missing_target", "data.group", "data.validation"),
         ),
-        _no_dataset(is_table),
+        _no_dataset(lambda name: is_table(name) or named_function(name) is not None),
         "for tables",
     ),
     Rule(("data.features_array",), _no_dataset(lambda name: name.lower().endswith(".npz")), "for .npz files"),

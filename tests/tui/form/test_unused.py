@@ -51,6 +51,7 @@ CASES: tuple[tuple[dict[str, Any], str, str | None], ...] = (
     ({"training.dataset": "a.npz"}, "data.split", None),
     ({"training.dataset": "a.npz"}, "data.ignore", "for tables"),
     ({"training.dataset": "a.parquet"}, "data.ignore", None),
+    ({"training.dataset": "made.py:frame"}, "data.ignore", None),
     ({"training.dataset": "a.parquet"}, "data.separator", "for text tables"),
     ({"training.dataset": "a.csv"}, "data.features_array", "for .npz files"),
     ({"training.dataset": "a.npz"}, "data.features_array", None),
