@@ -188,11 +188,11 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
 
 def _tell_table(found: dict[str, Any]) -> None:
     """What was found in a table: target, split, and a line per column."""
-    from forge_tui.text.table_lines import column_table, format_line, target_line
+    from forge_tui.text.table_lines import column_lines, format_line, target_line
 
     written = format_line(found["format"])
     answer(target_line(found) + ("" if written is None else f"\n{written}"))
-    answer(column_table(found["columns"]).rstrip("\n"))
+    answer(column_lines(found["columns"]))
 
 
 def _first_report(metrics: dict[str, float | None] | None) -> str:

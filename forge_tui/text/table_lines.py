@@ -9,7 +9,7 @@ from typing import Any
 from forge_tui.safe_io.printing import named
 from forge_tui.text.figures import table
 
-_MOST_CLASSES = 6
+_MOST_CLASSES, _MOST_NAMES = 6, 100
 _BARS = "▁▂▃▄▅▆▇█"
 _WIDEST = 40
 
@@ -26,17 +26,22 @@ def target_line(found: Mapping[str, Any]) -> str:
     reason = f": {found['task_reason']}" if found.get("task_reason") else ""
     count = found.get("rows_left_out") or 0
     left_out = f"; {count:,} row{'s' if count > 1 else ''} without it left out" if count else ""
-    split = f"\nSplit: {named(str(found['split']))}." if found.get("split") else ""
+    split = f" Split: {named(str(found['split']))}." if found.get("split") else ""
     return f"Target: {named(repr(found['target']))}, {what}{reason}{left_out}.{split}"
 
 
-def column_table(columns: Sequence[Mapping[str, Any]]) -> str:
-    """A line per column: its name, its kind, and why."""
-    rows = [
-        (named(str(one["name"])) or "(no name)", str(one["kind"]).replace("_", " "), named(str(one["reason"])))
-        for one in columns
-    ]
-    return table(("COLUMN", "KIND", "WHY"), rows)
+def column_lines(columns: Sequence[Mapping[str, Any]]) -> str:
+    """A line per kind and reason, with the columns of which they hold: `date: born, died (written as %Y-%m-%d)`."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for one in columns:
+        names = groups.setdefault((str(one["kind"]), str(one["reason"])), [])
+        names.append(named(str(one["name"])) or "(no name)")
+    lines = []
+    for (kind, reason), names in groups.items():
+        more = f" and {len(names) - _MOST_NAMES:,} more" if len(names) > _MOST_NAMES else ""
+        why = "" if reason == "numbers" else f" ({named(reason)})"
+        lines.append(f"{kind.replace('_', ' ')}: {', '.join(names[:_MOST_NAMES])}{more}{why}")
+    return "\n".join(lines)
 
 
 def format_line(written: Mapping[str, Any] | None) -> str | None:
