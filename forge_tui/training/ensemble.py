@@ -18,6 +18,7 @@ from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.runs.moved import relocated
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.schema import from_plain
+from forge_tui.tables.encoder import Encoder
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.load import load_dataset
@@ -133,7 +134,7 @@ def measure_members(
             settings = replace(settings, training=replace(settings.training, dataset=dataset_now))
         own = replace(load_own_code(settings), metric=None)  # the task's own metrics are compared
         version = _data_version(records[0])
-        dataset = load_dataset(settings, working_directory, own.dataset, known, version)
+        dataset = load_dataset(settings, working_directory, own.dataset, known, version, _encoder(stems[0], records[0]))
     data = PlacedData(dataset, networks[0], settings.training.batch_size, _CPU)
     if data.validation is None:
         raise DataError("the run has no validation part to measure on; train with --validation-fraction above 0")
@@ -151,6 +152,16 @@ def measure_members(
         # Of scaled predictions: with equal scaling, the mean is scaled in the same way.
         ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, own=own),
     )
+
+
+def _encoder(stem: Path, record: Mapping[str, Any]) -> Encoder | None:
+    """The encoder of the model's table: its inputs are those of its training, whatever the data is now."""
+    if record.get("table") is None:
+        return None
+    try:
+        return Encoder.from_record(record["table"])
+    except ValueError as error:
+        raise RunDirectoryError(f"{stem}.json: {error}") from None
 
 
 def _data_version(record: Mapping[str, Any]) -> int:

@@ -60,7 +60,10 @@ def test_json_has_the_figures_that_the_run_recorded(run: Path, capsys: pytest.Ca
 
 
 def test_the_module_is_of_all_models_or_of_those_named(run: Path) -> None:
-    inputs = torch.rand(5, 64) * 16
+    features = len(
+        json.loads((run / "cognate_planner_1.json").read_bytes())["features"]
+    )  # constant pixels are left out
+    inputs = torch.rand(5, features) * 16
     each = [load_model(run / f"cognate_planner_{index}")(inputs).softmax(dim=-1) for index in (1, 2, 3)]
     torch.testing.assert_close(load_ensemble(run)(inputs).exp(), sum(each) / 3)
     some = load_ensemble(str(run), [3, "cognate_planner_1", "3"])

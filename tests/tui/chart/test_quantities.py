@@ -79,9 +79,11 @@ async def test_a_model_without_a_loss_is_drawn_by_what_it_reports(maker: RunMake
     app = watching(path, state)
     async with app.run_test(size=(80, 30)) as pilot:
         screen = await watch_of(app, pilot)
-        await until(pilot, lambda: screen.chart.series)
+        await until(
+            pilot,
+            lambda: screen.chart.series and [point[0] for point in screen.chart.series[0].points] == [1, 2, 3],
+        )
         assert screen.chart.quantity.title == "reward"
-        assert [point[0] for point in screen.chart.series[0].points] == [1, 2, 3]
 
 
 async def test_every_recorded_metric_is_drawn(maker: RunMaker, state: Path) -> None:
