@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,38 +9,24 @@ from typing import Any
 from torch import Tensor
 
 from forge_tui.protocol.epoch_record import EpochRecord
-from forge_tui.protocol.metrics import Metric, Metrics
+from forge_tui.protocol.metrics import Metric
 from forge_tui.training.history import History
+from forge_tui.training.reported_epochs import ReportedEpochs
 
 
-class TrialProgress:
-    """`epoch` and `step` are those of the newest report, `reports` their number; `seconds`: training time.
-
-    A repeated report replaces that epoch only.
-    """
+class TrialProgress(ReportedEpochs):
+    """Reported epochs that belong to checkpoints."""
 
     def __init__(self) -> None:
-        self.epoch = 0
-        self.step = 0
-        self.reports = 0
-        self.seconds = 0.0
-        self.best_loss: float | None = None
+        super().__init__()
         self.started = time.time()
         self.exact = True
-        self.goals: dict[str, Metric] = {}
         self._history = History()
-        self._by_epoch: dict[int, EpochRecord] = {}
 
-    def take(self, epoch: int, step: int, metrics: Metrics, seconds: float) -> EpochRecord:
-        """Add a report of an epoch, which took `seconds`."""
-        self.epoch, self.step = epoch, step
-        self.seconds += seconds
-        loss = metrics.get("loss")
-        if loss is not None and math.isfinite(loss):
-            self.best_loss = loss if self.best_loss is None else min(loss, self.best_loss)
-        record = EpochRecord(epoch=epoch, step=step, metrics=metrics, seconds=seconds)
+    def take(self, epoch: int, step: int, metrics: Mapping[str, float], seconds: float) -> EpochRecord:
+        """As `ReportedEpochs.take`."""
+        record = super().take(epoch, step, metrics, seconds)
         newest = self._history[-1].epoch if self._history else 0
-        self._by_epoch[epoch] = record
         if epoch > newest:
             self._history.append(record)
         elif epoch == newest:  # a loop may report each epoch in parts: made anew, the table would take n² steps
@@ -49,10 +34,6 @@ class TrialProgress:
         else:
             self._history = History(self.history())
         return record
-
-    def history(self) -> list[EpochRecord]:
-        """All epochs, in order."""
-        return [self._by_epoch[epoch] for epoch in sorted(self._by_epoch)]
 
     def names(self) -> set[str]:
         """The metrics that any epoch has."""

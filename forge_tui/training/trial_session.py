@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from torch import Tensor
 from forge_tui.errors import RunDirectoryError, TrialError, TrialStopped
 from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, rung_passed
-from forge_tui.protocol.metrics import AUTO, MOST_METRICS, Metric, Metrics, MetricTable
+from forge_tui.protocol.metrics import MOST_METRICS, Metric
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.reported import checked_goals, plain_metrics, whole
 from forge_tui.settings.schema import from_plain
@@ -25,12 +23,11 @@ from forge_tui.training.departures import AtRung
 from forge_tui.training.failures import Diverged
 from forge_tui.training.member import Member
 from forge_tui.training.model_place import Publish, publish_here
+from forge_tui.training.reported_epochs import no_epoch, no_measure
 from forge_tui.training.saving import NEXT_IS_TRIED
 from forge_tui.training.state import environment
 from forge_tui.training.trial_files import TrialFiles, saved_weights
 from forge_tui.training.trial_progress import TrialProgress
-
-_RECENT_REPORTS = 20
 
 Declare = Callable[[Job, list[dict[str, Any]]], None]
 """Called with declarations of metrics (`Metric.to_record`), before the first report of each."""
@@ -70,7 +67,6 @@ class TrialSession:
         self._saved_epoch = -1
         self._judged = 0
         self._names: set[str] = set()
-        self._recent: deque[float] = deque(maxlen=_RECENT_REPORTS)
         self._disk_problem: str | None = None
         self._since, self._paused = time.perf_counter(), 0.0
         self._carried = 0.0
@@ -167,10 +163,7 @@ class TrialSession:
 
     def _epoch_of_report(self, epoch: int | None) -> int:
         if epoch is None and self.settings.run.halving is not None:
-            raise TrialError(
-                "with halving, models are compared at the same epoch, so each report has to say which one it is of: "
-                "trial.report(…, epoch=n)"
-            )
+            raise no_epoch("trial.report(…, epoch=n)")
         self.progress.reports += 1
         return self.progress.reports if epoch is None else whole(epoch, "epoch", 1)
 
@@ -180,24 +173,19 @@ class TrialSession:
             raise TrialError(f"{len(self._names)} different metrics are reported; at most {MOST_METRICS} are kept")
 
     def _take_goals(self, goals: list[Metric], *, again: bool = False) -> None:
-        new = [goal for goal in goals if again or self.progress.goals.get(goal.name) != goal]
-        self.progress.goals |= {goal.name: goal for goal in new}
-        if new and self._declare is not None:
-            self._declare(self.job, [goal.to_record() for goal in new])
+        new = self.progress.declare(goals)
+        told = goals if again else new
+        if told and self._declare is not None:
+            self._declare(self.job, [goal.to_record() for goal in told])
 
     def _report_epoch(self, epoch: int, step: int, metrics: Mapping[str, float]) -> None:
         seconds, self._carried = self._carried + self._pass_time(), 0.0
-        known: Metrics = {
-            name: value if name == "loss" or math.isfinite(value) else None for name, value in metrics.items()
-        }
-        record = self.progress.take(epoch, step, known, seconds)
-        self._recent.append(seconds)
-        left = self.epochs - epoch
+        record = self.progress.take(epoch, step, metrics, seconds)
         self.member.report.epoch(
             record,
             epochs=max(self.epochs, epoch),
             best_loss=self.progress.best_loss,
-            eta_seconds=left * statistics.median(self._recent) if left > 0 else 0.0,
+            eta_seconds=self.progress.seconds_left(self.epochs),
         )
 
     def _pass_time(self) -> float:
@@ -214,10 +202,9 @@ class TrialSession:
             return
         self._judged = epoch
         select_by = self.settings.training.select_by
-        measure = MetricTable(self.progress.goals.values(), select_by).measure(metrics)
+        measure = self.progress.measure(metrics, select_by)
         if measure is None:
-            what = "loss or validation_loss" if select_by == AUTO else f"{select_by}, and once its goal"
-            raise TrialError(f"with halving, models are compared by what they report: report {what} at every epoch")
+            raise no_measure("halving", select_by)
         self._at_rung(self.job, rung, measure)
         if not self._control.wait_for_verdict(self.job.index, rung):
             self._stop()

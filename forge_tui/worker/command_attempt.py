@@ -117,17 +117,17 @@ class CommandAttempt:
         """Take what there is: output, reports, the end, and the time for a kill."""
         assert self._process is not None
         assert self._file is not None
-        before = self.reports.number
+        before = self.reports.progress.reports
         self.beats += sum(pipe.pump() for pipe in self._pipes)
         self._file.read()
-        self.beats += self.reports.number - before
+        self.beats += self.reports.progress.reports - before
         self._process.reap()
         if self.reports.must_end and not self.is_over:
             self._end()
         if self._kill_at is not None and time.monotonic() >= self._kill_at:
             self._process.signal(signal.SIGKILL)
         is_busy = self._meter.look(self._send)
-        self.beats += is_busy and self.reports.number == 0
+        self.beats += is_busy and self.reports.progress.reports == 0
 
     def finish(self) -> Outcome:
         """After the command's end: take the rest, and write the model's record if it is finished.
@@ -277,4 +277,4 @@ class CommandAttempt:
     def _is_complete(self, status: int) -> bool:
         """Whether a command that was asked to stop had done its work: all its epochs."""
         epochs = self.settings.training.epochs
-        return status == 0 and epochs is not None and self.reports.epoch >= epochs
+        return status == 0 and epochs is not None and self.reports.progress.epoch >= epochs

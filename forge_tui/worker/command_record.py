@@ -28,7 +28,7 @@ def command_record(
 
     `command`: as it was run; `seconds`: how long, without pauses.
     """
-    history = reports.history()
+    history = reports.progress.history()
     metrics = history[-1].metrics if history else {}
     return {
         "config": used_config(job.settings),
@@ -40,7 +40,7 @@ def command_record(
         **dict.fromkeys(OF_DATA),
         "loss": metrics.get("loss"),
         "loss_function": None,
-        "best_loss": reports.best_loss,
+        "best_loss": reports.progress.best_loss,
         "metrics": metrics,
         "validation": {name: metrics.get(f"validation_{name}") for name in VALIDATION},
         "epochs_completed": history[-1].epoch if history else 0,

@@ -6,34 +6,32 @@ import contextlib
 import json
 import math
 import re
-import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_tui.errors import TrialError
 from forge_tui.protocol.epoch_record import EpochRecord
 from forge_tui.protocol.job import Job, rung_passed
-from forge_tui.protocol.metrics import AUTO, MOST_METRICS, Metric, Metrics, MetricTable
+from forge_tui.protocol.metrics import MOST_METRICS
 from forge_tui.protocol.reported import checked_goals, plain_metrics, whole
 from forge_tui.protocol.trial_channel import EPOCH, GOAL, STEP
 from forge_tui.safe_io.printing import printable, shortened
 from forge_tui.settings.command import NOT_METRICS
 from forge_tui.settings.schema import Settings
 from forge_tui.training.patience import BestSoFar, exceeds_patience, why_stopped
+from forge_tui.training.reported_epochs import ReportedEpochs, no_epoch, no_measure
 from forge_tui.training.reporter import Reporter
 
-_RECENT_REPORTS = 20
 _SHOWN = 200
 _MOST_WARNINGS = 5
 """Of bad lines; a program that writes only such would fill the run's record."""
 
 
 class CommandReports:
-    """The reports of one attempt. `ending`: why the command has to end because of what it reported, None: it need not.
+    """The reports of one attempt. `diverged`: a loss was NaN or infinite, in words.
 
-    `diverged`: a loss was NaN or infinite, in words. Reports that come after the end are not taken.
+    Reports that come after the end (`must_end`) are not taken.
     """
 
     def __init__(
@@ -52,21 +50,16 @@ class CommandReports:
         self._job, self._settings, self._report = job, settings, report
         self._declare, self._at_rung, self._record = declare, at_rung, record
         self.epochs = settings.training.epochs
-        self.number = 0
-        """How many reports there were."""
-        self.best_loss: float | None = None
+        self.progress = ReportedEpochs()
+        """All epochs; its numbers are of this attempt."""
         self.best = BestSoFar()
         self.failure: TrialError | None = None
         """A report that fails the model: another attempt would make it again."""
         self.diverged: str | None = None
         self.stopped_early: str | None = None
-        self._by_epoch: dict[int, EpochRecord] = {}
         self._names: set[str] = set()
-        self._goals: dict[str, Metric] = {}
-        self._newest: EpochRecord | None = None
         self._judged = 0
         self._warnings = 0
-        self._recent: deque[float] = deque(maxlen=_RECENT_REPORTS)
         self._since, self._paused = time.perf_counter(), 0.0
 
     @property
@@ -74,18 +67,9 @@ class CommandReports:
         """Whether a report was the last one that the model may make."""
         return self.failure is not None or self.diverged is not None or self.stopped_early is not None
 
-    @property
-    def epoch(self) -> int:
-        """The newest report's epoch, 0 without any."""
-        return 0 if self._newest is None else self._newest.epoch
-
-    def history(self) -> list[EpochRecord]:
-        """All epochs, in order."""
-        return [self._by_epoch[epoch] for epoch in sorted(self._by_epoch)]
-
     def begin(self) -> None:
         """Start counting, and the clock: what is taken from now on is of this attempt."""
-        self.number, self._newest = 0, None
+        self.progress.begin()
         self._since, self._paused = time.perf_counter(), 0.0
 
     def held(self, seconds: float) -> None:
@@ -97,7 +81,7 @@ class CommandReports:
     def earlier_line(self, line: bytes) -> None:
         """Take a line of an earlier attempt's file: its epochs are recorded already, and belong to the history."""
         with contextlib.suppress(TrialError):
-            self._keep(*self._checked(_object(line)))
+            self.progress.take(*self._checked(_object(line)), seconds=0.0)
 
     def line(self, line: bytes) -> None:
         """Take a line of the file of reports. A bad one is reported, and left out."""
@@ -145,14 +129,12 @@ class CommandReports:
         """Pass on a report. Raises `TrialError` for one that is invalid."""
         goals = checked_goals(given.get(GOAL))
         if given.get(EPOCH) is None and self._settings.run.halving is not None:
-            self.failure = TrialError(
-                "with halving, models are compared at the same epoch, so each report has to say which one it is of: "
-                '{"epoch": 3, "loss": 0.5}'
-            )
+            self.failure = no_epoch('{"epoch": 3, "loss": 0.5}')
             return
         epoch, step, found = self._checked(given)
-        self._take_goals(goals)
-        self._report_epoch(self._keep(epoch, step, found, self._pass_time()))
+        if new := self.progress.declare(goals):
+            self._declare([goal.to_record() for goal in new])
+        self._report_epoch(self.progress.take(epoch, step, found, self._pass_time()))
         self._judge(epoch, found)
 
     def _checked(self, given: Mapping[str, Any]) -> tuple[int, int, dict[str, float]]:
@@ -163,38 +145,18 @@ class CommandReports:
         found |= dict.fromkeys(missing, math.nan)  # other languages write null for it
         if len(self._names | found.keys()) > MOST_METRICS:
             raise TrialError(f"more than {MOST_METRICS} different metrics are reported")
-        epoch, step, number = given.get(EPOCH), given.get(STEP), self.number + 1
+        epoch, step, number = given.get(EPOCH), given.get(STEP), self.progress.reports + 1
         epoch = number if epoch is None else whole(epoch, EPOCH, 1)
-        last_step = 0 if self._newest is None else self._newest.step
-        step = last_step if step is None else whole(step, STEP, 0)
-        self.number, self._names = number, self._names | found.keys()
+        step = self.progress.step if step is None else whole(step, STEP, 0)
+        self.progress.reports, self._names = number, self._names | found.keys()
         return epoch, step, found
 
-    def _keep(self, epoch: int, step: int, metrics: Mapping[str, float], seconds: float = 0.0) -> EpochRecord:
-        """Add a report to the history."""
-        known: Metrics = {
-            name: value if name == "loss" or math.isfinite(value) else None for name, value in metrics.items()
-        }
-        loss = metrics.get("loss")
-        if loss is not None and math.isfinite(loss):
-            self.best_loss = loss if self.best_loss is None else min(loss, self.best_loss)
-        self._newest = self._by_epoch[epoch] = EpochRecord(epoch=epoch, step=step, metrics=known, seconds=seconds)
-        return self._newest
-
-    def _take_goals(self, goals: list[Metric]) -> None:
-        new = [goal for goal in goals if self._goals.get(goal.name) != goal]
-        if new:
-            self._goals |= {goal.name: goal for goal in new}
-            self._declare([goal.to_record() for goal in new])
-
     def _report_epoch(self, record: EpochRecord) -> None:
-        self._recent.append(record.seconds)
-        left = None if self.epochs is None else max(0, self.epochs - record.epoch)
         self._report.epoch(
             record,
             epochs=None if self.epochs is None else max(self.epochs, record.epoch),
-            best_loss=self.best_loss,
-            eta_seconds=None if left is None else left * statistics.median(self._recent),
+            best_loss=self.progress.best_loss,
+            eta_seconds=None if self.epochs is None else self.progress.seconds_left(self.epochs),
         )
 
     def _pass_time(self) -> float:
@@ -211,10 +173,10 @@ class CommandReports:
             self.diverged = f"the loss of epoch {epoch} is {loss}"
             return
         training = self._settings.training
-        measure = MetricTable(self._goals.values(), training.select_by).measure(metrics)
+        measure = self.progress.measure(metrics, training.select_by)
         if training.patience:
             if measure is None:
-                self._need_measure("patience")
+                self.failure = no_measure("patience", training.select_by)
             self.best.take(epoch, measure, training.min_delta)
             if exceeds_patience(training.patience, epoch, self.best.epoch):
                 self.stopped_early = why_stopped(training, epoch, self.best.epoch)
@@ -224,14 +186,9 @@ class CommandReports:
             return
         self._judged = epoch
         if measure is None:
-            self._need_measure("halving")
+            self.failure = no_measure("halving", training.select_by)
         else:
             self._at_rung(rung, measure)
-
-    def _need_measure(self, what: str) -> None:
-        select_by = self._settings.training.select_by
-        wanted = "loss or validation_loss" if select_by == AUTO else f"{select_by}, and once its goal"
-        self.failure = TrialError(f"with {what}, models are judged by what they report: report {wanted} at every epoch")
 
     def _warn(self, line: bytes, error: TrialError) -> None:
         """Report a line that is no report, the first few times."""

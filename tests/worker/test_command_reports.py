@@ -63,7 +63,7 @@ def test_reports_are_counted_unless_they_name_their_epoch(make: Callable[..., Re
     assert reported.epochs == [
         (1, {"loss": 3.0}), (2, {"loss": 2.0}), (7, {"loss": 1.5}), (2, {"loss": 1.0}), (5, {"x": 0.0}),
     ]  # fmt: skip
-    assert [(one.epoch, one.step, one.metrics) for one in reported.reports.history()] == [
+    assert [(one.epoch, one.step, one.metrics) for one in reported.reports.progress.history()] == [
         (1, 0, {"loss": 3.0}), (2, 40, {"loss": 1.0}), (5, 40, {"x": 0.0}), (7, 40, {"loss": 1.5}),
     ]  # fmt: skip
     (*_, last) = [event for event in reported.events if isinstance(event, EpochFinished)]
@@ -158,8 +158,8 @@ def test_what_an_earlier_attempt_reported_is_in_the_history_and_is_not_reported_
     assert reported.events == []
     reported.take({"loss": 5}, {"epoch": 9, "loss": 4})
     assert reported.epochs == [(1, {"loss": 5.0}), (9, {"loss": 4.0})]
-    assert [(one.epoch, one.metrics["loss"]) for one in reported.reports.history()][:2] == [(1, 5.0), (2, 2.0)]
-    assert (reported.reports.best_loss, reported.reports.epoch) == (2.0, 9)
+    assert [(one.epoch, one.metrics["loss"]) for one in reported.reports.progress.history()][:2] == [(1, 5.0), (2, 2.0)]
+    assert (reported.reports.progress.best_loss, reported.reports.progress.epoch) == (2.0, 9)
 
 
 def test_a_report_at_a_rung_asks_once(make: Callable[..., Reported]) -> None:
