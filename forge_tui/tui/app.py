@@ -190,8 +190,10 @@ class ForgeApp(TerminalApp):
 
     def start_run(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
         """Start a run and watch it; the screen in front gets a refusal with its reason."""
-        replaced = bool(settings.run.command) or settings.training.train != "none"
-        self.tell("Starting what is to train…" if replaced else "Reading the data and building the model…")
+        from forge_tui.settings.replacement import replacement_in  # the schema is there: a form was filled
+
+        reads = replacement_in(settings) is None
+        self.tell("Reading the data and building the model…" if reads else "Starting what is to train…")
         self.controller.start(settings, previous)
 
     def resume_run(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
