@@ -117,3 +117,9 @@ class Encoder:
             return cls(columns=columns, missing=tuple(str(word) for word in record["missing"]))
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"no record of an encoder: {type(error).__name__}: {error}") from None
+
+
+def recorded_encoder(record: Mapping[str, Any]) -> Encoder | None:
+    """The encoder in a checkpoint's record or in NAME.json; None without one. Raises `ValueError`, as `from_record`."""
+    found = record.get("table")
+    return None if found is None else Encoder.from_record(found)

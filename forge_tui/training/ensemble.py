@@ -18,7 +18,7 @@ from forge_tui.protocol.run_data import Fingerprint, difference
 from forge_tui.runs.moved import relocated
 from forge_tui.settings.own_names import named_function, own_functions
 from forge_tui.settings.schema import from_plain
-from forge_tui.tables.encoder import Encoder
+from forge_tui.tables.encoder import Encoder, recorded_encoder
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.load import load_dataset
@@ -156,10 +156,8 @@ def measure_members(
 
 def _encoder(stem: Path, record: Mapping[str, Any]) -> Encoder | None:
     """The encoder of the model's table: its inputs are those of its training, whatever the data is now."""
-    if record.get("table") is None:
-        return None
     try:
-        return Encoder.from_record(record["table"])
+        return recorded_encoder(record)
     except ValueError as error:
         raise RunDirectoryError(f"{stem}.json: {error}") from None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.safe_io.printing import named
-from forge_tui.tables.encoder import Encoder
+from forge_tui.tables.encoder import Encoder, recorded_encoder
 from forge_tui.training import checkpoint as checkpoints
 from forge_tui.training.checkpoint import Checkpoint
 from forge_tui.training.members import Members
@@ -38,11 +38,10 @@ def newest_checkpoints(members: Members) -> list[Checkpoint]:
 
 def encoder_of(found: Sequence[Checkpoint]) -> Encoder | None:
     """The encoder of the table that checkpoints were trained on; None if it was none. Raises `RunDirectoryError`."""
-    record = found[0].record.get("table") if found else None
-    if record is None:
+    if not found:
         return None
     try:
-        return Encoder.from_record(record)
+        return recorded_encoder(found[0].record)
     except ValueError as error:
         raise RunDirectoryError(f"{named(found[0].path)}: {error}; start anew with --overwrite") from None
 
