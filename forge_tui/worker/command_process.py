@@ -7,7 +7,6 @@ can be stopped and continued as a whole.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import resource
 import signal
@@ -15,9 +14,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None)
+from forge_tui.worker.children import adopt_orphans, die_with, ended_children
 
 
 class CommandProcess:
@@ -33,7 +30,7 @@ class CommandProcess:
         self._group = os.getpgid(0)
         if self._group != os.getpid():
             raise RuntimeError("a command's signals would reach more than the command: its worker leads no group")
-        _adopt_orphans()
+        adopt_orphans()
         worker = os.getpid()
         self._process = subprocess.Popen(
             list(arguments),
@@ -42,7 +39,7 @@ class CommandProcess:
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            preexec_fn=lambda: _end_with(worker),
+            preexec_fn=lambda: die_with(worker),
         )
         self.returncode: int | None = None
         os.setpgid(0, os.getpgid(os.getppid()))
@@ -59,32 +56,12 @@ class CommandProcess:
 
     def reap(self) -> None:
         """Take note of processes that have ended: the command, or what it has left behind."""
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_children():
             if pid == self._process.pid:
-                self.returncode = self._process.returncode = os.waitstatus_to_exitcode(status)
+                self.returncode = self._process.returncode = status
 
 
 def peak_of_ended() -> int:
     """The largest peak memory of a single ended process of the command, in bytes; at least what a fork of us has."""
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _end_with(worker: int) -> None:
-    """In the command: make the kernel kill it when its worker dies (Linux), and undo what the worker has set."""
-    if sys.platform == "linux":
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != worker:
-        os._exit(1)
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of what the command leaves behind, so that its memory is found (Linux; prctl(2))."""
-    if sys.platform == "linux":
-        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -43,9 +43,8 @@ from forge_tui.protocol.wire import receive_message, send_message
 from forge_tui.resources.processor import processor
 from forge_tui.settings.replacement import Trains
 from forge_tui.settings.schema import Settings, from_plain, to_plain
+from forge_tui.worker.children import adopt_orphans, die_with, ended_children, signal_at_parents_death
 
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
 _SOCKET_BUFFER = 1 << 20
 _OOM_SCORE = 500  # of 1,000; see proc_pid_oom_score_adj(5)
 # Of malloc.h, for mallopt(3).
@@ -68,7 +67,7 @@ def main() -> int:
     trains = Trains(sys.argv[4])
     for number in (*STOP_SIGNALS, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # a scheduler may signal every process: the runner decides
-    _adopt_orphans()
+    adopt_orphans()
     _keep_freed_memory()
     _end_with_runner(server, True)  # importing takes seconds, in which a runner may be killed
     _preload(trains)
@@ -170,18 +169,12 @@ class _ForkServer:
             self._spare = self._fork([], request)
 
     def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
+        for pid, status in ended_children():
             if pid in self._workers:
                 os.close(self._workers.pop(pid))
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(pid, signal.SIGKILL)  # the number cannot be reused while the group has members
-                send_message(self._server, {"exited": pid, "status": os.waitstatus_to_exitcode(status)})
+                send_message(self._server, {"exited": pid, "status": status})
             elif self._spare is not None and pid == self._spare.pid:
                 self._spare.channel.close()
                 self._spare = None
@@ -218,7 +211,7 @@ class _ForkServer:
 
     def _leave(self, parent: int, fds: list[int]) -> None:
         """Become independent of the server. The inherited descriptor of the run's lock keeps the lock held."""
-        _die_with(parent)
+        die_with(parent)
         os.setpgid(0, 0)  # to find processes that user code forks
         os.register_at_fork(after_in_child=lambda: _release_lock(self._lock))
         signal.set_wakeup_fd(-1)
@@ -278,17 +271,10 @@ def _end() -> None:
 
 def _end_with_runner(server: socket.socket, on: bool) -> None:
     """Make the kernel kill this process when the runner dies (Linux), or not any more."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL if on else 0)
+    signal_at_parents_death(signal.SIGKILL if on else 0)
     with contextlib.suppress(BlockingIOError):  # it lives, and has sent nothing
         if not server.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
             os._exit(1)
-
-
-def _adopt_orphans() -> None:
-    """Become the parent of orphaned descendants, so that they can be found (Linux; prctl(2))."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def _keep_freed_memory() -> None:
@@ -317,14 +303,6 @@ def _be_killed_first() -> None:
         if adjustment < _OOM_SCORE:
             file.seek(0)
             file.write(str(_OOM_SCORE))
-
-
-def _die_with(parent: int) -> None:
-    """Make the kernel kill this process when the fork server dies (Linux); elsewhere the worker watches its parent."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 if __name__ == "__main__":
