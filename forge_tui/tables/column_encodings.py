@@ -80,7 +80,32 @@ class ColumnEncoding(ABC):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NumberEncoding(ColumnEncoding):
+class _OneNumber(ColumnEncoding):
+    """One number, `fill` for missing values, and an indicator of these if training had any."""
+
+    fill: float
+    indicator: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        return (self.name, f"{self.name} is missing") if self.indicator else (self.name,)
+
+    @property
+    def is_indicator(self) -> tuple[bool, ...]:
+        return (False, True) if self.indicator else (False,)
+
+    def encode(self, values: polars.Series, into: np.ndarray) -> None:
+        into[:, 0] = self.numbers(values)
+        if self.indicator:
+            into[:, 1] = values.is_null().to_numpy()
+
+    @abstractmethod
+    def numbers(self, values: polars.Series) -> np.ndarray:
+        """The numbers (N,) of N values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberEncoding(_OneNumber):
     """(value - offset) / scale in float64, with `fill` for missing values, and an indicator of these.
 
     Offset and scale are 0 and 1 unless float32 could not tell the column's numbers apart without them: the network
@@ -88,10 +113,8 @@ class NumberEncoding(ColumnEncoding):
     """
 
     kind = Kind.NUMBER
-    fill: float
     offset: float = 0.0
     scale: float = 1.0
-    indicator: bool = False
     words: bool = False
 
     @classmethod
@@ -109,18 +132,8 @@ class NumberEncoding(ColumnEncoding):
             words=column.words > 0,
         )
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return (self.name, f"{self.name} is missing") if self.indicator else (self.name,)
-
-    @property
-    def is_indicator(self) -> tuple[bool, ...]:
-        return (False, True) if self.indicator else (False,)
-
-    def encode(self, values: polars.Series, into: np.ndarray) -> None:
-        into[:, 0] = _single(values.fill_null(self.fill).to_numpy(), self.offset, self.scale)
-        if self.indicator:
-            into[:, 1] = values.is_null().to_numpy()
+    def numbers(self, values: polars.Series) -> np.ndarray:
+        return _single(values.fill_null(self.fill).to_numpy(), self.offset, self.scale)
 
     def read(self, table: Table, position: int, words: frozenset[str]) -> polars.Series:
         values = filled(table.column(position), words)
@@ -131,32 +144,20 @@ class NumberEncoding(ColumnEncoding):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BooleanEncoding(ColumnEncoding):
+class BooleanEncoding(_OneNumber):
     """0 or 1, with the training rows' mean for missing values, and an indicator of these."""
 
     kind = Kind.BOOLEAN
-    fill: float
-    indicator: bool = False
 
     @classmethod
     def fit(cls, column: Column, values: polars.Series) -> Self:
         mean = values.mean()
         return cls(name=column.name, fill=0.0 if mean is None else float(mean), indicator=values.null_count() > 0)  # type: ignore[arg-type]
 
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        return (self.name, f"{self.name} is missing") if self.indicator else (self.name,)
-
-    @property
-    def is_indicator(self) -> tuple[bool, ...]:
-        return (False, True) if self.indicator else (False,)
-
-    def encode(self, values: polars.Series, into: np.ndarray) -> None:
+    def numbers(self, values: polars.Series) -> np.ndarray:
         import polars
 
-        into[:, 0] = values.cast(polars.Float64).fill_null(self.fill).to_numpy()
-        if self.indicator:
-            into[:, 1] = values.is_null().to_numpy()
+        return values.cast(polars.Float64).fill_null(self.fill).to_numpy()
 
     def read(self, table: Table, position: int, words: frozenset[str]) -> polars.Series:
         values = filled(table.column(position), words)
