@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -120,11 +120,16 @@ def _is_classes(values: polars.Series) -> bool:
     if values.dtype.is_float() and not bool((values == values.floor()).all()):
         return False
     counts = values.value_counts()
-    distinct = counts.height
+    rows = int(counts["count"].min() or 0)  # type: ignore[arg-type]
+    return few_or_numbered(counts.height, values.min(), values.max(), rows)
+
+
+def few_or_numbered(distinct: int, least: Any, largest: Any, rows: int) -> bool:
+    """Whether `distinct` whole numbers are classes: at most 20, or 0 … K-1 with K ≤ 1,000 and 10 `rows` each."""
     if distinct <= FEW_DISTINCT:
         return True
-    numbered = values.min() == 0 and values.max() == distinct - 1
-    return numbered and distinct <= _MOST_CLASSES and int(counts["count"].min() or 0) >= _ROWS_A_CLASS  # type: ignore[arg-type]
+    is_numbered = bool(least == 0 and largest == distinct - 1)
+    return is_numbered and distinct <= _MOST_CLASSES and rows >= _ROWS_A_CLASS
 
 
 def _labels(values: polars.Series) -> tuple[tuple[Label, ...], np.ndarray]:

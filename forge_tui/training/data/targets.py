@@ -11,11 +11,8 @@ from torch import Tensor
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
 from forge_tui.tables.column_encodings import exact_scale
+from forge_tui.tables.target import few_or_numbered
 from forge_tui.training.data.task import Task
-
-_FEW_DISTINCT = 20
-_MOST_CLASSES = 1000
-_SAMPLES_A_CLASS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -39,11 +36,8 @@ def is_classification(values: np.ndarray, *, each: bool = True) -> bool:
     if values.dtype.kind == "f" and not np.array_equal(values, np.floor(values)):
         return False
     distinct, counts = np.unique(values, return_counts=True)
-    if len(distinct) <= _FEW_DISTINCT:
-        return True
-    numbered = distinct[0] == 0 and distinct[-1] == len(distinct) - 1
-    samples = counts.min() if each else len(values) // len(distinct)
-    return bool(numbered and len(distinct) <= _MOST_CLASSES and samples >= _SAMPLES_A_CLASS)
+    samples = int(counts.min()) if each else len(values) // len(distinct)
+    return few_or_numbered(len(distinct), distinct[0], distinct[-1], samples)
 
 
 def make_target(values: np.ndarray, source: str, task: str = "auto", *, version: int = 2) -> Target:
