@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +82,7 @@ def summarise(table: Table, data: DataSettings) -> TableSummary:
     for position, column in enumerate(columns):
         values = filled(table.column(position), words)
         if position == goal:
-            numbers = _as_numbers(table, values)
+            numbers = numbers_of(values, table.decimal)
             reason = "the target" if problem is None else "the target, which cannot be predicted"
             kind = "number" if found is not None and found.target.classes is None else "category"
             summaries.append(_summary(column.name, kind, reason, values, numbers if kind == "number" else None))
@@ -91,10 +91,6 @@ def summarise(table: Table, data: DataSettings) -> TableSummary:
     return TableSummary(
         rows=table.rows, columns=tuple(summaries), target=None if goal is None else wanted, study=found, problem=problem
     )
-
-
-def _as_numbers(table: Table, values: polars.Series) -> polars.Series | None:
-    return numbers_of(values, table.decimal)
 
 
 def _of_column(column: Column, values: polars.Series) -> ColumnSummary:
@@ -110,32 +106,17 @@ def _summary(name: str, kind: str, reason: str, values: polars.Series, numbers: 
     if values.dtype.is_nested() or values.dtype == polars.Object:
         return ColumnSummary(name=name, kind=kind, reason=reason, missing=values.null_count(), distinct=0)
     shown = values if numbers is None else numbers
-    missing, known = shown.null_count(), shown.drop_nulls()
-    distinct = known.n_unique()
+    known = shown.drop_nulls()
+    found = ColumnSummary(name=name, kind=kind, reason=reason, missing=shown.null_count(), distinct=known.n_unique())
     if numbers is not None:
         known = known.filter(known.is_finite())
-    if numbers is not None and len(known):
-        exact = known.to_numpy()
-        counts, _ = np.histogram(exact, bins=BINS)
-        return ColumnSummary(
-            name=name,
-            kind=kind,
-            reason=reason,
-            missing=missing,
-            distinct=distinct,
-            range=(float(exact.min()), float(exact.max())),
-            histogram=tuple(int(count) for count in counts),
-        )
+        if len(known):
+            exact = known.to_numpy()
+            counts, _ = np.histogram(exact, bins=BINS)
+            ends = float(exact.min()), float(exact.max())
+            return replace(found, range=ends, histogram=tuple(int(count) for count in counts))
     if values.dtype == polars.Binary:
-        return ColumnSummary(name=name, kind=kind, reason=reason, missing=missing, distinct=distinct)
-    texts = texts_of(known)
-    counts_of = texts.value_counts().rows()
-    top = sorted(counts_of, key=lambda pair: (-pair[1], str(pair[0])))[:_MOST_TOP]
-    return ColumnSummary(
-        name=name,
-        kind=kind,
-        reason=reason,
-        missing=missing,
-        distinct=distinct,
-        top=tuple((str(value), int(count)) for value, count in top),
-    )
+        return found
+    often = texts_of(known).value_counts().rows()
+    top = sorted(often, key=lambda pair: (-pair[1], str(pair[0])))[:_MOST_TOP]
+    return replace(found, top=tuple((str(value), int(count)) for value, count in top))
