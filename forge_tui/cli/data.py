@@ -76,10 +76,8 @@ def _record(path: Path, sample: Sample, found: TableSummary) -> dict[str, Any]:
 
 
 def _format(sample: Sample) -> dict[str, Any] | None:
-    from dataclasses import asdict
-
     written = sample.table.format
-    return None if written is None else asdict(written)
+    return None if written is None else written.to_record()
 
 
 def _tell(path: Path, sample: Sample, found: TableSummary) -> None:

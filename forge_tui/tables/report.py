@@ -57,12 +57,5 @@ class TableReport:
             "columns": [column.to_record() for column in self.columns],
             "split": self.split,
             "warnings": list(self.warnings),
-            "format": None
-            if self.written is None
-            else {
-                "encoding": self.written.encoding,
-                "separator": self.written.separator,
-                "decimal": self.written.decimal,
-                "header": self.written.header,
-            },
+            "format": None if self.written is None else self.written.to_record(),
         }

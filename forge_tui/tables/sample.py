@@ -5,16 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from forge_tui.errors import DataError
 from forge_tui.settings.schema import DataSettings
-from forge_tui.tables.character_sets import to_utf8
 from forge_tui.tables.compression import read_beginning
 from forge_tui.tables.endings import COMPRESSIONS, TEXT, ending_of
-from forge_tui.tables.layout import find_layout
 from forge_tui.tables.parquet_directory import parts_of
 from forge_tui.tables.read import read_table
-from forge_tui.tables.records import read_records
-from forge_tui.tables.table import Table, TextFormat, by_position, clean_names
+from forge_tui.tables.table import Table, by_position, clean_names
+from forge_tui.tables.text_table import text_table
 
 _WHOLE_BYTES = 48 << 20
 _BEGINNING_BYTES, _PIECE_BYTES, _PIECES = 2 << 20, 128 << 10, 32
@@ -40,7 +37,7 @@ def read_sample(path: Path, data: DataSettings) -> Sample:
         return Sample(read_table(path, data), None)
     if compressed and ending in TEXT:
         content = _whole_lines(read_beginning(path, _WHOLE_BYTES // 2))
-        return Sample(_of_text(path, content, [], data), "the first rows only, of a compressed file")
+        return Sample(text_table(content, str(path), data), "the first rows only, of a compressed file")
     if ending not in TEXT:
         return Sample(read_table(path, data), None)
     with path.open("rb") as file:
@@ -51,31 +48,12 @@ def read_sample(path: Path, data: DataSettings) -> Sample:
             file.seek(_BEGINNING_BYTES + number * step)
             piece = file.read(_PIECE_BYTES)
             pieces.append(piece[piece.find(b"\n") + 1 : piece.rfind(b"\n") + 1])
-    table = _of_text(path, beginning, pieces, data)
+    table = text_table(beginning, str(path), data, pieces)
     return Sample(table, f"{table.rows:,} rows from {_PIECES + 1} places of it")
 
 
 def _whole_lines(content: bytes) -> bytes:
     return content[: content.rfind(b"\n") + 1] or content
-
-
-def _of_text(path: Path, beginning: bytes, pieces: list[bytes], data: DataSettings) -> Table:
-    """The table of a text's beginning and of pieces between line breaks; pieces that begin in a quote are left out."""
-    import polars
-
-    source = str(path)
-    content, encoding = to_utf8(beginning, source)
-    layout = find_layout(content, source, separator=data.separator, decimal=data.decimal, header=data.header)
-    names = clean_names(layout.names, source)
-    frames = [read_records(content[layout.begin :], layout.separator, len(names), source)]
-    for piece in pieces:
-        try:
-            text = piece.decode(encoding, "replace").encode()
-            frames.append(read_records(text, layout.separator, len(names), source))
-        except DataError:
-            continue
-    written = TextFormat(encoding=encoding, separator=layout.separator, decimal=layout.decimal, header=layout.header)
-    return Table(source=source, names=names, frame=polars.concat(frames), format=written)
 
 
 def _of_slices(path: Path, data: DataSettings, ending: str) -> Sample:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import DataError
 from forge_tui.safe_io.printing import named
@@ -21,6 +21,10 @@ class TextFormat:
     separator: str
     decimal: str
     header: bool
+
+    def to_record(self) -> dict[str, Any]:
+        """A JSON-able dict."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
