@@ -22,9 +22,9 @@ from forge_tui.training.data.dataset import Dataset, Normalisation
 from forge_tui.training.losses import NAMES
 from forge_tui.training.models.build import ARCHITECTURE
 from forge_tui.training.models.network import Network, count_parameters
+from forge_tui.training.reported_record import VALIDATION, reported_record
 from forge_tui.training.state import Progress, TrainingState
 from forge_tui.training.trial_progress import TrialProgress
-from forge_tui.training.unknown_fields import OF_DATA, VALIDATION
 
 
 def config_record(training: TrainingConfig) -> dict[str, Any]:
@@ -131,34 +131,17 @@ def trial_record(
     `saved`: the weights that it has given, and `parameters` of them; without any `exact` is None.
     """
     history = progress.history()
-    metrics = history[-1].metrics if history else {}
-    return {
-        "config": config_record(training),
-        "settings": job.settings,
-        "seed": job.seed,
-        "parameters": parameters,
-        **dict.fromkeys(OF_DATA),
-        "loss": metrics.get("loss"),
-        "loss_function": None,
-        "best_loss": progress.best_loss,
-        "metrics": metrics,
-        "validation": {name: metrics.get(f"validation_{name}") for name in VALIDATION},
-        "epochs_completed": history[-1].epoch if history else 0,
-        "best_epoch": None,
-        "stopped_early": bool(history) and history[-1].epoch < training.length,
-        "history": [item.to_record() for item in history],
-        "started": progress.started,
-        "finished": time.time(),
-        "seconds": progress.seconds,
-        "attempts": job.attempt,
-        "threads": job.threads,
-        "group": None,
-        "device": job.device,
-        "learning_rate_factor": 1.0,
-        "exact": None if saved is None else progress.exact,
-        **_code(),
-        "versions": _versions(),
-    }
+    reported = reported_record(
+        job,
+        progress,
+        config=config_record(training),
+        parameters=parameters,
+        stopped_early=bool(history) and history[-1].epoch < training.length,
+        started=progress.started,
+        seconds=progress.seconds,
+        exact=None if saved is None else progress.exact,
+    )
+    return {**reported, **_code(), "versions": _versions()}
 
 
 def _versions() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import time
 from typing import Any
 
 from forge_tui import __version__
@@ -17,7 +16,7 @@ from forge_tui.settings.replacement import used_config
 from forge_tui.settings.schema import Settings
 from forge_tui.training.model_place import ModelPlace
 from forge_tui.training.record_file import model_paths, read_model_record, record_text
-from forge_tui.training.unknown_fields import OF_DATA, VALIDATION
+from forge_tui.training.reported_record import reported_record
 from forge_tui.worker.command_reports import CommandReports
 
 
@@ -28,36 +27,18 @@ def command_record(
 
     `command`: as it was run; `seconds`: how long, without pauses.
     """
-    history = reports.progress.history()
-    metrics = history[-1].metrics if history else {}
-    return {
-        "config": used_config(job.settings),
-        "settings": job.settings,
-        "command": command,
-        "seed": job.seed,
-        "epochs": settings.training.epochs,
-        "parameters": None,
-        **dict.fromkeys(OF_DATA),
-        "loss": metrics.get("loss"),
-        "loss_function": None,
-        "best_loss": reports.progress.best_loss,
-        "metrics": metrics,
-        "validation": {name: metrics.get(f"validation_{name}") for name in VALIDATION},
-        "epochs_completed": history[-1].epoch if history else 0,
-        "best_epoch": None,
-        "stopped_early": reports.stopped_early is not None,
-        "history": [item.to_record() for item in history],
-        "started": started,
-        "finished": time.time(),
-        "seconds": seconds,
-        "attempts": job.attempt,
-        "threads": job.threads,
-        "group": None,
-        "device": job.device,
-        "learning_rate_factor": 1.0,
-        "exact": None,
-        "versions": {"forge_tui": __version__, "python": platform.python_version()},
-    }
+    reported = reported_record(
+        job,
+        reports.progress,
+        config=used_config(job.settings),
+        parameters=None,
+        stopped_early=reports.stopped_early is not None,
+        started=started,
+        seconds=seconds,
+        exact=None,
+    )
+    versions = {"forge_tui": __version__, "python": platform.python_version()}
+    return {**reported, "command": command, "epochs": settings.training.epochs, "versions": versions}
 
 
 def write_record(place: ModelPlace, record: dict[str, Any]) -> None:
