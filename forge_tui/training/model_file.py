@@ -13,7 +13,7 @@ from forge_tui.runs.names import result_names
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import write_whole
 from forge_tui.training.module_state import NOTHING, ModuleState
-from forge_tui.training.record_file import model_paths, record_text, refuse_link_in_run
+from forge_tui.training.record_file import model_paths, record_text, refuse_link_in_run, unreadable
 from forge_tui.training.tensor_file import DamagedFile, digest, read_tensors, tensor_bytes
 
 _MODULE = "module_state/"
@@ -56,9 +56,7 @@ def read_weights(stem: Path, sha256: str) -> dict[str, Tensor]:
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise RunDirectoryError(
-            f"{named(path)} cannot be read: {error.strerror or error}; check its permissions"
-        ) from None
+        raise unreadable(path, error) from None
     except DamagedFile as error:
         raise RunDirectoryError(f"{error}; resume its run to write it again") from None
     if digest(weights) != sha256:

@@ -59,9 +59,7 @@ def read_model_record(stem: Path) -> dict[str, Any]:
     except RunDirectoryError:
         raise
     except OSError as error:
-        raise RunDirectoryError(
-            f"{named(path)} cannot be read: {error.strerror or error}; check its permissions"
-        ) from None
+        raise unreadable(path, error) from None
     except ValueError as error:
         raise RunDirectoryError(f"{named(path)} is damaged: {error}; train the model again") from None
     if not isinstance(record, dict) or not isinstance(record.get("format"), int):
@@ -74,6 +72,11 @@ def read_model_record(stem: Path) -> dict[str, Any]:
         checked_name(record["name"], path)
     check_fields(record, path)
     return record
+
+
+def unreadable(path: Path, error: OSError) -> RunDirectoryError:
+    """The error for a model's file that cannot be read."""
+    return RunDirectoryError(f"{named(path)} cannot be read: {error.strerror or error}; check its permissions")
 
 
 def refuse_link_in_run(path: Path) -> None:
