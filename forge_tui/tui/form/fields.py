@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -85,6 +86,7 @@ def run_keys() -> tuple[Key, ...]:
     return tuple(key for key in fields_of() if key.table != _LOOKS)
 
 
+@functools.cache
 def sections(kind: Kind) -> tuple[Section, ...]:
     """The settings of the schema for runs of this kind: the most used ones first, then the others by table."""
     by_name = keys_by_name()
