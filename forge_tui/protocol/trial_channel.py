@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 PREFIX = "FORGE_TRIAL_"
 CHANNEL = f"{PREFIX}CHANNEL"
@@ -19,7 +20,18 @@ EPOCH, STEP, GOAL = "epoch", "step", "goal"
 """The keys of a report that are no metrics."""
 
 own_trial: Callable[..., None] | None = None
-"""`Trial.report` in the process of a training function, where there is no such file."""
+"""`Trial.report` while a training function runs, which has no such file."""
+
+
+@contextmanager
+def reports_go_to(report: Callable[..., None]) -> Iterator[None]:
+    """A training function runs: `report` is its trial's."""
+    global own_trial
+    before, own_trial = own_trial, report
+    try:
+        yield
+    finally:
+        own_trial = before
 
 
 def report(

@@ -61,9 +61,9 @@ class TrialWorker:
         random_state.seed_everything(session.job.seed)
         session.begin()
         trial = Trial(session)
-        trial_channel.own_trial = trial.report
         try:
-            function.call(trial)
+            with trial_channel.reports_go_to(trial.report):
+                function.call(trial)
         except TrialStopped:
             if not session.is_over:
                 raise TrialError("the training function has raised TrialStopped, and was not asked to stop") from None

@@ -17,6 +17,7 @@ from torch import nn
 from trials import Function, Run, reported
 from trials import run as run
 
+import forge_tui
 from forge_tui.errors import ForgeError, TrialError, TrialStopped
 from forge_tui.protocol.events import (
     CheckpointSaved,
@@ -60,6 +61,19 @@ def test_random_numbers_are_those_of_the_seed(run: Callable[..., Run]) -> None:
 
     assert run().attempt(train) is run().attempt(train) is Outcome.COMPLETED
     assert drawn[0] == drawn[1]
+
+
+def test_reports_of_forge_tui_are_the_trials_until_its_function_ends(run: Callable[..., Run]) -> None:
+    made = run()
+
+    def train(trial: Trial) -> None:
+        forge_tui.report(loss=2)
+        raise ValueError
+
+    with pytest.raises(ValueError, match=""):
+        made.attempt(train)
+    forge_tui.report(loss=1)
+    assert [event.metrics["loss"] for event in made.of(EpochFinished)] == [2]
 
 
 def test_reports_are_epochs_with_metrics_by_name(run: Callable[..., Run]) -> None:

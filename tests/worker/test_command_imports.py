@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import forge_tui
-from forge_tui.errors import TrialError
+from forge_tui.errors import TrialError, TrialStopped
 from forge_tui.protocol import trial_channel
 from forge_tui.protocol.job import Job
 
@@ -95,8 +95,10 @@ def test_a_report_is_a_line_of_the_file(tmp_path: Path, monkeypatch: pytest.Monk
         forge_tui.report(loss=1)
 
 
-def test_in_a_training_function_it_is_the_trial_that_reports(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_in_a_training_function_it_is_the_trial_that_reports() -> None:
     taken: list[tuple[object, ...]] = []
-    monkeypatch.setattr(trial_channel, "own_trial", lambda *given, **more: taken.append((*given, more)))
-    forge_tui.report({"f1": 1}, epoch=2)
+    with pytest.raises(TrialStopped), trial_channel.reports_go_to(lambda *given, **more: taken.append((*given, more))):
+        forge_tui.report({"f1": 1}, epoch=2)
+        raise TrialStopped
+    forge_tui.report({"f1": 2}, epoch=3)
     assert taken == [({"f1": 1}, {"epoch": 2, "step": None, "goal": None})]
