@@ -68,9 +68,9 @@ def test_reports_of_forge_tui_are_the_trials_until_its_function_ends(run: Callab
 
     def train(trial: Trial) -> None:
         forge_tui.report(loss=2)
-        raise ValueError
+        raise ValueError("mine")
 
-    with pytest.raises(ValueError, match=""):
+    with pytest.raises(ValueError, match="mine"):
         made.attempt(train)
     forge_tui.report(loss=1)
     assert [event.metrics["loss"] for event in made.of(EpochFinished)] == [2]
