@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from prepared import from_scratch, prepared_runners
 from run_directories import RunMaker
 from running import processes_of
 
@@ -52,6 +53,20 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def prepared() -> Iterator[None]:
+    """Runs need not import torch each time; see `prepared`."""
+    with prepared_runners():
+        yield
+
+
+@pytest.fixture(name="from_scratch", scope="module")
+def processes_from_scratch() -> Iterator[None]:
+    """Processes start as users start them, in all of a file's tests."""
+    with from_scratch():
         yield
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
 import sys
 from pathlib import Path
 
+import prepared
 import pytest
 from faulty import at_same_priority
 
@@ -26,9 +26,7 @@ def test_the_blocks_are_all_there() -> None:
 def test_block_runs_as_a_plain_script(number: int, tmp_path: Path) -> None:
     script = tmp_path / "block.py"
     script.write_text(_IMPORTS + _USES[number], encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True, check=False, env=at_same_priority()
-    )
+    done = prepared.run([sys.executable, str(script)], cwd=tmp_path, env=at_same_priority())
     assert done.returncode == 0, done.stderr
     if "create_three_models(" in _USES[number]:
         assert len(list(tmp_path.glob("*models/cognate_planner_?.safetensors"))) == 3

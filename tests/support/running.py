@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import prepared
 import psutil
 import pytest
 
@@ -58,7 +59,7 @@ def in_this_process(arguments: Sequence[str]) -> tuple[int, str, str]:
 
 def begin(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
     """Start `forge-tui ARGUMENTS` and go on."""
-    return subprocess.Popen(
+    return prepared.popen(
         [sys.executable, "-m", "forge_tui", *map(str, arguments)],
         cwd=cwd,
         stdin=subprocess.DEVNULL,
@@ -69,13 +70,8 @@ def begin(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
 
 
 def script(code: str, *arguments: str | Path, cwd: str | Path = "/") -> subprocess.CompletedProcess[str]:
-    """Run a user's script in a process of its own, with `sys` imported.
-
-    Without collecting garbage: there is little, and imports of torch take half the time.
-    """
-    lean = f"import gc, sys; gc.disable()\n{code}"
-    command = [sys.executable, "-c", lean, *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    """Run a user's script in a process of its own, with `sys` imported."""
+    return prepared.run([sys.executable, "-c", f"import sys\n{code}", *map(str, arguments)], cwd=cwd)
 
 
 def events(output: str) -> list[dict[str, Any]]:

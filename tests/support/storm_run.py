@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+import prepared
+
 SPARE = "spare worker"
 """What a worker has in its title instead of a model until it is given one."""
 
@@ -148,7 +150,7 @@ class StormRun:
         self._count += 1
         output = self.directory.with_name(f"{self.directory.name}-{self._count}.out")
         with output.open("wb") as file:
-            begun = subprocess.Popen(
+            begun = prepared.popen(
                 [sys.executable, "-m", "forge_tui", *arguments],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=file,
             )  # fmt: skip

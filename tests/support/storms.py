@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -206,7 +207,7 @@ class Storm:
             if self._random.random() < 0.25:
                 self._let_pass(self._random.uniform(0.0, _FIRST_SECONDS), None)
             else:
-                self._let_pass_until_it_removes(run, remover.pid)
+                self._let_pass_until_it_removes(run, remover)
                 self._let_pass(self._random.uniform(0.0, _REMOVING_SECONDS), None)
             if remover.poll() is None:
                 remover.kill()
@@ -219,12 +220,12 @@ class Storm:
         if left != [_FOREIGN]:
             self._keep(run, [f"rm, after it was killed, exits {status} and leaves {left}: {err}"])
 
-    def _let_pass_until_it_removes(self, run: StormRun, pid: int) -> None:
+    def _let_pass_until_it_removes(self, run: StormRun, remover: subprocess.Popen[bytes]) -> None:
         """A directory's time changes with the first name that goes."""
         before = os.stat(run.directory).st_mtime_ns
         deadline = time.monotonic() + 10.0
         while time.monotonic() < deadline and os.stat(run.directory).st_mtime_ns == before:
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+            if remover.poll() is not None:
                 return
 
     def _look_at_remains(self, run: StormRun) -> None:
