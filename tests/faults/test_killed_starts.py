@@ -18,6 +18,7 @@ from running import SMALL, begin, epochs_of, forge, has_ended, processes_of, wai
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 
+pytestmark = pytest.mark.usefixtures("from_scratch")  # importing is when most starts are killed
 ARGUMENTS = ("--no-ui", "--epochs", "2", "--models", "1", *SMALL)
 LOOKING = (("status",), ("status", "--json"), ("resume",), ("logs",), ("wait",), ("report",), ("stop",))
 

@@ -3,7 +3,7 @@
 A run's start then costs a tenth of a second of CPU time instead of two and a half. Apart from that its processes are as
 ever: their own, with their own sockets, signals, sessions, files and parents. Fixture `from_scratch` has them started
 as users start them, for what depends on it: their memory, hash seeds, what they import, the seconds of a start. So has
-an environment in which Python, its locale or its libraries' threads differ.
+an environment in which Python, its locale or its libraries' threads differ, and a caller with other limits.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import fcntl
 import gc
 import os
 import random
+import resource
 import runpy
 import signal
 import socket
@@ -22,8 +23,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from types import ModuleType, SimpleNamespace, TracebackType
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, TextIO
 
 import setproctitle
 
@@ -118,6 +120,7 @@ class Preparation:
         self.is_on = True
         self._channel: socket.socket | None = None
         self._environment: dict[str, str] = {}
+        self._limits: object = None
 
     def popen(self, command: Sequence[str], **options: Any) -> Any:
         """As `subprocess.Popen`, for the options that forge-tui uses."""
@@ -138,8 +141,8 @@ class Preparation:
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,
                 )
-            self._channel, self._environment = ours, dict(os.environ)
-        return all(
+            self._channel, self._environment, self._limits = ours, dict(os.environ), _limits()
+        return self._limits == _limits() and all(
             environment.get(name) == self._environment.get(name)
             for name in environment.keys() | self._environment.keys()
             if name.startswith(_READ_AT_START + _FAULTS_OF_ONE_PROCESS) and name != "PYTHONPATH"
@@ -159,7 +162,8 @@ class Preparation:
         start_new_session: bool = False,
         text: bool = False,
     ) -> Child:
-        assert self._channel is not None and stdin == subprocess.DEVNULL
+        assert self._channel is not None
+        assert stdin == subprocess.DEVNULL
         with contextlib.ExitStack() as stack:
             nothing = stack.enter_context(open(os.devnull, "r+b", buffering=0)).fileno()
 
@@ -198,6 +202,15 @@ class Preparation:
             return int(ended[0]["status"])
 
         return Child(received[0]["pid"], wait, out_stream, err_stream)
+
+
+def _limits() -> object:
+    """What a process inherits, other than its environment, its directory and its umask."""
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    limits = [resource.getrlimit(getattr(resource, name)) for name in names]
+    groups = Path("/proc/self/cgroup")
+    cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else None
+    return cpus, os.getpriority(os.PRIO_PROCESS, 0), limits, groups.read_bytes() if groups.exists() else None
 
 
 def _umask() -> int:
@@ -258,13 +271,7 @@ def become(
             os.environ.clear()
             os.environ.update(environment)
         random.seed()
-        for name, number in (("stdin", 0), ("stdout", 1), ("stderr", 2)):
-            mode, errors = ("r" if number == 0 else "w"), ("backslashreplace" if number == 2 else "strict")
-            stream = open(number, mode, encoding="utf-8", errors=errors, closefd=False)
-            if number == 2:
-                stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-            setattr(sys, name, stream)
-            setattr(sys, f"__{name}__", stream)
+        sys.stdin, sys.stdout, sys.stderr = sys.__stdin__, sys.__stdout__, sys.__stderr__ = _streams()
         status = _run(arguments)
         sys.stdout.flush()
     except BaseException:
@@ -273,6 +280,12 @@ def become(
         with contextlib.suppress(Exception):
             sys.stderr.flush()
         os._exit(status)
+
+
+def _streams() -> tuple[TextIO, TextIO, TextIO]:
+    read, write, tell = (os.fdopen(number, mode, closefd=False, encoding="utf-8") for number, mode in enumerate("rww"))
+    tell.reconfigure(errors="backslashreplace", line_buffering=True)
+    return read, write, tell
 
 
 def _have_only(files: Mapping[int, int]) -> None:
