@@ -11,12 +11,17 @@ if TYPE_CHECKING:
 _DATES = (
     *("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%m/%d/%y"),
     *("%d/%m/%y", "%d.%m.%y", "%d %b %Y", "%d-%b-%Y", "%d-%b-%y", "%b %d, %Y", "%b %d %Y", "%d %B %Y", "%B %d, %Y"),
+    *("%b-%d-%Y", "%Y-%m", "%b %Y", "%b-%Y", "%B %Y"),
 )
 _TIMES = (" %H:%M:%S%.f", "T%H:%M:%S%.f", " %H:%M", "T%H:%M", " %I:%M:%S %p", " %I:%M %p")
 _ZONES = ("%:z", " %:z", "%z")
 _HOURS = ("%H:%M:%S%.f", "%H:%M", "%I:%M %p", "%I:%M:%S %p")
 # What any date or time has: most columns of text are none, and are not tried with each format.
-_LIKE_DATE = r"^\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{1,4}|^[A-Za-z]{3,9} \d{1,2},? \d{4}|^\d{1,2}:\d{2}"
+_LIKE_DATE = (
+    r"^\d{1,4}[-/. ](\d{1,2}|[A-Za-z]{3,9})[-/. ]\d{1,4}|^[A-Za-z]{3,9}[- ]\d{1,2},?[- ]\d{4}|^\d{1,2}:\d{2}"
+    r"|^\d{4}-\d{2}$|^[A-Za-z]{3,9}[- ]\d{4}$"
+)
+_MONTHS, _SEASON = "%Y-%m", r"^\d\d(\d\d)-(\d\d)$"
 # The parser takes 5 for a year, too.
 _LONG_YEAR, _SHORT_YEAR = r"(^|\D)\d{4}(\D|$)", r"^\d{1,2}[-/. ](\d{1,2}|[A-Za-z]{3})[-/. ]\d{2}(\D|$)"
 _TRIED = 1_000
@@ -34,7 +39,8 @@ def format_of(column: polars.Series) -> str | None:
         (mark for mark, like in (("%Y", _LONG_YEAR), ("%y", _SHORT_YEAR)) if texts.str.contains(like).all()), HOURS
     )
     fitting = (one for one in _formats(str(texts[0])) if year in one and _fits(sample, one))
-    return next((one for one in fitting if _fits(texts, one)), None)
+    found = next((one for one in fitting if _fits(texts, one)), None)
+    return None if found == _MONTHS and _are_seasons(texts) else found
 
 
 def seconds_of(column: polars.Series, written: str | None) -> polars.Series:
@@ -62,6 +68,14 @@ def _formats(first: str) -> list[str]:
         return list(_DATES)
     dated = [f"{date}{time}{zone}" for date in _DATES for time in _TIMES for zone in ("", "Z", *_ZONES)]
     return [*(HOURS + one for one in _HOURS), *dated]
+
+
+def _are_seasons(texts: polars.Series) -> bool:
+    """Whether each is a year and the next one, as `2010-11`, rather than a year and a month."""
+    import polars
+
+    year, after = (texts.str.extract(_SEASON, group).cast(polars.Int64) for group in (1, 2))
+    return bool(((year + 1) % 100 == after).all())
 
 
 def _fits(texts: polars.Series, written: str) -> bool:
