@@ -232,7 +232,9 @@ def _count_names() -> None:
 def _yield_to_nobody() -> None:
     from forge_tui.resources import priority
 
-    priority.LOWER_PRIORITY = 0
+    for module in (priority, sys.modules.get("forge_tui.runner.main")):
+        if module is not None:
+            module.LOWER_PRIORITY = 0
 
 
 def _set_clock(file: str) -> None:
