@@ -16,7 +16,7 @@ from forge_tui.analysis.configs import config_results
 from forge_tui.analysis.ranking import best_model
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
-from forge_tui.protocol.metrics import old_keys
+from forge_tui.protocol.metrics import TEST, old_keys
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
@@ -169,8 +169,8 @@ def _write_csv(run: Run, snapshot: Snapshot, out: Writable) -> None:
 
 
 def metric_columns(snapshot: Snapshot) -> list[str]:
-    """The metrics that any model of a run has recorded, and always those of older reports."""
-    recorded = (name for model in snapshot.models for name in model.metrics)
+    """The metrics that any model of a run has recorded in its epochs, and always those of older reports."""
+    recorded = (name for model in snapshot.models for name in model.metrics if not name.startswith(TEST))
     declared = (name for record in snapshot.run.metrics if isinstance(name := record.get("name"), str))
     return [metric.name for metric in snapshot.metrics.ordered((*old_keys({}), *declared, *recorded))]
 

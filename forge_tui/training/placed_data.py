@@ -10,6 +10,7 @@ from torch import Tensor
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.losses import Metric
+from forge_tui.training.metrics.known_targets import KnownTargets
 from forge_tui.training.models.network import Network
 from forge_tui.training.order import Batches
 
@@ -33,8 +34,11 @@ class PlacedData:
         samples = dataset.epoch_samples(batch_size)
         self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size, samples)
         self.validation: tuple[Tensor | StoredRows, Tensor] | None = None
+        self.known: KnownTargets | None = None
+        """The targets of the validation split, with what metrics need to know of them."""
         if dataset.validation_inputs is not None and dataset.validation_targets is not None:
             self.validation = place(dataset.validation_inputs, dataset.validation_targets)
+            self.known = KnownTargets(dataset.task, self.validation[1], network.target_scale)
 
 
 def metric_in_units(metric: Metric | None, network: Network, targets: Tensor | None) -> Metric | None:

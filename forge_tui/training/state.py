@@ -339,7 +339,7 @@ class SingleState(TrainingState):
         """Its metrics."""
         if data.validation is None:
             return [{}]
-        return [validate(self._body, data.task, *data.validation, own=self._own)]
+        return [validate(self._body, data.task, *data.validation, own=self._own, known=data.known)]
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """Parameters and buffers."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_tui.protocol.metrics import SHARE, Metric, MetricTable
+from forge_tui.protocol.metrics import LOSSES, SHARE, Metric, MetricTable
 from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.text.figures import age_text, duration, epoch_text, memory, number, short_path
@@ -179,7 +179,7 @@ def _metrics(model: ModelState, table: MetricTable, glyphs: Glyphs, took: float 
         ("val loss", known(model.metrics.get("validation_loss"))),
     ]
     for metric in table.ordered(model.metrics):
-        if metric.default and metric.name not in ("loss", "validation_loss"):
+        if (metric.default or metric.is_validation or metric.is_test) and metric.name not in LOSSES:
             pairs.append((_label(metric), _value(metric, model.metrics[metric.name], unknown)))
     rate = model.metrics.get("learning_rate")
     pairs += [
