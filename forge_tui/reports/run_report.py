@@ -21,6 +21,7 @@ from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.safe_io.printing import Writable, named, printable
+from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.text.figures import (
     UNKNOWN,
@@ -187,7 +188,7 @@ def _text(run: Run, snapshot: Snapshot) -> str:
         "",
     ]
     text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)
-    text += best_line(snapshot)
+    text += best_line(snapshot) + baseline_lines(snapshot)
     for record in _remarkable(run):
         if record["event"] == "model_failed":
             failed = f"{record['model']} attempt {record['attempt']} failed ({record['kind']}): {record['message']}"

@@ -32,7 +32,8 @@ class PlacedData:
 
         self.task = dataset.task
         samples = dataset.epoch_samples(batch_size)
-        self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size, samples)
+        inputs, self.train_targets = place(dataset.train_inputs, dataset.train_targets)
+        self.batches = Batches(inputs, self.train_targets, batch_size, samples)
         self.validation: tuple[Tensor | StoredRows, Tensor] | None = None
         self.known: KnownTargets | None = None
         """The targets of the validation split, with what metrics need to know of them."""

@@ -10,6 +10,7 @@ from typing import Any
 from forge_tui.protocol.metrics import LOSSES, SHARE, Metric, MetricTable
 from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.text.baseline_lines import baseline_sentence
 from forge_tui.text.figures import age_text, duration, epoch_text, memory, number, short_path
 from forge_tui.tui.screens.model_files import ModelFiles
 from forge_tui.tui.widgets import cells
@@ -181,6 +182,8 @@ def _metrics(model: ModelState, table: MetricTable, glyphs: Glyphs, took: float 
     for metric in table.ordered(model.metrics):
         if (metric.default or metric.is_validation or metric.is_test) and metric.name not in LOSSES:
             pairs.append((_label(metric), _value(metric, model.metrics[metric.name], unknown)))
+    if (against := baseline_sentence(model, table)) is not None:
+        pairs.append(("baseline", against))
     rate = model.metrics.get("learning_rate")
     pairs += [
         ("learning rate", unknown if rate is None else f"{rate:g}"),
