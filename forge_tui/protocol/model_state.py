@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forge_tui.protocol.metrics import Measured, Metrics, metrics_of
+from forge_tui.protocol.metrics import TEST, Measured, Metrics, metrics_of
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.record_fields import check_record
 from forge_tui.protocol.rollback import Rollback
@@ -278,7 +278,8 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
                 baseline=happened.finite(event.baseline),
             )
             if event.best_epoch is None:
-                return done
+                test = {name: value for name, value in event.metrics.items() if name.startswith(TEST)}
+                return replace(done, metrics={**model.metrics, **happened.finite(test)}) if test else done
             # Report the saved (best) epoch's figures, not the last epoch's.
             return replace(
                 done,

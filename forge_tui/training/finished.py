@@ -71,7 +71,7 @@ def complete(
         member.note_unkept(module, state.progress[number])
         record = model_record(
             member.job, member.training, state, number, final.dataset, group, member.learning_rate_factor,
-            figures=final.of(state, number),
+            figures=final.of(member, state, number),
         )  # fmt: skip
         return member, state.final_weights(number), record, module
 

@@ -114,7 +114,7 @@ class Trainer:
             parameters = count_parameters(state.network)
             member.report.started(config_record(member.training), parameters, state.step, self._members.group)
         data = PlacedData(self._dataset, state.network, training.batch_size, self._device)
-        final = FinalMeasurement(self._dataset, data)
+        final = FinalMeasurement(self._dataset, data, self._device, self._own)
         self._members.enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
             member.report.unrecorded(progress.history, training.length)

@@ -156,6 +156,7 @@ class Probe:
             parameters=count_parameters(self._single.network),
             train_samples=dataset.train_samples,
             validation_samples=dataset.validation_samples,
+            test_samples=dataset.test_samples,
             features=dataset.inputs.features,
             classes=None if known is None else len(known),
             task=dataset.task.value,
