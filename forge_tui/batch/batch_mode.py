@@ -20,6 +20,7 @@ from forge_tui.protocol.phases import RunState
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.reports.run_report import best_line, result_table
 from forge_tui.safe_io.printing import printable, shell_word
+from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.event_lines import is_notable, log_line
 
 _LOOK_SECONDS = 0.2
@@ -173,6 +174,7 @@ def _tell_the_end(run: Run, snapshot: Snapshot, err: IO[str]) -> None:
         lines.append(f"Its output and traceback: forge-tui logs {shell_word(str(run.path))} {traced.index}")
     lines += [f"warning: {problem}" for problem in snapshot.problems]
     err.write("".join(f"{printable(line)}\n" for line in lines) + best_line(snapshot))
+    err.write(baseline_lines(snapshot))
     if snapshot.state is not RunState.COMPLETED:
         err.write(f"To continue: forge-tui resume {shell_word(str(run.path))}\n")
     err.flush()

@@ -83,6 +83,7 @@ def _status(which: str | None, as_json: bool) -> int:
     from forge_tui.batch.progress import progress_line
     from forge_tui.protocol.phases import RunState
     from forge_tui.reports.run_report import best_line, result_table, status_record
+    from forge_tui.text.baseline_lines import baseline_lines
 
     with client.attach(which) as attached:
         snapshot = attached.snapshot()
@@ -92,7 +93,7 @@ def _status(which: str | None, as_json: bool) -> int:
     answer(progress_line(snapshot))
     if snapshot.run.limit_reason:
         answer(printable(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}"))
-    sys.stdout.write(result_table(snapshot) + best_line(snapshot))
+    sys.stdout.write(result_table(snapshot) + best_line(snapshot) + baseline_lines(snapshot))
     sys.stdout.flush()
     if snapshot.state is RunState.DIED:
         say(f"{why_it_ended(snapshot)}; to continue: forge-tui resume {shell_word(snapshot.run.run)}")

@@ -175,15 +175,19 @@ def _check(settings: Any, previous: Literal["refuse", "move"]) -> int:
         return 0
     least, most = found["parameters_least"], found["parameters_most"]
     size = f"{least:,}" if least == most else f"{least:,} to {most:,}"
-    answer(
-        f"Everything is in order: {models} of "
-        f"{size} parameters, {found['train_samples']:,} training and "
-        f"{found['validation_samples']:,} validation samples ({found['task']})."
-    )
+    answer(f"Everything is in order: {models} of {size} parameters, {_samples(found)} ({found['task']}).")
     if found.get("format") is not None or any(one["kind"] == "left_out" or one["reason"] for one in found["columns"]):
         _tell_table(found)
     _tell_limit(found, limit)
     return 0
+
+
+def _samples(found: dict[str, Any]) -> str:
+    """The samples of each split: `900 training and 100 validation samples`."""
+    training, validation = f"{found['train_samples']:,} training", f"{found['validation_samples']:,} validation"
+    if not found["test_samples"]:
+        return f"{training} and {validation} samples"
+    return f"{training}, {validation} and {found['test_samples']:,} test samples"
 
 
 def _tell_table(found: dict[str, Any]) -> None:

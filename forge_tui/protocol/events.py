@@ -129,6 +129,7 @@ class CheckpointSaved(ModelEvent):
 class ModelCompleted(Measured, ModelEvent):
     """`best_epoch`: with early stopping, the epoch of the saved weights and of these metrics; None: the last.
 
+    `baseline`: metrics, of the same names, of what the training targets alone predict; empty where it is unknown.
     `path`: the path of its files without suffix; for a training function without saved weights the model's own
     directory, and `exact` and `parameters` are None.
     """
@@ -140,6 +141,7 @@ class ModelCompleted(Measured, ModelEvent):
     exact: bool | None = True
     best_epoch: int | None = None
     parameters: int | None = None
+    baseline: Metrics = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

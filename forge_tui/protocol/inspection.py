@@ -21,6 +21,7 @@ class Inspection:
     parameters: int | None = None
     train_samples: int | None = None
     validation_samples: int | None = None
+    test_samples: int | None = None
     features: int | None = None
     classes: int | None = None
     task: str | None = None

@@ -30,6 +30,8 @@ SHARE = "%"
 """The unit of fractions: 0–1, shown as percent where space is short."""
 AUTO = "auto"
 """`training.select_by`: the default order of `MetricTable.ranking`."""
+VALIDATION, TEST = "validation_", "test/"
+"""How names of metrics begin that are measured on the validation split, or at the end on the test split."""
 CUSTOM = "validation_metric"
 """The metric that custom code measures on the validation split (`training.metric`)."""
 
@@ -55,7 +57,12 @@ class Metric:
     @property
     def is_validation(self) -> bool:
         """Whether it is measured on the validation split."""
-        return self.name.startswith("validation_")
+        return self.name.startswith(VALIDATION)
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it is measured on the test split."""
+        return self.name.startswith(TEST)
 
     @property
     def words(self) -> str:
@@ -80,21 +87,46 @@ class Metric:
         }
 
 
+_VALIDATED = (
+    Metric(name="validation_accuracy", title="accuracy", short="accuracy", goal="higher", unit=SHARE, ranks=True),
+    Metric(
+        name="validation_balanced_accuracy", title="balanced accuracy", short="bal acc", goal="higher", default=False
+    ),
+    Metric(name="validation_f1", title="macro F1", short="F1", goal="higher", default=False),
+    Metric(name="validation_log_loss", title="log loss", short="log loss", goal="lower", default=False, log=True),
+    Metric(name="validation_auc", title="ROC AUC", short="AUC", goal="higher", default=False),
+    Metric(name="validation_mae", title="MAE", short="MAE", goal="lower", default=False, log=True),
+    Metric(name="validation_rmse", title="RMSE", short="RMSE", goal="lower", default=False, log=True),
+    Metric(name="validation_r2", title="R²", short="R²", goal="higher"),
+    Metric(name="validation_perplexity", title="perplexity", short="perplexity", goal="lower", ranks=True, log=True),
+)  # fmt: skip
 BUILT_IN = (
     Metric(name="loss", title="loss", short="loss", goal="lower", ranks=True, log=True),
     Metric(
         name="validation_loss", title="validation loss", short="val loss", goal="lower", ranks=True, log=True
     ),
-    Metric(name="validation_accuracy", title="accuracy", short="accuracy", goal="higher", unit=SHARE, ranks=True),
-    Metric(name="validation_perplexity", title="perplexity", short="perplexity", goal="lower", ranks=True, log=True),
+    *_VALIDATED,
     Metric(name=CUSTOM, title="metric", short="metric", goal="higher", ranks=True),
     Metric(name="learning_rate", title="learning rate", short="learning rate", default=False, log=True),
     Metric(name="steps_per_second", title="steps/s", short="steps/s", unit="1/s", default=False),
+    Metric(name=f"{TEST}loss", title="test loss", short="test loss", goal="lower", default=False, log=True),
+    *(
+        dataclasses.replace(
+            metric,
+            name=f"{TEST}{metric.name.removeprefix(VALIDATION)}",
+            title=f"test {metric.title}",
+            short=f"test {metric.short}",
+            ranks=False,
+        )
+        for metric in _VALIDATED
+    ),
 )  # fmt: skip
 """All metrics that forge-tui computes."""
 
 LOSSES = ("loss", "validation_loss")
 
+# Ranks as the validation loss does, and says more.
+_INSTEAD = "validation_r2"
 _BY_NAME = {metric.name: metric for metric in BUILT_IN}
 # Keys of the JSON format before `metrics`, kept beside it.
 _OLD_KEYS = (
@@ -220,8 +252,8 @@ class MetricTable:
         return [metric for metric in self.ordered(names) if metric.default]
 
     def headline(self, metrics: Mapping[str, float | None]) -> Metric | None:
-        """The most telling metric of a model beside its losses: the first of `ranking` that it has."""
-        for metric in self.ranking:
+        """The most telling metric of a model beside its losses: the first of `ranking` that it has, else R²."""
+        for metric in (*self.ranking, self[_INSTEAD]):
             if metric.name not in LOSSES and metrics.get(metric.name) is not None:
                 return metric
         return None

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from forge_tui.protocol.metrics import Measured, Metrics, metrics_of
+from forge_tui.protocol.metrics import TEST, Measured, Metrics, metrics_of
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.record_fields import check_record
 from forge_tui.protocol.rollback import Rollback
@@ -38,7 +38,8 @@ class Failure:
 class ModelState(Measured):
     """The state of one model. Unknown is None; `diverged` is set if the loss is NaN or infinite.
 
-    `metrics`: of the newest epoch; of a completed model those of its saved weights.
+    `metrics`: of the newest epoch; of a completed model those of its saved weights. `baseline`: of a completed model,
+    the metrics of what the training targets alone predict.
     `combination`: its own values of `[sweep]`, by the settings' short names. `rollbacks`: number of rollbacks after a
     divergence; `rollback`: the last one, if it is not over. `seconds`: how long workers were busy with it, up to
     `active_since` if one is now: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured by the runner's
@@ -56,6 +57,7 @@ class ModelState(Measured):
     epoch: int = 0
     step: int = 0
     metrics: Metrics = field(default_factory=dict)
+    baseline: Metrics = field(default_factory=dict)
     best_loss: float | None = None
     diverged: bool = False
     learning_rate_factor: float = 1.0
@@ -267,9 +269,17 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
             return replace(model, checkpoint_epoch=event.epoch, checkpoint_step=event.step)
         case happened.ModelCompleted():
             parameters = model.parameters if event.parameters is None else event.parameters
-            done = replace(model, path=event.path, exact=event.exact, parameters=parameters, eta_seconds=0.0)
+            done = replace(
+                model,
+                path=event.path,
+                exact=event.exact,
+                parameters=parameters,
+                eta_seconds=0.0,
+                baseline=happened.finite(event.baseline),
+            )
             if event.best_epoch is None:
-                return done
+                test = {name: value for name, value in event.metrics.items() if name.startswith(TEST)}
+                return replace(done, metrics={**model.metrics, **happened.finite(test)}) if test else done
             # Report the saved (best) epoch's figures, not the last epoch's.
             return replace(
                 done,

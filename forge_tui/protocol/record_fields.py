@@ -222,6 +222,7 @@ _OF_EVENTS: dict[str, Check] = {
     **dict.fromkeys(DURATIONS, _or_none(_is_duration)),
     **dict.fromkeys(_TEXTS_IN_EVENTS, _or_none(_is_text)),
     "arguments": _is_table,
+    "baseline": is_metric_table,
     "epochs": _or_none(is_whole),
     "config": _is_table,
     "group": _or_none(_are_texts),

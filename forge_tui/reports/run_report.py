@@ -14,14 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from forge_tui.analysis.configs import config_results
 from forge_tui.analysis.ranking import best_model
+from forge_tui.client.details import read_details
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
-from forge_tui.protocol.metrics import old_keys
+from forge_tui.protocol.metrics import TEST, old_keys
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.safe_io.printing import Writable, named, printable
+from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
+from forge_tui.text.detail_lines import confusion_lines, worst_lines
 from forge_tui.text.figures import (
     UNKNOWN,
     best_text,
@@ -43,6 +46,7 @@ FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
 _ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
 EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", "best_loss", "seconds")
 """The columns of the CSV report before those of the metrics."""
+_WORST = 10
 _REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
 
 
@@ -137,6 +141,8 @@ def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
     record = status_record(snapshot)
     for model, history in zip(record["models"], run.histories(snapshot.models), strict=True):
         model["history"] = [finite(_fields(epoch)) for epoch in history]
+        is_done = model["phase"] == TrainingPhase.COMPLETED
+        model["details"] = read_details(run.directory, model["name"]).to_record() if is_done else None
     results = config_results(snapshot)
     record["configs"] = None if results is None else configs_record(results)
     record["events"] = _remarkable(run)
@@ -169,8 +175,8 @@ def _write_csv(run: Run, snapshot: Snapshot, out: Writable) -> None:
 
 
 def metric_columns(snapshot: Snapshot) -> list[str]:
-    """The metrics that any model of a run has recorded, and always those of older reports."""
-    recorded = (name for model in snapshot.models for name in model.metrics)
+    """The metrics that any model of a run has recorded in its epochs, and always those of older reports."""
+    recorded = (name for model in snapshot.models for name in model.metrics if not name.startswith(TEST))
     declared = (name for record in snapshot.run.metrics if isinstance(name := record.get("name"), str))
     return [metric.name for metric in snapshot.metrics.ordered((*old_keys({}), *declared, *recorded))]
 
@@ -187,7 +193,7 @@ def _text(run: Run, snapshot: Snapshot) -> str:
         "",
     ]
     text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)
-    text += best_line(snapshot)
+    text += best_line(snapshot) + baseline_lines(snapshot) + _details(run, snapshot)
     for record in _remarkable(run):
         if record["event"] == "model_failed":
             failed = f"{record['model']} attempt {record['attempt']} failed ({record['kind']}): {record['message']}"
@@ -197,6 +203,20 @@ def _text(run: Run, snapshot: Snapshot) -> str:
         elif record["event"] == "decision" and record["kind"] not in ("plan", "threads"):
             text += printable(f"{record['kind']}: {record['reason']}") + "\n"
     return text
+
+
+def _details(run: Run, snapshot: Snapshot) -> str:
+    """Where the best of the completed models errs."""
+    best = best_model(snapshot)
+    if best is None:
+        return ""
+    found, name = read_details(run.directory, best.model.name), best.model.name
+    lines = []
+    if found.confusion is not None:
+        lines += ["", f"Confusion of {name} ({found.split} split):", *confusion_lines(found.confusion)]
+    if found.worst:
+        lines += ["", f"Worst rows of {name} ({found.split} split):", *worst_lines(found.worst)[:_WORST]]
+    return "".join(f"{printable(line)}\n" for line in [*lines, ""]) if lines else ""
 
 
 def _machine_lines(samples: list[dict[str, Any]]) -> list[str]:

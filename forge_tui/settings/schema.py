@@ -308,11 +308,15 @@ class DataSettings:
     validation_fraction: Annotated[
         float, Rule(ge=0.0, le=0.9, description="share of the samples in the validation split")
     ] = 0.1
+    test_fraction: Annotated[
+        float,
+        Rule(ge=0.0, le=0.9, description="share of the samples in a test split, measured once, by finished models"),
+    ] = 0.0
     split: Annotated[
         Literal["auto", "random", "stratified", "ordered", "group"],
         Rule(
-            description="which samples are for validation: at random, of each class its share, the last ones, or whole "
-            "groups; auto: stratified for classes, grouped with data.group, else random"
+            description="which samples are for validation and test: at random, of each class its share, the last ones, "
+            "or whole groups; auto: stratified for classes, grouped with data.group, else random"
         ),
     ] = "auto"
     group: Annotated[

@@ -139,7 +139,7 @@ def measure_members(
     if data.validation is None:
         raise DataError("the run has no validation part to measure on; train with --validation-fraction above 0")
     bodies = [network.body for network in networks]
-    members = [validate(body, data.task, *data.validation, own=own) for body in bodies]
+    members = [validate(body, data.task, *data.validation, own=own, known=data.known) for body in bodies]
     assert dataset.fingerprint is not None
     return EnsembleFigures(
         task=data.task.value,
@@ -150,7 +150,7 @@ def measure_members(
             for stem, record, member in zip(stems, records, members, strict=True)
         ),
         # Of scaled predictions: with equal scaling, the mean is scaled in the same way.
-        ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, own=own),
+        ensemble=validate(Ensemble(bodies, data.task), data.task, *data.validation, own=own, known=data.known),
     )
 
 

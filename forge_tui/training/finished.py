@@ -13,7 +13,7 @@ from forge_tui.protocol.metrics import Metrics
 from forge_tui.runs.inside import refuse_links
 from forge_tui.training import model_file
 from forge_tui.training.checkpoint_writer import is_copied, prune_of_member, write_all
-from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.final_figures import FinalMeasurement
 from forge_tui.training.member import Member
 from forge_tui.training.metadata import model_record
 from forge_tui.training.module_state import ModuleState
@@ -61,7 +61,7 @@ def complete(
     state: TrainingState,
     members: Sequence[Member],
     finished: Iterable[int],
-    dataset: Dataset,
+    final: FinalMeasurement,
     group: list[str] | None,
 ) -> None:
     """Write those of the `finished` models (by number) that are not written yet. Raises `RunDirectoryError`."""
@@ -69,7 +69,10 @@ def complete(
     def item(number: int) -> tuple[Member, dict[str, Tensor], dict[str, Any], ModuleState]:
         member, module = members[number], state.final_module(number)
         member.note_unkept(module, state.progress[number])
-        record = model_record(member.job, member.training, state, number, dataset, group, member.learning_rate_factor)
+        record = model_record(
+            member.job, member.training, state, number, final.dataset, group, member.learning_rate_factor,
+            figures=final.of(member, state, number),
+        )  # fmt: skip
         return member, state.final_weights(number), record, module
 
     items = (item(number) for number in finished if not members[number].report.is_done)
@@ -95,6 +98,7 @@ def _report_completed(member: Member, record: Mapping[str, Any]) -> None:
     member.report.completed(
         member.stem,
         metrics=_metrics(record),
+        baseline=record.get("baseline") or {},
         seconds=record["seconds"],
         exact=record["exact"],
         best_epoch=best_epoch,

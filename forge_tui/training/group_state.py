@@ -88,7 +88,10 @@ class GroupState(TrainingState):
         """Each model's metrics."""
         if data.validation is None:
             return [{} for _ in self.progress]
-        return validate_stacked(self._stack.body, data.task, *data.validation, models=len(self.progress), own=self._own)
+        models = len(self.progress)
+        return validate_stacked(
+            self._stack.body, data.task, *data.validation, models=models, own=self._own, known=data.known
+        )
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """A model's parameters and buffers, named as in a single model."""

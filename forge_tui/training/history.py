@@ -18,6 +18,8 @@ _OLD_COLUMNS = (
     "epoch", "step", "loss", "validation_loss", "validation_accuracy", "validation_perplexity", "learning_rate",
     "seconds", "validation_metric",
 )  # fmt: skip
+# An epoch's metric that is known not to be defined, which is not the same as one that it lacks.
+_UNDEFINED = -math.inf
 _OWN_COLUMNS = ("epoch", "step", "seconds")
 
 
@@ -52,8 +54,8 @@ class History(Sequence[EpochRecord]):
 
     def _add_row(self, record: EpochRecord) -> None:
         self._rows.extend((record.epoch, record.step, record.seconds))
-        metrics = (record.metrics.get(name) for name in self.names)
-        self._rows.extend(math.nan if value is None else float(value) for value in metrics)
+        metrics = (record.metrics.get(name, math.nan) for name in self.names)
+        self._rows.extend(_UNDEFINED if value is None else float(value) for value in metrics)
 
     @overload
     def __getitem__(self, place: int) -> EpochRecord: ...
@@ -68,7 +70,7 @@ class History(Sequence[EpochRecord]):
         return len(self._records)
 
     def to_tensor(self) -> Tensor:
-        """float64 (epochs, 3 + names), a copy; None becomes NaN."""
+        """float64 (epochs, 3 + names), a copy; what an epoch lacks becomes NaN, None minus infinity."""
         return torch.from_numpy(np.array(self._rows).reshape(-1, len(_OWN_COLUMNS) + len(self.names)))
 
     @classmethod
@@ -77,9 +79,13 @@ class History(Sequence[EpochRecord]):
         history = cls()
         columns = _OLD_COLUMNS[: table.shape[1]] if names is None else (*_OWN_COLUMNS, *names)
         for row in table.tolist():
-            values = {name: None if math.isnan(value) else value for name, value in zip(columns, row, strict=True)}
-            metrics = {name: value for name, value in values.items() if name not in _OWN_COLUMNS and value is not None}
+            values = {name: value for name, value in zip(columns, row, strict=True) if not math.isnan(value)}
+            metrics = {
+                name: None if value == _UNDEFINED else value
+                for name, value in values.items()
+                if name not in _OWN_COLUMNS
+            }
             history.append(
-                EpochRecord(epoch=int(row[0]), step=int(row[1]), metrics=metrics, seconds=values["seconds"] or 0.0)
+                EpochRecord(epoch=int(row[0]), step=int(row[1]), metrics=metrics, seconds=values.get("seconds", 0.0))
             )
         return history

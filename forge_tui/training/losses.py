@@ -14,10 +14,11 @@ from torch.func import vmap
 from torch.nn import functional
 
 from forge_tui.errors import SettingsError
-from forge_tui.protocol.metrics import CUSTOM, Metrics
+from forge_tui.protocol.metrics import CUSTOM, VALIDATION, Metrics
 from forge_tui.training.data.dataset import Task
 from forge_tui.training.data.stored import StoredRows
-from forge_tui.training.metrics import OF_LOSS, SampleMeans
+from forge_tui.training.metrics.known_targets import KnownTargets
+from forge_tui.training.metrics.measures import Measures
 from forge_tui.training.models.modes import evaluating
 from forge_tui.training.outputs import copied, joined_outputs, kind, mapped
 from forge_tui.training.own_code import NONE, OwnCode
@@ -112,33 +113,38 @@ def stacked_losses(
 
 
 def validate(
-    body: nn.Module, task: Task, inputs: Tensor | StoredRows, targets: Tensor, *, own: OwnCode = NONE
+    body: nn.Module,
+    task: Task,
+    inputs: Tensor | StoredRows,
+    targets: Tensor,
+    *,
+    own: OwnCode = NONE,
+    known: KnownTargets | None = None,
 ) -> Metrics:
     """Evaluate `body` on scaled inputs and targets, in large batches: `validation_loss` and the task's metrics.
 
-    Draws no random numbers. A model that returns more than one tensor has no metrics of the task. `own.loss` replaces
-    the task's, `own.metric` gets all outputs together. Custom code gets copies, which it may change in place, like
-    batches of a DataLoader.
+    Draws no random numbers. A model that returns more than one tensor has no metrics of the task. `known`: the same
+    targets, with their units. `own.loss` replaces the task's, `own.metric` gets all outputs together.
+    Custom code gets copies, which it may change in place, like batches of a DataLoader.
     """
     loss_function = loss_in_use(own, task)
     copy = _copying(own)
     rows = validation_rows(inputs, body)
     total = torch.zeros((), dtype=torch.float64, device=inputs.device)
-    means = SampleMeans(task)
+    measures = _measures(own, known or KnownTargets(task, targets), 1)
     kept: list[Any] = []
     counts: list[int] = []
     with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
             batch, wanted = copy(inputs[start : start + rows]), targets[start : start + rows]
             out = body(batch)
-            means.add(out, wanted)
+            measures.add(out.unsqueeze(0) if isinstance(out, Tensor) else out, wanted)
             if own.metric is not None:
                 kept.append(copied(out))
                 counts.append(len(batch))
             total.add_(loss_function(out, copy(wanted)), alpha=len(batch))
         measured = None if own.metric is None else own.metric(joined_outputs(kept, counts), targets.clone())
-    (found,) = means.of_models(1, len(inputs))
-    return _together(task, total.item() / len(inputs), found, measured)
+        return _together([total.item() / len(inputs)], measures, [measured])[0]
 
 
 def validate_stacked(
@@ -149,22 +155,25 @@ def validate_stacked(
     *,
     models: int,
     own: OwnCode = NONE,
+    known: KnownTargets | None = None,
 ) -> list[Metrics]:
     """As `validate`, for every model of a stack."""
     copy = _copying(own)
     widest = max((max(parameter.shape[1:], default=1) for parameter in body.parameters()), default=1)
     rows = max(1, _rows(inputs, widest) // models)
     total = torch.zeros(models, dtype=torch.float64, device=inputs.device)
-    means = SampleMeans(task)
+    measures = Measures(
+        known or KnownTargets(task, targets), models, own_loss=own.loss is not None, copies=own.takes_part
+    )
     kept: list[Any] = []
     counts: list[int] = []
     with evaluating(body), _measuring(own):
         for start in range(0, len(inputs), rows):
-            batch, wanted = inputs[start : start + rows], targets[start : start + rows]
-            samples, wanted = len(batch), wanted.expand(models, *wanted.shape)
+            batch, single = inputs[start : start + rows], targets[start : start + rows]
+            samples, wanted = len(batch), single.expand(models, *single.shape)
             # A copy of an expanded tensor has separate rows for each model.
             out = body(copy(batch.expand(models, *batch.shape)))
-            means.add(out, wanted)
+            measures.add(out, single)
             if own.metric is not None:
                 kept.append(copied(out))
                 counts.append(samples)
@@ -173,8 +182,11 @@ def validate_stacked(
         if own.metric is not None:
             together = joined_outputs(kept, counts, axis=1)
             measured = [own.metric(mapped(itemgetter(model), together), targets.clone()) for model in range(models)]
-    sums = zip(total.tolist(), means.of_models(models, len(inputs)), measured, strict=True)
-    return [_together(task, loss_sum / len(inputs), found, metric) for loss_sum, found, metric in sums]
+        return _together([loss_sum / len(inputs) for loss_sum in total.tolist()], measures, measured)
+
+
+def _measures(own: OwnCode, known: KnownTargets, models: int) -> Measures:
+    return Measures(known, models, own_loss=own.loss is not None, copies=own.takes_part)
 
 
 def _copying(own: OwnCode) -> Callable[[Tensor], Tensor]:
@@ -189,9 +201,13 @@ def _measuring(own: OwnCode) -> Iterator[None]:
         yield
 
 
-def _together(task: Task, loss: float, means: Metrics, custom: float | None) -> Metrics:
-    follows = {name: function(loss) for name, function in OF_LOSS[task].items()}
-    return {"validation_loss": loss, **means, **follows, **({} if custom is None else {CUSTOM: custom})}
+def _together(losses: list[float], measures: Measures, custom: list[float | None]) -> list[Metrics]:
+    """The metrics of each model."""
+    found = measures.results(losses, VALIDATION)
+    return [
+        {"validation_loss": loss, **one, **({} if measured is None else {CUSTOM: measured})}
+        for loss, one, measured in zip(losses, found, custom, strict=True)
+    ]
 
 
 def validation_rows(inputs: Tensor | StoredRows, body: nn.Module) -> int:

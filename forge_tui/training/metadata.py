@@ -19,6 +19,7 @@ from forge_tui.settings.schema import TrainingConfig
 from forge_tui.tables.encoder import VERSION
 from forge_tui.training import code_finder
 from forge_tui.training.data.dataset import Dataset, Normalisation
+from forge_tui.training.final_figures import FinalFigures
 from forge_tui.training.losses import NAMES
 from forge_tui.training.models.build import ARCHITECTURE
 from forge_tui.training.models.network import Network, count_parameters
@@ -67,10 +68,12 @@ def model_record(
     dataset: Dataset,
     group: list[str] | None,
     factor: float = 1.0,
+    *,
+    figures: FinalFigures,
 ) -> dict[str, Any]:
     """The metadata of model `number` (from 0) of `state`, without the fields of its files (format, name, SHA-256).
 
-    `factor`: the factor on its learning rate after divergences.
+    `factor`: the factor on its learning rate after divergences; `figures`: what is measured at its end.
     """
     progress = state.progress[number]
     saved = _saved_epoch(progress)
@@ -98,7 +101,9 @@ def model_record(
         "loss": saved.metrics.get("loss"),
         "loss_function": NAMES[dataset.task] if training.loss == "auto" else training.loss,
         "best_loss": progress.best_loss,
-        "metrics": saved.metrics,
+        "metrics": {**saved.metrics, **figures.test},
+        "baseline": figures.baseline,
+        "details": figures.details.to_record(),
         "validation": {name: saved.metrics.get(f"validation_{name}") for name in VALIDATION},
         "epochs_completed": state.epoch,
         "best_epoch": progress.best.epoch if progress.best.weights else None,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.metrics import is_metric_table
 from forge_tui.protocol.record_fields import is_number, is_whole
 from forge_tui.settings.problems import shown
 
@@ -52,6 +53,7 @@ _CHECKS: dict[str, _Check] = {
     "split": _or_none(_is_table),
     "loss": _or_none(is_number),
     "validation": _is_table,
+    "baseline": is_metric_table,
     "epochs_completed": is_whole,
     "best_epoch": _or_none(is_whole),
     "history": _are(_is_table),

@@ -10,6 +10,7 @@ from torch import Tensor
 from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.stored import StoredRows
 from forge_tui.training.losses import Metric
+from forge_tui.training.metrics.known_targets import KnownTargets
 from forge_tui.training.models.network import Network
 from forge_tui.training.order import Batches
 
@@ -22,19 +23,26 @@ class PlacedData:
     """
 
     def __init__(self, dataset: Dataset, network: Network, batch_size: int, device: torch.device) -> None:
-        def place(inputs: Tensor | StoredRows, targets: Tensor) -> tuple[Tensor | StoredRows, Tensor]:
-            with torch.no_grad():
-                wanted = network.scale_targets(targets.to(device))
-                if isinstance(inputs, StoredRows):
-                    return inputs.placed(device, network.scale_features), wanted
-                return network.scale_features(inputs.to(device)), wanted
-
-        self.task = dataset.task
+        self.task, self._device = dataset.task, device
         samples = dataset.epoch_samples(batch_size)
-        self.batches = Batches(*place(dataset.train_inputs, dataset.train_targets), batch_size, samples)
+        inputs, self.train_targets = self.placed(dataset.train_inputs, dataset.train_targets, network)
+        self.batches = Batches(inputs, self.train_targets, batch_size, samples)
         self.validation: tuple[Tensor | StoredRows, Tensor] | None = None
+        self.known: KnownTargets | None = None
+        """The targets of the validation split, with what metrics need to know of them."""
         if dataset.validation_inputs is not None and dataset.validation_targets is not None:
-            self.validation = place(dataset.validation_inputs, dataset.validation_targets)
+            self.validation = self.placed(dataset.validation_inputs, dataset.validation_targets, network)
+            self.known = KnownTargets(dataset.task, self.validation[1], network.target_scale)
+
+    def placed(
+        self, inputs: Tensor | StoredRows, targets: Tensor, network: Network
+    ) -> tuple[Tensor | StoredRows, Tensor]:
+        """Samples of a split on the device, scaled for `network.body`."""
+        with torch.no_grad():
+            wanted = network.scale_targets(targets.to(self._device))
+            if isinstance(inputs, StoredRows):
+                return inputs.placed(self._device, network.scale_features), wanted
+            return network.scale_features(inputs.to(self._device)), wanted
 
 
 def metric_in_units(metric: Metric | None, network: Network, targets: Tensor | None) -> Metric | None:

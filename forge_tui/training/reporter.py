@@ -129,6 +129,7 @@ class Reporter:
         best_epoch: int | None,
         reason: str | None,
         parameters: int | None = None,
+        baseline: Metrics | None = None,
     ) -> None:
         """Report the finished model's files. `reason`: why it has not trained all its epochs, if so."""
         self._emit(
@@ -140,6 +141,7 @@ class Reporter:
                 exact=exact,
                 best_epoch=best_epoch,
                 parameters=parameters,
+                baseline=baseline or {},
                 **self._about,
             )
         )

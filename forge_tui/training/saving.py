@@ -10,7 +10,7 @@ from forge_tui.protocol.job import Control
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.tables.encoder import Encoder
 from forge_tui.training.checkpoint_writer import CheckpointWriter, is_copied
-from forge_tui.training.data.dataset import Dataset
+from forge_tui.training.final_figures import FinalMeasurement
 from forge_tui.training.finished import complete
 from forge_tui.training.members import Members
 from forge_tui.training.patient_writes import write_patiently
@@ -88,7 +88,9 @@ class Saving:
         if stands_still:
             self._members.enter(TrainingPhase.TRAINING)
 
-    def finish(self, state: TrainingState, dataset: Dataset, finished: Callable[[TrainingState], list[int]]) -> bool:
+    def finish(
+        self, state: TrainingState, final: FinalMeasurement, finished: Callable[[TrainingState], list[int]]
+    ) -> bool:
         """Save all models, and write the files of `finished` ones; False if a stop came first.
 
         On a full disk it waits for space, to save hours of work.
@@ -98,7 +100,7 @@ class Saving:
         def write() -> None:
             self._save_now(state)
             members.enter(TrainingPhase.SAVING, only=finished(state))
-            complete(state, members, finished(state), dataset, members.group)
+            complete(state, members, finished(state), final, members.group)
 
         def waits(error: RunDirectoryError) -> None:
             numbers = finished(state)

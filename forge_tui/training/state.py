@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -199,6 +200,19 @@ class TrainingState(ABC):
         with self.average.in_use():
             return self.weights(model)
 
+    @contextmanager
+    def final_network(self, model: int) -> Iterator[Network]:
+        """A network of a built-in architecture with `final_weights`, for measuring; the state stays as it is."""
+        parts = {**dict(self.network.named_parameters()), **dict(self.network.named_buffers())}
+        before = {name: part.data for name, part in parts.items()}
+        try:
+            for name, tensor in self.final_weights(model).items():
+                parts[name].data = tensor.to(parts[name].device)
+            yield self.network
+        finally:
+            for name, data in before.items():
+                parts[name].data = data
+
     def keep_best(self, models: Sequence[int]) -> None:
         """Keep the present final weights of these models: this epoch is their best so far."""
         with self.average.in_use():
@@ -339,7 +353,7 @@ class SingleState(TrainingState):
         """Its metrics."""
         if data.validation is None:
             return [{}]
-        return [validate(self._body, data.task, *data.validation, own=self._own)]
+        return [validate(self._body, data.task, *data.validation, own=self._own, known=data.known)]
 
     def weights(self, model: int) -> dict[str, Tensor]:
         """Parameters and buffers."""

@@ -24,6 +24,7 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.data.unchanged import require_same, require_untouched
 from forge_tui.training.departures import AtRung, Departures
+from forge_tui.training.final_figures import FinalMeasurement
 from forge_tui.training.group_state import GroupState
 from forge_tui.training.member import Member
 from forge_tui.training.members import Left, Members
@@ -113,6 +114,7 @@ class Trainer:
             parameters = count_parameters(state.network)
             member.report.started(config_record(member.training), parameters, state.step, self._members.group)
         data = PlacedData(self._dataset, state.network, training.batch_size, self._device)
+        final = FinalMeasurement(self._dataset, data, self._device, self._own)
         self._members.enter(TrainingPhase.TRAINING)
         for member, progress in zip(self._members, state.progress, strict=True):
             member.report.unrecorded(progress.history, training.length)
@@ -120,7 +122,7 @@ class Trainer:
         while len(finished := self._finished(state)) < len(self._members):
             if finished:
                 self._environment["group"] = len(self._members) - len(finished)
-                if not self._saving.finish(state, self._dataset, self._finished):
+                if not self._saving.finish(state, final, self._finished):
                     return Outcome.STOPPED
                 state, is_due = self._departures.finished(state, self._finished(state)), False
             smaller = self._departures.pruned(state)
@@ -136,7 +138,7 @@ class Trainer:
                 return Outcome.STOPPED
             self._finish_epoch(state, data)
             is_due = state.epoch % training.checkpoint_interval == 0
-        done = self._saving.finish(state, self._dataset, self._finished)
+        done = self._saving.finish(state, final, self._finished)
         return Outcome.COMPLETED if done else Outcome.STOPPED
 
     def _load(self, found: Sequence[Checkpoint]) -> Dataset:

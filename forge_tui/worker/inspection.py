@@ -28,7 +28,7 @@ from forge_tui.training.data.dataset import Dataset
 from forge_tui.training.data.load import load_dataset
 from forge_tui.training.failures import is_out_of_memory
 from forge_tui.training.group_state import GroupState
-from forge_tui.training.metrics import require_selectable
+from forge_tui.training.metrics.selectable import require_selectable
 from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import OwnCode, error_in_words, load_own_code
@@ -156,6 +156,7 @@ class Probe:
             parameters=count_parameters(self._single.network),
             train_samples=dataset.train_samples,
             validation_samples=dataset.validation_samples,
+            test_samples=dataset.test_samples,
             features=dataset.inputs.features,
             classes=None if known is None else len(known),
             task=dataset.task.value,

@@ -43,6 +43,7 @@ def estimate_memory(
         tensor
         for tensor in (
             dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets,
+            dataset.test_inputs, dataset.test_targets,
         )
         if isinstance(tensor, Tensor)  # data on disk takes no memory
     )  # fmt: skip

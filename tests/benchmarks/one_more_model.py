@@ -105,11 +105,11 @@ def _train(seed: int) -> None:
     import torch
     from torch import nn
 
-    from forge_tui.settings.schema import DataSettings
+    from forge_tui.settings.schema import DataSettings, Settings
     from forge_tui.training.data.synthetic import synthetic_dataset
     from forge_tui.training.models.build import build_model
 
-    data = synthetic_dataset(DataSettings(samples=SAMPLES, validation_fraction=0.0), seed=0)
+    data = synthetic_dataset(Settings(data=DataSettings(samples=SAMPLES, validation_fraction=0.0)))
     torch.manual_seed(seed)
     model = build_model("planner", SIZE, data.inputs)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from forge_tui.settings.schema import DataSettings
+from forge_tui.settings.schema import DataSettings, Settings
 from forge_tui.training.data.synthetic import synthetic_dataset
 from forge_tui.training.models.build import build_model
 from forge_tui.training.order import epoch_order
@@ -32,7 +32,7 @@ def losses_of(seed: int, size: int, epochs: int, threads: int | None = None) -> 
     """Train one model; gives the mean loss of every epoch when it has ended."""
     if threads is not None:
         torch.set_num_threads(threads)
-    data = synthetic_dataset(DataSettings(samples=SAMPLES, validation_fraction=0.0, normalise=False), seed=0)
+    data = synthetic_dataset(Settings(data=DataSettings(samples=SAMPLES, validation_fraction=0.0, normalise=False)))
     torch.manual_seed(seed)
     model = build_model("planner", size, data.inputs)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)

@@ -36,7 +36,7 @@ def test_the_table_has_each_model_their_mean_and_the_ensemble(run: Path, capsys:
     assert main(["ensemble", str(run)]) == 0
     out, said = capsys.readouterr()
     rows = [line.split() for line in out.splitlines()]
-    assert rows[0] == ["MODEL", "VAL", "LOSS", "ACCURACY"]
+    assert rows[0] == ["MODEL", "VAL", "LOSS", "ACCURACY", "BAL", "ACC", "F1", "LOG", "LOSS", "AUC"]
     assert [row[0] for row in rows[1:4]] == [f"cognate_planner_{index}" for index in (1, 2, 3)]
     assert [rows[4][:3], rows[5][:1]] == [["mean", "of", "3"], ["ensemble"]]
     assert said == ""

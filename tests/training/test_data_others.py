@@ -111,7 +111,7 @@ def test_short_and_unreadable_texts(tmp_path: Path) -> None:
 
 def test_synthetic_is_fixed_by_the_seed_and_has_all_classes() -> None:
     data = DataSettings()
-    first, again, other = synthetic_dataset(data, 0), synthetic_dataset(data, 0), synthetic_dataset(data, 1)
+    first, again, other = (synthetic_dataset(Settings(data=data, run=RunSettings(seed=seed))) for seed in (0, 0, 1))
     assert (first.train_samples, first.validation_samples, first.inputs.features, first.outputs) == (900, 100, 64, 10)
     assert torch.equal(first.train_inputs, again.train_inputs)
     assert torch.equal(first.train_targets, again.train_targets)
@@ -122,7 +122,7 @@ def test_synthetic_is_fixed_by_the_seed_and_has_all_classes() -> None:
 
 @pytest.mark.parametrize(("samples", "features", "classes"), [(2, 1, 2), (3, 2, 50), (9_000, 3, 2)])
 def test_synthetic_of_any_shape(samples: int, features: int, classes: int) -> None:
-    found = synthetic_dataset(DataSettings(samples=samples, features=features, classes=classes), 0)
+    found = synthetic_dataset(Settings(data=DataSettings(samples=samples, features=features, classes=classes)))
     assert found.train_samples + found.validation_samples == samples
     assert found.train_inputs.isfinite().all()
 

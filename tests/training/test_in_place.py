@@ -188,7 +188,10 @@ def test_a_metric_in_place_changes_neither_loss_nor_accuracy(histories: Any, gro
 def test_a_loss_in_place_on_outputs_changes_neither_accuracy_nor_metric(histories: Any) -> None:
     """It can only while validating: in training autograd needs the outputs."""
     plain = {"model_type": "copying", "metric": "metric"}
-    assert histories(False, loss="loss_of_outputs_in_place", **plain) == histories(False, **plain)
+    ours, theirs = histories(False, loss="loss_of_outputs_in_place", **plain), histories(False, **plain)
+    for found, expected in zip(ours, theirs, strict=True):
+        for epoch, other in zip(found, expected, strict=True):
+            assert epoch["metrics"] == pytest.approx(other["metrics"], rel=1e-6)
 
 
 def test_outputs_that_a_model_writes_over_are_kept_for_the_metric(

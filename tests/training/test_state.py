@@ -36,6 +36,12 @@ def test_history_comes_back_from_its_table_and_goes_on() -> None:
     assert History().to_tensor().shape == (0, 3)
 
 
+def test_a_metric_that_is_not_defined_is_another_thing_than_one_that_is_missing() -> None:
+    undefined = EpochRecord(epoch=2, step=8, metrics={"loss": 0.5, "validation_auc": None}, seconds=0.1)
+    history = History([record(1), undefined])
+    assert list(History.from_tensor(history.to_tensor(), history.names)) == [record(1), undefined]
+
+
 def test_the_last_epoch_of_a_history_can_be_replaced() -> None:
     history = History([record(1), record(2)])
     history.replace_last(record(2, loss=0.25, own=3.0))

@@ -52,6 +52,8 @@ class Dataset:
     at its last position. `class_weights`, float32 (classes,), weight the training loss; None: equal. `drop_last`: a
     short last batch of an epoch is left out. `split_sha256` is of the rows of either split (None: the dataset provided
     the splits), `content_sha256` of a dataset function's result; `load_dataset` sets `fingerprint` from them.
+    The test split (None: there is none) is measured once, at the end of a model's training. `validation_rows` and
+    `test_rows`, int64 (n,): the place of each sample in its source, 1 for the first (None: it has none).
     `features` of a table are its columns, which `encoder` turns into the inputs' F numbers; `table` is what
     the table was found to be. Regression targets that float32 could not tell apart are float64.
     """
@@ -72,6 +74,10 @@ class Dataset:
     drop_last: bool = False
     split_sha256: str | None = None
     content_sha256: str | None = None
+    test_inputs: Tensor | StoredRows | None = None
+    test_targets: Tensor | None = None
+    validation_rows: Tensor | None = None
+    test_rows: Tensor | None = None
     encoder: Encoder | None = None
     table: TableReport | None = None
     fingerprint: Fingerprint | None = None
@@ -104,6 +110,11 @@ class Dataset:
     def validation_samples(self) -> int:
         """The number of validation samples."""
         return 0 if self.validation_inputs is None else self.validation_inputs.shape[0]
+
+    @property
+    def test_samples(self) -> int:
+        """The number of samples of the test split."""
+        return 0 if self.test_inputs is None else self.test_inputs.shape[0]
 
 
 def real_inputs(shape: tuple[int, ...], outputs: int) -> InputSpec:
@@ -190,7 +201,7 @@ def assemble(
     deviation: the loss is then in units of the targets' variance (1.0: no better than predicting the mean), and one
     learning rate suits all units.
     """
-    train, validation = split.train, split.validation
+    train, validation, test = split.train, split.validation, split.test
     normalisation = None
     if normalise:
         mean, scale = fit_scale(inputs[train], scaling)
@@ -210,7 +221,11 @@ def assemble(
         vocabulary=None,
         normalisation=normalisation,
         split=split.record,
-        split_sha256=split_digest(train, validation),
+        split_sha256=split_digest(train, validation, test),
+        test_inputs=inputs[test] if len(test) else None,
+        test_targets=targets[test] if len(test) else None,
+        validation_rows=validation + 1,
+        test_rows=test + 1,
     )
 
 

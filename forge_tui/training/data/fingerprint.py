@@ -34,9 +34,9 @@ _PIECE_BYTES = 1 << 20
 _Names = Iterable[Any] | None
 
 
-def split_digest(train: Tensor, validation: Tensor) -> str:
-    """SHA-256 of the row numbers of both splits, int64 (n,), in order."""
-    return _digest((train, validation))
+def split_digest(train: Tensor, validation: Tensor, test: Tensor | None = None) -> str:
+    """SHA-256 of the row numbers of the splits, int64 (n,), in order; no or an empty `test` makes no difference."""
+    return _digest((train, validation) if test is None or not len(test) else (train, validation, test))
 
 
 def content_digest(inputs: Tensor, targets: Tensor, *names: _Names) -> str:
@@ -119,7 +119,7 @@ def of_tensors(dataset: Dataset, known: Sequence[Fingerprint], threads: int) -> 
 def _fingerprint(
     dataset: Dataset, sha256: str, split: str, file: SourceFile | None = None, threads: int | None = None
 ) -> Fingerprint:
-    rows = dataset.train_samples + dataset.validation_samples
+    rows = dataset.train_samples + dataset.validation_samples + dataset.test_samples
     return Fingerprint(sha256=sha256, rows=rows, split_sha256=split, file=file, threads=threads)
 
 
@@ -129,8 +129,11 @@ def _split_of(dataset: Dataset) -> str:
 
 
 def _parts(dataset: Dataset) -> tuple[Tensor | None, ...]:
-    """Inputs and targets of the training split, then those of the validation split."""
-    parts = (dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets)
+    """Inputs and targets of the training split, those of the validation split, then of a test split."""
+    parts = (
+        *(dataset.train_inputs, dataset.train_targets, dataset.validation_inputs, dataset.validation_targets),
+        *(dataset.test_inputs, dataset.test_targets),
+    )
     assert all(part is None or isinstance(part, Tensor) for part in parts)
     return parts  # type: ignore[return-value]
 

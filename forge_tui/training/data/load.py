@@ -16,7 +16,7 @@ import torch
 from forge_tui.errors import ChangedError, DataError
 from forge_tui.protocol.run_data import Fingerprint
 from forge_tui.safe_io.printing import escaped, named
-from forge_tui.settings.schema import DataSettings, Settings
+from forge_tui.settings.schema import Settings
 from forge_tui.tables.encoder import Encoder
 from forge_tui.tables.endings import TABLES, ending_of, how_to_convert
 from forge_tui.tables.parquet_directory import is_partitioned
@@ -35,7 +35,7 @@ from forge_tui.training.data.text_file import text_dataset
 VERSION = 2
 """How data is read: of version 1 are runs of forge-tui 0.1, see `version_1`."""
 
-_MADE: dict[str, Callable[[DataSettings, int], Dataset]] = {
+_MADE: dict[str, Callable[[Settings], Dataset]] = {
     "synthetic": synthetic_dataset,
     "modular": modular_dataset,
 }
@@ -108,7 +108,7 @@ def _read(
 ) -> Dataset:
     name = settings.training.dataset
     if name in _MADE:
-        found = _MADE[name](settings.data, settings.run.seed)
+        found = _MADE[name](settings)
         values = {key: settings.run.seed if key == "seed" else getattr(settings.data, key) for key in _DECISIVE[name]}
         return replace(found, fingerprint=fingerprint.of_settings({"dataset": name, **values}, found))
     path = working_directory / Path(name).expanduser()

@@ -85,7 +85,11 @@ def npy_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
         vocabulary=None,
         normalisation=normalisation,
         split=split.record,
-        split_sha256=split_digest(split.train, split.validation),
+        split_sha256=split_digest(split.train, split.validation, split.test),
+        test_inputs=features(split.test) if len(split.test) else None,
+        test_targets=goal.values[split.test] if len(split.test) else None,
+        validation_rows=split.validation + 1,
+        test_rows=split.test + 1,
     )
 
 

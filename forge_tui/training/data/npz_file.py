@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
 
@@ -16,7 +17,7 @@ from forge_tui.settings.schema import Settings
 from forge_tui.tables.declared import check_member
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
 from forge_tui.training.data.npz_names import Arrays, choose_arrays
-from forge_tui.training.data.split import choose_split, recorded
+from forge_tui.training.data.split import choose_split, hold_out_test, recorded
 from forge_tui.training.data.targets import make_target
 
 # Errors for a malformed archive or header. RuntimeError: it is encrypted, or packed in an unknown way.
@@ -47,10 +48,11 @@ def npz_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
     found = make_target(targets, f"{path}: array {names.targets!r}", settings.data.task, version=version)
     if held:
         rows = torch.arange(len(features))
-        split = recorded("given by the file", (rows[:-held], rows[-held:]), None, None)
+        given = recorded("given by the file", (rows[:-held], rows[-held:]), None, None)
+        split = hold_out_test(settings, given, found, version)
     else:
         split = choose_split(settings, len(features), found, version)
-    return assemble(
+    made = assemble(
         task=found.task,
         inputs=torch.from_numpy(features),
         targets=found.values,
@@ -62,6 +64,8 @@ def npz_dataset(path: Path, settings: Settings, version: int = 2) -> Dataset:
         normalise=settings.data.normalise,
         scaling=settings.data.scaling,
     )
+    # Samples of arrays of their own are numbered there.
+    return replace(made, validation_rows=split.validation + 1 - (len(features) - held if held else 0))
 
 
 def _samples(

@@ -26,7 +26,7 @@ from forge_tui.training.data.fingerprint import content_digest, split_digest
 from forge_tui.training.data.frame_data import parts_dataset, whole_table_dataset
 from forge_tui.training.data.frames import dense, is_column, is_frame, needs_table, plain_array
 from forge_tui.training.data.loaders import samples_of
-from forge_tui.training.data.split import choose_split
+from forge_tui.training.data.split import Split, choose_split, hold_out_test
 from forge_tui.training.data.targets import Target, make_target
 
 _PARTS = ("inputs", "targets", "validation_inputs", "validation_targets")
@@ -74,17 +74,16 @@ def own_dataset(given: Any, settings: Settings, version: int = 2, encoder: Encod
     task, values, outputs, classes = _targets(
         targets, source, inputs, tokens, parts.get("classes"), settings.data.task, version
     )
+    target, count = Target(task=task, values=values, outputs=outputs, classes=classes), len(inputs)
     if held is not None:
-        train = torch.arange(len(inputs))
-        all_inputs, count = torch.cat((inputs, held)), len(inputs)
-        validation = torch.arange(count, len(all_inputs))
-        split: dict[str, Any] = {"method": "given by the dataset"}
+        all_inputs = torch.cat((inputs, held))
+        both = torch.arange(count), torch.arange(count, len(all_inputs))
+        given = Split(train=both[0], validation=both[1], record={"method": "given by the dataset"})
+        chosen = hold_out_test(settings, given, target, version)
     else:
         all_inputs = inputs
-        chosen = choose_split(
-            settings, len(inputs), Target(task=task, values=values, outputs=outputs, classes=classes), version
-        )
-        train, validation, split = chosen.train, chosen.validation, chosen.record
+        chosen = choose_split(settings, len(inputs), target, version)
+    train, validation, test = chosen.train, chosen.validation, chosen.test
     normalisation = None
     if tokens is None and settings.data.normalise:
         scale = fit_scale(all_inputs[train], settings.data.scaling)
@@ -102,10 +101,14 @@ def own_dataset(given: Any, settings: Settings, version: int = 2, encoder: Encod
         classes=classes,
         vocabulary=tokens,
         normalisation=normalisation,
-        split={**split, "train_samples": len(train), "validation_samples": len(validation)},
+        split={**chosen.record, "train_samples": len(train), "validation_samples": len(validation)},
         # Splits provided by the dataset are hashed as they are (`fingerprint.of_tensors`).
-        split_sha256=split_digest(train, validation) if held is None else None,
+        split_sha256=split_digest(train, validation, test) if held is None else None,
         content_sha256=content_digest(all_inputs, values, classes, tokens) if held is None else None,
+        test_inputs=all_inputs[test] if len(test) else None,
+        test_targets=values[test] if len(test) else None,
+        validation_rows=validation + 1 - (0 if held is None else count),  # numbered as they are given
+        test_rows=test + 1,
     )
 
 

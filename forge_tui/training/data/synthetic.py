@@ -5,22 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from forge_tui.settings.schema import DataSettings
+from forge_tui.settings.schema import Settings
 from forge_tui.training.data.dataset import Dataset, Task, assemble
-from forge_tui.training.data.split import recorded, split_at_random
+from forge_tui.training.data.split import choose_split
 
 _CANDIDATES = 4
 _LATENT = 12
 _CHUNK = 8192
 
 
-def synthetic_dataset(data: DataSettings, seed: int) -> Dataset:
+def synthetic_dataset(settings: Settings) -> Dataset:
     """`samples` rows of `features` standard normal features, labelled by a random network with two layers.
 
     The teacher only uses 12 random directions of the features, and of four candidate rows the one with its most certain
     label is kept: so a thousand rows are enough to learn it. Equal seeds give equal data.
     """
-    random = torch.Generator().manual_seed(seed)
+    data = settings.data
+    random = torch.Generator().manual_seed(settings.run.seed)
     latent = min(_LATENT, data.features)
     directions = torch.linalg.qr(torch.randn(data.features, latent, generator=random)).Q
     hidden = torch.randn(latent, 4 * latent, generator=random) / latent**0.5
@@ -36,7 +37,6 @@ def synthetic_dataset(data: DataSettings, seed: int) -> Dataset:
         surest = (best.values[:, 0] - best.values[:, 1]).topk(wanted).indices.sort().values
         features.append(candidates[surest])
         labels.append(best.indices[surest, 0])
-    fraction = data.validation_fraction
     return assemble(
         task=Task.CLASSIFICATION,
         inputs=torch.cat(features),
@@ -45,7 +45,7 @@ def synthetic_dataset(data: DataSettings, seed: int) -> Dataset:
         features=tuple(f"x{number}" for number in range(1, data.features + 1)),
         target="class",
         classes=tuple(range(data.classes)),
-        split=recorded("random permutation", split_at_random(data.samples, fraction, seed), fraction, seed),
+        split=choose_split(settings, data.samples, None, 1),
         normalise=data.normalise,
         scaling=data.scaling,
     )

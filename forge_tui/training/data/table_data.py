@@ -21,7 +21,7 @@ from forge_tui.tables.study import Study, study
 from forge_tui.tables.table import Table, listed, one_below_the_other
 from forge_tui.training.data.dataset import Dataset, assemble
 from forge_tui.training.data.fingerprint import split_digest
-from forge_tui.training.data.split import Split, choose_split, recorded
+from forge_tui.training.data.split import Split, choose_split, hold_out_test, recorded
 from forge_tui.training.data.targets import Target, classes_of, numbers_of
 from forge_tui.training.data.version_1 import version_1_dataset
 
@@ -66,7 +66,10 @@ def table_dataset(
     """
     found = study(table, settings.data)
     target = _target(found)
-    split = _split(found, target, settings) if held_from is None else _split_at(found, held_from)
+    if held_from is None:
+        split = _split(found, target, settings)
+    else:
+        split = hold_out_test(settings, _split_at(found, held_from), target)
     own = Encoder.fit(found.used, split.train.numpy(), settings.data.missing)
     encoder = encoder or own
     width = len(encoder.outputs)
@@ -91,8 +94,15 @@ def table_dataset(
     )
     report = found.report(split.record["method"], _warnings(found, made, encoder, split.train) if is_own else [])
     rows = torch.from_numpy(found.rows)  # of the file: those without a target count too
-    digest = split_digest(rows[split.train], rows[split.validation])
-    return replace(made, encoder=encoder, table=report, split_sha256=digest)
+    return replace(
+        made,
+        encoder=encoder,
+        table=report,
+        split_sha256=split_digest(rows[split.train], rows[split.validation], rows[split.test]),
+        # Rows of a table of their own are numbered there.
+        validation_rows=rows[split.validation] + 1 - (held_from or 0),
+        test_rows=rows[split.test] + 1,
+    )
 
 
 def _target(found: Study) -> Target:
@@ -104,7 +114,7 @@ def _target(found: Study) -> Target:
 
 def _split(found: Study, target: Target, settings: Settings) -> Split:
     if found.validation is not None:
-        return _given_split(found, settings)
+        return hold_out_test(settings, _given_split(found, settings), target)
     groups = None
     if found.group is not None:
         # Rows without a group are one, too.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,10 @@ class Target:
     values: Tensor
     outputs: int
     classes: tuple[str | int | float | bool, ...] | None
+
+    def of_rows(self, rows: Tensor) -> Target:
+        """The target of some rows (n,)."""
+        return replace(self, values=self.values[rows])
 
 
 def is_classification(values: np.ndarray, *, each: bool = True) -> bool:

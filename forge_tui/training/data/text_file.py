@@ -14,6 +14,7 @@ from forge_tui.settings.schema import Settings
 from forge_tui.tables.declared import require_memory
 from forge_tui.training.data.dataset import Dataset, Task
 from forge_tui.training.data.fingerprint import split_digest
+from forge_tui.training.data.split import require_rest, test_record
 
 WINDOW = 64
 _BYTES_A_CHARACTER = 16
@@ -23,7 +24,8 @@ def text_dataset(path: Path, settings: Settings, version: int) -> Dataset:
     """Cut a UTF-8 text into windows of 64 characters, with the next character as target at every position.
 
     The vocabulary is every character of the file, sorted. The end of the text is the validation split, not random
-    windows: neighbours of training windows would give too good results. All versions read it alike. Raises `DataError`.
+    windows: neighbours of training windows would give too good results; a test split is behind it. All versions read it
+    alike. Raises `DataError`.
     """
     # Per character its code and its number, beside the text.
     size = path.stat().st_size
@@ -44,15 +46,19 @@ def text_dataset(path: Path, settings: Settings, version: int) -> Dataset:
 
     length = min(WINDOW, len(tokens) - 1)
     windows = (len(tokens) - 1) // length
-    held_back = min(round(windows * settings.data.validation_fraction), windows - 1)
+    data = settings.data
+    require_rest(data.validation_fraction, data.test_fraction)
+    tested = min(round(windows * data.test_fraction), windows - 1)
+    held_back = min(round(windows * data.validation_fraction), windows - tested - 1)
     inputs, targets = _windows(tokens, length, windows)
-    trained = windows - held_back
+    trained, before = windows - tested - held_back, windows - tested
+    places = torch.arange(windows)
     return Dataset(
         task=Task.NEXT_TOKEN,
         train_inputs=inputs[:trained],
         train_targets=targets[:trained],
-        validation_inputs=inputs[trained:] if held_back else None,
-        validation_targets=targets[trained:] if held_back else None,
+        validation_inputs=inputs[trained:before] if held_back else None,
+        validation_targets=targets[trained:before] if held_back else None,
         outputs=len(known),
         features=(),
         target=None,
@@ -65,9 +71,12 @@ def text_dataset(path: Path, settings: Settings, version: int) -> Dataset:
             "window": length,
             "train_samples": trained,
             "validation_samples": held_back,
-            "validation_fraction": settings.data.validation_fraction,
+            "validation_fraction": data.validation_fraction,
+            **test_record(tested, data.test_fraction),
         },
-        split_sha256=split_digest(torch.arange(trained), torch.arange(trained, windows)),
+        split_sha256=split_digest(places[:trained], places[trained:before], places[before:]),
+        test_inputs=inputs[before:] if tested else None,
+        test_targets=targets[before:] if tested else None,
     )
 
 

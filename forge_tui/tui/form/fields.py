@@ -59,6 +59,7 @@ _TITLES = {
     "run.command": "Command",
     "run.parse": "Read output",
     "data.validation_fraction": "Validation share",
+    "data.test_fraction": "Test share",
     "resources.memory_per_worker_gb": "Memory per worker (GiB)",
     "resources.max_cpu_utilization": "Share of CPUs",
     "resources.high_cpu_threshold": "Busy above (%)",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from forge_tui.client.details import read_details
 from forge_tui.errors import RunDirectoryError
+from forge_tui.protocol.model_details import ModelDetails
 from forge_tui.runs.checkpoint_files import CheckpointFile, checkpoint_files
 from forge_tui.runs.inside import open_inside, refuse_links
 from forge_tui.runs.layout import RunDirectory
@@ -20,7 +22,8 @@ LOG_LINES = 500
 class ModelFiles:
     """The model's finished files as (path, bytes), its checkpoints, and the last lines of its output.
 
-    `log_is_cut`: there is more above them. `problem` says what could not be read.
+    `log_is_cut`: there is more above them. `problem` says what could not be read. `details`: where a finished model
+    errs.
     """
 
     finished: tuple[tuple[Path, int], ...] = ()
@@ -28,6 +31,7 @@ class ModelFiles:
     log: tuple[str, ...] = ()
     log_is_cut: bool = False
     problem: str = ""
+    details: ModelDetails = field(default_factory=ModelDetails)
 
 
 def read_files(directory: RunDirectory, name: str, log: str | None = None) -> ModelFiles:
@@ -57,6 +61,7 @@ def read_files(directory: RunDirectory, name: str, log: str | None = None) -> Mo
         log=output.lines,
         log_is_cut=output.is_cut,
         problem=problem or output.problem,
+        details=read_details(directory, name) if finished else ModelDetails(),
     )
 
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forge_tui.protocol.metrics import SHARE, Metric, MetricTable
+from forge_tui.protocol.metrics import LOSSES, SHARE, Metric, MetricTable
+from forge_tui.protocol.model_details import ModelDetails
 from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.text.baseline_lines import baseline_sentence
+from forge_tui.text.detail_lines import confusion_lines, worst_lines
 from forge_tui.text.figures import age_text, duration, epoch_text, memory, number, short_path
 from forge_tui.tui.screens.model_files import ModelFiles
 from forge_tui.tui.widgets import cells
@@ -49,7 +52,7 @@ def model_document(
     if files is None:
         parts.append([Paragraph((((problem or "Reading checkpoints and output…"), "failed" if problem else "quiet"),))])
     else:
-        parts += [_checkpoints(files, now), _log(files)]
+        parts += [_confusion(files.details), _worst(files.details), _checkpoints(files, now), _log(files)]
         if files.problem or problem:
             parts.append([Paragraph(((files.problem or problem, "failed"),))])
     paragraphs: list[Paragraph] = []
@@ -179,8 +182,10 @@ def _metrics(model: ModelState, table: MetricTable, glyphs: Glyphs, took: float 
         ("val loss", known(model.metrics.get("validation_loss"))),
     ]
     for metric in table.ordered(model.metrics):
-        if metric.default and metric.name not in ("loss", "validation_loss"):
+        if (metric.default or metric.is_validation or metric.is_test) and metric.name not in LOSSES:
             pairs.append((_label(metric), _value(metric, model.metrics[metric.name], unknown)))
+    if (against := baseline_sentence(model, table)) is not None:
+        pairs.append(("baseline", against))
     rate = model.metrics.get("learning_rate")
     pairs += [
         ("learning rate", unknown if rate is None else f"{rate:g}"),
@@ -267,6 +272,23 @@ def _attempts(model: ModelState) -> list[Paragraph]:
             indent = len(line) - len(line.lstrip())
             lines.append(Paragraph((("    " + line.expandtabs(), "quiet"),), hang=min(4 + indent + 2, 16)))
     return lines
+
+
+def _confusion(details: ModelDetails) -> list[Paragraph]:
+    if details.confusion is None:
+        return []
+    return [_heading("CONFUSION", f"{details.split} split"), *_lines(confusion_lines(details.confusion))]
+
+
+def _worst(details: ModelDetails) -> list[Paragraph]:
+    """The samples with the largest losses."""
+    if not details.worst:
+        return []
+    return [_heading("WORST ROWS", f"{details.split} split"), *_lines(worst_lines(details.worst))]
+
+
+def _lines(lines: Sequence[str]) -> list[Paragraph]:
+    return [Paragraph(((" " * _INDENT + line, "text"),), hang=2 * _INDENT) for line in lines]
 
 
 def _checkpoints(files: ModelFiles, now: float) -> list[Paragraph]:
