@@ -194,11 +194,11 @@ def _together(task: Task, loss: float, means: Metrics, custom: float | None) -> 
     return {"validation_loss": loss, **means, **follows, **({} if custom is None else {CUSTOM: custom})}
 
 
-def validation_rows(inputs: Tensor | StoredRows, body: nn.Module) -> int:
-    """How many samples `validate` takes at once."""
-    return _rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1))
+def validation_rows(inputs: Tensor | StoredRows, body: nn.Module, most: int = _VALIDATION_ROWS) -> int:
+    """How many samples `validate` takes at once, at most `most`."""
+    return _rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1), most)
 
 
-def _rows(inputs: Tensor | StoredRows, widest: int) -> int:
+def _rows(inputs: Tensor | StoredRows, widest: int, most: int = _VALIDATION_ROWS) -> int:
     steps = inputs.shape[1] if inputs.dtype is torch.int64 else 1
-    return max(1, min(_VALIDATION_ROWS, _VALIDATION_ELEMENTS // (widest * steps)))
+    return max(1, min(most, _VALIDATION_ELEMENTS // (widest * steps)))
