@@ -141,12 +141,15 @@ class NumberEncoding(_OneNumber):
 
     def encode_column(self, table: Table, position: int, words: frozenset[str], into: np.ndarray) -> None:
         raw = table.column(position)
-        if raw.dtype.is_float() and not raw.null_count() and not numbers_among(words):
+        plain = None if numbers_among(words) else _plain_numbers(raw, table.decimal)
+        if plain is not None:
             # Of numbers that are all finite the rest would change none, and takes six times as long.
+            filled_up = plain.fill_null(self.fill) if plain.null_count() else plain
             with np.errstate(over="ignore"):
-                into[:, 0] = _scaled(raw.to_numpy(), self.offset, self.scale)
+                into[:, 0] = _scaled(filled_up.to_numpy(), self.offset, self.scale)
             if np.isfinite(into[:, 0]).all():
-                into[:, 1:] = 0.0
+                if self.indicator:
+                    into[:, 1] = plain.is_null().to_numpy()
                 return
         self.encode(self.read(table, position, words), into)
 
@@ -332,6 +335,18 @@ def exact_scale(values: np.ndarray) -> tuple[float, float]:
     if _LEAST <= deviation <= _LARGEST:
         return offset, 1.0
     return offset, deviation if math.isfinite(deviation) else largest
+
+
+def _plain_numbers(raw: polars.Series, decimal: str) -> polars.Series | None:
+    """The numbers of a column without other text than plain numbers and nulls; None for any other."""
+    import polars
+
+    if raw.dtype.is_float():
+        return raw
+    if raw.dtype != polars.String or decimal != ".":
+        return None
+    found = raw.cast(polars.Float64, strict=False)
+    return found if found.null_count() == raw.null_count() else None
 
 
 def _scaled(values: np.ndarray, offset: float, scale: float) -> np.ndarray:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from forge_tui.errors import ForgeError, RunDirectoryError, UsageError
 from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.own_names import named_function
+from forge_tui.settings.schema import from_plain
 from forge_tui.settings.training_function import NONE, is_function
 from forge_tui.tables.encoder import VERSION as ENCODER
 from forge_tui.tables.encoder import recorded_encoder
@@ -93,6 +94,7 @@ def described(name: str, record: Mapping[str, Any]) -> Description:
         outputs=int(record["outputs"]),
         classes=None if classes is None else tuple(classes),
         target=record.get("target"),
+        data=from_plain({"data": record.get("settings", {}).get("data", {})}).data,
     )
 
 

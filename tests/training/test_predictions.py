@@ -196,7 +196,7 @@ def test_what_does_not_fit_is_told_in_words(kinds: TrainedModel, given: Any, wor
 
 
 def test_a_regression_has_no_probabilities(weights: TrainedModel) -> None:
-    with pytest.raises(UsageError, match="is a regression and has no classes; predict gives its numbers"):
+    with pytest.raises(UsageError, match="is a regression: it has numbers, and no classes"):
         weights.predict_proba(flowers())
 
 

@@ -54,12 +54,12 @@ class ModelInputs:
             yield from map(self.of_table, columns_of(given, self.features).pieces(self.piece_rows))
             return
         array = array_of(given)
-        self._check_shape(tuple(array.shape))
+        self.check_shape(tuple(array.shape))
         if self.encoder is not None:
             yield from map(self.of_table, pieces_of_array(array, self.features, self.piece_rows))
             return
         for begin in range(0, array.shape[0], self.piece_rows):
-            yield self._of_array(array[begin : begin + self.piece_rows], begin)
+            yield self.of_array(array[begin : begin + self.piece_rows], begin)
 
     def of_table(self, table: Table) -> Tensor:
         """The inputs of a table's rows, float32 (n, *shape). Raises `DataError` with the column and the row."""
@@ -83,7 +83,8 @@ class ModelInputs:
             f"{self.model} takes samples of the shape {self.shape}, not columns: give an array (N, {shape})"
         )
 
-    def _check_shape(self, shape: tuple[int, ...]) -> None:
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Raise `DataError` unless an array of that shape has samples of the model."""
         wanted = (len(self.features),) if self.features else self.shape
         if shape[1:] != wanted:
             columns = f" (the columns {', '.join(self.features[:12])}{', …' if len(self.features) > 12 else ''})"
@@ -92,7 +93,8 @@ class ModelInputs:
                 f"{', '.join(map(str, wanted or ()))}){columns if self.features else ''}"
             )
 
-    def _of_array(self, rows: Any, begin: int) -> Tensor:
+    def of_array(self, rows: Any, begin: int = 0) -> Tensor:
+        """The inputs of an array (n, *shape) without an encoder; `begin`: the rows above. Raises `DataError`."""
         array = np.ma.filled(rows.astype(float), np.nan) if isinstance(rows, np.ma.MaskedArray) else dense(rows)
         array = plain_array(array)
         if array.dtype.kind not in "fiub":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from forge_tui.errors import DataError, UsageError
+from forge_tui.settings.schema import DataSettings
 from forge_tui.tables.target import Label
 from forge_tui.training.data.task import Task
 from forge_tui.training.losses import validation_rows
@@ -26,7 +27,8 @@ _BATCH_ROWS = 1 << 14
 class Description:
     """What is known of a trained model beside its weights: its inputs, and what its `outputs` numbers mean.
 
-    `classes` are the labels in the order of the outputs (None: a regression, or classes without names).
+    `classes` are the labels in the order of the outputs (None: a regression, or classes without names). `data`: how the
+    file was read that it was trained on.
     """
 
     inputs: ModelInputs
@@ -34,11 +36,17 @@ class Description:
     outputs: int
     classes: tuple[Label, ...] | None
     target: str | None
+    data: DataSettings
 
     @property
     def labels(self) -> np.ndarray:
         """The class of each output, (classes,); their numbers where they have no names."""
         return labels_array(tuple(range(self.outputs)) if self.classes is None else self.classes)
+
+    def require_classes(self) -> None:
+        """Raise `UsageError` for a regression."""
+        if self.task is Task.REGRESSION:
+            raise UsageError(f"{self.inputs.model} is a regression: it has numbers, and no classes with probabilities")
 
 
 class Predicts:
@@ -85,8 +93,7 @@ class Predicts:
         Raises as `predict`, and `UsageError` for a regression.
         """
         found = self.description
-        if found.task is Task.REGRESSION:
-            raise UsageError(f"{found.inputs.model} is a regression and has no classes; predict gives its numbers")
+        found.require_classes()
         return _joined((probabilities(one).numpy() for one in self._outputs(table)), (0, found.outputs))
 
     def _outputs(self, table: Any) -> Iterator[Tensor]:
