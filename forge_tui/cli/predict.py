@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     which.add_argument("--model", metavar="NAME", help="a model's name, or its number; without it the best")
     which.add_argument("--ensemble", action="store_true", help="the mean prediction of all completed models")
     parser.add_argument(
-        "--output", metavar="OUTPUT", help="a .csv, .parquet or .jsonl file; without it CSV on standard output"
+        "--output", metavar="FILE", help="a .csv, .parquet or .jsonl file; without it CSV on standard output"
     )
     parser.add_argument("--probabilities", action="store_true", help="a column with the probability of each class, too")
     parser.add_argument("--trust-code", action="store_true", help="run custom code of a run that you have not started")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +44,20 @@ def named_pieces(array: Any, path: Path, inputs: ModelInputs) -> Iterator[Table]
         names = tuple(f"x{number}" for number in range(1, width + 1))
         if not set(inputs.features) <= set(names):
             inputs.check_shape(tuple(array.shape))
-    for piece in pieces_of_array(array, names, inputs.piece_rows):
-        yield Table(source=named(path), names=piece.names, frame=piece.frame, begin=piece.begin)
+    for begin, rows in rows_of(array, inputs.piece_rows):
+        (piece,) = pieces_of_array(rows, names, len(rows))
+        yield replace(piece, source=str(path), begin=begin)
+
+
+def rows_of(array: Any, most: int) -> Iterator[tuple[int, Any]]:
+    """The rows of an array, at most `most` at a time, and how many are above them.
+
+    The pages of a file are given back after each: while they are mapped they count as the process's memory.
+    """
+    for begin in range(0, array.shape[0], most):
+        yield begin, array[begin : begin + most]
+        if isinstance(array.base, mmap.mmap):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def require_rows(array: Any, path: Path) -> None:

@@ -17,7 +17,7 @@ from forge_tui.tables.pieces import table_pieces
 from forge_tui.tables.read import check_table_file
 from forge_tui.tables.table import Table
 from forge_tui.training.data.task import Task
-from forge_tui.training.prediction.array_files import ARRAYS, array_of_file, named_pieces, require_rows
+from forge_tui.training.prediction.array_files import ARRAYS, array_of_file, named_pieces, require_rows, rows_of
 from forge_tui.training.prediction.predictions import Description, outputs_of, probabilities
 from forge_tui.training.prediction.score import Score
 
@@ -88,8 +88,8 @@ class FilePredictions:
                 yield inputs.of_table(table), table
             return
         inputs.check_shape(tuple(array.shape))
-        for begin in range(0, array.shape[0], inputs.piece_rows):
-            yield inputs.of_array(array[begin : begin + inputs.piece_rows], begin), None
+        for begin, piece in rows_of(array, inputs.piece_rows):
+            yield inputs.of_array(piece, begin), None
 
     def _frame(self, outputs: Tensor) -> polars.DataFrame:
         found = self.description
