@@ -68,6 +68,17 @@ def test_columns_in_another_order_and_others_beside_them_change_nothing(place: P
     assert forge("predict", "kinds", tmp_path / "other.csv").stdout == forge("predict", "kinds", "new.csv").stdout
 
 
+def test_a_text_may_be_written_in_another_way_than_the_training_data(tmp_path: Path) -> None:
+    table = flowers(rows=80).drop("weight")
+    table.write_csv(tmp_path / "train.csv", separator="|")
+    forge(*TRAIN, "--dataset", "train.csv", "--target", "kind", "--separator", "|", "--header", "true", "--models", "1",
+          "--output", "run", cwd=tmp_path)  # fmt: skip
+    table.write_csv(tmp_path / "commas.csv")
+    same = forge("predict", tmp_path / "run", tmp_path / "train.csv")
+    assert len(rows(same.stdout)) == 80
+    assert forge("predict", tmp_path / "run", tmp_path / "commas.csv").stdout == same.stdout
+
+
 def test_missing_columns_are_named(place: Path, tmp_path: Path) -> None:
     polars.read_csv("new.csv").drop("wild", "length").write_csv(tmp_path / "few.csv")
     done = forge("predict", "kinds", tmp_path / "few.csv", status=2)

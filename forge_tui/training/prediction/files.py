@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from forge_tui.errors import DataError, ForgeError
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import DataSettings
-from forge_tui.tables.endings import TABLES
+from forge_tui.tables.endings import TABLES, is_text_table
+from forge_tui.tables.header import column_names
 from forge_tui.tables.pieces import table_pieces
 from forge_tui.tables.read import check_table_file
 from forge_tui.tables.table import Table
@@ -78,7 +79,7 @@ class FilePredictions:
         inputs, target = self.description.inputs, self.description.target
         if self.path.suffix.lower() not in ARRAYS:
             wanted = {*inputs.features, *([] if target is None else [target])}
-            for table in table_pieces(self.path, self.data, wanted, inputs.piece_rows):
+            for table in table_pieces(self.path, self._reading(), wanted, inputs.piece_rows):
                 yield inputs.of_table(table), table
             return
         array = array_of_file(self.path, self.data)
@@ -90,6 +91,14 @@ class FilePredictions:
         inputs.check_shape(tuple(array.shape))
         for begin, piece in rows_of(array, inputs.piece_rows):
             yield inputs.of_array(piece, begin), None
+
+    def _reading(self) -> DataSettings:
+        """How a text is written: as the settings say if it has the columns then, else as is found."""
+        if not is_text_table(self.path.name) or set(self.description.inputs.features) <= set(
+            column_names(self.path, self.data)
+        ):
+            return self.data
+        return replace(self.data, separator="auto", decimal="auto", header="auto")
 
     def _frame(self, outputs: Tensor) -> polars.DataFrame:
         found = self.description
