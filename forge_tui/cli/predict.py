@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from forge_tui.safe_io.printing import say
 
@@ -71,7 +75,26 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     if output is None:
         write_to_stdout(found.frames())
     else:
-        write_file(found.frames(), output)
+        with _ended_by(signal.SIGTERM, signal.SIGHUP):
+            write_file(found.frames(), output)
     if str(score):
         say(str(score))
     return 0
+
+
+@contextmanager
+def _ended_by(*signals: signal.Signals) -> Iterator[None]:
+    """Inside, these signals end the process with what is half-written removed, and status 128 + their number."""
+
+    def end(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = [signal.signal(number, end) for number in signals]
+    try:
+        yield
+    finally:
+        for number, handler in zip(signals, before, strict=True):
+            signal.signal(number, handler)

@@ -7,10 +7,11 @@ import gzip
 import io
 import json
 import os
+import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,27 @@ def test_an_error_below_leaves_the_earlier_output(tmp_path: Path, ending: str, m
     assert "column 'length' has 'long' in row 7" in done.stderr
     assert out.read_text(encoding="utf-8") == "before"
     assert sorted(os.listdir(tmp_path)) == [out.name, "wrong.csv"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("ending", [".csv", ".parquet"])
+def test_a_signal_leaves_the_earlier_output_and_nothing_half_written(
+    tmp_path: Path, ending: str, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from forge_tui.training.prediction.files import FilePredictions
+
+    def interrupted(found: FilePredictions) -> Iterator[polars.DataFrame]:
+        yield polars.DataFrame({"prediction": ["rose"]})
+        os.kill(os.getpid(), number)
+        yield polars.DataFrame({"prediction": ["aster"]})
+
+    monkeypatch.setattr(FilePredictions, "frames", interrupted)
+    before, out = signal.getsignal(number), tmp_path / f"out{ending}"
+    out.write_text("before", encoding="utf-8")
+    forge("predict", "kinds", "new.csv", "--output", out, status=128 + number)
+    assert out.read_text(encoding="utf-8") == "before"
+    assert os.listdir(tmp_path) == [out.name]
+    assert signal.getsignal(number) is before
 
 
 @pytest.mark.parametrize(
