@@ -125,7 +125,9 @@ def _of_pandas(value: Any) -> polars.Series:
         return found.cast(polars.Categorical)
     array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
     if array.dtype.kind == "M" or dtype.startswith("datetime64"):
-        stamps = np.asarray(value.astype("datetime64[ns]") if "," not in dtype else value.dt.tz_convert("UTC"))
+        stamps = np.asarray(
+            value.astype("datetime64[ns]") if "," not in dtype else value.dt.tz_convert("UTC").dt.tz_localize(None)
+        )
         return polars.Series(stamps.astype("datetime64[ns]"))
     if array.dtype.kind == "O":
         return _of_objects([None if _is_missing(one) else one for one in array.tolist()])
