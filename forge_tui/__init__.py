@@ -38,6 +38,7 @@ _HOMES = {
     "load_model": "forge_tui.training.export",
     "InputSpec": "forge_tui.training.models.inputs",
     "load_ensemble": "forge_tui.reports.ensemble",
+    "Predicts": "forge_tui.training.prediction.predictions",
 }
 
 __all__ = [*_HOMES, "__version__"]

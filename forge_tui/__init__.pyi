@@ -26,6 +26,7 @@ from forge_tui.settings.schema import TrainingConfig as TrainingConfig
 from forge_tui.settings.schema import UiSettings as UiSettings
 from forge_tui.training.export import load_model as load_model
 from forge_tui.training.models.inputs import InputSpec as InputSpec
+from forge_tui.training.prediction.predictions import Predicts as Predicts
 from forge_tui.training.trial import Trial as Trial
 
 __version__: str

@@ -82,7 +82,7 @@ def test_every_command_prints_what_is_shown(walked: tuple[Path, Outputs]) -> Non
 
 def test_the_reader_has_the_files_that_are_named(walked: tuple[Path, Outputs]) -> None:
     place, _ = walked
-    for name in ("make_wheat.py", "wheat.csv", "wheat/run.db", "predict.py", "wide.py", "wide/cognate_wide_6.json"):
+    for name in ("make_wheat.py", "wheat.csv", "wheat/run.db", "grains.csv", "wide.py", "wide/cognate_wide_6.json"):
         assert (place / name).is_file(), name
 
 

@@ -56,6 +56,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),
         CommandWord("best", "print the path of a run's best model", "best"),
         CommandWord("ensemble", "compare a run's models with their mean prediction", "ensemble"),
+        CommandWord("predict", "predict for the rows of a table with a run's model", "predict"),
         CommandWord("sample", "generate text with a run's language model", "sample"),
     ),
     "Machine and settings": (

@@ -42,18 +42,10 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 
 def _read(path: Path, data: DataSettings) -> Sample:
-    from forge_tui.tables.endings import TABLES, ending_of, how_to_convert
-    from forge_tui.tables.parquet_directory import is_partitioned
+    from forge_tui.tables.read import check_table_file
     from forge_tui.tables.sample import read_sample
 
-    if not is_partitioned(path):
-        if not path.exists():
-            raise DataError(f"{named(path)}: there is no such file; check the path")
-        if not path.is_file():
-            raise DataError(f"{named(path)} is no file; give a file that ends in {', '.join(TABLES)}")
-        if ending_of(path) not in TABLES:
-            advice = how_to_convert(path) or f"is no table; give a file that ends in {', '.join(TABLES)}"
-            raise DataError(f"{named(path)} {advice}")
+    check_table_file(path)
     try:
         return read_sample(path, data)
     except OSError as error:

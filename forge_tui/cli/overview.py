@@ -50,8 +50,7 @@ def text() -> str:
     lines = [
         "usage: forge-tui [OPTIONS] | forge-tui COMMAND [OPTIONS]",
         "",
-        "Train several PyTorch models, in series or in parallel, without overloading",
-        "the machine.",
+        "Train PyTorch models in series or in parallel without overloading the machine.",
         "",
         "Examples:",
         *(line for command, words in EXAMPLES for line in _example(command, words)),

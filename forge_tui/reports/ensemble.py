@@ -21,19 +21,20 @@ from forge_tui.text.figures import number, table
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.protocol.model_state import ModelState
-    from forge_tui.training.ensemble import Ensemble, EnsembleFigures
+    from forge_tui.training.ensemble import EnsembleFigures, TrainedEnsemble
 
 
 def load_ensemble(
     run: str | os.PathLike[str], models: Sequence[str | int] | None = None, trust_code: bool = False
-) -> Ensemble:
+) -> TrainedEnsemble:
     """The mean prediction of a run's models as one `nn.Module`, in eval mode on the CPU.
 
     `run` is a run directory or a run id, `models` names or numbers (1…N); by default all completed ones. The module
     takes raw features or tokens, as those of `load_model`. Classes and tokens: it returns the logarithm of the models'
     mean probabilities, (N, classes) or (N, T, vocabulary), for use as logits: `softmax` gives the mean.
-    Regression: the mean prediction, (N, targets). `trust_code`: as for `load_model`. Raises `UsageError` for a run or
-    a model that does not exist, `ForgeError` if none is completed, and the errors of `load_model`.
+    Regression: the mean prediction, (N, targets). It predicts for tables and arrays, too, as `Predicts` says.
+    `trust_code`: as for `load_model`. Raises `UsageError` for a run or model that does not exist, `ForgeError` if none
+    is completed, and the errors of `load_model`.
     """
     with client.attach(run) as attached:
         stems = [attached.directory.stem(model.name) for model in _chosen(attached, models)]

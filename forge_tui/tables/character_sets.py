@@ -46,6 +46,11 @@ def to_utf8(content: bytes, source: str) -> tuple[bytes, str]:
         raise _no_text(source, f"byte {begin + error.start + 1} of {encoding}: {error.reason}") from None
 
 
+def is_wide(content: bytes) -> bool:
+    """Whether a text's beginning is UTF-16 or UTF-32, of which a piece has no meaning of its own."""
+    return _declared(content)[0] != "utf-8"
+
+
 def _declared(content: bytes) -> tuple[str, int]:
     """The encoding that a mark or zero bytes tell (`utf-8`: none does), and the length of the mark."""
     for mark, encoding in _MARKS:

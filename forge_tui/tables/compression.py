@@ -7,11 +7,12 @@ import gzip
 import io
 import lzma
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from forge_tui.errors import DataError
+from forge_tui.errors import DataError, ForgeError
 from forge_tui.safe_io.printing import named
 from forge_tui.tables.declared import available, require_memory
 from forge_tui.text.figures import memory
@@ -51,6 +52,28 @@ def read_beginning(path: Path, most: int) -> bytes:
                 found: bytes = unpacked.read(most)
                 return found
         except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            raise DataError(f"{named(path)} cannot be unpacked ({kind[1:]}: {error}); write it again") from None
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes] | None]:
+    """A file's content, unpacked as it is read; None for Zstandard, which only the whole of it is.
+
+    Raises `DataError` while it is read if it is damaged, `OSError`.
+    """
+    with path.open("rb") as file:
+        beginning = file.read(6)
+        file.seek(0)
+        kind = next((kind for mark, kind in _MARKS.items() if beginning.startswith(mark)), None)
+        if kind is None or kind not in _OPEN:
+            yield None if kind else file
+            return
+        try:
+            with _OPEN[kind](file) as unpacked:
+                yield unpacked
+        except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+            if isinstance(error, ForgeError):
+                raise
             raise DataError(f"{named(path)} cannot be unpacked ({kind[1:]}: {error}); write it again") from None
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from forge_tui.errors import DataError
 from forge_tui.tables.column_encodings import (
     BooleanEncoding,
     CategoryEncoding,
@@ -18,7 +17,7 @@ from forge_tui.tables.column_encodings import (
 )
 from forge_tui.tables.kinds import Column, Kind
 from forge_tui.tables.missing import words_with
-from forge_tui.tables.table import Table, listed
+from forge_tui.tables.table import Table, positions_of
 
 VERSION = 2
 """Of `Encoder.to_record`. Version 1 is none: numbers as they are, in the order of the file's columns."""
@@ -81,18 +80,13 @@ class Encoder:
 
         Raises `DataError` naming missing columns, and values that do not fit a column's kind with their row.
         """
-        places = {name: position for position, name in enumerate(table.names)}
-        absent = [name for name in self.features if name not in places]
-        if absent:
-            raise DataError(
-                f"{table.source} has no column {listed(absent)}; the model was trained with {listed(self.features)}"
-            )
+        places = positions_of(table, self.features)
         words = words_with(self.missing)
         found = np.empty((table.rows, len(self.outputs)), dtype=np.float32)
         begin = 0
-        for encoding in self.columns:
+        for encoding, place in zip(self.columns, places, strict=True):
             end = begin + len(encoding.outputs)
-            encoding.encode(encoding.read(table, places[encoding.name], words), found[:, begin:end])
+            encoding.encode_column(table, place, words, found[:, begin:end])
             begin = end
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from forge_tui.settings.schema import DataSettings
 from forge_tui.tables.character_sets import to_utf8
 from forge_tui.tables.layout import find_layout
 from forge_tui.tables.table import clean_names
@@ -12,10 +13,10 @@ from forge_tui.tables.table import clean_names
 _MOST_BYTES = 1 << 22
 
 
-def column_names(path: Path) -> tuple[str, ...]:
+def column_names(path: Path, data: DataSettings | None = None) -> tuple[str, ...]:
     """The names of the columns; none if the file is compressed in a way that only the whole of it is read.
 
-    Raises `DataError` for what is no table of text, `OSError`.
+    `data` says how it is written (None: that is found). Raises `DataError` for what is no table of text, `OSError`.
     """
     suffix = path.suffix.lower()
     if suffix in (".gz", ".bz2", ".xz"):
@@ -30,4 +31,6 @@ def column_names(path: Path) -> tuple[str, ...]:
     if len(content) == _MOST_BYTES:
         content = content[: content.rfind(b"\n") + 1] or content
     text, _ = to_utf8(content, str(path))
-    return clean_names(find_layout(text, str(path)).names, str(path))
+    data = data or DataSettings()
+    layout = find_layout(text, str(path), separator=data.separator, decimal=data.decimal, header=data.header)
+    return clean_names(layout.names, str(path))

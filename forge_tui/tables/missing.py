@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,10 +37,16 @@ def filled(column: polars.Series, words: frozenset[str]) -> polars.Series:
     if column.dtype.is_float():
         column = column.fill_nan(None)
     if column.dtype.is_numeric():
-        numbers = [number for word in words if (number := _number(word)) is not None]
+        numbers = numbers_among(words)
         if numbers:
-            return _without(column, column.cast(polars.Float64, strict=False).is_in(numbers))
+            return _without(column, column.cast(polars.Float64, strict=False).is_in(list(numbers)))
     return column
+
+
+@lru_cache(maxsize=8)
+def numbers_among(words: frozenset[str]) -> tuple[float, ...]:
+    """The words that are numbers."""
+    return tuple(number for word in words if (number := _number(word)) is not None)
 
 
 def _without(column: polars.Series, wrong: polars.Series) -> polars.Series:

@@ -23,10 +23,11 @@ _MOST_DIGITS = 38
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The number of rows, and the bytes of all columns when decompressed."""
+    """The number of rows, and the bytes of all columns when decompressed; `groups` are the rows of each row group."""
 
     rows: int
     uncompressed: int
+    groups: tuple[int, ...] = ()
 
 
 def read_declared(file: IO[bytes]) -> Declared:
@@ -43,7 +44,7 @@ def read_declared(file: IO[bytes]) -> Declared:
         total += max(_number(group, _GROUP_BYTES), sum(_number(part, _UNCOMPRESSED) for part in parts))
     if rows != counted:
         raise ValueError(f"its footer says {rows:,} rows, and its parts have {counted:,}")
-    return Declared(rows, total)
+    return Declared(rows, total, tuple(_number(group, _GROUP_ROWS) for group in groups))
 
 
 def odd_columns(file: IO[bytes]) -> list[tuple[str, str]]:

@@ -20,10 +20,11 @@ _PIECE_BYTES = 16 << 20
 _QUOTE, _LINE_FEED = ord('"'), ord("\n")
 
 
-def read_records(content: bytes, separator: str, columns: int, source: str) -> polars.DataFrame:
+def read_records(content: bytes, separator: str, columns: int, source: str, begin: int = 0) -> polars.DataFrame:
     """The columns `0`, `1`, … of text; blank lines are no records. `content` is UTF-8 without a header.
 
-    Raises `DataError` with the row (1 is the first) that has another number of values.
+    `begin`: the number of rows above it. Raises `DataError` with the row (1 is the first) that has another number of
+    values.
     """
     import polars
 
@@ -41,7 +42,7 @@ def read_records(content: bytes, separator: str, columns: int, source: str) -> p
         schema = {str(position): polars.String for position in range(columns)}
         file = io.BytesIO(content)
         return polars.read_csv(file, has_header=False, separator=separator, schema=schema, quote_char=None)
-    return _read_slowly(content, separator, columns, source)
+    return _read_slowly(content, separator, columns, source, begin)
 
 
 def _is_regular_without_quotes(content: bytes, columns: int) -> bool:
@@ -91,21 +92,21 @@ def is_regular(content: bytes, separator: str, columns: int) -> bool:
     return quoted == 0 and fields == columns - 1
 
 
-def _read_slowly(content: bytes, separator: str, columns: int, source: str) -> polars.DataFrame:
+def _read_slowly(content: bytes, separator: str, columns: int, source: str, begin: int) -> polars.DataFrame:
     import polars
 
     found: list[list[str]] = [[] for _ in range(columns)]
-    for record in _records(content.decode(), separator, columns, source):
+    for record in _records(content.decode(), separator, columns, source, begin):
         for column, value in zip(found, record, strict=True):
             column.append(value)
     values = {str(position): polars.Series(values, dtype=polars.String) for position, values in enumerate(found)}
     return polars.DataFrame(values)
 
 
-def _records(text: str, separator: str, columns: int, source: str) -> Iterator[list[str]]:
+def _records(text: str, separator: str, columns: int, source: str, begin: int) -> Iterator[list[str]]:
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=separator not in BLANKS, strict=True)
-    number = 0
+    number = begin
     while True:
         try:
             record = next(reader, None)
@@ -126,8 +127,9 @@ def _records(text: str, separator: str, columns: int, source: str) -> Iterator[l
             if record and record[0].startswith("#"):
                 number -= 1
                 continue
+            line = "" if begin else f" (line {reader.line_num} below the header)"
             raise DataError(
-                f"{named(source)} is no well-formed CSV file: row {number} (line {reader.line_num} below the header) "
+                f"{named(source)} is no well-formed CSV file: row {number}{line} "
                 f"has {len(record)} values and not {columns}; give every row one value per column"
             )
         yield record

@@ -33,12 +33,14 @@ class Table:
 
     The columns of `frame` are called by their position (`0`, `1`, …); `names` has their names as in the file, without
     spaces around them, `""` where there is none. Values of a text table are text. `format`: None for typed sources.
+    `begin`: how many rows of its source are above it, if it is a piece of it.
     """
 
     source: str
     names: tuple[str, ...]
     frame: polars.DataFrame
     format: TextFormat | None = None
+    begin: int = 0
 
     @property
     def rows(self) -> int:
@@ -88,6 +90,17 @@ def one_below_the_other(table: Table, held: Table) -> Table:
     except polars.exceptions.PolarsError as error:
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{named(table.source)}: training and validation differ in type: {reason}") from None
+
+
+def positions_of(table: Table, wanted: Sequence[str]) -> list[int]:
+    """Where the columns of those names are. Raises `DataError` naming those that the table lacks."""
+    places = {name: position for position, name in enumerate(table.names)}
+    absent = [name for name in wanted if name not in places]
+    if absent:
+        raise DataError(
+            f"{named(table.source)} has no column {listed(absent)}; the model was trained with {listed(wanted)}"
+        )
+    return [places[name] for name in wanted]
 
 
 def clean_name(name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,11 @@ from forge_tui.training.data.load import load_dataset
 from forge_tui.training.export import load_model
 from forge_tui.training.losses import validate
 from forge_tui.training.model_code import code_of
-from forge_tui.training.models.network import Network
 from forge_tui.training.outputs import kind
 from forge_tui.training.own_code import load_own_code
 from forge_tui.training.placed_data import PlacedData
+from forge_tui.training.prediction.predictions import Predicts
+from forge_tui.training.prediction.trained_model import TrainedModel
 from forge_tui.training.record_file import read_model_record
 
 _CPU = torch.device("cpu")
@@ -66,6 +67,16 @@ class Ensemble(nn.Module):
         return total / len(self.members) if is_regression else total - math.log(len(self.members))
 
 
+class TrainedEnsemble(Predicts, Ensemble):
+    """The ensemble of loaded models: it predicts for tables, too, as each of them."""
+
+    def __init__(self, members: Sequence[TrainedModel]) -> None:
+        first = members[0].description
+        super().__init__(members, first.task)
+        inputs = replace(first.inputs, model=f"the ensemble of {len(members)} models")
+        self.description = replace(first, inputs=inputs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnsembleFigures:
     """Metrics of each member and of the ensemble on the validation split.
@@ -80,26 +91,20 @@ class EnsembleFigures:
     ensemble: Metrics
 
 
-def load_members(stems: Sequence[Path], trust_code: bool = False) -> Ensemble:
+def load_members(stems: Sequence[Path], trust_code: bool = False) -> TrainedEnsemble:
     """The ensemble of the models of path stems, in eval mode on the CPU.
 
     Raises `UsageError` for models of different tasks or data, and errors of `load_model`.
     """
     records = [read_model_record(stem) for stem in stems]
     for stem, record in zip(stems, records, strict=True):
-        for what in ("task", "features", "classes", "vocabulary", "outputs"):
+        for what in ("task", "features", "classes", "vocabulary", "outputs", "table"):
             if record.get(what) != records[0].get(what):
-                raise UsageError(f"{stem.name} and {stems[0].name} differ in {what}: no mean can be taken of the two")
-    members = [load_model(stem, trust_code) for stem in stems]
-    return Ensemble(members, _task_of(stems[0], records[0])).eval()
-
-
-def _task_of(stem: Path, record: Mapping[str, Any]) -> Task:
-    """The task in NAME.json. Raises `RunDirectoryError` if there is none."""
-    try:
-        return Task(record["task"])
-    except (KeyError, ValueError):
-        raise RunDirectoryError(f"{stem}.json is damaged: it names no task; train the model again") from None
+                named = "how their table becomes numbers" if what == "table" else what
+                raise UsageError(f"{stem.name} and {stems[0].name} differ in {named}: no mean can be taken of the two")
+    ensemble = TrainedEnsemble([load_model(stem, trust_code) for stem in stems])
+    ensemble.eval()
+    return ensemble
 
 
 def measure_members(
@@ -124,7 +129,7 @@ def measure_members(
                 raise UsageError(
                     f"{stem.name} and {stems[0].name} differ in {what}: no validation part is that of both"
                 )
-    networks = [cast(Network, member) for member in ensemble.members]
+    networks = [member for member in ensemble.members if isinstance(member, TrainedModel)]
     settings = from_plain(records[0].get("settings", {}))
     named = tuple(own_functions(settings.training))
     code = code_of(stems[0], records[0], named, trust_code=trust_code) if named else nullcontext(settings)

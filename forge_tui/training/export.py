@@ -14,26 +14,32 @@ from torch import Tensor, nn
 from forge_tui.errors import ForgeError, RunDirectoryError, UsageError
 from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.own_names import named_function
+from forge_tui.settings.schema import from_plain
 from forge_tui.settings.training_function import NONE, is_function
 from forge_tui.tables.encoder import VERSION as ENCODER
+from forge_tui.tables.encoder import recorded_encoder
 from forge_tui.training import random_state
 from forge_tui.training.data.dataset import Normalisation, Task, real_inputs, token_inputs
 from forge_tui.training.model_code import code_of
 from forge_tui.training.model_file import read_weights, weights_and_state
 from forge_tui.training.models.build import ARCHITECTURE, build_model
 from forge_tui.training.models.inputs import InputSpec
-from forge_tui.training.models.network import Network, count_parameters, set_weights
+from forge_tui.training.models.network import count_parameters, set_weights
 from forge_tui.training.module_state import prepare, restore_module, unpacked
 from forge_tui.training.own_code import own_model
+from forge_tui.training.prediction.inputs import recorded_inputs
+from forge_tui.training.prediction.predictions import Description
+from forge_tui.training.prediction.trained_model import TrainedModel
 from forge_tui.training.record_file import read_model_record
 
 
-def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Module:
+def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> TrainedModel:
     """Load the trained model of a path stem (`RUN/NAME`), in eval mode on the CPU. Keeps the caller's random state.
 
     It takes raw features, float32 (N, features), and returns logits (N, classes) or predictions in the targets' units
     (N, targets); or tokens, int64 (N, T), and returns logits (N, T, vocabulary), or (N, classes) for classified
-    sequences.
+    sequences. For predictions of tables and arrays it has `predict`, `predict_proba`, `features` and `classes`
+    (`Predicts`).
 
     A custom model is made by its function, from the code that it was trained with, if this user has started its run and
     the model is in its run directory; `trust_code` allows any other code. If the process has imported another version
@@ -51,6 +57,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         inputs = _inputs(record)
         weights, kept = weights_and_state(path, record, read_weights(path, record["sha256"]))
         normalisation = _normalisation(record)
+        description = described(path.name, record)
     except ForgeError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
@@ -62,7 +69,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         # As in training: a custom module's random numbers are drawn again.
         with random_state.seeded(int(record["seed"])):
             body = _body(path, record, inputs, trust_code)
-        network = Network(body, normalisation)
+        network = TrainedModel(body, normalisation, description)
         module = unpacked(kept.packed, kept.tensors)
         prepare(body, module)
         set_weights(network, weights)
@@ -71,7 +78,24 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> nn.Mod
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
         raise RunDirectoryError(_no_fit(path, record, error)) from error
-    return network.requires_grad_(False).eval()
+    network.requires_grad_(False).eval()
+    return network
+
+
+def described(name: str, record: Mapping[str, Any]) -> Description:
+    """What NAME.json tells of a model's inputs and outputs.
+
+    Raises `LookupError`, `TypeError` or `ValueError` for a damaged one.
+    """
+    classes = record.get("classes")
+    return Description(
+        inputs=recorded_inputs(name, record, recorded_encoder(record)),
+        task=Task(record["task"]),
+        outputs=int(record["outputs"]),
+        classes=None if classes is None else tuple(classes),
+        target=record.get("target"),
+        data=from_plain({"data": record.get("settings", {}).get("data", {})}).data,
+    )
 
 
 def _refuse_newer(path: Path, record: Mapping[str, Any]) -> None:

@@ -210,11 +210,11 @@ def _together(losses: list[float], measures: Measures, custom: list[float | None
     ]
 
 
-def validation_rows(inputs: Tensor | StoredRows, body: nn.Module) -> int:
-    """How many samples `validate` takes at once."""
-    return _rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1))
+def validation_rows(inputs: Tensor | StoredRows, body: nn.Module, most: int = _VALIDATION_ROWS) -> int:
+    """How many samples `validate` takes at once, at most `most`."""
+    return _rows(inputs, max((parameter.shape[0] for parameter in body.parameters()), default=1), most)
 
 
-def _rows(inputs: Tensor | StoredRows, widest: int) -> int:
+def _rows(inputs: Tensor | StoredRows, widest: int, most: int = _VALIDATION_ROWS) -> int:
     steps = inputs.shape[1] if inputs.dtype is torch.int64 else 1
-    return max(1, min(_VALIDATION_ROWS, _VALIDATION_ELEMENTS // (widest * steps)))
+    return max(1, min(most, _VALIDATION_ELEMENTS // (widest * steps)))

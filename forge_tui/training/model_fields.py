@@ -34,8 +34,8 @@ def _is_token(value: Any) -> bool:
 
 
 def _is_scale(value: Any) -> bool:
-    """Figures of a normalisation: None, a number, or numbers."""
-    return value is None or is_number(value) or _are(is_number)(value)
+    """Figures of a normalisation: None, a number, numbers, or lists of these for samples of a shape."""
+    return value is None or is_number(value) or (isinstance(value, list) and all(map(_is_scale, value)))
 
 
 _CHECKS: dict[str, _Check] = {

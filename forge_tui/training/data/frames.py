@@ -25,12 +25,12 @@ def is_frame(value: Any) -> bool:
     """Whether it is a table of named columns: a frame of one of the libraries, or a structured array."""
     if isinstance(value, np.ndarray):
         return value.dtype.names is not None
-    return (_library(value) is not None and len(getattr(value, "shape", ())) == 2) or _is_lazy(value)
+    return (library_of(value) is not None and len(getattr(value, "shape", ())) == 2) or _is_lazy(value)
 
 
 def is_column(value: Any) -> bool:
     """Whether it is one column of one of the libraries."""
-    return _library(value) is not None and not is_frame(value) and hasattr(value, "__len__")
+    return library_of(value) is not None and not is_frame(value) and hasattr(value, "__len__")
 
 
 def needs_table(value: Any) -> bool:
@@ -56,7 +56,7 @@ def table_of(value: Any, source: str) -> Table:
     elif isinstance(value, np.ndarray):
         names = [f"x{number}" for number in range(1, value.shape[1] + 1)]
         columns = [series_of(value[:, place], f"{source}: column {name!r}") for place, name in enumerate(names)]
-    elif _library(value) == "pyarrow":
+    elif library_of(value) == "pyarrow":
         names = [str(name) for name in value.schema.names]
         columns = [series_of(value.column(place), f"{source}: column {name!r}") for place, name in enumerate(names)]
     else:
@@ -76,11 +76,13 @@ def series_of(value: Any, place: str) -> polars.Series:
         if isinstance(value, np.ma.MaskedArray):
             mask = polars.Series(np.ma.getmaskarray(value))
             return series_of(np.asarray(value.filled(value.fill_value)), place).set(mask, None)
-        if _library(value) == "pyarrow":
+        if library_of(value) == "pyarrow":
             return polars.Series(value) if hasattr(value, "__arrow_c_stream__") else polars.Series(value.to_pylist())
-        if _library(value) == "pandas":
+        if library_of(value) == "pandas":
             return _of_pandas(value)
         array = plain_array(np.asarray(value))
+        if array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8):  # others are not in every polars
+            array = array.astype(np.float64)
         if array.dtype.kind == "O":
             return _of_objects(array.tolist())
         return polars.Series(array)
@@ -123,7 +125,9 @@ def _of_pandas(value: Any) -> polars.Series:
         return found.cast(polars.Categorical)
     array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
     if array.dtype.kind == "M" or dtype.startswith("datetime64"):
-        stamps = np.asarray(value.astype("datetime64[ns]") if "," not in dtype else value.dt.tz_convert("UTC"))
+        stamps = np.asarray(
+            value.astype("datetime64[ns]") if "," not in dtype else value.dt.tz_convert("UTC").dt.tz_localize(None)
+        )
         return polars.Series(stamps.astype("datetime64[ns]"))
     if array.dtype.kind == "O":
         return _of_objects([None if _is_missing(one) else one for one in array.tolist()])
@@ -154,10 +158,11 @@ def _is_small_float(dtype: np.dtype) -> bool:
     return "float" in dtype.name
 
 
-def _library(value: Any) -> str | None:
+def library_of(value: Any) -> str | None:
+    """Which of pandas, polars and pyarrow an object is of; None for others."""
     found = type(value).__module__.partition(".")[0]
     return found if found in _LIBRARIES else None
 
 
 def _is_lazy(value: Any) -> bool:
-    return _library(value) == "polars" and type(value).__name__ == "LazyFrame"
+    return library_of(value) == "polars" and type(value).__name__ == "LazyFrame"

@@ -99,8 +99,8 @@ def _target_name(path: Path, names: Sequence[str], wanted: str) -> str:
     return wanted
 
 
-def _table(path: Path) -> StoredTable:
-    """The file's table, its header checked; no number is read yet."""
+def open_array(path: Path) -> np.memmap:
+    """The array of a file, through a memory map: no number is read yet. Raises `DataError` for what is none."""
     with path.open("rb") as file:
         if file.read(len(_BEGINNING)) != _BEGINNING:
             raise DataError(f"{named(path)} is not a .npy file; write it with numpy.save")
@@ -110,13 +110,20 @@ def _table(path: Path) -> StoredTable:
         objects = "Python objects" in str(error)
         why = "it holds Python objects, which are never unpickled" if objects else str(error) or type(error).__name__
         raise DataError(f"{named(path)} is no readable .npy file: {why}; write it again with numpy.save") from None
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{named(path)} holds {array.dtype}; features and target are real numbers")
+    assert isinstance(array, np.memmap)
+    return array
+
+
+def _table(path: Path) -> StoredTable:
+    """The file's table, its header checked; no number is read yet."""
+    array = open_array(path)
     if array.ndim != 2:
         raise DataError(
             f"{named(path)} has the shape {array.shape}; give it a row a sample and a column for each feature and the "
             "target, or save features and targets apart with numpy.savez"
         )
-    if array.dtype.kind not in "fiub":
-        raise DataError(f"{named(path)} holds {array.dtype}; features and target are real numbers")
     check_sample_count(array.shape[0], str(path))
     if array.shape[1] < 2:
         raise DataError(f"{named(path)} has {array.shape[1]} columns; at least 2 are needed, a feature and the target")

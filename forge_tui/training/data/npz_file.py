@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tokenize import TokenError
@@ -16,7 +18,7 @@ from forge_tui.safe_io.printing import named
 from forge_tui.settings.schema import Settings
 from forge_tui.tables.declared import check_member
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
-from forge_tui.training.data.npz_names import Arrays, choose_arrays
+from forge_tui.training.data.npz_names import Arrays, choose_arrays, features_name
 from forge_tui.training.data.split import choose_split, hold_out_test, recorded
 from forge_tui.training.data.targets import make_target
 
@@ -106,19 +108,26 @@ def _samples(
 
 def _arrays(path: Path, settings: Settings) -> tuple[Arrays, dict[str, np.ndarray]]:
     """The names of the arrays, and each by its name."""
+    with _opened(path) as file:
+        names = choose_arrays(path, file.files, settings.data.features_array, settings.data.target)
+        return names, {name: _array(file, name, path) for name in names.all()}
+
+
+def read_features(path: Path, name: str | None) -> np.ndarray:
+    """The array of features of an archive, targets or not; `name` is `data.features_array`. Raises `DataError`."""
+    with _opened(path) as file:
+        return _array(file, features_name(path, file.files, name), path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
     try:
         with np.load(path, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(
                     f"{named(path)} is not a .npz archive; write it with numpy.savez(path, features=…, targets=…)"
                 )
-            names = choose_arrays(path, file.files, settings.data.features_array, settings.data.target)
-            assert file.zip is not None
-            members = set(file.zip.namelist())
-            for name in names.all():
-                # numpy allocates the memory that a header declares before it reads the data.
-                check_member(file.zip, f"{name}.npy" if f"{name}.npy" in members else name, path)
-            return names, {name: file[name] for name in names.all()}
+            yield file
     except _DAMAGE as error:
         if isinstance(error, DataError):
             raise
@@ -127,6 +136,14 @@ def _arrays(path: Path, settings: Settings) -> tuple[Arrays, dict[str, np.ndarra
         raise DataError(
             f"{named(path)} is no readable .npz archive: {why}; save plain arrays with numpy.savez"
         ) from None
+
+
+def _array(file: np.lib.npyio.NpzFile, name: str, path: Path) -> np.ndarray:
+    assert file.zip is not None
+    # numpy allocates the memory that a header declares before it reads the data.
+    check_member(file.zip, f"{name}.npy" if f"{name}.npy" in file.zip.namelist() else name, path)
+    found: np.ndarray = file[name]
+    return found
 
 
 def _single(table: np.ndarray, place: str) -> np.ndarray:

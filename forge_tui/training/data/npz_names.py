@@ -60,6 +60,19 @@ def choose_arrays(path: Path, files: Sequence[str], features: str | None, target
     )
 
 
+def features_name(path: Path, files: Sequence[str], name: str | None) -> str:
+    """The array of features, with or without targets: `name`, or the first of a usual name. Raises `DataError`."""
+    known = {one.lower(): one for one in reversed(files)}
+    usual = [one for one, _ in (*_PAIRS, *_TRAINING)]
+    found = name if name in files else next((known[one] for one in usual if one in known), None)
+    if found is None:
+        raise DataError(
+            f"{named(path)} has no array 'features' (nor one of another usual name, such as x); there are "
+            f"{listed(files) or 'none'}"
+        )
+    return found
+
+
 def _with_split(known: dict[str, str], pair: tuple[str, str]) -> Arrays:
     """The arrays of a pair with `train` in its names, and of the first one with another word there."""
     features, targets = pair

@@ -7,23 +7,19 @@ Rules that have changed since: columns of row numbers and constants were feature
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import DataSettings, Settings
-from forge_tui.tables.numbers import numbers_of
+from forge_tui.tables.plain_numbers import booleans_in, plain_numbers
 from forge_tui.tables.read import read_table
 from forge_tui.tables.study import target_position
 from forge_tui.tables.table import Table
 from forge_tui.training.data.dataset import Dataset, assemble, check_sample_count
 from forge_tui.training.data.split import recorded, split_at_random
 from forge_tui.training.data.targets import make_target
-
-if TYPE_CHECKING:
-    import polars
 
 _READ = DataSettings(header=True, separator=",", decimal=".")
 
@@ -54,11 +50,7 @@ def version_1_dataset(path: Path, settings: Settings) -> Dataset:
 
 
 def _feature(table: Table, position: int) -> np.ndarray:
-    import polars
-
-    raw = table.column(position)
-    booleans = _booleans(raw)
-    values = numbers_of(raw) if booleans is None else booleans.cast(polars.Float64)
+    values = plain_numbers(table.column(position))
     if values.null_count() or not bool(values.is_finite().all()):
         raise DataError(f"{table.place(position)} has other than finite numbers, which it had not when the run began")
     return values.to_numpy()
@@ -68,7 +60,7 @@ def _target(table: Table, position: int) -> np.ndarray:
     import polars
 
     raw = table.column(position)
-    booleans = _booleans(raw)
+    booleans = booleans_in(raw)
     if booleans is not None:
         return booleans.to_numpy()
     if raw.dtype == polars.String:
@@ -80,13 +72,3 @@ def _target(table: Table, position: int) -> np.ndarray:
         narrow = raw.cast(polars.Int64, strict=False) if raw.dtype.is_integer() else raw
         return (raw.cast(polars.Float64) if narrow.null_count() or raw.dtype.is_decimal() else narrow).to_numpy()
     return np.asarray([str(value) for value in raw.to_list()], dtype=str)
-
-
-def _booleans(raw: polars.Series) -> polars.Series | None:
-    import polars
-
-    if raw.dtype == polars.Boolean:
-        return raw
-    if raw.dtype == polars.String and raw.is_in(["true", "false"]).all():
-        return raw == "true"
-    return None

@@ -1,0 +1,1 @@
+"""Predictions of trained models for tables and arrays of any source."""
