@@ -29,7 +29,7 @@ def test_a_line_per_column(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, TABLES / "missing_class_NA_u.csv", "--target", "y").splitlines()
     assert lines[0].endswith("missing_class_NA_u.csv: 60 rows, 3 columns.")
     assert lines[1].startswith("Target: 'y', 2 classes (no, yes): ")
-    assert lines[1].endswith("; 7 rows without it left out.")
+    assert lines[1].endswith("; 7 rows without it left out. Split: stratified by class.")
     assert [line.split()[:4] for line in lines[2:]] == [
         ["COLUMN", "KIND", "MISSING", "DISTINCT"], ["a", "number", "0", "60"], ["b", "number", "0", "60"],
         ["y", "category", "7", "2"],

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from forge_tui.errors import DataError, SettingsError
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.split_method import IN_WORDS, method_of
 from forge_tui.training.data.targets import Target
 from forge_tui.training.data.task import Task
 
@@ -98,25 +99,25 @@ def choose_split(
     """
     data, seed, fraction = settings.data, settings.run.seed, settings.data.validation_fraction
     is_classes = target is not None and target.task is Task.CLASSIFICATION
-    method = data.split if version > 1 else "random"
-    if method == "auto":
-        method = "group" if groups is not None else "stratified" if is_classes else "random"
+    wanted = data.split if version > 1 else "random"
+    method = method_of(wanted, has_groups=groups is not None, is_classes=is_classes)
+    words = IN_WORDS[method]
     if groups is not None and method != "group":
         raise SettingsError(f"data.split = {method}, and data.group names groups; take only one of the two")
     match method:
         case "group":
             if groups is None:
                 raise SettingsError("data.split = group: name the column of the groups with data.group")
-            return recorded("whole groups", split_by_group(groups, fraction, seed), fraction, seed)
+            return recorded(words, split_by_group(groups, fraction, seed), fraction, seed)
         case "stratified":
             if target is None or not is_classes:
                 raise SettingsError(
                     "data.split = stratified: the target is not one of classes; take data.split = random"
                 )
-            return recorded("stratified by class", split_stratified(target.values, fraction, seed), fraction, seed)
+            return recorded(words, split_stratified(target.values, fraction, seed), fraction, seed)
         case "ordered":
-            return recorded("last rows", split_in_order(samples, fraction), fraction, None)
-    return recorded("random permutation", split_at_random(samples, fraction, seed), fraction, seed)
+            return recorded(words, split_in_order(samples, fraction), fraction, None)
+    return recorded(words, split_at_random(samples, fraction, seed), fraction, seed)
 
 
 def recorded(method: str, parts: tuple[Tensor, Tensor], fraction: float | None, seed: int | None) -> Split:
