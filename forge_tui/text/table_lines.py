@@ -87,7 +87,7 @@ def summary_table(columns: Sequence[ColumnLook]) -> str:
                 f"{one.missing:,}",
                 f"{one.distinct:,}",
                 histogram_text(one.histogram),
-                _cut(values_text(one, 16), _WIDEST),
+                _cut(values_text(one), _WIDEST),
                 _cut(named(one.reason), 2 * _WIDEST),
             )
         )
@@ -99,7 +99,7 @@ def kind_text(one: ColumnLook) -> str:
     return "refused" if one.refused else one.kind.replace("_", " ")
 
 
-def values_text(one: ColumnLook, longest: int) -> str:
+def values_text(one: ColumnLook, longest: int = 16) -> str:
     """The range of a column, or its most frequent values of at most `longest` characters each, with their counts."""
     if one.range is not None:
         ends = [_date(end) if one.kind == "date" else f"{end:.6g}" for end in one.range]

@@ -63,6 +63,30 @@ def test_settings_say_how_it_is_read(capsys: pytest.CaptureFixture[str]) -> None
     assert found["columns"][1]["reason"] == "as data.ignore says"
 
 
+def test_a_column_that_is_not_what_the_settings_say_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (TABLES / "dates.csv", "--numbers", "y")
+    found = record(capsys, *arguments)["columns"]
+    assert [column["refused"] for column in found] == [False, False, True]
+    assert found[2]["reason"].startswith("has 'no' in row 1, which is no number")
+    assert [line.split()[:2] for line in shown(capsys, *arguments).splitlines()[2:]] == [
+        ["when", "date"], ["b", "number"], ["y", "refused"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split"),
+    [
+        ((), "stratified by class"),
+        (("--split", "ordered"), "last rows"),
+        (("--group", "b"), "whole groups"),
+        (("--validation", "b"), "column b"),
+        (("--task", "regression", "--target", "b"), "random permutation"),
+    ],
+)
+def test_how_it_would_be_split(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], split: str) -> None:
+    assert record(capsys, TABLES / "dates.csv", "--target", "y", *arguments)["split"] == split
+
+
 @pytest.mark.parametrize(
     ("name", "words"), [("absent.csv", "there is no such file"), ("a.sav", "is an SPSS file"), (".", "is no file")]
 )

@@ -107,7 +107,7 @@ def about_table(table: TableLook | ForgeError) -> Detail:
     if isinstance(table, ForgeError):
         return Detail(key_problem(str(table)), Tone.WARNING)
     if table.problem is not None:
-        return Detail(key_problem(table.problem), Tone.WARNING)
+        return Detail(key_problem(table.problem.removeprefix(f"{table.file}: ")), Tone.WARNING)
     return Detail(" · ".join(table_facts(table)), Tone.QUIET)
 
 

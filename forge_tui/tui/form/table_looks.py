@@ -59,10 +59,12 @@ class TableLooks:
         self,
         call_in_thread: CallInThread,
         set_timer: Callable[[float, Callable[[], None]], Timer],
-        begin: Callable[[Path, Mapping[str, Any]], Looking] = TableProcess,
+        begin: Callable[[Path, Mapping[str, Any]], Looking] | None = None,
     ) -> None:
+        """`begin` makes a look; it has not begun before its `look` is called."""
         self.changed: list[Callable[[], None]] = []
-        self._call_in_thread, self._set_timer, self._begin = call_in_thread, set_timer, begin
+        self._call_in_thread, self._set_timer = call_in_thread, set_timer
+        self._begin = begin or TableProcess
         self._known: dict[Wanted, TableLook | ForgeError] = {}
         self._wanted: Wanted | None = None
         self._looking: Looking | None = None

@@ -124,7 +124,7 @@ def column_row(row: ColumnRow, layout: ColumnLayout, glyphs: Glyphs) -> list[Pie
         bars = histogram_text(look.histogram, glyphs.spark)
         found.append((gap + cells.left(bars, layout.histogram, glyphs.ellipsis), "bars"))
     if layout.values:
-        text = cells.clean(values_text(look, 16), only_ascii)
+        text = cells.clean(values_text(look), only_ascii)
         found.append((gap + cells.left(text, layout.values, glyphs.ellipsis), plain))
     if layout.reason:
         text = cells.clean(look.reason, only_ascii)

@@ -57,7 +57,8 @@ class DataScreen(ForgeScreen):
     DataScreen #columns { height: 1fr; min-height: 3; }
     DataScreen #columns-divider { height: 1; }
     DataScreen #column { height: 5; padding: 0 1; }
-    DataScreen.-low #column { display: none; }
+    DataScreen.-low #about { max-height: 3; }
+    DataScreen.-low #column, DataScreen.-low #columns-divider { display: none; }
     """
     columns: ColumnList
     filter_line: FilterLine
@@ -150,7 +151,7 @@ class DataScreen(ForgeScreen):
         name = short_path(Path(wanted.path)) if wanted is not None else ""
         look, error, is_looking, read_only = self._look, self._error, self._is_looking, self._change is None
         self.about.show(lambda _width: about_table(name, look, error, is_looking, read_only))
-        self.columns.empty_text = "Looking at the table…" if is_looking else "Esc leads back."
+        self.columns.empty_text = "Looking at the table…" if is_looking else ""
         self.columns.show(self._rows(form))
         self._draw_column()
         self._draw_divider()
@@ -178,8 +179,9 @@ class DataScreen(ForgeScreen):
 
     def _draw_column(self) -> None:
         row, look, glyphs = self.columns.selected, self._look, self.forge.glyphs
-        is_declared = row is not None and row.declared is not None and not row.is_target
-        setting = LISTS[Declared(row.declared)] if row is not None and is_declared else None
+        setting = None
+        if row is not None and row.declared is not None and not row.is_target:
+            setting = LISTS[Declared(row.declared)]
         rows = 0 if look is None else look.rows
         self.column.show(lambda _width: about_column(row, rows, setting, glyphs))
 

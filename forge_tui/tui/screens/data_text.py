@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from forge_tui.errors import ForgeError
-from forge_tui.protocol.table_look import ColumnLook, TableLook
+from forge_tui.protocol.table_look import TableLook
+from forge_tui.safe_io.printing import shortened
 from forge_tui.text.table_lines import format_line, histogram_text, target_line, values_text
 from forge_tui.tui.lists.column_cells import ColumnRow, name_text
 from forge_tui.tui.widgets.cells import Piece
@@ -67,12 +68,9 @@ def about_column(row: ColumnRow | None, rows: int, setting: str | None, glyphs: 
     if look.range is None:
         found.append(Paragraph(((counts, "text"),)))
     else:
-        text = f"{counts} · {values_text(look, _LONGEST_VALUE)}"
+        text = f"{counts} · {values_text(look)}"
         found.append(Paragraph(((f"{text}  ", "text"), (histogram_text(look.histogram, glyphs.spark), "active"))))
     if look.top:
-        found.append(Paragraph((("most frequent: ", "label"), (_top(look), "text")), hang=2))
+        most = ", ".join(f"{shortened(value, _LONGEST_VALUE)} ({count:,})" for value, count in look.top)
+        found.append(Paragraph((("most frequent: ", "label"), (most, "text")), hang=2))
     return found
-
-
-def _top(look: ColumnLook) -> str:
-    return values_text(look, _LONGEST_VALUE)
