@@ -11,9 +11,10 @@ from textual.events import Resize
 
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.table_look import TableLook
+from forge_tui.tables.table import clean_name
 from forge_tui.text.figures import short_path
 from forge_tui.tui.form.column_kinds import LISTS, Declared, declared
-from forge_tui.tui.form.table_looks import wanted_of
+from forge_tui.tui.form.fields import DATASET, TARGET
 from forge_tui.tui.lists.column_cells import ColumnRow
 from forge_tui.tui.lists.column_list import ColumnList
 from forge_tui.tui.screens import column_actions, moving
@@ -147,10 +148,13 @@ class DataScreen(ForgeScreen):
         form = self._form()
         if form is None or not self.is_there:
             return
-        wanted = wanted_of(form)
-        name = short_path(Path(wanted.path)) if wanted is not None else ""
+        name, glyphs = short_path(Path(str(form.all_values(DATASET)[0]))), self.forge.glyphs
+
+        def short(width: int) -> str:
+            return cells.middle(name, min(cells.width_of(name), max(20, width // 2)), glyphs.ellipsis)
+
         look, error, is_looking, read_only = self._look, self._error, self._is_looking, self._change is None
-        self.about.show(lambda _width: about_table(name, look, error, is_looking, read_only))
+        self.about.show(lambda width: about_table(short(width), look, error, is_looking, read_only))
         self.columns.empty_text = "Looking at the table…" if is_looking else ""
         self.columns.show(self._rows(form))
         self._draw_column()
@@ -214,9 +218,6 @@ class DataScreen(ForgeScreen):
 
 def _target(form: Form, names: Sequence[str]) -> str | None:
     """The column that is predicted with these settings, or None."""
-    from forge_tui.tables.table import clean_name
-    from forge_tui.tui.form.fields import TARGET
-
     given = form.values[TARGET]
     wanted = "target" if given is None else clean_name(str(given))
     return wanted if wanted in names else None

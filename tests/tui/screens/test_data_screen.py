@@ -86,7 +86,7 @@ async def looked(hand: Hand) -> None:
 async def test_what_is_shown_of_a_table(state: Path, looks: Looks) -> None:
     async with opened(state, looks, "data.target=price", column="age") as hand:
         shown = lines(hand)
-        assert shown[2].strip().endswith("t.csv: 60 rows, 7 columns.")
+        assert shown[2].strip() == "t.csv: 60 rows, 7 columns."
         assert shown[3].strip() == "Format: separator ';'; decimal ','."
         text = " ".join(" ".join(shown).split())
         assert "Target: 'price', 3 classes (high, low, mid)" in text
@@ -161,7 +161,7 @@ async def test_a_column_becomes_the_target_and_its_task_is_stepped_through(state
         await looked(hand)
         assert (hand.status, looks.asked[-1]["task"]) == ("task: classification", "classification")
         await hand.press("x")
-        assert hand.status.startswith("the target cannot be ignored")
+        assert "the target cannot be ignored" in hand.status
         await hand.press("u")
         await looked(hand)
         assert (looks.asked[0]["target"], kind(hand, "price")) == (None, "category")
@@ -173,13 +173,13 @@ async def test_a_column_that_another_setting_leaves_out_says_which(state: Path, 
     looks.columns = (COLUMNS[0], only, *COLUMNS[2:])
     async with opened(state, looks, "data.only=id", column="age") as hand:
         await hand.press("space")
-        assert hand.status == "age stays left out (not in data.only): change that in Configure"
+        assert hand.status == "! age stays left out (not in data.only): change that in Configure"
 
 
 async def test_a_column_without_a_name_is_no_target(state: Path, looks: Looks) -> None:
     looks.columns = (replace(COLUMNS[0], name=""), *COLUMNS[1:])
     async with opened(state, looks) as hand:
-        assert lines(hand)[6].startswith("> (no name)")
+        assert any(line.startswith("> (no name) ") for line in lines(hand))
         await hand.press("T")
         assert "without a name cannot be the target" in hand.status
 
@@ -246,11 +246,11 @@ async def test_a_live_runs_columns_are_read_only(state: Path, looks: Looks, tmp_
         await hand.until(lambda: hand.panel.read_only)
         await hand.press("c")
         await hand.until(lambda: isinstance(hand.app.front, DataScreen) and bool(data(hand).columns.shown))
-        assert "Read only: a live run's settings." in data(hand).about.text
+        assert "Read only: a live run's settings." in data(hand).about.text.replace("\n", " ")
         for key in ("space", "left", "x", "T", "u"):
             hand.app.status.tell("")
             await hand.press(key)
-            assert hand.status.startswith("a live run's settings cannot be changed")
+            assert "a live run's settings cannot be changed" in hand.status
         assert len(looks.asked) == 1
 
 
