@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 ACTIONS = ("next_kind", "previous_kind", "ignore_column", "make_target", "reset_column")
 _TASK = "data.task"
 _LEFT_OUT_BY_OTHERS = ("not in data.only", "data.group:", "data.validation:")
+_NO_COLUMN = "no column is known yet"
 _READ_ONLY = "a live run's settings cannot be changed: n makes new settings from them"
 
 
@@ -103,7 +104,10 @@ class ColumnActions:
         if self._change is None:
             self._tell(_READ_ONLY, "warning")
             return None, None
-        return self._columns.selected, self._form()
+        row = self._columns.selected
+        if row is None:
+            self._tell(self._columns.no_match_text if self._columns.filter_text else _NO_COLUMN, "warning")
+        return row, self._form()
 
     def _put(self, form: Form, *settings: str) -> bool:
         """Set a changed form, unless one of `settings` is swept."""

@@ -197,8 +197,10 @@ async def test_an_error_is_told_in_words_and_esc_leads_back(state: Path, looks: 
     async with opened(state, looks) as hand:
         await looked(hand)
         assert "! t.csv cannot be read: Permission denied. Esc leads back." in data(hand).about.text
-        for key in ("space", "x", "T", "u", "slash", "escape"):
+        for key in ("space", "x", "T", "u"):
+            hand.app.status.tell("")
             await hand.press(key)
+            assert hand.status == "! no column is known yet"
         assert settings(hand) == {}
         await hand.press("escape")
         await hand.until(lambda: isinstance(hand.app.front, ConfigureScreen))
@@ -232,6 +234,10 @@ async def test_the_filter_narrows_the_columns(state: Path, looks: Looks) -> None
         await hand.press("enter")
         assert [row.look.name for row in data(hand).columns.shown] == ["age", "a"]
         assert any("filter num" in line for line in lines(hand))
+        await hand.press("slash")
+        await hand.type("zzz")
+        await hand.press("enter", "T")
+        assert hand.status == "! No column matches the filter: / changes it."
         await hand.press("escape")
         assert len(data(hand).columns.shown) == 7
 
