@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +126,9 @@ def wanted_of(form: Form) -> Wanted | None:
     if not has_columns(form):
         return None
     data = {name: form.values[f"data.{name}"] for name in _DATA}
-    path = Path.cwd() / Path(str(form.all_values(_DATASET)[0])).expanduser()
-    return Wanted(str(path), json.dumps(data, sort_keys=True))
+    # Relative to the working directory, which may have been deleted. Path.expanduser raises for unknown users.
+    path = os.path.expanduser(str(form.all_values(_DATASET)[0]))
+    return Wanted(path, json.dumps(data, sort_keys=True))
 
 
 def has_columns(form: Form) -> bool:

@@ -80,7 +80,7 @@ def test_a_look_begins_after_a_pause_and_is_known_then(bench: Bench) -> None:
     found = bench.looks.known(form())
     assert isinstance(found, TableLook)
     assert (found.rows, bench.news) == (60, 1)
-    assert bench.script.paths == [Path.cwd() / "t.csv"]
+    assert bench.script.paths == [Path("t.csv")]
     assert "validation_fraction" not in bench.script.asked[0]  # of which the look does not depend
 
 
@@ -130,6 +130,13 @@ def test_stop_ends_what_is_under_way(bench: Bench) -> None:
     bench.fire()
     bench.answer()
     assert (len(bench.script.asked), bench.script.stopped, bench.news) == (1, 1, 0)
+
+
+def test_any_path_can_be_asked_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    for name, expected in (("~/t.csv", "/home/ada/t.csv"), ("~nobody-here/t.csv", "~nobody-here/t.csv")):
+        bench.looks.want(form(name), anew=True)
+        assert bench.script.paths[-1] == Path(expected)
 
 
 def test_an_error_is_known_too(bench: Bench) -> None:
