@@ -46,7 +46,8 @@ class Column:
 
     `values`: float64 for numbers and dates (`dates.seconds_of`), text for categories, booleans; null where missing;
     None if it is left out. `written`: the format of dates in text, `decimal` the mark of numbers in text. `infinite`
-    numbers and `words` among them count as missing.
+    numbers and `words` among them count as missing. `refused`: a run refuses the column, for the reason
+    (`study.describe`).
     """
 
     position: int
@@ -58,6 +59,7 @@ class Column:
     decimal: str = "."
     infinite: int = 0
     words: int = 0
+    refused: bool = False
 
 
 def column_of(table: Table, position: int, words: frozenset[str], declared: Kind | None = None) -> Column:

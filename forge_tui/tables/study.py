@@ -105,7 +105,8 @@ def describe(table: Table, data: DataSettings, goal: int | None) -> list[Column]
             found.append(_column(table, position, words, chosen))
         except DataError as error:
             reason = str(error).removeprefix(f"{table.place(position)} ")
-            found.append(Column(position=position, name=name, kind=Kind.LEFT_OUT, reason=reason))
+            refused = Column(position=position, name=name, kind=Kind.LEFT_OUT, reason=reason, refused=True)
+            found.append(refused)
     return found
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from forge_tui.errors import DataError
+from forge_tui.protocol.table_look import ColumnLook
 from forge_tui.settings.schema import DataSettings
 from forge_tui.tables.kinds import Column, Kind, texts_of
 from forge_tui.tables.missing import filled, words_with
@@ -22,40 +23,12 @@ BINS = 12
 _MOST_TOP = 3
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnSummary:
-    """A column. `range` has least and largest value of numbers and dates (in seconds since 1970); else `top` has the
-    most frequent values with their counts. `histogram`: counts of `BINS` equal steps of the range, or None."""
-
-    name: str
-    kind: str
-    reason: str
-    missing: int
-    distinct: int
-    range: tuple[float, float] | None = None
-    top: tuple[tuple[str, int], ...] = ()
-    histogram: tuple[int, ...] | None = None
-
-    def to_record(self) -> dict[str, Any]:
-        """A JSON-able dict."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "reason": self.reason,
-            "missing": self.missing,
-            "distinct": self.distinct,
-            "range": None if self.range is None else list(self.range),
-            "top": [list(pair) for pair in self.top],
-            "histogram": None if self.histogram is None else list(self.histogram),
-        }
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TableSummary:
     """All columns in the file's order; `target` and what is known of it, `problem` why it cannot be predicted."""
 
     rows: int
-    columns: tuple[ColumnSummary, ...]
+    columns: tuple[ColumnLook, ...]
     target: str | None
     study: Study | None
     problem: str | None
@@ -93,21 +66,22 @@ def summarise(table: Table, data: DataSettings) -> TableSummary:
     )
 
 
-def _of_column(column: Column, values: polars.Series) -> ColumnSummary:
+def _of_column(column: Column, values: polars.Series) -> ColumnLook:
     is_measured = column.kind in (Kind.NUMBER, Kind.DATE)
     known = column.values if is_measured else None
-    return _summary(column.name, column.kind.value, column.reason, values, known)
+    found = _summary(column.name, column.kind.value, column.reason, values, known)
+    return replace(found, refused=column.refused)
 
 
-def _summary(name: str, kind: str, reason: str, values: polars.Series, numbers: polars.Series | None) -> ColumnSummary:
+def _summary(name: str, kind: str, reason: str, values: polars.Series, numbers: polars.Series | None) -> ColumnLook:
     """`numbers`: the values as float64 where they have a range."""
     import polars
 
     if values.dtype.is_nested() or values.dtype == polars.Object:
-        return ColumnSummary(name=name, kind=kind, reason=reason, missing=values.null_count(), distinct=0)
+        return ColumnLook(name=name, kind=kind, reason=reason, missing=values.null_count(), distinct=0)
     shown = values if numbers is None else numbers
     known = shown.drop_nulls()
-    found = ColumnSummary(name=name, kind=kind, reason=reason, missing=shown.null_count(), distinct=known.n_unique())
+    found = ColumnLook(name=name, kind=kind, reason=reason, missing=shown.null_count(), distinct=known.n_unique())
     if numbers is not None:
         known = known.filter(known.is_finite())
         if len(known):

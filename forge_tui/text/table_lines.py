@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from forge_tui.protocol.table_look import ColumnLook, TableLook
 from forge_tui.safe_io.printing import named
 from forge_tui.text.figures import table
 
 _MOST_CLASSES, _MOST_NAMES = 6, 100
-_BARS = "▁▂▃▄▅▆▇█"
+BARS = "▁▂▃▄▅▆▇█"
 _WIDEST = 40
 
 
@@ -28,6 +29,21 @@ def target_line(found: Mapping[str, Any]) -> str:
     left_out = f"; {count:,} row{'s' if count > 1 else ''} without it left out" if count else ""
     split = f" Split: {named(str(found['split']))}." if found.get("split") else ""
     return f"Target: {named(repr(found['target']))}, {what}{reason}{left_out}.{split}"
+
+
+def table_facts(look: TableLook) -> list[str]:
+    """`60 rows`, `classification: 2 classes of 'y'`, `7 rows without it left out`, `split: stratified by class`."""
+    facts = [f"{look.rows:,} rows" if look.sample is None else f"a sample: {look.sample}"]
+    if look.target is None:
+        return [*facts, f"{len(look.columns):,} columns", "no target is chosen"]
+    target = named(repr(look.target))
+    if look.problem is not None:
+        return [*facts, f"{target} cannot be predicted"]
+    names = look.class_names
+    facts.append(f"regression of {target}" if names is None else f"classification: {len(names):,} classes of {target}")
+    if look.rows_left_out:
+        facts.append(f"{look.rows_left_out:,} row{'s' * (look.rows_left_out > 1)} without it left out")
+    return [*facts, f"split: {named(str(look.split))}"]
 
 
 def column_lines(columns: Sequence[Mapping[str, Any]]) -> str:
@@ -60,30 +76,43 @@ def format_line(written: Mapping[str, Any] | None) -> str | None:
     return f"Format: {'; '.join(parts)}." if parts else None
 
 
-def summary_table(columns: Sequence[Mapping[str, Any]]) -> str:
-    """A line per column of a summary: its kind, missing and different values, range or top values, histogram, why."""
+def summary_table(columns: Sequence[ColumnLook]) -> str:
+    """A line per column: its kind, missing and different values, range or top values, histogram, why."""
     rows = []
     for one in columns:
         rows.append(
             (
-                _cut(named(str(one["name"])) or "(no name)", _WIDEST),
-                str(one["kind"]).replace("_", " "),
-                f"{one['missing']:,}",
-                f"{one['distinct']:,}",
-                _histogram(one["histogram"]),
-                _values(one),
-                _cut(named(str(one["reason"])), 2 * _WIDEST),
+                _cut(named(one.name) or "(no name)", _WIDEST),
+                kind_text(one),
+                f"{one.missing:,}",
+                f"{one.distinct:,}",
+                histogram_text(one.histogram),
+                _cut(values_text(one), _WIDEST),
+                _cut(named(one.reason), 2 * _WIDEST),
             )
         )
     return table(("COLUMN", "KIND", "MISSING", "DISTINCT", "HISTOGRAM", "VALUES", "WHAT IT IS"), rows)
 
 
-def _values(one: Mapping[str, Any]) -> str:
-    if one["range"] is not None:
-        ends = [_date(end) if one["kind"] == "date" else f"{end:.6g}" for end in one["range"]]
+def kind_text(one: ColumnLook) -> str:
+    """What becomes of a column, in a word or two."""
+    return "refused" if one.refused else one.kind.replace("_", " ")
+
+
+def values_text(one: ColumnLook, longest: int = 16) -> str:
+    """The range of a column, or its most frequent values of at most `longest` characters each, with their counts."""
+    if one.range is not None:
+        ends = [_date(end) if one.kind == "date" else f"{end:.6g}" for end in one.range]
         return f"{ends[0]} to {ends[1]}"
-    shown = ", ".join(f"{_cut(named(str(value)), 16)} {count:,}" for value, count in one["top"])
-    return _cut(shown, _WIDEST)
+    return ", ".join(f"{_cut(named(value), longest)} {count:,}" for value, count in one.top)
+
+
+def histogram_text(counts: Sequence[int] | None, bars: str = BARS) -> str:
+    """A character per count; `bars` from the lowest to the highest, a space for none."""
+    if counts is None:
+        return ""
+    most = max(counts)
+    return "".join(bars[-(-count * (len(bars) - 1) // most)] if count else " " for count in counts)
 
 
 def _cut(text: str, most: int) -> str:
@@ -96,10 +125,3 @@ def _date(seconds: float) -> str:
     except (ValueError, OverflowError, OSError):
         return f"{seconds:.6g} s"
     return f"{found:%Y-%m-%d}" if found.time() == datetime.min.time() else f"{found:%Y-%m-%d %H:%M}"
-
-
-def _histogram(counts: Sequence[int] | None) -> str:
-    if counts is None:
-        return ""
-    most = max(counts)
-    return "".join(_BARS[-(-count * (len(_BARS) - 1) // most)] if count else " " for count in counts)

@@ -7,17 +7,20 @@ from typing import ClassVar, NamedTuple, Protocol
 
 from textual.binding import Binding, BindingType
 
-EVERYWHERE = frozenset({"configure", "watch", "runs", "model", "compare"})
+EVERYWHERE = frozenset({"configure", "watch", "runs", "model", "compare", "data"})
 WATCH = frozenset({"watch"})
 CONFIGURE = frozenset({"configure"})
 RUNS = frozenset({"runs"})
 MODEL = frozenset({"model"})
 COMPARE = frozenset({"compare"})
+DATA = frozenset({"data"})
 LISTS = EVERYWHERE
 CHARTS = WATCH | MODEL | COMPARE
 
 
-TITLES = {"configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare"}
+TITLES = {
+    "configure": "Configure", "watch": "Watch", "runs": "Runs", "model": "Model", "compare": "Compare", "data": "Data",
+}  # fmt: skip
 """The titles of the screens."""
 
 
@@ -56,6 +59,15 @@ ACTIONS: tuple[Action, ...] = (
     Action("start", ("ctrl+r",), "Start", "start a run with these settings", CONFIGURE, True, "Settings"),
     Action("open_setting", ("enter", "space"), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True,
            "Settings"),
+    Action("columns", ("c",), "Columns", "show the columns of the table: kinds, values, what becomes of them",
+           CONFIGURE, True, "Settings"),
+    Action("next_kind", ("space", "right"), "Kind",
+           "make the column a number, a category, a date, ignored, or what its values say; the target: classes or "
+           "numbers", DATA, True, "Columns"),
+    Action("previous_kind", ("left",), "Kind back", "the same, backwards", DATA, False, "Columns"),
+    Action("ignore_column", ("x",), "Ignore", "ignore the column, or use it again", DATA, True, "Columns"),
+    Action("make_target", ("T",), "Target", "predict this column", DATA, True, "Columns"),
+    Action("reset_column", ("u", "delete"), "Auto", "let the column's values say what it is", DATA, True, "Columns"),
     Action("less", ("left",), "Less", "the previous choice, or a smaller number", CONFIGURE, False, "Settings"),
     Action("more", ("right",), "More", "the next choice, or a larger number", CONFIGURE, False, "Settings"),
     Action("sweep", ("V",), "Values", "give the setting several values, a model of each: a sweep", CONFIGURE, False,
@@ -95,7 +107,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("open", ("enter",), "Open", "open the selected model or run", WATCH | RUNS, True, "Lists"),
     Action("back", ("escape", "backspace"), "Back",
            "one level back: filter, zoom, screen",
-           WATCH | RUNS | MODEL | COMPARE, True, "Lists"),
+           WATCH | RUNS | MODEL | COMPARE | DATA, True, "Lists"),
     Action("back", ("escape",), "Back", "back to where you came from", CONFIGURE, True, "Lists"),
     Action("mark", ("space",), "Mark", "mark the model for the chart", WATCH, False, "Lists"),
     Action("mark", ("space",), "Mark", "mark the run, to compare it with others", RUNS, False, "Lists"),
@@ -106,13 +118,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("mark_none", ("A",), "Mark none", "clear all marks", RUNS, False, "Lists"),
     Action("compare", ("C",), "Compare", "the marked runs side by side: settings that differ, final metrics, curves",
            RUNS, True, "Run"),
-    Action("filter", ("slash",), "Filter", "show only what matches", WATCH | RUNS, True, "Lists"),
+    Action("filter", ("slash",), "Filter", "show only what matches", WATCH | RUNS | DATA, True, "Lists"),
     Action("sort", ("o",), "Sort", "sort by the next column", WATCH, True, "Lists"),
     Action("reverse", ("O",), "Reverse", "reverse the order", WATCH, False, "Lists"),
     Action("follow_best", ("b",), "Best",
            "let the selection follow the best model. BEST has each model's rank: 1 is the best by the validation "
            "metric, then the validation loss, then the training loss", WATCH, False, "Lists"),
-    Action("scroll_to_selection", ("full_stop",), "Centre", "scroll to the selection", WATCH | RUNS, False, "Lists"),
+    Action("scroll_to_selection", ("full_stop",), "Centre", "scroll to the selection", WATCH | RUNS | DATA, False,
+           "Lists"),
     Action("up", ("up", "k"), "Up", "one up", LISTS, False, "Lists"),
     Action("down", ("down", "j"), "Down", "one down", LISTS, False, "Lists"),
     Action("page_up", ("pageup",), "Page up", "one page up", LISTS, False, "Lists"),

@@ -29,7 +29,7 @@ def test_a_line_per_column(capsys: pytest.CaptureFixture[str]) -> None:
     lines = shown(capsys, TABLES / "missing_class_NA_u.csv", "--target", "y").splitlines()
     assert lines[0].endswith("missing_class_NA_u.csv: 60 rows, 3 columns.")
     assert lines[1].startswith("Target: 'y', 2 classes (no, yes): ")
-    assert lines[1].endswith("; 7 rows without it left out.")
+    assert lines[1].endswith("; 7 rows without it left out. Split: stratified by class.")
     assert [line.split()[:4] for line in lines[2:]] == [
         ["COLUMN", "KIND", "MISSING", "DISTINCT"], ["a", "number", "0", "60"], ["b", "number", "0", "60"],
         ["y", "category", "7", "2"],
@@ -61,6 +61,30 @@ def test_settings_say_how_it_is_read(capsys: pytest.CaptureFixture[str]) -> None
     found = record(capsys, TABLES / "codes_30.csv", "--target", "y", "--task", "classification", "--ignore", "b")
     assert len(found["class_names"]) == 26
     assert found["columns"][1]["reason"] == "as data.ignore says"
+
+
+def test_a_column_that_is_not_what_the_settings_say_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (TABLES / "dates.csv", "--numbers", "y")
+    found = record(capsys, *arguments)["columns"]
+    assert [column["refused"] for column in found] == [False, False, True]
+    assert found[2]["reason"].startswith("has 'no' in row 1, which is no number")
+    assert [line.split()[:2] for line in shown(capsys, *arguments).splitlines()[2:]] == [
+        ["when", "date"], ["b", "number"], ["y", "refused"],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("arguments", "split"),
+    [
+        ((), "stratified by class"),
+        (("--split", "ordered"), "last rows"),
+        (("--group", "b"), "whole groups"),
+        (("--validation", "b"), "column b"),
+        (("--task", "regression", "--target", "b"), "random permutation"),
+    ],
+)
+def test_how_it_would_be_split(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], split: str) -> None:
+    assert record(capsys, TABLES / "dates.csv", "--target", "y", *arguments)["split"] == split
 
 
 @pytest.mark.parametrize(

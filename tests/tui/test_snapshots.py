@@ -15,8 +15,11 @@ import textual
 from picture_runs import RUN, make, mixed, several, swept, trained
 from pictures import NOW, PictureApp, press, same_everywhere
 from run_directories import RunMaker, write_checkpoint
+from scripted_looks import Looks
 
+from forge_tui.errors import DataError
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.tui.form import table_looks
 from forge_tui.tui.form.source import FormSource
 
 # Another version may draw a border or a colour otherwise; the pictures are taken anew when the version is raised.
@@ -106,6 +109,49 @@ def test_configure_with_a_sweep(look: Look) -> None:
 @TWO_SIZES
 def test_configure_of_a_live_run_is_read_only(look: Look, maker: RunMaker, size: Size) -> None:
     look(size, "1", run=mixed(maker), expected=("read only",))
+
+
+# Data
+
+
+@pytest.fixture
+def table(home: Path, monkeypatch: pytest.MonkeyPatch) -> Looks:
+    """A table that no process looks at."""
+    script = Looks()
+    monkeypatch.setattr(table_looks, "TableProcess", script)
+    (home / "project" / "patients.csv").write_text("age;price\n1;2\n")
+    return script
+
+
+TABLE = FormSource(assignments=("training.dataset=patients.csv", "data.target=price", "data.categories=age"))
+
+
+@EVERY_SIZE
+def test_data(look: Look, table: Looks, size: Size) -> None:
+    look(size, "c", *["down"] * 3, given=TABLE, expected=("most frequent: north",))
+
+
+def test_data_on_the_smallest_terminal(look: Look, table: Looks) -> None:
+    look((60, 15), "c", given=TABLE, expected=("MISSING",))
+
+
+def test_data_that_cannot_be_read(look: Look, table: Looks) -> None:
+    table.error = DataError("patients.csv cannot be read: Permission denied")
+    look(SMALL, "c", given=TABLE, expected=("Permission denied",))
+
+
+def test_data_with_a_refused_column(look: Look, table: Looks) -> None:
+    given = FormSource(assignments=("training.dataset=patients.csv", "data.numbers=district"))
+    look(SMALL, "c", *["down"] * 3, given=given, expected=("refused",))
+
+
+def test_data_plain(look: Look, table: Looks, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    look(SMALL, "c", "down", given=TABLE, only_ascii=True, expected=("40 distinct",))
+
+
+def test_configure_with_what_is_made_of_a_table(look: Look, table: Looks) -> None:
+    look(SMALL, "c", "escape", *["down"] * 14, given=TABLE, expected=("classification: 3 classes",))
 
 
 # Watch

@@ -20,6 +20,7 @@ from forge_tui.settings.schema import Settings
 from forge_tui.tables.encoder import Encoder
 from forge_tui.tables.endings import TABLES, ending_of, how_to_convert
 from forge_tui.tables.parquet_directory import is_partitioned
+from forge_tui.tables.split_method import GIVEN_APART
 from forge_tui.training import random_state
 from forge_tui.training.data import fingerprint
 from forge_tui.training.data.class_weights import balanced
@@ -29,7 +30,7 @@ from forge_tui.training.data.npy_file import npy_dataset
 from forge_tui.training.data.npz_file import npz_dataset
 from forge_tui.training.data.own_data import own_dataset
 from forge_tui.training.data.synthetic import synthetic_dataset
-from forge_tui.training.data.table_data import GIVEN_APART, table_file_dataset, validation_file
+from forge_tui.training.data.table_data import table_file_dataset, validation_file
 from forge_tui.training.data.text_file import text_dataset
 
 VERSION = 2

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from forge_tui.errors import DataError, SettingsError
 from forge_tui.settings.schema import Settings
+from forge_tui.tables.split_method import IN_WORDS, method_of
 from forge_tui.training.data.targets import Target
 from forge_tui.training.data.task import Task
 
@@ -107,7 +108,7 @@ def choose_split(
     validation, test = data.validation_fraction, data.test_fraction
     require_rest(validation, test)
     draw = partial(_drawn, method, seed=settings.run.seed)
-    words, seed = _WORDS[method], None if method == "ordered" else settings.run.seed
+    words, seed = IN_WORDS[method], None if method == "ordered" else settings.run.seed
     if not test:
         return recorded(words, draw(samples, target, groups, validation), validation, seed)
     if method == "group" and validation and groups is not None and len(np.unique(groups)) < 3:
@@ -161,9 +162,8 @@ def test_record(samples: int, fraction: float) -> dict[str, Any]:
 def _method(settings: Settings, target: Target | None, version: int, groups: np.ndarray | None) -> str:
     """How the splits are drawn. Raises `SettingsError` for a way that does not fit the data."""
     is_classes = target is not None and target.task is Task.CLASSIFICATION
-    method = settings.data.split if version > 1 else "random"
-    if method == "auto":
-        method = "group" if groups is not None else "stratified" if is_classes else "random"
+    wanted = settings.data.split if version > 1 else "random"
+    method = method_of(wanted, has_groups=groups is not None, is_classes=is_classes)
     if groups is not None and method != "group":
         raise SettingsError(f"data.split = {method}, and data.group names groups; take only one of the two")
     if method == "group" and groups is None:
@@ -171,14 +171,6 @@ def _method(settings: Settings, target: Target | None, version: int, groups: np.
     if method == "stratified" and not is_classes:
         raise SettingsError("data.split = stratified: the target is not one of classes; take data.split = random")
     return method
-
-
-_WORDS = {
-    "group": "whole groups",
-    "stratified": "stratified by class",
-    "ordered": "last rows",
-    "random": "random permutation",
-}
 
 
 def _drawn(

@@ -17,6 +17,7 @@ from forge_tui.tables.declared import require_memory
 from forge_tui.tables.encoder import Encoder
 from forge_tui.tables.kinds import first_row, texts_of
 from forge_tui.tables.read import read_table
+from forge_tui.tables.split_method import GIVEN_APART
 from forge_tui.tables.study import Study, study
 from forge_tui.tables.table import Table, listed, one_below_the_other
 from forge_tui.training.data.dataset import Dataset, assemble
@@ -25,8 +26,6 @@ from forge_tui.training.data.split import Split, choose_split, hold_out_test, re
 from forge_tui.training.data.targets import Target, classes_of, numbers_of
 from forge_tui.training.data.version_1 import version_1_dataset
 
-GIVEN_APART = "given by the dataset"
-"""The method of a split whose validation rows are a table of their own."""
 _HELD_WORDS = ("validation", "valid", "val", "test", "true", "yes", "1")
 _TRAINED_WORDS = ("train", "training", "false", "no", "0")
 # A column is reported if fewer than this share of its different numbers are left as 32-bit floats.

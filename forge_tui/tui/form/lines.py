@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from forge_tui.errors import ForgeError
+from forge_tui.protocol.table_look import TableLook
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.command import COMMAND, command_line
@@ -13,7 +15,8 @@ from forge_tui.settings.problems import shown
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
-from forge_tui.tui.form.fields import MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, title_of
+from forge_tui.text.table_lines import table_facts
+from forge_tui.tui.form.fields import DATASET, MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, title_of
 from forge_tui.tui.form.form_values import Changed, Form
 from forge_tui.tui.form.kinds import KIND, Kind
 from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Tone
@@ -38,8 +41,9 @@ def items(
     resources: SystemResources | None,
     glyphs: Glyphs,
     read_only: bool = False,
+    table: TableLook | ForgeError | None = None,
 ) -> tuple[Heading | Item, ...]:
-    """The form from top to bottom. `resources`: the machine's, None during detection.
+    """The form from top to bottom. `resources`: the machine's, None during detection. `table`: what its table is.
 
     A read-only form shows the settings of a live run, without verdict and errors.
     """
@@ -56,6 +60,8 @@ def items(
                 details = verdict(form, limit, resources)
             elif key.key == MODELS:
                 details = _configs(form)
+            elif key.key == DATASET and table is not None:
+                details = [about_table(table)]
             rows.append(_item(form, key, limit, tuple(details), glyphs, read_only))
     return tuple(rows)
 
@@ -94,6 +100,15 @@ def _configs(form: Form) -> list[Detail]:
         return []
     configs = combination_count(sweep)
     return [Detail(f"{configs:,} configs (swept) × {seeds:,} seeds: {configs * seeds:,} models", Tone.QUIET)]
+
+
+def about_table(table: TableLook | ForgeError) -> Detail:
+    """What a run makes of the table: rows, task, classes, target, rows left out, split; or why it makes nothing."""
+    if isinstance(table, ForgeError):
+        return Detail(key_problem(str(table)), Tone.WARNING)
+    if table.problem is not None:
+        return Detail(key_problem(table.problem.removeprefix(f"{table.file}: ")), Tone.WARNING)
+    return Detail(" · ".join(table_facts(table)), Tone.QUIET)
 
 
 def about(form: Form, key: Key | None, read_only: bool = False) -> tuple[str, str]:

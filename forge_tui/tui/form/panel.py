@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from forge_tui.tui.app_interface import AppInterface, ScreenInterface
     from forge_tui.tui.form.dataset_file import DatasetFile
     from forge_tui.tui.form.form_values import Form
+    from forge_tui.tui.form.table_looks import TableLooks
 
 
 class FormPanel(Vertical):
@@ -51,6 +52,7 @@ class FormPanel(Vertical):
         self._before: Form | None = None
         self._several = False
         self._before_reset: Form | None = None
+        self._looks: TableLooks | None = None
 
     def compose(self) -> ComposeResult:
         """Title, settings, and two lines about the selected one."""
@@ -90,6 +92,21 @@ class FormPanel(Vertical):
         return self.draft.form
 
     @property
+    def looks(self) -> TableLooks:
+        """What is known of the form's table, from looks in the background."""
+        if self._looks is None:
+            from forge_tui.tui.form.table_looks import TableLooks
+
+            self._looks = TableLooks(self._forge.call_in_thread, self.set_timer)
+            self._looks.changed.append(self.draw)
+        return self._looks
+
+    def on_unmount(self) -> None:
+        """End a look at the table that is under way."""
+        if self._looks is not None:
+            self._looks.stop()
+
+    @property
     def _forge(self) -> AppInterface:
         return cast("AppInterface", self.app)
 
@@ -103,7 +120,8 @@ class FormPanel(Vertical):
         from forge_tui.tui.form.lines import items
 
         errors = {**self.draft.refusals, **form.errors()}
-        self.pane.settings.show(items(form, errors, self._forge.machine.detected, self.glyphs, self.read_only))
+        table = None if self._looks is None else self._looks.known(form)
+        self.pane.settings.show(items(form, errors, self._forge.machine.detected, self.glyphs, self.read_only, table))
         self._draw_title(form, len(errors))
         self._draw_help()
 
@@ -181,6 +199,7 @@ class FormPanel(Vertical):
                 self.look_at_dataset()
             if form.values[TRAIN] != before.values[TRAIN]:
                 self.look_at_function()
+            self._look_at_table(before, form)
         self.draw()
         cast("ScreenInterface", self.screen).draw_shell()  # the sidebar's suggestion goes by the form
 
@@ -195,9 +214,18 @@ class FormPanel(Vertical):
             if self.draft.form is not None:
                 self.draft.form = self.draft.form.with_dataset(dataset)
                 self.draw()
+                cast("ScreenInterface", self.screen).draw_shell()  # whether it has columns to show
 
         name = str(self.draft.form.values[DATASET])
         self._forge.call_in_thread(partial(examine, name, Path.cwd()), then=found, subject="dataset")
+
+    def _look_at_table(self, before: Form, form: Form) -> None:
+        """Look at the table in the background once it has been chosen or is read in another way."""
+        from forge_tui.tui.form.table_looks import wanted_of
+
+        wanted = wanted_of(form)
+        if wanted != wanted_of(before) and (wanted is not None or self._looks is not None):
+            self.looks.want(form)
 
     def look_at_function(self) -> None:
         """Find the training function's parameters in a thread: its file is parsed, not imported."""
@@ -232,7 +260,7 @@ class FormPanel(Vertical):
         elif key.is_switch or is_choice(key):
             self.change(form.step(key.key, 1))
         elif key.key == DATASET:
-            self.app.push_screen(pickers.dataset_picker(str(form.values[DATASET])), partial(self._put, DATASET))
+            self.app.push_screen(pickers.dataset_picker(str(form.values[DATASET])), self._picked_dataset)
         elif pickers.picks_function(form.kind, key.key):
             pickers.pick_function(self._forge, form, key.key, partial(self._put, key.key))
         elif key.key == TARGET and found is not None and found.columns:
@@ -276,6 +304,14 @@ class FormPanel(Vertical):
         """Set a dialog's answer; None keeps the value."""
         if value is not None and self.draft.form is not None:
             self.change(self.draft.form.put(name, value))
+
+    def _picked_dataset(self, name: str | None) -> None:
+        from forge_tui.tui.form.fields import DATASET
+        from forge_tui.tui.form.table_looks import has_columns
+
+        self._put(DATASET, name)
+        if name is not None and self.draft.form is not None and has_columns(self.draft.form):
+            self._forge.tell(f"{cells.clean(Path(name).name)}: c shows its columns")
 
     def step(self, by: int) -> None:
         """Change the selected value to the next (1) or previous (-1)."""

@@ -146,6 +146,11 @@ class ForgeScreen(Screen[None]):
         self.set_class(width >= WIDE and not self.forge.appearance.sidebar_hidden, "-wide")
         self.set_class(width < WIDE and whole, "-resources")
 
+    @property
+    def idle_actions(self) -> frozenset[str]:
+        """Actions that have nothing to act on now; the footer leaves them out."""
+        return frozenset()
+
     # --- back
 
     @property
@@ -199,7 +204,7 @@ class ForgeScreen(Screen[None]):
                 )
             self.query_one("#status", Line).show(self.forge.status.text)
             live = None if snapshot is None else snapshot.state.is_live
-            self.query_one("#footer", FooterLine).show_for(live, self.leads_back)
+            self.query_one("#footer", FooterLine).show_for(live, self.leads_back, self.idle_actions)
         except NoMatches:  # not composed yet: on_mount draws
             return
 

@@ -85,6 +85,17 @@ class ConfigureScreen(ForgeScreen):
         self.panel.look_at_function()
         self.panel.draw()
         self.show(self.forge.controller.snapshot)
+        self.draw_shell()
+
+    @property
+    def idle_actions(self) -> frozenset[str]:
+        """Without a table there are no columns to show."""
+        form = self.panel.form if self.is_there else None
+        if form is None:
+            return frozenset({"columns"})
+        from forge_tui.tui.form.table_looks import has_columns
+
+        return frozenset() if has_columns(form) else frozenset({"columns"})
 
     def on_screen_resume(self) -> None:
         """Check the dataset again: files may have changed meanwhile."""
@@ -218,6 +229,26 @@ class ConfigureScreen(ForgeScreen):
         for name, value in plan.estimates[int(chosen)].way.settings.items():
             form = form.put(name, value)
         self.panel.change(form)
+
+    # The columns of the table
+
+    def action_columns(self) -> None:
+        """Show the columns of the dataset, if it is a table."""
+        panel = self.panel
+        panel.finish_edit(keep=True)
+        if panel.form is None:
+            self.forge.tell("the settings are still being read")
+            return
+        from forge_tui.tui.form.table_looks import has_columns
+        from forge_tui.tui.screens.data import DataScreen
+
+        if not has_columns(panel.form):
+            self.forge.tell("the dataset is no table: choose a file such as a .csv or .parquet file first", "warning")
+        elif panel.read_only:
+            form = panel.form
+            self.app.push_screen(DataScreen(panel.looks, lambda: form, None))
+        else:
+            self.app.push_screen(DataScreen(panel.looks, lambda: self.draft.form, panel.change))
 
     # The form as a whole
 

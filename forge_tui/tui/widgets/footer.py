@@ -22,11 +22,15 @@ class FooterLine(Line):
         self._here = f"show_{screen}"
         self._live: bool | None = None
         self._back = False
+        self._idle: frozenset[str] = frozenset()
 
-    def show_for(self, live: bool | None, back: bool) -> None:
-        """Show the keys for a live or an ended run, or without a run (None); `back`: whether Esc does something."""
-        if (live, back) != (self._live, self._back):
-            self._live, self._back = live, back
+    def show_for(self, live: bool | None, back: bool, idle: frozenset[str] = frozenset()) -> None:
+        """Show the keys for a live or an ended run, or without a run (None); `back`: whether Esc does something.
+
+        `idle` are actions that have nothing to act on, and are left out.
+        """
+        if (live, back, idle) != (self._live, self._back, self._idle):
+            self._live, self._back, self._idle = live, back, idle
             self._fit()
 
     def on_resize(self) -> None:
@@ -34,7 +38,8 @@ class FooterLine(Line):
         self._fit()
 
     def _fit(self) -> None:
-        actions = [action for action in self._actions if action.live is None or action.live is self._live]
+        fitting = [action for action in self._actions if action.live is None or action.live is self._live]
+        actions = [action for action in fitting if action.id not in self._idle]
         ways = [action for name in _WAYS for action in actions if action.id == name and (name != "back" or self._back)]
         space = "  " if self.size.width >= _ROOMY else " "
         room = self.size.width - sum(len(_label(action)) for action in ways) - len(space) * (len(ways) - 1)

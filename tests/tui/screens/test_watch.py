@@ -556,7 +556,7 @@ async def test_zero_models_name_no_error(maker: RunMaker, tmp_path: Path) -> Non
 
 
 def test_no_two_actions_of_a_screen_share_a_key() -> None:
-    for screen in ("configure", "watch", "runs", "model", "compare"):
+    for screen in ("configure", "watch", "runs", "model", "compare", "data"):
         keys = [key for action in actions_of(screen) for key in action.keys]
         assert len(keys) == len(set(keys)), screen
     assert all(action.help for action in ACTIONS)
@@ -566,7 +566,7 @@ async def test_the_ui_has_not_imported_torch(live: Path, tmp_path: Path) -> None
     import subprocess
 
     heavy = ("torch", "pydantic", "numpy", "polars")
-    code = f"import forge_tui.tui.app, sys; print([m for m in {heavy} if m in sys.modules])"
+    code = f"import forge_tui.tui.app, forge_tui.tui.screens.data, sys; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
