@@ -80,6 +80,13 @@ def private_directories(tmp_path_factory: pytest.TempPathFactory, monkeypatch: p
         monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Trainings in the tests' process use one thread, those that a file shares too: more wait for each other."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def process_as_it_was(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a test changes of its process is undone: modules of a temporary directory, and torch's settings.

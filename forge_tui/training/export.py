@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from forge_tui.errors import ForgeError, RunDirectoryError, UsageError
+from forge_tui.errors import ForgeError, RunDirectoryError, SettingsError, UsageError
 from forge_tui.safe_io.printing import escaped, named
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.schema import from_plain
@@ -58,6 +58,8 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> Traine
         weights, kept = weights_and_state(path, record, read_weights(path, record["sha256"]))
         normalisation = _normalisation(record)
         description = described(path.name, record)
+    except SettingsError as error:
+        raise RunDirectoryError(f"{named(path)}.json is damaged ({error}); restore a copy") from error
     except ForgeError:
         raise
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError) as error:
@@ -85,7 +87,7 @@ def load_model(stem: str | os.PathLike[str], trust_code: bool = False) -> Traine
 def described(name: str, record: Mapping[str, Any]) -> Description:
     """What NAME.json tells of a model's inputs and outputs.
 
-    Raises `LookupError`, `TypeError` or `ValueError` for a damaged one.
+    Raises `LookupError`, `TypeError`, `ValueError` or `SettingsError` for a damaged one.
     """
     classes = record.get("classes")
     return Description(

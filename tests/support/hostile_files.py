@@ -140,6 +140,7 @@ MODEL_FILES: dict[str, Change] = {
     "NAME.json: name ../": _of_model(name=GUARD),
     "NAME.json: task": _of_model(task=STEERING),
     "NAME.json: settings": _of_model(settings=[STEERING]),
+    "NAME.json: a setting": _of_model(settings={"data": {STEERING: 1}}),
     "NAME.json: code elsewhere": _of_model(code={"../../guard/mine.py": "0" * 64}, code_roots={"..": "/"}),
     "NAME.json: module state": _of_model(module_state={"state": {"dict": 7}, "sha256": "0"}),
     "NAME.safetensors: a link out": lambda run: in_place_of(

@@ -1,4 +1,4 @@
-"""Jobs of the trainer's tests, in a run directory of their own and with one thread."""
+"""Jobs of the trainer's tests, in a run directory of their own."""
 
 from __future__ import annotations
 
@@ -13,11 +13,6 @@ from forge_tui.protocol.events import Event
 from forge_tui.protocol.job import Control, Job, Outcome
 from forge_tui.training import trainer
 from forge_tui.training.trainer import Trainer
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 @pytest.fixture

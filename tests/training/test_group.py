@@ -171,7 +171,7 @@ def test_weighted_classes_agree_too(training: dict[str, Any], classes: int, tmp_
 
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("label_smoothing", [deep(0.0), 0.1])
-@pytest.mark.parametrize("model_type", ["planner", "reasoner", "memory"])
+@pytest.mark.parametrize("model_type", ["planner", "reasoner", deep("memory")])
 def test_tokens_agree_too(model_type: Any, label_smoothing: float, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text(TEXT, encoding="utf-8")
     training = TrainingConfig(

@@ -95,6 +95,13 @@ def test_constant_predictions_have_an_area_of_a_half() -> None:
     assert found["auc"] == 0.5
 
 
+def test_outputs_of_mixed_precision_are_measured() -> None:
+    outputs, targets = torch.tensor([[2.0, 1], [1, 2], [3, 1]]), torch.tensor([0, 1, 0])
+    wanted = measure(Task.CLASSIFICATION, outputs, targets)
+    assert measure(Task.CLASSIFICATION, outputs.bfloat16(), targets) == wanted
+    assert wanted["auc"] == 1
+
+
 def test_zeros_of_both_signs_are_equal_scores() -> None:
     outputs = torch.tensor([[0.0, 0.0], [0.0, -0.0], [-0.0, -0.0], [0.0, 0.0]])
     assert measure(Task.CLASSIFICATION, outputs, torch.tensor([0, 1, 0, 1]))["auc"] == 0.5

@@ -19,6 +19,7 @@ def roc_auc(outputs: Tensor, known: KnownTargets) -> list[float | None]:
     by_class = known.by_class
     if by_class is None or classes != len(known.counts):
         return [None] * models
+    outputs = outputs.to(torch.promote_types(outputs.dtype, torch.float32))  # NumPy has no bfloat16
     if classes == 2:
         scores = (outputs[..., 1] - outputs[..., 0]).unsqueeze(1)
     else:
