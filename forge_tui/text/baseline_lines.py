@@ -1,8 +1,9 @@
-"""The baseline beside the models, in words."""
+"""The baseline beside the models, and the best on the test split, in words."""
 
 from __future__ import annotations
 
 from forge_tui.analysis.baseline import AgainstBaseline, against_baseline
+from forge_tui.analysis.ranking import best_model
 from forge_tui.protocol.metrics import TEST, VALIDATION, MetricTable
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.snapshot import Snapshot
@@ -14,7 +15,10 @@ _OF_NUMBERS = ("mae", "rmse", "r2")
 
 
 def baseline_lines(snapshot: Snapshot) -> str:
-    """A line with the baseline of the completed models, and one with those that do not beat it; empty without any."""
+    """A line with the baseline of the completed models, and one with those that do not beat it; empty without any.
+
+    Where there is a test split, a line says what the best of them reaches there.
+    """
     found = [(model, one) for model in snapshot.models if (one := against_baseline(model, snapshot.metrics))]
     lines = list(dict.fromkeys(f"baseline: {_figure(one)} ({what_it_predicts(one)})" for _, one in found))
     worse = [model.name for model, one in found if not one.is_better]
@@ -22,6 +26,12 @@ def baseline_lines(snapshot: Snapshot) -> str:
         more = f" and {len(worse) - _NAMED} more" if len(worse) > _NAMED else ""
         beat = "does not beat" if len(worse) == 1 else "do not beat"
         lines.append(f"{', '.join(worse[:_NAMED])}{more} {beat} the baseline")
+    best = best_model(snapshot)
+    if best is not None:
+        tested = snapshot.metrics[f"{TEST}{best.metric.name.removeprefix(VALIDATION)}"]
+        value = best.model.metrics.get(tested.name)
+        if value is not None:
+            lines.append(f"{best.model.name}: {tested.title} {value_of(tested, value)}")
     return "".join(f"{printable(line)}\n" for line in lines)
 
 

@@ -73,3 +73,14 @@ def test_the_summary_names_the_models_that_do_not_beat_it() -> None:
     )
     assert baseline_lines(snapshot_of(models[:1])).count("\n") == 1
     assert baseline_lines(snapshot_of([replace(models[0], baseline={})])) == ""
+
+
+def test_what_the_best_reaches_on_the_test_split_is_said() -> None:
+    found = [
+        {"validation_accuracy": 0.9, "test/accuracy": 0.7},
+        {"validation_accuracy": 0.8, "test/accuracy": 0.95},
+    ]
+    models = tuple(_model(metrics, {}, index) for index, metrics in enumerate(found, 1))
+    assert baseline_lines(snapshot_of(models)) == "m1: test accuracy 0.7000\n"
+    untested = tuple(_model({"validation_accuracy": 0.9}, {}, index) for index in (1, 2))
+    assert baseline_lines(snapshot_of(untested)) == ""
