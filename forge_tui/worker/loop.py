@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 from forge_tui.worker.code_requests import CodeRequests
 
 _PARENT_CHECK_SECONDS = 1.0
-_TOGETHER_SECONDS = 0.1
+_TOGETHER_SECONDS = 0.2
 _LONGEST_WAIT_SECONDS = 0.25
 _BEAT_SECONDS = 2.0
 _MEMORY_SECONDS = 1.0

@@ -50,10 +50,10 @@ def test_epochs_that_follow_fast_are_sent_together(runner: _Runner) -> None:
     assert runner.epoch(1)
     assert runner.heard() == [1]
     for number in (2, 3):
-        runner.now += 0.03
+        runner.now += 0.06
         assert not runner.epoch(number)
     assert runner.heard() == []
-    runner.now += 0.05
+    runner.now += 0.09
     assert runner.epoch(4)
     assert runner.heard() == [2, 3, 4]
 
@@ -62,7 +62,7 @@ def test_slow_epochs_are_sent_at_once(runner: _Runner) -> None:
     for number in (1, 2, 3):
         assert runner.epoch(number)
         assert runner.heard() == [number]
-        runner.now += 0.2
+        runner.now += 0.3
 
 
 def test_what_waits_comes_before_what_is_sent_later(runner: _Runner) -> None:
