@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from forge_tui.tui.screens.model_files import Output, read_output
+from forge_tui.tui.screens.model_output import Output, read_output
 from forge_tui.tui.widgets.log_pane import LogPane
 
 if TYPE_CHECKING:

@@ -22,7 +22,8 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.tui.dialogs.questions import Question
 from forge_tui.tui.screens import model_text
 from forge_tui.tui.screens.model import ModelScreen
-from forge_tui.tui.screens.model_files import LOG_BYTES, LOG_LINES, ModelFiles, read_files
+from forge_tui.tui.screens.model_files import ModelFiles, read_files
+from forge_tui.tui.screens.model_output import LOG_BYTES, LOG_LINES
 from forge_tui.tui.screens.watch import WatchScreen
 from forge_tui.tui.widgets.document import Document, Paragraph, wrapped
 from forge_tui.tui.widgets.glyphs import UNICODE
