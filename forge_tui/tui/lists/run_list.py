@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
 from textual.strip import Strip
 
 from forge_tui.tui.lists import run_columns
+from forge_tui.tui.lists.keyed_list import KeyedList
 from forge_tui.tui.lists.keyed_rows import KeyedRows
 from forge_tui.tui.lists.known_runs import RunLook
-from forge_tui.tui.lists.virtual_list import VirtualList
+from forge_tui.tui.lists.run_columns import RunLayout
+from forge_tui.tui.widgets.cells import Piece
 from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
 
-_NAMES = ("header", "name", "number", "quiet", "active", "paused", "done", "failed", "mark", "cursor", "empty")
 
+class RunList(KeyedList[RunLook, RunLayout]):
+    """One line per run; its keys are the paths of the runs. The filter sees id, state, type, mode and path."""
 
-class RunList(VirtualList):
-    """One line per run, under a line of titles; its keys are the paths of the runs."""
-
-    PREFIX = "run-list--"
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"run-list--{name}" for name in _NAMES}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"keyed-list--{name}" for name in ("active", "paused", "done", "mark")}
     DEFAULT_CSS = """
     RunList {
-        scrollbar-size: 0 0; overflow-x: hidden; overflow-y: scroll;
-        & > .run-list--header { color: $foreground 60%; }
-        & > .run-list--name { color: $foreground; }
-        & > .run-list--number { color: $foreground; }
-        & > .run-list--quiet { color: $foreground 60%; }
-        & > .run-list--active { color: $primary-lighten-2; }
-        & > .run-list--paused { color: $warning; }
-        & > .run-list--done { color: $success; }
-        & > .run-list--failed { color: $error-lighten-2; }
-        & > .run-list--mark { color: $warning; text-style: bold; }
-        & > .run-list--cursor { background: $primary; color: $text; text-style: bold; }
-        & > .run-list--empty { color: $foreground; }
-        &:light > .run-list--active { color: $primary-darken-1; }
-        &:light > .run-list--failed { color: $error; }
-        &:ansi > .run-list--header { color: ansi_default; text-style: dim; }
-        &:ansi > .run-list--quiet { color: ansi_default; text-style: dim; }
-        &:ansi > .run-list--empty { color: ansi_default; }
-        &:ansi > .run-list--cursor { background: ansi_default; color: ansi_default; text-style: reverse bold; }
-        &:nocolor > .run-list--cursor {
-            background: $background; color: $foreground; text-style: reverse bold;
-        }
+        & > .keyed-list--active { color: $primary-lighten-2; }
+        & > .keyed-list--paused { color: $warning; }
+        & > .keyed-list--done { color: $success; }
+        & > .keyed-list--mark { color: $warning; text-style: bold; }
+        &:light > .keyed-list--active { color: $primary-darken-1; }
     }
     """
 
@@ -53,13 +36,11 @@ class RunList(VirtualList):
         self, *, glyphs: Glyphs = UNICODE, now: Callable[[], float] = time.time, id: str | None = None
     ) -> None:
         """`now` (UNIX seconds) dates the runs."""
-        self._rows = KeyedRows[RunLook](lambda look: look.entry.path, _words_of)
-        super().__init__(self._rows, glyphs=glyphs, id=id)
+        super().__init__(KeyedRows(lambda look: look.entry.path, _words_of), glyphs=glyphs, id=id)
         self.no_match_text = "No run matches the filter: / changes it."
         self.marks: tuple[Path, ...] = ()
         """The marked runs, in the order of marking."""
         self._now = now
-        self._layout: run_columns.RunLayout | None = None
 
     # --- content
 
@@ -67,37 +48,14 @@ class RunList(VirtualList):
         """Show these runs, in this order; the selection and the marks stay with their runs."""
         there = {look.entry.path for look in looks}
         self.marks = tuple(path for path in self.marks if path in there)
-        self._rows.show(looks)
-        self._layout = None
-        self.rows_changed()
+        self.set_items(looks)
 
     @property
     def looks(self) -> tuple[RunLook, ...]:
         """All runs, shown or not."""
         return self._rows.items
 
-    @property
-    def shown(self) -> tuple[RunLook, ...]:
-        """The runs that pass the filter, from the first row to the last."""
-        return self._rows.shown
-
-    @property
-    def filter_text(self) -> str:
-        """The words of the filter."""
-        return self._rows.filter_text
-
-    def set_filter(self, text: str) -> None:
-        """Show only runs that match every word of `text` in id, state, type, mode or path. Empty shows all."""
-        self._rows.set_filter(text)
-        self.rows_changed()
-        self.post_message(self.Arranged(self))
-
     # --- selection and marks
-
-    @property
-    def selected(self) -> RunLook | None:
-        """The selected run."""
-        return self._rows.selected
 
     def select(self, path: Path) -> bool:
         """Select the run in a directory; False if it is not shown."""
@@ -125,24 +83,18 @@ class RunList(VirtualList):
 
     # --- drawing
 
-    def width_changed(self) -> None:
-        """Lay out the columns for the new width."""
-        self._layout = None
+    def lay_out(self) -> RunLayout:
+        """Lay out the columns."""
+        return run_columns.run_layout(self.size.width, self.looks)
 
-    @property
-    def _columns(self) -> run_columns.RunLayout:
-        if self._layout is None:
-            self._layout = run_columns.run_layout(self.size.width, self.looks)
-        return self._layout
-
-    def draw_title(self) -> Strip:
-        """The line of titles, if there are rows."""
-        return self.strip(run_columns.titles(self._columns, self.glyphs) if len(self._rows) else [("", "empty")])
+    def titles(self) -> Sequence[Piece]:
+        """The titles of the columns."""
+        return run_columns.titles(self.columns, self.glyphs)
 
     def draw_line(self, line: int) -> Strip:
         """One run."""
-        look = self._rows.shown[line]
-        pieces = run_columns.run_row(look, self._columns, self.glyphs, self._now())
+        look = self.shown[line]
+        pieces = run_columns.run_row(look, self.columns, self.glyphs, self._now())
         marked = look.entry.path in self.marks
         if line == self._rows.row:
             # One style for the whole row: cell colours may lack contrast to the cursor's.
