@@ -22,9 +22,9 @@ from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.column_actions import ColumnActions
 from forge_tui.tui.screens.data_text import about_column, about_table
 from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.divider import Divider
 from forge_tui.tui.widgets.document import Document
 from forge_tui.tui.widgets.filter_line import FilterLine
-from forge_tui.tui.widgets.line import Line
 
 if TYPE_CHECKING:
     from forge_tui.tui.form.form_values import Form
@@ -83,7 +83,7 @@ class DataScreen(ForgeScreen):
         self.about = _Text(only_ascii=glyphs.ascii, id="about")
         self.columns = ColumnList(glyphs=glyphs, id="columns")
         self.filter_line = FilterLine(self.columns, _FILTER_HINT, id="filter")
-        self.divider = Line(id="columns-divider")
+        self.divider = Divider(id="columns-divider")
         self.column = _Text(only_ascii=glyphs.ascii, id="column")
         change = None if self._change is None else self._changed
         self.column_actions = ColumnActions(self.forge.tell, self.columns, lambda: self._look, self._form, change)
@@ -192,14 +192,9 @@ class DataScreen(ForgeScreen):
     def _draw_divider(self) -> None:
         if not self.is_there:
             return
-        glyphs, line = self.forge.glyphs, self.divider
-        dash = glyphs.axis_horizontal
-        filtered = self.columns.filter_text
-        left = f"{dash} filter {cells.clean(filtered, glyphs.ascii)} " if filtered else ""
-        right = f" {self.columns.visible_range}" if self.columns.visible_range else ""
-        width = max(20, line.size.width or self.size.width)
-        left = cells.left(left, min(cells.width_of(left), width - len(right)), glyphs.ellipsis)
-        line.show(left + dash * max(0, width - cells.width_of(left) - len(right)) + right)
+        glyphs, filtered = self.forge.glyphs, self.columns.filter_text
+        parts = [f"filter {cells.clean(filtered, glyphs.ascii)}"] if filtered else []
+        self.divider.draw(glyphs, parts, self.columns.visible_range)
 
     # --- messages of the list
 

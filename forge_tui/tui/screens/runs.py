@@ -16,8 +16,8 @@ from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.known_run_actions import KnownRunActions
 from forge_tui.tui.screens.run_detail import RunDetail
 from forge_tui.tui.widgets import cells
+from forge_tui.tui.widgets.divider import Divider
 from forge_tui.tui.widgets.filter_line import FilterLine
-from forge_tui.tui.widgets.line import Line
 
 LOOK_SECONDS = 2.0
 # With fewer lines the selected run is not described below the list.
@@ -43,7 +43,7 @@ class RunsScreen(ForgeScreen):
     """
     runs: RunList
     filter_line: FilterLine
-    divider: Line
+    divider: Divider
     detail: RunDetail
     run_actions: KnownRunActions
 
@@ -59,7 +59,7 @@ class RunsScreen(ForgeScreen):
         self.runs = RunList(glyphs=self.forge.glyphs, now=self.forge.clock, id="runs")
         self.runs.empty_text = "Looking for runs…"
         self.filter_line = FilterLine(self.runs, _FILTER_HINT, id="filter")
-        self.divider = Line(id="runs-divider")
+        self.divider = Divider(id="runs-divider")
         self.detail = RunDetail(self.forge, self._known, id="run-detail")
         self.run_actions = KnownRunActions(self.forge, self.runs, self.detail.snapshot_of, self._look_soon)
         self.narrowings = (self.filter_line,)
@@ -140,8 +140,7 @@ class RunsScreen(ForgeScreen):
     def _draw_divider(self) -> None:
         if not self.is_there:
             return
-        runs, glyphs, line = self.runs, self.forge.glyphs, self.divider
-        dash = glyphs.axis_horizontal
+        runs, glyphs = self.runs, self.forge.glyphs
         live = sum(1 for look in runs.looks if look.is_live)
         count = len(runs.looks)
         parts = [f"{count} run{'' if count == 1 else 's'}, {live} live"] if count else []
@@ -149,8 +148,4 @@ class RunsScreen(ForgeScreen):
             parts.append(f"{len(runs.marks)} marked")
         if runs.filter_text:
             parts.append(f"filter {cells.clean(runs.filter_text, glyphs.ascii)}")
-        left = f"{dash} {f' {dash} '.join(parts)} " if parts else ""
-        right = f" {runs.visible_range}" if runs.visible_range else ""
-        width = max(20, line.size.width or self.size.width)
-        left = cells.left(left, min(cells.width_of(left), width - len(right)), glyphs.ellipsis)
-        line.show(left + dash * max(0, width - cells.width_of(left) - len(right)) + right)
+        self.divider.draw(glyphs, parts, runs.visible_range)
