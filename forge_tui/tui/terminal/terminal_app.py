@@ -23,7 +23,7 @@ from forge_tui.safe_io.printing import harmless, in_ascii, printable
 from forge_tui.tui.terminal.device import TerminalDevice
 from forge_tui.tui.terminal.driver import TerminalDriver
 from forge_tui.tui.terminal.guard import Guard
-from forge_tui.tui.terminal.key_order import KeyQueue
+from forge_tui.tui.terminal.key_order import KeyAnswered, KeyQueue
 from forge_tui.tui.terminal.suspend import stop_job, suspend_problem
 
 _ESCAPE_SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(\x07|\x1b\\)?|.)")
@@ -55,9 +55,9 @@ class TerminalApp(App[int]):
         elif not self.drops(event):
             await self._keys.put(event)
 
-    def on_key_answered(self) -> None:
-        """Continue with the next key, after deferred effects of the last one (a change of focus)."""
-        self.call_later(self._keys.answer_next)
+    def on_key_answered(self, event: KeyAnswered) -> None:
+        """Continue with the next key."""
+        self._keys.answered(event.number)
 
     def drops(self, event: Key | Paste) -> bool:
         """Whether to drop a key or a paste, because its meaning has changed."""
