@@ -76,17 +76,12 @@ class Channel:
         with self._lock:
             self._write(encode_line(message))
 
-    def send_soon(self, event: Event, run: str) -> bool:
-        """Send an event of a run, within `_TOGETHER_SECONDS` of the last line with those that follow.
-
-        Returns whether it is sent.
-        """
+    def send_soon(self, event: Event, run: str) -> None:
+        """Send an event of a run, within `_TOGETHER_SECONDS` of the last line with those that follow."""
         with self._lock:
             self._waiting.append((event, run))
-            if self._clock() - self._sent_at < _TOGETHER_SECONDS:
-                return False
-            self._write()
-            return True
+            if self._clock() - self._sent_at >= _TOGETHER_SECONDS:
+                self._write()
 
     def send_waiting(self) -> None:
         """Send what waits."""
@@ -189,8 +184,8 @@ def _train(channel: Channel, jobs: list[Job], control: Control, copies: CodeRequ
         if not isinstance(event, EpochFinished):
             channel.send(to_record(event, jobs[0].run))
             return
-        is_sent = channel.send_soon(event, jobs[0].run)
-        if (is_sent or not telling) and event.index == remaining[0].index:  # once for a whole group
+        channel.send_soon(event, jobs[0].run)
+        if event.index == remaining[0].index:  # once for a whole group
             grown = meter.grown()
             if grown is not None:
                 telling.append(threading.Thread(target=tell, args=(grown,), daemon=True))
