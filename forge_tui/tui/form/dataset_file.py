@@ -5,15 +5,12 @@ Only the header is read. The runner reads the data itself, and reports problems 
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from forge_tui.errors import DataError
 from forge_tui.settings.own_names import named_function
 from forge_tui.tables.endings import TABLES, TEXT, ending_of, how_to_convert
-from forge_tui.tables.header import column_names
-from forge_tui.tables.parquet_directory import is_partitioned
 from forge_tui.text.figures import short_path
 
 SYNTHETIC = "synthetic"
@@ -56,24 +53,32 @@ class DatasetFile:
         return f"{self.name} has no {kind} {target!r}; there are {_listed(self.columns)}"
 
 
+def without_a_file(name: str) -> DatasetFile | None:
+    """The dataset `name` if it is made, by us or by a function; None for a file."""
+    return DatasetFile(name) if name in MADE or named_function(name) is not None else None
+
+
 def examine(name: str, working_directory: Path) -> DatasetFile:
     """Check the dataset `name`; a relative path is relative to `working_directory`. Reads the disk, never raises."""
-    if name in MADE or named_function(name) is not None:
-        return DatasetFile(name)
+    made = without_a_file(name)
+    if made is not None:
+        return made
     try:
         path = working_directory / Path(name).expanduser()
         ending = ending_of(path)
-        known, made = ", ".join(ENDINGS), ", ".join(f"`{word}`" for word in MADE)
-        if is_partitioned(path):
-            return DatasetFile(name, ".parquet")
+        known, words = ", ".join(ENDINGS), ", ".join(f"`{word}`" for word in MADE)
         if path.is_dir():
+            from forge_tui.tables.parquet_directory import is_partitioned
+
+            if is_partitioned(path):
+                return DatasetFile(name, ".parquet")
             return DatasetFile(name, problem=f"is a directory; give a file that ends in {known}")
         if ending not in ENDINGS:
             advice = how_to_convert(path)
             if advice is not None:
                 return DatasetFile(name, problem=advice)
-            words = f"unknown kind of dataset; give {made} or a file that ends in {known}"
-            return DatasetFile(name, problem=words)
+            problem = f"unknown kind of dataset; give {words} or a file that ends in {known}"
+            return DatasetFile(name, problem=problem)
         if not path.exists():
             words = f"there is no such file; check the path (relative to {short_path(working_directory)})"
             return DatasetFile(name, ending, words)
@@ -88,12 +93,16 @@ def examine(name: str, working_directory: Path) -> DatasetFile:
 
 def _read(name: str, path: Path, ending: str) -> DatasetFile:
     if ending in TEXT:
+        from forge_tui.tables.header import column_names
+
         try:
             columns = column_names(path)
         except DataError as error:
             return DatasetFile(name, ending, str(error).partition(f"{path} ")[2] or str(error))
         return DatasetFile(name, ending, None, columns, "target")
     if ending == ".npz":
+        import zipfile
+
         try:
             with zipfile.ZipFile(path) as archive:
                 arrays = tuple(entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy"))

@@ -22,6 +22,7 @@ from forge_tui.settings.schema import Settings, fields_of, from_plain, key_named
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
+from forge_tui.tables.endings import TABLES, is_table
 from forge_tui.tui.advice import NAMES, limit_of
 from forge_tui.tui.form.dataset_file import DatasetFile
 from forge_tui.tui.form.fields import (
@@ -225,6 +226,14 @@ class Form:
     def dataset_found(self) -> DatasetFile | None:
         """The checked dataset, if it is the one that is set now, else None."""
         return self.dataset if self.dataset is not None and self.dataset.name == self.values[DATASET] else None
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the dataset is a table, which has columns to show."""
+        if self.hides(DATASET):
+            return False
+        found = self.dataset_found
+        return is_table(str(self.all_values(DATASET)[0])) or (found is not None and found.ending in TABLES)
 
     def errors(self) -> dict[str, str]:
         """Errors by full name, in the form's order."""

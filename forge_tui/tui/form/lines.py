@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import ForgeError
-from forge_tui.protocol.table_look import TableLook
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.command import COMMAND, command_line
@@ -15,12 +14,14 @@ from forge_tui.settings.problems import shown
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import combination_count
-from forge_tui.text.table_lines import table_facts
 from forge_tui.tui.form.fields import DATASET, MODE, MODELS, OUTPUT, TARGET, WORKERS, Section, title_of
 from forge_tui.tui.form.form_values import Changed, Form
 from forge_tui.tui.form.kinds import KIND, Kind
 from forge_tui.tui.form.settings_rows import Detail, Heading, Item, Tone
 from forge_tui.tui.widgets.glyphs import Glyphs
+
+if TYPE_CHECKING:
+    from forge_tui.protocol.table_look import TableLook
 
 MODE_WORDS = {"series": "Series (Safe, Default)", "parallel": "Parallel (Faster, More Memory)"}
 _MODE_HELP = {
@@ -108,6 +109,8 @@ def about_table(table: TableLook | ForgeError) -> Detail:
         return Detail(key_problem(str(table)), Tone.WARNING)
     if table.problem is not None:
         return Detail(key_problem(table.problem.removeprefix(f"{table.file}: ")), Tone.WARNING)
+    from forge_tui.text.table_lines import table_facts
+
     return Detail(" · ".join(table_facts(table)), Tone.QUIET)
 
 

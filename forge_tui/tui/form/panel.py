@@ -204,23 +204,30 @@ class FormPanel(Vertical):
         cast("ScreenInterface", self.screen).draw_shell()  # the sidebar's suggestion goes by the form
 
     def look_at_dataset(self) -> None:
-        """Check the dataset and its columns in a thread: the disk may be slow."""
+        """Check the dataset; a file and its columns in a thread, because the disk may be slow."""
         if self.draft.form is None:
             return
-        from forge_tui.tui.form.dataset_file import examine
+        from forge_tui.tui.form.dataset_file import examine, without_a_file
         from forge_tui.tui.form.fields import DATASET
 
+        name = str(self.draft.form.values[DATASET])
+        made = without_a_file(name)
+        if made is not None:
+            self.draft.form = self.draft.form.with_dataset(made)
+            return
+
         def found(dataset: DatasetFile) -> None:
-            if self.draft.form is not None:
+            if self.draft.form is not None and self.draft.form.values[DATASET] == name:
                 self.draft.form = self.draft.form.with_dataset(dataset)
                 self.draw()
                 cast("ScreenInterface", self.screen).draw_shell()  # whether it has columns to show
 
-        name = str(self.draft.form.values[DATASET])
         self._forge.call_in_thread(partial(examine, name, Path.cwd()), then=found, subject="dataset")
 
     def _look_at_table(self, before: Form, form: Form) -> None:
         """Look at the table in the background once it has been chosen or is read in another way."""
+        if not (before.has_columns or form.has_columns):
+            return
         from forge_tui.tui.form.table_looks import wanted_of
 
         wanted = wanted_of(form)
@@ -231,15 +238,19 @@ class FormPanel(Vertical):
         """Find the training function's parameters in a thread: its file is parsed, not imported."""
         if self.draft.form is None:
             return
-        from forge_tui.settings.training_function import TRAIN
+        from forge_tui.settings.training_function import TRAIN, is_function
+
+        given = str(self.draft.form.values[TRAIN])
+        if not is_function(given):
+            self.draft.form = self.draft.form.with_parameters({})
+            return
         from forge_tui.tui.form.functions import parameters_of
 
         def found(parameters: Mapping[str, str | None]) -> None:
-            if self.draft.form is not None:
+            if self.draft.form is not None and self.draft.form.values[TRAIN] == given:
                 self.draft.form = self.draft.form.with_parameters(parameters)
                 self.draw()
 
-        given = str(self.draft.form.values[TRAIN])
         self._forge.call_in_thread(partial(parameters_of, given, Path.cwd()), then=found, subject="function")
 
     def open_selected(self) -> None:
@@ -307,10 +318,9 @@ class FormPanel(Vertical):
 
     def _picked_dataset(self, name: str | None) -> None:
         from forge_tui.tui.form.fields import DATASET
-        from forge_tui.tui.form.table_looks import has_columns
 
         self._put(DATASET, name)
-        if name is not None and self.draft.form is not None and has_columns(self.draft.form):
+        if name is not None and self.draft.form is not None and self.draft.form.has_columns:
             self._forge.tell(f"{cells.clean(Path(name).name)}: c shows its columns")
 
     def step(self, by: int) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from forge_tui.client.table_process import TableProcess
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.table_look import TableLook
-from forge_tui.tables.endings import TABLES, is_table
 
 if TYPE_CHECKING:
     from forge_tui.tui.app_interface import CallInThread
@@ -123,17 +122,9 @@ class TableLooks:
 
 def wanted_of(form: Form) -> Wanted | None:
     """The form's table with its settings; None if its dataset is no table."""
-    if not has_columns(form):
+    if not form.has_columns:
         return None
     data = {name: form.values[f"data.{name}"] for name in _DATA}
     # Relative to the working directory, which may have been deleted. Path.expanduser raises for unknown users.
     path = os.path.expanduser(str(form.all_values(_DATASET)[0]))
     return Wanted(path, json.dumps(data, sort_keys=True))
-
-
-def has_columns(form: Form) -> bool:
-    """Whether the dataset is a table, which has columns to show."""
-    if form.hides(_DATASET):
-        return False
-    found = form.dataset_found
-    return is_table(str(form.all_values(_DATASET)[0])) or (found is not None and found.ending in TABLES)

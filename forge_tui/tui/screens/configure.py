@@ -91,11 +91,7 @@ class ConfigureScreen(ForgeScreen):
     def idle_actions(self) -> frozenset[str]:
         """Without a table there are no columns to show."""
         form = self.panel.form if self.is_there else None
-        if form is None:
-            return frozenset({"columns"})
-        from forge_tui.tui.form.table_looks import has_columns
-
-        return frozenset() if has_columns(form) else frozenset({"columns"})
+        return frozenset() if form is not None and form.has_columns else frozenset({"columns"})
 
     def on_screen_resume(self) -> None:
         """Check the dataset again: files may have changed meanwhile."""
@@ -239,10 +235,9 @@ class ConfigureScreen(ForgeScreen):
         if panel.form is None:
             self.forge.tell("the settings are still being read")
             return
-        from forge_tui.tui.form.table_looks import has_columns
         from forge_tui.tui.screens.data import DataScreen
 
-        if not has_columns(panel.form):
+        if not panel.form.has_columns:
             self.forge.tell("the dataset is no table: choose a file such as a .csv or .parquet file first", "warning")
         elif panel.read_only:
             form = panel.form

@@ -15,7 +15,7 @@ from forge_tui.settings.schema import Settings, TrainingConfig, fields_of
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.tui.form.form_values import Form, form_of
 from forge_tui.tui.form.kinds import Kind
-from forge_tui.tui.form.table_looks import TableLooks, has_columns
+from forge_tui.tui.form.table_looks import TableLooks
 
 
 class Timer:
@@ -151,5 +151,5 @@ def test_an_error_is_known_too(bench: Bench) -> None:
     [("t.csv", True), ("a/t.csv.gz", True), ("t.parquet", True), ("synthetic", False), ("t.npy", False)],
 )
 def test_which_datasets_have_columns(dataset: str, expected: bool) -> None:
-    assert has_columns(form(dataset)) is expected
-    assert not has_columns(form(dataset).train(Kind.FUNCTION))
+    assert form(dataset).has_columns is expected
+    assert not form(dataset).train(Kind.FUNCTION).has_columns
