@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from forge_tui.tables.pieces import table_pieces
 from forge_tui.tables.read import check_table_file
 from forge_tui.tables.table import Table
 from forge_tui.training.data.task import Task
+from forge_tui.training.prediction.ahead import made_ahead
 from forge_tui.training.prediction.array_files import ARRAYS, array_of_file, named_pieces, require_rows, rows_of
 from forge_tui.training.prediction.predictions import Description, outputs_of, probabilities
 from forge_tui.training.prediction.score import Score
@@ -60,7 +61,7 @@ class FilePredictions:
         self.description.inputs.require_real()
         rows = 0
         try:
-            for inputs, table in self._pieces():
+            for inputs, table in made_ahead(self._pieces()):
                 if not len(inputs):
                     continue
                 rows += len(inputs)
@@ -75,7 +76,7 @@ class FilePredictions:
         if not rows:
             raise DataError(f"{named(self.path)} has no rows; there is nothing to predict")
 
-    def _pieces(self) -> Iterator[tuple[Tensor, Table | None]]:
+    def _pieces(self) -> Generator[tuple[Tensor, Table | None], None, None]:
         inputs, target = self.description.inputs, self.description.target
         if self.path.suffix.lower() not in ARRAYS:
             wanted = {*inputs.features, *([] if target is None else [target])}
