@@ -22,6 +22,9 @@ from forge_tui.settings.own_names import OWN, named_function
 from forge_tui.settings.schema import Settings
 
 _DATASET = "training.dataset"
+_VALIDATION = "data.validation"
+_PATHS = (*(f"training.{name}" for name in OWN), _VALIDATION)
+"""The settings that may name a file."""
 _NAMED = 3
 
 
@@ -43,18 +46,19 @@ def relocated(settings: Settings, moved: Mapping[str, str]) -> Settings:
         return settings
     training = replace(settings.training, **{name: _text(getattr(settings.training, name), moved) for name in OWN})
     run = replace(settings.run, python_path=tuple(moved_path(path, moved) for path in settings.run.python_path))
+    data = replace(settings.data, validation=_text(settings.data.validation, moved))
     sweep = {
-        name: tuple(_text(value, moved) for value in values) if name.removeprefix("training.") in OWN else values
+        name: tuple(_text(value, moved) for value in values) if name in _PATHS else values
         for name, values in settings.sweep.items()
     }
-    return replace(settings, training=training, run=run, sweep=sweep)
+    return replace(settings, training=training, data=data, run=run, sweep=sweep)
 
 
 def relocated_data(data: RunData, moved: Mapping[str, str]) -> RunData:
     """The fingerprints by combinations with today's paths."""
 
     def of(part: Mapping[str, Any]) -> dict[str, Any]:
-        return {name: _text(value, moved) if name == _DATASET else value for name, value in part.items()}
+        return {name: _text(value, moved) if name in _PATHS else value for name, value in part.items()}
 
     return RunData(data.first, tuple((of(part), fingerprint) for part, fingerprint in data.others))
 
@@ -122,9 +126,10 @@ def require_data(settings: Settings, directory: Path) -> None:
 
 def _named(settings: Settings) -> Iterator[Any]:
     """The data and code that settings and sweep values name."""
-    for name in OWN:
-        yield getattr(settings.training, name)
-        yield from settings.sweep.get(f"training.{name}", ())
+    yield from (getattr(settings.training, name) for name in OWN)
+    yield settings.data.validation
+    for name in _PATHS:
+        yield from settings.sweep.get(name, ())
 
 
 def _code_at(info: RunInfo, label: str, place: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from forge_tui.protocol.run_data import Fingerprint, RunData
 from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs.code import sha256
 from forge_tui.runs.moved import Given, found_again, moved_path, relocated, relocated_data, require_data
-from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
+from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig
 
 NET = "def model(inputs): ...\n"
 
@@ -123,6 +124,17 @@ def test_swept_data_moves_with_its_fingerprints(project: Path, tmp_path: Path) -
     one, other = (Fingerprint(sha256=digit, rows=1, split_sha256="0") for digit in "12")
     data = RunData(one, (({"training.dataset": f"{old}/b.csv"}, other),))
     assert relocated_data(data, found.moved).of_model({"training.dataset": f"{project}/b.csv"}) == other
+
+
+def test_a_file_of_validation_rows_moves_too(project: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    (project / "held.csv").write_text("a,b\n3,4\n")
+    settings = replace(settings_of(old), data=DataSettings(validation=f"{old}/held.csv"))
+    found = found_again(info_of(old), settings, project / "run", Path("/"))
+    assert relocated(settings, found.moved).data.validation == f"{project}/held.csv"
+    swept = replace(settings_of(old), sweep={"data.validation": (f"{old}/held.csv", "part")})
+    found = found_again(info_of(old), swept, project / "run", Path("/"))
+    assert relocated(swept, found.moved).sweep["data.validation"] == (f"{project}/held.csv", "part")
 
 
 def test_a_path_moves_with_the_nearest_directory_above_it() -> None:
