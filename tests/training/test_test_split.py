@@ -12,7 +12,7 @@ import torch
 from made_jobs import JobMaker
 
 from forge_tui.errors import DataError, SettingsError
-from forge_tui.protocol.events import EpochFinished, ModelCompleted
+from forge_tui.protocol.events import EpochFinished, ModelCompleted, ResourceWarned
 from forge_tui.protocol.job import Control
 from forge_tui.settings.schema import DataSettings, RunSettings, Settings, TrainingConfig
 from forge_tui.training import losses
@@ -259,3 +259,25 @@ def test_a_resumed_run_keeps_the_split_and_its_result(
     once, twice = (json.loads((tmp_path / name / "cognate_planner_1.json").read_text()) for name in ("once", "twice"))
     for name in ("split", "data", "metrics", "baseline", "details", "sha256"):
         assert once[name] == twice[name]
+
+
+def test_custom_code_that_fails_in_the_last_measurement_loses_no_model(
+    make_job: JobMaker, train: Any, tmp_path: Path
+) -> None:
+    code = tmp_path / "scores.py"
+    code.write_text(
+        "def metric(outputs, targets):\n"
+        "    if len(targets) == 22:\n"
+        "        raise ValueError('no scores for the test')\n"
+        "    return (outputs.argmax(1) == targets).float().mean()\n"
+    )
+    _, events = train(make_job("own", training={"metric": f"{code}:metric"}, data={"test_fraction": 0.2}))
+    (said,) = (event.message for event in events if isinstance(event, ResourceWarned))
+    assert said.startswith("cognate_planner_1 is trained, but could not be measured at its end: ")
+    assert "no scores for the test" in said
+    assert "scores.py, line 3" in said
+    assert any(isinstance(event, ModelCompleted) for event in events)
+    assert _test_of(tmp_path / "own") == {}
+    train(make_job("without", data={"test_fraction": 0.2}))
+    own, without = (tmp_path / name / "cognate_planner_1.safetensors" for name in ("own", "without"))
+    assert own.read_bytes() == without.read_bytes()
