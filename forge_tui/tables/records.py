@@ -75,7 +75,8 @@ def is_regular(content: bytes, separator: str, columns: int) -> bool:
         ends = piece == _LINE_FEED
         special = ends | (piece == mark)
         quotes = piece == _QUOTE
-        if quotes.any() or quoted:
+        quoted_here = bool(quotes.any()) or bool(quoted)
+        if quoted_here:
             inside = (np.cumsum(quotes, dtype=np.uint8) + quoted) & 1
             opening = np.flatnonzero(quotes & (inside == 1))
             previous = np.where(opening > 0, piece[opening - 1], before)
@@ -84,11 +85,12 @@ def is_regular(content: bytes, separator: str, columns: int) -> bool:
             special &= inside == 0
             quoted = int(inside[-1])
         before = int(piece[-1])
-        is_end = ends[np.flatnonzero(special)]
-        wanted = (np.arange(fields + 1, fields + 1 + len(is_end)) % columns) == 0
-        if not np.array_equal(is_end, wanted):
+        places = np.flatnonzero(special)
+        # Each `columns`-th of them ends a line, and nothing else does.
+        last = piece[places[columns - 1 - fields :: columns]]
+        if not (last == _LINE_FEED).all() or len(last) != np.count_nonzero(special & ends if quoted_here else ends):
             return False
-        fields = (fields + len(is_end)) % columns
+        fields = (fields + len(places)) % columns
     return quoted == 0 and fields == columns - 1
 
 
