@@ -11,9 +11,13 @@ from running import SMALL, forge
 from forge_tui.reports.bench import Compared, bench_table
 
 
-def test_both_ways_are_timed_and_nothing_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_ways_are_timed_and_nothing_is_left(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
+    # torch makes this directory when a process imports its compiler.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("torch")))
     done = forge("bench", *SMALL, "--epochs", "2", "--counts", "2,3", "--workers", "2", "--json")
     two, three = json.loads(done.stdout)
     assert (two["model_size"], two["models"], three["models"]) == (2000, 2, 3)
