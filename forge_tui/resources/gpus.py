@@ -10,14 +10,37 @@ _DRIVER_FILES = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/dxg")
 
 
 @dataclass(frozen=True, slots=True)
+class GpuProcess:
+    """A process on a GPU, as its driver counts it: memory in bytes with the CUDA context, None where unknown."""
+
+    pid: int
+    memory: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Gpu:
-    """One GPU; memory in bytes, use in percent (None if the driver does not report it)."""
+    """One GPU, or one MIG instance of a GPU.
+
+    `index`: NVML's, `uuid`: `GPU-…` or `MIG-…`. Memory in bytes, use in percent, temperature in °C (None if the driver
+    does not report it). `processes`: those on it, None if unknown. `parent`: the UUID of the GPU that a MIG instance
+    is a part of. `problem`: why nothing can run on it, in words (lost, uncorrectable memory errors), else None.
+    """
 
     index: int
     name: str
     memory_total: int
     memory_used: int
     utilization_percent: float | None = None
+    uuid: str = ""
+    temperature: float | None = None
+    processes: tuple[GpuProcess, ...] | None = None
+    parent: str | None = None
+    problem: str | None = None
+
+    @property
+    def memory_free(self) -> int:
+        """Bytes that no process has."""
+        return max(0, self.memory_total - self.memory_used)
 
 
 def read_gpus() -> tuple[Gpu, ...]:

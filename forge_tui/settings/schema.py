@@ -397,6 +397,13 @@ class ResourceSettings:
         Rule(description="threads per worker, or `auto`: measured once at the start"),
     ] = "auto"
     device: Annotated[Literal["auto", "cpu", "cuda"], Rule(description="where models are trained")] = "auto"
+    devices_per_model: Annotated[
+        int, Rule(ge=1, le=64, description="GPUs per model, for training functions and commands")
+    ] = 1
+    cpus_per_model: Annotated[
+        int | None,
+        Rule(ge=1, le=4_096, description="CPUs per model; by default as many as it has threads"),
+    ] = None
 
 
 @checked
