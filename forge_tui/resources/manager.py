@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from forge_tui.resources.hardware import Limit, SystemResources, detect
+from forge_tui.resources.hardware import GPU_START_SECONDS, Limit, SystemResources, detect
 from forge_tui.resources.monitor import Monitor, ResourceSample, take_sample
 from forge_tui.resources.policy import (
     GIB,
@@ -144,6 +145,9 @@ class ResourceManager:
         """
         from forge_tui.resources.resource_report import build_report  # here: a monitor needs none
 
+        # A driver that no program keeps loaded may take seconds; detection then finds it loaded.
+        self._probe.gpu_sampler.begin()
+        self._probe.gpu_sampler.result(time.monotonic() + GPU_START_SECONDS)
         return build_report(self.detect_system_resources(), self._settings, self._probe)
 
     def _receive(self, sample: ResourceSample) -> None:

@@ -13,7 +13,7 @@ from forge_tui.errors import ResourceError
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import RunData, recorded_data
-from forge_tui.resources.hardware import SystemResources, detect
+from forge_tui.resources.hardware import GPU_START_SECONDS, SystemResources, detect
 from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.runner import groups, prepare, run_planner
 from forge_tui.runner.autotune import as_before, settle, unmeasured
@@ -97,7 +97,7 @@ def preflight(
     Raises the error that refuses a start.
     """
     engine.start()  # imports torch while the resources are detected
-    resources = detect(settings=settings.resources)
+    resources = detect(settings=settings.resources, gpu_seconds=GPU_START_SECONDS)
     others = OtherLiveRuns(Claims(directory), 1).taken()
     limit = prepare.allowed_workers(settings, resources, others)
     if earlier is None:

@@ -52,6 +52,7 @@ def slowness(settings: Settings, device: str) -> str | None:
 
 def choose_device(settings: Settings, resources: SystemResources) -> str:
     """The device models are trained on."""
-    if settings.resources.device != "auto":
-        return settings.resources.device
-    return "cuda" if resources.gpus else "cpu"
+    device = settings.resources.device
+    if device == "auto":
+        return "cuda" if resources.gpus else "cpu"
+    return device if isinstance(device, str) else "cuda"

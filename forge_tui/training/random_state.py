@@ -66,6 +66,8 @@ def capture(device: torch.device) -> dict[str, Tensor]:
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -80,3 +82,5 @@ def restore(state: dict[str, Tensor], device: torch.device) -> None:
     np.random.set_state(("MT19937", key_array, position, has_gauss, state["numpy_gauss"].item()))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])

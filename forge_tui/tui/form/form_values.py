@@ -15,6 +15,7 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.command import COMMAND, WORDS, command_line, placeholders, with_own_numbers, words_of
+from forge_tui.settings.devices import DEVICE
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import FREE_TABLES, Key, free_key
 from forge_tui.settings.problems import shown
@@ -38,7 +39,7 @@ from forge_tui.tui.form.fields import (
     same,
     sections,
     stepped,
-    takes_own_code,
+    takes_more_than_words,
     title_of,
 )
 from forge_tui.tui.form.kinds import Kind, hides, kind_after, missing
@@ -83,6 +84,8 @@ class Form:
                 return ""
             case list() | tuple() as words if name == COMMAND:
                 return command_line(words)
+            case list() | tuple() as gpus if name == DEVICE and key_of(name).problem(gpus) is None:
+                return ", ".join(map(str, gpus))
             case str() as text:
                 return text
             case list() | tuple() as items:
@@ -188,7 +191,7 @@ class Form:
         key, value = key_of(name), self.values.get(name)
         if key.is_switch:
             return self.put(name, not value)
-        if is_choice(key) or takes_own_code(key):
+        if is_choice(key) or takes_more_than_words(key):
             words = key.words
             place = words.index(value) + by if value in words else 0
             return self.put(name, words[place % len(words)])

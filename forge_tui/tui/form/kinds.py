@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from forge_tui.settings.command import COMMAND
+from forge_tui.settings.devices import PER_MODEL
 from forge_tui.settings.own_names import named_function
 from forge_tui.settings.replacement import replacement_of
 from forge_tui.settings.training_function import MODEL_TYPE, NONE, TRAIN, is_function
@@ -45,6 +46,7 @@ _ONLY_FOR = {
     COMMAND: (Kind.COMMAND,),
     "run.parse": (Kind.COMMAND,),
     "run.stop_seconds": (Kind.FUNCTION, Kind.COMMAND),
+    **dict.fromkeys(PER_MODEL, (Kind.FUNCTION, Kind.COMMAND)),
 }
 """Settings of some kinds only."""
 
