@@ -78,4 +78,4 @@ def users_in_short(users: Sequence[GpuUser] | None) -> str:
     if ours:
         return f"{ours}+{others.total()}"
     (owner, _), *_ = others.most_common(1)
-    return f"{owner or '?'}" if len(others) == 1 else f"{others.total()} others"
+    return (owner or "?") if len(others) == 1 else "others"

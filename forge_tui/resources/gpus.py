@@ -135,7 +135,7 @@ class GpuReader:
                 return []
             words = _problem(error)
             before = [gpu for gpu in self._known.values() if gpu.index == index]
-            return [_unusable(gpu, words) for gpu in before] or [Gpu(index, f"GPU {index}", 0, 0, problem=words)]
+            return [_unusable(gpu, words) for gpu in before] or [Gpu(index, "unknown GPU", 0, 0, problem=words)]
 
     def _gone(self, found: list[Gpu]) -> list[Gpu]:
         """The GPUs that were there before, and are neither there now nor divided into or joined from MIG instances."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-GPUS = "a list of GPUs: indices (0,1) or UUIDs (GPU-..., MIG-...), as nvidia-smi -L lists them"
+GPUS = "a list of GPUs: CUDA's indices (0,1) or UUIDs (GPU-..., MIG-...; nvidia-smi -L)"
 """What a list must be, in words; ASCII, for `--help`."""
 _NAME = re.compile(r"[0-9]{1,4}|(GPU|MIG)-[0-9a-z/-]+", re.IGNORECASE | re.ASCII)
 

@@ -90,7 +90,7 @@ def test_a_gpu_that_is_lost_has_a_problem_and_keeps_its_identity(monkeypatch, er
 def test_a_gpu_that_was_lost_before_the_first_reading_has_no_name(monkeypatch):
     install(monkeypatch, Card(A, error=pynvml.NVML_ERROR_GPU_IS_LOST), Card(B))
     lost, other = GpuReader().read()
-    assert (lost.name, lost.uuid, other.uuid) == ("GPU 0", "", B)
+    assert (lost.name, lost.uuid, other.uuid) == ("unknown GPU", "", B)
 
 
 def test_mig_instances_of_a_lost_gpu_are_all_lost(monkeypatch):

@@ -64,7 +64,7 @@ def test_a_device_in_a_file_is_a_word_or_a_list(tmp_path: Path, toml: str, devic
 def test_anything_else_is_refused_with_what_is_allowed(value: object) -> None:
     problem = KEY.problem(value)
     assert problem is not None
-    assert problem.startswith("must be auto, cpu, cuda, mps or a list of GPUs: indices (0,1) or UUIDs")
+    assert problem.startswith("must be auto, cpu, cuda, mps or a list of GPUs: CUDA's indices (0,1) or UUIDs")
 
 
 def test_a_wrong_word_on_the_command_line_is_told_by_its_flag() -> None:
