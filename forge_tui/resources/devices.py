@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,11 +38,14 @@ class DeviceChoice:
     reason: str = ""
 
 
-def is_torch_asked(wanted: str | Sequence[str | int], gpus: Sequence[Gpu]) -> bool:
-    """Whether the choice depends on what torch can use. Asking takes a process; `auto` asks only where a GPU is."""
-    if wanted == "auto":
-        return bool(gpus)
-    return wanted != CPU
+def is_torch_asked(wanted: str | Sequence[str | int], gpus: Sequence[Gpu], *, trains_with_torch: bool = True) -> bool:
+    """Whether the choice depends on what torch can use. Asking takes a process; `auto` asks only where a GPU is.
+
+    `trains_with_torch`: not of a command, which may use another library, or another torch.
+    """
+    if not trains_with_torch:
+        return False
+    return bool(gpus) if wanted == "auto" else wanted != CPU
 
 
 def choose_devices(
@@ -50,10 +54,12 @@ def choose_devices(
     torch_devices: TorchDevices | None,
     environment: Mapping[str, str],
 ) -> DeviceChoice:
-    """The devices for `[resources] device`. `torch_devices`: None if there was no reason to ask torch.
+    """The devices for `[resources] device`. `torch_devices`: None if there was no reason to ask torch
+    (`is_torch_asked`): then what the driver shows counts.
 
-    An index of a list is CUDA's: the place among the visible devices, as in `cuda:0`. `auto` takes GPUs if torch can
-    use them, and never Apple's. GPUs with a problem are left out, unless the list names them.
+    An index of a list is CUDA's: the place among the visible devices, as in `cuda:0`; without torch, their order on the
+    bus. `auto` takes GPUs if torch can use them, and never Apple's. GPUs with a problem are left out; a list that names
+    one is refused.
 
     Raises `UsageError`, with what was asked for, what is there and what to do.
     """
@@ -63,7 +69,7 @@ def choose_devices(
         case "cpu":
             return DeviceChoice(CPU, reason="the CPU: --device cpu")
         case "mps":
-            if torch_devices is None or not torch_devices.mps:
+            if not (sys.platform == "darwin" if torch_devices is None else torch_devices.mps):
                 raise UsageError(
                     "--device mps: torch cannot use Apple's GPU here (it takes a Mac with Apple silicon and a torch "
                     "build for it); use --device cpu"
@@ -132,11 +138,11 @@ def _problem(visible: Visible, gpus: Sequence[Gpu], torch_devices: TorchDevices 
     if not gpus and (torch_devices is None or not torch_devices.uuids):
         more = "" if torch_devices is None or torch_devices.problem is None else f" (torch: {torch_devices.problem})"
         return f"no GPU was found{more}"
-    if gpus and not visible.gpus:
+    if torch_devices is not None and torch_devices.uuids:
+        return None
+    if not visible.gpus:
         return f"{visible.limit} hides all {len(gpus)} GPUs"
-    if torch_devices is None:
-        return "torch was not asked whether it can use the GPUs"
-    if not torch_devices.uuids:
+    if torch_devices is not None:
         why = torch_devices.problem or "it lists none"
         return f"torch cannot use the GPU{'s' * (len(visible.gpus) > 1)}: {why}"
     return None

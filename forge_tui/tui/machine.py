@@ -95,7 +95,8 @@ class Machine:
             return
         busy = sample.others_cpu_percent > thresholds.high_cpu_threshold
         low = sample.memory_available / GIB < thresholds.min_available_memory_gb
-        if (busy, low) != (is_busy(detected, thresholds), is_low_on_memory(detected, thresholds)):
+        known = is_busy(detected, thresholds), is_low_on_memory(detected, thresholds), bool(detected.gpus)
+        if (busy, low, bool(gpus)) != known:  # a driver may take seconds to show its GPUs for the first time
             self.post_detected(detect(self._probe, usage=sample.usage))
 
     def post_detected(self, detected: SystemResources) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -28,6 +29,7 @@ def test_auto_without_a_gpu_is_the_cpu_and_asks_nobody():
     assert not is_torch_asked("cpu", THREE)
     assert all(is_torch_asked(wanted, ()) for wanted in ("cuda", "mps", ("0",)))
     assert is_torch_asked("auto", THREE)
+    assert not any(is_torch_asked(wanted, THREE, trains_with_torch=False) for wanted in ("auto", "cuda", "mps", ("0",)))
 
 
 def test_auto_takes_the_gpus_that_torch_can_use_in_cudas_order():
@@ -45,6 +47,18 @@ def test_auto_is_the_cpu_where_torch_cannot_use_the_gpu():
 def test_auto_is_the_cpu_where_the_environment_hides_all():
     choice = choose_devices("auto", THREE, TorchDevices(), {"CUDA_VISIBLE_DEVICES": ""})
     assert (choice.kind, choice.reason) == ("cpu", "the CPU: CUDA_VISIBLE_DEVICES= hides all 3 GPUs")
+
+
+def test_a_command_has_what_the_driver_shows_whatever_torch_here_can_do():
+    assert choose_devices("auto", THREE, None, {}).uuids == UUIDS
+    assert choose_devices(("1",), THREE, None, {"CUDA_VISIBLE_DEVICES": "2,0"}).uuids == ("GPU-aa11-0",)
+    with pytest.raises(UsageError, match="CUDA_VISIBLE_DEVICES=9 hides all 3 GPUs"):
+        choose_devices("cuda", THREE, None, {"CUDA_VISIBLE_DEVICES": "9"})
+
+
+def test_what_torch_sees_counts_where_the_variable_is_of_a_kind_that_only_cuda_reads():
+    environment = {"CUDA_VISIBLE_DEVICES": "MIG-GPU-aa11/1/0"}
+    assert choose_devices("auto", MIG, TorchDevices(("2",)), environment).uuids == ("MIG-2",)
 
 
 def test_auto_never_takes_apples_gpu():
@@ -127,6 +141,11 @@ def test_all_mig_instances_are_the_runs_although_a_process_sees_one():
     assert choose_devices((2, 0), MIG, TorchDevices(("1",)), {}).uuids == ("MIG-3", "MIG-1")
     limited = {"CUDA_VISIBLE_DEVICES": "MIG-3,MIG-2"}
     assert choose_devices("auto", MIG, TorchDevices(("3",)), limited).uuids == ("MIG-3", "MIG-2")
+
+
+def test_a_command_may_use_apples_gpu_on_a_mac(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert choose_devices("mps", (), None, {}) == DeviceChoice("mps", (), "Apple's GPU: --device mps")
 
 
 def test_apples_gpu_is_used_when_asked_for_and_there():
