@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 from forge_tui.errors import SettingsError
 from forge_tui.settings.problems import shown
@@ -23,36 +23,42 @@ _WITHOUT_FLOAT64 = (
 )
 
 
-def device_problems(settings: Settings) -> Mapping[str, str]:
-    """What does not fit, in words, by the full name of the setting; empty if all fits."""
-    resources = settings.resources
-    trains, count, device = what_trains(settings), resources.devices_per_model, resources.device
+def device_problems(
+    trains: Trains, device: str | Sequence[str], devices_per_model: int, cpus_per_model: int | None
+) -> dict[str, str]:
+    """What does not fit, in words, by the full name of the setting; empty if all fits. The values must be valid."""
     found: dict[str, str] = {}
     if trains is Trains.MODEL:
         if device == "mps":
             found[DEVICE] = _WITHOUT_FLOAT64
-        if count > 1:
+        if devices_per_model > 1:
             found[DEVICES_PER_MODEL] = (
                 "the built-in training loop trains a model on one GPU; only training functions (--train) and commands "
                 "may have several"
             )
-        if resources.cpus_per_model is not None:
+        if cpus_per_model is not None:
             found[CPUS_PER_MODEL] = (
                 "the built-in training loop uses as many CPUs as a worker has threads (--threads); only training "
                 "functions (--train) and commands may have others"
             )
-    elif count > 1 and device in ("cpu", "mps"):
+    elif devices_per_model > 1 and device in ("cpu", "mps"):
         found[DEVICES_PER_MODEL] = f"with device = {device} a model has no GPUs to share; leave one of the two out"
-    elif isinstance(device, tuple) and len(device) < count:
-        found[DEVICES_PER_MODEL] = f"a model is to have {count} GPUs, and device lists only {len(device)}"
+    elif not isinstance(device, str) and len(device) < devices_per_model:
+        found[DEVICES_PER_MODEL] = f"a model is to have {devices_per_model} GPUs, and device lists only {len(device)}"
     return found
+
+
+def problems_in(settings: Settings) -> dict[str, str]:
+    """As `device_problems`, of all settings."""
+    own = settings.resources
+    return device_problems(what_trains(settings), own.device, own.devices_per_model, own.cpus_per_model)
 
 
 def require_devices_fit(settings: Settings) -> None:
     """Raise `SettingsError` naming each setting that does not fit."""
     problems = [
         f"{name} = {shown(getattr(settings.resources, name.partition('.')[2]))}: {words}"
-        for name, words in device_problems(settings).items()
+        for name, words in problems_in(settings).items()
     ]
     if problems:
         raise SettingsError("\n".join(problems))

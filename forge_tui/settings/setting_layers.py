@@ -16,7 +16,7 @@ from typing import Any
 from forge_tui.errors import SettingsError
 from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.command import with_own_numbers
-from forge_tui.settings.devices import PER_MODEL, device_problems
+from forge_tui.settings.devices import PER_MODEL, problems_in
 from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import FREE_TABLES, Key
 from forge_tui.settings.own_names import OWN, named_function
@@ -130,7 +130,7 @@ def resolve_settings(
     _settle_replacement(values, sources)
     _place_own_code(values, sources)
     settings = from_plain(values)
-    problems = [f"{sources[name].text}: {words}" for name, words in device_problems(settings).items()]
+    problems = [f"{sources[name].text}: {words}" for name, words in problems_in(settings).items()]
     if problems:
         raise SettingsError("\n".join(problems))
     return Resolved(settings, sources)

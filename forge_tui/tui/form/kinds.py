@@ -9,7 +9,7 @@ from typing import Any
 from forge_tui.settings.command import COMMAND
 from forge_tui.settings.devices import PER_MODEL
 from forge_tui.settings.own_names import named_function
-from forge_tui.settings.replacement import replacement_of
+from forge_tui.settings.replacement import Trains, replacement_of
 from forge_tui.settings.training_function import MODEL_TYPE, NONE, TRAIN, is_function
 
 KIND = "kind"
@@ -28,6 +28,11 @@ class Kind(StrEnum):
     def setting(self) -> str:
         """The setting that names what is trained."""
         return {Kind.FUNCTION: TRAIN, Kind.COMMAND: COMMAND}.get(self, MODEL_TYPE)
+
+    @property
+    def trains(self) -> Trains:
+        """What trains the models, as the settings know it."""
+        return {Kind.FUNCTION: Trains.FUNCTION, Kind.COMMAND: Trains.COMMAND}.get(self, Trains.MODEL)
 
     @property
     def help(self) -> str:

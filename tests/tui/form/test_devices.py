@@ -45,3 +45,18 @@ def test_a_wrong_device_is_told_beside_its_field(form: Form) -> None:
 def test_gpus_and_cpus_per_model_are_for_functions_and_commands(kind: Kind) -> None:
     shown = kind in (Kind.FUNCTION, Kind.COMMAND)
     assert [hides(kind, f"resources.{name}") for name in ("devices_per_model", "cpus_per_model")] == [not shown] * 2
+
+
+def test_what_does_not_fit_what_is_trained_is_told_beside_its_field(form: Form) -> None:
+    form = form.edit(DEVICE, "mps")
+    assert "float64" in form.errors()[DEVICE]
+    form = form.edit("training.train", "gan.py:train").edit("resources.devices_per_model", "2")
+    assert form.kind is Kind.FUNCTION
+    assert form.errors() == {
+        "resources.devices_per_model": "with device = mps a model has no GPUs to share; leave one of the two out"
+    }
+    assert form.edit(DEVICE, "0").errors() == {
+        "resources.devices_per_model": "a model is to have 2 GPUs, and device lists only 1"
+    }
+    assert form.edit(DEVICE, "0,1").errors() == {}
+    assert form.train(Kind.BUILT_IN).edit(DEVICE, "0,1").errors() == {}  # hidden, so it plays no part
