@@ -16,7 +16,6 @@ _PROCESS_LISTS = (
     "nvmlDeviceGetComputeRunningProcesses_v2",
     "nvmlDeviceGetComputeRunningProcesses",
 )
-_UNKNOWN_MEMORY = 2**64 - 1  # NVML_VALUE_NOT_AVAILABLE
 
 _Value = TypeVar("_Value")
 
@@ -201,12 +200,8 @@ def _processes(handle: object) -> tuple[GpuProcess, ...] | None:
         read = getattr(pynvml, name, None)
         found = None if read is None else _optional(read, handle)
         if found is not None:
-            return tuple(GpuProcess(int(one.pid), _bytes(one.usedGpuMemory)) for one in found)
+            return tuple(GpuProcess(one.pid, one.usedGpuMemory) for one in found)
     return None
-
-
-def _bytes(value: int | None) -> int | None:
-    return None if value is None or value == _UNKNOWN_MEMORY else int(value)
 
 
 def _memory_problem(handle: object) -> str | None:

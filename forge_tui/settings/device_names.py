@@ -12,7 +12,7 @@ _NAME = re.compile(r"[0-9]{1,4}|(GPU|MIG)-[0-9a-z/-]+", re.IGNORECASE | re.ASCII
 
 def gpus_named(values: Sequence[object]) -> tuple[str, ...] | None:
     """The indices and UUIDs in a list, as texts; None if it is empty or has anything else."""
-    names = [str(value) for value in values if type(value) is int or isinstance(value, str)]
+    names = [str(value) for value in values if isinstance(value, int | str)]
     if not names or len(names) < len(values) or not all(map(_NAME.fullmatch, names)):
         return None
     return tuple(names)
