@@ -67,7 +67,11 @@ class ResourceManager:
     def detect_system_resources(self) -> SystemResources:
         """What this process may use now; a failed probe gives one worker, not an exception. ≤ 150 ms."""
         sample = self._sample if self._monitoring else None
-        return detect(self._probe, self._settings, own=self._own, usage=sample.usage if sample else None)
+        try:
+            return detect(self._probe, self._settings, own=self._own, usage=sample.usage if sample else None)
+        finally:
+            if not self._monitoring:
+                self._probe.close()
 
     def worker_limit(self, requested: int, *, mode: str = "parallel") -> WorkerLimit:
         """How many of the requested workers may run, with reason, hint and warnings."""
@@ -98,6 +102,7 @@ class ResourceManager:
             monitor, self._monitor = self._monitor, None
         if monitor is not None:
             monitor.stop()
+            self._probe.close()
 
     def on_sample(self, receiver: Callable[[ResourceSample], None]) -> Callable[[], None]:
         """Call `receiver` with every sample, in the monitor's thread; returns a function that removes it."""

@@ -70,8 +70,6 @@ class Machine:
         """Stop monitoring."""
         if self._manager is not None:
             self._manager.stop_monitoring()
-        if self._probe is not None:
-            self._probe.close()
 
     def take(self, sample: ResourceSample, gpus: tuple[SeenGpu, ...] = ()) -> None:
         """Set a new sample; figures that have hardly changed keep their displayed values."""

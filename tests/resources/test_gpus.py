@@ -12,6 +12,7 @@ from fake_nvml import GIB, NOT_AVAILABLE, Card, Instance, install
 from forge_tui.resources.gpu_sampler import GpuSampler
 from forge_tui.resources.gpus import Gpu, GpuProcess, GpuReader
 from forge_tui.resources.hardware import detect
+from forge_tui.resources.manager import ResourceManager
 
 A, B, C = (f"GPU-{letter * 8}-0000-0000-0000-000000000000" for letter in "abc")
 
@@ -154,6 +155,19 @@ def test_nvml_stays_open_between_readings_until_it_is_closed(monkeypatch):
 def test_one_detection_leaves_nvml_closed(monkeypatch):
     fake = install(monkeypatch, Card(A))
     assert [gpu.uuid for gpu in detect(measure_usage=False, gpu_seconds=30.0).gpus] == [A]
+    assert fake.opened == 0
+
+
+def test_a_manager_keeps_nvml_open_only_while_it_monitors(monkeypatch):
+    fake = install(monkeypatch, Card(A))
+    manager = ResourceManager()
+    assert [gpu["uuid"] for gpu in manager.generate_resource_report()["system_info"]["gpus"]] == [A]
+    assert fake.opened == 0
+    manager.start_monitoring(3600.0)
+    manager.generate_resource_report()
+    manager.generate_resource_report()
+    assert (fake.inits, fake.opened) == (2, 1)
+    manager.stop_monitoring()
     assert fake.opened == 0
 
 
