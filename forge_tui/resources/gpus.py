@@ -200,7 +200,7 @@ def _processes(handle: object) -> tuple[GpuProcess, ...] | None:
         read = getattr(pynvml, name, None)
         found = None if read is None else _optional(read, handle)
         if found is not None:
-            return tuple(GpuProcess(one.pid, one.usedGpuMemory) for one in found)
+            return tuple(GpuProcess(one.pid, one.usedGpuMemory) for one in sorted(found, key=lambda one: one.pid))
     return None
 
 

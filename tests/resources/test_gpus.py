@@ -18,7 +18,7 @@ A, B, C = (f"GPU-{letter * 8}-0000-0000-0000-000000000000" for letter in "abc")
 
 
 def test_everything_of_a_gpu_is_read(monkeypatch):
-    card = Card(A, used=3 * GIB, busy=63, temperature=54, processes=[(4711, 2 * GIB), (4712, NOT_AVAILABLE)])
+    card = Card(A, used=3 * GIB, busy=63, temperature=54, processes=[(4712, NOT_AVAILABLE), (4711, 2 * GIB)])
     install(monkeypatch, card)
     assert GpuReader().read() == (
         Gpu(
