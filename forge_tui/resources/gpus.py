@@ -97,7 +97,9 @@ class GpuReader:
                 raise OSError(f"NVML: {error}") from error
             found = [gpu for index in range(count) for gpu in self._at(index)]
             found += self._gone(found)
-            self._known |= {gpu.uuid: gpu for gpu in found if gpu.uuid and gpu.problem is None}
+            there = {gpu.uuid for gpu in found}
+            working = {gpu.uuid: gpu for gpu in found if gpu.uuid and gpu.problem is None}
+            self._known = {uuid: gpu for uuid, gpu in self._known.items() if uuid in there} | working
             if self._close_next:
                 self._shut()
             return tuple(found)

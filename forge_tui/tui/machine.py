@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from forge_tui.resources.system_probe import SystemProbe
 
 _MONITOR_SECONDS = 2.0
-_GPU_SECONDS = 1.0  # in the monitor's thread: a driver that hangs delays the figures of the machine by no more
+_GPU_SECONDS = 0.15  # a driver that takes longer delays no other figures: its last answer is shown
 _CURVE_SAMPLES = 24
 
 

@@ -117,7 +117,9 @@ def test_a_gpu_that_is_divided_is_not_missed(monkeypatch):
     reader.read()
     fake.cards[0].mig = {0: Instance("MIG-1")}
     assert [gpu.uuid for gpu in reader.read()] == ["MIG-1"]
-    fake.cards[0].mig = None
+    fake.cards[0].error = pynvml.NVML_ERROR_GPU_IS_LOST
+    assert [(gpu.uuid, gpu.problem is None) for gpu in reader.read()] == [("MIG-1", False)]
+    fake.cards[0].error, fake.cards[0].mig = 0, None
     assert [(gpu.uuid, gpu.problem) for gpu in reader.read()] == [(A, None)]
 
 
