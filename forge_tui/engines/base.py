@@ -38,7 +38,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker runs: the machine's name, and the device as in `[resources] device`."""
+    """Where a worker runs: the machine's name, and the device.
+
+    `device`: the UUID of its GPU (of several, with commas between), or `cpu` or `mps`.
+    """
 
     host: str
     device: str
@@ -101,10 +104,14 @@ class Engine(ABC):
         on_exit: Callable[[WorkerHandle], None],
         *,
         ahead: bool = False,
+        devices: Sequence[str] = (),
     ) -> WorkerHandle:
-        """Request a worker that does `kind` ("train" or "inspect") with `jobs`; `log` gets its output, or the runner's.
+        """Request a worker that does `kind` ("train", "inspect" or "devices") with `jobs`.
 
-        `ahead`: another worker will be requested when one ends, so the engine may prepare one.
+        `log` gets its output, or the runner's log.
+
+        `ahead`: another worker will be requested when one ends, so the engine may prepare one. `devices`: the GPUs that
+        it sees, by UUID; none: it sees what the runner sees.
         """
 
     @abstractmethod
@@ -122,6 +129,12 @@ class Engine(ABC):
     @abstractmethod
     def capacity(self) -> int | None:
         """How many more workers it can place now; None: limited by the resource rules only."""
+
+    @abstractmethod
+    def processes(self) -> Mapping[int, frozenset[int]]:
+        """Process ids of each worker on this machine, with all that it has started, by its `id`; to find them among the
+        processes on a GPU. Without workers that run elsewhere.
+        """
 
     @abstractmethod
     def samples(self) -> Mapping[int, int]:

@@ -47,6 +47,14 @@ def process_tree_rss(pid: int) -> int:
     return (0 if own is None else own.resident) + descendants_rss(pid)
 
 
+def process_tree(pid: int) -> frozenset[int]:
+    """The ids of a process and all its descendants."""
+    try:
+        return frozenset((pid, *(process.pid for process in psutil.Process(pid).children(recursive=True))))
+    except psutil.Error:
+        return frozenset((pid,))
+
+
 def descendants_rss(pid: int) -> int:
     """Resident bytes of all descendants of a process; shared pages count once per process."""
     try:

@@ -1,0 +1,42 @@
+"""Asks a worker of its own which devices torch can use: the runner imports no torch, and its fork server no CUDA."""
+
+from __future__ import annotations
+
+import selectors
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from forge_tui.engines.base import Engine, WorkerHandle
+from forge_tui.protocol.job import Job
+from forge_tui.resources.devices import TorchDevices, is_torch_asked
+from forge_tui.resources.gpus import Gpu
+from forge_tui.settings.schema import Settings
+
+
+def torch_devices(
+    settings: Settings, gpus: Sequence[Gpu], engine: Engine, selector: selectors.BaseSelector, job: Job
+) -> TorchDevices | None:
+    """What torch can use; None without a reason to ask, such as no GPU.
+
+    A command may use any library: for it all GPUs count as usable.
+    """
+    if not is_torch_asked(settings.resources.device, gpus):
+        return None
+    if settings.run.command:
+        return TorchDevices(tuple(gpu.uuid for gpu in gpus), mps=sys.platform == "darwin")
+    return _ask(engine, selector, job)
+
+
+def _ask(engine: Engine, selector: selectors.BaseSelector, job: Job) -> TorchDevices:
+    answers: list[dict[str, Any]] = []
+    ended: list[WorkerHandle] = []
+    engine.spawn("devices", [job], None, lambda worker, message: answers.append(message["result"]), ended.append)
+    while not ended:
+        for key, _ in selector.select(0.1):
+            key.data()
+        engine.tick()
+    if not answers:
+        how = "" if ended[0].ended is None else f" {ended[0].ended.words}"
+        return TorchDevices(problem=f"the process that was to start CUDA{how} without an answer")
+    return TorchDevices(tuple(answers[0]["uuids"]), answers[0]["problem"], answers[0]["mps"])
