@@ -52,7 +52,6 @@ class LocalWorker(WorkerHandle):
     on_message: Callable[[WorkerHandle, dict[str, Any]], None]
     on_exit: Callable[[WorkerHandle], None]
     oom_kills: int | None = None
-    devices: tuple[str, ...] = ()
     pid: int | None = None
     status: int | None = None
     closed: bool = False
@@ -63,6 +62,7 @@ class LocalWorker(WorkerHandle):
     buffer: LineBuffer = field(default_factory=LineBuffer)
     unsent: list[bytes] = field(default_factory=list)
     end: Ended | None = None
+    devices: tuple[str, ...] = ()
 
     @property
     def name(self) -> int | None:
@@ -204,15 +204,15 @@ class LocalEngine(Engine):
         ours.setblocking(False)
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
         output, writing = self._outputs.pipe(log)
-        given = tuple(devices)
-        worker = LocalWorker(next(self._ids), tuple(jobs), ours, output, on_message, on_exit, _oom_kills(), given)
+        worker = LocalWorker(next(self._ids), tuple(jobs), ours, output, on_message, on_exit, _oom_kills())
+        worker.devices = tuple(devices)
         request = {
             "id": worker.id,
             "kind": kind,
             "jobs": [job.to_record() for job in jobs],
             "title": f"forge-tui: {models_in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
             "ahead": f"forge-tui: spare worker ({jobs[0].run})" if ahead else None,
-            "devices": list(given),
+            "devices": list(devices),
         }
         try:
             send_message(self._server, request, (theirs.fileno(), writing, output.descriptor))

@@ -17,7 +17,9 @@ def seed_everything(seed: int) -> None:
     """Seed the global generators of torch (all devices), numpy and Python."""
     # `torch.manual_seed` records its caller's stack for later GPUs: a fifth of the time to make a small model.
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
+    if torch.backends.cuda.is_built():
+        # Waits until CUDA starts. To ask whether there is a GPU would start it, in a spare worker before it is known
+        # which GPU is to be visible.
         torch.cuda.manual_seed_all(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
