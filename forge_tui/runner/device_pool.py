@@ -127,7 +127,9 @@ class DevicePool:
         newly = {}
         for uuid in self.usable:
             gpu = self._gpus.get(uuid)
-            problem = gpu.problem if gpu is not None else "the driver does not show it any more" if gpus else None
+            problem = None if gpu is None else gpu.problem
+            if gpu is None and gpus and uuid in self._known:
+                problem = "the driver does not show it any more"
             if problem is not None:
                 newly[uuid] = self.lose(uuid, problem)
         for cap in self._caps.values():
@@ -150,7 +152,8 @@ class DevicePool:
         return {
             uuid: self._words(uuid, reason)
             for uuid, reason in self._lost.items()
-            if uuid not in self._gpus or self._gpus[uuid].problem is not None
+            if (uuid in self._known and uuid not in self._gpus)
+            or (uuid in self._gpus and self._gpus[uuid].problem is not None)
         }
 
     def is_lost(self, uuid: str) -> bool:
@@ -211,7 +214,7 @@ class DevicePool:
         `loads`: this run's workers; `shares`: what this user's other runs have. If the first group does not fit, a
         later one may start, but not where the first one will fit soonest.
         """
-        devices = [self._device(uuid, loads, shares) for uuid in self.usable if uuid in self._gpus]
+        devices = [self._device(uuid, loads, shares) for uuid in self.usable]
         kept: set[str] = set()
         held: str | None = None
         for position, group in enumerate(waiting):
@@ -228,12 +231,15 @@ class DevicePool:
         return Held(held or "")
 
     def _device(self, uuid: str, loads: Sequence[DeviceLoad], shares: Sequence[DeviceShare]) -> _Device:
-        gpu = self._gpus[uuid]
+        # One that torch shows and the driver does not: nothing is known of its memory.
+        gpu = self._gpus.get(uuid) or Gpu(self._uuids.index(uuid), "", 0, 0, uuid=uuid)
         ours = [load for load in loads if uuid in load.devices]
         others = [share for share in shares if share.uuid == uuid]
         growth = sum(load.growth(uuid) for load in ours) + sum(share.growth for share in others)
-        held = sum(load.held.get(uuid, 0) for load in ours)
-        own = max(held, self._at_sample.get(uuid, 0)) + sum(share.held for share in others)
+        # What is not seen yet may be in the figures already: it must not count as others'.
+        held = sum(load.held.get(uuid, load.need.memory or 0) for load in ours)
+        shared = sum(share.held or share.growth for share in others)
+        own = max(held, self._at_sample.get(uuid, 0)) + shared
         return _Device(
             gpu=gpu,
             ours=len(ours),
@@ -246,8 +252,10 @@ class DevicePool:
     def _lack(self, device: _Device, group: Waiting, largest: int) -> str | None:
         """Why the group cannot start on this device now, or None."""
         gpu, need = device.gpu, group.need.memory
-        if gpu.memory_total <= group.above:
+        if 0 < gpu.memory_total <= group.above:
             return f"it ran out of memory alone on a device with {_gib(group.above)}"
+        if not gpu.memory_total:
+            return "the driver tells nothing of its memory: one worker at once" if device.workers else None
         if device.unmeasured:
             return "it is not measured yet how much the worker on it needs"
         cap = self._caps.get(gpu.uuid)
@@ -296,6 +304,8 @@ class DevicePool:
         beside = sum(device.workers for device in chosen)
         company = f", beside {beside} worker{'s' if beside > 1 else ''}" if beside else ""
         need = group.need.memory
+        if not first.gpu.memory_total:
+            return f"{group.name} on {self.names(device.gpu.uuid for device in chosen)}: nothing is known of its memory"
         if need is None:
             needs = "it is not measured yet how much it needs, so it is alone there"
         elif need > first.left:

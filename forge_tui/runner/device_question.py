@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import selectors
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,15 +16,9 @@ from forge_tui.settings.schema import Settings
 def torch_devices(
     settings: Settings, gpus: Sequence[Gpu], engine: Engine, selector: selectors.BaseSelector, job: Job
 ) -> TorchDevices | None:
-    """What torch can use; None without a reason to ask, such as no GPU.
-
-    A command may use any library: for it all GPUs count as usable.
-    """
-    if not is_torch_asked(settings.resources.device, gpus):
-        return None
-    if settings.run.command:
-        return TorchDevices(tuple(gpu.uuid for gpu in gpus), mps=sys.platform == "darwin")
-    return _ask(engine, selector, job)
+    """What torch can use; None without a reason to ask, such as no GPU, or a command, which may use any library."""
+    is_asked = is_torch_asked(settings.resources.device, gpus, trains_with_torch=not settings.run.command)
+    return _ask(engine, selector, job) if is_asked else None
 
 
 def _ask(engine: Engine, selector: selectors.BaseSelector, job: Job) -> TorchDevices:

@@ -60,8 +60,9 @@ class DeviceUse:
         """Take the figures of the machine's last sample. The workers on a device that is lost are ended."""
         look = self._machine.latest
         on_gpus = [attempt for attempt in attempts if attempt.on_devices is not None]
-        pids = self._engine.processes() if on_gpus and look.resources.gpus else {}
-        for attempt in on_gpus:
+        is_known = bool(look.resources.gpus)  # else the driver has not answered, and the last figures stay
+        pids = self._engine.processes() if on_gpus and is_known else {}
+        for attempt in on_gpus if is_known else ():
             assert attempt.on_devices is not None
             here = held_on(look.resources.gpus, pids.get(attempt.worker.id, frozenset()))
             attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, look.number)
@@ -75,7 +76,7 @@ class DeviceUse:
     def _end_on(self, uuid: str, words: str, attempts: Collection[Attempt]) -> None:
         """End the workers on a lost device: they would wait for it, or train on it with errors."""
         for attempt in attempts:
-            if uuid not in attempt.devices or attempt.leaving is not None:
+            if uuid not in attempt.devices or attempt.leaving in ("killed", "withdrawn"):
                 continue
             if not attempt.is_placed:
                 attempt.withdraw()

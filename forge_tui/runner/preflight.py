@@ -83,10 +83,11 @@ class Preflight:
         """Earlier measurements of this configuration; in a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
         measured = from_plain(with_combination(to_plain(settings), self.combination))
+        ours = tuple(gpu for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids)
         return Remembered(
             measured,
             self.found,
-            self.resources,
+            replace(self.resources, gpus=ours),
             self.job.device,
             rates=self.rates,
             quiet=not busy,

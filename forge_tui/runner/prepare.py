@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forge_tui.errors import UsageError
 from forge_tui.protocol.job import Job
@@ -107,19 +107,22 @@ def choose_devices(
     Raises `UsageError` if what is asked for, or kept, is not there.
     """
     resource, gpus = settings.resources, resources.gpus
+    choice: DeviceChoice | None = None
+    gone: str | None = None
     if kept == "cpu":
         return DeviceChoice("cpu")
     if kept is None or resource.device not in ("auto", "cpu"):
         try:
             choice = devices.choose_devices(resource.device, gpus, torch_devices, os.environ)
-        except UsageError:
+        except UsageError as error:
             if kept is None:
                 raise
-            choice = DeviceChoice("")  # other devices than those at the start: any of the kind will do
-    else:
-        choice = DeviceChoice("")
-    if kept is not None and choice.kind != kept:
+            gone = str(error)
+    if kept is not None and (choice is None or choice.kind != kept):
         choice = devices.choose_devices(kept, gpus, torch_devices, os.environ)
+        if gone is not None:  # which of several devices of a kind it is does not matter
+            choice = replace(choice, reason=f"{choice.reason}, instead of those at the start ({gone})")
+    assert choice is not None
     if choice.uuids and len(choice.uuids) < resource.devices_per_model:
         has = "1 GPU" if len(choice.uuids) == 1 else f"{len(choice.uuids)} GPUs"
         raise UsageError(

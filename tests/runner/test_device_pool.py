@@ -139,6 +139,19 @@ def test_our_own_workers_are_not_others_while_they_run_nor_until_the_next_sample
     assert isinstance(shared.choose(waiting(5), [], []), Held)
 
 
+def test_memory_of_a_worker_that_the_driver_does_not_name_is_not_taken_for_others() -> None:
+    server = GpuServer((80.0,), counts_processes=False)
+    server.put(1, (A,), 9.0)
+    unseen = [load(10, A)]
+    assert isinstance(pool(server, shared=True, loads=unseen).choose(waiting(5), unseen, []), Placed)
+    share = DeviceShare(A, workers=1, held=0, growth=10 * GIB)
+    assert isinstance(pool(server, shared=True).choose(waiting(5), [], [share]), Placed)
+    server.put(2, (A,), 9.0)  # of which only a half can be this worker's
+    held = pool(server, shared=True, loads=unseen).choose(waiting(5), unseen, [])
+    assert isinstance(held, Held)
+    assert "others have 8.00 GiB of it" in held.reason
+
+
 def test_this_users_other_runs_are_not_others_but_what_they_hold_and_will_take_is_not_free() -> None:
     server = GpuServer((80.0,), others={0: (10.0, 90.0)})
     shared = pool(server, shared=True)
@@ -190,6 +203,18 @@ def test_a_driver_that_does_not_answer_loses_no_device() -> None:
     one = pool(GpuServer((80.0,)))
     assert one.see((), [], 2.0) == {}
     assert isinstance(one.choose(waiting(5), [], []), Placed)
+
+
+def test_a_device_that_only_torch_shows_has_one_worker_at_once_and_is_not_lost() -> None:
+    both = DevicePool((A, B), per_model=1, reserve=0.05, shared=True)
+    server = GpuServer((80.0, 80.0), gone={1})
+    for gpus in ((), server.figures()):
+        assert both.see(gpus, [], 0.0) == {}
+    found = both.choose(waiting(5), [load(5, A)], [])
+    assert found == Placed(0, (B,), f"m1 on {B}: nothing is known of its memory")
+    full = both.choose(waiting(70), [load(70, A), load(5, B)], [])
+    assert isinstance(full, Held)
+    assert f"{B}: the driver tells nothing of its memory: one worker at once" in full.reason
 
 
 def test_after_a_lack_of_memory_there_are_fewer_on_that_device_and_one_more_after_a_quiet_time() -> None:

@@ -60,13 +60,10 @@ def test_without_a_gpu_or_for_the_cpu_nothing_is_asked() -> None:
     assert found == TorchDevices((), "none", mps=True)
 
 
-def test_for_a_command_every_gpu_counts_and_torch_is_not_asked() -> None:
+def test_for_a_command_torch_is_not_asked() -> None:
     engine = _Answering(None)
     settings = from_plain({"run": {"command": ["train"]}})
-    found = asked(settings, SERVER.figures(), engine)
-    assert found is not None
-    assert found.uuids == SERVER.uuids
-    assert asked(settings, (), engine) is None
+    assert asked(settings, SERVER.figures(), engine) is None
     assert engine.asked == []
 
 

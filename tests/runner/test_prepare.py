@@ -50,7 +50,9 @@ def test_a_resume_keeps_the_kind_of_device_whatever_is_there_now(asked: list[Any
     assert asked == ["cuda"]
     asked.clear()
     # Devices that were named and are gone are replaced by others of the kind; a start is refused.
-    assert choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH, "cuda").uuids == SERVER.uuids
+    others = choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH, "cuda")
+    assert others.uuids == SERVER.uuids
+    assert others.reason == "as set, instead of those at the start (GPU-gone: there is no such device)"
     assert asked == [["GPU-gone"], "cuda"]
     with pytest.raises(UsageError, match="no such device"):
         choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH)
