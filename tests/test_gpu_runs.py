@@ -104,3 +104,23 @@ def test_a_command_on_a_gpu_that_fails_is_started_again_on_another_at_no_retry(t
     (warned,) = [event for event in recorded(run, "resource_warning") if event["kind"] == "device"]
     assert warned["message"].startswith(f"GPU 0 ({A}): the command ended with status 1")
     assert "uncorrectable ECC error" in warned["message"]
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_run_whose_only_gpu_fails_stops_and_a_resume_continues_on_another_one_of_the_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fails.py").write_text(FULL % A + TELL, encoding="utf-8")
+    run = tmp_path / "run"
+    forge("--no-ui", "--models", "2", "--device", A, "--output", run, "--", sys.executable, "fails.py", "{seed}",
+          cwd=tmp_path, status=None)  # fmt: skip
+    with client.attach(run) as attached:
+        stopped = attached.snapshot()
+    assert stopped.run.state.value == "stopped"
+    assert (stopped.run.reason or "").startswith(f"no device of the run is left (GPU 0 ({A}): the command ended with")
+    assert [model.phase.value for model in stopped.models] == ["queued", "queued"]
+    monkeypatch.setenv("MACHINE_GPUS", json.dumps([None, [80, 0]]))
+    forge("resume", run, "--no-ui")
+    assert places(run) == [A, B, B]
+    with client.attach(run) as attached:
+        assert attached.snapshot().run.state.value == "completed"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import selectors
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,9 @@ from forge_tui.protocol.job import Job
 from forge_tui.resources.devices import TorchDevices, is_torch_asked
 from forge_tui.resources.gpus import Gpu
 from forge_tui.settings.schema import Settings
+
+ANSWER_SECONDS = 60.0
+"""CUDA starts in a second or two; with many GPUs and without the persistence daemon in up to half a minute."""
 
 
 def torch_devices(
@@ -24,11 +28,19 @@ def torch_devices(
 def _ask(engine: Engine, selector: selectors.BaseSelector, job: Job) -> TorchDevices:
     answers: list[dict[str, Any]] = []
     ended: list[WorkerHandle] = []
-    engine.spawn("devices", [job], None, lambda worker, message: answers.append(message["result"]), ended.append)
+    worker = engine.spawn(
+        "devices", [job], None, lambda worker, message: answers.append(message["result"]), ended.append
+    )
+    begun: float | None = None
     while not ended:
         for key, _ in selector.select(0.1):
             key.data()
         engine.tick()
+        if begun is None and worker.place is not None:
+            begun = time.monotonic()  # before that the fork server imports torch
+        if begun is not None and not ended and time.monotonic() - begun > ANSWER_SECONDS:
+            worker.kill()
+            return TorchDevices(problem=f"CUDA has not started within {ANSWER_SECONDS:g} s: its driver hangs")
     if not answers:
         how = "" if ended[0].ended is None else f" {ended[0].ended.words}"
         return TorchDevices(problem=f"the process that was to start CUDA{how} without an answer")

@@ -96,9 +96,14 @@ class Preflight:
 
     @property
     def workers(self) -> int:
-        """How many may measure at once: as many as will train, or as fit."""
-        room = self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"])
-        return max(1, min(self.limit.workers, int(room)))
+        """How many may measure at once: as many as will train, or as fit into memory, and on GPUs into theirs."""
+        room = int(self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"]))
+        free = [gpu.memory_free for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids]
+        if free and self.found["device_bytes"] is not None:
+            # The workers get the GPUs by turns: the fullest one decides.
+            each = self.found["device_bytes"][0] + CONTEXT_BYTES
+            room = min(room, len(free) * max(1, min(free) // each))
+        return max(1, min(self.limit.workers, room))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ times as long.
 so that they are the same in every run.
 
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
-`MACHINE_GPUS`: the runner finds these GPUs: a JSON list of their GiB in all and in use.
+`MACHINE_GPUS`: the runner finds these GPUs: a JSON list of their GiB in all and in use (null: not there).
 """
 
 from __future__ import annotations
@@ -212,8 +212,9 @@ def _pretend_gpus(sizes):
     from forge_tui.resources.system_probe import SystemProbe
 
     found = tuple(
-        Gpu(index, "Pretended", total << 30, used << 30, 0.0, uuid=f"GPU-{index:08x}", processes=())
-        for index, (total, used) in enumerate(sizes)
+        Gpu(index, "Pretended", size[0] << 30, size[1] << 30, 0.0, uuid=f"GPU-{index:08x}", processes=())
+        for index, size in enumerate(sizes)
+        if size is not None
     )
     SystemProbe.gpus = lambda self: found
 
