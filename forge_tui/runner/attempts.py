@@ -10,7 +10,7 @@ from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.resources.policy import DeviceShare
 from forge_tui.runner.attempt import Attempt, OnDevices
 from forge_tui.runner.course import Course
-from forge_tui.runner.device_pool import DeviceLoad
+from forge_tui.runner.device_figures import DeviceLoad
 from forge_tui.runner.device_use import DeviceUse
 from forge_tui.runner.governor import Load
 from forge_tui.runner.groups import Group

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.policy import GIB, DeviceShare
-from forge_tui.runner.device_costs import Need
+from forge_tui.runner.device_figures import DeviceLoad, DeviceNow, Held, Placed, Waiting
 from forge_tui.runner.patience import Patience
 
 # Under policy `shared` others leave a device idle if they have at most this share of its memory, or this much (a
@@ -25,60 +25,6 @@ GROW_SECONDS = 30.0
 _FULL = "too little is left"
 # A reason names at most so many devices one by one.
 _MOST_IN_WORDS = 4
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceLoad:
-    """A worker of this run on `devices`. `held`: bytes that it is seen to hold on each; missing: not seen yet."""
-
-    devices: tuple[str, ...]
-    need: Need
-    held: Mapping[str, int] = field(default_factory=dict)
-
-    def growth(self, uuid: str) -> int:
-        """Bytes that it will still take there; all that it needs if it is not seen yet."""
-        return max(0, (self.need.memory or 0) - self.held.get(uuid, 0))
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A group that waits. `above`: it ran out of memory alone on a device with so many bytes, and needs more."""
-
-    name: str
-    need: Need
-    above: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """The group at `position` of the waiting ones gets `devices`; `reason` in words."""
-
-    position: int
-    devices: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """No waiting group can start now; `reason` in words."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Device:
-    """A device at this moment. `ours`: workers of this run, `others`: of this user's other runs; bytes."""
-
-    gpu: Gpu
-    ours: int
-    others: int
-    left: int
-    foreign: int
-    unmeasured: bool
-
-    @property
-    def workers(self) -> int:
-        return self.ours + self.others
 
 
 @dataclass(slots=True)
@@ -226,11 +172,10 @@ class DevicePool:
                 return Placed(position, tuple(one.gpu.uuid for one in chosen), self._why(group, chosen))
             if held is None:
                 held = self._why_held(group, devices, lacks)
-                soonest = sorted(devices, key=lambda one: (not self._may_fit(one.gpu, group), -one.left))
-                kept = {one.gpu.uuid for one in soonest[: self._per_model]}
+                kept = self._soonest(devices, group)
         return Held(held or "")
 
-    def _device(self, uuid: str, loads: Sequence[DeviceLoad], shares: Sequence[DeviceShare]) -> _Device:
+    def _device(self, uuid: str, loads: Sequence[DeviceLoad], shares: Sequence[DeviceShare]) -> DeviceNow:
         # One that torch shows and the driver does not: nothing is known of its memory.
         gpu = self._gpus.get(uuid) or Gpu(self._uuids.index(uuid), "", 0, 0, uuid=uuid)
         ours = [load for load in loads if uuid in load.devices]
@@ -240,7 +185,7 @@ class DevicePool:
         held = sum(load.held.get(uuid, load.need.memory or 0) for load in ours)
         shared = sum(share.held or share.growth for share in others)
         own = max(held, self._at_sample.get(uuid, 0)) + shared
-        return _Device(
+        return DeviceNow(
             gpu=gpu,
             ours=len(ours),
             others=sum(share.workers for share in others),
@@ -249,7 +194,7 @@ class DevicePool:
             unmeasured=any(load.need.memory is None for load in ours),
         )
 
-    def _lack(self, device: _Device, group: Waiting, largest: int) -> str | None:
+    def _lack(self, device: DeviceNow, group: Waiting, largest: int) -> str | None:
         """Why the group cannot start on this device now, or None."""
         gpu, need = device.gpu, group.need.memory
         if 0 < gpu.memory_total <= group.above:
@@ -279,7 +224,19 @@ class DevicePool:
         """Whether the group would fit on the device if nobody else was on it."""
         return gpu.memory_total > group.above and (group.need.memory or 0) <= (1 - self._reserve) * gpu.memory_total
 
-    def _others_use(self, device: _Device) -> str | None:
+    def _soonest(self, devices: Sequence[DeviceNow], group: Waiting) -> set[str]:
+        """The devices where the group will probably fit first: when workers of this run end, not others' processes."""
+
+        def is_up_to_us(device: DeviceNow) -> bool:
+            if self._shared and self._others_use(device) is not None:
+                return False
+            room = (1 - self._reserve) * device.gpu.memory_total - device.foreign
+            return (group.need.memory or 0) <= room
+
+        soonest = sorted(devices, key=lambda one: (not self._may_fit(one.gpu, group), not is_up_to_us(one), -one.left))
+        return {one.gpu.uuid for one in soonest[: self._per_model]}
+
+    def _others_use(self, device: DeviceNow) -> str | None:
         """How others use the device too much for policy `shared`, or None.
 
         The driver counts use per device, so it tells nothing about others while a worker of this user is on it.
@@ -292,13 +249,13 @@ class DevicePool:
             return f"others use it, {percent:.0f} % (policy shared)"
         return None
 
-    def _is_tried_alone(self, device: _Device, need: int, largest: int) -> bool:
+    def _is_tried_alone(self, device: DeviceNow, need: int, largest: int) -> bool:
         """Whether a worker that seems to need more than any device has may be tried, on a largest and empty one."""
         gpu = device.gpu
         is_empty = not device.workers and device.foreign <= max(IDLE_MEMORY, IDLE_MEMORY_SHARE * gpu.memory_total)
         return is_empty and gpu.memory_total == largest and need > (1 - self._reserve) * largest - device.foreign
 
-    def _why(self, group: Waiting, chosen: Sequence[_Device]) -> str:
+    def _why(self, group: Waiting, chosen: Sequence[DeviceNow]) -> str:
         first = min(chosen, key=lambda one: one.left)
         each = " on each" if len(chosen) > 1 else ""
         beside = sum(device.workers for device in chosen)
@@ -315,7 +272,7 @@ class DevicePool:
         where = self.names(device.gpu.uuid for device in chosen)
         return f"{group.name} on {where}{company}: {_gib(first.left)} are left{each}, and {needs}"
 
-    def _why_held(self, group: Waiting, devices: Sequence[_Device], lacks: Mapping[str, str | None]) -> str:
+    def _why_held(self, group: Waiting, devices: Sequence[DeviceNow], lacks: Mapping[str, str | None]) -> str:
         reasons: dict[str, list[str]] = {}
         full = [device for device in devices if lacks[device.gpu.uuid] == _FULL]
         for device in devices:
@@ -333,16 +290,6 @@ class DevicePool:
         needs = "" if need is None else f", which needs {_gib(need)} ({group.need.source}, with a margin)"
         several = f" on {self._per_model} devices" if self._per_model > 1 else ""
         return f"no room for {group.name}{needs}{several}. {'; '.join(words) or 'The driver shows no device'}"
-
-
-def held_on(gpus: Iterable[Gpu], pids: frozenset[int]) -> dict[str, int]:
-    """Bytes that these processes hold on each device, as far as the driver counts them."""
-    found: dict[str, int] = {}
-    for gpu in gpus:
-        sizes = [one.memory for one in gpu.processes or () if one.pid in pids and one.memory is not None]
-        if sizes:
-            found[gpu.uuid] = sum(sizes)
-    return found
 
 
 def _short(uuid: str) -> str:

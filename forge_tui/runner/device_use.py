@@ -7,7 +7,7 @@ from collections.abc import Collection
 from forge_tui.resources.policy import DeviceShare
 from forge_tui.runner.attempt import Attempt, OnDevices
 from forge_tui.runner.device_costs import Need
-from forge_tui.runner.device_pool import DeviceLoad, held_on
+from forge_tui.runner.device_figures import DeviceLoad, held_on
 from forge_tui.runner.work import Devices, Means, Room, Work
 
 # A worker that reports no epoch counts as measured after this time.

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from forge_tui.resources.policy import OtherRuns, WorkerLimit
 from forge_tui.runner.attempts import Attempts
 from forge_tui.runner.course import Course
-from forge_tui.runner.device_pool import Held, Waiting
+from forge_tui.runner.device_figures import Held, Waiting
 from forge_tui.runner.governor import Load
 from forge_tui.runner.groups import Group
 from forge_tui.runner.work import Devices, Means, Room, Work

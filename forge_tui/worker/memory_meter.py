@@ -28,7 +28,7 @@ class MemoryMeter:
         self._told = self._told_of_gpu = 0
 
     def grown(self) -> dict[str, int] | None:
-        """`memory` and on a GPU `gpu_memory`; None if nearly the same as last time (1 µs).
+        """`memory` and on a GPU `gpu_memory`; None if nearly the same as last time (1 µs; on a GPU more).
 
         `memory` does not include copied pages: see `with_copied`.
         """

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from forge_tui.resources.policy import GIB, DeviceShare
 from forge_tui.runner.device_costs import DeviceCosts, Need
-from forge_tui.runner.device_pool import GROW_SECONDS, DeviceLoad, DevicePool, Held, Placed, Waiting, held_on
+from forge_tui.runner.device_figures import DeviceLoad, Held, Placed, Waiting, held_on
+from forge_tui.runner.device_pool import GROW_SECONDS, DevicePool
 
 A, B = uuid_of(0), uuid_of(1)
 
@@ -95,6 +96,15 @@ def test_what_is_left_is_reserved_for_the_first_that_waits_and_later_ones_take_t
     assert isinstance(held, Placed)
     assert (held.position, held.devices) == (2, (B,))
     assert isinstance(both.choose(waiting(70, 10), [load(60, A), load(20, B)], []), Held)
+
+
+def test_the_device_that_is_kept_for_the_first_is_one_that_workers_of_this_run_will_free() -> None:
+    server = GpuServer((80.0, 80.0), others={0: (30.0, 0.0)})
+    # Others have too much of the first one, though more is left there now: the second is kept for the first model.
+    for shared, needs in ((False, 60), (True, 40)):
+        held = pool(server, shared=shared).choose(waiting(needs, 10), [load(60, B)], [])
+        placed = held.devices if isinstance(held, Placed) else None
+        assert placed == (None if shared else (A,))
 
 
 def test_without_an_estimate_a_worker_is_alone_on_its_device_until_one_is_measured() -> None:
