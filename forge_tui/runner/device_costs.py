@@ -29,8 +29,9 @@ class DeviceCosts:
         self._outgrown: dict[Hashable, int] = {}
 
     def outgrew(self, kind: Hashable, total: int) -> None:
-        """Record that such a worker ran out of memory alone on a device with `total` bytes."""
+        """Record that such a worker ran out of memory alone on a device with `total` bytes: it takes at least these."""
         self._outgrown[kind] = max(total, self._outgrown.get(kind, 0))
+        self.take(kind, total)
 
     def above(self, kind: Hashable) -> int:
         """Bytes of the largest device on which such a worker ran out of memory alone; 0: it did not."""

@@ -328,5 +328,6 @@ def test_the_cost_of_a_kind_is_estimated_then_measured_and_unknown_ones_count_as
     assert costs.need("a") == Need(int(3.45 * GIB), "measured")
     assert costs.need("b").source == "estimated"
     assert costs.need("c") == Need(int(3.45 * GIB), "measured with others")
-    costs.outgrew("a", 5)
-    assert (costs.above("a"), costs.above("b")) == (5, 0)
+    costs.outgrew("a", 4 * GIB)
+    assert (costs.above("a"), costs.above("b")) == (4 * GIB, 0)
+    assert costs.need("a") == Need(int(4.6 * GIB), "measured")
