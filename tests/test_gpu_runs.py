@@ -16,12 +16,16 @@ from forge_tui import client
 SUPPORT = Path(__file__).parent / "support"
 A, B, C = (f"GPU-{index:08x}" for index in range(3))
 TELL = r"""
-import json, os, pathlib, time
+import json, os, pathlib, sys, time
 import forge_tui
 
 names = ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "OMP_NUM_THREADS")
 told = {name: os.environ.get(name) for name in names}
-(pathlib.Path(os.environ["FORGE_TRIAL_DIRECTORY"]) / "told.json").write_text(json.dumps(told))
+place = pathlib.Path(os.environ["FORGE_TRIAL_DIRECTORY"])
+(place / "told.json").write_text(json.dumps(told))
+# All of them at once: the second one starts when the first one's memory is measured.
+while len(list(place.parents[1].glob("*/files/told.json"))) < int(sys.argv[2]):
+    time.sleep(0.02)
 forge_tui.report({}, loss=0.5, epoch=1)
 """
 FULL = r"""
@@ -76,7 +80,7 @@ def test_each_command_gets_gpus_of_its_own_and_none_is_placed_on_a_full_one(tmp_
     (tmp_path / "tell.py").write_text(TELL, encoding="utf-8")
     run, command = tmp_path / "run", ("--", sys.executable, "tell.py", "{seed}")
     forge("--no-ui", "--models", "2", "--policy", "dedicated", "--mode", "parallel", "--workers", "2",
-          "--cpus-per-model", "1", "--output", run, *command, cwd=tmp_path)  # fmt: skip
+          "--cpus-per-model", "1", "--output", run, *command, "2", cwd=tmp_path)  # fmt: skip
     assert sorted(places(run)) == [A, B]
     expected = [
         {"CUDA_VISIBLE_DEVICES": uuid, "CUDA_DEVICE_ORDER": "PCI_BUS_ID", "OMP_NUM_THREADS": "1"} for uuid in (A, B)
@@ -86,7 +90,7 @@ def test_each_command_gets_gpus_of_its_own_and_none_is_placed_on_a_full_one(tmp_
     assert len(reasons(run)) == 3  # of the run and of each model
     both = tmp_path / "both"
     forge("--no-ui", "--models", "1", "--devices-per-model", "2", "--cpus-per-model", str(os.cpu_count()),
-          "--policy", "dedicated", "--output", both, *command, cwd=tmp_path)  # fmt: skip
+          "--policy", "dedicated", "--output", both, *command, "1", cwd=tmp_path)  # fmt: skip
     assert places(both) == [f"{A},{B}"]
     assert told(both, 1)["CUDA_VISIBLE_DEVICES"] == f"{A},{B}"
     assert told(both, 1)["OMP_NUM_THREADS"] == str(max(1, (os.cpu_count() or 1) // 2))
@@ -97,7 +101,7 @@ def test_a_command_on_a_gpu_that_fails_is_started_again_on_another_at_no_retry(t
     (tmp_path / "fails.py").write_text(FULL % A + TELL, encoding="utf-8")
     run = tmp_path / "run"
     forge("--no-ui", "--models", "1", "--max-retries", "0", "--output", run, "--", sys.executable, "fails.py",
-          cwd=tmp_path)  # fmt: skip
+          "{seed}", "1", cwd=tmp_path)  # fmt: skip
     assert places(run) == [A, B]
     (failed,) = recorded(run, "model_failed")
     assert (failed["kind"], failed["will_retry"]) == ("device_lost", True)
@@ -112,7 +116,7 @@ def test_a_run_whose_only_gpu_fails_stops_and_a_resume_continues_on_another_one_
 ) -> None:
     (tmp_path / "fails.py").write_text(FULL % A + TELL, encoding="utf-8")
     run = tmp_path / "run"
-    forge("--no-ui", "--models", "2", "--device", A, "--output", run, "--", sys.executable, "fails.py", "{seed}",
+    forge("--no-ui", "--models", "2", "--device", A, "--output", run, "--", sys.executable, "fails.py", "{seed}", "1",
           cwd=tmp_path, status=None)  # fmt: skip
     with client.attach(run) as attached:
         stopped = attached.snapshot()

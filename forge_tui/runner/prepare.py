@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from forge_tui.errors import UsageError
@@ -104,32 +104,44 @@ def choose_devices(
 ) -> DeviceChoice:
     """The devices of a run. `kept`: the kind of device of the run that is resumed, which its bytes depend on.
 
-    Raises `UsageError` if what is asked for, or kept, is not there.
+    Raises `UsageError` if what is asked for, or kept, is not there, or too few for one model.
     """
-    resource, gpus = settings.resources, resources.gpus
-    choice: DeviceChoice | None = None
-    gone: str | None = None
-    if kept == "cpu":
-        return DeviceChoice("cpu")
-    if kept is None or resource.device not in ("auto", "cpu"):
-        try:
-            choice = devices.choose_devices(resource.device, gpus, torch_devices, os.environ)
-        except UsageError as error:
-            if kept is None:
-                raise
-            gone = str(error)
-    if kept is not None and (choice is None or choice.kind != kept):
-        choice = devices.choose_devices(kept, gpus, torch_devices, os.environ)
-        if gone is not None:  # which of several devices of a kind it is does not matter
-            choice = replace(choice, reason=f"{choice.reason}, instead of those at the start ({gone})")
-    assert choice is not None
-    if choice.uuids and len(choice.uuids) < resource.devices_per_model:
-        has = "1 GPU" if len(choice.uuids) == 1 else f"{len(choice.uuids)} GPUs"
+
+    def choose(wanted: str | Sequence[str | int]) -> DeviceChoice:
+        return devices.choose_devices(wanted, resources.gpus, torch_devices, os.environ)
+
+    wanted = settings.resources.device
+    choice = choose(wanted) if kept is None else _kept(kept, wanted, choose)
+    count = settings.resources.devices_per_model
+    if len(choice.uuids) < count and count > 1:
+        has = ("no GPU", "1 GPU")[len(choice.uuids)] if len(choice.uuids) < 2 else f"{len(choice.uuids)} GPUs"
         raise UsageError(
-            f"resources.devices_per_model = {resource.devices_per_model}: the run has {has} ({choice.reason}); give a "
-            "smaller number, or more devices in resources.device"
+            f"resources.devices_per_model = {count}: the run has {has} ({choice.reason}); give a smaller number, or "
+            "more devices in resources.device"
         )
     return choice
+
+
+def _kept(
+    kind: str, wanted: str | Sequence[str | int], choose: Callable[[str | Sequence[str | int]], DeviceChoice]
+) -> DeviceChoice:
+    """The devices of a resumed run: of the same kind, and those that were named if they are there."""
+    if kind == "cpu":
+        return DeviceChoice("cpu")
+    gone = ""
+    if not isinstance(wanted, str):
+        try:
+            return choose(wanted)
+        except UsageError as error:
+            gone = f", instead of those at the start ({error})"
+    try:
+        found = choose(kind)
+    except UsageError as error:
+        raise UsageError(
+            f"the run was started on {kind}, and its results depend on that: {error}. Resume it where there is one, or "
+            "start a new run"
+        ) from error
+    return replace(found, reason=f"{found.reason}{gone}")
 
 
 def most_room_first(uuids: Sequence[str], gpus: Sequence[Gpu]) -> tuple[str, ...]:

@@ -29,8 +29,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         wanted.append(one)
         if one == ["GPU-gone"]:
             raise UsageError("GPU-gone: there is no such device")
-        if one == "cpu":
-            return DeviceChoice("cpu")
+        if one == "mps":
+            raise UsageError("--device mps: torch cannot use Apple's GPU here")
+        if one == "none":
+            return DeviceChoice("cpu", reason="the CPU: no GPU was found")
         return DeviceChoice("cuda", SERVER.uuids[:1] if isinstance(one, list) else SERVER.uuids, "as set")
 
     monkeypatch.setattr(prepare.devices, "choose_devices", choose)
@@ -54,6 +56,8 @@ def test_a_resume_keeps_the_kind_of_device_whatever_is_there_now(asked: list[Any
     assert others.uuids == SERVER.uuids
     assert others.reason == "as set, instead of those at the start (GPU-gone: there is no such device)"
     assert asked == [["GPU-gone"], "cuda"]
+    with pytest.raises(UsageError, match=r"^the run was started on mps, and its results depend on that: --device mps"):
+        choose_devices(with_device("auto"), MACHINE, TORCH, "mps")
     with pytest.raises(UsageError, match="no such device"):
         choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH)
 
@@ -61,6 +65,8 @@ def test_a_resume_keeps_the_kind_of_device_whatever_is_there_now(asked: list[Any
 def test_fewer_devices_than_a_model_takes_are_refused(asked: list[Any]) -> None:
     with pytest.raises(UsageError, match=r"resources.devices_per_model = 2: the run has 1 GPU \(as set\); give a sma"):
         choose_devices(with_device([SERVER.uuid(0)], devices_per_model=2), MACHINE, TORCH)
+    with pytest.raises(UsageError, match=r"= 2: the run has no GPU \(the CPU: no GPU was found\)"):
+        choose_devices(with_device("none", devices_per_model=2), MACHINE, TORCH)
     assert choose_devices(with_device("auto", devices_per_model=2), MACHINE, TORCH).uuids == SERVER.uuids
 
 
