@@ -18,7 +18,7 @@ class OnDevices:
 
     `reported`: its peak as torch counts it, with an assumed context, first known at the machine's sample `reported_at`;
     `seen`: its peak as the driver counts it, None: never seen; `held`: on each device now. `has_trained`: an epoch is
-    done, so these are what such a worker needs.
+    done, so these are what such a worker needs, `seen` after two more samples of the machine.
     """
 
     devices: tuple[str, ...]
@@ -29,14 +29,21 @@ class OnDevices:
     seen: int | None = None
     held: dict[str, int] = field(default_factory=dict)
     has_trained: bool = False
+    samples_since: int = 0
 
     @property
     def peak(self) -> int | None:
-        """Its peak on one device: by the driver where it counts processes, else as reported."""
-        return self.reported if self.seen is None else self.seen
+        """Its peak on one device so far, as reported or seen."""
+        return max((one for one in (self.reported, self.seen) if one is not None), default=None)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its peak is what such a worker needs: before its first epoch it is less."""
+        return self.has_trained and (self.reported is not None or self.samples_since > 1)
 
     def see(self, held: dict[str, int], sample: int) -> None:
         """Take what the driver counts on each device at a sample of the machine, by its number."""
+        self.samples_since += self.has_trained
         if held:
             self.held = held
             self.seen = max(self.seen or 0, *held.values())

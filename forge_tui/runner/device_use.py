@@ -93,7 +93,7 @@ class DeviceUse:
         return need if on.peak is None or on.peak <= need.memory else Need(on.peak, "measured")
 
     def _keep(self, on: OnDevices) -> None:
-        if on.peak is not None and (on.has_trained or self._monotonic() - on.began >= _SETTLED_SECONDS):
+        if on.peak is not None and (on.is_measured or self._monotonic() - on.began >= _SETTLED_SECONDS):
             self._devices.costs.take(on.kind, on.peak)
 
 

@@ -80,6 +80,8 @@ def test_no_more_start_than_the_estimate_allows_until_one_is_measured(tmp_path: 
         assert places(stage) == {1: a, 2: a}  # what it has before its first epoch says nothing
         stage.turn(*stage.actor(1).trains())
         stage.look(machine(server))
+        assert places(stage) == {1: a, 2: a}  # this sample may have been begun before that epoch
+        stage.look(machine(server))
         assert places(stage) == {1: a, 2: a, 3: a, 4: a}
         assert "it needs 11.50 GiB (measured, with a margin)" in decisions(stage, "place")[2]
 
@@ -97,6 +99,20 @@ def test_where_the_driver_counts_no_processes_the_workers_own_reports_count(tmp_
         assert places(stage) == {1: a}
         stage.look(machine(server))
         assert places(stage) == {1: a, 2: a}
+
+
+def test_a_report_counts_though_the_driver_has_seen_less_before_it(tmp_path: Path) -> None:
+    server = GpuServer((80.0,))
+    with on(server, tmp_path, gib=30.0) as stage:
+        a = server.uuid(0)
+        assert places(stage) == {1: a}
+        server.put(1_001, (a,), 0.4)  # its context
+        stage.look(machine(server))
+        one = stage.actor(1)
+        stage.turn(*one.begins(), *one.trains(), one.says(memory=GIB, shared=0, gpu_memory=50 * GIB))
+        stage.look(machine(server))
+        assert places(stage) == {1: a}
+        assert stage.costs.need(("", 1)).memory == int(50 * GIB * 1.15)
 
 
 def test_a_lack_of_a_devices_memory_makes_fewer_workers_there_and_nowhere_else(tmp_path: Path) -> None:
