@@ -7,7 +7,7 @@ run in it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -131,10 +131,8 @@ class Engine(ABC):
         """How many more workers it can place now; None: limited by the resource rules only."""
 
     @abstractmethod
-    def processes(self) -> Mapping[int, frozenset[int]]:
-        """Process ids of each worker on this machine, with all that it has started, by its `id`; to find them among the
-        processes on a GPU. Without workers that run elsewhere.
-        """
+    def owners(self, pids: Collection[int]) -> Mapping[int, int]:
+        """The workers, by `id`, whose processes these are: their own, or started by them. Without others' processes."""
 
     @abstractmethod
     def samples(self) -> Mapping[int, int]:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from forge_tui.errors import ForgeError
 from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
 from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.process_memory import descendants_rss, process_memory, process_tree
+from forge_tui.resources.process_memory import ancestor_among, descendants_rss, process_memory
 from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.runs.lock import RunLock
 from forge_tui.settings.replacement import Trains
@@ -259,9 +259,11 @@ class LocalEngine(Engine):
     def capacity(self) -> None:
         """As many as the resource rules allow."""
 
-    def processes(self) -> Mapping[int, frozenset[int]]:
-        """Every worker process, with all that it has started."""
-        return {worker.id: process_tree(worker.pid) for worker in self.workers if worker.pid is not None}
+    def owners(self, pids: Collection[int]) -> Mapping[int, int]:
+        """The workers whose processes these are, or their ancestors."""
+        workers = {worker.pid: worker.id for worker in self.workers if worker.pid is not None}
+        found = {pid: ancestor_among(pid, workers) for pid in pids}
+        return {pid: workers[ancestor] for pid, ancestor in found.items() if ancestor is not None}
 
     def samples(self) -> Mapping[int, int]:
         """The resident memory of every worker process, of a command's with all that it has started."""

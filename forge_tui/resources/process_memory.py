@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import psutil
@@ -47,12 +48,20 @@ def process_tree_rss(pid: int) -> int:
     return (0 if own is None else own.resident) + descendants_rss(pid)
 
 
-def process_tree(pid: int) -> frozenset[int]:
-    """The ids of a process and all its descendants."""
+def ancestor_among(pid: int, wanted: Collection[int]) -> int | None:
+    """The process itself or its nearest ancestor that is one of the `wanted`; None if none is.
+
+    It reads as many processes as there are ancestors, where to look for descendants reads all of the machine's.
+    """
     try:
-        return frozenset((pid, *(process.pid for process in psutil.Process(pid).children(recursive=True))))
+        process: psutil.Process | None = psutil.Process(pid)
+        while process is not None:
+            if process.pid in wanted:
+                return int(process.pid)
+            process = process.parent()
     except psutil.Error:
-        return frozenset((pid,))
+        pass
+    return None
 
 
 def descendants_rss(pid: int) -> int:

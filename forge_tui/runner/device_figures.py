@@ -68,11 +68,12 @@ class DeviceNow:
         return self.ours + self.others
 
 
-def held_on(gpus: Iterable[Gpu], pids: frozenset[int]) -> dict[str, int]:
-    """Bytes that these processes hold on each device, as far as the driver counts them."""
-    found: dict[str, int] = {}
+def held_on(gpus: Iterable[Gpu], owners: Mapping[int, int]) -> dict[int, dict[str, int]]:
+    """Bytes that each owner holds on each device, by the owners of processes; as far as the driver counts them."""
+    found: dict[int, dict[str, int]] = {}
     for gpu in gpus:
-        sizes = [one.memory for one in gpu.processes or () if one.pid in pids and one.memory is not None]
-        if sizes:
-            found[gpu.uuid] = sum(sizes)
+        for process in gpu.processes or ():
+            if process.pid in owners and process.memory is not None:
+                here = found.setdefault(owners[process.pid], {})
+                here[gpu.uuid] = here.get(gpu.uuid, 0) + process.memory
     return found

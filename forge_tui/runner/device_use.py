@@ -61,10 +61,10 @@ class DeviceUse:
         look = self._machine.latest
         on_gpus = [attempt for attempt in attempts if attempt.on_devices is not None]
         is_known = bool(look.resources.gpus)  # else the driver has not answered, and the last figures stay
-        pids = self._engine.processes() if on_gpus and is_known else {}
+        held = self._held() if on_gpus and is_known else {}
         for attempt in on_gpus if is_known else ():
             assert attempt.on_devices is not None
-            here = held_on(look.resources.gpus, pids.get(attempt.worker.id, frozenset()))
+            here = held.get(attempt.worker.id, {})
             attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, look.number)
             self._keep(attempt.on_devices)
         lost = self._devices.pool.see(look.resources.gpus, self.loads(attempts), self._monotonic())
@@ -72,6 +72,12 @@ class DeviceUse:
             self._journal.warn("device", words)
         for uuid, words in self._devices.pool.broken.items():
             self._end_on(uuid, words, on_gpus)
+
+    def _held(self) -> dict[int, dict[str, int]]:
+        """Bytes that each worker holds on each device, by its number."""
+        gpus = self._machine.latest.resources.gpus
+        pids = {process.pid for gpu in gpus for process in gpu.processes or ()}
+        return held_on(gpus, self._engine.owners(pids))
 
     def _end_on(self, uuid: str, words: str, attempts: Collection[Attempt]) -> None:
         """End the workers on a lost device: they would wait for it, or train on it with errors."""

@@ -181,14 +181,15 @@ def test_a_worker_sees_the_gpus_that_it_is_given_before_anything_of_cuda_starts(
     assert set(answer["result"]) == {"uuids", "problem", "mps"}
 
 
-def test_the_processes_of_a_worker_are_itself_and_all_that_it_has_started(at: Local) -> None:
+def test_the_processes_of_a_worker_are_its_own_and_all_that_it_has_started(at: Local) -> None:
     worker = at.inspect()
     at.until(lambda: worker.pid)
-    assert at.engine.processes() == {worker.id: frozenset({worker.pid})}
+    assert worker.pid is not None
     own = at.forked(99, os.getpid())
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     try:
-        assert {os.getpid(), child.pid} <= at.engine.processes()[own.id]
+        found = at.engine.owners([1, worker.pid, os.getpid(), child.pid, 2**22 + 1])
+        assert found == {worker.pid: worker.id, os.getpid(): own.id, child.pid: own.id}
     finally:
         child.communicate()
     at.engine.workers.remove(own)

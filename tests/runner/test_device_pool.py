@@ -313,10 +313,10 @@ def test_the_memory_of_a_workers_processes_is_found_on_each_device() -> None:
     server = GpuServer((80.0, 80.0))
     server.put(5, (A, B), 2.0)
     server.put(6, (B,), 1.0)
-    assert held_on(server.figures(), frozenset((5, 6))) == {A: 2 * GIB, B: 3 * GIB}
-    assert held_on(server.figures(), frozenset((7,))) == {}
+    assert held_on(server.figures(), {5: 1, 6: 1}) == {1: {A: 2 * GIB, B: 3 * GIB}}
+    assert held_on(server.figures(), {5: 1, 6: 2, 7: 3}) == {1: {A: 2 * GIB, B: 2 * GIB}, 2: {B: GIB}}
     server.counts_processes = False
-    assert held_on(server.figures(), frozenset((5, 6))) == {}
+    assert held_on(server.figures(), {5: 1}) == {}
 
 
 def test_the_cost_of_a_kind_is_estimated_then_measured_and_unknown_ones_count_as_the_largest() -> None:

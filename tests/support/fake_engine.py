@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from forge_tui.engines.base import Ended, EndKind, Engine, Place, WorkerHandle
@@ -106,7 +106,7 @@ class FakeEngine(Engine):
         self.resident: dict[int, int] = {}
         """What `samples` says."""
         self.pids: Callable[[FakeWorker], frozenset[int]] = lambda worker: frozenset()
-        """What `processes` says of each."""
+        """The processes of each worker, for `owners`."""
 
     def start(self) -> None:
         """It is always ready."""
@@ -156,9 +156,9 @@ class FakeEngine(Engine):
         """As the test says."""
         return self.room
 
-    def processes(self) -> Mapping[int, frozenset[int]]:
+    def owners(self, pids: Collection[int]) -> Mapping[int, int]:
         """As the test says."""
-        return {worker.id: self.pids(worker) for worker in self.workers}
+        return {pid: worker.id for worker in self.workers for pid in self.pids(worker) if pid in pids}
 
     def samples(self) -> Mapping[int, int]:
         """As the test says."""
