@@ -116,6 +116,7 @@ def _request(
 ) -> Request:
     from forge_tui.protocol.request import Request
     from forge_tui.settings.command import require_fitting
+    from forge_tui.settings.devices import require_devices_fit
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.replacement import refuse_replacement, require_no_unused
     from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -124,6 +125,7 @@ def _request(
     settings = from_plain(to_plain(settings or Settings()))
     require_no_unused(settings)
     require_fitting(settings)
+    require_devices_fit(settings)
     if action == "plan":
         refuse_replacement(settings, "plan", "what its epochs take is not known before it runs")
     plain = to_plain(settings)

@@ -7,7 +7,7 @@ run in it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -38,7 +38,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a worker runs: the machine's name, and the device as in `[resources] device`."""
+    """Where a worker runs: the machine's name, and the device.
+
+    `device`: the UUID of its GPU (of several, with commas between), or `cpu` or `mps`.
+    """
 
     host: str
     device: str
@@ -101,10 +104,14 @@ class Engine(ABC):
         on_exit: Callable[[WorkerHandle], None],
         *,
         ahead: bool = False,
+        devices: Sequence[str] = (),
     ) -> WorkerHandle:
-        """Request a worker that does `kind` ("train" or "inspect") with `jobs`; `log` gets its output, or the runner's.
+        """Request a worker that does `kind` ("train", "inspect" or "devices") with `jobs`.
 
-        `ahead`: another worker will be requested when one ends, so the engine may prepare one.
+        `log` gets its output, or the runner's log.
+
+        `ahead`: another worker will be requested when one ends, so the engine may prepare one. `devices`: the GPUs that
+        it sees, by UUID; none: it sees what the runner sees.
         """
 
     @abstractmethod
@@ -122,6 +129,10 @@ class Engine(ABC):
     @abstractmethod
     def capacity(self) -> int | None:
         """How many more workers it can place now; None: limited by the resource rules only."""
+
+    @abstractmethod
+    def owners(self, pids: Collection[int]) -> Mapping[int, int]:
+        """The workers, by `id`, whose processes these are: their own, or started by them. Without others' processes."""
 
     @abstractmethod
     def samples(self) -> Mapping[int, int]:

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from forge_tui.errors import ForgeError
 from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.protocol.wire import LineBuffer, encode_line, receive_message, send_message
 from forge_tui.resources.oom import oom_kills
-from forge_tui.resources.process_memory import descendants_rss, process_memory
+from forge_tui.resources.process_memory import ancestor_among, descendants_rss, process_memory
 from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.runs.lock import RunLock
 from forge_tui.settings.replacement import Trains
@@ -62,6 +62,7 @@ class LocalWorker(WorkerHandle):
     buffer: LineBuffer = field(default_factory=LineBuffer)
     unsent: list[bytes] = field(default_factory=list)
     end: Ended | None = None
+    devices: tuple[str, ...] = ()
 
     @property
     def name(self) -> int | None:
@@ -71,7 +72,7 @@ class LocalWorker(WorkerHandle):
     @property
     def place(self) -> Place | None:
         """This machine, once it is forked."""
-        return None if self.pid is None else Place(socket.gethostname(), self.jobs[0].device)
+        return None if self.pid is None else Place(socket.gethostname(), ",".join(self.devices) or self.jobs[0].device)
 
     @property
     def ended(self) -> Ended | None:
@@ -144,6 +145,9 @@ class LocalEngine(Engine):
         self._has_commands = trains is Trains.COMMAND
         self._environment = dict(os.environ)
         if trains is not Trains.COMMAND:
+            # What the fork server imports may ask whether there is CUDA: torch then asks the driver, and does not
+            # start CUDA, which would not survive a fork.
+            self._environment.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
             self._environment["PYTHONHASHSEED"] = os.environ.get("PYTHONHASHSEED") or str(seed % 2**32)
         self._outputs = outputs
         self.on_problem: Callable[[str], None] = lambda problem: None
@@ -190,6 +194,7 @@ class LocalEngine(Engine):
         on_exit: Callable[[WorkerHandle], None],
         *,
         ahead: bool = False,
+        devices: Sequence[str] = (),
     ) -> LocalWorker:
         """Request a worker from the fork server. With `ahead` the next one is forked now and waits."""
         if self._server is None:
@@ -200,12 +205,14 @@ class LocalEngine(Engine):
         theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
         output, writing = self._outputs.pipe(log)
         worker = LocalWorker(next(self._ids), tuple(jobs), ours, output, on_message, on_exit, _oom_kills())
+        worker.devices = tuple(devices)
         request = {
             "id": worker.id,
             "kind": kind,
             "jobs": [job.to_record() for job in jobs],
             "title": f"forge-tui: {models_in_words(jobs) if kind == 'train' else kind} ({jobs[0].run})",
             "ahead": f"forge-tui: spare worker ({jobs[0].run})" if ahead else None,
+            "devices": list(devices),
         }
         try:
             send_message(self._server, request, (theirs.fileno(), writing, output.descriptor))
@@ -251,6 +258,12 @@ class LocalEngine(Engine):
 
     def capacity(self) -> None:
         """As many as the resource rules allow."""
+
+    def owners(self, pids: Collection[int]) -> Mapping[int, int]:
+        """The workers whose processes these are, or their ancestors."""
+        workers = {worker.pid: worker.id for worker in self.workers if worker.pid is not None}
+        found = {pid: ancestor_among(pid, workers) for pid in pids}
+        return {pid: workers[ancestor] for pid, ancestor in found.items() if ancestor is not None}
 
     def samples(self) -> Mapping[int, int]:
         """The resident memory of every worker process, of a command's with all that it has started."""

@@ -81,7 +81,8 @@ class WorkerLimited(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStarted(ModelEvent):
     """`parameters`: None for a training function. `worker`: the engine's name for it, locally its process id;
-    `place`: its `host` and `device`.
+    `place`: its `host` and `device`; on a GPU its UUID, of several with commas between. `device`: its name inside the
+    worker, as torch has it.
 
     `step`: the one that it continues from; 0: the start.
     """
@@ -146,7 +147,7 @@ class ModelCompleted(Measured, ModelEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFailed(ModelEvent):
-    """`kind`: exception, signal, out_of_memory, hang, diverged, changed, exit or node_lost."""
+    """`kind`: exception, signal, out_of_memory, hang, diverged, changed, exit, node_lost or device_lost."""
 
     event = "model_failed"
     kind: str
@@ -191,7 +192,7 @@ class ResourceWarned(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision(Event):
-    """`kind`: plan, admit, hold, shrink, grow, group, threads, requeue or prune."""
+    """`kind`: plan, admit, hold, shrink, grow, group, threads, place, requeue or prune."""
 
     event = "decision"
     kind: str

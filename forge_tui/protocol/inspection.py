@@ -11,7 +11,8 @@ class Inspection:
     """`features` is the number of features, or None for tokens; `classes` the number of classes or tokens, or None.
 
     `estimated_bytes` is the estimated memory for training one such model, `worker_bytes` for a worker with a whole
-    group. `grouping_problem`: why such models cannot be trained together, or None.
+    group; `device_bytes`, on a GPU, that of tensors on it, of one model and of each further one of a group.
+    `grouping_problem`: why such models cannot be trained together, or None.
     `can_compile`: whether torch.compile has what it needs. `data`: the `Fingerprint.to_record` of the data. `table`:
     what `--check` says of target and columns. Data and model of a training function or a command are unknown, so all of
     these are None; `first_report` has the metrics of a function's first report when it was tried, `program` the path of
@@ -27,6 +28,7 @@ class Inspection:
     task: str | None = None
     estimated_bytes: int | None = None
     worker_bytes: int | None = None
+    device_bytes: tuple[int, int] | None = None
     data: dict[str, Any] | None = None
     grouping_problem: str | None = None
     can_compile: bool | None = None

@@ -44,7 +44,7 @@ class ModelState(Measured):
     divergence; `rollback`: the last one, if it is not over. `seconds`: how long workers were busy with it, up to
     `active_since` if one is now: seconds of the run (`Snapshot.elapsed_seconds`). Both are measured by the runner's
     monotonic clock, and None in older runs. `exact` is None without weights to compare. `epochs`: how many it is to
-    have; None where only a command knows.
+    have; None where only a command knows. `place`: as in the event `model_started`.
     """
 
     name: str
@@ -68,6 +68,7 @@ class ModelState(Measured):
     parameters: int | None = None
     worker: int | str | None = None
     device: str | None = None
+    place: dict[str, Any] | None = None
     threads: int | None = None
     group: tuple[str, ...] | None = None
     config: dict[str, Any] = field(default_factory=dict)
@@ -140,6 +141,7 @@ class ModelState(Measured):
         record["group"] = None if self.group is None else list(self.group)
         record["config"] = happened.finite(self.config)
         record["combination"] = happened.finite(self.combination)
+        record["place"] = None if self.place is None else happened.finite(self.place)
         record["rollback"] = None if self.rollback is None else happened.finite(dataclasses.asdict(self.rollback))
         record["trend"] = happened.finite(self.trend)
         record["failures"] = [happened.finite(dataclasses.asdict(failure)) for failure in self.failures]
@@ -167,6 +169,7 @@ class ModelState(Measured):
             values["group"] = interner.group(values.get("group"))
             values["config"] = interner.config(values.get("config", {}))
             values["combination"] = interner.combination(values.get("combination", {}))
+            values["place"] = interner.place(values.get("place"))
         return cls(**values)
 
 
@@ -185,6 +188,7 @@ class Interner:
         self._config: dict[str, Any] = {}
         self._combination: dict[str, Any] = {}
         self._group: tuple[str, ...] | None = None
+        self._place: dict[str, Any] | None = None
 
     def config(self, config: dict[str, Any]) -> dict[str, Any]:
         """`config`, or the last one if that is equal."""
@@ -197,6 +201,12 @@ class Interner:
         if combination != self._combination:
             self._combination = combination
         return self._combination
+
+    def place(self, place: dict[str, Any] | None) -> dict[str, Any] | None:
+        """`place`, or the last one if that is equal."""
+        if place != self._place:
+            self._place = place
+        return self._place
 
     def group(self, group: Sequence[str] | None) -> tuple[str, ...] | None:
         """`group` as a tuple, or the last one if that is equal."""
@@ -244,6 +254,7 @@ def apply(model: ModelState, event: happened.Event, interner: Interner | None = 
                 parameters=event.parameters,
                 worker=event.worker,
                 device=event.device,
+                place=interner.place(event.place),
                 threads=event.threads,
                 group=interner.group(event.group),
                 started=model.started if model.started is not None else event.time,

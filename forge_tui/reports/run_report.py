@@ -21,6 +21,7 @@ from forge_tui.protocol.metrics import TEST, old_keys
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
+from forge_tui.reports.gpu_lines import gpu_lines
 from forge_tui.safe_io.printing import Writable, named, printable
 from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
@@ -182,14 +183,15 @@ def metric_columns(snapshot: Snapshot) -> list[str]:
 
 
 def _text(run: Run, snapshot: Snapshot) -> str:
-    info = snapshot.run
+    info, samples = snapshot.run, run.resources()
     lines = [
         f"Run {info.run}: {snapshot.state}" + (f" ({info.reason})" if info.reason else ""),
         f"{len(snapshot.models)} {info.model_type} models{epochs_text(info.epochs)}, {info.mode}, policy {info.policy}",
         f"Workers {info.workers} of {info.requested}, {info.threads} thread{'s' if info.threads > 1 else ''} each: "
         f"{info.limit_reason}",
         f"Took {duration(snapshot.elapsed_seconds)}; directory {info.path}",
-        *_machine_lines(run.resources()),
+        *_machine_lines(samples),
+        *gpu_lines(samples, snapshot.models),
         "",
     ]
     text = "".join(printable(line) + "\n" for line in lines) + result_table(snapshot)

@@ -6,7 +6,10 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-_GIB = 2**30
+from forge_tui.resources.gpu_users import GpuUser
+from forge_tui.resources.gpu_words import figures, labels, users_in_words
+from forge_tui.resources.gpus import Gpu
+
 _LABEL = 17
 
 
@@ -44,10 +47,25 @@ def _machine(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "memory", _of(memory, total, " GiB", system["memory_limit_source"])
     if not system["gpus"]:
         yield "GPUs", "none found"
-    for gpu in system["gpus"]:
-        used, whole = gpu["memory_used"] / _GIB, gpu["memory_total"] / _GIB
-        busy = "" if gpu["utilization_percent"] is None else f", {gpu['utilization_percent']:.0f} % busy"
-        yield f"GPU {gpu['index']}", f"{gpu['name']}, {used:.1f} of {whole:.1f} GiB in use{busy}"
+    yield from _gpus(system["gpus"])
+    if system["gpus"] and system["gpu_limit_source"] is not None:
+        visible = set(system["visible_gpus"])
+        gpus = [Gpu(**{**record, "processes": None}) for record in system["gpus"]]
+        shown = ", ".join(label for label, gpu in zip(labels(gpus), gpus, strict=True) if gpu.uuid in visible)
+        yield "GPUs visible", f"{shown or 'none'}, limited by {system['gpu_limit_source']}"
+
+
+def _gpus(records: list[dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    gpus = [Gpu(**{**record, "processes": None}) for record in records]
+    for label, gpu, record in zip(labels(gpus), gpus, records, strict=True):
+        name = f"{gpu.name} ({gpu.uuid})" if gpu.uuid else gpu.name
+        if gpu.problem is not None:
+            yield f"GPU {label}", f"{name}: {gpu.problem}"
+            continue
+        processes = record["processes"]
+        users = None if processes is None else [GpuUser(**one) for one in processes]
+        on_it = "unknown who is on it" if users is None else users_in_words(users) or "nobody is on it"
+        yield f"GPU {label}", f"{name}, {figures(gpu)}; {on_it}"
 
 
 def _of(usable: object, total: object, unit: str, source: str | None) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -22,6 +22,8 @@ _log = logging.getLogger(__name__)
 _Value = TypeVar("_Value")
 
 _GPU_SECONDS = 0.13  # NVML answers in 10–100 ms, beside the CPU sample; a driver that hangs must not hang us
+GPU_START_SECONDS = 10.0
+"""How long a run's start waits for the GPUs: a driver that no program keeps loaded takes a second or more for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +91,32 @@ def detect(
     own: Own | None = None,
     usage: CpuUsage | None = None,
     measure_usage: bool = True,
+    gpu_seconds: float = _GPU_SECONDS,
 ) -> SystemResources:
     """What this process may use of the machine.
 
     `usage`: an existing CPU sample (a monitor's last), which saves 100 ms; `measure_usage=False` skips the sample
-    (use is then 0 and others' share None). Never raises: failed probes are in `failures`.
+    (use is then 0 and others' share None). `gpu_seconds`: how long to wait for the GPUs' driver; after that the GPUs
+    are those that the probe found before, with a problem. Never raises: failed probes are in `failures`.
     """
+    if probe is None:
+        with contextlib.closing(SystemProbe()) as own_probe:
+            return _detect(own_probe, settings, own, usage, measure_usage, gpu_seconds)
+    return _detect(probe, settings, own, usage, measure_usage, gpu_seconds)
+
+
+def _detect(
+    probe: SystemProbe,
+    settings: Thresholds | None,
+    own: Own | None,
+    usage: CpuUsage | None,
+    measure_usage: bool,
+    gpu_seconds: float,
+) -> SystemResources:
     started = time.monotonic()
-    probe = probe or SystemProbe()
     settings = settings or DefaultThresholds()
     found = _Detection(probe)
-    gpus = _GpuReader(probe)
+    probe.gpu_sampler.begin()
     control = found.attempt("control groups", lambda: read_limits(probe.read), CgroupLimits())
     found.problems += control.problems
     found.failures += control.failures
@@ -130,7 +147,7 @@ def detect(
         limits=tuple(found.limits),
         load_average=_optional(found, "load average", probe.load_average, None),
         pressure=_optional(found, "pressure", lambda: read_pressure(probe.read, control.groups), ()),
-        gpus=gpus.result(found, started + _GPU_SECONDS),
+        gpus=_gpus(found, started + gpu_seconds),
         problems=tuple(found.problems),
         failures=tuple(found.failures),
     )
@@ -141,29 +158,11 @@ def detect(
     return resources
 
 
-class _GpuReader:
-    """Reads the GPUs during the CPU sample, in a thread that may be abandoned."""
-
-    def __init__(self, probe: SystemProbe) -> None:
-        self._gpus: tuple[Gpu, ...] = ()
-        self._problem: str | None = None
-        self._probe = probe
-        self._thread = threading.Thread(target=self._read, name="forge-tui-gpus", daemon=True)
-        self._thread.start()
-
-    def _read(self) -> None:
-        try:
-            self._gpus = self._probe.gpus()
-        except Exception as error:  # a boundary: reported as a problem, limits nothing
-            self._problem = f"GPUs: {type(error).__name__}: {error}"
-
-    def result(self, found: _Detection, deadline: float) -> tuple[Gpu, ...]:
-        self._thread.join(max(0.01, deadline - time.monotonic()))
-        if self._thread.is_alive():
-            found.problems.append("GPUs: the driver did not answer in time")
-        elif self._problem is not None:
-            found.problems.append(self._problem)
-        return self._gpus
+def _gpus(found: _Detection, deadline: float) -> tuple[Gpu, ...]:
+    answer = found.probe.gpu_sampler.result(deadline)
+    if answer.problem is not None:
+        found.problems.append(f"GPUs: {answer.problem}")
+    return answer.gpus
 
 
 def _optional(found: _Detection, what: str, probe: Callable[[], _Value], fallback: _Value) -> _Value:

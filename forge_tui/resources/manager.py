@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from forge_tui.resources.hardware import Limit, SystemResources, detect
+from forge_tui.resources.hardware import GPU_START_SECONDS, Limit, SystemResources, detect
 from forge_tui.resources.monitor import Monitor, ResourceSample, take_sample
 from forge_tui.resources.policy import (
     GIB,
@@ -66,7 +67,11 @@ class ResourceManager:
     def detect_system_resources(self) -> SystemResources:
         """What this process may use now; a failed probe gives one worker, not an exception. ≤ 150 ms."""
         sample = self._sample if self._monitoring else None
-        return detect(self._probe, self._settings, own=self._own, usage=sample.usage if sample else None)
+        try:
+            return detect(self._probe, self._settings, own=self._own, usage=sample.usage if sample else None)
+        finally:
+            if not self._monitoring:
+                self._probe.close()
 
     def worker_limit(self, requested: int, *, mode: str = "parallel") -> WorkerLimit:
         """How many of the requested workers may run, with reason, hint and warnings."""
@@ -97,6 +102,7 @@ class ResourceManager:
             monitor, self._monitor = self._monitor, None
         if monitor is not None:
             monitor.stop()
+            self._probe.close()
 
     def on_sample(self, receiver: Callable[[ResourceSample], None]) -> Callable[[], None]:
         """Call `receiver` with every sample, in the monitor's thread; returns a function that removes it."""
@@ -144,6 +150,9 @@ class ResourceManager:
         """
         from forge_tui.resources.resource_report import build_report  # here: a monitor needs none
 
+        # A driver that no program keeps loaded may take seconds; detection then finds it loaded.
+        self._probe.gpu_sampler.begin()
+        self._probe.gpu_sampler.result(time.monotonic() + GPU_START_SECONDS)
         return build_report(self.detect_system_resources(), self._settings, self._probe)
 
     def _receive(self, sample: ResourceSample) -> None:

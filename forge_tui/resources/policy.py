@@ -28,6 +28,11 @@ MEMORY_PRESSURE = 10.0  # percent of the last 10 s in which work waited for memo
 # Firmware and kernel reserve a part of the memory that is sold as 8, 16, 32 or 64 GB: up to 5 %.
 _FIRMWARE_SHARE = 1.05
 MEASURED_MARGIN = 1.15  # workers differ: sequence lengths, allocator, validation
+# Workers on one GPU take turns on it: more of them than this make each slower and fill no gaps any more (assumed).
+WORKERS_PER_DEVICE = 8
+# A process's CUDA context with the kernels that torch loads, and its cuBLAS workspaces: assumed, as reported for recent
+# GPUs (0.3 to 0.6 GiB); where the driver counts memory per process, its figure is used instead.
+CONTEXT_BYTES = 600 << 20
 
 
 class Thresholds(Protocol):
@@ -66,8 +71,8 @@ class DefaultThresholds:
 class WorkerLimit:
     """How many workers may run at once, what decided it, and the flag that would allow more.
 
-    `limited_by`: `cpu`, `memory`, `busy`, `other_runs` or `detection` if the machine allows fewer than requested;
-    `request` if it would allow more; `none` if it allows exactly as many. `threads_allowed`: per worker.
+    `limited_by`: `cpu`, `memory`, `devices`, `busy`, `other_runs` or `detection` if the machine allows fewer than
+    requested; `request` if it would allow more; `none` if it allows exactly as many. `threads_allowed`: per worker.
     """
 
     workers: int
@@ -81,11 +86,30 @@ class WorkerLimit:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceShare:
+    """What a run has on a device: workers, bytes that they hold there, and bytes that they will still take."""
+
+    uuid: str
+    workers: int
+    held: int
+    growth: int
+
+
+@dataclass(frozen=True, slots=True)
 class OtherRuns:
-    """What this user's other live runs use together: workers, and CPUs for their threads."""
+    """What this user's other live runs use together: workers, CPUs for their threads, and shares of devices."""
 
     workers: int = 0
     cpus: int = 0
+    devices: tuple[DeviceShare, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OnDevices:
+    """A run on GPUs: how many it may use, and how many each worker gets."""
+
+    devices: int
+    per_model: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +132,19 @@ def worker_limit(
     growth_bytes: int = 0,
     threads: int = 1,
     others: OtherRuns | None = None,
+    on: OnDevices | None = None,
 ) -> WorkerLimit:
     """How many workers may run at once, each with `threads`; at least one, whatever the limits say.
 
     `worker_bytes`: memory per worker, measured or estimated, if memory is measured; beside `running` workers, which
-    are expected to grow by `growth_bytes` in total. `others`: what this user's other runs use.
+    are expected to grow by `growth_bytes` in total. `others`: what this user's other runs use. `on`: the run's
+    GPUs; the memory of a worker on them is measured, not assumed.
     """
     if requested < 1:
         threads = threads_allowed(1, resources, settings)
         reason = f"Invalid worker count {requested}: at least one worker is needed, so one is used"
         return WorkerLimit(1, requested, settings.policy, reason, "request", "--workers 1", threads)
-    tightest = _tightest(requested, resources, settings, worker_bytes, running, growth_bytes, threads, others)
+    tightest = _tightest(requested, resources, settings, worker_bytes, running, growth_bytes, threads, others, on)
     most = max(1, tightest.workers)
     wanted = 1 if mode == "series" else requested
     workers = min(wanted, most)
@@ -155,9 +181,9 @@ class Capacity:
     hint: str | None
 
 
-def capacity(resources: SystemResources, settings: Thresholds) -> Capacity:
+def capacity(resources: SystemResources, settings: Thresholds, on: OnDevices | None = None) -> Capacity:
     """The most workers the machine allows, what decides that, and the flag that would allow more."""
-    tightest = _tightest(1, resources, settings, None, 0, 0, 1, None)
+    tightest = _tightest(1, resources, settings, None, 0, 0, 1, None, on)
     return Capacity(max(1, tightest.workers), tightest.limited_by, tightest.reason, tightest.hint)
 
 
@@ -170,6 +196,7 @@ def _tightest(
     growth_bytes: int,
     threads: int,
     others: OtherRuns | None,
+    on: OnDevices | None,
 ) -> _Cap:
     """The limit that allows the fewest workers; between equal ones the more severe."""
     if resources.failures:
@@ -177,11 +204,13 @@ def _tightest(
         return _Cap(0, "detection", f"detection failed ({what}), so one worker is used", None)
     caps = _one_worker_caps(resources, settings) if settings.policy == "shared" else []
     caps.append(_cpu_cap(resources, settings, threads))
-    caps += _memory_caps(requested, resources, settings, worker_bytes, running, growth_bytes)
+    caps += _memory_caps(requested, resources, settings, worker_bytes, running, growth_bytes, on)
+    if on is not None:
+        caps.append(_device_cap(on))
     if others is not None and others.workers > 0:
         share = cpu_share(resources, settings)
         left = [(share - others.cpus) // threads]
-        fixed = memory_capacity(resources, settings)
+        fixed = memory_capacity(resources, settings, on)
         if fixed is not None:
             left.append(fixed - others.workers)
         reason = (
@@ -220,9 +249,9 @@ def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> No
     )
 
 
-def memory_capacity(resources: SystemResources, settings: Thresholds) -> int | None:
+def memory_capacity(resources: SystemResources, settings: Thresholds, on: OnDevices | None = None) -> int | None:
     """Workers that fit in memory at a fixed size each; None if memory is measured instead."""
-    if _is_measured(settings):
+    if is_measured(settings, on):
         return None
     return math.floor(_FIRMWARE_SHARE * resources.memory_gb / float(settings.memory_per_worker_gb) + 1e-9)
 
@@ -237,8 +266,19 @@ def is_low_on_memory(resources: SystemResources, settings: Thresholds) -> bool:
     return resources.available_memory_gb < settings.min_available_memory_gb
 
 
-def _is_measured(settings: Thresholds) -> bool:
-    return settings.policy == "dedicated" or settings.memory_per_worker_gb == "measured"
+def is_measured(settings: Thresholds, on: OnDevices | None = None) -> bool:
+    """Whether a worker's memory is measured. On GPUs it is, unless another size than the default is set: most of what a
+    model takes is then the GPU's memory.
+    """
+    size = settings.memory_per_worker_gb
+    return settings.policy == "dedicated" or size == "measured" or (on is not None and size == MEMORY_PER_WORKER)
+
+
+def _device_cap(on: OnDevices) -> _Cap:
+    devices = "1 GPU" if on.devices == 1 else f"{on.devices} GPUs"
+    each = f", {on.per_model} for each worker" if on.per_model > 1 else ""
+    reason = f"GPU limit: at most {WORKERS_PER_DEVICE} workers on each of {devices}{each}"
+    return _Cap(on.devices * WORKERS_PER_DEVICE // on.per_model, "devices", reason, None)
 
 
 def _others_percent(resources: SystemResources) -> float:
@@ -265,8 +305,9 @@ def _memory_caps(
     worker_bytes: int | None,
     running: int,
     growth_bytes: int,
+    on: OnDevices | None,
 ) -> list[_Cap]:
-    fixed = memory_capacity(resources, settings)
+    fixed = memory_capacity(resources, settings, on)
     where = _because(resources.memory_limit_source)
     if fixed is not None:
         each = float(settings.memory_per_worker_gb)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import psutil
@@ -45,6 +46,22 @@ def process_tree_rss(pid: int) -> int:
     """Resident bytes of a process and all its descendants; shared pages count once per process."""
     own = process_memory(pid)
     return (0 if own is None else own.resident) + descendants_rss(pid)
+
+
+def ancestor_among(pid: int, wanted: Collection[int]) -> int | None:
+    """The process itself or its nearest ancestor that is one of the `wanted`; None if none is.
+
+    It reads as many processes as there are ancestors, where to look for descendants reads all of the machine's.
+    """
+    try:
+        process: psutil.Process | None = psutil.Process(pid)
+        while process is not None:
+            if process.pid in wanted:
+                return int(process.pid)
+            process = process.parent()
+    except psutil.Error:
+        pass
+    return None
 
 
 def descendants_rss(pid: int) -> int:

@@ -6,6 +6,7 @@ import platform
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from forge_tui.resources.gpu_users import seen_gpus
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.lifetime import endings
 from forge_tui.resources.policy import (
@@ -20,6 +21,7 @@ from forge_tui.resources.policy import (
 )
 from forge_tui.resources.priority import priority_effect
 from forge_tui.resources.system_probe import SystemProbe
+from forge_tui.resources.visible_devices import visible_gpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ def build_report(resources: SystemResources, settings: Thresholds, probe: System
         reason = f"at most {workers} are suggested; {allowed.workers} are possible ({allowed.reason})"
         hint = f"--workers {allowed.workers}"
     return {
-        "system_info": _system_info(resources),
+        "system_info": _system_info(resources, probe),
         "current_usage": _current_usage(resources),
         "recommendations": {
             "parallel_workers": workers,
@@ -70,7 +72,8 @@ def build_report(resources: SystemResources, settings: Thresholds, probe: System
     }
 
 
-def _system_info(resources: SystemResources) -> dict[str, Any]:
+def _system_info(resources: SystemResources, probe: SystemProbe) -> dict[str, Any]:
+    visible = visible_gpus(resources.gpus, probe.environment)
     return {
         "host": platform.node(),
         "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -81,7 +84,9 @@ def _system_info(resources: SystemResources) -> dict[str, Any]:
         "memory_gb": resources.memory_gb,
         "memory_total_gb": resources.memory_total_gb or resources.memory_gb,
         "memory_limit_source": resources.memory_limit_source,
-        "gpus": [asdict(gpu) for gpu in resources.gpus],
+        "gpus": [seen.to_record() for seen in seen_gpus(resources.gpus, probe)],
+        "visible_gpus": [gpu.uuid for gpu in visible.gpus],
+        "gpu_limit_source": visible.limit,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import pwd
 from collections.abc import Mapping
@@ -12,7 +13,8 @@ from typing import Any
 
 import psutil
 
-from forge_tui.resources.gpus import Gpu, read_gpus
+from forge_tui.resources.gpu_sampler import GpuSampler
+from forge_tui.resources.gpus import Gpu, GpuReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class SystemProbe:
     """Reads this machine. Every method may raise; detection turns that into one worker.
 
     `root` replaces `/` in all paths: a test passes a directory with its own /proc and /sys.
-    psutil's functions are looked up at each call, so that tests can patch them.
+    psutil's functions are looked up at each call, so that tests can patch them. Close it once it is no longer used.
     """
 
     def __init__(self, root: str | Path = "/", environment: Mapping[str, str] | None = None) -> None:
@@ -107,8 +109,21 @@ class SystemProbe:
         return os.getloadavg() if hasattr(os, "getloadavg") else None
 
     def gpus(self) -> tuple[Gpu, ...]:
-        """The GPUs of the machine. Raises `OSError` when the driver does not answer."""
-        return read_gpus()
+        """The GPUs of the machine. Raises `OSError` when the driver does not answer; it may hang."""
+        return self._gpu_reader.read()
+
+    @functools.cached_property
+    def gpu_sampler(self) -> GpuSampler:
+        """Reads `gpus` in a thread."""
+        return GpuSampler(lambda: self.gpus())
+
+    @functools.cached_property
+    def _gpu_reader(self) -> GpuReader:
+        return GpuReader()
+
+    def close(self) -> None:
+        """Let go of the driver, without waiting for it."""
+        self._gpu_reader.close()
 
 
 _NOT_OFFERED = {19, 95}  # ENODEV, EOPNOTSUPP: a pressure file of a kernel started with PSI off

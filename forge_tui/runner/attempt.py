@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
@@ -9,6 +10,46 @@ from forge_tui.engines.base import EndKind, WorkerHandle
 from forge_tui.protocol.events import ModelEvent, ModelFailed, ModelStarted
 from forge_tui.protocol.job import Job, models_in_words
 from forge_tui.runner.watchdog import Watchdog
+
+
+@dataclass(slots=True)
+class OnDevices:
+    """A worker on GPUs: its `devices`, the `kind` of its need, and its memory there in bytes.
+
+    `reported`: its peak as torch counts it, with an assumed context, first known at the machine's sample `reported_at`;
+    `seen`: its peak as the driver counts it, None: never seen; `held`: on each device now. `has_trained`: an epoch is
+    done, so these are what such a worker needs, `seen` after two more samples of the machine.
+    """
+
+    devices: tuple[str, ...]
+    kind: Hashable
+    began: float
+    reported: int | None = None
+    reported_at: int = 0
+    seen: int | None = None
+    held: dict[str, int] = field(default_factory=dict)
+    has_trained: bool = False
+    samples_since: int = 0
+
+    @property
+    def peak(self) -> int | None:
+        """Its peak on one device so far, as reported or seen."""
+        return max((one for one in (self.reported, self.seen) if one is not None), default=None)
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its peak is what such a worker needs: before its first epoch it is less."""
+        return self.has_trained and (self.reported is not None or self.samples_since > 1)
+
+    def see(self, held: dict[str, int], sample: int) -> None:
+        """Take what the driver counts on each device at a sample of the machine, by its number."""
+        self.samples_since += self.has_trained
+        if held:
+            self.held = held
+            self.seen = max(self.seen or 0, *held.values())
+        elif self.reported is not None and sample > self.reported_at + 1:
+            # The sample was begun after the report: it has that memory in its figures.
+            self.held = dict.fromkeys(self.devices, self.reported)
 
 
 @dataclass(slots=True)
@@ -30,8 +71,8 @@ class Attempt:
     hopeless: set[int] = field(default_factory=set)
     outcome: str | None = None
     memory: int | None = None
-    gpu_memory: int | None = None
     shared: int | None = None
+    on_devices: OnDevices | None = None
     leaving: Literal["requeued", "killed", "withdrawn"] | None = None
     reason: str | None = None
     patience_ends: float | None = None
@@ -47,6 +88,11 @@ class Attempt:
     def is_leaving(self) -> bool:
         """Whether the worker was asked to stop, or all its models to leave."""
         return self.leaving is not None or self.jobs.keys() <= self.cancelled.keys()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Its GPUs by UUID; empty on the CPU."""
+        return () if self.on_devices is None else self.on_devices.devices
 
     @property
     def is_placed(self) -> bool:
@@ -93,6 +139,12 @@ class Attempt:
     def held(self, resident: int | None) -> int | None:
         """The worker's present memory, from its `resident` bytes, often far less than its peak; None: unknown."""
         return None if self.shared is None or resident is None else max(0, resident - self.shared)
+
+    def lost_device(self, job: Job, when: float, words: str) -> ModelFailed:
+        """The failure record of a model whose device was lost."""
+        return ModelFailed(
+            time=when, model=job.model, index=job.index, attempt=job.attempt, kind="device_lost", message=words
+        )
 
     def hang(self, job: Job, when: float) -> ModelFailed:
         """The failure record of a hanging worker, with the place if it has reported it."""

@@ -7,8 +7,11 @@ from typing import Any
 
 from forge_tui.engines.base import WorkerHandle
 from forge_tui.protocol.phases import TrainingPhase
-from forge_tui.runner.attempt import Attempt
+from forge_tui.resources.policy import DeviceShare
+from forge_tui.runner.attempt import Attempt, OnDevices
 from forge_tui.runner.course import Course
+from forge_tui.runner.device_figures import DeviceLoad
+from forge_tui.runner.device_use import DeviceUse
 from forge_tui.runner.governor import Load
 from forge_tui.runner.groups import Group
 from forge_tui.runner.messages import Messages
@@ -28,6 +31,7 @@ class Attempts:
         self._course = course
         self._outcomes = Outcomes(work, means, room, course)
         self._messages = Messages(work, means, course, self._measured)
+        self._device_use = None if room.devices is None else DeviceUse(work, means, room, room.devices)
         self._running: dict[int, Attempt] = {}
         """By the worker's own number."""
         self.ends = 0
@@ -39,13 +43,15 @@ class Attempts:
     def __iter__(self) -> Iterator[Attempt]:
         return iter(list(self._running.values()))
 
-    def start(self, group: Group, *, ahead: bool) -> None:
-        """Request a worker for a group. `ahead`: another one will take its place."""
+    def start(self, group: Group, *, ahead: bool, devices: tuple[str, ...] = ()) -> None:
+        """Request a worker for a group, on these GPUs. `ahead`: another one will take its place."""
         jobs = [self._course.retries.job(index) for index in group]
         jobs[0] = self._code.job(jobs[0])  # once per worker
         log = jobs[0].model
-        worker = self._engine.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=ahead)
-        self._running[worker.id] = Attempt.begin(worker, self._hang_seconds, self._monotonic())
+        worker = self._engine.spawn("train", jobs, log, self._on_message, self._on_exit, ahead=ahead, devices=devices)
+        attempt = self._running[worker.id] = Attempt.begin(worker, self._hang_seconds, self._monotonic())
+        if devices:
+            attempt.on_devices = OnDevices(devices, self._course.retries.kind(group), self._monotonic())
         for index in group:
             self._messages.forget_speed(index)
 
@@ -57,7 +63,7 @@ class Attempts:
         """The workers that are to continue."""
         resident = self._engine.samples()
         return [
-            Load(number, attempt.memory, attempt.gpu_memory, attempt.held(resident.get(number)))
+            Load(number, attempt.memory, attempt.held(resident.get(number)))
             for number, attempt in self._running.items()
             if not attempt.is_leaving
         ]
@@ -100,9 +106,25 @@ class Attempts:
             costs = sum(attempt.memory or 0 for attempt in self)
             self._journal.resources(look.to_record(len(self), costs))
 
-    def _measured(self, memory: int, gpu_memory: int | None) -> None:
-        self._governor.measured(memory, gpu_memory)
+    def _measured(self, attempt: Attempt, gpu_memory: int | None) -> None:
+        if attempt.memory is not None:
+            self._governor.measured(attempt.memory)
+        if gpu_memory is not None and self._device_use is not None:
+            self._device_use.reported(attempt, gpu_memory)
         self.keep_sample()  # a short run may end between two samples
+
+    def see_devices(self) -> None:
+        """Take the devices' figures of the machine's last sample; ends the workers on a device that is lost."""
+        if self._device_use is not None:
+            self._device_use.see(list(self))
+
+    def device_loads(self) -> list[DeviceLoad]:
+        """What all workers take on GPUs."""
+        return [] if self._device_use is None else self._device_use.loads(list(self))
+
+    def device_shares(self) -> tuple[DeviceShare, ...]:
+        """What this run has on GPUs, for this user's other runs."""
+        return () if self._device_use is None else self._device_use.shares(list(self))
 
     def _on_message(self, worker: WorkerHandle, message: dict[str, Any]) -> None:
         attempt = self._running.get(worker.id)
@@ -117,4 +139,5 @@ class Attempts:
     def _on_exit(self, worker: WorkerHandle) -> None:
         attempt = self._running.pop(worker.id)
         self.ends += 1
-        self._outcomes.ended(attempt, beside=len(self))
+        on_its_devices = sum(1 for other in self if set(other.devices) & set(attempt.devices))
+        self._outcomes.ended(attempt, beside=len(self), on_its_devices=on_its_devices)

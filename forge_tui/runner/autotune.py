@@ -84,6 +84,12 @@ def _named(settings: Settings) -> str:
 
 def unmeasured(settings: Settings, limit: WorkerLimit) -> Settled:
     """What a run of a training function or a command gets: steps of it are not known, so nothing is measured."""
+    rules = settings.resources
+    if rules.threads == "auto" and rules.cpus_per_model is not None:
+        # Distributed training has a process for each device.
+        threads = max(1, rules.cpus_per_model // rules.devices_per_model)
+        each = f" for each of {rules.devices_per_model} devices" if rules.devices_per_model > 1 else ""
+        return Settled(threads, 1, (("threads", f"{_threads(threads)}{each}: {rules.cpus_per_model} CPUs per model"),))
     threads = run_planner.thread_counts(settings, limit)[-1]
     return Settled(threads, 1, (("threads", f"{_as_set(threads)}; {_named(settings)} is not measured"),))
 

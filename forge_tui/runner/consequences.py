@@ -10,13 +10,25 @@ from forge_tui.protocol.events import ModelFailed
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consequence:
     """`retry`: the model is retried; `counts`: this uses up one of its retries; `shrink`: with fewer workers at once;
-    `split`: in smaller groups; `lower_rate`: from the last good checkpoint with a lower learning rate."""
+    `split`: in smaller groups; `lower_rate`: from the last good checkpoint with a lower learning rate. After a lack of
+    a device's memory, `thin`: with fewer workers on that device; `elsewhere`: on one with more memory.
+    """
 
     retry: bool
     counts: bool = True
     shrink: bool = False
     split: bool = False
+    thin: bool = False
+    elsewhere: bool = False
     lower_rate: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnDevice:
+    """Where a device's memory ran out: workers of this run `beside` on it; whether there is one with more memory."""
+
+    beside: int
+    has_larger: bool
 
 
 def consequence(
@@ -29,17 +41,24 @@ def consequence(
     lowers_rate: bool,
     members: int = 1,
     goes_further: bool = False,
+    on_device: OnDevice | None = None,
 ) -> Consequence:
     """The consequence of `failure`.
 
     `earlier`: earlier failures of the model since its newest checkpoint, for divergences since its last recovery;
     `allowed`: the limit ([run] max_retries); `beside`: workers that ran beside it; `ending`: the run is being ended;
     `lowers_rate`: the setting for divergence; `members`: models of its worker; `goes_further`: after a divergence it
-    would return to an earlier checkpoint than last time.
+    would return to an earlier checkpoint than last time; `on_device`: the device's memory, not the machine's, ran out.
     """
     has_allowance = earlier < allowed
-    if failure.kind == "node_lost":
+    if failure.kind in ("node_lost", "device_lost"):
         return Consequence(retry=not ending, counts=False)  # not the model's fault
+    if failure.kind == "out_of_memory" and on_device is not None:
+        if on_device.beside > 0:
+            return Consequence(retry=not ending, counts=False, thin=True)
+        if members == 1 and on_device.has_larger:
+            return Consequence(retry=not ending, counts=False, elsewhere=True)
+        beside = 0
     if failure.kind == "out_of_memory" and beside > 0:
         # With fewer workers it may fit, so this does not count against the model.
         return Consequence(retry=not ending, counts=False, shrink=True)

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from forge_tui.resources.policy import GIB, MEASURED_MARGIN, OtherRuns, WorkerLimit, worker_limit
+from forge_tui.resources.policy import (
+    GIB,
+    MEASURED_MARGIN,
+    OnDevices,
+    OtherRuns,
+    WorkerLimit,
+    is_measured,
+    worker_limit,
+)
 from forge_tui.runner.patience import Patience
 
 if TYPE_CHECKING:
@@ -36,7 +44,6 @@ class Load:
 
     worker: int
     memory: int | None = None
-    gpu_memory: int | None = None
     held: int | None = None
 
 
@@ -57,9 +64,9 @@ class Verdict:
 class Governor:
     """Admits workers and removes them.
 
-    `limit` is the rules' limit before the first step; each worker has `threads`; `estimate` is a worker's memory in
+    `limit` is the rules' limit before the first step; each worker counts as `cpus`; `estimate` is a worker's memory in
     bytes, until one has reported its real memory; None: unknown, and if memory is measured a second worker waits for
-    that.
+    that. `on`: the run's GPUs; what their memory allows is decided by `device_pool`.
     """
 
     def __init__(
@@ -68,17 +75,16 @@ class Governor:
         limit: WorkerLimit,
         *,
         mode: str,
-        threads: int,
+        cpus: int,
         estimate: int | None,
-        on_gpu: bool = False,
+        on: OnDevices | None = None,
     ) -> None:
         self._settings = settings
         self._mode = mode
-        self._threads = threads
-        self._on_gpu = on_gpu
-        self._measures = settings.policy == "dedicated" or settings.memory_per_worker_gb == "measured"
+        self._cpus = cpus
+        self._on = on
+        self._measures = is_measured(settings, on)
         self._memory = _Cost(estimate)
-        self._gpu_memory = _Cost(0)
         self.limit = limit
         self.requested = limit.requested
         self._ceiling: int | None = None
@@ -95,11 +101,9 @@ class Governor:
         """The maximum number of workers now."""
         return self.limit.workers if self._ceiling is None else min(self.limit.workers, self._ceiling)
 
-    def measured(self, memory: int, gpu_memory: int | None = None) -> None:
+    def measured(self, memory: int) -> None:
         """Record a worker's peak memory (bytes)."""
         self._memory.take(memory)
-        if gpu_memory is not None:
-            self._gpu_memory.take(gpu_memory)
 
     def ran_out(self, beside: int, now: float) -> int:
         """Lower the limit after a worker ran out of memory with `beside` others; returns the new one."""
@@ -161,8 +165,9 @@ class Governor:
             replace(resources, available_memory_gb=available),
             self._settings,
             mode=self._mode,
-            threads=self._threads,
+            threads=self._cpus,
             others=others,
+            on=self._on,
         )
 
     def _new_limit(
@@ -213,11 +218,6 @@ class Governor:
                     f"memory pressure: work waited {entry.some_percent:.0f} % of the last 10 s, more than "
                     f"{settings.memory_pressure_threshold:g} % ([resources] memory_pressure_threshold)"
                 )
-        if self._on_gpu and resources.gpus:
-            gpu = resources.gpus[0]
-            free = gpu.memory_total - gpu.memory_used
-            if free < settings.memory_reserve * gpu.memory_total / 2:
-                return f"{free / GIB:.2f} GiB of the memory of GPU {gpu.index} are left"
         return None
 
     def _requeue(self, load: Sequence[Load], now: float) -> str | None:
@@ -259,13 +259,7 @@ class Governor:
             available = resources.available_memory_gb * GIB - self._settings.memory_reserve * resources.memory_gb * GIB
             # Between two steps a worker holds little memory, and what it is about to allocate seems available.
             held = [worker.memory if worker.held is None else worker.held for worker in load]
-            lacking = self._memory.lack(available, held, "memory")
-            if lacking is not None:
-                return lacking
-        if self._on_gpu and resources.gpus:
-            gpu = resources.gpus[0]
-            free = gpu.memory_total - gpu.memory_used
-            return self._gpu_memory.lack(free, [worker.gpu_memory for worker in load], f"the memory of GPU {gpu.index}")
+            return self._memory.lack(available, held, "memory")
         return None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from forge_tui.runner.groups import Group
 
@@ -17,9 +17,15 @@ class GroupQueue:
     def __len__(self) -> int:
         return len(self._groups)
 
-    def take(self) -> Group:
-        """Remove and return the next group. Raises `IndexError` if there is none."""
-        return self._groups.popleft()
+    def __iter__(self) -> Iterator[Group]:
+        """The groups, the next one first."""
+        return iter(self._groups)
+
+    def take(self, position: int = 0) -> Group:
+        """Remove and return the next group, or the one at `position`. Raises `IndexError` if there is none."""
+        group = self._groups[position]
+        del self._groups[position]
+        return group
 
     def put_first(self, *groups: Group) -> None:
         """Put these first, in this order, without empty ones."""

@@ -28,7 +28,18 @@ class Inspector:
     `ForgeError` if a worker ended without an answer.
     """
 
-    def __init__(self, engine: Engine, selector: selectors.BaseSelector, job: Job, code: Code) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        selector: selectors.BaseSelector,
+        job: Job,
+        code: Code,
+        *,
+        devices: Sequence[str] = (),
+        per_model: int = 1,
+    ) -> None:
+        """`devices`: GPUs by UUID, which the workers get by turns, `per_model` each; none: on the CPU."""
+        self._devices, self._per_model = tuple(devices), per_model
         self._engine, self._selector = engine, selector
         self._job, self._code = job, code
         self.data: RunData | None = None
@@ -92,15 +103,18 @@ class Inspector:
         memory: float,
         combination: Combination,
         rates: Sequence[tuple[float, float]],
+        device_memory: float | None = None,
     ) -> list[dict[str, Any]]:
-        """Have `workers` measure ways to train at once, in `memory` bytes in total.
+        """Have `workers` measure ways to train at once, in `memory` bytes in total, and each in `device_memory`
+        bytes of its GPU.
 
         Returns an `inspection.Measurement` per worker; each way is measured for `seconds` in total, with the
         `combination` of a sweep. `rates`: learning rate and weight decay of models trained together, if they differ.
         """
         asked = {"command": "measure", "ways": [list(way) for way in ways], "seconds": seconds}
         asked |= {"combinations": [dict(combination)], "rates": [list(pair) for pair in rates]}
-        return self._ask({**asked, "most_bytes": memory / workers}, workers)
+        asked |= {"most_bytes": memory / workers, "most_device_bytes": device_memory}
+        return self._ask(asked, workers)
 
     def close(self) -> None:
         """End the workers, and wait until their memory is free."""
@@ -112,7 +126,8 @@ class Inspector:
         self._workers = [worker for worker in self._workers if worker.id not in self._ended]
         while len(self._workers) < workers:
             job = self._code.job(self._job)
-            started = self._engine.spawn("inspect", [job], None, self._on_message, self._on_exit)
+            devices = self._devices_of(len(self._workers))
+            started = self._engine.spawn("inspect", [job], None, self._on_message, self._on_exit, devices=devices)
             self._workers.append(started)
         asked = self._workers[:workers]
         self._answers.clear()
@@ -120,6 +135,11 @@ class Inspector:
             worker.send(question)
         self._wait(lambda worker: worker not in asked or worker.id in self._answers)
         return [self._result(worker) for worker in asked]
+
+    def _devices_of(self, number: int) -> tuple[str, ...]:
+        first = number * self._per_model
+        count = len(self._devices)
+        return tuple(self._devices[(first + place) % count] for place in range(min(self._per_model, count)))
 
     def _wait(self, is_done: Callable[[WorkerHandle], bool]) -> None:
         """Wait until all workers have answered or ended."""

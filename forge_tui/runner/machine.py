@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forge_tui.resources.cgroups import read_limits
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources, detect
 from forge_tui.resources.monitor import Monitor, ResourceSample, memory_room
 from forge_tui.resources.policy import GIB, Thresholds
@@ -37,8 +38,23 @@ class MachineSample:
             "memory_pressure_percent": max(waits, default=None),
             "workers": workers,
             "own_memory": own_memory,
-            "gpus": [asdict(gpu) for gpu in self.resources.gpus],
+            "gpus": [_gpu_record(gpu) for gpu in self.resources.gpus],
         }
+
+
+def _gpu_record(gpu: Gpu) -> dict[str, Any]:
+    """What changes, and what tells the GPU; `processes`: [process id, bytes] of each. A row every two seconds."""
+    record = {
+        "index": gpu.index,
+        "uuid": gpu.uuid,
+        "name": gpu.name,
+        "memory_total": gpu.memory_total,
+        "memory_used": gpu.memory_used,
+        "utilization_percent": gpu.utilization_percent,
+        "temperature": gpu.temperature,
+        "processes": None if gpu.processes is None else [[one.pid, one.memory] for one in gpu.processes],
+    }
+    return record if gpu.problem is None else {**record, "problem": gpu.problem}
 
 
 class Machine:
@@ -46,6 +62,7 @@ class Machine:
 
     def __init__(self, first: SystemResources, settings: Thresholds, probe: SystemProbe | None = None) -> None:
         self._probe = probe or SystemProbe()
+        self._probe.gpu_sampler.remember(first.gpus)
         self._settings = settings
         self.latest = MachineSample(0, first)
         self._monitor: Monitor | None = None
@@ -71,6 +88,7 @@ class Machine:
         """Stop sampling."""
         if self._monitor is not None:
             self._monitor.stop()
+        self._probe.close()
 
     def _receive(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread; replacing one attribute needs no lock."""

@@ -204,8 +204,9 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
     engine, code = _engine_without_a_run(settings, selector, stack, _nice(settings)), Code.of_new(settings, stack)
     with preflight(request, directory, settings, engine, selector, None, code) as known:
         startup = time.monotonic() - begun  # a run also begins with a worker that loads the data
+        on = prepare.on_devices(settings, known.devices.uuids)
         alone = known.found["grouping_problem"] is not None
-        ways = run_planner.candidates(settings, known.resources, known.others, alone=alone)
+        ways = run_planner.candidates(settings, known.resources, known.others, alone=alone, on=on)
         found = run_planner.measure_ways(ways, known.ask, run_planner.SECONDS)
         if known.found["can_compile"]:
             found |= run_planner.measure_ways(
@@ -215,7 +216,7 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
             )
         known.remembered(settings).keep(found)
         plan = run_planner.choose(run_planner.estimate_ways(settings, found, startup), time.monotonic() - begun)
-        limit = run_planner.limit_in_words(settings, known.resources, known.others)
+        limit = run_planner.limit_in_words(settings, known.resources, known.others, on)
         plan = replace(plan, limit=limit, warning=prepare.slowness(settings, known.job.device) or "")
     return Reply(status="planned", plan=plan.to_record())
 

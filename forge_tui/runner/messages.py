@@ -20,10 +20,12 @@ from forge_tui.runs.results import Result
 class Messages:
     """Dispatches each message, and answers requests.
 
-    `measured` is called with a worker's cost: bytes of memory, and of GPU memory.
+    `measured` is called when a worker has reported its memory, with the bytes of GPU memory, if any.
     """
 
-    def __init__(self, work: Work, means: Means, course: Course, measured: Callable[[int, int | None], None]) -> None:
+    def __init__(
+        self, work: Work, means: Means, course: Course, measured: Callable[[Attempt, int | None], None]
+    ) -> None:
         self._code, self._journal = work.code, work.journal
         self._publisher = means.publisher
         self._retries, self._halving, self._disk = course.retries, course.halving, course.disk
@@ -46,9 +48,8 @@ class Messages:
         if "event" in message:
             self._event(attempt, message)
         elif "memory" in message:
-            attempt.memory, attempt.gpu_memory = message["memory"], message.get("gpu_memory")
-            attempt.shared = message["shared"]
-            self._measured(message["memory"], attempt.gpu_memory)
+            attempt.memory, attempt.shared = message["memory"], message["shared"]
+            self._measured(attempt, message.get("gpu_memory"))
         elif "outcome" in message:
             attempt.outcome = message["outcome"]
         elif "rung" in message:
@@ -73,6 +74,8 @@ class Messages:
                 if "checkpoints" in message:
                     self._retries.diverged(event.index, [Saved(step, epoch) for step, epoch in message["checkpoints"]])
             case happened.EpochFinished():
+                if attempt.on_devices is not None:
+                    attempt.on_devices.has_trained = True
                 self._epoch(event)
             case happened.CheckpointSaved():
                 self._disk.checkpoint(event.bytes)

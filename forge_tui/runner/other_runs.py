@@ -7,22 +7,24 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.resources.policy import OtherRuns
+from forge_tui.resources.policy import DeviceShare, OtherRuns
 from forge_tui.runs.claims import Claims
 
 _Decision = TypeVar("_Decision")
 
 
 class OtherLiveRuns:
-    """Reads the claims of the other runs, and publishes this run's: `threads` CPUs per worker.
+    """Reads the claims of the other runs, and publishes this run's: `cpus` per worker, and its shares of devices.
 
     If the state directory cannot be used, each run keeps within the rules by itself; `problem` then says why.
     """
 
-    def __init__(self, claims: Claims, threads: int) -> None:
+    def __init__(self, claims: Claims, cpus: int) -> None:
         self._claims = claims
-        self._threads = threads
+        self._cpus = cpus
         self.problem: str | None = None
+        self.devices: Callable[[], tuple[DeviceShare, ...]] = lambda: ()
+        """What this run has on its devices now."""
 
     def decide(self, decision: Callable[[OtherRuns], _Decision], workers: Callable[[], int]) -> _Decision:
         """Run `decision` while no other run decides, then claim the number of `workers`."""
@@ -35,7 +37,7 @@ class OtherLiveRuns:
                 return decision(OtherRuns())
             decided = decision(others)
             try:
-                self._claims.set(workers(), self._threads)
+                self._claims.set(workers(), self._cpus, self.devices())
             except RunDirectoryError as error:
                 self.problem = str(error)
             return decided
@@ -43,7 +45,11 @@ class OtherLiveRuns:
     def taken(self) -> OtherRuns:
         """The total of all other runs."""
         others = self._claims.others()
-        return OtherRuns(sum(claim.workers for claim in others), sum(claim.cpus for claim in others))
+        return OtherRuns(
+            sum(claim.workers for claim in others),
+            sum(claim.cpus for claim in others),
+            tuple(share for claim in others for share in claim.devices),
+        )
 
     def release(self) -> None:
         """Withdraw the claim."""

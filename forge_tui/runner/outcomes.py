@@ -6,6 +6,7 @@ from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.runner import groups
 from forge_tui.runner.attempt import Attempt, unexplained
 from forge_tui.runner.course import Course
+from forge_tui.runner.device_failures import DeviceFaults
 from forge_tui.runner.work import Means, Room, Work
 
 
@@ -17,6 +18,7 @@ class Outcomes:
         self._monotonic = means.monotonic
         self._governor = room.governor
         self._course = course
+        self._faults = DeviceFaults(work, means, room)
         self._runs_command = bool(work.settings.run.command)
         self._kept = "its directory is kept" if self._runs_command else "its newest checkpoint is kept"
         self._continues = "its command is started again" if self._runs_command else "it continues from its checkpoint"
@@ -43,8 +45,8 @@ class Outcomes:
             if self._course.retries.failed(failure, follows):
                 self._course.queue.put_first((index,))
 
-    def ended(self, attempt: Attempt, beside: int) -> None:
-        """Handle an ended worker with `beside` other active ones."""
+    def ended(self, attempt: Attempt, beside: int, on_its_devices: int = 0) -> None:
+        """Handle an ended worker with `beside` other active ones, `on_its_devices` of them."""
         models = self._journal.models
         attempt.jobs = {i: job for i, job in attempt.jobs.items() if models[i].phase is not TrainingPhase.COMPLETED}
         for index in attempt.jobs.keys() & attempt.cancelled.keys():
@@ -61,7 +63,7 @@ class Outcomes:
         elif attempt.outcome == "stopped":
             self._stopped(attempt)
         else:
-            self._broken(attempt, beside)
+            self._broken(attempt, beside, on_its_devices)
 
     def _withdrawn(self, attempt: Attempt) -> None:
         """Requeue the models of a worker that was withdrawn before it was placed."""
@@ -82,11 +84,12 @@ class Outcomes:
         if not self._course.is_ending:
             self._course.queue.put_first(tuple(attempt.jobs))
 
-    def _broken(self, attempt: Attempt, beside: int) -> None:
+    def _broken(self, attempt: Attempt, beside: int, on_its_devices: int) -> None:
         """Handle each model of a worker that ended before it was done."""
-        again, split, shrink = list[int](), False, False
+        again, split, shrink, thin = list[int](), False, False, False
         for index, job in attempt.jobs.items():
             failure = attempt.failures.get(index) or unexplained(attempt.worker, job, self._journal.clock())
+            failure = self._faults.judged(attempt, failure)
             members = len(attempt.jobs)
             follows = self._course.retries.follows(
                 failure,
@@ -94,15 +97,21 @@ class Outcomes:
                 is_ending=self._course.is_ending,
                 members=members,
                 is_hopeless=index in attempt.hopeless,
+                on_device=self._faults.lack(attempt, failure, on_its_devices),
             )
             if self._course.retries.failed(failure, follows):
                 again.append(index)
             split = split or follows.split
             shrink = shrink or follows.shrink
+            thin = thin or follows.thin
+            if follows.elsewhere:
+                self._faults.needs_more(attempt)
         if shrink:
             workers = self._governor.ran_out(beside, self._monotonic())
             what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"
             self._journal.decide("shrink", f"{attempt.name} ran out of memory: {what}")
+        if thin:
+            self._faults.fewer(attempt, on_its_devices)
         if split:
             self._journal.decide("group", f"{attempt.name} ran out of memory: in two groups from now on")
         self._course.queue.put_first(*(groups.halves(tuple(again)) if split else [tuple(again)]))

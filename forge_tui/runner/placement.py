@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator
 
-from forge_tui.resources.policy import WorkerLimit
+from forge_tui.resources.policy import OtherRuns, WorkerLimit
 from forge_tui.runner.attempts import Attempts
 from forge_tui.runner.course import Course
+from forge_tui.runner.device_figures import Held, Waiting
 from forge_tui.runner.governor import Load
-from forge_tui.runner.work import Means, Room, Work
+from forge_tui.runner.groups import Group
+from forge_tui.runner.work import Devices, Means, Room, Work
 
+# If the next group has no room on the devices, so many groups are tried.
+_MOST_WAITING = 64
 _FIGURE = re.compile(r"[\d.]+")
 
 
@@ -17,14 +23,20 @@ class Placement:
     """Gives slots to waiting groups, and removes slots."""
 
     def __init__(self, work: Work, means: Means, room: Room, course: Course, attempts: Attempts) -> None:
-        self._journal = work.journal
+        self._journal, self._retries = work.journal, course.retries
+        self._devices = room.devices
         self._engine, self._monotonic = means.engine, means.monotonic
         self._governor, self._machine, self._other_runs = room.governor, room.machine, room.other_runs
         self._course, self._attempts = course, attempts
         self._told: set[str] = set()
         """The recorded reasons why no further worker starts, since one last started or ended."""
+        self._told_full: set[str] = set()
+        """The recorded reasons why none has room on the devices, since one last started."""
         self._ends_seen = 0
         self._judged = 0
+        self._full_at: tuple[int, ...] | None = None
+        """The state in which no waiting group had room on the devices."""
+        self._other_runs.devices = attempts.device_shares
 
     def begin(self, *, waited: bool) -> None:
         """Begin placing workers; `waited`: after waiting for another run, so the machine's state is outdated."""
@@ -32,6 +44,7 @@ class Placement:
         if waited and is_to_train:
             self._machine.look_anew()
         self._machine.watch()
+        self._attempts.see_devices()
         if not waited:
             self._other_runs.decide(lambda _: None, self._wanted)
         elif is_to_train:
@@ -49,22 +62,70 @@ class Placement:
                 return
             held = self._governor.hold(self._machine.now(), self._attempts.loads()) if self._attempts else None
             if held is not None:
-                self._tell_hold(held)
+                self._tell_hold(held, self._told)
+                return
+            full = self._start_next()
+            if full is not None:
+                self._tell_hold(full, self._told_full)
                 return
             self._told.clear()
-            group = self._course.queue.take()
-            self._attempts.start(group, ahead=self._is_ahead())
+            self._told_full.clear()
+
+    @property
+    def stranded(self) -> str | None:
+        """Why no model that waits can ever be placed, once no worker is left; else None."""
+        if self._devices is None or self._attempts or not self._course.queue:
+            return None
+        return self._devices.pool.stranded
+
+    def _start_next(self) -> str | None:
+        """Start the next group, on GPUs the next one that has room; returns why none has, or None."""
+        if self._devices is not None:
+            return self._place_next(self._devices)
+        group = self._course.queue.take()
+        self._attempts.start(group, ahead=self._is_ahead())
+        return None
+
+    def _place_next(self, devices: Devices) -> str | None:
+        now = (self._machine.latest.number, self._attempts.ends, len(self._attempts), len(self._course.queue))
+        if now == self._full_at:
+            return ""  # nothing has changed since then
+
+        def decide(others: OtherRuns) -> str | None:
+            found = devices.pool.choose(self._waiting(devices), self._attempts.device_loads(), others.devices)
+            if isinstance(found, Held):
+                return found.reason
+            self._journal.decide("place", found.reason)
+            group = self._course.queue.take(found.position)
+            self._attempts.start(group, ahead=self._is_ahead(), devices=found.devices)
+            return None
+
+        # Other runs must not choose the same memory.
+        held = self._other_runs.decide(decide, self._wanted)
+        self._full_at = None if held is None else now
+        return held
+
+    def _waiting(self, devices: Devices) -> Iterator[Waiting]:
+        for group in itertools.islice(self._course.queue, _MOST_WAITING):
+            kind = self._retries.kind(group)
+            outgrown = devices.costs.above(kind)
+            above = outgrown if devices.pool.has_larger(outgrown) else 0
+            yield Waiting(self._name(group), devices.costs.need(kind), above)
+
+    def _name(self, group: Group) -> str:
+        name = self._journal.models[group[0]].name
+        return name if len(group) == 1 else f"{name} and {len(group) - 1} more"
 
     def _is_full(self) -> bool:
         """Whether the engine has no place for a further worker; one may always be requested."""
         capacity = self._engine.capacity()
         return bool(self._attempts) and capacity is not None and capacity <= 0
 
-    def _tell_hold(self, reason: str) -> None:
+    def _tell_hold(self, reason: str, told: set[str]) -> None:
         """Record why no further worker starts: each reason once until one does, however often its figures change."""
         kind = _FIGURE.sub("", reason)
-        if kind and kind not in self._told:
-            self._told.add(kind)
+        if kind and kind not in told:
+            told.add(kind)
             self._journal.decide("hold", reason)
 
     def _is_ahead(self) -> bool:
@@ -97,6 +158,7 @@ class Placement:
         if look.number == self._judged:
             return
         self._judged = look.number
+        self._attempts.see_devices()
         self._attempts.keep_sample()
         warning = self._course.disk.look(self._journal.clock(), len(self._attempts))
         if warning is not None:

@@ -13,11 +13,13 @@ from forge_tui.errors import ResourceError
 from forge_tui.protocol.job import Job
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import RunData, recorded_data
-from forge_tui.resources.hardware import SystemResources, detect
-from forge_tui.resources.policy import GIB, OtherRuns, WorkerLimit, require_room_for_one
+from forge_tui.resources.devices import DeviceChoice
+from forge_tui.resources.hardware import GPU_START_SECONDS, SystemResources, detect
+from forge_tui.resources.policy import CONTEXT_BYTES, GIB, OtherRuns, WorkerLimit, require_room_for_one
 from forge_tui.runner import groups, prepare, run_planner
 from forge_tui.runner.autotune import as_before, settle, unmeasured
 from forge_tui.runner.code_copy import Code
+from forge_tui.runner.device_question import torch_devices
 from forge_tui.runner.inspector import Inspector
 from forge_tui.runner.other_runs import OtherLiveRuns
 from forge_tui.runner.remembered import Remembered
@@ -55,20 +57,37 @@ class Preflight:
     rates: list[tuple[float, float]]
     data: RunData | None
     code: Code
+    devices: DeviceChoice
+    estimates: dict[str, prepare.DeviceEstimate]
 
     def ask(self, ways: Sequence[run_planner.Asked], workers: int, seconds: float) -> list[dict[str, Any]]:
         """The measurements of `workers` at once in the available memory."""
         room = self.resources.available_memory_gb * GIB
-        return self.inspector.measure(ways, workers, seconds, room, self.combination, self.rates)
+        each = self._device_room(workers)
+        return self.inspector.measure(ways, workers, seconds, room, self.combination, self.rates, each)
+
+    def _device_room(self, workers: int) -> float | None:
+        """Bytes that each of `workers` may take of its GPU, where the fullest one is; None on the CPU."""
+        free = [gpu.memory_free for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids]
+        if not free:
+            return None
+        on_one = -(-workers // len(free))
+        return max(0.0, min(free) / on_one - CONTEXT_BYTES)
+
+    def device_reasons(self, settings: Settings) -> tuple[tuple[str, str], ...]:
+        """Why the run has these devices; nothing where only the CPU could be meant."""
+        may_be_gpus = bool(self.resources.gpus) and settings.resources.device != "cpu"
+        return (("place", self.devices.reason),) if self.devices.kind != "cpu" or may_be_gpus else ()
 
     def remembered(self, settings: Settings) -> Remembered:
         """Earlier measurements of this configuration; in a sweep, of its largest one."""
         busy = (self.resources.others_cpu_percent or 0.0) > _QUIET_PERCENT or self.others.workers > 0
         measured = from_plain(with_combination(to_plain(settings), self.combination))
+        ours = tuple(gpu for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids)
         return Remembered(
             measured,
             self.found,
-            self.resources,
+            replace(self.resources, gpus=ours),
             self.job.device,
             rates=self.rates,
             quiet=not busy,
@@ -77,9 +96,14 @@ class Preflight:
 
     @property
     def workers(self) -> int:
-        """How many may measure at once: as many as will train, or as fit."""
-        room = self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"])
-        return max(1, min(self.limit.workers, int(room)))
+        """How many may measure at once: as many as will train, or as fit into memory, and on GPUs into theirs."""
+        room = int(self.resources.available_memory_gb * GIB // int(self.found["worker_bytes"]))
+        free = [gpu.memory_free for gpu in self.resources.gpus if gpu.uuid in self.devices.uuids]
+        if free and self.found["device_bytes"] is not None:
+            # The workers get the GPUs by turns: the fullest one decides.
+            each = self.found["device_bytes"][0] + CONTEXT_BYTES
+            room = min(room, len(free) * max(1, min(free) // each))
+        return max(1, min(self.limit.workers, room))
 
 
 @contextlib.contextmanager
@@ -97,20 +121,25 @@ def preflight(
     Raises the error that refuses a start.
     """
     engine.start()  # imports torch while the resources are detected
-    resources = detect(settings=settings.resources)
+    resources = detect(settings=settings.resources, gpu_seconds=GPU_START_SECONDS)
     others = OtherLiveRuns(Claims(directory), 1).taken()
-    limit = prepare.allowed_workers(settings, resources, others)
+    kept = None if earlier is None else earlier.info.device
+    job = _job(request.working_directory, directory, settings)
+    known_to_torch = None if kept == "cpu" else torch_devices(settings, resources.gpus, engine, selector, job)
+    chosen = prepare.choose_devices(settings, resources, known_to_torch, kept)
+    limit = prepare.allowed_workers(settings, resources, others, uuids=chosen.uuids)
     if earlier is None:
-        threads, device = run_planner.thread_counts(settings, limit)[0], prepare.choose_device(settings, resources)
-        job = _job(request.working_directory, directory, settings, threads, device)
+        job = replace(job, threads=run_planner.thread_counts(settings, limit)[0], device=chosen.kind)
     else:
         info = earlier.info
-        job = _job(info.working_directory, directory, settings, info.threads, info.device)
+        job = replace(job, working_directory=info.working_directory, threads=info.threads, device=info.device)
         recorded = recorded_data(info)
         known = None if recorded is None else relocated_data(recorded, info.moved)
         # Runs of forge-tui 0.1 may have no record of their data.
         job = replace(job, data=None if known is None else known.to_record(), data_version=1 if known is None else None)
-    with Inspector(engine, selector, job, code) as inspector:
+    roomy = prepare.most_room_first(chosen.uuids, resources.gpus)
+    per_model = settings.resources.devices_per_model
+    with Inspector(engine, selector, job, code, devices=roomy, per_model=per_model) as inspector:
         combinations = run_models.inspected(settings)
         together = min(groups.width(settings), run_models.of_a_kind(settings))
         is_tried = earlier is not None and not code.changes_accepted
@@ -144,6 +173,12 @@ def preflight(
             rates=run_models.rates(settings, _MOST_RATES),
             data=inspector.data,
             code=code,
+            devices=chosen,
+            estimates={
+                run_models.shape_of(settings, combination): prepare.DeviceEstimate(*one["device_bytes"])
+                for one, combination in zip(inspections, combinations, strict=True)
+                if one["device_bytes"] is not None
+            },
         )
 
 
@@ -161,14 +196,16 @@ def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> 
         resources=known.resources,
         threads=chosen.threads,
         fuse=chosen.fuse,
-        reasons=chosen.reasons,
+        reasons=(*known.device_reasons(settings), *chosen.reasons),
         job=known.job,
         memory_estimate=None if estimate is None else max(chosen.worker_bytes or 0, estimate),
+        devices=known.devices.uuids,
+        device_estimates=known.estimates,
     )
 
 
-def _job(working_directory: str, directory: RunDirectory, settings: Settings, threads: int, device: str) -> Job:
-    """The first model's, with the run's own settings."""
+def _job(working_directory: str, directory: RunDirectory, settings: Settings) -> Job:
+    """The first model's, with the run's own settings; device and threads are chosen later."""
     return Job(
         run=directory.id,
         directory=str(directory.path),
@@ -178,6 +215,6 @@ def _job(working_directory: str, directory: RunDirectory, settings: Settings, th
         attempt=1,
         seed=settings.run.seed,
         settings=to_plain(settings),
-        threads=threads,
-        device=device,
+        threads=1,
+        device="cpu",
     )

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from forge_tui.errors import UsageError
 from forge_tui.protocol.job import Job
+from forge_tui.resources import devices
 from forge_tui.resources.bfloat16 import slow_bfloat16
+from forge_tui.resources.devices import DeviceChoice, TorchDevices
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import OtherRuns, WorkerLimit, worker_limit
+from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, worker_limit
 from forge_tui.runner import groups
+from forge_tui.runner.device_costs import DeviceCosts
 from forge_tui.settings.schema import Settings
 
 
@@ -16,7 +23,8 @@ from forge_tui.settings.schema import Settings
 class Plan:
     """How the run is carried out, decided once and kept by retry and resume.
 
-    `reasons`: kinds of decision with their reasons. `memory_estimate` is None for a training function.
+    `reasons`: kinds of decision with their reasons. `memory_estimate` is None for a training function. `devices`: the
+    GPUs of the run by UUID; `device_estimates`: by the shape of models (`run_models.shape_of`).
     """
 
     limit: WorkerLimit
@@ -26,12 +34,52 @@ class Plan:
     reasons: tuple[tuple[str, str], ...]
     job: Job
     memory_estimate: int | None
+    devices: tuple[str, ...] = ()
+    device_estimates: Mapping[str, DeviceEstimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceEstimate:
+    """Estimated bytes of tensors on a device: of one model, and of each further one of its group."""
+
+    first: int
+    further: int
+
+    def of(self, members: int) -> int:
+        """Bytes of a group."""
+        return self.first + (members - 1) * self.further
+
+
+def device_costs(estimates: Mapping[str, DeviceEstimate]) -> DeviceCosts:
+    """What workers take of a device: at first as estimated by the shape of their models (`run_models.shape_of`)."""
+
+    def estimate(kind: Hashable) -> int | None:
+        assert isinstance(kind, tuple)
+        shape, members = kind
+        found = estimates.get(shape)
+        return None if found is None else found.of(members)
+
+    return DeviceCosts(estimate)
+
+
+def cpus_of(settings: Settings, threads: int) -> int:
+    """CPUs that a worker counts for: `cpus_per_model`, or its threads."""
+    return settings.resources.cpus_per_model or threads
+
+
+def on_devices(settings: Settings, uuids: Sequence[str]) -> OnDevices | None:
+    """The run's GPUs for the resource rules; None if it has none."""
+    return OnDevices(len(uuids), settings.resources.devices_per_model) if uuids else None
 
 
 def allowed_workers(
-    settings: Settings, resources: SystemResources, others: OtherRuns | None = None, threads: int = 1
+    settings: Settings,
+    resources: SystemResources,
+    others: OtherRuns | None = None,
+    threads: int = 1,
+    uuids: Sequence[str] = (),
 ) -> WorkerLimit:
-    """The resource rules' limit for this run's mode, worker count and number of models or groups."""
+    """The resource rules' limit for this run's mode, worker count and number of models or groups, on its GPUs."""
     training = settings.training
     requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
     return worker_limit(
@@ -40,7 +88,8 @@ def allowed_workers(
         settings.resources,
         mode=training.training_mode,
         others=others,
-        threads=threads,
+        threads=cpus_of(settings, threads),
+        on=on_devices(settings, uuids),
     )
 
 
@@ -50,8 +99,52 @@ def slowness(settings: Settings, device: str) -> str | None:
     return slow_bfloat16(set(precisions), device)
 
 
-def choose_device(settings: Settings, resources: SystemResources) -> str:
-    """The device models are trained on."""
-    if settings.resources.device != "auto":
-        return settings.resources.device
-    return "cuda" if resources.gpus else "cpu"
+def choose_devices(
+    settings: Settings, resources: SystemResources, torch_devices: TorchDevices | None, kept: str | None = None
+) -> DeviceChoice:
+    """The devices of a run. `kept`: the kind of device of the run that is resumed, which its bytes depend on.
+
+    Raises `UsageError` if what is asked for, or kept, is not there, or too few for one model.
+    """
+
+    def choose(wanted: str | Sequence[str | int]) -> DeviceChoice:
+        return devices.choose_devices(wanted, resources.gpus, torch_devices, os.environ)
+
+    wanted = settings.resources.device
+    choice = choose(wanted) if kept is None else _kept(kept, wanted, choose)
+    count = settings.resources.devices_per_model
+    if len(choice.uuids) < count and count > 1:
+        has = ("no GPU", "1 GPU")[len(choice.uuids)] if len(choice.uuids) < 2 else f"{len(choice.uuids)} GPUs"
+        raise UsageError(
+            f"resources.devices_per_model = {count}: the run has {has} ({choice.reason}); give a smaller number, or "
+            "more devices in resources.device"
+        )
+    return choice
+
+
+def _kept(
+    kind: str, wanted: str | Sequence[str | int], choose: Callable[[str | Sequence[str | int]], DeviceChoice]
+) -> DeviceChoice:
+    """The devices of a resumed run: of the same kind, and those that were named if they are there."""
+    if kind == "cpu":
+        return DeviceChoice("cpu")
+    gone = ""
+    if not isinstance(wanted, str):
+        try:
+            return choose(wanted)
+        except UsageError as error:
+            gone = f", instead of those at the start ({error})"
+    try:
+        found = choose(kind)
+    except UsageError as error:
+        raise UsageError(
+            f"the run was started on {kind}, and its results depend on that: {error}. Resume it where there is one, or "
+            "start a new run"
+        ) from error
+    return replace(found, reason=f"{found.reason}{gone}")
+
+
+def most_room_first(uuids: Sequence[str], gpus: Sequence[Gpu]) -> tuple[str, ...]:
+    """The run's devices, those with the most free memory first: measurements before the first step are made there."""
+    free = {gpu.uuid: gpu.memory_free for gpu in gpus}
+    return tuple(sorted(uuids, key=lambda uuid: -free.get(uuid, 0)))

@@ -11,7 +11,7 @@ from forge_tui.protocol.job import Job
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.rollback import Saved
 from forge_tui.protocol.run_data import recorded_data
-from forge_tui.runner.consequences import Consequence, consequence
+from forge_tui.runner.consequences import Consequence, OnDevice, consequence
 from forge_tui.runner.divergence import goes_further, rolled_back
 from forge_tui.runner.halving import rungs_of
 from forge_tui.runner.work import Work
@@ -38,6 +38,10 @@ class Retries:
     def likeness(self, index: int) -> Hashable:
         """A key that is equal for models of one group."""
         return self._configs.likeness(index)
+
+    def kind(self, group: Sequence[int]) -> Hashable:
+        """A key that is equal for workers that take the same memory."""
+        return self._configs.shape(group[0]), len(group)
 
     def job(self, index: int) -> Job:
         """The next attempt at a model."""
@@ -89,10 +93,11 @@ class Retries:
         is_ending: bool,
         members: int = 1,
         is_hopeless: bool = False,
+        on_device: OnDevice | None = None,
     ) -> Consequence:
         """The consequence of a failure of a model whose worker had `members`, `beside` other workers.
 
-        `is_hopeless`: another attempt would fail in the same way.
+        `is_hopeless`: another attempt would fail in the same way; `on_device`: where a device's memory ran out.
         """
         if is_hopeless:
             return Consequence(retry=False)
@@ -105,6 +110,7 @@ class Retries:
             ending=is_ending,
             lowers_rate=self._lowers_rate,
             members=members,
+            on_device=on_device,
             goes_further=diverged and goes_further(self._journal.models[index], self._saved.get(index)),
         )
 

@@ -18,7 +18,7 @@ from typing import Any
 from forge_tui.errors import ResourceError
 from forge_tui.protocol.plan import Estimate, RunPlan, Way
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import OtherRuns, WorkerLimit, capacity, threads_allowed, worker_limit
+from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, capacity, threads_allowed, worker_limit
 from forge_tui.runs import run_models
 from forge_tui.settings.schema import Settings
 
@@ -49,17 +49,23 @@ Found = dict[Way, list[dict[str, Any]]]
 
 
 def candidates(
-    settings: Settings, resources: SystemResources, others: OtherRuns | None = None, *, alone: bool = False
+    settings: Settings,
+    resources: SystemResources,
+    others: OtherRuns | None = None,
+    *,
+    alone: bool = False,
+    on: OnDevices | None = None,
 ) -> list[Way]:
     """The ways worth measuring within the present rules; those with equal numbers of workers are adjacent.
 
-    `alone`: such models cannot be trained together.
+    `alone`: such models cannot be trained together. `on`: the run's GPUs; one worker on each is worth measuring.
     """
     models, rules = run_models.count(settings), settings.resources
-    room = min(models, capacity(resources, rules).workers)
-    most = worker_limit(max(1, room), resources, rules, others=others).workers
+    room = min(models, capacity(resources, rules, on).workers)
+    most = worker_limit(max(1, room), resources, rules, others=others, on=on).workers
     ways = [Way("series", 1, 1, threads) for threads in doubled(threads_allowed(1, resources, rules))]
-    for workers in sorted({1, max(1, most // 2), most}):
+    counts = {1, max(1, most // 2), most} if on is None else {1, min(most, on.devices), most}
+    for workers in sorted(counts):
         allowed = threads_allowed(workers, resources, rules)
         sizes = [1] if alone else group_sizes(models, workers, run_models.of_a_kind(settings))
         for together in sizes if workers == most else sorted({1, sizes[-1]}):
@@ -72,9 +78,11 @@ def candidates(
     return ways
 
 
-def limit_in_words(settings: Settings, resources: SystemResources, others: OtherRuns | None = None) -> str:
+def limit_in_words(
+    settings: Settings, resources: SystemResources, others: OtherRuns | None = None, on: OnDevices | None = None
+) -> str:
     """Why the candidates have no more workers; empty if there is one per model."""
-    limit = worker_limit(run_models.count(settings), resources, settings.resources, others=others)
+    limit = worker_limit(run_models.count(settings), resources, settings.resources, others=others, on=on)
     if limit.workers >= limit.requested:
         return ""
     return f"{limit.reason}. For more: {limit.hint}" if limit.hint else limit.reason

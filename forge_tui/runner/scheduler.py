@@ -56,6 +56,8 @@ class Scheduler:
         if not self._course.is_ending:
             self._journal.run_state(RunState.RUNNING)
         while True:
+            if (stranded := self._placement.stranded) is not None:
+                self.stop(stranded)
             self._placement.fill()
             if self.endings.is_over:
                 break

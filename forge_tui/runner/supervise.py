@@ -19,21 +19,23 @@ from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
 from forge_tui.runner.code_watch import CodeWatch
+from forge_tui.runner.device_pool import DevicePool
 from forge_tui.runner.directory_watch import DirectoryWatch
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.opened import Opened
 from forge_tui.runner.other_runs import OtherLiveRuns
-from forge_tui.runner.prepare import Plan, allowed_workers
+from forge_tui.runner.prepare import Plan, allowed_workers, cpus_of, device_costs, on_devices
 from forge_tui.runner.publisher import Publisher
 from forge_tui.runner.queue_after import predecessor, waiting_for
 from forge_tui.runner.scheduler import Scheduler
-from forge_tui.runner.work import Means, Room, Watches, Work
+from forge_tui.runner.work import Devices, Means, Room, Watches, Work
 from forge_tui.runs import registry
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import say
+from forge_tui.settings.schema import Settings
 
 # How long to wait for a full disk at the end: a run without a recorded end looks dead.
 _DISK_SECONDS = 60.0
@@ -52,10 +54,11 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         replace(journal.info, threads=plan.threads, device=plan.job.device, metrics=metrics, select_by=select_by)
     )
     with contextlib.ExitStack() as stack:
-        other_runs = OtherLiveRuns(Claims(opened.directory), plan.threads)
+        cpus = cpus_of(settings, plan.threads)
+        other_runs = OtherLiveRuns(Claims(opened.directory), cpus)
         stack.callback(other_runs.release)
         limit = other_runs.decide(
-            lambda others: allowed_workers(settings, plan.resources, others, plan.threads),
+            lambda others: allowed_workers(settings, plan.resources, others, plan.threads, plan.devices),
             # A run that waits for another one claims nothing yet.
             lambda: 0 if _waits(opened) else min(plan.limit.workers, groups.group_count(settings)),
         )
@@ -64,9 +67,9 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
             settings.resources,
             limit,
             mode=settings.training.training_mode,
-            threads=plan.threads,
+            cpus=cpus,
             estimate=plan.memory_estimate,
-            on_gpu=plan.job.device.startswith("cuda"),
+            on=on_devices(settings, plan.devices),
         )
         machine = Machine(plan.resources, settings.resources)
         stack.callback(machine.close)
@@ -85,7 +88,7 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
                 reached=opened.reached,
             ),
             Means(engine=opened.engine, publisher=publisher, selector=selector),
-            Room(governor=governor, machine=machine, other_runs=other_runs),
+            Room(governor=governor, machine=machine, other_runs=other_runs, devices=_devices(settings, plan)),
             Watches(code=watch, directory=DirectoryWatch(opened.place, opened.lock, opened.directory, journal)),
         )
         opened.engine.on_problem = partial(journal.warn, "log")
@@ -106,6 +109,20 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         say(f"{error}; the run itself is recorded, its end is not in the list of runs")
     opened.engine.close()
     return state
+
+
+def _devices(settings: Settings, plan: Plan) -> Devices | None:
+    """The run's GPUs, and what its workers will take of them; None if it has none."""
+    if not plan.devices:
+        return None
+    rules = settings.resources
+    pool = DevicePool(
+        plan.devices,
+        per_model=rules.devices_per_model,
+        reserve=rules.memory_reserve,
+        shared=rules.policy == "shared",
+    )
+    return Devices(pool=pool, costs=device_costs(plan.device_estimates))
 
 
 def _list_as_ended(opened: Opened, state: RunState) -> None:

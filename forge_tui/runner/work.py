@@ -11,6 +11,8 @@ from forge_tui.engines.base import Engine
 from forge_tui.protocol.job import Job
 from forge_tui.runner.code_copy import Code
 from forge_tui.runner.code_watch import CodeWatch
+from forge_tui.runner.device_costs import DeviceCosts
+from forge_tui.runner.device_pool import DevicePool
 from forge_tui.runner.directory_watch import DirectoryWatch
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.halving import Reached
@@ -49,12 +51,21 @@ class Means:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Devices:
+    """The run's GPUs, and what workers take of their memory."""
+
+    pool: DevicePool
+    costs: DeviceCosts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Limits on the workers: the rules, the machine's state, and this user's other runs."""
+    """Limits on the workers: the rules, the machine's state, this user's other runs, and GPUs (None: not on GPUs)."""
 
     governor: Governor
     machine: Machine
     other_runs: OtherLiveRuns
+    devices: Devices | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,23 +19,27 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.resources.policy import DeviceShare
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.strict_json import STATE, parse_object
 from forge_tui.safe_io.whole_files import directory_error, make_private
 from forge_tui.settings.user_file import state_directory
 
-VERSION = 1
+VERSION = 2
+"""1 had no devices. A reader of either takes what it knows of the other."""
 LOCK_SECONDS = 2.0
 """A decision takes milliseconds; a runner that holds the lock longer was stopped, and must not block the others."""
 _RETRY_SECONDS = 0.01
 _LARGEST_FILE = 65_536
 _LARGEST_NUMBER = 1_000_000
+_MOST_DEVICES = 256
+_MOST_BYTES = 1 << 50
 _TAKEN = (errno.EAGAIN, errno.EACCES)
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LOG = logging.getLogger("forge_tui")
@@ -43,12 +47,13 @@ _LOG = logging.getLogger("forge_tui")
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The claim of one live run: its workers, and threads per worker."""
+    """The claim of one live run: its workers, CPUs per worker (`threads`), and shares of devices."""
 
     run: str
     path: str
     workers: int
     threads: int
+    devices: tuple[DeviceShare, ...] = ()
 
     @property
     def cpus(self) -> int:
@@ -67,20 +72,20 @@ class Claims:
         self._mark = hashlib.sha256(self._host.encode()).hexdigest()[:12]
         self._file = self._directory / f"{self._mark}-{os.urandom(8).hex()}.json"
         self._descriptor: int | None = None
-        self._set: tuple[int, int] | None = None
+        self._set: tuple[int, int, tuple[DeviceShare, ...]] | None = None
         self._mutex = threading.RLock()
         self._depth = 0
 
-    def set(self, workers: int, threads: int) -> None:
-        """Claim `workers` workers of `threads` threads each. If unchanged, this only checks the file.
+    def set(self, workers: int, threads: int, devices: tuple[DeviceShare, ...] = ()) -> None:
+        """Claim `workers` workers of `threads` CPUs each, and shares of devices. Unchanged, only the file is checked.
 
         Raises `RunDirectoryError` if the state directory cannot be written; the earlier claim then stays.
         """
         with self._mutex:
-            if self._set == (workers, threads) and self._is_there():
+            if self._set == (workers, threads, devices) and self._is_there():
                 return
             with self.deciding():
-                self._write(workers, threads)
+                self._write(workers, threads, devices)
 
     def others(self) -> tuple[Claim, ...]:
         """The claims of this user's other live runs on this host. Files of runs that have ended are deleted.
@@ -129,11 +134,11 @@ class Claims:
     def _is_there(self) -> bool:
         return self._descriptor is not None and _is_same(self._descriptor, self._file)
 
-    def _write(self, workers: int, threads: int) -> None:
+    def _write(self, workers: int, threads: int, devices: tuple[DeviceShare, ...]) -> None:
         """Replace our file by a new one that is locked before it gets its name, so that it is never ignored."""
         record = {
             "v": VERSION, "run": self._run.id, "path": str(self._run.path), "workers": workers, "threads": threads,
-            "host": self._host, "time": time.time(),
+            "devices": [asdict(share) for share in devices], "host": self._host, "time": time.time(),
         }  # fmt: skip
         temporary = self._file.with_suffix(".tmp")
         descriptor = None
@@ -153,7 +158,7 @@ class Claims:
             raise directory_error(error, "claim this run's workers in", self._file) from error
         if self._descriptor is not None:
             os.close(self._descriptor)
-        self._descriptor, self._set = descriptor, (workers, threads)
+        self._descriptor, self._set = descriptor, (workers, threads, devices)
 
     def _lock(self) -> int:
         """The lock for decisions on this host, as a descriptor."""
@@ -249,7 +254,27 @@ def _is_same(descriptor: int, path: Path) -> bool:
 def _claim(data: bytes) -> Claim:
     """The claim in a file's content. Raises `ValueError` for anything that `_write` does not write."""
     record = parse_object(data, STATE)
-    return Claim(_word(record, "run"), _word(record, "path"), _number(record, "workers"), _number(record, "threads"))
+    return Claim(
+        _word(record, "run"),
+        _word(record, "path"),
+        _number(record, "workers"),
+        _number(record, "threads"),
+        _devices(record.get("devices", [])),
+    )
+
+
+def _devices(record: Any) -> tuple[DeviceShare, ...]:
+    if not isinstance(record, list) or len(record) > _MOST_DEVICES or not all(isinstance(one, dict) for one in record):
+        raise ValueError(f"`devices` is not a list of at most {_MOST_DEVICES} devices")
+    return tuple(
+        DeviceShare(
+            _word(one, "uuid"),
+            _number(one, "workers"),
+            _number(one, "held", _MOST_BYTES),
+            _number(one, "growth", _MOST_BYTES),
+        )
+        for one in record
+    )
 
 
 def _word(record: dict[str, Any], key: str) -> str:
@@ -259,8 +284,8 @@ def _word(record: dict[str, Any], key: str) -> str:
     return value
 
 
-def _number(record: dict[str, Any], key: str) -> int:
+def _number(record: dict[str, Any], key: str, most: int = _LARGEST_NUMBER) -> int:
     value = record.get(key)
-    if type(value) is not int or not 0 <= value <= _LARGEST_NUMBER:
-        raise ValueError(f"`{named(key)}` is not a number from 0 to {_LARGEST_NUMBER:,}")
+    if type(value) is not int or not 0 <= value <= most:
+        raise ValueError(f"`{named(key)}` is not a number from 0 to {most:,}")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Hashable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -95,6 +96,12 @@ def inspected(settings: Settings) -> list[dict[str, Any]]:
     return [{**first, **sweep.combination_at(varying, number)} for number in range(sweep.combination_count(varying))]
 
 
+def shape_of(settings: Settings, combination: Mapping[str, Any]) -> str:
+    """A key that is equal for combinations that do not differ in model or training resources; empty without a sweep."""
+    varying = {name: combination[name] for name in settings.sweep if name not in _WITHOUT_EFFECT}
+    return json.dumps(varying, sort_keys=True) if varying else ""
+
+
 def rates(settings: Settings, most: int) -> list[tuple[float, float]]:
     """Learning rate and weight decay of the first models of a kind, at most `most`; empty if all have the same."""
     swept = sweep.within_a_kind(settings.sweep)
@@ -124,6 +131,10 @@ class Configs:
     def likeness(self, index: int) -> Hashable:
         """A key that is equal for models that may be trained together."""
         return sweep.likeness(self._combination(index)) if self._settings.sweep else None
+
+    def shape(self, index: int) -> str:
+        """A key that is equal for models whose training takes the same resources (`shape_of`)."""
+        return shape_of(self._settings, self._combination(index)) if self._settings.sweep else ""
 
     def data(self, index: int, recorded: RunData | None) -> dict[str, Any] | None:
         """The recorded data of a model, or None."""

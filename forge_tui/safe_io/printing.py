@@ -26,7 +26,7 @@ PLAIN = str.maketrans(
         **dict.fromkeys("▁▂▃▄▅▆▇█▊▎▌▐▔", "#"),
     }
 )
-_IN_WORDS = {"±": "+-", "≤": "<=", "≥": ">=", "²": "^2", "µ": "u"}
+_IN_WORDS = {"±": "+-", "≤": "<=", "≥": ">=", "²": "^2", "µ": "u", "°": ""}
 _HARMFUL = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 _LINES = "\n\t"
 LONGEST_MESSAGE = 2_000

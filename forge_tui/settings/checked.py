@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 from pydantic_core import ArgsKwargs, PydanticCustomError, SchemaValidator, ValidationError
 
 from forge_tui.errors import SettingsError
+from forge_tui.settings.device_names import GPUS, gpus_named
 from forge_tui.settings.own_names import OWN_CODE, free_value_problem, named_function
 from forge_tui.settings.problems import explain, problems_in_words
 
@@ -29,8 +30,8 @@ _Class = TypeVar("_Class", bound=type)
 class Rule(NamedTuple):
     """Constraints on a value beyond its type, and its description; written as `Annotated[int, Rule(ge=1)]`.
 
-    `own_code`: the text names a custom function (`own_names.named_function`). `older`: words of earlier versions, with
-    their values today.
+    `own_code`: the text names a custom function (`own_names.named_function`). `devices`: besides its words, a list of
+    GPUs (`device_names.gpus_named`). `older`: words of earlier versions, with their values today.
     """
 
     description: str = ""
@@ -41,6 +42,7 @@ class Rule(NamedTuple):
     min_length: int | None = None
     prime: bool = False
     own_code: bool = False
+    devices: bool = False
     older: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -131,6 +133,10 @@ def _schema(annotation: Any, bounds: Mapping[str, float] | None = None) -> Any:
     annotation, rules = parts_of(annotation)
     bounds = {**(bounds or {}), **{name: bound for rule in rules for name, bound in rule.bounds.items()}}
     schema = _schema_within(annotation, bounds)
+    if any(rule.devices for rule in rules):
+        words = tuple(word for part in get_args(annotation) if get_origin(part) is Literal for word in get_args(part))
+        named = functools.partial(_devices, words)
+        return {"type": "function-plain", "function": {"type": "no-info", "function": named}}
     for rule in rules:
         check = _prime if rule.prime else _own_code if rule.own_code else None
         if check is not None:
@@ -192,6 +198,15 @@ def _own_code(value: str) -> str:
             "own_code", "must be in a separate module: put the function into a file and write file.py:function"
         )
     return value
+
+
+def _devices(words: tuple[str, ...], value: Any) -> str | tuple[str, ...]:
+    if value in words:
+        return str(value)
+    found = gpus_named(value) if isinstance(value, list | tuple) else None
+    if found is None:
+        raise PydanticCustomError("devices", f"must be {', '.join(words)} or {GPUS}")
+    return found
 
 
 def _free_value(value: Any) -> Any:

@@ -102,4 +102,6 @@ def _metavar(key: Key) -> str:
         return "LIST"
     if "number" in key.type_words:
         return "|".join(["N", *key.words])
+    if key.type_words == "word or list":
+        return "WORD|LIST"
     return "WORD" if key.words else "TEXT"

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from forge_tui.settings.amounts import real_number, whole_number
 from forge_tui.settings.checked import Rule, annotations_of, is_union, parts_of, problem_of
+from forge_tui.settings.device_names import GPUS
 from forge_tui.settings.own_names import OWN_CODE, free_value_problem
 from forge_tui.settings.problems import bound_text
 
@@ -192,6 +193,9 @@ def _in_words(annotation: Any, rules: tuple[Rule, ...] = ()) -> tuple[str, str]:
     """(type, allowed) in words, ASCII only: they are printed by `--help` on any terminal."""
     annotation, inner = parts_of(annotation)
     rules += inner
+    if any(rule.devices for rule in rules):
+        known = ", ".join(str(word) for part in get_args(annotation) for word in _literals(part))
+        return "word or list", f"{known} or {GPUS}"
     if is_union(annotation):
         parts = [_in_words(part, rules) for part in get_args(annotation) if part is not types.NoneType]
         kinds = " or ".join(dict.fromkeys(kind for kind, _ in parts))

@@ -396,7 +396,21 @@ class ResourceSettings:
         _Count | Literal["auto"],
         Rule(description="threads per worker, or `auto`: measured once at the start"),
     ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda"], Rule(description="where models are trained")] = "auto"
+    device: Annotated[
+        Literal["auto", "cpu", "cuda", "mps"] | tuple[str, ...],
+        Rule(description="where models are trained; auto: on GPUs if torch can use them", devices=True),
+    ] = "auto"
+    devices_per_model: Annotated[
+        int, Rule(ge=1, le=64, description="GPUs per model, for training functions and commands")
+    ] = 1
+    cpus_per_model: Annotated[
+        int | None,
+        Rule(
+            ge=1,
+            le=4_096,
+            description="CPUs per model, for training functions and commands; by default as many as it has threads",
+        ),
+    ] = None
 
 
 @checked

@@ -16,6 +16,7 @@ from typing import Any
 from forge_tui.errors import SettingsError
 from forge_tui.safe_io.printing import escaped
 from forge_tui.settings.command import with_own_numbers
+from forge_tui.settings.devices import PER_MODEL, problems_in
 from forge_tui.settings.files import read_values
 from forge_tui.settings.keys import FREE_TABLES, Key
 from forge_tui.settings.own_names import OWN, named_function
@@ -128,7 +129,11 @@ def resolve_settings(
             sources[given.key.key] = given.source
     _settle_replacement(values, sources)
     _place_own_code(values, sources)
-    return Resolved(from_plain(values), sources)
+    settings = from_plain(values)
+    problems = [f"{sources[name].text}: {words}" for name, words in problems_in(settings).items()]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return Resolved(settings, sources)
 
 
 def _settle_replacement(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
@@ -140,12 +145,15 @@ def _settle_replacement(values: dict[str, dict[str, Any]], sources: dict[str, So
     command = values["run"]["command"]
     found = replacement_of(values["training"]["train"], command)
     if found is None:
+        for name in PER_MODEL:
+            if sources[name].layer is Layer.USER:
+                _leave_out(keys_by_name()[name], values, sources)
         return
     problems = []
     for key in found.unused_keys():
         source, is_default = sources[key.key], values[key.table][key.name] == _plain_default(key)
         if source.layer is Layer.USER:
-            values[key.table][key.name], sources[key.key] = _plain_default(key), Source(Layer.DEFAULT)
+            _leave_out(key, values, sources)
         elif source.layer in (Layer.ENVIRONMENT, Layer.FLAG) or not is_default:
             problems.append(found.refusal(key, source.text))
     for swept in [one for one in values[SWEEP] if sources[f"{SWEEP}.{one}"].layer is Layer.USER]:
@@ -156,6 +164,10 @@ def _settle_replacement(values: dict[str, dict[str, Any]], sources: dict[str, So
         raise SettingsError("\n".join(problems))
     if command:
         with_own_numbers(values, {name: source.layer is not Layer.DEFAULT for name, source in sources.items()})
+
+
+def _leave_out(key: Key, values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
+    values[key.table][key.name], sources[key.key] = _plain_default(key), Source(Layer.DEFAULT)
 
 
 def _plain_default(key: Key) -> Any:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from forge_tui.safe_io.printing import printable
+from forge_tui.text.device_names import device_in_words
 from forge_tui.text.figures import epochs_text, number
 
 # They come with every checkpoint; notable changes have an event of their own.
@@ -49,9 +50,10 @@ def _words(record: dict[str, Any]) -> tuple[str, str]:
             return f"workers {get('workers')} of {get('requested')}: {get('reason')}", "information"
         case "model_started":
             threads = f"{get('threads')} thread" + ("s" if get("threads", 1) > 1 else "")
+            device = device_in_words(str(get("device")), get("place"))
             parameters = get("parameters")  # unknown for a training function
             size = "" if parameters is None else f"{parameters:,} parameters, "
-            return f"{model} started: {size}seed {get('seed')}, {threads} on {get('device')}", "information"
+            return f"{model} started: {size}seed {get('seed')}, {threads} on {device}", "information"
         case "model_completed":
             loss = "" if get("loss") is None else f"loss {number(get('loss'))}, "
             return f"{model} completed: {loss}{get('path')}", "information"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.device_faults import DeviceFault, fault_in
 
 
 class Diverged(ForgeError):
@@ -18,11 +19,15 @@ class Diverged(ForgeError):
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that CPU or GPU memory is exhausted; torch may raise a `RuntimeError` for that."""
+    """Whether an error means that CPU or GPU memory is exhausted; torch and CUDA's libraries may raise a `RuntimeError`
+    for that.
+    """
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     try:
         words = str(error)
     except Exception:  # a user's own class may fail even at that
         return False
-    return isinstance(error, RuntimeError) and "alloc" in words and "memory" in words
+    if not isinstance(error, RuntimeError):
+        return False
+    return ("alloc" in words and "memory" in words) or fault_in(words) is DeviceFault.MEMORY

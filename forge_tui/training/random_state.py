@@ -17,7 +17,9 @@ def seed_everything(seed: int) -> None:
     """Seed the global generators of torch (all devices), numpy and Python."""
     # `torch.manual_seed` records its caller's stack for later GPUs: a fifth of the time to make a small model.
     torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_available():
+    if torch.backends.cuda.is_built():
+        # Waits until CUDA starts. To ask whether there is a GPU would start it, in a spare worker before it is known
+        # which GPU is to be visible.
         torch.cuda.manual_seed_all(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
@@ -66,6 +68,8 @@ def capture(device: torch.device) -> dict[str, Tensor]:
     }
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        state["mps"] = torch.mps.get_rng_state()
     return state
 
 
@@ -80,3 +84,5 @@ def restore(state: dict[str, Tensor], device: torch.device) -> None:
     np.random.set_state(("MT19937", key_array, position, has_gauss, state["numpy_gauss"].item()))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(state["cuda"], device)
+    if device.type == "mps" and "mps" in state:
+        torch.mps.set_rng_state(state["mps"])

@@ -35,7 +35,7 @@ from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import NONE, load_own_code
 from forge_tui.training.patience import exceeds_patience
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.process import prepare_process
+from forge_tui.training.process import give_back_memory, prepare_process
 from forge_tui.training.resuming import encoder_of, newest_checkpoints, note_where_from
 from forge_tui.training.saving import Saving
 from forge_tui.training.state import SingleState, TrainingState, environment
@@ -216,6 +216,8 @@ class Trainer:
 
     def _hold(self, paused: bool) -> None:
         self._members.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
+        if paused:
+            give_back_memory(self._device)
 
     def _finish_epoch(self, state: TrainingState, data: PlacedData) -> None:
         """Validate, report the epoch, remove leaving models, and prepare the next epoch."""

@@ -23,6 +23,7 @@ from forge_tui.training.departures import AtRung
 from forge_tui.training.failures import Diverged
 from forge_tui.training.member import Member
 from forge_tui.training.model_place import Publish, publish_here
+from forge_tui.training.process import give_back_memory
 from forge_tui.training.reported_epochs import no_epoch, no_measure
 from forge_tui.training.saving import NEXT_IS_TRIED
 from forge_tui.training.state import environment
@@ -228,6 +229,8 @@ class TrialSession:
 
     def _hold(self, paused: bool) -> None:
         self.member.report.enter(TrainingPhase.PAUSED if paused else TrainingPhase.TRAINING)
+        if paused:
+            give_back_memory(self.device)
 
     def _save(self, state: Any, epoch: int, files: Files) -> bool:
         """Write a checkpoint; False if the disk fails, which is reported once, and training continues."""

@@ -264,7 +264,7 @@ class ForgeApp(TerminalApp):
     def on_resources_changed(self, message: messages.ResourcesChanged) -> None:
         """Draw the sample on the screens; while snapshots arrive, together with the next one."""
         first = self.machine.resources is None
-        self.machine.take(message.sample)
+        self.machine.take(message.sample, message.gpus)
         if first or not self.controller.snapshots_come:
             for screen in self.navigation.screens():
                 screen.draw_shell()

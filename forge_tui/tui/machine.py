@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.tui.messages import ResourcesChanged, ThreadDone
-from forge_tui.tui.steady import steadied
+from forge_tui.tui.steady import steadied, steadied_gpus
 
 if TYPE_CHECKING:
     from textual.app import App
 
+    from forge_tui.resources.gpu_users import SeenGpu
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.resources.manager import ResourceManager
     from forge_tui.resources.monitor import ResourceSample
+    from forge_tui.resources.system_probe import SystemProbe
 
 _MONITOR_SECONDS = 2.0
+_GPU_SECONDS = 0.15  # a driver that takes longer delays no other figures: its last answer is shown
 _CURVE_SAMPLES = 24
 
 
@@ -30,11 +34,14 @@ class Machine:
         self.resources: ResourceSample | None = None
         self.cpu_percent: deque[float] = deque(maxlen=_CURVE_SAMPLES)
         """The newest CPU figures, oldest first."""
+        self.gpus: tuple[SeenGpu, ...] = ()
+        """The newest figures of the GPUs, and who is on them."""
         self.detected: SystemResources | None = None
         """The machine's resources, once detected."""
         self._app, self._rules, self._changed = app, rules, changed
         self._user_rules: Mapping[str, Any] = {}
         self._manager: ResourceManager | None = None
+        self._probe: SystemProbe | None = None
 
     def look(self, then: Callable[[], None]) -> None:
         """Start monitoring the machine; `then` is called when the CPU measurement, of 100 ms, has begun."""
@@ -44,7 +51,7 @@ class Machine:
                 from forge_tui.resources.system_probe import SystemProbe
                 from forge_tui.resources.usage import CpuMeter
 
-                probe = SystemProbe()
+                probe = self._probe = SystemProbe()
                 meter = CpuMeter(probe)  # it measures while the rest is imported and filled in
             finally:
                 self._app.post_message(ThreadDone(lambda _: then(), None))
@@ -64,25 +71,31 @@ class Machine:
         if self._manager is not None:
             self._manager.stop_monitoring()
 
-    def take(self, sample: ResourceSample) -> None:
+    def take(self, sample: ResourceSample, gpus: tuple[SeenGpu, ...] = ()) -> None:
         """Set a new sample; figures that have hardly changed keep their displayed values."""
         self.resources = steadied(sample, self.resources)
+        self.gpus = steadied_gpus(gpus, self.gpus)
         self.cpu_percent.append(self.resources.cpu_percent)
 
     def _post_sample(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread. Updates the advice when others become busy or idle."""
+        from forge_tui.resources.gpu_users import seen_gpus
         from forge_tui.resources.hardware import detect
         from forge_tui.resources.policy import GIB, is_busy, is_low_on_memory
         from forge_tui.tui.advice import thresholds_of
 
-        self._app.post_message(ResourcesChanged(sample))
+        assert self._probe is not None
+        self._probe.gpu_sampler.begin()
+        gpus = self._probe.gpu_sampler.result(time.monotonic() + _GPU_SECONDS).gpus
+        self._app.post_message(ResourcesChanged(sample, seen_gpus(gpus, self._probe)))
         detected, thresholds = self.detected, thresholds_of(self._rules_now)
         if detected is None:
             return
         busy = sample.others_cpu_percent > thresholds.high_cpu_threshold
         low = sample.memory_available / GIB < thresholds.min_available_memory_gb
-        if (busy, low) != (is_busy(detected, thresholds), is_low_on_memory(detected, thresholds)):
-            self.post_detected(detect(usage=sample.usage))
+        known = is_busy(detected, thresholds), is_low_on_memory(detected, thresholds), bool(detected.gpus)
+        if (busy, low, bool(gpus)) != known:  # a driver may take seconds to show its GPUs for the first time
+            self.post_detected(detect(self._probe, usage=sample.usage))
 
     def post_detected(self, detected: SystemResources) -> None:
         """Pass the machine's resources to the app; may be called in any thread."""

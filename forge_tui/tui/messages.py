@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.errors import ForgeError
     from forge_tui.protocol.snapshot import Snapshot
+    from forge_tui.resources.gpu_users import SeenGpu
     from forge_tui.resources.monitor import ResourceSample
 
 
@@ -100,9 +101,10 @@ class LiveRunsCounted(Message):
 
 @dataclass
 class ResourcesChanged(Message):
-    """A new sample of the machine."""
+    """A new sample of the machine, and its GPUs with who is on them."""
 
     sample: ResourceSample
+    gpus: tuple[SeenGpu, ...] = ()
 
     def can_replace(self, message: Message) -> bool:
         """Only the newest sample counts."""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from forge_tui.resources.gpu_users import SeenGpu
     from forge_tui.resources.monitor import ResourceSample
     from forge_tui.resources.pressure import Pressure
 
@@ -17,6 +18,7 @@ CORE_PERCENT = 7.0
 
 MEMORY_BYTES = 64 << 20
 LOAD = 0.1
+DEGREES = 1.0
 
 
 def steadied(sample: ResourceSample, shown: ResourceSample | None) -> ResourceSample:
@@ -39,6 +41,25 @@ def steadied(sample: ResourceSample, shown: ResourceSample | None) -> ResourceSa
     if len(sample.pressure) == len(shown.pressure) and all(map(_same_pressure, sample.pressure, shown.pressure)):
         steady = replace(steady, pressure=shown.pressure)
     return shown if replace(steady, time=shown.time, usage=shown.usage) == shown else steady
+
+
+def steadied_gpus(seen: tuple[SeenGpu, ...], shown: tuple[SeenGpu, ...]) -> tuple[SeenGpu, ...]:
+    """As `steadied`, for the GPUs."""
+    if len(seen) != len(shown):
+        return seen
+    return tuple(_steadied_gpu(now, before) for now, before in zip(seen, shown, strict=True))
+
+
+def _steadied_gpu(now: SeenGpu, shown: SeenGpu) -> SeenGpu:
+    gpu, before = now.gpu, shown.gpu
+    steady = replace(gpu, memory_used=_near(gpu.memory_used, before.memory_used, MEMORY_BYTES))
+    if gpu.utilization_percent is not None and before.utilization_percent is not None:
+        steady = replace(
+            steady, utilization_percent=_near(gpu.utilization_percent, before.utilization_percent, PERCENT)
+        )
+    if gpu.temperature is not None and before.temperature is not None:
+        steady = replace(steady, temperature=_near(gpu.temperature, before.temperature, DEGREES))
+    return replace(now, gpu=steady)
 
 
 _Number = TypeVar("_Number", int, float)

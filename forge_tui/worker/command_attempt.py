@@ -247,8 +247,8 @@ class CommandAttempt:
         found = {name: value for name, value in self._given.items() if not name.startswith(PREFIX)}
         found.setdefault("PYTHONUNBUFFERED", "1")  # what it prints is seen at once
         found["OMP_NUM_THREADS"] = str(job.threads)
-        devices = found.get("CUDA_VISIBLE_DEVICES", "0")
-        found["CUDA_VISIBLE_DEVICES"] = devices.split(",")[0] if job.device.startswith("cuda") else ""
+        if not job.device.startswith("cuda"):  # otherwise this worker's own
+            found["CUDA_VISIBLE_DEVICES"] = ""
         about = {
             "SEED": job.seed,
             "INDEX": job.index,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from forge_tui.errors import ForgeError
+from forge_tui.protocol.device_faults import DeviceFault, fault_in
 from forge_tui.protocol.events import ModelFailed
 from forge_tui.protocol.job import Job
 from forge_tui.safe_io.printing import LONGEST_MESSAGE, harmless, shortened
@@ -43,7 +44,18 @@ def failure_of(
             f"the command was killed by the kernel for lack of memory{said}", kind="out_of_memory", output=output
         )
     kind = "signal" if status < 0 else "exit"
+    fault = None if tail.text is None else fault_in(tail.text)
+    if fault is DeviceFault.MEMORY:
+        kind = "out_of_memory"
+    if fault is not None and fault_in(said) is None:
+        # The runner decides by the message; of several processes another one may have had the last word.
+        said += f" (and before: {_line_with(fault, tail.text or '')})"
     return CommandFailed(f"the command {exit_in_words(status)}{said}", kind=kind, output=output)
+
+
+def _line_with(fault: DeviceFault, text: str) -> str:
+    """The last line of a text that reports this fault of a device."""
+    return next(line.strip() for line in reversed(text.splitlines()) if fault_in(line) is fault)
 
 
 def failure_event(job: Job, error: BaseException) -> ModelFailed:

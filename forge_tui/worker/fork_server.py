@@ -8,14 +8,14 @@ and starts a resource tracker that would outlive them.
 Processes that user code forked in a worker end with the worker; daemons end with the server. Only workers keep the
 run's lock: the second argument is its descriptor.
 
-Protocol, over the socket whose number is the first argument: the runner sends
-`{"id", "kind", "jobs", "title", "ahead"}` with three descriptors: the worker's own socket and both ends of the pipe
-that it prints into. The server keeps the reading end as long as the worker lives: if the runner is killed, printing
-raises no error before the worker ends. The server answers `{"started": id, "pid"}` and later
-`{"exited": pid, "status"}` (negative: a signal). With `ahead`, the title of a spare worker, it then forks one that
-warms up and waits for the next request: its model then begins without the cost of a fork and of a process's first
-step. A spare trains nothing, sends nothing, and ends as any worker. The third argument is the workers' `nice` value,
-the fourth what trains: see `settings.replacement.Trains`.
+Protocol, over the socket whose number is the first argument: the runner sends `{"id", "kind", "jobs", "title", "ahead",
+"devices"}` with three descriptors: the worker's own socket and both ends of the pipe that it prints into. The server
+keeps the reading end as long as the worker lives: if the runner is killed, printing raises no error before the worker
+ends. The server answers `{"started": id, "pid"}` and later `{"exited": pid, "status"}` (negative: a signal). With
+`ahead`, the title of a spare worker, it then forks one that warms up and waits for the next request: its model then
+begins without the cost of a fork and of a process's first step. A spare trains nothing, sends nothing, and ends as any
+worker. `devices` are the UUIDs of the GPUs that the worker sees, set before CUDA starts in it; empty: those that the
+runner sees. The third argument is the workers' `nice` value, the fourth what trains: see `settings.replacement.Trains`.
 A request whose socket the runner has shut down is withdrawn: nothing is forked for it.
 The server ends when the runner closes its side, and every worker ends with it.
 """
@@ -44,6 +44,7 @@ from forge_tui.resources.processor import processor
 from forge_tui.settings.replacement import Trains
 from forge_tui.settings.schema import Settings, from_plain, to_plain
 from forge_tui.worker.children import adopt_orphans, die_with, ended_children, signal_at_parents_death
+from forge_tui.worker.visible_devices import see_only
 
 _SOCKET_BUFFER = 1 << 20
 _OOM_SCORE = 500  # of 1,000; see proc_pid_oom_score_adj(5)
@@ -254,6 +255,7 @@ def _work(request: dict[str, Any], fds: list[int], parent: int, trains: Trains) 
         os.dup2(log_fd, standard)
     os.close(log_fd)
     setproctitle(request["title"])
+    see_only(request["devices"], os.environ)
     return begin(socket.socket(fileno=channel_fd), request, parent)
 
 

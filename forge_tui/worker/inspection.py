@@ -33,10 +33,10 @@ from forge_tui.training.models.network import count_parameters
 from forge_tui.training.optimizers import Rates
 from forge_tui.training.own_code import OwnCode, error_in_words, load_own_code
 from forge_tui.training.placed_data import PlacedData
-from forge_tui.training.process import prepare_process
+from forge_tui.training.process import prepare_process, synchronize
 from forge_tui.training.state import SingleState, TrainingState
 from forge_tui.worker.grouping import grouping_problem
-from forge_tui.worker.memory_estimate import estimate_memory
+from forge_tui.worker.memory_estimate import estimate_device_memory, estimate_memory
 from forge_tui.worker.memory_meter import MemoryMeter
 from forge_tui.worker.rehearsal import rehearse
 
@@ -152,7 +152,9 @@ class Probe:
         problem = grouping_problem(self._settings.training, dataset, self._seed, self._device, self._own)
         if problem is not None and together > 1:
             raise SettingsError(f"--fuse {together}: such models cannot be trained together ({problem}); use --fuse 1")
+        on_device = self._device.type != "cpu"
         return Inspection(
+            device_bytes=self._device_bytes() if on_device else None,
             parameters=count_parameters(self._single.network),
             train_samples=dataset.train_samples,
             validation_samples=dataset.validation_samples,
@@ -181,16 +183,18 @@ class Probe:
         seconds: float,
         most_bytes: float,
         rates: Sequence[tuple[float, float]] = (),
+        most_device_bytes: float | None = None,
     ) -> Measurement:
         """Train each way (models, threads, compiled or not) for about `seconds`, in several turns; discard the models.
 
-        A way for which the worker would take more than `most_bytes` is not tried: its steps per second are 0.
+        A way for which the worker would take more than `most_bytes`, or `most_device_bytes` of its GPU, is not tried:
+        its steps per second are 0.
 
-        The median of the turns counts, in the training thread's CPU time (on a GPU in wall-clock time): with one or two
-        busy processes on the machine these rates stay within 5 %, where wall-clock rates vary threefold. Turns last a
-        fixed wall-clock time, so that workers that measure at once stay at the same way, and disturb each other as in
-        the run. The process keeps the last way's thread count. `rates`: learning rate and weight decay of the models of
-        a group, if they differ.
+        The median of the turns counts, in the training thread's CPU time (on a GPU in wall-clock time, until the GPU
+        has done all steps): with one or two busy processes on the machine these rates stay within 5 %, where wall-clock
+        rates vary threefold. Turns last a fixed wall-clock time, so that workers that measure at once stay at the same
+        way, and disturb each other as in the run. The process keeps the last way's thread count. `rates`: learning rate
+        and weight decay of the models of a group, if they differ.
         """
         training = self._settings.training
         sizes = {models: self._bytes(models) for models, _, _ in ways}
@@ -198,7 +202,9 @@ class Probe:
             _Candidate(self._settings, self._dataset, self._seed, self._device, self._own, way, rates) for way in ways
         ]
         saving = _save_seconds(self._single)
-        tried = [candidate for candidate in candidates if sizes[candidate.models] <= most_bytes]
+        fits = [size <= most_bytes and self._fits_device(models, most_device_bytes) for models, size in sizes.items()]
+        fitting = {models for models, fit in zip(sizes, fits, strict=True) if fit}
+        tried = [candidate for candidate in candidates if candidate.models in fitting]
         for _ in range(_TURNS):
             for candidate in tried:
                 candidate.take_turn(seconds / _TURNS)
@@ -222,6 +228,16 @@ class Probe:
             load_seconds=self._load_seconds,
             save_seconds=saving,
         )
+
+    def _fits_device(self, models: int, most: float | None) -> bool:
+        if most is None or self._device.type == "cpu":
+            return True
+        first, further = self._device_bytes()
+        return first + (models - 1) * further <= most
+
+    def _device_bytes(self) -> tuple[int, int]:
+        """The bytes of tensors on the device: of one model, and of each further one of a group."""
+        return estimate_device_memory(self._settings.training, self._dataset, self._single.network, self._own)
 
     def _bytes(self, models: int) -> int:
         """The memory of a worker that trains `models` together."""
@@ -283,7 +299,7 @@ class _Candidate:
         self.models, self.threads, self._compile = way
         self.state_seconds = self.compile_seconds = 0.0
         self._turns: list[_Turn] = []
-        self._now = time.thread_time if device.type == "cpu" else time.perf_counter
+        self._device = device
         models = self.models
         self._seeds = [seed + number for number in range(models)]
         # Compiling takes many times as long as measuring: only on request.
@@ -308,12 +324,12 @@ class _Candidate:
 
     def _compiling_seconds(self, state: TrainingState, data: PlacedData) -> float:
         """Seconds for the first step of each shape: an epoch's first batch and its last, which may be short."""
-        begun, last = time.perf_counter(), data.batches.steps - 1
+        begun, last = self._passed(), data.batches.steps - 1
         for number, (inputs, targets) in enumerate(state.batches(data, self._seeds)):
             if number in (0, last):
                 state.loss(data, inputs, targets).backward()
                 state.update()
-        return time.perf_counter() - begun
+        return self._passed() - begun
 
     def take_turn(self, seconds: float) -> None:
         """Train for half of `seconds` to warm up, then measure for `seconds`."""
@@ -323,9 +339,10 @@ class _Candidate:
         self._turns.append(self._train(state, data, seconds))
 
     def _train(self, state: TrainingState, data: PlacedData, limit: float) -> _Turn:
-        """Train for `limit` wall-clock seconds, at least one step."""
+        """Train for `limit` wall-clock seconds, at least one step; a GPU is given steps for so long."""
         done, epoch = 0, 0
-        begun, used = time.perf_counter(), self._now()
+        used = self._now()
+        begun = time.perf_counter()
         while True:
             state.epoch, state.step_in_epoch = epoch, 0
             epoch += 1
@@ -333,9 +350,20 @@ class _Candidate:
                 state.loss(data, batch, wanted).backward()
                 state.update()
                 done += 1
-                passed = time.perf_counter() - begun
-                if passed >= limit:
-                    return _Turn(done, self._now() - used, passed)
+                if time.perf_counter() - begun >= limit:
+                    spent = self._now() - used
+                    return _Turn(done, spent, time.perf_counter() - begun)
+
+    def _now(self) -> float:
+        """Seconds that count: the thread's CPU time; on a GPU the wall-clock time when it has done all so far."""
+        if self._device.type == "cpu":
+            return time.thread_time()
+        return self._passed()
+
+    def _passed(self) -> float:
+        """Wall-clock seconds when the device has done all so far."""
+        synchronize(self._device)
+        return time.perf_counter()
 
     @property
     def steps_per_second(self) -> float:

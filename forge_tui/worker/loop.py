@@ -11,10 +11,12 @@ of its group), `rung` (with `index`, `epoch`, `continues`), `published` (with `i
 `errno`, or None), `code` (with `file`, and `path` and `sha256` of its copy, or why it is `refused`), `move` (with the
 `directory` of the run, which was moved), and `where` (answered with `{"where": stack}`).
 
+A worker of the kind `devices` answers with `{"result": record}` of what torch can use, and ends.
+
 A worker that inspects answers `inspect` (with `combinations` of a sweep, `together`, `rehearsal` and `check`) and
-`measure` (with the one of `combinations`, `ways`, `seconds`, `most_bytes`, `rates`; see `worker.inspection`) with
-`{"result": …}`, or with `{"refused": why, "exit_status": n}` and its end, and ends on `stop`. It also sends
-`{"not_copied": files}`: custom code that is loaded from its original place.
+`measure` (with the one of `combinations`, `ways`, `seconds`, `most_bytes`, `most_device_bytes`, `rates`; see
+`worker.inspection`) with `{"result": …}`, or with `{"refused": why, "exit_status": n}` and its end, and ends on `stop`.
+It also sends `{"not_copied": files}`: custom code that is loaded from its original place.
 """
 
 from __future__ import annotations
@@ -130,6 +132,11 @@ def main(sock: socket.socket, request: dict[str, Any], parent: int) -> int:
     import torch
 
     channel, control, asked = Channel(sock), Control(), SimpleQueue[dict[str, Any]]()
+    if request["kind"] == "devices":
+        from forge_tui.worker.torch_devices import find_devices
+
+        channel.send({"result": find_devices()})
+        return 0
     for number in STOP_SIGNALS:
         signal.signal(number, lambda *_: control.request_stop())
     inspects = request["kind"] == "inspect"
@@ -280,7 +287,8 @@ def _inspect(channel: Channel, job: Job, asked: SimpleQueue[dict[str, Any]], cop
                 assert isinstance(probe, Probe)  # a training function is not measured
                 ways = [(models, threads, compiled) for models, threads, compiled in question["ways"]]
                 rates = [(rate, decay) for rate, decay in question["rates"]]
-                measured = probe.measure(ways, question["seconds"], question["most_bytes"], rates)
+                most_on_device = question["most_device_bytes"]
+                measured = probe.measure(ways, question["seconds"], question["most_bytes"], rates, most_on_device)
                 result = dataclasses.asdict(measured)
             channel.send({"result": result})
     except ForgeError as error:

@@ -17,6 +17,8 @@ from forge_tui.training.own_code import NONE, OwnCode
 
 # Memory of torch, its allocator and its thread pool in a worker beside tensors; measured 40–90 MB.
 _BASE_BYTES = 64 << 20
+# The memory of CUDA's libraries in a process that uses a GPU: assumed, as reported (0.5 to 1.5 GB).
+_DEVICE_HOST_BYTES = 1 << 30
 _ROWS = 2
 # Forward: an activation, its successor and a temporary; backward: saved tensors and two gradients of the largest.
 _ALIVE = 3
@@ -32,11 +34,36 @@ def estimate_memory(
     members: int = 1,
     own: OwnCode = NONE,
 ) -> int:
-    """The estimated memory of a worker in bytes, as `memory_meter` measures it.
+    """The estimated memory of a worker in bytes, as `memory_meter` measures it; on a GPU the machine's memory.
 
     `held`, `peak`: memory after and during loading the data; `members`: models trained together, on the same data;
     `own`: the custom code. Runs a step on two samples and leaves no gradients.
     """
+    data, each, kept = _parts(training, dataset, network, members, own)
+    if any(parameter.device.type != "cpu" for parameter in network.body.parameters()):
+        return _BASE_BYTES + _DEVICE_HOST_BYTES + max(peak, max(held, data) + members * kept)
+    copied = members * kept if members * kept <= COPIED_BYTES else 0
+    # A second, scaled copy of the data.
+    training_takes = max(held, data) + data + members * each + copied
+    return _BASE_BYTES + max(peak, training_takes)
+
+
+def estimate_device_memory(
+    training: TrainingConfig, dataset: Dataset, network: Network, own: OwnCode = NONE
+) -> tuple[int, int]:
+    """The estimated bytes of tensors on a GPU: for training one model, and for each further model of its group.
+
+    The CUDA context is not included. Raises what a step raises.
+    """
+    data, each, _ = _parts(training, dataset, network, 1, own)
+    # While it is scaled, the largest part of the data is there twice.
+    return 2 * data + each, _parts(training, dataset, network, 2, own)[1]
+
+
+def _parts(
+    training: TrainingConfig, dataset: Dataset, network: Network, members: int, own: OwnCode
+) -> tuple[int, int, int]:
+    """Bytes of the data, of what a model takes while it trains, and of the part of that which a checkpoint has."""
     parameters = list(network.body.parameters())
     weights, largest = _bytes_of(parameters), max((_bytes_of([one]) for one in parameters), default=0)
     data = _bytes_of(
@@ -54,14 +81,10 @@ def estimate_memory(
     if dataset.validation_inputs is not None:
         rows = min(len(dataset.validation_inputs), validation_rows(dataset.validation_inputs, network.body))
         validating = _ALIVE * widest * rows
-    # A second, scaled copy of the data.
     remembered = _remembered(training)
     # Weights, gradients, and remembered tensors.
     each = weights * (2 + remembered) + 2 * largest + max(step, validating)
-    kept = members * weights * (1 + remembered)
-    copied = kept if kept <= COPIED_BYTES else 0
-    training_takes = max(held, data) + data + members * each + copied
-    return _BASE_BYTES + max(peak, training_takes)
+    return data, each, weights * (1 + remembered)
 
 
 def _remembered(training: TrainingConfig) -> int:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from forge_tui.resources.policy import CONTEXT_BYTES
+
 _STEP = 1.05
 
 
@@ -15,29 +17,35 @@ class MemoryMeter:
     """Measures the memory of this process since it was forked, in bytes.
 
     Memory: peak RSS minus RSS at the start. Pages shared with the fork server are in both figures, so they count once
-    for all workers; pages that this process has written to since are added. GPU memory: the peak reserved by torch on
-    `device`.
+    for all workers; pages that this process has written to since are added. GPU memory: the peak reserved by torch, of
+    several GPUs the largest, and the CUDA context, which torch does not count.
     """
 
     def __init__(self, device: str) -> None:
         self._on_gpu = device.startswith("cuda")
         self._peak_before = _peak()
         self._base = _status("VmRSS") or self._peak_before
-        self._told = 0
+        self._told = self._told_of_gpu = 0
 
     def grown(self) -> dict[str, int] | None:
-        """`memory` and on a GPU `gpu_memory`; None if nearly the same as last time (1 µs).
+        """`memory` and on a GPU `gpu_memory`; None if nearly the same as last time (1 µs; on a GPU more).
 
         `memory` does not include copied pages: see `with_copied`.
         """
-        cost = self.peak()
-        if self._told and cost <= self._told * _STEP:
+        cost, on_gpu = self.peak(), self._reserved()
+        if self._told and cost <= self._told * _STEP and on_gpu <= self._told_of_gpu * _STEP:
             return None
-        self._told = cost
+        self._told, self._told_of_gpu = max(cost, self._told), on_gpu
         costs = {"memory": cost}
-        if self._on_gpu:
-            costs["gpu_memory"] = torch.cuda.max_memory_reserved()
+        if on_gpu:
+            costs["gpu_memory"] = on_gpu + CONTEXT_BYTES
         return costs
+
+    def _reserved(self) -> int:
+        """The peak that torch has reserved on a GPU; 0 before CUDA has started."""
+        if not self._on_gpu or not torch.cuda.is_initialized():
+            return 0
+        return max(torch.cuda.max_memory_reserved(number) for number in range(torch.cuda.device_count()))
 
     def with_copied(self, grown: dict[str, int]) -> dict[str, int]:
         """The result of `grown` with copied pages, and `shared`: its present cost is its RSS less this.

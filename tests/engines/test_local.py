@@ -7,6 +7,8 @@ import os
 import selectors
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,30 @@ def test_when_nobody_waits_for_it_any_more_the_fork_server_need_not_get_ready(at
     other.kill()
     at.until(lambda: len(at.ended) == 2)
     assert [worker.ended.kind for worker in at.ended if worker.ended] == [EndKind.NOT_PLACED] * 2
+
+
+def test_a_worker_sees_the_gpus_that_it_is_given_before_anything_of_cuda_starts(at: Local) -> None:
+    worker = at.engine.spawn(
+        "devices", [at.job()], None, at._on_message, at.ended.append, ahead=True, devices=["GPU-1", "GPU-2"]
+    )
+    at.until(lambda: worker.place)
+    assert worker.pid is not None
+    assert worker.place == Place(socket.gethostname(), "GPU-1,GPU-2")
+    at.until(lambda: at.ended)
+    assert worker.ended == Ended(EndKind.EXIT, "ended with status 0")
+    (answer,) = at.messages
+    assert set(answer["result"]) == {"uuids", "problem", "mps"}
+
+
+def test_the_processes_of_a_worker_are_its_own_and_all_that_it_has_started(at: Local) -> None:
+    worker = at.inspect()
+    at.until(lambda: worker.pid)
+    assert worker.pid is not None
+    own = at.forked(99, os.getpid())
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    try:
+        found = at.engine.owners([1, worker.pid, os.getpid(), child.pid, 2**22 + 1])
+        assert found == {worker.pid: worker.id, os.getpid(): own.id, child.pid: own.id}
+    finally:
+        child.communicate()
+    at.engine.workers.remove(own)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
 from forge_tui.resources.doctor import doctor_text
-from forge_tui.resources.gpus import Gpu
+from forge_tui.resources.gpus import Gpu, GpuProcess
 from forge_tui.resources.manager import ResourceManager
 from forge_tui.resources.policy import DefaultThresholds
 
@@ -101,3 +102,42 @@ def test_dedicated_report(machine):
     assert report["recommendations"]["parallel_workers"] == 4
     assert report["recommendations"]["memory_per_worker_gb"] == "measured"
     assert doctor_text(report).startswith("Machine\n")
+
+
+def test_gpus_are_told_with_who_is_on_them(machine):
+    me, bob = os.getuid(), os.getuid() + 1
+    files = {
+        "/proc/10/status": f"PPid:\t1\nUid:\t{me}\n", "/proc/10/cmdline": "forge-tui: planner_1 (my-run)\0",
+        "/proc/11/status": f"PPid:\t1\nUid:\t{bob}\n", "/proc/11/cmdline": "python\0",
+    }  # fmt: skip
+    gpus = (
+        Gpu(
+            0, "NVIDIA H100", 80 * GIB, 41 * GIB, 63.0, "GPU-aa11", 54.0,
+            (GpuProcess(10, GIB), GpuProcess(11, None)),
+        ),
+        Gpu(1, "NVIDIA A100 MIG 1g.5gb", 5 * GIB, 0, None, "MIG-1", 40.0, (), "GPU-bb22"),
+        Gpu(1, "NVIDIA A100 MIG 1g.5gb", 5 * GIB, 0, None, "MIG-2", 40.0, None, "GPU-bb22"),
+        Gpu(2, "NVIDIA H100", 80 * GIB, 80 * GIB, uuid="GPU-cc33", problem="the driver has lost it"),
+    )  # fmt: skip
+    environment = {"CUDA_VISIBLE_DEVICES": "GPU-aa"}
+    probe = machine(files=files, gpus=gpus, environment=environment, users={me: "ada", bob: "bob"})
+    report = ResourceManager(probe).generate_resource_report()
+    assert json.loads(json.dumps(report, allow_nan=False)) == report
+    system = report["system_info"]
+    assert system["gpus"][0]["processes"] == [
+        {"pid": 10, "memory": GIB, "user": "ada", "models": "planner_1", "run": "my-run"},
+        {"pid": 11, "memory": None, "user": "bob", "models": None, "run": None},
+    ]
+    assert [gpu["parent"] for gpu in system["gpus"]] == [None, "GPU-bb22", "GPU-bb22", None]
+    assert (system["visible_gpus"], system["gpu_limit_source"]) == (["GPU-aa11"], "CUDA_VISIBLE_DEVICES=GPU-aa")
+    text = doctor_text(report)
+    assert max(len(line) for line in text.splitlines()) <= 80
+    flat = " ".join(text.split())
+    for words in (
+        "GPU 0 NVIDIA H100 (GPU-aa11), 41.0 of 80.0 GiB in use, 63 % busy, 54 °C; planner_1 of run my-run; bob: 1 proc",
+        "GPU 1.0 NVIDIA A100 MIG 1g.5gb (MIG-1), 0.0 of 5.0 GiB in use, 40 °C; nobody is on it",
+        "GPU 1.1 NVIDIA A100 MIG 1g.5gb (MIG-2), 0.0 of 5.0 GiB in use, 40 °C; unknown who is on it",
+        "GPU 2 NVIDIA H100 (GPU-cc33): the driver has lost it",
+        "GPUs visible 0, limited by CUDA_VISIBLE_DEVICES=GPU-aa",
+    ):
+        assert words in flat

@@ -7,9 +7,9 @@ from itertools import product
 import pytest
 
 from forge_tui.protocol.events import ModelFailed
-from forge_tui.runner.consequences import Consequence, consequence
+from forge_tui.runner.consequences import Consequence, OnDevice, consequence
 
-KINDS = ("exception", "signal", "out_of_memory", "hang", "diverged", "changed", "exit", "node_lost")
+KINDS = ("exception", "signal", "out_of_memory", "hang", "diverged", "changed", "exit", "node_lost", "device_lost")
 
 
 def failed(kind: str) -> ModelFailed:
@@ -30,9 +30,30 @@ def test_a_failure_is_tried_again_as_often_as_allowed(kind: str, earlier: int, r
     assert follows == Consequence(retry=retry)
 
 
-def test_a_lost_node_says_nothing_against_the_model() -> None:
-    follows = consequence(failed("node_lost"), earlier=9, allowed=0, beside=0, ending=False, lowers_rate=True)
+@pytest.mark.parametrize("kind", ["node_lost", "device_lost"])
+def test_a_lost_node_or_device_says_nothing_against_the_model(kind: str) -> None:
+    follows = consequence(failed(kind), earlier=9, allowed=0, beside=0, ending=False, lowers_rate=True)
     assert follows == Consequence(retry=True, counts=False)
+
+
+@pytest.mark.parametrize(
+    ("beside", "members", "has_larger", "expected"),
+    [
+        (2, 3, True, Consequence(retry=True, counts=False, thin=True)),
+        (0, 3, True, Consequence(retry=True, counts=False, split=True)),
+        (0, 1, True, Consequence(retry=True, counts=False, elsewhere=True)),
+        (0, 1, False, Consequence(retry=False)),
+    ],
+)
+def test_a_lack_of_a_devices_memory_thins_out_then_halves_then_moves_and_then_counts(
+    beside: int, members: int, has_larger: bool, expected: Consequence
+) -> None:
+    where = OnDevice(beside=beside, has_larger=has_larger)
+    follows = consequence(
+        failed("out_of_memory"), earlier=0, allowed=0, beside=9, ending=False, lowers_rate=True, members=members,
+        on_device=where,
+    )  # fmt: skip
+    assert follows == expected
 
 
 def test_changed_data_or_code_is_not_tried_again() -> None:

@@ -47,7 +47,7 @@ def governor(
 ) -> Governor:
     rules = rules or ResourceSettings(policy="dedicated")
     limit = worker_limit(requested, resources or machine_state(), rules)
-    return Governor(rules, limit, mode="parallel", threads=1, estimate=int(estimate * GIB))
+    return Governor(rules, limit, mode="parallel", cpus=1, estimate=int(estimate * GIB))
 
 
 @dataclass
@@ -295,7 +295,7 @@ def test_where_nothing_is_known_a_second_worker_waits_for_the_first_measurement(
         (ResourceSettings(policy="shared"), None),
     ):
         limit = worker_limit(4, machine_state(), rules)
-        found = Governor(rules, limit, mode="parallel", threads=1, estimate=None)
+        found = Governor(rules, limit, mode="parallel", cpus=1, estimate=None)
         assert found.hold(machine_state(), []) is None
         assert found.hold(machine_state(), [Load(1, None)]) == words
         found.measured(GIB)

@@ -11,6 +11,7 @@ import pytest
 from forge_tui.errors import ResourceError
 from forge_tui.protocol.plan import RunPlan, Way
 from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.policy import OnDevices
 from forge_tui.runner.run_planner import candidates, choose, compiled_way, estimate_ways, limit_in_words, measure_ways
 from forge_tui.settings.schema import Settings, from_plain
 
@@ -50,6 +51,14 @@ SERIES = Way("series", 1, 1, 1)
 PAIR = Way("parallel", 2, 1, 1)
 FOURS = Way("parallel", 2, 4, 1)
 SIXES = Way("parallel", 2, 6, 1)
+
+
+def test_on_gpus_one_worker_on_each_and_several_on_one_are_measured() -> None:
+    ways = candidates(settings(models=64), machine(cpus=64), on=OnDevices(4))
+    assert sorted({way.workers for way in ways}) == [1, 4, 32]  # at most 8 on each
+    assert sorted({way.workers for way in candidates(settings(models=64), machine(cpus=64))}) == [1, 32, 64]
+    words = limit_in_words(settings(models=64), machine(cpus=64), on=OnDevices(4))
+    assert "GPU limit: at most 8 workers on each of 4 GPUs" in words
 
 
 def test_groups_of_all_sizes_are_measured_with_as_many_workers_as_the_rules_allow() -> None:

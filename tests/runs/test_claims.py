@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from forge_tui.errors import RunDirectoryError
+from forge_tui.resources.policy import DeviceShare
 from forge_tui.runs import claims
 from forge_tui.runs.claims import Claim, Claims
 from forge_tui.runs.layout import RunDirectory
@@ -76,6 +77,25 @@ def test_live_runs_see_each_other_and_not_themselves(tmp_path: Path) -> None:
     assert files(tmp_path) == []
 
 
+def test_shares_of_devices_are_claimed_and_files_of_earlier_versions_have_none(tmp_path: Path) -> None:
+    own, viewer = claims_of("a", tmp_path), claims_of("b", tmp_path)
+    shares = (DeviceShare("GPU-1", 2, 3 << 30, 1 << 30), DeviceShare("MIG-2", 1, 0, 5))
+    own.set(3, 1, shares)
+    assert viewer.others() == (Claim("a", "/runs/a", 3, 1, shares),)
+    own.set(3, 1)
+    assert viewer.others() == (Claim("a", "/runs/a", 3, 1),)
+    (mine,) = (tmp_path / "claims" / name for name in files(tmp_path))
+    record = json.loads(mine.read_bytes())
+    assert (record["v"], record.pop("devices")) == (2, [])
+    for devices, count in (
+        (None, 1), ([], 1), ([{"uuid": "GPU-1", "workers": 1, "held": 0, "growth": 0}], 1), ({}, 0), ([1], 0),
+        ([{"uuid": "GPU-1", "workers": 1, "held": 0, "growth": -1}], 0), ([{"uuid": 7}], 0), ([{}] * 257, 0),
+    ):  # fmt: skip
+        mine.write_text(json.dumps(record if devices is None else {**record, "devices": devices}))
+        assert len(viewer.others()) == count, devices
+    own.release()
+
+
 def test_a_change_is_seen_at_once_and_no_change_writes_nothing(tmp_path: Path) -> None:
     own, viewer = claims_of("a", tmp_path), claims_of("b", tmp_path)
     own.set(1, 1)
@@ -111,7 +131,8 @@ def test_files_are_private_and_say_who_claims(tmp_path: Path) -> None:
     record = json.loads(path.read_bytes())
     del record["time"]
     assert record == {
-        "v": 1, "run": "run", "path": str(tmp_path / "run"), "workers": 3, "threads": 2, "host": socket.gethostname(),
+        "v": 2, "run": "run", "path": str(tmp_path / "run"), "workers": 3, "threads": 2, "devices": [],
+        "host": socket.gethostname(),
     }  # fmt: skip
     own.release()
 

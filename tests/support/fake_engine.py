@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from forge_tui.engines.base import Ended, EndKind, Engine, Place, WorkerHandle
@@ -21,8 +21,10 @@ class FakeWorker(WorkerHandle):
         jobs: Sequence[Job],
         on_message: Callable[[WorkerHandle, dict[str, Any]], None],
         on_exit: Callable[[WorkerHandle], None],
+        devices: Sequence[str] = (),
     ) -> None:
         self._engine = engine
+        self.devices = tuple(devices)
         self.id, self.jobs = number, tuple(jobs)
         self._on_message, self._on_exit = on_message, on_exit
         self._place: Place | None = None
@@ -58,7 +60,7 @@ class FakeWorker(WorkerHandle):
 
     def is_placed(self, host: str = "a") -> None:
         """A place is found for it."""
-        self._place = Place(host, self.jobs[0].device)
+        self._place = Place(host, ",".join(self.devices) or self.jobs[0].device)
 
     def says(self, message: dict[str, Any]) -> None:
         """It sends a message; one that has ended can, too: so it is with a node that was only cut off."""
@@ -103,6 +105,8 @@ class FakeEngine(Engine):
         """What `capacity` says."""
         self.resident: dict[int, int] = {}
         """What `samples` says."""
+        self.pids: Callable[[FakeWorker], frozenset[int]] = lambda worker: frozenset()
+        """The processes of each worker, for `owners`."""
 
     def start(self) -> None:
         """It is always ready."""
@@ -116,11 +120,12 @@ class FakeEngine(Engine):
         on_exit: Callable[[WorkerHandle], None],
         *,
         ahead: bool = False,
+        devices: Sequence[str] = (),
     ) -> FakeWorker:
         """A worker that waits for what the test does with it."""
         assert kind == "train"
         assert log == jobs[0].model
-        worker = FakeWorker(self, len(self.started) + 1, jobs, on_message, on_exit)
+        worker = FakeWorker(self, len(self.started) + 1, jobs, on_message, on_exit, devices)
         self.started.append(jobs[0].index)
         self.ahead.append(ahead)
         self.workers.append(worker)
@@ -150,6 +155,10 @@ class FakeEngine(Engine):
     def capacity(self) -> int | None:
         """As the test says."""
         return self.room
+
+    def owners(self, pids: Collection[int]) -> Mapping[int, int]:
+        """As the test says."""
+        return {pid: worker.id for worker in self.workers for pid in self.pids(worker) if pid in pids}
 
     def samples(self) -> Mapping[int, int]:
         """As the test says."""

@@ -20,6 +20,8 @@ from textual.widgets import Input
 from tui_host import screen_text
 
 from forge_tui.client.run import Run
+from forge_tui.resources.gpu_users import GpuUser, SeenGpu
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.pressure import Pressure
 from forge_tui.resources.usage import CpuUsage
@@ -73,12 +75,48 @@ def samples() -> list[ResourceSample]:
     ]
 
 
+def gpus(count: int, run: str) -> tuple[SeenGpu, ...]:
+    """GPUs of a server: the first have models of the run, then one of another user, one that is lost, and idle ones."""
+    found = []
+    for index in range(count):
+        gpu = Gpu(
+            index=index,
+            name="NVIDIA H100 80GB HBM3",
+            memory_total=80 * GIB,
+            memory_used=(index + 1) * 9 * GIB if index < 3 else GIB // 2,
+            utilization_percent=(97.0, 63.0, 41.0)[index] if index < 3 else 0.0,
+            uuid=f"GPU-{index}a5f2c1e-0000-0000-0000-000000000000",
+            temperature=max(31.0, 71.0 - 9 * index),
+        )
+        users: tuple[GpuUser, ...] = ()
+        if index < 2:
+            users = tuple(
+                GpuUser(4000 + number, 4 * GIB, "ada", f"cognate_planner_{number}", run)
+                for number in range(4 + 3 * index, 7 + 3 * index)
+            )
+        elif index == 2:
+            users = (GpuUser(9001, 20 * GIB, "bob"), GpuUser(9002, None))
+        elif index == 3:
+            gpu = replace(gpu, problem="the driver has lost it: it has fallen off the bus")
+        found.append(SeenGpu(gpu, users))
+    return tuple(found)
+
+
 class PictureApp(ForgeApp):
     """The app on a machine of four CPUs in a control group of 16 GiB."""
 
     CSS_PATH = Path(inspect.getfile(ForgeApp)).parent / "styles.tcss"
 
-    def __init__(self, state: Path, *, run: Path | None = None, theme: str = "dark", **more: Any) -> None:
+    def __init__(
+        self,
+        state: Path,
+        *,
+        run: Path | None = None,
+        theme: str = "dark",
+        gpus: tuple[SeenGpu, ...] = (),
+        **more: Any,
+    ) -> None:
+        self._gpus = gpus
         options = UiOptions(theme=theme)
         super().__init__(
             run=None if run is None else Run(run),
@@ -92,7 +130,7 @@ class PictureApp(ForgeApp):
     def _look_at_machine(self) -> None:
         *earlier, newest = samples()
         self.machine.cpu_percent.extend(sample.cpu_percent for sample in earlier)
-        self.post_message(ResourcesChanged(newest))
+        self.post_message(ResourcesChanged(newest, self._gpus))
         detected = replace(MACHINE, memory_gb=16.0, available_memory_gb=10.9, memory_limit_source="cgroup v2 /user")
         self.machine.post_detected(detected)
         self._fill_screen()

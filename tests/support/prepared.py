@@ -33,7 +33,14 @@ from forge_tui.protocol.wire import receive_message, send_message
 
 _READ_AT_START = ("PYTHON", "LC_", "LANG", "OMP_", "MKL_", "KMP_", "TORCH", "LD_", "MALLOC", "CUDA")
 """Variables with these beginnings are read when Python or a library starts; not so PYTHONPATH, which is done here."""
-_FAULTS_OF_ONE_PROCESS = ("CLOCK_FILE", "TRACED_RUNNER", "PLAIN_NAMES", "KILL_AT_RENAME", "MACHINE_CPUS")
+_FAULTS_OF_ONE_PROCESS = (
+    "CLOCK_FILE",
+    "TRACED_RUNNER",
+    "PLAIN_NAMES",
+    "KILL_AT_RENAME",
+    "MACHINE_CPUS",
+    "MACHINE_GPUS",
+)
 """Of `faults/sitecustomize.py`: what a process that is forked from another must not have from that one."""
 _MOST_DESCRIPTORS = 64
 _ABOVE_ALL = 200

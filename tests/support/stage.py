@@ -11,7 +11,8 @@ import queue
 import selectors
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +30,21 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.policy import GIB
 from forge_tui.resources.usage import CpuUsage
+from forge_tui.runner.device_costs import DeviceCosts
+from forge_tui.runner.device_pool import DevicePool
 from forge_tui.runner.governor import Governor
 from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import MachineSample
 from forge_tui.runner.other_runs import OtherLiveRuns
-from forge_tui.runner.prepare import allowed_workers
+from forge_tui.runner.prepare import allowed_workers, on_devices
 from forge_tui.runner.scheduler import Scheduler
-from forge_tui.runner.work import Means, Room, Work
-from forge_tui.runs import commands
+from forge_tui.runner.work import Devices, Means, Room, Work
+from forge_tui.runs import commands, run_models
 from forge_tui.runs.claims import Claims
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.results import Result
 from forge_tui.runs.store import RunStore
-from forge_tui.settings.schema import from_plain
+from forge_tui.settings.schema import from_plain, to_plain
 
 M = TrainingPhase
 _SECONDS = 30.0
@@ -241,10 +244,13 @@ class Stage:
         placing: Callable[[Job], int | None] = lambda job: 0,
         state: Path | None = None,
         rules: dict[str, Any] | None = None,
+        devices: Sequence[str] = (),
+        device_bytes: Callable[[Hashable], int | None] = lambda kind: None,
         **settings: dict[str, Any],
     ) -> None:
         """`resources`: the machine; `placing`: as in `FakeEngine`; `state`: the user's state directory, which runs may
-        share; `rules`: `[resources]`, dedicated by default.
+        share; `rules`: `[resources]`, dedicated by default; `devices`: the run's GPUs, by UUID; `device_bytes`: what
+        each kind of worker is estimated to take there.
         """
         self.directory = RunDirectory(base / "run")
         self.directory.create()
@@ -260,12 +266,12 @@ class Stage:
         info = RunInfo(
             run="run", path=str(self.directory.path), mode=self.settings.training.training_mode,
             policy=self.settings.resources.policy,
-            model_type="planner", models=models, epochs=self.epochs, created=1.0,
+            model_type="planner", models=run_models.count(self.settings), epochs=self.epochs, created=1.0,
         )  # fmt: skip
         self.first_info = info
         self.first_models = [
             ModelState(name=f"planner_{index}", index=index, seed=index, epochs=self.epochs)
-            for index in range(1, models + 1)
+            for index in range(1, run_models.count(self.settings) + 1)
         ]
         self.store = RunStore.create(self.directory.database, info, self.first_models)
         self.journal = Journal(self.store, info, self.first_models, self.wall)
@@ -275,18 +281,31 @@ class Stage:
         self._actors: dict[int, Actor] = {}
         self.claims = Claims(self.directory, state or base / "state")
         other_runs = OtherLiveRuns(self.claims, 1)
-        limit = allowed_workers(self.settings, self.machine.latest.resources, other_runs.taken(), 1)
+        first, on = self.machine.latest.resources, on_devices(self.settings, devices)
+        limit = allowed_workers(self.settings, first, other_runs.taken(), 1, devices)
         self.journal.limit(limit)
-        self.governor = Governor(self.settings.resources, limit, mode=info.mode, threads=1, estimate=GIB // 10)
+        self.governor = Governor(self.settings.resources, limit, mode=info.mode, cpus=1, estimate=GIB // 10, on=on)
+        self.pool = DevicePool(
+            devices,
+            per_model=self.settings.resources.devices_per_model,
+            reserve=self.settings.resources.memory_reserve,
+            shared=self.settings.resources.policy == "shared",
+        )
+        self.costs = DeviceCosts(device_bytes)
         self.selector = _Turns()
         self.publisher = _StagePublisher()
-        self.base_job = _job(self)
+        self.base_job = replace(_job(self), device="cuda" if devices else "cpu")
+        if self.settings.sweep:
+            self.base_job = replace(self.base_job, settings=to_plain(self.settings))
         self.scheduler = Scheduler(
             Work(directory=self.directory, settings=self.settings, base_job=self.base_job, journal=self.journal),
             Means(
                 engine=self.engine, publisher=self.publisher, selector=self.selector, monotonic=lambda: self.now
             ),
-            Room(governor=self.governor, machine=self.machine, other_runs=other_runs),
+            Room(
+                governor=self.governor, machine=self.machine, other_runs=other_runs,
+                devices=Devices(pool=self.pool, costs=self.costs) if devices else None,
+            ),
         )  # fmt: skip
         self._waits = waits
         self.state: RunState | None = None

@@ -40,5 +40,8 @@ def test_a_model_of_a_training_function_starts_without_a_number_of_parameters() 
                "threads": 2, "device": "cpu"}  # fmt: skip
     line, _ = log_line(started) or ("", "")
     assert line.partition(" ")[2] == "cognate_gan_1 started: seed 4, 2 threads on cpu"
+    place = {"host": "server", "device": "GPU-5f2a6c1e-0000-0000-0000-000000000000"}
+    line, _ = log_line({**started, "device": "cuda", "place": place}) or ("", "")
+    assert line.endswith("2 threads on cuda (GPU-5f2a6c1e)")
     line, _ = log_line({**started, "parameters": 1500, "threads": 1}) or ("", "")
     assert line.partition(" ")[2] == "cognate_gan_1 started: 1,500 parameters, seed 4, 1 thread on cpu"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import textual
 from picture_runs import RUN, make, mixed, several, swept, trained
-from pictures import NOW, PictureApp, press, same_everywhere
+from pictures import NOW, PictureApp, gpus, press, same_everywhere
 from run_directories import RunMaker, write_checkpoint
 from scripted_looks import Looks
 
@@ -340,6 +340,15 @@ def test_presets_to_load(look: Look) -> None:
 
 def test_resources_on_the_whole_screen(look: Look, maker: RunMaker) -> None:
     look(SMALL, "i", run=mixed(maker), expected=("MEMORY",))
+
+
+def test_resources_with_eight_gpus_on_the_whole_screen(look: Look, maker: RunMaker) -> None:
+    look(SMALL, "i", run=mixed(maker), gpus=gpus(8, RUN), expected=("8 × H100", "fallen off the bus", "SUGGESTED"))
+
+
+@pytest.mark.parametrize("count", [2, 8])
+def test_watch_with_gpus(look: Look, maker: RunMaker, count: int) -> None:
+    look(MEDIUM, run=mixed(maker), gpus=gpus(count, RUN), expected=("H100 80GB HBM3",))
 
 
 # Themes, colours, characters

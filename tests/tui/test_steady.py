@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from forge_tui.resources.gpu_users import GpuUser, SeenGpu
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.monitor import ResourceSample
 from forge_tui.resources.usage import CpuUsage
-from forge_tui.tui.steady import steadied
+from forge_tui.tui.steady import steadied, steadied_gpus
 
 GIB = 1 << 30
 USAGE = CpuUsage(percent=40.0, others_percent=3.0, per_core=(30.0, 50.0), seconds=2.0)
@@ -61,3 +63,19 @@ def test_what_changed_is_shown_and_the_rest_stays(change: dict[str, object]) -> 
     now = replace(SHOWN, time=3.0, **{"cpu_percent": 41.0, **change})  # type: ignore[arg-type]
     expected = replace(SHOWN, time=3.0, **change)  # type: ignore[arg-type]
     assert steadied(now, SHOWN) == expected
+
+
+GPU = Gpu(0, "NVIDIA H100", 80 * GIB, 40 * GIB, 60.0, "GPU-aa", 54.0)
+
+
+def test_the_figures_of_a_gpu_stand_still_while_they_only_wobble() -> None:
+    shown = (SeenGpu(GPU, ()),)
+    wobble = replace(GPU, memory_used=40 * GIB + 1000, utilization_percent=61.5, temperature=55.0)
+    assert steadied_gpus((SeenGpu(wobble, ()),), shown) == shown
+    far = replace(GPU, memory_used=41 * GIB, utilization_percent=70.0, temperature=60.0)
+    assert steadied_gpus((SeenGpu(far, ()),), shown) == (SeenGpu(far, ()),)
+    bob = (GpuUser(1, GIB, "bob"),)
+    assert steadied_gpus((SeenGpu(wobble, bob),), shown) == (SeenGpu(GPU, bob),)
+    lost = replace(GPU, utilization_percent=None, temperature=None, problem="it is lost")
+    assert steadied_gpus((SeenGpu(lost),), shown) == (SeenGpu(lost),)
+    assert steadied_gpus((), shown) == ()

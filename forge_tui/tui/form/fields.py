@@ -122,9 +122,9 @@ def is_choice(key: Key) -> bool:
     return bool(key.words) and key.type_words == "word"
 
 
-def takes_own_code(key: Key) -> bool:
-    """Whether it takes one of a few words, or the name of a custom function."""
-    return key.type_words == "word or text" and not key.is_free
+def takes_more_than_words(key: Key) -> bool:
+    """Whether it takes one of a few words, or the name of a custom function, or a list."""
+    return key.type_words in ("word or text", "word or list") and not key.is_free
 
 
 def same(value: Any, other: Any) -> bool:

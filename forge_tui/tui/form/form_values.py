@@ -15,6 +15,7 @@ from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.command import COMMAND, WORDS, command_line, placeholders, with_own_numbers, words_of
+from forge_tui.settings.devices import CPUS_PER_MODEL, DEVICE, DEVICES_PER_MODEL, device_problems
 from forge_tui.settings.files import FileValue
 from forge_tui.settings.keys import FREE_TABLES, Key, free_key
 from forge_tui.settings.problems import shown
@@ -39,7 +40,7 @@ from forge_tui.tui.form.fields import (
     same,
     sections,
     stepped,
-    takes_own_code,
+    takes_more_than_words,
     title_of,
 )
 from forge_tui.tui.form.kinds import Kind, hides, kind_after, missing
@@ -84,6 +85,8 @@ class Form:
                 return ""
             case list() | tuple() as words if name == COMMAND:
                 return command_line(words)
+            case list() | tuple() as gpus if name == DEVICE and key_of(name).problem(gpus) is None:
+                return ", ".join(map(str, gpus))
             case str() as text:
                 return text
             case list() | tuple() as items:
@@ -189,7 +192,7 @@ class Form:
         key, value = key_of(name), self.values.get(name)
         if key.is_switch:
             return self.put(name, not value)
-        if is_choice(key) or takes_own_code(key):
+        if is_choice(key) or takes_more_than_words(key):
             words = key.words
             place = words.index(value) + by if value in words else 0
             return self.put(name, words[place % len(words)])
@@ -238,10 +241,11 @@ class Form:
     def errors(self) -> dict[str, str]:
         """Errors by full name, in the form's order."""
         problems: dict[str, str] = {}
+        devices = self._device_problems()
         for section in self.sections():
             for key in section.keys:
                 problem = missing(self.kind, key.key, self.all_values(key.key)) or self._own_problem(key)
-                problem = problem or self._data_problem(key.key) or self._sweep_problem(key)
+                problem = problem or self._data_problem(key.key) or self._sweep_problem(key) or devices.get(key.key)
                 if problem is not None:
                     problems[key.key] = problem
         return problems
@@ -351,6 +355,15 @@ class Form:
         if name == DATASET:
             return found.problem
         return found.target_problem(self.values[TARGET]) if name == TARGET else None
+
+    def _device_problems(self) -> dict[str, str]:
+        names = (DEVICE, DEVICES_PER_MODEL, CPUS_PER_MODEL)
+        keys = [key_of(name) for name in names]
+        values = [key.default if self.hides(key.key) else self.values[key.key] for key in keys]
+        if any(key.problem(value) is not None for key, value in zip(keys, values, strict=True)):
+            return {}
+        device, devices_per_model, cpus_per_model = values
+        return device_problems(self.kind.trains, device, devices_per_model, cpus_per_model)
 
     def with_values(self, values: Mapping[str, Any], sources: Mapping[str, Source | Changed]) -> Form:
         """The form with other values and sources."""

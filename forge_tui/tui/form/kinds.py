@@ -7,8 +7,9 @@ from enum import StrEnum
 from typing import Any
 
 from forge_tui.settings.command import COMMAND
+from forge_tui.settings.devices import PER_MODEL
 from forge_tui.settings.own_names import named_function
-from forge_tui.settings.replacement import replacement_of
+from forge_tui.settings.replacement import Trains, replacement_of
 from forge_tui.settings.training_function import MODEL_TYPE, NONE, TRAIN, is_function
 
 KIND = "kind"
@@ -29,6 +30,11 @@ class Kind(StrEnum):
         return {Kind.FUNCTION: TRAIN, Kind.COMMAND: COMMAND}.get(self, MODEL_TYPE)
 
     @property
+    def trains(self) -> Trains:
+        """What trains the models, as the settings know it."""
+        return {Kind.FUNCTION: Trains.FUNCTION, Kind.COMMAND: Trains.COMMAND}.get(self, Trains.MODEL)
+
+    @property
     def help(self) -> str:
         """What it is, in one line."""
         return _HELP[self]
@@ -45,6 +51,7 @@ _ONLY_FOR = {
     COMMAND: (Kind.COMMAND,),
     "run.parse": (Kind.COMMAND,),
     "run.stop_seconds": (Kind.FUNCTION, Kind.COMMAND),
+    **dict.fromkeys(PER_MODEL, (Kind.FUNCTION, Kind.COMMAND)),
 }
 """Settings of some kinds only."""
 

@@ -9,6 +9,7 @@ from forge_tui.errors import ForgeError
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.settings.command import COMMAND, command_line
+from forge_tui.settings.devices import DEVICE
 from forge_tui.settings.keys import Key
 from forge_tui.settings.problems import shown
 from forge_tui.settings.setting_layers import Layer, Source
@@ -252,7 +253,9 @@ def _shown(key: Key, value: Any) -> str:
     if isinstance(value, int) and value < 10**15:
         return f"{value:,}"
     if isinstance(value, list | tuple):
-        return command_line(value) if key.key == COMMAND else ", ".join(shown(item) for item in value)
+        if key.key == COMMAND:
+            return command_line(value)
+        return ", ".join(str(item) if key.key == DEVICE else shown(item) for item in value)
     return shown(value)
 
 

@@ -263,7 +263,7 @@ class FormPanel(Vertical):
         if key is None:
             self.app.push_screen(pickers.kind_picker(form.kind), self._train)
             return
-        from forge_tui.tui.form.fields import DATASET, TARGET, WORKERS, is_choice, takes_own_code
+        from forge_tui.tui.form.fields import DATASET, TARGET, WORKERS, is_choice, takes_more_than_words
 
         found = form.dataset_found
         if form.swept(key.key) is not None:
@@ -279,7 +279,7 @@ class FormPanel(Vertical):
         else:
             self._before = form
             by_digits = "number" in key.type_words
-            stepping = key.key == WORKERS or takes_own_code(key)
+            stepping = key.key == WORKERS or takes_more_than_words(key)
             self.pane.open_editor(form.typed(key.key), stepping=stepping, replace=by_digits)
             self._draw_help()
 

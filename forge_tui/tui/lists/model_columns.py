@@ -11,6 +11,7 @@ from forge_tui.protocol.metrics import SHARE, MetricTable
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.text.config_tables import combination_text, value_text
+from forge_tui.text.device_names import device_in_short
 from forge_tui.tui.lists.model_order import validation_value
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece, pad
@@ -50,7 +51,7 @@ _COLUMNS = (
     Column(key="steps", title="STEPS/S", width=7),
     Column(key="time", title="TIME", width=5),
     Column(key="attempt", title="TRY", width=3),
-    Column(key="device", title="DEVICE", width=6, to_right=False),
+    Column(key="device", title="DEVICE", width=8, to_right=False),
 )
 LEAVING = ("device", "attempt", "time", "steps", "trend", "eta", "best", "config", "val")
 _CONFIG_LONGEST = 40
@@ -210,9 +211,8 @@ def model_row(
         elif column.key == "trend":
             runs.append((blank + cells.left(cells.sparkline(model.trend, column.width, glyphs), column.width), "trend"))
         else:
-            runs.append(
-                (blank + cells.left(cells.clean(model.device or glyphs.unknown, glyphs.ascii), column.width), "quiet")
-            )
+            device = device_in_short(model.device, model.place) or glyphs.unknown
+            runs.append((blank + cells.left(cells.clean(device, glyphs.ascii), column.width, glyphs.ellipsis), "quiet"))
     room = layout.width - GUTTER - sum(cells.width_of(text) for text, _ in runs)
     if failed and room > 2:
         runs.append(

@@ -200,7 +200,7 @@ class ForgeScreen(Screen[None]):
             self.query_one("#resources", ResourceLine).draw(machine.resources, snapshot)
             if self.has_class("-wide") or self.has_class("-resources"):
                 self.query_one("#sidebar", Sidebar).draw(
-                    machine.resources, machine.detected, snapshot, machine.suggestion
+                    machine.resources, machine.detected, snapshot, machine.suggestion, machine.gpus
                 )
             self.query_one("#status", Line).show(self.forge.status.text)
             live = None if snapshot is None else snapshot.state.is_live

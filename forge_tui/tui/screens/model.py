@@ -131,7 +131,7 @@ class ModelScreen(ForgeScreen):
         def build(width: int) -> list[Paragraph]:
             took = self.forge.controller.took(model)
             return model_text.model_document(
-                model, self._metrics, files, problem, width, glyphs, self.forge.clock(), took
+                model, self._metrics, files, problem, width, glyphs, self.forge.clock(), took, self.forge.machine.gpus
             )
 
         self.document.show(build)

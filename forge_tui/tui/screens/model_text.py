@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.protocol.metrics import LOSSES, SHARE, Metric, MetricTable
 from forge_tui.protocol.model_details import ModelDetails
@@ -13,12 +13,16 @@ from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.text.baseline_lines import baseline_sentence
 from forge_tui.text.detail_lines import confusion_lines, worst_lines
+from forge_tui.text.device_names import device_in_words, placed_gpus
 from forge_tui.text.figures import age_text, duration, epoch_text, memory, number, short_path
 from forge_tui.tui.screens.model_files import ModelFiles
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.cells import Piece
 from forge_tui.tui.widgets.document import Paragraph
 from forge_tui.tui.widgets.glyphs import Glyphs
+
+if TYPE_CHECKING:
+    from forge_tui.resources.gpu_users import SeenGpu
 
 _INDENT = 2
 _LABEL = 15
@@ -39,14 +43,15 @@ def model_document(
     glyphs: Glyphs,
     now: float,
     took: float | None,
+    gpus: Sequence[SeenGpu] = (),
 ) -> list[Paragraph]:
     """All sections for a document of `width` cells; for a failed model the reason comes first.
 
     `table`: the metrics of the run. `now` is in UNIX seconds; `took`: how long workers have been busy with the model
-    (seconds).
+    (seconds); `gpus`: those of this machine, now.
     """
     attempts = _attempts(model)
-    metrics = [_heading("METRICS"), *_grid(_metrics(model, table, glyphs, took), width)]
+    metrics = [_heading("METRICS"), *_grid([*_metrics(model, table, glyphs, took), *_gpus(model, gpus)], width)]
     parts = [attempts, metrics] if model.error is not None else [metrics, attempts]
     parts.append([_heading("CONFIG"), *_grid(_config(model.config), width)])
     if files is None:
@@ -219,7 +224,23 @@ def _device(model: ModelState, unknown: str) -> str:
         return unknown
     threads = f", {model.threads} thread{'' if model.threads == 1 else 's'}" if model.threads else ""
     worker = f", worker {model.worker}" if model.worker is not None else ""
-    return f"{model.device}{threads}{worker}"
+    return f"{device_in_words(model.device, model.place)}{threads}{worker}"
+
+
+def _gpus(model: ModelState, gpus: Sequence[SeenGpu]) -> list[Pair]:
+    """The GPUs that a worker is training it on, if they are this machine's."""
+    placed = placed_gpus(model.place) if model.phase.is_active else ()
+    if not placed:
+        return []
+    from forge_tui.resources.gpu_words import figures, labels, short_name, users_in_words
+
+    found: list[Pair] = []
+    for label, seen in zip(labels(one.gpu for one in gpus), gpus, strict=True):
+        if seen.gpu.uuid in placed:
+            users = users_in_words(seen.users)
+            state = seen.gpu.problem or figures(seen.gpu) + (f"; on it: {users}" if users else "")
+            found.append((f"GPU {label}", f"{short_name(seen.gpu)}, {state}"))
+    return found
 
 
 def _ended(model: ModelState, took: float | None, unknown: str) -> str:

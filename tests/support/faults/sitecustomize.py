@@ -18,6 +18,7 @@ times as long.
 so that they are the same in every run.
 
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
+`MACHINE_GPUS`: the runner finds these GPUs: a JSON list of their GiB in all and in use (null: not there).
 """
 
 from __future__ import annotations
@@ -206,6 +207,18 @@ def _pretend(cpus: int) -> None:
     }
 
 
+def _pretend_gpus(sizes):
+    from forge_tui.resources.gpus import Gpu
+    from forge_tui.resources.system_probe import SystemProbe
+
+    found = tuple(
+        Gpu(index, "Pretended", size[0] << 30, size[1] << 30, 0.0, uuid=f"GPU-{index:08x}", processes=())
+        for index, size in enumerate(sizes)
+        if size is not None
+    )
+    SystemProbe.gpus = lambda self: found
+
+
 def _die_at_rename(end: str) -> None:
     def dying(call):
         def renamed(source, target, **where):
@@ -260,5 +273,7 @@ if "KILL_AT_RENAME" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _die_at_rename(os.environ["KILL_AT_RENAME"])
 if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend(int(os.environ["MACHINE_CPUS"]))
+if "MACHINE_GPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
+    _pretend_gpus(json.loads(os.environ["MACHINE_GPUS"]))
 if "WORKER_FAULTS" in os.environ and "forge_tui.worker.fork_server" in sys.orig_argv:
     _install(json.loads(os.environ["WORKER_FAULTS"]))

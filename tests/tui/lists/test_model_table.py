@@ -115,6 +115,12 @@ def test_the_filter_finds_a_config() -> None:
     assert not matches(trained(2, 0.5, combination={"learning_rate": 0.003}))
 
 
+def test_the_device_of_a_model_is_its_gpu() -> None:
+    state = trained(1, 0.5, device="cuda", place={"host": "server", "device": "GPU-5f2a6c1e-0000"})
+    assert row_text(state, 200).rstrip().endswith("GPU-5f2a")
+    assert row_text(trained(1, 0.5, device="cpu"), 200).rstrip().endswith("cpu")
+
+
 def test_columns_leave_in_their_order_as_the_width_shrinks() -> None:
     left: list[str] = []
     before = {column.key for column in model_columns.model_layout(200, 18, 100).columns}

@@ -17,6 +17,8 @@ from forge_tui import client
 from forge_tui.protocol.metrics import MetricTable
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.resources.gpu_users import GpuUser, SeenGpu
+from forge_tui.resources.gpus import Gpu
 from forge_tui.runs.checkpoint_files import checkpoint_files
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.tui.dialogs.questions import Question
@@ -346,6 +348,25 @@ def test_every_line_fits_the_width(maker: RunMaker, width: int) -> None:
     lines = ["".join(text for text, _ in line) for paragraph in paragraphs for line in wrapped(paragraph, width)]
     assert max(cell_len(line) for line in lines) <= width
     assert "nested.key" in "\n".join(lines)
+
+
+def test_the_gpu_of_a_model_is_told_while_a_worker_trains_on_it(maker: RunMaker) -> None:
+    uuid = "GPU-5f2a6c1e-0000"
+    gpu = Gpu(3, "NVIDIA H100", 80 << 30, 41 << 30, 63.0, uuid, 54.0)
+    seen = (SeenGpu(Gpu(0, "NVIDIA T4", 16 << 30, 0, uuid="GPU-other")), SeenGpu(gpu, (GpuUser(9, None, "bob"),)))
+    place = {"host": "server", "device": uuid}
+
+    def text(phase: TrainingPhase) -> str:
+        model = maker.model(1, phase, epoch=5, device="cuda", place=place)
+        paragraphs = model_text.model_document(model, MetricTable(), None, "", 300, UNICODE, 0.0, 7.0, seen)
+        return "\n".join("".join(text for text, _ in paragraph.pieces) for paragraph in paragraphs)
+
+    training = text(TrainingPhase.TRAINING)
+    assert "cuda (GPU-5f2a6c1e)" in training
+    assert "H100, 41.0 of 80.0 GiB in use, 63 % busy, 54 °C; on it: bob: 1 process" in training
+    assert "GPU 3" in training
+    assert "T4" not in training
+    assert "H100" not in text(TrainingPhase.COMPLETED)
 
 
 def test_wrapping_breaks_at_blanks_and_loses_nothing() -> None:

@@ -1,0 +1,79 @@
+"""What is known of devices, of workers on them and of those that wait, when one is placed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from forge_tui.resources.gpus import Gpu
+from forge_tui.runner.device_costs import Need
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceLoad:
+    """A worker of this run on `devices`. `held`: bytes that it is seen to hold on each; missing: not seen yet."""
+
+    devices: tuple[str, ...]
+    need: Need
+    held: Mapping[str, int] = field(default_factory=dict)
+
+    def growth(self, uuid: str) -> int:
+        """Bytes that it will still take there; all that it needs if it is not seen yet."""
+        return max(0, (self.need.memory or 0) - self.held.get(uuid, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A group that waits. `above`: it ran out of memory alone on a device with so many bytes, and needs more."""
+
+    name: str
+    need: Need
+    above: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The group at `position` of the waiting ones gets `devices`; `reason` in words."""
+
+    position: int
+    devices: tuple[str, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """No waiting group can start now; `reason` in words."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceNow:
+    """A device at this moment. `ours`: workers of this run, `others`: of this user's other runs.
+
+    `left`: bytes for a further worker, below 0 if it is overfull; `foreign`: bytes that other users have; `unmeasured`:
+    a worker on it takes an unknown amount.
+    """
+
+    gpu: Gpu
+    ours: int
+    others: int
+    left: int
+    foreign: int
+    unmeasured: bool
+
+    @property
+    def workers(self) -> int:
+        """All of this user on it."""
+        return self.ours + self.others
+
+
+def held_on(gpus: Iterable[Gpu], owners: Mapping[int, int]) -> dict[int, dict[str, int]]:
+    """Bytes that each owner holds on each device, by the owners of processes; as far as the driver counts them."""
+    found: dict[int, dict[str, int]] = {}
+    for gpu in gpus:
+        for process in gpu.processes or ():
+            if process.pid in owners and process.memory is not None:
+                here = found.setdefault(owners[process.pid], {})
+                here[gpu.uuid] = here.get(gpu.uuid, 0) + process.memory
+    return found

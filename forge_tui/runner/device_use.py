@@ -1,0 +1,108 @@
+"""What each worker of this run has on its GPUs: by the driver's figures, else by the workers' own reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from forge_tui.resources.policy import DeviceShare
+from forge_tui.runner.attempt import Attempt, OnDevices
+from forge_tui.runner.device_costs import Need
+from forge_tui.runner.device_figures import DeviceLoad, held_on
+from forge_tui.runner.work import Devices, Means, Room, Work
+
+# A worker that reports no epoch counts as measured after this time.
+_SETTLED_SECONDS = 60.0
+# Claims of devices are written in steps of this size: not with every small change.
+_CLAIM_BYTES = 64 << 20
+
+
+class DeviceUse:
+    """Follows the workers' memory on the devices, and takes out devices that are lost."""
+
+    def __init__(self, work: Work, means: Means, room: Room, devices: Devices) -> None:
+        self._journal = work.journal
+        self._engine, self._monotonic = means.engine, means.monotonic
+        self._machine, self._devices = room.machine, devices
+
+    def loads(self, attempts: Collection[Attempt]) -> list[DeviceLoad]:
+        """The workers' needs, leaving ones too: they still have their memory."""
+        found = []
+        for attempt in attempts:
+            on = attempt.on_devices
+            if on is not None:
+                found.append(DeviceLoad(on.devices, self._need(on), dict(on.held)))
+        return found
+
+    def shares(self, attempts: Collection[Attempt]) -> tuple[DeviceShare, ...]:
+        """What this run has on each device, for this user's other runs."""
+        found = []
+        loads = self.loads(attempts)
+        for uuid in dict.fromkeys(uuid for load in loads for uuid in load.devices):
+            here = [load for load in loads if uuid in load.devices]
+            held = sum(load.held.get(uuid, 0) for load in here)
+            growth = sum(load.growth(uuid) for load in here)
+            if any(load.need.memory is None for load in here):
+                growth = max(growth, self._devices.pool.total((uuid,)))  # nothing is known: it is all taken
+            found.append(DeviceShare(uuid, len(here), _rounded(held), _rounded(growth)))
+        return tuple(found)
+
+    def reported(self, attempt: Attempt, gpu_memory: int) -> None:
+        """Take a worker's own report of its peak on a device (bytes)."""
+        on = attempt.on_devices
+        if on is None:
+            return
+        if on.reported is None:
+            on.reported_at = self._machine.latest.number
+        on.reported = max(gpu_memory, on.reported or 0)
+        self._keep(on)
+
+    def see(self, attempts: Collection[Attempt]) -> None:
+        """Take the figures of the machine's last sample. The workers on a device that is lost are ended."""
+        look = self._machine.latest
+        on_gpus = [attempt for attempt in attempts if attempt.on_devices is not None]
+        is_known = bool(look.resources.gpus)  # else the driver has not answered, and the last figures stay
+        held = self._held() if on_gpus and is_known else {}
+        for attempt in on_gpus if is_known else ():
+            assert attempt.on_devices is not None
+            here = held.get(attempt.worker.id, {})
+            attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, look.number)
+            self._keep(attempt.on_devices)
+        lost = self._devices.pool.see(look.resources.gpus, self.loads(attempts), self._monotonic())
+        for words in lost.values():
+            self._journal.warn("device", words)
+        for uuid, words in self._devices.pool.broken.items():
+            self._end_on(uuid, words, on_gpus)
+
+    def _held(self) -> dict[int, dict[str, int]]:
+        """Bytes that each worker holds on each device, by its number."""
+        gpus = self._machine.latest.resources.gpus
+        pids = {process.pid for gpu in gpus for process in gpu.processes or ()}
+        return held_on(gpus, self._engine.owners(pids))
+
+    def _end_on(self, uuid: str, words: str, attempts: Collection[Attempt]) -> None:
+        """End the workers on a lost device: they would wait for it, or train on it with errors."""
+        for attempt in attempts:
+            if uuid not in attempt.devices or attempt.leaving in ("killed", "withdrawn"):
+                continue
+            if not attempt.is_placed:
+                attempt.withdraw()
+                continue
+            for index, job in attempt.jobs.items():
+                attempt.failures.setdefault(index, attempt.lost_device(job, self._journal.clock(), words))
+            attempt.worker.kill()
+
+    def _need(self, on: OnDevices) -> Need:
+        """What a running worker takes at its peak: as others of its kind, and at least what it has taken already."""
+        need = self._devices.costs.need(on.kind)
+        if need.memory is None:
+            return need
+        return need if on.peak is None or on.peak <= need.memory else Need(on.peak, "measured")
+
+    def _keep(self, on: OnDevices) -> None:
+        if on.peak is not None and (on.is_measured or self._monotonic() - on.began >= _SETTLED_SECONDS):
+            self._devices.costs.take(on.kind, on.peak)
+
+
+def _rounded(size: int) -> int:
+    """Rounded up, so that others count on no more than is there."""
+    return -(-size // _CLAIM_BYTES) * _CLAIM_BYTES
