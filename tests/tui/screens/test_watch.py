@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 import threading
 import time
@@ -93,7 +94,8 @@ def live(maker: RunMaker) -> Path:
 async def test_top_lines_and_table_tell_how_the_run_stands(live: Path, tmp_path: Path) -> None:
     async with at(live, tmp_path / "ui.json") as hand:
         header = hand.watch.query_one("#header", Line).text.plain
-        assert header.startswith("Watch · ada@server 1123-planner ● live")
+        # The name is shortened where a busy machine shows how old the data is, too.
+        assert re.match(r"Watch · ada@server .*23-planner ● live ", header)
         assert "0/4 done" in header
         overall = hand.watch.query_one("#overall", Line).text.plain
         assert overall.endswith("2 training 1 queued 1 failed")
