@@ -24,7 +24,7 @@ from forge_tui.runs.lock import is_locked
 from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
-    from forge_tui.analysis.spread import Span
+    from forge_tui.analysis.spread import SeedValues, Span
     from forge_tui.protocol.events import EpochFinished
     from forge_tui.protocol.model_state import ModelState
     from forge_tui.protocol.request import Farewell
@@ -300,6 +300,16 @@ class Run:
 
     def _histories(self, models: Sequence[ModelState]) -> list[list[EpochFinished]]:
         return [self._reader.epochs(model.index) for model in models]
+
+    def curves(self, models: Sequence[ModelState]) -> Iterator[dict[str, SeedValues]]:
+        """The metrics of each of `models` by name, one value per epoch; in half the time of `histories`."""
+        for start in range(0, len(models), _PAGE):
+            yield from self._at_one_moment(functools.partial(self._curves, models[start : start + _PAGE]))
+
+    def _curves(self, models: Sequence[ModelState]) -> list[dict[str, SeedValues]]:
+        from forge_tui.client.curves import read_curves
+
+        return [read_curves(self._reader, model.index) for model in models]
 
     def wait(self, timeout: float | None = None) -> Snapshot:
         """Block until the run is no longer live and its directory is released; returns the last snapshot.

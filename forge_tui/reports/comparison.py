@@ -12,12 +12,11 @@ from typing import Any, Literal
 
 from forge_tui.analysis.configs import ConfigResults, Finals, best_counted, config_results, finals_of
 from forge_tui.client.run import Run
-from forge_tui.errors import ForgeError, RunDirectoryError
+from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.metrics import MetricTable, declared_metrics
 from forge_tui.protocol.snapshot import Snapshot
-from forge_tui.runs.inside import refuse_links
-from forge_tui.runs.layout import RunDirectory
+from forge_tui.reports.run_settings import read_run_settings
 from forge_tui.safe_io.printing import Writable, printable
 from forge_tui.text.config_tables import configs_record, configs_table, ranked_by
 from forge_tui.text.figures import UNKNOWN, duration, number, spread_text, table
@@ -103,7 +102,7 @@ class Comparer:
 
     def _look_at(self, path: Path) -> ComparedRun:
         if path not in self._settings:
-            self._settings[path] = _read_settings(path)
+            self._settings[path] = read_run_settings(path)
         settings, settings_problem = self._settings[path]
         found = ComparedRun(name=path.name, path=path, settings=settings, settings_problem=settings_problem)
         try:
@@ -127,19 +126,6 @@ def compare(runs: Sequence[ComparedRun]) -> Comparison:
         for key in differing
     )
     return Comparison(runs=tuple(runs), differences=differences, equal=len(keys) - len(differing))
-
-
-def _read_settings(path: Path) -> tuple[Mapping[str, Any] | None, str]:
-    from forge_tui.settings.files import read_settings
-    from forge_tui.settings.schema import to_plain
-
-    try:
-        settings = RunDirectory(path).settings
-        refuse_links(settings, settings.parent)
-        plain = to_plain(read_settings(settings))
-    except ForgeError as error:
-        return None, str(error)
-    return {f"{name}.{key}": value for name, values in plain.items() for key, value in values.items()}, ""
 
 
 def _is_compared(key: str) -> bool:

@@ -1,4 +1,4 @@
-"""The report of a run as text, JSON or CSV, for the command line and the UI."""
+"""The report of a run in every form that is one document, for the command line and the UI."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import json
 import os
 import re
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -42,17 +43,18 @@ if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.protocol.events import EpochFinished
 
-ReportFormat = Literal["text", "json", "csv"]
-FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv")
-_ENDINGS: dict[ReportFormat, str] = {"text": "txt", "json": "json", "csv": "csv"}
+TextFormat = Literal["text", "json", "csv", "html"]
+ReportFormat = Literal["text", "json", "csv", "html", "svg", "png"]
+FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv", "html", "svg", "png")
 EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", "best_loss", "seconds")
 """The columns of the CSV report before those of the metrics."""
 _WORST = 10
-_REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
+REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
+"""The events that reports tell."""
 
 
-def write_report(run: Run, form: ReportFormat, out: Writable) -> None:
-    """Write a report to `out`: `text` a summary, `json` everything, `csv` every epoch of every model.
+def write_report(run: Run, form: TextFormat, out: Writable) -> None:
+    """Write a report to `out`: `text` a summary, `json` everything, `csv` every epoch of every model, `html` a page.
 
     Raises `RunDirectoryError` if the run cannot be read.
     """
@@ -64,23 +66,41 @@ def write_report(run: Run, form: ReportFormat, out: Writable) -> None:
             out.write(json.dumps(_record(run, snapshot)) + "\n")
         case "text":
             out.write(_text(run, snapshot))
+        case "html":
+            from forge_tui.reports.page.document import write_page
+
+            write_page(run, snapshot, out)
 
 
-def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
-    """Write a report to a new file in `directory`, such as `20261123-150210-planner-report.csv`; returns its path.
+def report_bytes(run: Run, form: ReportFormat, metrics: Sequence[str] = ()) -> bytes:
+    """A report as the bytes of a file. `metrics`: those of a picture of curves (`svg`, `png`).
 
-    Nothing is overwritten: `-2`, `-3`, … is added if the name is taken. Raises `ForgeError` if no file can be made.
+    Raises `RunDirectoryError` if the run cannot be read, `UsageError` as `run_picture`.
     """
-    stem = report_stem(run.id)
+    if form == "svg" or form == "png":
+        from forge_tui.reports.pictures.run_picture import run_picture
+
+        return run_picture(run, form, metrics)
     content = io.StringIO(newline="")
     write_report(run, form, content)
+    return content.getvalue().encode("utf-8", "replace")
+
+
+def export_report(run: Run, form: ReportFormat, directory: Path, metrics: Sequence[str] = ()) -> Path:
+    """Write a report to a new file in `directory`, such as `20261123-150210-planner-report.csv`; returns its path.
+
+    Nothing is overwritten: `-2`, `-3`, … is added if the name is taken. Raises `ForgeError` if no file can be made,
+    and as `report_bytes`.
+    """
+    stem = report_stem(run.id)
+    content = report_bytes(run, form, metrics)
     count = 1
     while True:
-        path = directory / f"{stem}-report{f'-{count}' if count > 1 else ''}.{_ENDINGS[form]}"
+        path = directory / f"{stem}-report{f'-{count}' if count > 1 else ''}.{'txt' if form == 'text' else form}"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="") as file:
-                file.write(content.getvalue())
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
             return path
         except FileExistsError:
             count += 1
@@ -152,7 +172,7 @@ def _record(run: Run, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _remarkable(run: Run) -> list[dict[str, Any]]:
-    return run.events_of(_REMARKABLE)
+    return run.events_of(REMARKABLE)
 
 
 def epoch_values(epoch: EpochFinished) -> dict[str, float | None]:

@@ -122,9 +122,14 @@ def answer(text: str) -> None:
     if sys.stdout.isatty():
         print(escaped(text))
         return
-    sys.stdout.flush()
     # File names need not be text: Python keeps invalid bytes as surrogates, which cannot be encoded.
-    sys.stdout.buffer.write(_bytes(text) + b"\n")
+    answer_bytes(_bytes(text) + b"\n")
+
+
+def answer_bytes(content: bytes) -> None:
+    """Write the content of a file to standard output, unchanged."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
     sys.stdout.buffer.flush()
 
 

@@ -21,6 +21,7 @@ _CHOICES = (
     Choice("t", "Text: a summary", "text"),
     Choice("j", "JSON: everything, with every epoch", "json"),
     Choice("c", "CSV: every epoch of every model", "csv"),
+    Choice("h", "HTML: a page with curves, for a browser", "html"),
     Choice("e", "Event files for TensorBoard: a directory of them", _EVENT_FILES),
     Choice("b", "Back", "back"),
 )

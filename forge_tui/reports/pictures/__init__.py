@@ -1,0 +1,1 @@
+"""Pictures of curves: laid out once as shapes, written as SVG or PNG."""
