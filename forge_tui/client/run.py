@@ -258,10 +258,10 @@ class Run:
         with self._looking() as reader:
             return reader.events(since, limit=limit)
 
-    def events_of(self, kinds: Collection[str]) -> list[dict[str, Any]]:
-        """All events of some kinds, oldest first, as JSON-able records."""
+    def events_of(self, kinds: Collection[str], *, check_epochs: bool = True) -> list[dict[str, Any]]:
+        """All events of some kinds, oldest first, as JSON-able records. `check_epochs`: whether epochs are checked."""
         with self._looking() as reader:
-            return reader.events_of(kinds)
+            return reader.events_of(kinds, check_epochs=check_epochs)
 
     def messages(self, since: int, limit: int) -> tuple[list[dict[str, Any]], int]:
         """The newest `limit` events after `since` except epochs, and the sequence number for the next call."""

@@ -225,18 +225,26 @@ class RunReader:
 
         return self._read(read, [])
 
-    def events_of(self, kinds: Collection[str]) -> list[dict[str, Any]]:
-        """All events of some kinds, oldest first; of the others, and of epochs, only the checksums are checked."""
+    def events_of(self, kinds: Collection[str], *, check_epochs: bool = True) -> list[dict[str, Any]]:
+        """All events of some kinds, oldest first; of the others, and of epochs, only the checksums are checked.
+
+        Without `check_epochs` only that none is missing: with 500,000 epochs that takes 0.5 s instead of 6.
+        """
         words = [f'"event":"{kind}"'.encode() for kind in kinds]
         found: list[dict[str, Any]] = []
         position, end = -1, 0
         while position < end:
             position = end
-            end = self._read(partial(self._search, position, words, found), position)
+            end = self._read(partial(self._search, position, words, found, check_epochs), position)
         return [event for event in found if event.get("event") in kinds]
 
     def _search(
-        self, after: int, words: Sequence[bytes], found: list[dict[str, Any]], connection: sqlite3.Connection
+        self,
+        after: int,
+        words: Sequence[bytes],
+        found: list[dict[str, Any]],
+        check_epochs: bool,
+        connection: sqlite3.Connection,
     ) -> int:
         """Add the good events after number `after` that contain one of `words` to `found`; returns the last number."""
         last_seq = self._run_row().last_seq
@@ -253,9 +261,11 @@ class RunReader:
                     rows.is_event(row)
             except rows.ERRORS as error:
                 self._left_out("events", row[0], error)
-        for row in connection.execute(f"{self._epochs.select} WHERE seq > ? AND seq <= ?", span):
+        select = self._epochs.select if check_epochs else "SELECT seq FROM epochs"
+        for row in connection.execute(f"{select} WHERE seq > ? AND seq <= ?", span):
             present.add(row[0])
-            self._metrics(row)
+            if check_epochs:
+                self._metrics(row)
         self._damage.missing_seqs(after, end, present)
         return end
 

@@ -34,7 +34,7 @@ def resources_section(samples: Sequence[Sample], events: Sequence[Mapping[str, A
         return section("resources", "Resources", element("p", "No sample of the machine was recorded."), decisions)
     filled = [_with_gpus(sample) for sample in samples]
     begun = min([filled[0]["time"], *(event["time"] for event, _ in marked)])
-    parts = _divided(filled)
+    parts = _divided(filled, MOST_SAMPLES)
     record = {
         "panels": [
             {"title": title, "bytes": is_bytes, "lines": [
@@ -107,7 +107,7 @@ def _gpu_note(samples: Sequence[Sample]) -> str:
     return f"GPU: the mean load and the summed memory of {count} GPUs." if count > 1 else ""
 
 
-def _divided(samples: Sequence[Sample], most: int = MOST_SAMPLES) -> list[Sequence[Sample]]:
+def _divided(samples: Sequence[Sample], most: int) -> list[Sequence[Sample]]:
     """The samples in at most `most` parts of about as many each."""
     parts = min(most, len(samples))
     edges = [place * len(samples) // parts for place in range(parts + 1)]

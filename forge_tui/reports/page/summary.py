@@ -88,7 +88,7 @@ def _table(snapshot: Snapshot, models: Sequence[tuple[ModelState, int | None]], 
         rows.append(
             [
                 model.name,
-                *([config] if is_sweep else []),
+                *([Cell(config, classes="config")] if is_sweep else []),
                 number_cell(UNKNOWN if rank is None else str(rank), rank),
                 Cell(model.phase.value, classes=f"phase-{model.phase.value}"),
                 number_cell(epoch_text(model.epoch, model.epochs), model.epoch),

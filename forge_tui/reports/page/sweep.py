@@ -87,8 +87,8 @@ def _importance(results: ConfigResults) -> list[Markup]:
         )
     about = (
         f"How much of the differences between the ranks of the {len(completed):,} completed models by {metric.words} "
-        "each setting explains alone (by Kruskal and Wallis, corrected for chance; numbers with more than six values in "
-        "five bins). What only a combination of settings does, and what the seed does, is the rest."
+        "each setting explains alone (by Kruskal and Wallis, corrected for chance; numbers with more than six values "
+        "in five bins). What only a combination of settings does, and what the seed does, is the rest."
     )
     table = data_table("Importance of the swept settings", ["Setting", "Share", "", "Values"], rows)
     return [table, element("p", about, class_="note")]
@@ -111,7 +111,7 @@ def _parallel(results: ConfigResults) -> list[Markup]:
         ],
         "first": results.metric.name,
         "lines": [
-            {"rank": one.rank, "label": combination_text(one.combination),
+            {"rank": one.rank, "label": combination_text(one.combination), "soFar": one.finals.so_far,
              "means": {name: float(f"{found.mean:.5g}") for name, found in one.finals.metrics.items()}}
             for one in chosen
         ],

@@ -69,5 +69,5 @@ def tick_text(value: float, ticks: list[float], *, log: bool = False) -> str:
     """A labelled value, on a linear scale with as many digits as tell it from the next."""
     gap = min((abs(after - before) for before, after in pairwise(ticks)), default=0.0)
     if value == 0.0 or log or gap == 0.0 or not 1e-4 <= abs(value) < 1e6:
-        return f"{value:.3g}" if abs(value) < 1e6 else f"{value:.2g}"
+        return f"{value:.4g}"
     return f"{value:.{max(0, -math.floor(math.log10(gap * 1.000001)))}f}"

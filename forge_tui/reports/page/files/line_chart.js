@@ -160,7 +160,7 @@ class LineChart {
       for (const line of panel.lines.filter((one) => one.marked)) {
         const text = valueAt(line, x, panel.value ?? numberText);
         if (text !== null) rows.push(make("div", {}, swatch(line.role, line.dash, 18), make("span", {}, line.label),
-          make("span", {}, text)));
+          make("span", { class: "value" }, text)));
       }
     }
     const left = rows.length - MOST_TOLD;

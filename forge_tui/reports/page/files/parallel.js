@@ -82,7 +82,7 @@ function parallelSection() {
       const d = ys.map((y, at) => `${at ? "L" : "M"}${axes[at].x.toFixed(1)},${y.toFixed(1)}`).join("");
       const path = draw("path", { d, class: `s-${role}`, "stroke-opacity": role === "other" ? 0.5 : 0.75,
         "stroke-width": role === "other" ? 1.2 : 1.6 });
-      lines.push({ ys, path, rank: rank + 1, label: data.lines[place].label, value: means[place] });
+      lines.push({ ys, path, ...data.lines[place], value: means[place] });
     });
     [...lines].reverse().forEach((line) => svg.append(line.path));
     axes.forEach((axis, place) => drawAxis(svg, axis, place, { top, bottom, width, count: axes.length }));
@@ -97,12 +97,12 @@ function parallelSection() {
     const edge = place === 0 ? 2 : axis.isLast ? width - 2 : axis.x;
     const room = Math.floor(width / count / 6.5);
     const title = axis.title.length > room ? `${axis.title.slice(0, Math.max(3, room - 1))}…` : axis.title;
-    const head = draw("text", { x: edge, y: 14 + (place % 2) * 0, class: "f-text", "font-size": 12, "font-weight": 600,
+    const head = draw("text", { x: edge, y: 14, class: "f-text", "font-size": 12, "font-weight": 600,
       "text-anchor": side }, title, draw("title", {}, axis.title));
     svg.append(draw("line", { x1: axis.x, x2: axis.x, y1: top, y2: bottom, class: "s-axis" }), head);
     for (const [y, text] of axis.ticks) {
       const short = text.length > room ? `${text.slice(0, Math.max(3, room - 1))}…` : text;
-      svg.append(draw("text", { x: axis.x + (axis.isLast ? 6 : place === 0 ? -6 : -6), y: y + 4, class: "f-text label",
+      svg.append(draw("text", { x: axis.x + (axis.isLast ? 6 : -6), y: y + 4, class: "f-text label",
         "text-anchor": axis.isLast ? "start" : "end" }, short, draw("title", {}, text)));
     }
     const range = draw("rect", { class: "brush", x: axis.x - 7, width: 14, visibility: "hidden" });
@@ -154,9 +154,8 @@ function parallelSection() {
     shown.width = line.path.getAttribute("stroke-width");
     line.path.setAttribute("stroke-width", 4);
     line.path.parentNode.insertBefore(line.path, line.path.parentNode.querySelector("line"));
-    const values = data.metrics.filter((one) => one.name === metric.name).map((one) => `${one.title} `);
-    tip.replaceChildren(make("b", {}, `${line.rank}. ${line.label}`),
-      make("div", {}, make("span", {}, `${values.join("")}${numberText(line.value)}`)));
+    tip.replaceChildren(make("b", {}, `${line.rank === null ? "" : `${line.rank}. `}${line.label}`),
+      make("div", {}, make("span", {}, `${metric.title} ${numberText(line.value)}${line.soFar ? ", so far" : ""}`)));
     tip.hidden = false;
     const size = tip.getBoundingClientRect();
     tip.style.left = `${Math.max(0, Math.min(x + 14, drawn.width - size.width))}px`;

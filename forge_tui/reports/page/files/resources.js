@@ -33,6 +33,10 @@ function resourcesSection() {
   for (const [kind, text] of kinds) {
     if (data.marks.some((mark) => mark.kind === kind)) legend.append(make("span", { class: `legend-${kind}` }, text));
   }
+  if (place === 0) {
+    host.append("No figures were recorded.");
+    return;
+  }
   host.append(legend);
   const chart = new LineChart(host, "Resources");
   chart.show({ panels: panels.filter((panel) => panel.lines.length), marks: data.marks,
