@@ -84,6 +84,17 @@ def best_so_far(snapshot: Snapshot) -> Best | None:
     return first_of(snapshot.models, snapshot.metrics) if ended is None else ended
 
 
+def ranked_models(snapshot: Snapshot) -> list[tuple[ModelState, int | None]]:
+    """All models with their ranks (1 is the best), the best first; those without a value last, without a rank."""
+    keyed = sorted(
+        ((comparison_key(model.metrics, snapshot.metrics), model.index, model) for model in snapshot.models),
+        key=lambda one: one[:2],
+    )
+    return [
+        (model, rank if any(map(math.isfinite, key)) else None) for rank, (key, _, model) in enumerate(keyed, start=1)
+    ]
+
+
 def decisive(key: Key, table: MetricTable) -> Metric | None:
     """The first metric of the ranking that a key has a number for, or None."""
     return next((metric for metric, badness in zip(table.ranking, key, strict=True) if badness < math.inf), None)

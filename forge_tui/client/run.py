@@ -24,6 +24,8 @@ from forge_tui.runs.lock import is_locked
 from forge_tui.safe_io.printing import named
 
 if TYPE_CHECKING:
+    import polars
+
     from forge_tui.analysis.spread import SeedValues, Span
     from forge_tui.protocol.events import EpochFinished
     from forge_tui.protocol.model_state import ModelState
@@ -103,6 +105,32 @@ class Run:
             if self._channel is not None:
                 self._channel.close()
                 self._channel = None
+
+    # --- in a notebook
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id!r} at {str(self.path)!r}>"
+
+    def _repr_html_(self) -> str:
+        from forge_tui.client.notebook import problem_html, snapshot_html
+
+        try:
+            return snapshot_html(self.snapshot())
+        except RunDirectoryError as error:
+            return problem_html(self.id, error)
+
+    def frame(self) -> polars.DataFrame:
+        """A row per model: seed, phase, epochs, swept settings (`config.…`), its present or final metrics, its path."""
+        from forge_tui.client.frames import models_frame
+
+        return models_frame(self.snapshot())
+
+    def metrics_frame(self) -> polars.DataFrame:
+        """A row per epoch of each model, with a column per metric: the rows of `report --format csv`."""
+        from forge_tui.client.frames import epochs_frame
+
+        snapshot = self.snapshot()
+        return epochs_frame(snapshot, self.histories(snapshot.models))
 
     # --- looking
 

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,11 +32,13 @@ class CognateCreator:
     is interrupted or dies, the run stops after a checkpoint.
     """
 
-    def __init__(self, config: TrainingConfig | None = None) -> None:
+    def __init__(self, config: TrainingConfig | None = None, *, progress: bool = False) -> None:
+        """With `progress`, training shows how far it is: in the cell of a notebook, else on stderr."""
         self.config = config if config is not None else TrainingConfig()
         self._lock = threading.Lock()
         self._snapshot: Snapshot | None = None
         self._callback: ProgressCallback | None = None
+        self._shows_progress = progress
 
     def create_three_models(self, save_dir: str | os.PathLike[str], training_mode: str | None = None) -> list[str]:
         """Train three models into `save_dir`; return their path stems (`STEM.json`, `STEM.safetensors`).
@@ -119,8 +121,8 @@ class CognateCreator:
         settings = Settings(training=config, run=RunSettings(models=_MODELS, output=directory))
         with self._lock:
             self._snapshot = None
-        with client.start(settings, previous="move") as run:
-            follower = threading.Thread(target=self._follow, args=(run,), name="forge-tui progress", daemon=True)
+        with client.start(settings, previous="move") as run, self._display() as show:
+            follower = threading.Thread(target=self._follow, args=(run, show), name="forge-tui progress", daemon=True)
             follower.start()
             try:
                 snapshot = run.wait()
@@ -131,6 +133,7 @@ class CognateCreator:
                 _LOG.warning("interrupted: run %s stops after a checkpoint", run.id)
                 raise
             follower.join()
+            show(snapshot)
         with self._lock:
             self._snapshot = snapshot
         stems = [
@@ -140,11 +143,23 @@ class CognateCreator:
             raise TrainingFailed(_why(snapshot), stems, snapshot.failures)
         return stems
 
-    def _follow(self, run: client.Run) -> None:
+    @contextlib.contextmanager
+    def _display(self) -> Iterator[Callable[[Snapshot], None]]:
+        """What shows a snapshot; nothing does without `progress`."""
+        if not self._shows_progress:
+            yield lambda snapshot: None
+            return
+        from forge_tui.compat.progress_display import progress_display
+
+        with progress_display() as show:
+            yield show
+
+    def _follow(self, run: client.Run, show: Callable[[Snapshot], None]) -> None:
         with contextlib.suppress(RunGone):  # `wait` raises it, too
             for snapshot in run.follow(_FOLLOW_SECONDS):
                 with self._lock:
                     self._snapshot = snapshot
+                show(snapshot)
                 callback = self._callback
                 if callback is not None:
                     try:

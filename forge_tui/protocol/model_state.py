@@ -34,7 +34,7 @@ class Failure:
     epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class ModelState(Measured):
     """The state of one model. Unknown is None; `diverged` is set if the loss is NaN or infinite.
 
@@ -85,6 +85,11 @@ class ModelState(Measured):
     exact: bool | None = True
     trend: tuple[float | None, ...] = ()
     failures: tuple[Failure, ...] = ()
+
+    def __repr__(self) -> str:
+        known = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items() if value is not None)
+        epochs = self.epoch if self.epochs is None else f"{self.epoch}/{self.epochs}"
+        return f"<ModelState {self.name!r} {self.index}: {self.phase}, epoch {epochs}{f', {known}' if known else ''}>"
 
     @property
     def percent(self) -> float:

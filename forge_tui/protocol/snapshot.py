@@ -16,7 +16,7 @@ from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.run_info import RunInfo
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Snapshot:
     """A run and all its models at one moment (`time`, UNIX seconds).
 
@@ -35,6 +35,10 @@ class Snapshot:
     seconds: float | None = None
     eta_seconds: float | None = None
     problems: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        models = f"{self.completed} of {len(self.models)} models completed"
+        return f"<Snapshot of run {self.run.run!r}: {self.state}, {models}, {self.overall_percent:.0f} %>"
 
     @cached_property
     def metrics(self) -> MetricTable:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from forge_tui.analysis.configs import config_results
-from forge_tui.analysis.ranking import comparison_key
+from forge_tui.analysis.ranking import ranked_models
 from forge_tui.analysis.spread import Band, SeedCurve, SeedValues, Span, spans
 from forge_tui.protocol.metrics import TEST, Metric
 from forge_tui.protocol.model_state import ModelState
@@ -120,17 +119,6 @@ def spread_choice(count: int, most: int) -> list[int]:
     first = most - most // 4
     later = most - first
     return [*range(first), *(first + (count - first) * (place + 1) // later - 1 for place in range(later))]
-
-
-def ranked_models(snapshot: Snapshot) -> list[_Ranked]:
-    """The models with their ranks (1 is the best), the best first; those without a value last, without a rank."""
-    keyed = sorted(
-        ((comparison_key(model.metrics, snapshot.metrics), model.index, model) for model in snapshot.models),
-        key=lambda one: one[:2],
-    )
-    return [
-        (model, rank if any(map(math.isfinite, key)) else None) for rank, (key, _, model) in enumerate(keyed, start=1)
-    ]
 
 
 class _Reading:

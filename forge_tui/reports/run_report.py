@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from forge_tui.analysis.configs import config_results
 from forge_tui.analysis.ranking import best_model
 from forge_tui.client.details import read_details
+from forge_tui.client.frames import EPOCH_COLUMNS
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import finite
 from forge_tui.protocol.metrics import TEST, old_keys
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 TextFormat = Literal["text", "json", "csv", "html"]
 ReportFormat = Literal["text", "json", "csv", "html", "svg", "png"]
 FORMATS: tuple[ReportFormat, ...] = ("text", "json", "csv", "html", "svg", "png")
-EPOCH_COLUMNS = ("model", "index", "attempt", "epoch", "step", "time", "best_loss", "seconds")
-"""The columns of the CSV report before those of the metrics."""
 _WORST = 10
 REMARKABLE = ("worker_limit", "decision", "resource_warning", "model_failed", "model_retried", "command")
 """The events that reports tell."""

@@ -8,11 +8,12 @@ import pytest
 from run_directories import RunMaker, loss_at
 
 from forge_tui import client
+from forge_tui.analysis.ranking import ranked_models
 from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.reports import curve_sets
-from forge_tui.reports.curve_sets import CurveSet, curve_set, ranked_models, spread_choice
+from forge_tui.reports.curve_sets import CurveSet, curve_set, spread_choice
 
 
 class Chosen(RunMaker):

@@ -15,11 +15,12 @@ from run_directories import MESSAGE, RunMaker
 from forge_tui import client
 from forge_tui.analysis.ranking import best_model
 from forge_tui.cli import main
+from forge_tui.client.frames import EPOCH_COLUMNS
 from forge_tui.errors import ForgeError
 from forge_tui.protocol.events import EpochFinished
 from forge_tui.protocol.metrics import BUILT_IN, old_keys
 from forge_tui.protocol.phases import RunState, TrainingPhase
-from forge_tui.reports.run_report import EPOCH_COLUMNS, FORMATS, ReportFormat, export_report, report_bytes
+from forge_tui.reports.run_report import FORMATS, ReportFormat, export_report, report_bytes
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from forge_tui.analysis.ranking import best_model
+from forge_tui.analysis.ranking import best_model, ranked_models
 from forge_tui.protocol.metrics import Metric
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.snapshot import Snapshot
-from forge_tui.reports.curve_sets import choice_words, ranked_models, spread_choice
+from forge_tui.reports.curve_sets import choice_words, spread_choice
 from forge_tui.reports.page.tables import Cell, Section, data_table, facts, number_cell, paragraphs, section
 from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text
