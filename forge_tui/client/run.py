@@ -330,7 +330,7 @@ class Run:
         return [self._reader.epochs(model.index) for model in models]
 
     def curves(self, models: Sequence[ModelState]) -> Iterator[dict[str, SeedValues]]:
-        """The metrics of each of `models` by name, one value per epoch; in half the time of `histories`."""
+        """The metrics of each of `models` by name, one value per epoch, for curves over many models."""
         for start in range(0, len(models), _PAGE):
             yield from self._at_one_moment(functools.partial(self._curves, models[start : start + _PAGE]))
 

@@ -35,14 +35,15 @@ def test_the_blocks_for_python_run_one_after_another(tmp_path: Path) -> None:
     ]
     shorter = training.replace("epochs=50", "epochs=1")
     assert shorter != training
-    assert len(others) == 2
+    assert len(others) == 3
     code = "\n".join([shorter, *others])
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    first, is_size, *states, curve = done.stdout.splitlines()
+    first, is_size, *states, curve, frames = done.stdout.splitlines()
     assert re.fullmatch(r"planner \{'loss': .*'accuracy': .*\} \d\.\d+", first), first
     assert (is_size, states[-1]) == ("True", "completed")
     assert re.fullmatch(r"\[0\.\d+, 0\.\d+, 0\.\d+\]", curve), curve
+    assert frames == "['completed', 'completed'] 3"
 
 
 def test_the_example_of_custom_code_is_the_starting_point() -> None:

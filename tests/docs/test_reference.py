@@ -9,9 +9,9 @@ from doc_pages import ROOT, generator, section, text_of
 
 import forge_tui
 from forge_tui.cli.command_table import COMMANDS
+from forge_tui.client.frames import EPOCH_COLUMNS
 from forge_tui.protocol.events import KINDS
 from forge_tui.protocol.metrics import BUILT_IN
-from forge_tui.reports.run_report import EPOCH_COLUMNS
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import Settings, fields_of
 

@@ -259,7 +259,7 @@ def sample(time: float, **known: Any) -> dict[str, Any]:
 
 
 def resources_page(*given: Any) -> Page:
-    return Page(resources_section(*given).whole())
+    return Page(resources_section(*given, ()).whole())
 
 
 def test_resources_are_drawn_over_time_with_what_was_decided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -284,6 +284,7 @@ def test_resources_are_drawn_over_time_with_what_was_decided(monkeypatch: pytest
     assert "GPU: the mean load and the summed memory of 2 GPUs." in page.text
     assert "Decisions, warnings and failures (3)" in page.text
     assert "1.0 GiB" in page.text
+    assert "GPU: 30 % busy on average, at most 2 B in use" in page.text
 
 
 def test_samples_of_unknown_content_are_shown_as_unknown() -> None:

@@ -64,7 +64,7 @@ def _sections(run: Run, snapshot: Snapshot) -> list[Section]:
         None if swept is None else sweep_section(swept),
         None if name is None else mistakes_section(name, read_details(run.directory, name)),
         failures_section(snapshot),
-        resources_section(run.resources(), run.events_of(REMARKABLE, check_epochs=False)),
+        resources_section(run.resources(), run.events_of(REMARKABLE, check_epochs=False), snapshot.models),
         settings_section(run.directory, snapshot, name),
     ]
     return [part for part in found if part is not None]

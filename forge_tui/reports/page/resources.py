@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+from forge_tui.protocol.model_state import ModelState
+from forge_tui.reports.gpu_lines import gpu_lines
 from forge_tui.reports.page.tables import Cell, Section, data_table, folded, number_cell, paragraphs, section
 from forge_tui.text.event_lines import log_line
 from forge_tui.text.figures import UNKNOWN, duration, memory
@@ -25,8 +27,10 @@ _BYTES = (
 Sample = Mapping[str, Any]
 
 
-def resources_section(samples: Sequence[Sample], events: Sequence[Mapping[str, Any]]) -> Section:
-    """The section, from the samples and the remarkable events of the run."""
+def resources_section(
+    samples: Sequence[dict[str, Any]], events: Sequence[Mapping[str, Any]], models: Sequence[ModelState]
+) -> Section:
+    """The section, from the samples, the remarkable events and the models of the run."""
     told = [(event, line[0]) for event in events if (line := log_line(dict(event))) is not None]
     marked = [one for one in told if one[0].get("kind") not in _UNMARKED_DECISIONS]
     decisions = _decisions(told)
@@ -62,6 +66,7 @@ def resources_section(samples: Sequence[Sample], events: Sequence[Mapping[str, A
         ),
         element("div", element("noscript", "This picture needs JavaScript."), class_="chart", id="resources-chart"),
         paragraphs(filter(None, notes), "note"),
+        paragraphs(gpu_lines(samples, models)),
         folded("Table of the samples", _sample_table(_divided(filled, _TABLE_ROWS), begun)),
         decisions,
         data_script("resources-data", record),
