@@ -86,8 +86,10 @@ def test_resuming_it(tmp_path: Path, phase: M, maker: RunMaker) -> None:
         lambda run: run.snapshot(),
         lambda run: write_report(run, "text", io.StringIO()),
         lambda run: write_report(run, "json", io.StringIO()),
+        lambda run: write_report(run, "html", io.StringIO()),
+        lambda run: (run.frame(), run.metrics_frame()),
     ],
-    ids=["status", "report", "report in JSON"],
+    ids=["status", "report", "report in JSON", "page", "frames"],
 )
 def test_looking_at_it(tmp_path: Path, look: Callable[[Run], object], maker: RunMaker) -> None:
     def work(count: int) -> Work:

@@ -291,7 +291,7 @@ async def test_a_run_that_came_to_life_while_it_was_asked_for_is_not_deleted(mak
         assert (path / "run.db").is_file()
 
 
-@pytest.mark.parametrize(("key", "ending"), [("t", "txt"), ("j", "json"), ("c", "csv")])
+@pytest.mark.parametrize(("key", "ending"), [("t", "txt"), ("j", "json"), ("c", "csv"), ("h", "html")])
 async def test_export_writes_a_report_and_tells_its_path(
     maker: RunMaker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, ending: str
 ) -> None:
@@ -315,6 +315,8 @@ async def test_export_writes_a_report_and_tells_its_path(
         rows = list(csv.DictReader(text.splitlines()))
         assert [(row["model"], row["epoch"]) for row in rows][-1] == ("cognate_planner_2", "2")
         assert len(rows) == 6
+    elif ending == "html":
+        assert "<title>Run done</title>" in text
     else:
         assert text.startswith("Run done: completed\n")
 
