@@ -213,3 +213,16 @@ def test_on_paper_everything_is_open(browser: Browser, page: Path) -> None:
     assert count(browser, closed) == 0
     browser.run("window.dispatchEvent(new Event('afterprint'))")
     assert count(browser, closed) == before
+
+
+def test_everything_that_can_be_used_or_seen_has_a_name_for_screen_readers(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    nodes = [node for node in browser.send("Accessibility.getFullAXTree")["nodes"] if not node["ignored"]]
+    named = {"button", "combobox", "checkbox", "link", "region", "image", "table", "navigation"}
+    roles = [node["role"]["value"] for node in nodes]
+    assert named <= set(roles)
+    unnamed = [role for node, role in zip(nodes, roles, strict=True) if role in named and not node["name"]["value"]]
+    assert unnamed == []
+    assert roles.count("main") == 1
+    levels = browser.run("[...document.querySelectorAll('h1, h2, h3')].map((one) => Number(one.tagName[1]))")
+    assert all(after - before <= 1 for before, after in zip([0, *levels], levels, strict=False))
