@@ -21,6 +21,7 @@ MOST_CONFIGS, MOST_MODELS = 40, 60
 """The curves of one picture. Of more, three quarters are the best, and the rest are spread over the later ranks."""
 MOST_POINTS, FEWEST_POINTS = 300, 30
 """The points of one curve."""
+_FEWEST_CURVES = 8
 _MOST_NUMBERS = 100_000
 
 
@@ -79,8 +80,8 @@ class _Group:
 
 def curve_set(run: Run, snapshot: Snapshot) -> CurveSet:
     """Read the curves of a run. Only the epochs of what is drawn are read."""
-    groups, models, notes = _chosen(snapshot)
-    metrics = {name for model, _ in models for name in model.metrics if not name.startswith(TEST)}
+    metrics = {name for model in snapshot.models for name in model.metrics if not name.startswith(TEST)}
+    groups, models, notes = _chosen(snapshot, _room(len(metrics)))
     reading = _Reading(run, models, _points(len(groups), len(models), len(metrics)))
     configs = tuple(map(reading.config, groups))
     single = reading.models()
@@ -95,19 +96,25 @@ def curve_set(run: Run, snapshot: Snapshot) -> CurveSet:
     )
 
 
-def _chosen(snapshot: Snapshot) -> tuple[list[_Group], list[_Ranked], list[str]]:
-    """The configs of several models, and the models, whose curves are drawn; what is left out, in words."""
+def _chosen(snapshot: Snapshot, room: float) -> tuple[list[_Group], list[_Ranked], list[str]]:
+    """The configs of several models, and the models, whose curves are drawn; what is left out, in words.
+
+    `room`: the part of the usual number of curves that there may be.
+    """
+    most_configs, most_models = (
+        min(most, max(_FEWEST_CURVES, int(room * most))) for most in (MOST_CONFIGS, MOST_MODELS)
+    )
     groups = [group for group in _groups(snapshot) if any(model.epoch for model in group.members)]
     models = [one for one in ranked_models(snapshot) if one[0].epoch]
     notes = []
     if all(len(group.members) == 1 for group in groups):
         groups = []
     else:
-        notes.append(_left_out(len(groups), MOST_CONFIGS, "configs"))
-    notes.append(_left_out(len(models), MOST_MODELS, "models"))
+        notes.append(_left_out(len(groups), most_configs, "configs"))
+    notes.append(_left_out(len(models), most_models, "models"))
     return (
-        [groups[place] for place in spread_choice(len(groups), MOST_CONFIGS)],
-        [models[place] for place in spread_choice(len(models), MOST_MODELS)],
+        [groups[place] for place in spread_choice(len(groups), most_configs)],
+        [models[place] for place in spread_choice(len(models), most_models)],
         list(filter(None, notes)),
     )
 
@@ -180,10 +187,19 @@ def choice_words(most: int) -> str:
     return f"the best {most - most // 4} and {most // 4} others, evenly spread over the later ranks,"
 
 
+def _numbers(configs: int, models: int, metrics: int) -> int:
+    """The numbers of a point of every curve: a config has four, a model one or two."""
+    return max(1, (4 * configs + 2 * models) * metrics)
+
+
+def _room(metrics: int) -> float:
+    """The part of the usual number of curves that so many metrics leave room for, 0–1."""
+    return min(1.0, _MOST_NUMBERS / (FEWEST_POINTS * _numbers(MOST_CONFIGS, MOST_MODELS, metrics)))
+
+
 def _points(configs: int, models: int, metrics: int) -> int:
-    """The points of each curve: a config has four numbers each, a model one or two."""
-    numbers = max(1, (4 * configs + 2 * models) * metrics)
-    return max(FEWEST_POINTS, min(MOST_POINTS, _MOST_NUMBERS // numbers))
+    """The points of each curve."""
+    return max(FEWEST_POINTS, min(MOST_POINTS, _MOST_NUMBERS // _numbers(configs, models, metrics)))
 
 
 def _of_spans(found: Sequence[Span]) -> Curve:

@@ -115,6 +115,19 @@ def test_of_many_the_best_and_some_of_the_rest_are_drawn_and_said(
     assert found.notes == (note,)
 
 
+def test_many_metrics_leave_room_for_fewer_curves(maker: RunMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve_sets, "_FEWEST_CURVES", 2)
+    monkeypatch.setattr(curve_sets, "MOST_MODELS", 20)
+    models = [maker.model(index, epoch=2) for index in range(1, 21)]
+    with client.attach(maker.make("one", RunState.COMPLETED, models)) as run:
+        snapshot = run.snapshot()
+        assert len(curve_set(run, snapshot).models) == 20
+        monkeypatch.setattr(curve_sets, "_MOST_NUMBERS", 15_000)  # half of 30 points × 200 numbers × five metrics
+        found = curve_set(run, snapshot)
+    assert len(found.models) == 10
+    assert "Of 20 models the best 8 and 2 others, evenly spread over the later ranks, are drawn." in found.notes
+
+
 @pytest.mark.parametrize(
     ("count", "most", "expected"), [(3, 4, [0, 1, 2]), (8, 4, [0, 1, 2, 7]), (20, 8, [0, 1, 2, 3, 4, 5, 12, 19])]
 )

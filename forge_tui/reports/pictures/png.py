@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from forge_tui.errors import UsageError
-from forge_tui.reports.pictures.drawing import LIGHT, Area, Drawing, Line, Shape, Text
+from forge_tui.reports.pictures.drawing import LIGHT, Anchor, Area, Drawing, Line, Shape, Text
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SCALE = 2.0
 """Pixels of the file per pixel of the drawing."""
 _DPI = 100.0
-_SIDES = {"start": "left", "middle": "center", "end": "right"}
+_SIDES: dict[Anchor, Literal["left", "center", "right"]] = {"start": "left", "middle": "center", "end": "right"}
 
 
 def require_png() -> None:
