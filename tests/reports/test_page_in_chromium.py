@@ -108,6 +108,9 @@ def test_the_pointer_and_the_keys_tell_the_values_of_an_epoch(browser: Browser, 
     (told,) = texts(browser, "#curves-chart .tip")
     assert told.startswith("epoch 16")
     assert "1. learning_rate 0.001" in told
+    point(browser, f"{chart} svg", 0.5, 0.02)
+    top = "document.querySelector('#curves-chart {}').getBoundingClientRect().top"
+    assert browser.run(f"{top.format('.tip')} >= {top.format('[role=group] svg')} - 1")
     browser.run(f"document.querySelector({chart!r}).focus()")
     press(browser, "Escape")
     press(browser, "Home")

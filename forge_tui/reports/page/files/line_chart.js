@@ -5,6 +5,7 @@
 
 const MARGIN = { left: 62, right: 12, top: 30, bottom: 24 };
 const MOST_TOLD = 12;
+const NARROW = 600; // below it the values stand under the picture
 
 class LineChart {
   constructor(host, title) {
@@ -33,7 +34,7 @@ class LineChart {
     if (this.content === null || width === 0) return;
     this.leave();
     const { panels, across, marks = [] } = this.content;
-    const height = (width < 600 ? 240 : 340) * (panels.length > 1 ? 0.7 : 1);
+    const height = (width < NARROW ? 240 : 340) * (panels.length > 1 ? 0.7 : 1);
     const left = MARGIN.left;
     const right = width - MARGIN.right;
     const every = panels.flatMap((panel) => panel.lines);
@@ -173,7 +174,9 @@ class LineChart {
     const size = this.tip.getBoundingClientRect();
     const side = at + 14 + size.width > width ? Math.max(0, at - 14 - size.width) : at + 14;
     this.tip.style.left = `${side}px`;
-    this.tip.style.top = `${Math.max(0, Math.min(top - 10, this.picture.clientHeight - size.height))}px`;
+    const height = this.picture.clientHeight;
+    const down = width < NARROW ? height : Math.max(0, Math.min(top - 10, height - size.height));
+    this.tip.style.top = `${this.picture.offsetTop + down}px`;
   }
 
   leave() {
