@@ -1,0 +1,1 @@
+from made_jobs import make_job as make_job
