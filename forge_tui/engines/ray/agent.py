@@ -26,7 +26,7 @@ from forge_tui.engines.ray.facts import facts_here
 from forge_tui.engines.ray.frames import Message, decode
 from forge_tui.engines.ray.node_files import NodeFiles, Wanted
 from forge_tui.engines.ray.outbox import Outbox
-from forge_tui.engines.ray.relayed import RelayedOutputs
+from forge_tui.engines.ray.relayed import Relay, RelayedOutputs
 from forge_tui.engines.ray.room import NodeLoad, NodeRoom
 from forge_tui.engines.ray.sampler import Sampler
 from forge_tui.errors import ForgeError
@@ -135,9 +135,9 @@ class NodeAgent:
 
 
 class _Node:
-    """This node, from the runner's setup on. `setup`: see `engine.RayEngine`."""
+    """This node, from the runner's setup on (`setup.setup_of`)."""
 
-    def __init__(self, setup: Message, selector: selectors.BaseSelector, outbox: Outbox, relay: Any) -> None:
+    def __init__(self, setup: Message, selector: selectors.BaseSelector, outbox: Outbox, relay: Relay) -> None:
         self._outbox = outbox
         self._settings: Settings = from_plain(setup["settings"])
         _take_environment(setup["environment"])
