@@ -21,6 +21,8 @@ from forge_tui.safe_io.printing import escaped
 
 _PROBE_SECONDS = 20.0
 _ANSWER_SECONDS = 10.0
+# What `ray health-check` says where a token is wanted.
+_REFUSALS = ("AuthenticationError", "InvalidAuthToken", "Unauthenticated")
 _OBJECT_STORE_BYTES = 256 << 20
 # Read by Ray when it is imported, and by the processes that it starts.
 _ALWAYS = {
@@ -70,12 +72,15 @@ class Cluster:
             self._scratch = scratch
             self._start(cpus)
             return
-        if not trust:
-            self._require_authentication(address)
+        question = None if trust else _AuthenticationQuestion(address)
+        import ray  # noqa: F401 - a second, while the cluster is asked
+
+        if question is not None:
+            question.require()
         try:
             self._init(address=address)
         except Exception as error:  # Ray raises errors of many kinds: a boundary
-            raise UsageError(_connection_words(address, error)) from error
+            raise UsageError(_connection_words(address, error, wants_token=question is not None)) from error
 
     def _start(self, cpus: int) -> None:
         os.environ.update(_OF_OURS)
@@ -103,26 +108,6 @@ class Cluster:
             **how, namespace="forge-tui", configure_logging=False, log_to_driver=False, logging_level=logging.ERROR
         )
         ignore_signals()  # Ray sets handlers of its own
-
-    def _require_authentication(self, address: str) -> None:
-        """Raise `UsageError` for a cluster that answers without a token."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
-        environment["RAY_AUTH_MODE"] = "disabled"
-        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "health-check"]
-        if address != "auto":
-            command += ["--address", address]
-        try:
-            done = subprocess.run(
-                command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PROBE_SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            return  # it does not answer at all: connecting says so
-        if done.returncode == 0:
-            raise UsageError(
-                f"the Ray cluster at {escaped(address)} has no authentication: whoever reaches its ports runs code on "
-                "it, as you. Start it with RAY_AUTH_MODE=token (`ray get-auth-token --generate` makes a token), or "
-                "use it as it is with --trust-cluster"
-            )
 
     def nodes(self) -> list[NodeFact]:
         """The live nodes."""
@@ -177,6 +162,41 @@ class Cluster:
         remove_scratch(self._scratch)
 
 
+class _AuthenticationQuestion:
+    """Whether a cluster answers without a token, asked by a process of its own."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+        environment["RAY_AUTH_MODE"] = "disabled"
+        command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "health-check"]
+        if address != "auto":
+            command += ["--address", address]
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
+    def require(self) -> None:
+        """Raise `UsageError` unless the cluster has refused to answer without a token."""
+        where = f"the Ray cluster at {escaped(self._address)}"
+        try:
+            _, said = self._process.communicate(timeout=_PROBE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            raise UsageError(f"{where} does not answer; `ray status` on one of its machines shows more") from None
+        if self._process.returncode == 0:
+            raise UsageError(
+                f"{where} has no authentication: whoever reaches its ports runs code on it, as you. Start it with "
+                "RAY_AUTH_MODE=token (`ray get-auth-token --generate` makes a token), or use it as it is with "
+                "--trust-cluster"
+            )
+        words = said.decode(errors="replace")
+        if not any(sign in words for sign in _REFUSALS):
+            last = words.strip().splitlines()[-1:] or ["no words"]
+            raise UsageError(f"{where}: it cannot be told whether it has authentication ({last[0]})")
+
+
 class Agent:
     """The agent on a node. Answers come in a thread of Ray's."""
 
@@ -216,12 +236,13 @@ def _first_line(error: BaseException) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def _connection_words(address: str, error: Exception) -> str:
-    words = str(error).lower()
-    if "token" in words or "unauthenticated" in words:
+def _connection_words(address: str, error: Exception, *, wants_token: bool) -> str:
+    """Why there is no connection. `wants_token`: the cluster has refused to answer without one."""
+    if wants_token:
         return (
-            f"the Ray cluster at {escaped(address)} wants a token that this user has not ({_first_line(error)}); set "
-            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's"
+            f"no connection to the Ray cluster at {escaped(address)}, which wants a token ({_first_line(error)}); set "
+            "RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the cluster's; forge-tui has to run on "
+            "a machine of the cluster"
         )
     return (
         f"no connection to a Ray cluster at {escaped(address)} ({_first_line(error)}); forge-tui has to run on a "
