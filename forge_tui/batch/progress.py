@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from forge_tui.analysis.ranking import best_so_far
 from forge_tui.protocol.model_state import ModelState
-from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.phases import WAITING, RunState, TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.safe_io.printing import printable
 from forge_tui.text.figures import best_text, duration, epoch_text, headline_text, number
@@ -93,6 +93,9 @@ def progress_line(snapshot: Snapshot) -> str:
     parts += [f"{counts[phase]} {phase}" for phase in (TrainingPhase.QUEUED, TrainingPhase.FAILED) if counts[phase]]
     if snapshot.state is RunState.QUEUED and snapshot.run.reason:
         parts.append(snapshot.run.reason)  # what it waits for
+    if snapshot.state is RunState.RUNNING and not active:
+        reasons = (model.reason or "" for model in snapshot.models)
+        parts += [reason for reason in reasons if reason.startswith(WAITING)][:1]
     best = best_so_far(snapshot)
     if best is not None:
         parts.append(f"{best_text(best)} at best")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from typing import Any
 
-from forge_tui.safe_io.printing import answers
+from forge_tui.errors import UsageError
+from forge_tui.safe_io.printing import answers, say
 
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
@@ -18,20 +20,49 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
         add_flags(parser)
     else:
         parser.add_argument("--json", action="store_true", help="as JSON")
+        parser.add_argument("--engine", choices=("local", "ray"), default="local", help="ray: also a cluster's nodes")
+        parser.add_argument("--address", metavar="TEXT", help="ray: HOST:PORT of a running cluster, or `auto`")
+        parser.add_argument(
+            "--trust-cluster", action="store_true", help="ray: look at a cluster without authentication"
+        )
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Carry out one command."""
-    return _doctor(arguments.json) if name == "doctor" else _config(arguments)
+    return _doctor(arguments) if name == "doctor" else _config(arguments)
 
 
-def _doctor(as_json: bool) -> int:
+def _doctor(arguments: argparse.Namespace) -> int:
     from forge_tui.resources.doctor import doctor_text
     from forge_tui.resources.manager import ResourceManager
 
+    nodes = _cluster(arguments)
     report = ResourceManager().generate_resource_report()
-    answers().write(json.dumps(report) + "\n" if as_json else doctor_text(report))
+    if nodes is not None:
+        report["cluster"] = {"nodes": nodes}
+    if arguments.json:
+        answers().write(json.dumps(report) + "\n")
+        return 0
+    answers().write(doctor_text(report))
+    if nodes is not None:
+        from forge_tui.engines.ray.doctor import cluster_text
+
+        answers().write("\n" + cluster_text(nodes))
     return 0
+
+
+def _cluster(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
+    """The nodes of the cluster that was asked for."""
+    if arguments.engine != "ray":
+        if arguments.address is not None or arguments.trust_cluster:
+            raise UsageError("--address and --trust-cluster are of the Ray engine; add --engine ray")
+        return None
+    from forge_tui.engines.ray.doctor import cluster_report
+    from forge_tui.settings.engine import require_ray
+
+    require_ray()
+    say("asking the nodes of the Ray cluster…")
+    return cluster_report(arguments.address, trust=arguments.trust_cluster)
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -11,6 +11,8 @@ from forge_tui.errors import UsageError
 from forge_tui.safe_io.printing import answer, named, say
 from forge_tui.settings.amounts import whole_number
 
+# Where a run continues may be another place than where it began.
+_ENGINE = ("engine.name", "engine.address", "engine.files", "engine.trust_cluster", "engine.mixed_nodes")
 _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
 
 
@@ -40,6 +42,9 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
             metavar="DIR",
             help="where the run's code is now, if it was moved",
         )
+        from forge_tui.settings.flags import add_flags
+
+        add_flags(parser, _ENGINE)
         return
     from forge_tui.settings.flags import add_flags, add_source_flags
 
@@ -71,6 +76,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
             trust_code=arguments.trust_code,
             dataset=arguments.dataset,
             python_path=arguments.python_path,
+            engine=_engine(arguments),
         )
         if not batch:
             return ui.open_ui(run=started)
@@ -93,6 +99,15 @@ def run(arguments: argparse.Namespace, name: str) -> int:
     _tell_what_is_read(settings)
     started = client.start(settings, detach=True, previous=previous)
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
+
+
+def _engine(arguments: argparse.Namespace) -> Any:
+    """The engine that a resume was given flags of; None: none."""
+    from forge_tui.settings.flags import flag_values
+    from forge_tui.settings.setting_layers import resolve_settings
+
+    given = {name: value for name, value in flag_values(arguments).items() if name in _ENGINE}
+    return resolve_settings(flags=given, environment={}, use_user_file=False).settings.engine if given else None
 
 
 def _tell_what_is_read(settings: Any) -> None:

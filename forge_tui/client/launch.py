@@ -25,7 +25,7 @@ from forge_tui.safe_io.descriptors import reserved
 if TYPE_CHECKING:
     from forge_tui.protocol.plan import RunPlan
     from forge_tui.protocol.request import Reply, Request
-    from forge_tui.settings.schema import Settings
+    from forge_tui.settings.schema import EngineSettings, Settings
 
 _ERRORS: dict[int, type[ForgeError]] = {2: UsageError, 3: ResourceError, 4: RunDirectoryError}
 _NAMED_ERRORS: dict[str, type[ForgeError]] = {error.__name__: error for error in (ChangedError, UntrustedCode)}
@@ -79,18 +79,24 @@ def resume(
     trust_code: bool = False,
     dataset: str | os.PathLike[str] | None = None,
     python_path: Sequence[str | os.PathLike[str]] = (),
+    engine: EngineSettings | None = None,
 ) -> Run:
     """Continue a run that was stopped, failed or died; `epochs` trains a finished one further.
 
     `accept_changes`: continue although data or code has changed since the start; the models are no longer `exact`.
-    `trust_code`: run custom code although this user has not started the run here.
+    `trust_code`: run custom code although this user has not started the run here. `engine`: where it continues, such as
+    a cluster (its `fuse` does not count: groups stay); by default where it was.
 
     The files of a moved project are searched from the run directory and from the working directory; otherwise pass
     the file as `dataset` and the directories of its code as `python_path`. Raises `ChangedError` and `UntrustedCode`
     without these.
     """
     from forge_tui.protocol.request import Request
+    from forge_tui.settings.engine import require_engine
+    from forge_tui.settings.schema import Settings, to_plain
 
+    if engine is not None:
+        require_engine(Settings(engine=engine))
     path = registry.resolve(os.fspath(run))
     refuse_unless_a_run_comes_back(path)
     request = Request(
@@ -103,6 +109,7 @@ def resume(
         trust_code=trust_code,
         dataset=None if dataset is None else os.fspath(dataset),
         python_path=tuple(os.path.abspath(Path(place).expanduser()) for place in python_path),
+        engine=None if engine is None else to_plain(Settings(engine=engine))["engine"],
     )
     _reply, channel = _launch(request)
     return Run(path, channel)
@@ -117,6 +124,7 @@ def _request(
     from forge_tui.protocol.request import Request
     from forge_tui.settings.command import require_fitting
     from forge_tui.settings.devices import require_devices_fit
+    from forge_tui.settings.engine import require_engine
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.replacement import refuse_replacement, require_no_unused
     from forge_tui.settings.schema import Settings, from_plain, to_plain
@@ -124,6 +132,7 @@ def _request(
     # Checked again: values may have changed since; the keys of a sweep get their full names.
     settings = from_plain(to_plain(settings or Settings()))
     require_no_unused(settings)
+    require_engine(settings)
     require_fitting(settings)
     require_devices_fit(settings)
     if action == "plan":

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import Any
 
 from forge_tui.protocol.job import Job
+from forge_tui.resources.node_limit import NodeLimit
 
 
 class EndKind(StrEnum):
@@ -70,6 +71,11 @@ class WorkerHandle(ABC):
     @abstractmethod
     def ended(self) -> Ended | None:
         """How it ended; None while it runs or is requested."""
+
+    @property
+    def waits_for(self) -> str | None:
+        """What it needs of a place, in words, while it waits for one: `1 CPU, 2 GiB`; None: it does not wait."""
+        return None
 
     @abstractmethod
     def send(self, message: dict[str, Any]) -> None:
@@ -129,6 +135,14 @@ class Engine(ABC):
     @abstractmethod
     def capacity(self) -> int | None:
         """How many more workers it can place now; None: limited by the resource rules only."""
+
+    def nodes(self) -> Sequence[NodeLimit] | None:
+        """What the rules allow on each machine of a cluster; None: workers run on this machine, and the runner applies
+        its rules. May wait until the cluster is there. Raises `ForgeError` if it cannot be used."""
+        return None
+
+    def expect(self, cpus: int, memory: int | None) -> None:  # noqa: B027 - most engines need not know it
+        """Note what each worker will need: CPUs, and bytes of memory (None: unknown) until one was measured."""
 
     @abstractmethod
     def owners(self, pids: Collection[int]) -> Mapping[int, int]:

@@ -142,6 +142,20 @@ class Outputs:
         self._tell(output)
         return output, writing
 
+    def hold(self, name: str | None) -> Log:
+        """A log (None: `own`) for output that arrives in another way than by a pipe, until `let_go`."""
+        with self._lock:
+            log = self.own if name is None else self._log(f"logs/{name}.log")
+            log.users += 1
+        self._to_write(log)  # creates the file for followers, even without output
+        return log
+
+    def let_go(self, log: Log) -> None:
+        """Add no more output to a log of `hold`."""
+        with self._lock:
+            log.users -= 1
+        self._to_write(log)
+
     def _log(self, name: str) -> Log:
         log = self._logs.get(name)
         if log is None:

@@ -44,7 +44,7 @@ class Job:
     `data_version`: how data is read that is not known yet (`Fingerprint.version`); None: in the newest way.
     `exact` is False where changes of them were accepted. `place`: device and inode of the run directory, where nothing
     may be written into another one. `inherited_step`: of earlier attempts, checkpoints up to this step count
-    (`runs.checkpoint_files.Fence`).
+    (`runs.checkpoint_files.Fence`). `copies`: where a machine without the data's files has them, by their paths.
     """
 
     run: str
@@ -70,6 +70,7 @@ class Job:
     exact: bool = True
     place: tuple[int, int] | None = None
     inherited_step: int | None = None
+    copies: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the job. Do not change it: all jobs share the settings in it."""

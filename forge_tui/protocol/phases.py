@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+WAITING = "waiting for a place: "
+"""How the reason of a queued model begins whose worker is requested and not placed; then what it needs."""
+
 
 class TrainingPhase(StrEnum):
     """The phase of one model. `checkpointing`: training waits for a checkpoint; most are written while it continues."""

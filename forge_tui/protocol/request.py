@@ -15,7 +15,8 @@ class Request:
     type. `settings` are nested plain dicts; a resume uses those of the run directory instead and may raise `epochs`.
     `accept_changes`: a resume continues with changed data or code; `trust_code`: it may run custom code of a run that
     this user has not started. `dataset` and `python_path`: where a resume finds the data and the code of a moved
-    project. With `leash` the run stops after a checkpoint when the caller's side of the channel closes.
+    project. `engine`: `[engine]` of a resume, but for `fuse`; None: as before. With `leash` the run stops after a
+    checkpoint when the caller's side of the channel closes.
     """
 
     action: Literal["start", "resume", "check", "plan"]
@@ -29,6 +30,7 @@ class Request:
     trust_code: bool = False
     dataset: str | None = None
     python_path: tuple[str, ...] = ()
+    engine: dict[str, Any] | None = None
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the request."""

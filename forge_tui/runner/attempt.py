@@ -59,7 +59,8 @@ class Attempt:
     `jobs`: the models that the worker still has, by index; `cancelled`: those of them that were asked to leave, with
     the reason; `pruned`: the cancelled ones that halving stopped; `hopeless`: those that would fail so again.
     `leaving`: why the runner has asked the whole worker to stop, `withdrawn` if it was requested and not placed. Peak
-    costs, and the worker's memory `shared` with others, in bytes; None: not reported yet.
+    costs, and the worker's memory `shared` with others, in bytes; None: not reported yet. `waits_for`: what was
+    recorded that it waits for since `requested_at` (monotonic), before it is placed.
     """
 
     worker: WorkerHandle
@@ -76,13 +77,15 @@ class Attempt:
     leaving: Literal["requeued", "killed", "withdrawn"] | None = None
     reason: str | None = None
     patience_ends: float | None = None
+    requested_at: float = 0.0
+    waits_for: str | None = None
     where: str | None = None
 
     @classmethod
     def begin(cls, worker: WorkerHandle, patience: float | None, now: float) -> Attempt:
         """A worker requested at `now` (monotonic); it hangs after `patience` seconds without a step (None: never)."""
         jobs = {job.index: job for job in worker.jobs}
-        return cls(worker, Watchdog(patience, now), jobs)
+        return cls(worker, Watchdog(patience, now), jobs, requested_at=now)
 
     @property
     def is_leaving(self) -> bool:

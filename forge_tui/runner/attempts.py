@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from forge_tui.engines.base import WorkerHandle
-from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.engines.base import EndKind, WorkerHandle
+from forge_tui.protocol.phases import WAITING, TrainingPhase
 from forge_tui.resources.policy import DeviceShare
 from forge_tui.runner.attempt import Attempt, OnDevices
 from forge_tui.runner.course import Course
@@ -18,6 +18,12 @@ from forge_tui.runner.messages import Messages
 from forge_tui.runner.outcomes import Outcomes
 from forge_tui.runner.watchdog import HangVerdict
 from forge_tui.runner.work import Means, Room, Work
+
+# A worker that is placed sooner has not waited.
+_WAITING_SECONDS = 1.0
+# Up to so many attempts are looked at after every message; with more, that would cost more than the messages.
+_MANY = 16
+_WATCH_SECONDS, _SECONDS_PER_ATTEMPT = 0.1, 0.0001
 
 
 class Attempts:
@@ -34,6 +40,7 @@ class Attempts:
         self._device_use = None if room.devices is None else DeviceUse(work, means, room, room.devices)
         self._running: dict[int, Attempt] = {}
         """By the worker's own number."""
+        self._watched_at = float("-inf")
         self.ends = 0
         """The number of ended attempts."""
 
@@ -84,7 +91,12 @@ class Attempts:
     def watch(self) -> None:
         """End workers that hang, and cancelled ones that do not leave."""
         now = self._monotonic()
+        pause = max(_WATCH_SECONDS, len(self) * _SECONDS_PER_ATTEMPT)
+        if len(self) > _MANY and now - self._watched_at < pause:
+            return
+        self._watched_at = now
         for attempt in self:
+            self._tell_waiting(attempt, now)
             if attempt.patience_ends is not None and now >= attempt.patience_ends:
                 attempt.patience_ends = None
                 attempt.worker.kill()
@@ -98,6 +110,22 @@ class Attempts:
                     for index, job in attempt.jobs.items():
                         attempt.failures.setdefault(index, attempt.hang(job, self._journal.clock()))
                     attempt.worker.kill()
+
+    def _tell_waiting(self, attempt: Attempt, now: float) -> None:
+        """Record what a worker that is not placed waits for."""
+        words = attempt.worker.waits_for
+        if (
+            words is None
+            or words == attempt.waits_for
+            or attempt.leaving
+            or now - attempt.requested_at < _WAITING_SECONDS
+        ):
+            return
+        attempt.waits_for = words
+        self._journal.decide("place", f"{attempt.name} waits for a place: {words}")
+        for index in attempt.jobs:
+            if self._journal.models[index].phase is TrainingPhase.QUEUED:
+                self._journal.phase(index, TrainingPhase.QUEUED, f"{WAITING}{words}")
 
     def keep_sample(self) -> None:
         """Record the last resource sample with the run, with its workers' memory."""
@@ -139,5 +167,16 @@ class Attempts:
     def _on_exit(self, worker: WorkerHandle) -> None:
         attempt = self._running.pop(worker.id)
         self.ends += 1
-        on_its_devices = sum(1 for other in self if set(other.devices) & set(attempt.devices))
-        self._outcomes.ended(attempt, beside=len(self), on_its_devices=on_its_devices)
+        on_its_devices = sum(1 for other in self if set(other.devices) & set(attempt.devices)) if attempt.devices else 0
+        self._outcomes.ended(attempt, beside=self._beside(attempt), on_its_devices=on_its_devices)
+
+    def _beside(self, attempt: Attempt) -> int:
+        """How many other workers there are; for one that ran out of memory, on the same machine."""
+        worker = attempt.worker
+        kinds = {failure.kind for failure in attempt.failures.values()}
+        if worker.ended is not None:
+            kinds.add(worker.ended.kind.value)
+        if EndKind.OUT_OF_MEMORY.value not in kinds:
+            return len(self)
+        host = None if worker.place is None else worker.place.host
+        return sum(one.worker.place is None or one.worker.place.host == host for one in self)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from forge_tui.protocol.events import ModelFailed
 
+MOST_LOSSES = 5
+"""A model that was lost with so many nodes, without a checkpoint in between, may be what brings them down."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consequence:
@@ -42,16 +45,18 @@ def consequence(
     members: int = 1,
     goes_further: bool = False,
     on_device: OnDevice | None = None,
+    losses: int = 0,
 ) -> Consequence:
     """The consequence of `failure`.
 
     `earlier`: earlier failures of the model since its newest checkpoint, for divergences since its last recovery;
     `allowed`: the limit ([run] max_retries); `beside`: workers that ran beside it; `ending`: the run is being ended;
     `lowers_rate`: the setting for divergence; `members`: models of its worker; `goes_further`: after a divergence it
-    would return to an earlier checkpoint than last time; `on_device`: the device's memory, not the machine's, ran out.
+    would return to an earlier checkpoint than last time; `on_device`: the device's memory, not the machine's, ran out;
+    `losses`: nodes that the model was lost with since its newest checkpoint.
     """
     has_allowance = earlier < allowed
-    if failure.kind in ("node_lost", "device_lost"):
+    if failure.kind == "device_lost" or (failure.kind == "node_lost" and losses < MOST_LOSSES):
         return Consequence(retry=not ending, counts=False)  # not the model's fault
     if failure.kind == "out_of_memory" and on_device is not None:
         if on_device.beside > 0:

@@ -69,6 +69,11 @@ class Governor:
     that. `on`: the run's GPUs; what their memory allows is decided by `device_pool`.
     """
 
+    counts_only = False
+    """Whether only the number of workers matters for a further one, and neither this machine's memory nor theirs."""
+    is_outdated = False
+    """Whether the limit is not that of the present nodes of a cluster."""
+
     def __init__(
         self,
         settings: ResourceSettings,

@@ -144,7 +144,7 @@ def _prepare(
 
     predecessor(settings.run.after if earlier is None else None, directory.path, Path(request.working_directory))
     nice = _nice(settings)
-    engine = stack.enter_context(contextlib.closing(_engine(settings, selector, lock, nice, outputs)))
+    engine = stack.enter_context(contextlib.closing(_engine(settings, selector, lock, nice, outputs, directory)))
     code = Code.of_new(settings, stack) if earlier is None else earlier.code(request, stack)
     changes = None
     with preflight(request, directory, settings, engine, selector, earlier, code) as known:
@@ -230,9 +230,22 @@ def _engine_without_a_run(
 
 
 def _engine(
-    settings: Settings, selector: selectors.BaseSelector, lock: RunLock | None, nice: int, outputs: Outputs
-) -> LocalEngine:
-    return LocalEngine(selector, lock, nice, outputs, settings.run.seed, trains=what_trains(settings))
+    settings: Settings,
+    selector: selectors.BaseSelector,
+    lock: RunLock | None,
+    nice: int,
+    outputs: Outputs,
+    directory: RunDirectory | None = None,
+) -> Engine:
+    """The engine of the settings; without a `directory` nothing is trained, and workers that inspect run here."""
+    local = LocalEngine(selector, lock, nice, outputs, settings.run.seed, trains=what_trains(settings))
+    if settings.engine.name == "local" or directory is None:
+        return local
+    from forge_tui.engines.ray.engine import RayEngine
+    from forge_tui.settings.engine import require_engine
+
+    require_engine(settings)  # a resume may be on another machine than the start
+    return RayEngine(selector, local, outputs, settings, directory, nice=nice)
 
 
 def _nice(settings: Settings) -> int:

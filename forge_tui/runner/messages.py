@@ -83,9 +83,20 @@ class Messages:
                 self._journal.record(event)
             case happened.ModelStarted():
                 self._retries.started(event)
-                self._journal.record(attempt.started(event))
+                event = attempt.started(event)
+                self._tell_new_place(event)
+                self._journal.record(event)
             case _:
                 self._journal.record(event)
+
+    def _tell_new_place(self, event: happened.ModelStarted) -> None:
+        """Record where a model continues whose node was lost."""
+        model = self._journal.models[event.index]
+        lost = model.failures[-1] if model.failures else None
+        if lost is None or lost.kind != "node_lost" or lost.attempt != event.attempt - 1 or event.place is None:
+            return
+        where = f"from epoch {model.checkpoint_epoch}" if event.step else "from the beginning"
+        self._journal.decide("place", f"{event.model} continues {where} on {event.place['host']}: {lost.message}")
 
     def _epoch(self, event: happened.EpochFinished) -> None:
         before = self._journal.models[event.index].rollback

@@ -19,15 +19,19 @@ class OtherLiveRuns:
     If the state directory cannot be used, each run keeps within the rules by itself; `problem` then says why.
     """
 
-    def __init__(self, claims: Claims, cpus: int) -> None:
+    def __init__(self, claims: Claims, cpus: int, *, is_elsewhere: bool = False) -> None:
+        """`is_elsewhere`: the workers run on other machines; then the run neither claims anything nor heeds others."""
         self._claims = claims
         self._cpus = cpus
+        self._is_elsewhere = is_elsewhere
         self.problem: str | None = None
         self.devices: Callable[[], tuple[DeviceShare, ...]] = lambda: ()
         """What this run has on its devices now."""
 
     def decide(self, decision: Callable[[OtherRuns], _Decision], workers: Callable[[], int]) -> _Decision:
         """Run `decision` while no other run decides, then claim the number of `workers`."""
+        if self._is_elsewhere:
+            return decision(OtherRuns())
         with ExitStack() as stack:
             try:
                 stack.enter_context(self._claims.deciding())

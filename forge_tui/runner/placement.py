@@ -60,7 +60,9 @@ class Placement:
             # A leaving worker still has its memory.
             if len(self._attempts) >= self._governor.slots or self._is_full():
                 return
-            held = self._governor.hold(self._machine.now(), self._attempts.loads()) if self._attempts else None
+            # With thousands of workers on a cluster, their loads take longer than starting one.
+            asks = bool(self._attempts) and not self._governor.counts_only
+            held = self._governor.hold(self._machine.now(), self._attempts.loads()) if asks else None
             if held is not None:
                 self._tell_hold(held, self._told)
                 return
@@ -130,6 +132,8 @@ class Placement:
 
     def _is_ahead(self) -> bool:
         """Whether to prepare the worker that will follow the one that starts now."""
+        if self._governor.counts_only:
+            return bool(self._course.queue) and len(self._attempts) + 1 >= self._governor.slots
         loads = [*self._attempts.loads(), Load(0)]
         if not self._course.queue or len(loads) < self._governor.slots:
             return False
@@ -154,6 +158,11 @@ class Placement:
 
     def judge(self) -> None:
         """Let the governor judge every new sample of the machine."""
+        if self._governor.is_outdated and not self._course.is_ending:
+            before = self._governor.slots
+            limit = self._request(self._governor.requested)
+            if limit.workers != before:
+                self._journal.limit(limit)
         look = self._machine.latest
         if look.number == self._judged:
             return

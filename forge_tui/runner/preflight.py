@@ -44,6 +44,8 @@ class Preflight:
 
     `data` is None for a training function, which loads its own.
 
+    `most_here`: how many workers may measure at once on this machine, which need not be where models are trained.
+
     In a sweep `found` and `combination` are of the model that needs most memory; `rates` are those of its group.
     """
 
@@ -57,6 +59,7 @@ class Preflight:
     rates: list[tuple[float, float]]
     data: RunData | None
     code: Code
+    most_here: int
     devices: DeviceChoice
     estimates: dict[str, prepare.DeviceEstimate]
 
@@ -103,7 +106,7 @@ class Preflight:
             # The workers get the GPUs by turns: the fullest one decides.
             each = self.found["device_bytes"][0] + CONTEXT_BYTES
             room = min(room, len(free) * max(1, min(free) // each))
-        return max(1, min(self.limit.workers, room))
+        return max(1, min(self.limit.workers, self.most_here, room))
 
 
 @contextlib.contextmanager
@@ -123,11 +126,14 @@ def preflight(
     engine.start()  # imports torch while the resources are detected
     resources = detect(settings=settings.resources, gpu_seconds=GPU_START_SECONDS)
     others = OtherLiveRuns(Claims(directory), 1).taken()
+    nodes = engine.nodes()
+    on = settings if nodes is None else prepare.on_cpus(settings)
     kept = None if earlier is None else earlier.info.device
     job = _job(request.working_directory, directory, settings)
-    known_to_torch = None if kept == "cpu" else torch_devices(settings, resources.gpus, engine, selector, job)
-    chosen = prepare.choose_devices(settings, resources, known_to_torch, kept)
-    limit = prepare.allowed_workers(settings, resources, others, uuids=chosen.uuids)
+    known_to_torch = None if kept == "cpu" else torch_devices(on, resources.gpus, engine, selector, job)
+    chosen = prepare.choose_devices(on, resources, known_to_torch, kept)
+    here = prepare.allowed_workers(settings, resources, others, uuids=chosen.uuids)
+    limit = here if nodes is None else prepare.limit_on_nodes(settings, nodes)
     if earlier is None:
         job = replace(job, threads=run_planner.thread_counts(settings, limit)[0], device=chosen.kind)
     else:
@@ -173,6 +179,7 @@ def preflight(
             rates=run_models.rates(settings, _MOST_RATES),
             data=inspector.data,
             code=code,
+            most_here=here.workers,
             devices=chosen,
             estimates={
                 run_models.shape_of(settings, combination): prepare.DeviceEstimate(*one["device_bytes"])

@@ -13,6 +13,7 @@ from forge_tui.resources.bfloat16 import slow_bfloat16
 from forge_tui.resources.devices import DeviceChoice, TorchDevices
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources
+from forge_tui.resources.node_limit import NodeLimit, cluster_limit
 from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, worker_limit
 from forge_tui.runner import groups
 from forge_tui.runner.device_costs import DeviceCosts
@@ -91,6 +92,19 @@ def allowed_workers(
         threads=cpus_of(settings, threads),
         on=on_devices(settings, uuids),
     )
+
+
+def limit_on_nodes(settings: Settings, nodes: Sequence[NodeLimit]) -> WorkerLimit:
+    """As `allowed_workers`, on the nodes of a cluster."""
+    training = settings.training
+    requested = training.max_parallel_workers if training.training_mode == "parallel" else 1
+    most = min(requested, groups.group_count(settings))
+    return cluster_limit(most, nodes, mode=training.training_mode, policy=settings.resources.policy)
+
+
+def on_cpus(settings: Settings) -> Settings:
+    """The settings of a run whose models train on CPUs, whatever devices this machine has."""
+    return replace(settings, resources=replace(settings.resources, device="cpu"))
 
 
 def slowness(settings: Settings, device: str) -> str | None:

@@ -38,7 +38,7 @@ from forge_tui.runs.store import RunStore
 from forge_tui.runs.survey import refuse_links_in, tidy
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.files import read_settings, settings_digest
-from forge_tui.settings.schema import Settings, from_plain, to_plain
+from forge_tui.settings.schema import EngineSettings, Settings, from_plain, to_plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,9 @@ class Earlier:
         """
         if not request.trust_code:
             allow = f"`forge-tui resume {self.directory.path} --trust-code`"
-            trust.require(self.directory, self.recorded or self.info, trust.what_runs(self.settings), allow)
+            # A cluster that the resume names is no part of the run's own settings.
+            settings = self.settings if request.engine is None else replace(self.settings, engine=EngineSettings())
+            trust.require(self.directory, self.recorded or self.info, trust.what_runs(settings), allow)
         accept = request.accept_changes
         return Code.of_earlier(self.directory, self.info, self.settings, stack, accept_changes=accept)
 
@@ -170,6 +172,8 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         info = found_again(recorded, written, directory.path, Path(request.working_directory), given)
         plain = to_plain(relocated(written, info.moved))
         plain["training"]["epochs"] = request.epochs if request.epochs is not None else info.epochs
+        if request.engine is not None:
+            plain["engine"] = {**request.engine, "fuse": plain["engine"]["fuse"]}
         settings = from_plain(plain)
         seconds = seconds_so_far(info, reader.heartbeat())
         states, _revision = reader.models(0)

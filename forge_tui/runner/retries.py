@@ -28,6 +28,8 @@ class Retries:
         self._data = recorded_data(work.journal.info)
         self._failures: Counter[int] = Counter()
         """Failures of each model since its newest checkpoint."""
+        self._losses: Counter[int] = Counter()
+        """Nodes that each model was lost with since its newest checkpoint."""
         self._divergences: Counter[int] = Counter()
         """Divergences of each model since its last recovery."""
         self._saved: dict[int, Sequence[Saved]] = {}
@@ -73,7 +75,7 @@ class Retries:
         """Handle a new checkpoint before it is recorded: a newer one resets the failures."""
         self._inherited[event.index] = event.step
         if event.step > self._journal.models[event.index].checkpoint_step:
-            self._failures[event.index] = 0
+            self._failures[event.index] = self._losses[event.index] = 0
 
     def is_beyond_divergence(self, index: int) -> None:
         """Record that the model has recovered from its divergence."""
@@ -105,6 +107,7 @@ class Retries:
         return consequence(
             failure,
             earlier=self._divergences[index] if diverged else self._failures[index],
+            losses=self._losses[index],
             allowed=self._settings.run.max_retries,
             beside=beside,
             ending=is_ending,
@@ -119,6 +122,7 @@ class Retries:
         index = failure.index
         counter = self._divergences if failure.kind == "diverged" else self._failures
         counter[index] += follows.counts
+        self._losses[index] += failure.kind == "node_lost"
         self._journal.record(replace(failure, will_retry=follows.retry))
         if not follows.retry:
             self._journal.phase(index, TrainingPhase.FAILED, failure.message)
@@ -129,7 +133,7 @@ class Retries:
 
     def start_over(self, index: int, reason: str) -> None:
         """Retry a failed or cancelled model on request, with its failures reset."""
-        self._failures[index] = self._divergences[index] = 0
+        self._failures[index] = self._divergences[index] = self._losses[index] = 0
         model = self._journal.models[index]
         diverged = model.phase is TrainingPhase.FAILED and model.failures[-1].kind == "diverged"
         self._journal.phase(index, TrainingPhase.QUEUED, reason)

@@ -8,7 +8,7 @@ import selectors
 import signal
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,10 @@ from pathlib import Path
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.metrics import with_custom_metric
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.resources.node_limit import NodeLimit
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
+from forge_tui.runner.cluster_governor import ClusterGovernor
 from forge_tui.runner.code_watch import CodeWatch
 from forge_tui.runner.device_pool import DevicePool
 from forge_tui.runner.directory_watch import DirectoryWatch
@@ -26,7 +28,7 @@ from forge_tui.runner.journal import Journal
 from forge_tui.runner.machine import Machine
 from forge_tui.runner.opened import Opened
 from forge_tui.runner.other_runs import OtherLiveRuns
-from forge_tui.runner.prepare import Plan, allowed_workers, cpus_of, device_costs, on_devices
+from forge_tui.runner.prepare import Plan, allowed_workers, cpus_of, device_costs, limit_on_nodes, on_devices
 from forge_tui.runner.publisher import Publisher
 from forge_tui.runner.queue_after import predecessor, waiting_for
 from forge_tui.runner.scheduler import Scheduler
@@ -54,23 +56,22 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         replace(journal.info, threads=plan.threads, device=plan.job.device, metrics=metrics, select_by=select_by)
     )
     with contextlib.ExitStack() as stack:
-        cpus = cpus_of(settings, plan.threads)
-        other_runs = OtherLiveRuns(Claims(opened.directory), cpus)
+        engine, cpus = opened.engine, cpus_of(settings, plan.threads)
+        engine.expect(cpus, plan.memory_estimate)
+        nodes = engine.nodes()
+        other_runs = OtherLiveRuns(Claims(opened.directory), cpus, is_elsewhere=nodes is not None)
         stack.callback(other_runs.release)
         limit = other_runs.decide(
-            lambda others: allowed_workers(settings, plan.resources, others, plan.threads, plan.devices),
+            lambda others: (
+                allowed_workers(settings, plan.resources, others, plan.threads, plan.devices)
+                if nodes is None
+                else limit_on_nodes(settings, nodes)
+            ),
             # A run that waits for another one claims nothing yet.
             lambda: 0 if _waits(opened) else min(plan.limit.workers, groups.group_count(settings)),
         )
         _tell_the_plan(journal, plan, limit, other_runs.problem)
-        governor = Governor(
-            settings.resources,
-            limit,
-            mode=settings.training.training_mode,
-            cpus=cpus,
-            estimate=plan.memory_estimate,
-            on=on_devices(settings, plan.devices),
-        )
+        governor = _governor(settings, plan, limit, None if nodes is None else lambda: engine.nodes() or ())
         machine = Machine(plan.resources, settings.resources)
         stack.callback(machine.close)
         watch = CodeWatch(opened.code)
@@ -109,6 +110,17 @@ def supervise(opened: Opened, leash: socket.socket | None, stop_signals: Sequenc
         say(f"{error}; the run itself is recorded, its end is not in the list of runs")
     opened.engine.close()
     return state
+
+
+def _governor(
+    settings: Settings, plan: Plan, limit: WorkerLimit, nodes: Callable[[], Sequence[NodeLimit]] | None
+) -> Governor:
+    """The governor of this machine, or of the `nodes` of a cluster."""
+    mode, cpus = settings.training.training_mode, cpus_of(settings, plan.threads)
+    if nodes is not None:
+        return ClusterGovernor(settings.resources, limit, mode=mode, cpus=cpus, nodes=nodes)
+    on = on_devices(settings, plan.devices)
+    return Governor(settings.resources, limit, mode=mode, cpus=cpus, estimate=plan.memory_estimate, on=on)
 
 
 def _devices(settings: Settings, plan: Plan) -> Devices | None:

@@ -60,6 +60,9 @@ def what_runs(settings: Settings) -> list[str]:
         found.append(f"command {escaped(json.dumps(list(settings.run.command), ensure_ascii=False))}")
     if settings.run.on_finish:
         found.append(f"on_finish {escaped(json.dumps(list(settings.run.on_finish), ensure_ascii=False))}")
+    if settings.engine.address is not None:
+        # Who answers there can run code in what connects to it: Ray pickles.
+        found.append(f"--address {escaped(settings.engine.address)}")
     return found
 
 

@@ -418,11 +418,32 @@ class ResourceSettings:
 class EngineSettings:
     """The engine that runs the workers."""
 
-    name: Annotated[Literal["local"], Rule(description="local: worker processes on this machine")] = "local"
+    name: Annotated[
+        Literal["local", "ray"],
+        Rule(description="local: worker processes on this machine; ray: on the nodes of a Ray cluster (extra `ray`)"),
+    ] = "local"
     fuse: Annotated[
         Annotated[int, Rule(ge=1, le=1_024)] | Literal["auto"],
         Rule(description="parallel: models per worker, trained together as one batch; `auto`: measured; 1: off"),
     ] = "auto"
+    address: Annotated[
+        str | None,
+        Rule(min_length=1, description="ray: HOST:PORT of a running cluster, or `auto`; by default one is started"),
+    ] = None
+    files: Annotated[
+        Literal["auto", "shared", "shipped"],
+        Rule(
+            description="ray: nodes use the run directory itself (shared), or are sent data and checkpoints (shipped); "
+            "auto: shared where all nodes see it"
+        ),
+    ] = "auto"
+    trust_cluster: Annotated[
+        bool, Rule(description="ray: use a cluster without authentication; whoever reaches its ports runs code there")
+    ] = False
+    mixed_nodes: Annotated[
+        bool,
+        Rule(description="ray: also use nodes with other versions or another CPU; models trained there are not exact"),
+    ] = False
 
 
 @checked

@@ -149,7 +149,8 @@ class Trainer:
         record, own = self._members[0].job.data, self._own.dataset
         recorded = None if record is None else Fingerprint.from_record(record)
         known = () if recorded is None else (recorded,)
-        load = partial(load_dataset, self._settings, self._working_directory, own, known)
+        copies = self._members[0].job.copies
+        load = partial(load_dataset, self._settings, self._working_directory, own, known, copies=copies)
         dataset = load()
         require_same(self._settings.training.dataset, dataset, recorded, None if own is None else load)
         encoder = encoder_of(found)

@@ -76,7 +76,10 @@ def _ray(options: argparse.Namespace) -> list[list[float]]:
             tune.report({"loss": loss})
 
     # One CPU a trial is what Ray Tune takes by itself; it would count the machine's CPUs, not those allowed here.
-    ray.init(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, logging_level="ERROR")
+    if options.address is None:
+        ray.init(num_cpus=len(os.sched_getaffinity(0)), include_dashboard=False, logging_level="ERROR")
+    else:
+        ray.init(address=options.address, logging_level="ERROR")
     with tempfile.TemporaryDirectory() as storage:
         tuner = tune.Tuner(
             trainable,
@@ -96,6 +99,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=104_000)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--address", help="ray: of a running cluster, in place of one of its own")
     options = parser.parse_args()
     found = {"plain": _plain, "joblib": _joblib, "ray": _ray}[options.peer](options)
     options.output.write_text("".join(json.dumps(losses) + "\n" for losses in found), encoding="utf-8")

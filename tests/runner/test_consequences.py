@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from forge_tui.protocol.events import ModelFailed
-from forge_tui.runner.consequences import Consequence, OnDevice, consequence
+from forge_tui.runner.consequences import MOST_LOSSES, Consequence, OnDevice, consequence
 
 KINDS = ("exception", "signal", "out_of_memory", "hang", "diverged", "changed", "exit", "node_lost", "device_lost")
 
@@ -34,6 +34,18 @@ def test_a_failure_is_tried_again_as_often_as_allowed(kind: str, earlier: int, r
 def test_a_lost_node_or_device_says_nothing_against_the_model(kind: str) -> None:
     follows = consequence(failed(kind), earlier=9, allowed=0, beside=0, ending=False, lowers_rate=True)
     assert follows == Consequence(retry=True, counts=False)
+
+
+@pytest.mark.parametrize(("losses", "earlier", "retry", "counts"), [
+    (MOST_LOSSES - 1, 2, True, False), (MOST_LOSSES, 1, True, True), (MOST_LOSSES, 2, False, True),
+])  # fmt: skip
+def test_a_model_that_was_lost_with_many_nodes_in_a_row_is_not_tried_for_ever(
+    losses: int, earlier: int, retry: bool, counts: bool
+) -> None:
+    follows = consequence(
+        failed("node_lost"), earlier=earlier, allowed=2, beside=0, ending=False, lowers_rate=False, losses=losses
+    )
+    assert follows == Consequence(retry=retry, counts=counts)
 
 
 @pytest.mark.parametrize(

@@ -304,3 +304,69 @@ def test_a_run_by_script_with_a_failure_a_kill_a_lack_of_memory_and_a_lost_node(
             "planner_1": "exception", "planner_2": "signal", "planner_3": "out_of_memory", "planner_4": "node_lost",
         }  # fmt: skip
         assert stage.governor.slots == 2  # one ran out of memory beside others
+
+
+def test_what_a_model_waits_for_is_recorded_once_and_is_its_reason(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=2, requested=1, placing=never) as stage:
+        worker = stage.actor(1).worker
+        worker.waits = "1 CPU, 2 GiB"
+        stage.turn()
+        assert stage.events("decision") == []  # one that is placed soon has not waited
+        stage.now += 1.5
+        stage.turn()
+        stage.turn()
+        assert stage.journal.models[1].reason == "waiting for a place: 1 CPU, 2 GiB"
+        assert stage.journal.models[2].reason is None
+        worker.waits = "1 CPU, 2 GiB (the only node has less)"
+        stage.turn()
+        reasons = [event["reason"] for event in stage.events("decision") if event["kind"] == "place"]
+        assert reasons == [
+            "planner_1 waits for a place: 1 CPU, 2 GiB",
+            "planner_1 waits for a place: 1 CPU, 2 GiB (the only node has less)",
+        ]
+        stage.turn(worker.is_placed, *stage.actor(1).begins())
+        assert stage.journal.models[1].reason is None
+
+
+def test_a_model_of_a_lost_node_says_where_it_continues(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1) as stage:
+        actor = stage.actor(1)
+        stage.turn(*actor.begins(), *actor.trains(), *actor.saves())
+        stage.turn(lambda: [None for _ in stage.engine.lose("a")] and None)
+        again = stage.actor(1)
+        again.worker.is_placed("b")
+        stage.turn(*again.begins())
+        (reason,) = [event["reason"] for event in stage.events("decision") if event["kind"] == "place"]
+        assert reason.startswith("planner_1 continues from epoch 1 on b: worker fake-1 was lost with node a")
+        assert stage.journal.models[1].attempt == 2
+
+
+def test_only_workers_on_the_same_machine_are_beside_one_that_runs_out_of_memory(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=2) as stage:
+        one, other = stage.actors
+        other.worker.is_placed("b")
+        stage.turn(*one.begins(), *other.begins())
+        stage.turn(one.dies(EndKind.OUT_OF_MEMORY))
+        (failure,) = stage.events("model_failed")
+        assert (failure["kind"], failure["will_retry"]) == ("out_of_memory", True)
+        assert [event for event in stage.events("decision") if event["kind"] == "shrink"] == []
+
+
+def test_a_model_that_takes_node_after_node_down_with_it_fails_in_the_end(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, run={"max_retries": 1}) as stage:
+        for number in range(6):
+            stage.turn(*stage.actor(1).begins())
+            stage.turn(lambda: [None for _ in stage.engine.lose("a")] and None)
+            assert stage.phase(1) is M.QUEUED, number
+        stage.turn(*stage.actor(1).begins())
+        stage.turn(lambda: [None for _ in stage.engine.lose("a")] and None)
+        assert stage.state is RunState.FAILED
+
+
+def test_a_checkpoint_between_two_lost_nodes_forgets_the_first(tmp_path: Path) -> None:
+    with Stage(tmp_path, models=1, run={"max_retries": 0}) as stage:
+        for _ in range(8):
+            actor = stage.actor(1)
+            stage.turn(*actor.begins(), *actor.trains(), *actor.saves())
+            stage.turn(lambda: [None for _ in stage.engine.lose("a")] and None)
+            assert stage.phase(1) is M.QUEUED

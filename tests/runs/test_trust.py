@@ -16,7 +16,7 @@ from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runs import trust
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.settings.files import settings_digest, write_settings
-from forge_tui.settings.schema import RunSettings, Settings, TrainingConfig
+from forge_tui.settings.schema import EngineSettings, RunSettings, Settings, TrainingConfig
 
 CODE = {"code": {"project/net.py": "a" * 64}, "code_roots": {"project": "/there"}, "working_directory": "/there"}
 
@@ -155,3 +155,5 @@ def test_what_runs_is_said_with_every_function_of_a_sweep() -> None:
         'on_finish ["notify", "a b"]',
     ]  # fmt: skip
     assert trust.what_runs(Settings()) == []
+    engine = EngineSettings(name="ray", address="head:6379")
+    assert trust.what_runs(Settings(engine=engine)) == ["--address head:6379"]  # who answers there can run code here

@@ -30,6 +30,8 @@ class FakeWorker(WorkerHandle):
         self._place: Place | None = None
         self._ended: Ended | None = None
         self.ticks_to_place: int | None = 0
+        self.waits: str | None = None
+        """What it waits for, in words."""
         self.heard: list[dict[str, Any]] = []
         self.killed = False
 
@@ -42,6 +44,11 @@ class FakeWorker(WorkerHandle):
     def place(self) -> Place | None:
         """Where it was put."""
         return self._place
+
+    @property
+    def waits_for(self) -> str | None:
+        """As the test says, until it is placed."""
+        return self.waits if self._place is None else None
 
     @property
     def ended(self) -> Ended | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -59,18 +59,20 @@ def load_dataset(
     known: Sequence[Fingerprint] = (),
     version: int | None = None,
     encoder: Encoder | None = None,
+    copies: Mapping[str, str] | None = None,
 ) -> Dataset:
     """Read `training.dataset`; a relative path is relative to `working_directory`. `run.seed` determines the split.
 
     `own` is the custom function if settings name one. The dataset has its fingerprint; a file unchanged since one of
     `known` is not hashed again. `version` is how it is read: by default as `known`, or the newest. `encoder`: of a
-    table, for a model that has one (None: one is learned). Raises `DataError` with the file and the place in it,
-    `ChangedError` for a file that changes meanwhile, `SettingsError` for class weights without classes.
+    table, for a model that has one (None: one is learned). `copies`: other places of files, by their paths. Raises
+    `DataError` with the file and the place in it, `ChangedError` for a file that changes meanwhile, `SettingsError` for
+    class weights without classes.
     """
     if version is None:
         version = known[0].version if known else VERSION
     if own is None:
-        found = _read(settings, working_directory, known, version, encoder)
+        found = _read(settings, working_directory, known, version, encoder, copies or {})
     else:
         found = _call(own, settings, known, version, encoder)
     assert found.fingerprint is not None
@@ -105,15 +107,22 @@ def _same_conditions(seed: int, threads: int) -> Iterator[None]:
 
 
 def _read(
-    settings: Settings, working_directory: Path, known: Sequence[Fingerprint], version: int, encoder: Encoder | None
+    settings: Settings,
+    working_directory: Path,
+    known: Sequence[Fingerprint],
+    version: int,
+    encoder: Encoder | None,
+    copies: Mapping[str, str],
 ) -> Dataset:
     name = settings.training.dataset
     if name in _MADE:
         found = _MADE[name](settings)
         values = {key: settings.run.seed if key == "seed" else getattr(settings.data, key) for key in _DECISIVE[name]}
         return replace(found, fingerprint=fingerprint.of_settings({"dataset": name, **values}, found))
-    path = working_directory / Path(name).expanduser()
-    held = working_directory / Path(settings.data.validation or "").expanduser()
+    path, held = (
+        Path(copies.get(str(place), place))
+        for place in (working_directory / Path(one).expanduser() for one in (name, settings.data.validation or ""))
+    )
     if ending_of(held) in TABLES and held.is_file():
         settings = replace(settings, data=replace(settings.data, validation=str(held)))
     names, made = ", ".join(_READERS), ", ".join(f"`{word}`" for word in _MADE)

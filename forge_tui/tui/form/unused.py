@@ -108,6 +108,12 @@ RULES = (
     Rule((WORKERS,), _only(MODE, "series"), "one, in series"),
     Rule(("engine.fuse",), _only(MODE, "series"), "in parallel only"),
     Rule(
+        ("engine.address", "engine.files", "engine.trust_cluster", "engine.mixed_nodes"),
+        _only("engine.name", "local"),
+        "for engine ray",
+    ),
+    Rule(("engine.trust_cluster",), _only("engine.address", None), "its own cluster"),
+    Rule(
         (
             *("resources.memory_per_worker_gb", "resources.max_cpu_utilization"),
             *("resources.high_cpu_threshold", "resources.min_available_memory_gb"),

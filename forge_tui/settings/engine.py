@@ -1,0 +1,95 @@
+"""The engine in the settings: what fits together, and whether it is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from importlib import metadata
+
+from forge_tui.errors import SettingsError, UsageError
+from forge_tui.safe_io.printing import escaped
+from forge_tui.settings.problems import shown
+from forge_tui.settings.schema import EngineSettings, Settings, fields_of
+
+OLDEST_RAY = (2, 52)
+"""The first version with token authentication."""
+_RAY_ONLY = ("address", "files", "trust_cluster", "mixed_nodes")
+_ADDRESS = re.compile(r"auto|\[[0-9A-Fa-f:.]+\]:\d{1,5}|[^\s:/\[\]]+:\d{1,5}")
+_INSTALL = "pip install 'forge-tui[ray]' installs it"
+
+
+def require_engine(settings: Settings) -> None:
+    """Raise `UsageError` unless the engine can be used: its settings fit, and what it needs is installed."""
+    engine = settings.engine
+    if engine.name == "local":
+        _require_none_of_ray(engine)
+        return
+    if engine.address is not None:
+        _require_address(engine.address)
+    elif engine.trust_cluster:
+        raise SettingsError(
+            "engine.trust_cluster = true: without engine.address a cluster is started here, with authentication; give "
+            "--address, or leave it out"
+        )
+    _require_cpus(settings)
+    require_ray()
+
+
+def require_ray() -> None:
+    """Raise `UsageError` unless Ray is installed in a version that can be used. Does not import it."""
+    oldest = ".".join(map(str, OLDEST_RAY))
+    if importlib.util.find_spec("ray") is None:
+        raise UsageError(f"engine.name = ray: Ray is not installed here; {_INSTALL}")
+    try:
+        version = metadata.version("ray")
+    except metadata.PackageNotFoundError:
+        raise UsageError(f"engine.name = ray: the installed Ray does not say its version; {_INSTALL}") from None
+    if _numbers(version) < OLDEST_RAY:
+        raise UsageError(
+            f"engine.name = ray: Ray {version} is installed, and {oldest} or newer is needed (it has token "
+            f"authentication); {_INSTALL}"
+        )
+
+
+def _require_none_of_ray(engine: EngineSettings) -> None:
+    """Raise `SettingsError` for settings that only the Ray engine uses: nothing would read them."""
+    given = [
+        f"{key.key} = {shown(value)}"
+        for key in fields_of()
+        if key.table == "engine" and key.name in _RAY_ONLY and (value := getattr(engine, key.name)) != key.default
+    ]
+    if given:
+        raise SettingsError(f"{', '.join(given)}: only the Ray engine uses this; add --engine ray, or leave it out")
+
+
+def _require_cpus(settings: Settings) -> None:
+    """Raise `SettingsError` for GPUs: those of a cluster's nodes are not used."""
+    device, count = settings.resources.device, settings.resources.devices_per_model
+    if device not in ("auto", "cpu"):
+        raise SettingsError(
+            f"resources.device = {shown(device)}: with --engine ray models train on CPUs only; leave it out, or use "
+            "the local engine"
+        )
+    if count > 1:
+        raise SettingsError(
+            f"resources.devices_per_model = {count}: with --engine ray models train on CPUs only; leave it out, or use "
+            "the local engine"
+        )
+
+
+def _require_address(address: str) -> None:
+    if address.startswith("ray://"):
+        raise SettingsError(
+            f"engine.address = {escaped(address)}: the Ray Client is not supported; run forge-tui on a machine of the "
+            "cluster, and give the address of its head node (HOST:PORT) or `auto`"
+        )
+    if _ADDRESS.fullmatch(address) is None:
+        raise SettingsError(
+            f"engine.address = {escaped(address)}: give HOST:PORT of the cluster's head node, or `auto`"
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """The leading numbers of a version: 2.52.1rc0 → (2, 52, 1)."""
+    found = re.match(r"\d+(?:\.\d+)*", version)
+    return tuple(int(part) for part in found[0].split(".")) if found else (0,)
