@@ -28,8 +28,10 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 def _doctor(as_json: bool) -> int:
     from forge_tui.resources.doctor import doctor_text
     from forge_tui.resources.manager import ResourceManager
+    from forge_tui.resources.policy import DefaultThresholds
+    from forge_tui.tui.options import read_resources
 
-    report = ResourceManager().generate_resource_report()
+    report = ResourceManager(settings=DefaultThresholds(**read_resources())).generate_resource_report()
     answers().write(json.dumps(report) + "\n" if as_json else doctor_text(report))
     return 0
 

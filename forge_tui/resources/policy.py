@@ -52,6 +52,10 @@ class Thresholds(Protocol):
     def max_suggested_workers(self) -> int: ...
     @property
     def memory_pressure_threshold(self) -> float: ...
+    @property
+    def device(self) -> str | tuple[str, ...]: ...
+    @property
+    def devices_per_model(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class DefaultThresholds:
     min_available_memory_gb: float = MIN_AVAILABLE_MEMORY
     max_suggested_workers: int = MAX_SUGGESTED_WORKERS
     memory_pressure_threshold: float = MEMORY_PRESSURE
+    device: str | tuple[str, ...] = "auto"
+    devices_per_model: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +237,6 @@ def cpu_share(resources: SystemResources, settings: Thresholds) -> int:
     if settings.policy == "dedicated":
         return max(1, resources.cpu_count)
     return max(1, math.floor(resources.cpu_count * settings.max_cpu_utilization + 1e-9))
-
-
-def recommended_workers(resources: SystemResources, settings: Thresholds) -> int:
-    """The workers to suggest: what the machine allows, at most `max_suggested_workers`."""
-    return worker_limit(settings.max_suggested_workers, resources, settings).workers
 
 
 def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> None:

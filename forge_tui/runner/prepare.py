@@ -112,13 +112,7 @@ def choose_devices(
 
     wanted = settings.resources.device
     choice = choose(wanted) if kept is None else _kept(kept, wanted, choose)
-    count = settings.resources.devices_per_model
-    if len(choice.uuids) < count and count > 1:
-        has = ("no GPU", "1 GPU")[len(choice.uuids)] if len(choice.uuids) < 2 else f"{len(choice.uuids)} GPUs"
-        raise UsageError(
-            f"resources.devices_per_model = {count}: the run has {has} ({choice.reason}); give a smaller number, or "
-            "more devices in resources.device"
-        )
+    devices.require_enough(choice, resources.gpus, settings.resources.devices_per_model)
     return choice
 
 
@@ -127,7 +121,7 @@ def _kept(
 ) -> DeviceChoice:
     """The devices of a resumed run: of the same kind, and those that were named if they are there."""
     if kind == "cpu":
-        return DeviceChoice("cpu")
+        return DeviceChoice("cpu", reason="the CPU, as at the start of the run")
     gone = ""
     if not isinstance(wanted, str):
         try:

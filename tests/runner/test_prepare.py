@@ -46,7 +46,9 @@ def with_device(device: Any, **rules: Any) -> Settings:
 
 
 def test_a_resume_keeps_the_kind_of_device_whatever_is_there_now(asked: list[Any]) -> None:
-    assert choose_devices(with_device("auto"), MACHINE, TORCH, "cpu") == DeviceChoice("cpu")
+    assert choose_devices(with_device("auto"), MACHINE, TORCH, "cpu") == DeviceChoice(
+        "cpu", reason="the CPU, as at the start of the run"
+    )
     assert asked == []
     assert choose_devices(with_device("auto"), MACHINE, TORCH, "cuda").kind == "cuda"
     assert asked == ["cuda"]
