@@ -93,7 +93,10 @@ class WorkerLimit:
 
 @dataclass(frozen=True, slots=True)
 class DeviceShare:
-    """What a run has on a device: workers, bytes that they hold there, and bytes that they will still take."""
+    """What a run has on a device: workers, bytes that they may hold there, and bytes that they will still take.
+
+    A worker whose memory is not seen yet counts with all that it needs in both.
+    """
 
     uuid: str
     workers: int

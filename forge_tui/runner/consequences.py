@@ -25,7 +25,7 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnDevice:
-    """Where a device's memory ran out: workers of this run `beside` on it; whether there is one with more memory."""
+    """A device without room: workers of this run `beside` on it; whether there is one with more memory."""
 
     beside: int
     has_larger: bool
@@ -48,12 +48,13 @@ def consequence(
     `earlier`: earlier failures of the model since its newest checkpoint, for divergences since its last recovery;
     `allowed`: the limit ([run] max_retries); `beside`: workers that ran beside it; `ending`: the run is being ended;
     `lowers_rate`: the setting for divergence; `members`: models of its worker; `goes_further`: after a divergence it
-    would return to an earlier checkpoint than last time; `on_device`: the device's memory, not the machine's, ran out.
+    would return to an earlier checkpoint than last time; `on_device`: the device's memory, not the machine's, ran out,
+    or it takes no further process.
     """
     has_allowance = earlier < allowed
     if failure.kind in ("node_lost", "device_lost"):
         return Consequence(retry=not ending, counts=False)  # not the model's fault
-    if failure.kind == "out_of_memory" and on_device is not None:
+    if on_device is not None:
         if on_device.beside > 0:
             return Consequence(retry=not ending, counts=False, thin=True)
         if members == 1 and on_device.has_larger:

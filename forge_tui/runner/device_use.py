@@ -39,10 +39,11 @@ class DeviceUse:
         loads = self.loads(attempts)
         for uuid in dict.fromkeys(uuid for load in loads for uuid in load.devices):
             here = [load for load in loads if uuid in load.devices]
-            held = sum(load.held.get(uuid, 0) for load in here)
+            held = sum(load.at_most(uuid) for load in here)
             growth = sum(load.growth(uuid) for load in here)
             if any(load.need.memory is None for load in here):
-                growth = max(growth, self._devices.pool.total((uuid,)))  # nothing is known: it is all taken
+                # Nothing is known: it is all taken.
+                held = growth = max(growth, self._devices.pool.total((uuid,)))
             found.append(DeviceShare(uuid, len(here), _rounded(held), _rounded(growth)))
         return tuple(found)
 
