@@ -67,6 +67,8 @@ class DeviceUse:
             assert attempt.on_devices is not None
             here = held.get(attempt.worker.id, {})
             attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, look.number)
+            if attempt.on_devices.is_unseen:
+                attempt.on_devices.hold(self._unnamed(attempt, on_gpus))
             self._keep(attempt.on_devices)
         lost = self._devices.pool.see(look.resources.gpus, self.loads(attempts), self._monotonic())
         for words in lost.values():
@@ -79,6 +81,18 @@ class DeviceUse:
         gpus = self._machine.latest.resources.gpus
         pids = {process.pid for gpu in gpus for process in gpu.processes or ()}
         return held_on(gpus, self._engine.owners(pids))
+
+    def _unnamed(self, attempt: Attempt, attempts: Collection[Attempt]) -> dict[str, int]:
+        """Bytes of processes that the driver does not name, as in a container, on a worker's devices; empty if it is
+        not the only one of this run there.
+        """
+        if any(other is not attempt and set(other.devices) & set(attempt.devices) for other in attempts):
+            return {}
+        return {
+            gpu.uuid: max(0, gpu.memory_used - sum(process.memory or 0 for process in gpu.processes or ()))
+            for gpu in self._machine.latest.resources.gpus
+            if gpu.uuid in attempt.devices
+        }
 
     def _end_on(self, uuid: str, words: str, attempts: Collection[Attempt]) -> None:
         """End the workers on a lost device: they would wait for it, or train on it with errors."""

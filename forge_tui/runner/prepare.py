@@ -128,13 +128,12 @@ def _kept(
             return choose(wanted)
         except UsageError as error:
             gone = f", instead of those at the start ({error})"
-    try:
-        found = choose(kind)
-    except UsageError as error:
+    found = choose("auto" if kind == "cuda" else kind)
+    if found.kind != kind:
         raise UsageError(
-            f"the run was started on {kind}, and its results depend on that: {error}. Resume it where there is one, or "
-            "start a new run"
-        ) from error
+            f"the run was started on {kind}, and its results depend on that: here it would train on {found.reason}. "
+            "Resume it where there is one, or start a new run"
+        )
     return replace(found, reason=f"{found.reason}{gone}")
 
 

@@ -51,17 +51,28 @@ def test_a_resume_keeps_the_kind_of_device_whatever_is_there_now(asked: list[Any
     )
     assert asked == []
     assert choose_devices(with_device("auto"), MACHINE, TORCH, "cuda").kind == "cuda"
-    assert asked == ["cuda"]
+    assert asked == ["auto"]
     asked.clear()
     # Devices that were named and are gone are replaced by others of the kind; a start is refused.
     others = choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH, "cuda")
     assert others.uuids == SERVER.uuids
     assert others.reason == "as set, instead of those at the start (GPU-gone: there is no such device)"
-    assert asked == [["GPU-gone"], "cuda"]
-    with pytest.raises(UsageError, match=r"^the run was started on mps, and its results depend on that: --device mps"):
+    assert asked == [["GPU-gone"], "auto"]
+    with pytest.raises(UsageError, match=r"^--device mps: torch cannot use Apple's GPU here"):
         choose_devices(with_device("auto"), MACHINE, TORCH, "mps")
     with pytest.raises(UsageError, match="no such device"):
         choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH)
+
+
+def test_a_resume_without_a_gpu_of_the_run_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = DeviceChoice("cpu", reason="the CPU: no GPU was found")
+    monkeypatch.setattr(prepare.devices, "choose_devices", lambda *_: none)
+    with pytest.raises(UsageError) as refused:
+        choose_devices(with_device("auto"), MACHINE, TORCH, "cuda")
+    assert str(refused.value) == (
+        "the run was started on cuda, and its results depend on that: here it would train on the CPU: no GPU was "
+        "found. Resume it where there is one, or start a new run"
+    )
 
 
 def test_fewer_devices_than_a_model_takes_are_refused(asked: list[Any]) -> None:

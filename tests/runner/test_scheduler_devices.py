@@ -101,6 +101,22 @@ def test_where_the_driver_counts_no_processes_the_workers_own_reports_count(tmp_
         assert places(stage) == {1: a, 2: a}
 
 
+def test_a_command_whose_processes_are_not_named_is_measured_by_what_is_on_its_gpu(tmp_path: Path) -> None:
+    server = GpuServer((80.0, 80.0), counts_processes=False)
+    with on(server, tmp_path, gib=None, models=4, requested=3) as stage:
+        a, b = server.uuids
+        assert places(stage) == {1: a, 2: b}
+        server.put(1_001, (a,), 30.0)
+        server.put(1_002, (b,), 20.0)
+        for actor in stage.actors:
+            stage.turn(*actor.begins(), *actor.trains())
+        stage.look(machine(server))
+        assert places(stage) == {1: a, 2: b}
+        stage.look(machine(server))
+        assert places(stage) == {1: a, 2: b, 3: a}
+        assert "it needs 34.50 GiB (measured, with a margin)" in decisions(stage, "place")[2]
+
+
 def test_a_report_counts_though_the_driver_has_seen_less_before_it(tmp_path: Path) -> None:
     server = GpuServer((80.0,))
     with on(server, tmp_path, gib=30.0) as stage:
