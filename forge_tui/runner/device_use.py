@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.policy import DeviceShare
 from forge_tui.runner.attempt import Attempt, OnDevices
 from forge_tui.runner.device_costs import Need
@@ -23,6 +24,7 @@ class DeviceUse:
         self._journal = work.journal
         self._engine, self._monotonic = means.engine, means.monotonic
         self._machine, self._devices = room.machine, devices
+        self._figures: tuple[Gpu, ...] | None = None
 
     def loads(self, attempts: Collection[Attempt]) -> list[DeviceLoad]:
         """The workers' needs, leaving ones too: they still have their memory."""
@@ -61,16 +63,18 @@ class DeviceUse:
         """Take the figures of the machine's last sample. The workers on a device that is lost are ended."""
         look = self._machine.latest
         on_gpus = [attempt for attempt in attempts if attempt.on_devices is not None]
-        is_known = bool(look.resources.gpus)  # else the driver has not answered, and the last figures stay
-        held = self._held() if on_gpus and is_known else {}
-        for attempt in on_gpus if is_known else ():
+        # While the driver does not answer, the sample has the last answer again, and none of what was taken since.
+        gpus = () if look.resources.gpus is self._figures else look.resources.gpus
+        self._figures = look.resources.gpus
+        held = self._held() if on_gpus and gpus else {}
+        for attempt in on_gpus if gpus else ():
             assert attempt.on_devices is not None
             here = held.get(attempt.worker.id, {})
             attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, look.number)
             if attempt.on_devices.is_unseen:
                 attempt.on_devices.hold(self._unnamed(attempt, on_gpus))
             self._keep(attempt.on_devices)
-        lost = self._devices.pool.see(look.resources.gpus, self.loads(attempts), self._monotonic())
+        lost = self._devices.pool.see(gpus, self.loads(attempts), self._monotonic())
         for words in lost.values():
             self._journal.warn("device", words)
         for uuid, words in self._devices.pool.broken.items():

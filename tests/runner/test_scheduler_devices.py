@@ -101,6 +101,24 @@ def test_where_the_driver_counts_no_processes_the_workers_own_reports_count(tmp_
         assert places(stage) == {1: a, 2: a}
 
 
+def test_figures_from_before_a_report_do_not_have_its_memory_however_often_they_come(tmp_path: Path) -> None:
+    server = GpuServer((80.0,), counts_processes=False)
+    with on(server, tmp_path, gib=None) as stage:
+        stage.turn(*stage.actor(1).begins(), *stage.actor(1).trains())
+        stage.look(before := machine(server))
+        server.put(1_001, server.uuids, 45.0)
+        stage.turn(stage.actor(1).says(memory=GIB, shared=0, gpu_memory=45 * GIB))
+        for _ in range(3):
+            stage.look(before)  # a driver that does not answer
+        assert list(places(stage)) == [1]
+        for _ in range(2):
+            stage.look(machine(server))
+        assert list(places(stage)) == [1]
+        assert (
+            "needs 51.75 GiB (measured, with a margin). GPU 0 (GPU-00000000): 24.25 GiB" in decisions(stage, "hold")[-1]
+        )
+
+
 def test_a_command_whose_processes_are_not_named_is_measured_by_what_is_on_its_gpu(tmp_path: Path) -> None:
     server = GpuServer((80.0, 80.0), counts_processes=False)
     with on(server, tmp_path, gib=None, models=4, requested=3) as stage:
