@@ -34,7 +34,7 @@ class DeviceFaults:
         if not failed:
             self._machine.look_anew()  # what the driver says now
             present = {gpu.uuid: gpu.problem for gpu in self._machine.latest.resources.gpus}
-            failed = [uuid for uuid in attempt.devices if present and present.get(uuid, "missing") is not None]
+            failed = [uuid for uuid in attempt.devices if present.get(uuid) is not None]
             if not failed and fault is not DeviceFault.DOUBTFUL and len(attempt.devices) == 1:
                 failed = list(attempt.devices)
             for uuid in failed:

@@ -100,4 +100,4 @@ class GpuSchedulerMachine(SchedulerMachine):
 
 
 TestSchedulerOnGpus = GpuSchedulerMachine.TestCase
-TestSchedulerOnGpus.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)
+TestSchedulerOnGpus.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)

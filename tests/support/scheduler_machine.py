@@ -157,7 +157,8 @@ class SchedulerMachine(RuleBasedStateMachine):
     def time_goes_by(self, seconds: float) -> None:
         self.stage.now += seconds
         self.stage.turn()
-        self.stage.turn()
+        if self.lives:  # what is noticed may end it
+            self.stage.turn()
 
     @precondition(lambda self: self.lives and self.waits)
     @rule()
