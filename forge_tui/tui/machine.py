@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from textual.app import App
 
     from forge_tui.resources.gpu_users import SeenGpu
+    from forge_tui.resources.gpus import Gpu
     from forge_tui.resources.hardware import SystemResources
     from forge_tui.resources.manager import ResourceManager
     from forge_tui.resources.monitor import ResourceSample
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _MONITOR_SECONDS = 2.0
 _GPU_SECONDS = 0.15  # a driver that takes longer delays no other figures: its last answer is shown
 _CURVE_SAMPLES = 24
+
+
+def _usable(gpus: tuple[Gpu, ...]) -> tuple[str, ...]:
+    return tuple(gpu.uuid for gpu in gpus if gpu.problem is None)
 
 
 class Machine:
@@ -92,8 +97,8 @@ class Machine:
         thresholds = rules.thresholds
         busy = sample.others_cpu_percent > thresholds.high_cpu_threshold
         low = sample.memory_available / GIB < thresholds.min_available_memory_gb
-        known = is_busy(detected, thresholds), is_low_on_memory(detected, thresholds), bool(detected.gpus)
-        if (busy, low, bool(gpus)) != known:  # a driver may take seconds to show its GPUs for the first time
+        known = is_busy(detected, thresholds), is_low_on_memory(detected, thresholds), _usable(detected.gpus)
+        if (busy, low, _usable(gpus)) != known:  # a driver may take seconds to show its GPUs for the first time
             self.post_detected(detect(self._probe, usage=sample.usage))
 
     def post_detected(self, detected: SystemResources) -> None:
