@@ -184,7 +184,7 @@ def preflight(
 
 def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> prepare.Plan:
     if earlier is None and replacement_in(settings) is not None:
-        chosen = unmeasured(settings, known.limit)
+        chosen = unmeasured(settings, prepare.lasting(known.limit, settings, known.resources))
     elif earlier is None:
         problem = known.found["grouping_problem"]
         chosen = settle(settings, known.limit, known.workers, known.ask, known.remembered(settings), problem)

@@ -13,7 +13,7 @@ from forge_tui.resources.bfloat16 import slow_bfloat16
 from forge_tui.resources.devices import DeviceChoice, TorchDevices
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources
-from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, worker_limit
+from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, cpu_share, threads_allowed, worker_limit
 from forge_tui.runner import groups
 from forge_tui.runner.device_costs import DeviceCosts
 from forge_tui.settings.schema import Settings
@@ -91,6 +91,18 @@ def allowed_workers(
         threads=cpus_of(settings, threads),
         on=on_devices(settings, uuids),
     )
+
+
+def lasting(limit: WorkerLimit, settings: Settings, resources: SystemResources) -> WorkerLimit:
+    """The limit with as many threads per worker as it allows once others leave the machine: threads are chosen once.
+
+    A start beside others' work would else give the only worker all CPUs, and no second one would ever have room.
+    """
+    if limit.limited_by not in ("busy", "other_runs"):
+        return limit
+    rules = settings.resources
+    workers = min(limit.requested, cpu_share(resources, rules))
+    return replace(limit, threads_allowed=threads_allowed(workers, resources, rules))
 
 
 def slowness(settings: Settings, device: str) -> str | None:

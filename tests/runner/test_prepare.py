@@ -83,6 +83,25 @@ def test_fewer_devices_than_a_model_takes_are_refused(asked: list[Any]) -> None:
     assert choose_devices(with_device("auto", devices_per_model=2), MACHINE, TORCH).uuids == SERVER.uuids
 
 
+def test_others_work_at_the_start_does_not_leave_one_worker_with_all_cpus_for_the_whole_run() -> None:
+    settings = from_plain(
+        {
+            "training": {"train": "mine.py:train", "training_mode": "parallel", "max_parallel_workers": 2},
+            "run": {"models": 9},
+        }
+    )
+    busy = machine_state(others=95.0, cpu_count=32, gpus=SERVER.figures())
+    limit = allowed_workers(settings, busy, uuids=SERVER.uuids)
+    assert (limit.workers, limit.limited_by, limit.threads_allowed) == (1, "busy", 16)
+    threads = unmeasured(settings, prepare.lasting(limit, settings, busy)).threads
+    assert threads == 8
+    idle = machine_state(cpu_count=32, gpus=SERVER.figures())
+    assert allowed_workers(settings, busy, threads=threads, uuids=SERVER.uuids).workers == 1
+    assert allowed_workers(settings, idle, threads=threads, uuids=SERVER.uuids).workers == 2
+    unlimited = allowed_workers(settings, idle, uuids=SERVER.uuids)
+    assert prepare.lasting(unlimited, settings, idle) is unlimited
+
+
 def test_cpus_per_model_bounds_the_workers_and_gives_each_process_its_threads() -> None:
     settings = from_plain(
         {
