@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import forge
+from running import begin, forge, has_ended, kill_all, processes_of, wait_until
 
 from forge_tui import client
 
@@ -27,6 +27,14 @@ place = pathlib.Path(os.environ["FORGE_TRIAL_DIRECTORY"])
 while len(list(place.parents[1].glob("*/files/told.json"))) < int(sys.argv[2]):
     time.sleep(0.02)
 forge_tui.report({}, loss=0.5, epoch=1)
+"""
+WAITS = r"""
+import pathlib, time
+import forge_tui
+
+forge_tui.report({}, loss=0.5, epoch=1)
+while not pathlib.Path("go").exists():
+    time.sleep(0.02)
 """
 FULL = r"""
 import os, sys
@@ -126,5 +134,35 @@ def test_a_run_whose_only_gpu_fails_stops_and_a_resume_continues_on_another_one_
     monkeypatch.setenv("MACHINE_GPUS", json.dumps([None, [80, 0]]))
     forge("resume", run, "--no-ui")
     assert places(run) == [A, B, B]
+    with client.attach(run) as attached:
+        assert attached.snapshot().run.state.value == "completed"
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_is_lost_then_the_runner_killed_and_a_resume_finds_the_gpus_that_are_there_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "waits.py").write_text(WAITS, encoding="utf-8")
+    figures, run = tmp_path / "gpus.json", tmp_path / "run"
+    figures.write_text("[[80, 0], [80, 0]]")
+    monkeypatch.setenv("MACHINE_GPUS", str(figures))
+    started = begin("--no-ui", "--models", "2", "--policy", "dedicated", "--mode", "parallel", "--workers", "2",
+                    "--cpus-per-model", "1", "--output", run, "--", sys.executable, "waits.py", "{seed}",
+                    cwd=tmp_path)  # fmt: skip
+    wait_until(lambda: (run / "run.db").exists() and sorted(places(run)[:2]) == [A, B], "a model on each GPU")
+    changed = tmp_path / "changed.json"
+    changed.write_text(json.dumps([[80, 0], [80, 0, {"problem": "it has fallen off the bus"}]]))
+    changed.replace(figures)
+    (failed,) = wait_until(lambda: recorded(run, "model_failed"), "the loss of a GPU")
+    assert (failed["kind"], failed["will_retry"]) == ("device_lost", True)
+    kill_all(processes_of(run, "runner"))
+    started.communicate()
+    wait_until(lambda: has_ended(run), "the end of the workers")
+    before = len(places(run))
+    figures.write_text("[null, [80, 0]]")
+    (tmp_path / "go").touch()
+    forge("resume", run, "--no-ui", cwd=tmp_path)
+    assert places(run)[before:] == [B, B]
+    assert {event["device"] for event in recorded(run, "model_started")} == {"cuda"}
     with client.attach(run) as attached:
         assert attached.snapshot().run.state.value == "completed"

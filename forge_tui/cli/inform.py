@@ -35,9 +35,11 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 def _doctor(arguments: argparse.Namespace) -> int:
     from forge_tui.resources.doctor import doctor_text
     from forge_tui.resources.manager import ResourceManager
+    from forge_tui.resources.policy import DefaultThresholds
+    from forge_tui.tui.options import read_resources
 
     nodes = _cluster(arguments)
-    report = ResourceManager().generate_resource_report()
+    report = ResourceManager(settings=DefaultThresholds(**read_resources())).generate_resource_report()
     if nodes is not None:
         report["cluster"] = {"nodes": nodes}
     if arguments.json:

@@ -6,9 +6,12 @@ from enum import StrEnum
 
 
 class DeviceFault(StrEnum):
-    """`MEMORY`: an allocation on the device failed; `LOST`: the device failed; `DOUBTFUL`: the device or the code."""
+    """`MEMORY`: an allocation on the device failed; `BUSY`: it takes no further process (compute mode exclusive);
+    `LOST`: the device failed; `DOUBTFUL`: the device or the code.
+    """
 
     MEMORY = "memory"
+    BUSY = "busy"
     LOST = "lost"
     DOUBTFUL = "doubtful"
 
@@ -22,13 +25,13 @@ _MEMORY = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
 )
-# Errors of the CUDA runtime (driver_types.h) that no program causes: 46, 100, 101, 214, 220, 226, 714, 802.
-_LOST = (
+# cudaErrorDevicesUnavailable (46).
+_BUSY = (
     "all cuda-capable devices are busy or unavailable",
     "cuda-capable device(s) is/are busy or unavailable",
-    "no cuda-capable device is detected",
-    "no cuda gpus are available",
-    "invalid device ordinal",
+)
+# Errors of the CUDA runtime (driver_types.h) that no program causes: 214, 220, 226, 714, 802.
+_LOST = (
     "uncorrectable ecc error",
     "uncorrectable nvlink error",
     "contained ecc error",
@@ -37,20 +40,27 @@ _LOST = (
     "fallen off the bus",
     "gpu is lost",
 )
-# 719, 999, and a driver that does not answer: a fault of the device, of the driver or of a kernel.
+# 719, 999, and a driver that does not answer: a fault of the device, of the driver or of a kernel. 100 and 101: the
+# device, or code that asks for another one than it sees, such as `cuda:1`.
 _DOUBTFUL = (
+    "no cuda-capable device is detected",
+    "no cuda gpus are available",
+    "invalid device ordinal",
     "cuda error: unspecified launch failure",
     "cuda error: unknown error",
     "cuda unknown error",
     "cuda error: initialization error",
     "cuda driver initialization failed",
 )
+_WORDS = {
+    DeviceFault.LOST: _LOST,
+    DeviceFault.MEMORY: _MEMORY,
+    DeviceFault.BUSY: _BUSY,
+    DeviceFault.DOUBTFUL: _DOUBTFUL,
+}
 
 
 def fault_in(words: str) -> DeviceFault | None:
     """What an error message says about the device; None if nothing."""
     lower = words.lower()
-    for fault, said in ((DeviceFault.LOST, _LOST), (DeviceFault.MEMORY, _MEMORY), (DeviceFault.DOUBTFUL, _DOUBTFUL)):
-        if any(one in lower for one in said):
-            return fault
-    return None
+    return next((fault for fault, said in _WORDS.items() if any(one in lower for one in said)), None)

@@ -70,7 +70,7 @@ class RunPlan:
     """The estimates, best first, the reason, and how many seconds the measurement took.
 
     `limit`: why no way has more workers, if the rules allow fewer than the run has models. `warning`: what makes all
-    ways slow here.
+    ways slow here. `device`: where all of them train, if it can be elsewhere than on the CPU.
     """
 
     estimates: tuple[Estimate, ...]
@@ -78,20 +78,20 @@ class RunPlan:
     measured_seconds: float
     limit: str = ""
     warning: str = ""
+    device: str = ""
 
     @classmethod
     def from_record(cls, record: dict[str, Any]) -> RunPlan:
         """The plan that `to_record` wrote."""
         estimates = tuple(Estimate.from_record(one) for one in record["estimates"])
-        return cls(
-            estimates, record["reason"], record["measured_seconds"], record.get("limit", ""), record.get("warning", "")
-        )
+        rest = {name: record.get(name, "") for name in ("limit", "warning", "device")}
+        return cls(estimates, record["reason"], record["measured_seconds"], **rest)
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict."""
         estimates = [one.to_record() for one in self.estimates]
         rest = {"reason": self.reason, "measured_seconds": self.measured_seconds, "limit": self.limit}
-        rest |= {"warning": self.warning}
+        rest |= {"warning": self.warning, "device": self.device}
         return {"estimates": estimates, **rest}
 
     @property

@@ -12,6 +12,7 @@ from forge_tui.text.device_names import placed_gpus
 from forge_tui.text.figures import memory
 
 _MOST_NAMED = 4
+_MOST_SAMPLES = 1_000_000
 
 
 @dataclass(slots=True)
@@ -22,7 +23,7 @@ class _Course:
     uuid: str
     total: float | None = None
     used: list[float] = field(default_factory=list)
-    busy: list[float] = field(default_factory=list)
+    busy: list[tuple[float, int]] = field(default_factory=list)
     degrees: list[float] = field(default_factory=list)
     problem: str | None = None
 
@@ -37,7 +38,7 @@ def gpu_lines(samples: Iterable[dict[str, Any]], models: Sequence[ModelState]) -
         gpus = sample.get("gpus")
         for record in gpus if isinstance(gpus, list) else ():
             if isinstance(record, dict):
-                _add(courses, record)
+                _add(courses, record, samples_in(sample))
     trained: dict[str, list[str]] = {}
     for model in models:
         for uuid in placed_gpus(model.place):
@@ -46,16 +47,20 @@ def gpu_lines(samples: Iterable[dict[str, Any]], models: Sequence[ModelState]) -
     return [_line(course, trained.get(course.uuid, [])) for course in courses.values()]
 
 
-def _add(courses: dict[str, _Course], record: dict[str, Any]) -> None:
+def samples_in(record: dict[str, Any]) -> int:
+    """For how many samples of the machine a record of `resources` stands: the weight of its means."""
+    found = record.get("samples", 1)
+    return found if type(found) is int and 0 < found <= _MOST_SAMPLES else 1
+
+
+def _add(courses: dict[str, _Course], record: dict[str, Any], samples: int) -> None:
     index, name, uuid, problem = (record.get(key) for key in ("index", "name", "uuid", "problem"))
     known = uuid if isinstance(uuid, str) and uuid else f"GPU {index}"
     title = f"GPU {index} {name}" if isinstance(index, int) and isinstance(name, str) else "GPU"
     course = courses.setdefault(known, _Course(title, known))
-    for values, key in (
-        (course.used, "memory_used"),
-        (course.busy, "utilization_percent"),
-        (course.degrees, "temperature"),
-    ):
+    if (busy := _number(record.get("utilization_percent"))) is not None:
+        course.busy.append((busy, samples))
+    for values, key in ((course.used, "memory_used"), (course.degrees, "temperature")):
         if (value := _number(record.get(key))) is not None:
             values.append(value)
     course.total = _number(record.get("memory_total")) or course.total
@@ -69,7 +74,7 @@ def _number(value: Any) -> float | None:
 def _line(course: _Course, models: list[str]) -> str:
     parts = []
     if course.busy:
-        parts.append(f"{statistics.fmean(course.busy):.0f} % busy on average")
+        parts.append(f"{statistics.fmean(*zip(*course.busy, strict=True)):.0f} % busy on average")
     if course.used:
         of = "" if course.total is None else f" of {memory(course.total)}"
         parts.append(f"at most {memory(max(course.used))}{of} in use")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from forge_tui.safe_io.printing import printable
 from forge_tui.text.figures import duration, memory, table
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ def way_text(estimate: Estimate) -> str:
 
 
 def plan_table(plan: RunPlan) -> str:
-    """One line per way, the best marked; TOGETHER is how many models a worker trains as one batch of models."""
+    """Where models are trained, then a line per way, the best marked.
+
+    TOGETHER is how many models a worker trains as one batch of models.
+    """
     rows = []
     for one in plan.estimates:
         way = one.way
@@ -39,4 +43,5 @@ def plan_table(plan: RunPlan) -> str:
         counts = (str(way.workers), str(way.models), str(way.threads))
         mode = f"{way.mode}, compiled" if way.compile else way.mode
         rows.append((mark, mode, *counts, f"{one.steps_per_second:,.0f}", memory(one.memory), time_text(one)))
-    return table(_HEADER, rows)
+    device = f"trained on: {printable(plan.device)}\n" if plan.device else ""
+    return device + table(_HEADER, rows)

@@ -23,7 +23,7 @@ from forge_tui.protocol.metrics import TEST, old_keys
 from forge_tui.protocol.model_state import ModelState
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
-from forge_tui.reports.gpu_lines import gpu_lines
+from forge_tui.reports.gpu_lines import gpu_lines, samples_in
 from forge_tui.safe_io.printing import Writable, named, printable
 from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
@@ -249,8 +249,8 @@ def _machine_lines(samples: list[dict[str, Any]]) -> list[str]:
         return [sample[name] for sample in samples if isinstance(sample.get(name), int | float)]
 
     def mean(name: str) -> str:
-        found = values(name)
-        return f"{statistics.fmean(found):.0f} %" if found else UNKNOWN
+        weights = [samples_in(sample) for sample in samples if isinstance(sample.get(name), int | float)]
+        return f"{statistics.fmean(values(name), weights):.0f} %" if weights else UNKNOWN
 
     return [
         f"Machine: CPU {mean('cpu_percent')} busy, {mean('others_cpu_percent')} with others' work; memory at most "

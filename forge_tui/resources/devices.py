@@ -90,6 +90,24 @@ def choose_devices(
     raise UsageError(f"--device {escaped(wanted)}: give auto, cpu, cuda, mps, or a list of GPUs such as 0,1")
 
 
+def require_enough(choice: DeviceChoice, gpus: Sequence[Gpu], per_model: int) -> None:
+    """Raise `UsageError` if a model is to have more GPUs than there are, or several MIG instances."""
+    if per_model == 1:
+        return
+    count = len(choice.uuids)
+    asked = f"resources.devices_per_model = {per_model}"
+    if count < per_model:
+        has = ("no GPU", "1 GPU")[count] if count < 2 else f"{count} GPUs"
+        raise UsageError(
+            f"{asked}: the run has {has} ({choice.reason}); give a smaller number, or more devices in resources.device"
+        )
+    if any(gpu.parent is not None and gpu.uuid in choice.uuids for gpu in gpus):
+        raise UsageError(
+            f"{asked}: CUDA shows a process only one MIG instance, and the run has such ({choice.reason}); use 1, or "
+            "list GPUs that are not divided in resources.device"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
     """The visible GPUs in CUDA's order, what hides others of `everything`, or the `problem` why there are none."""

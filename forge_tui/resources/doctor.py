@@ -119,6 +119,8 @@ def _suggestion(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
     )
     yield "use", f"{how} (policy {advice['policy']})"
     yield "because", advice["reason"]
+    if advice["devices"]["reason"]:
+        yield ("refused" if advice["devices"]["refused"] else "trained on"), advice["devices"]["reason"]
     if advice["hint"]:
         yield "more with", advice["hint"]
 

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from forge_tui.resources.advice import devices_here, suggestion
 from forge_tui.resources.cgroups import CgroupLimits, read_limits
 from forge_tui.resources.gpus import Gpu
-from forge_tui.resources.policy import GIB, DefaultThresholds, Thresholds, recommended_workers
+from forge_tui.resources.policy import GIB, DefaultThresholds, Thresholds
 from forge_tui.resources.pressure import Pressure, read_pressure
 from forge_tui.resources.slurm import SlurmLimit, read_slurm
 from forge_tui.resources.system_probe import Memory, SystemProbe
@@ -151,9 +152,9 @@ def _detect(
         problems=tuple(found.problems),
         failures=tuple(found.failures),
     )
-    resources = replace(
-        resources, recommended_workers=recommended_workers(resources, settings), seconds=time.monotonic() - started
-    )
+    devices = devices_here(resources, settings, probe.environment)
+    suggested = suggestion(resources, settings, devices).workers
+    resources = replace(resources, recommended_workers=suggested, seconds=time.monotonic() - started)
     _log_detection(resources)
     return resources
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from forge_tui.resources.advice import devices_here
 from forge_tui.resources.hardware import GPU_START_SECONDS, Limit, SystemResources, detect
 from forge_tui.resources.monitor import Monitor, ResourceSample, take_sample
 from forge_tui.resources.policy import (
@@ -75,7 +76,9 @@ class ResourceManager:
 
     def worker_limit(self, requested: int, *, mode: str = "parallel") -> WorkerLimit:
         """How many of the requested workers may run, with reason, hint and warnings."""
-        return worker_limit(requested, self.detect_system_resources(), self._settings, mode=mode)
+        resources = self.detect_system_resources()
+        devices = devices_here(resources, self._settings, self._probe.environment)
+        return worker_limit(requested, resources, self._settings, mode=mode, on=devices.on)
 
     def validate_worker_count(self, requested: int) -> tuple[int, str]:
         """(workers, reason): the requested number, or fewer if the machine does not allow as many; at least 1."""

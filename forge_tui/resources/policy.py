@@ -52,6 +52,10 @@ class Thresholds(Protocol):
     def max_suggested_workers(self) -> int: ...
     @property
     def memory_pressure_threshold(self) -> float: ...
+    @property
+    def device(self) -> str | tuple[str, ...]: ...
+    @property
+    def devices_per_model(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,8 @@ class DefaultThresholds:
     min_available_memory_gb: float = MIN_AVAILABLE_MEMORY
     max_suggested_workers: int = MAX_SUGGESTED_WORKERS
     memory_pressure_threshold: float = MEMORY_PRESSURE
+    device: str | tuple[str, ...] = "auto"
+    devices_per_model: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,10 @@ class WorkerLimit:
 
 @dataclass(frozen=True, slots=True)
 class DeviceShare:
-    """What a run has on a device: workers, bytes that they hold there, and bytes that they will still take."""
+    """What a run has on a device: workers, bytes that they may hold there, and bytes that they will still take.
+
+    A worker whose memory is not seen yet counts with all that it needs in both.
+    """
 
     uuid: str
     workers: int
@@ -231,11 +240,6 @@ def cpu_share(resources: SystemResources, settings: Thresholds) -> int:
     if settings.policy == "dedicated":
         return max(1, resources.cpu_count)
     return max(1, math.floor(resources.cpu_count * settings.max_cpu_utilization + 1e-9))
-
-
-def recommended_workers(resources: SystemResources, settings: Thresholds) -> int:
-    """The workers to suggest: what the machine allows, at most `max_suggested_workers`."""
-    return worker_limit(settings.max_suggested_workers, resources, settings).workers
 
 
 def require_room_for_one(estimated_bytes: int, resources: SystemResources) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, fields
 from typing import Any
 
+from forge_tui.resources.advice import devices_here, most_suggested, suggestion
 from forge_tui.resources.gpu_users import seen_gpus
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.lifetime import endings
 from forge_tui.resources.policy import (
+    DefaultThresholds,
+    OnDevices,
     Thresholds,
     capacity,
     cpu_share,
@@ -24,43 +27,31 @@ from forge_tui.resources.system_probe import SystemProbe
 from forge_tui.resources.visible_devices import visible_gpus
 
 
-@dataclass(frozen=True, slots=True)
-class _WithPolicy:
-    """The thresholds given, under another policy."""
-
-    policy: str
-    memory_per_worker_gb: float | str
-    max_cpu_utilization: float
-    high_cpu_threshold: float
-    min_available_memory_gb: float
-    max_suggested_workers: int
-    memory_pressure_threshold: float
-
-
 def build_report(resources: SystemResources, settings: Thresholds, probe: SystemProbe) -> dict[str, Any]:
     """The report of `ResourceManager.generate_resource_report`, JSON-able."""
-    allowed = capacity(resources, settings)
-    workers = min(allowed.workers, settings.max_suggested_workers)
-    reason, hint = allowed.reason, allowed.hint
-    if allowed.workers > workers:
-        reason = f"at most {workers} are suggested; {allowed.workers} are possible ({allowed.reason})"
-        hint = f"--workers {allowed.workers}"
+    devices = devices_here(resources, settings, probe.environment)
+    suggested = suggestion(resources, settings, devices)
     return {
         "system_info": _system_info(resources, probe),
         "current_usage": _current_usage(resources),
         "recommendations": {
-            "parallel_workers": workers,
-            "training_mode_suggestion": "parallel" if workers > 1 else "series",
-            "reason": reason,
-            "limited_by": allowed.limited_by,
-            "hint": hint,
+            "parallel_workers": suggested.workers,
+            "training_mode_suggestion": suggested.mode,
+            "reason": suggested.reason,
+            "limited_by": suggested.limited_by,
+            "hint": suggested.hint,
+            "devices": {
+                "gpus": 0 if devices.on is None else devices.on.devices,
+                "reason": devices.reason or None,
+                "refused": devices.is_refused,
+            },
             "policy": settings.policy,
-            "threads_per_worker": threads_allowed(workers, resources, settings),
+            "threads_per_worker": threads_allowed(suggested.workers, resources, settings),
             "memory_per_worker_gb": settings.memory_per_worker_gb,
-            "policies": {name: _policy(name, resources, settings) for name in ("shared", "dedicated")},
+            "policies": {name: _policy(name, resources, settings, devices.on) for name in ("shared", "dedicated")},
             "warnings": list(standing_warnings(resources, settings)),
         },
-        "constraints": _constraints(resources, settings),
+        "constraints": _constraints(resources, settings, devices.on),
         "detection": {
             "limits": [asdict(limit) for limit in resources.limits],
             "failures": list(resources.failures),
@@ -104,18 +95,12 @@ def _current_usage(resources: SystemResources) -> dict[str, Any]:
     }
 
 
-def _policy(name: str, resources: SystemResources, settings: Thresholds) -> dict[str, Any]:
+def _policy(name: str, resources: SystemResources, settings: Thresholds, on: OnDevices | None) -> dict[str, Any]:
     """What a policy allows, however many are requested."""
-    thresholds = _WithPolicy(
-        name,
-        settings.memory_per_worker_gb,
-        settings.max_cpu_utilization,
-        settings.high_cpu_threshold,
-        settings.min_available_memory_gb,
-        settings.max_suggested_workers,
-        settings.memory_pressure_threshold,
+    thresholds = DefaultThresholds(
+        **{**{field.name: getattr(settings, field.name) for field in fields(DefaultThresholds)}, "policy": name}
     )
-    limit = capacity(resources, thresholds)
+    limit = capacity(resources, thresholds, on)
     return {
         "workers": limit.workers,
         "cpus": cpu_share(resources, thresholds),
@@ -125,15 +110,15 @@ def _policy(name: str, resources: SystemResources, settings: Thresholds) -> dict
     }
 
 
-def _constraints(resources: SystemResources, settings: Thresholds) -> dict[str, Any]:
+def _constraints(resources: SystemResources, settings: Thresholds, on: OnDevices | None) -> dict[str, Any]:
     """Which of memory, CPUs and others' work keep the suggestion below its maximum, with the reasons."""
     shared = settings.policy == "shared"
     low, busy = is_low_on_memory(resources, settings), is_busy(resources, settings)
-    cpus, memory = cpu_share(resources, settings), memory_capacity(resources, settings)
-    most = settings.max_suggested_workers
+    cpus, memory = cpu_share(resources, settings), memory_capacity(resources, settings, on)
+    most = most_suggested(settings, on)
     memory_limited = (shared and low) or (memory is not None and memory < most and memory <= cpus)
     cpu_limited = cpus < most and (memory is None or cpus <= max(1, memory))
-    allowed = capacity(resources, settings)
+    allowed = capacity(resources, settings, on)
     words = list(standing_warnings(resources, settings))
     if allowed.workers < most and not words:
         words.append(allowed.reason)

@@ -41,15 +41,25 @@ class OnDevices:
         """Whether its peak is what such a worker needs: before its first epoch it is less."""
         return self.has_trained and (self.reported is not None or self.samples_since > 1)
 
+    @property
+    def is_unseen(self) -> bool:
+        """Whether nothing is known of its memory though it has trained: a command whose processes are not named."""
+        return self.has_trained and self.samples_since > 1 and self.peak is None
+
     def see(self, held: dict[str, int], sample: int) -> None:
         """Take what the driver counts on each device at a sample of the machine, by its number."""
         self.samples_since += self.has_trained
         if held:
-            self.held = held
-            self.seen = max(self.seen or 0, *held.values())
+            self.hold(held)
         elif self.reported is not None and sample > self.reported_at + 1:
             # The sample was begun after the report: it has that memory in its figures.
             self.held = dict.fromkeys(self.devices, self.reported)
+
+    def hold(self, held: dict[str, int]) -> None:
+        """Take bytes on its devices; none: nothing is known."""
+        if held:
+            self.held = held
+            self.seen = max(self.seen or 0, *held.values())
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from forge_tui.runner.governor import Load
 from forge_tui.runner.groups import Group
 from forge_tui.runner.messages import Messages
 from forge_tui.runner.outcomes import Outcomes
+from forge_tui.runner.resource_history import ResourceHistory
 from forge_tui.runner.watchdog import HangVerdict
 from forge_tui.runner.work import Means, Room, Work
 
@@ -38,6 +39,7 @@ class Attempts:
         self._outcomes = Outcomes(work, means, room, course)
         self._messages = Messages(work, means, course, self._measured)
         self._device_use = None if room.devices is None else DeviceUse(work, means, room, room.devices)
+        self._resources = ResourceHistory(work.journal.resources)
         self._running: dict[int, Attempt] = {}
         """By the worker's own number."""
         self._watched_at = float("-inf")
@@ -132,7 +134,11 @@ class Attempts:
         look = self._machine.latest
         if look.sample is not None:
             costs = sum(attempt.memory or 0 for attempt in self)
-            self._journal.resources(look.to_record(len(self), costs))
+            self._resources.add(look.number, look.to_record(len(self), costs))
+
+    def end_samples(self) -> None:
+        """Record what is left of the resource samples."""
+        self._resources.close()
 
     def _measured(self, attempt: Attempt, gpu_memory: int | None) -> None:
         if attempt.memory is not None:

@@ -28,7 +28,7 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnDevice:
-    """Where a device's memory ran out: workers of this run `beside` on it; whether there is one with more memory."""
+    """A device without room: workers of this run `beside` on it; whether there is one with more memory."""
 
     beside: int
     has_larger: bool
@@ -52,13 +52,13 @@ def consequence(
     `earlier`: earlier failures of the model since its newest checkpoint, for divergences since its last recovery;
     `allowed`: the limit ([run] max_retries); `beside`: workers that ran beside it; `ending`: the run is being ended;
     `lowers_rate`: the setting for divergence; `members`: models of its worker; `goes_further`: after a divergence it
-    would return to an earlier checkpoint than last time; `on_device`: the device's memory, not the machine's, ran out;
-    `losses`: nodes that the model was lost with since its newest checkpoint.
+    would return to an earlier checkpoint than last time; `on_device`: the device's memory, not the machine's, ran out,
+    or it takes no further process; `losses`: nodes that the model was lost with since its newest checkpoint.
     """
     has_allowance = earlier < allowed
     if failure.kind == "device_lost" or (failure.kind == "node_lost" and losses < MOST_LOSSES):
         return Consequence(retry=not ending, counts=False)  # not the model's fault
-    if failure.kind == "out_of_memory" and on_device is not None:
+    if on_device is not None:
         if on_device.beside > 0:
             return Consequence(retry=not ending, counts=False, thin=True)
         if members == 1 and on_device.has_larger:

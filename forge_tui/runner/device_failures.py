@@ -19,42 +19,49 @@ class DeviceFaults:
         self._journal, self._monotonic = work.journal, means.monotonic
         self._machine, self._devices = room.machine, room.devices
 
-    def judged(self, attempt: Attempt, failure: ModelFailed) -> ModelFailed:
-        """The failure; of kind `device_lost` if the device has failed, which is then taken out of the run."""
+    def judged(self, attempt: Attempt, failure: ModelFailed, beside: int) -> ModelFailed:
+        """The failure; of kind `device_lost` if the device has failed, which is then taken out of the run.
+
+        `beside`: other workers of this run on it. A busy device without any is another user's alone.
+        """
         if self._devices is None or not attempt.devices or failure.kind == "device_lost":
             return failure
         fault = fault_in(failure.message)
-        if fault not in (DeviceFault.LOST, DeviceFault.DOUBTFUL):
+        if fault in (None, DeviceFault.MEMORY) or (fault is DeviceFault.BUSY and beside):
             return failure
         pool = self._devices.pool
         failed = [uuid for uuid in attempt.devices if pool.is_lost(uuid)]
         if not failed:
             self._machine.look_anew()  # what the driver says now
             present = {gpu.uuid: gpu.problem for gpu in self._machine.latest.resources.gpus}
-            failed = [uuid for uuid in attempt.devices if present and present.get(uuid, "missing") is not None]
-            if not failed and fault is DeviceFault.LOST and len(attempt.devices) == 1:
+            failed = [uuid for uuid in attempt.devices if present.get(uuid) is not None]
+            if not failed and fault is not DeviceFault.DOUBTFUL and len(attempt.devices) == 1:
                 failed = list(attempt.devices)
             for uuid in failed:
                 self._journal.warn("device", pool.lose(uuid, failure.message))
         return replace(failure, kind="device_lost") if failed else failure
 
     def lack(self, attempt: Attempt, failure: ModelFailed, beside: int) -> OnDevice | None:
-        """Where a device's memory ran out, with `beside` other workers of this run on it; None if it did not."""
-        if self._devices is None or not attempt.devices or failure.kind != "out_of_memory":
+        """Where a device's memory ran out, or it took no process beside `beside` others of this run; else None."""
+        if self._devices is None or not attempt.devices:
             return None
-        if fault_in(failure.message) is not DeviceFault.MEMORY:
+        fault = fault_in(failure.message)
+        is_full = failure.kind == "out_of_memory" and fault is DeviceFault.MEMORY
+        if not is_full and not (fault is DeviceFault.BUSY and beside):
             return None
         pool = self._devices.pool
         return OnDevice(beside=beside, has_larger=pool.has_larger(pool.total(attempt.devices)))
 
-    def fewer(self, attempt: Attempt, beside: int) -> None:
-        """Allow fewer workers on the devices where one has run out of memory beside others."""
+    def fewer(self, attempt: Attempt, beside: int, failure: ModelFailed) -> None:
+        """Allow fewer workers on the devices where one has failed so beside others."""
         assert self._devices is not None
         pool = self._devices.pool
         workers = pool.ran_out(attempt.devices, beside, self._monotonic())
         where = pool.names(attempt.devices)
         at_once = f"at most {workers} worker{'s' if workers > 1 else ''} at once on it from now on"
-        self._journal.decide("shrink", f"{attempt.name} ran out of memory on {where}: {at_once}")
+        is_busy = fault_in(failure.message) is DeviceFault.BUSY
+        what = "was refused by" if is_busy else "ran out of memory on"
+        self._journal.decide("shrink", f"{attempt.name} {what} {where}: {at_once}")
 
     def needs_more(self, attempt: Attempt) -> None:
         """Have such models placed only on devices with more memory: one has run out of it alone."""

@@ -17,6 +17,12 @@ class DeviceLoad:
     need: Need
     held: Mapping[str, int] = field(default_factory=dict)
 
+    def at_most(self, uuid: str) -> int:
+        """Bytes that it may have there by now: what is not seen yet may be in the driver's figures already, and must
+        not count as others'.
+        """
+        return self.held.get(uuid, self.need.memory or 0)
+
     def growth(self, uuid: str) -> int:
         """Bytes that it will still take there; all that it needs if it is not seen yet."""
         return max(0, (self.need.memory or 0) - self.held.get(uuid, 0))

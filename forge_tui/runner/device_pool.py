@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from forge_tui.resources.gpus import Gpu
-from forge_tui.resources.policy import GIB, DeviceShare
+from forge_tui.resources.policy import CONTEXT_BYTES, GIB, DeviceShare
 from forge_tui.runner.device_figures import DeviceLoad, DeviceNow, Held, Placed, Waiting
 from forge_tui.runner.patience import Patience
 
@@ -181,10 +181,8 @@ class DevicePool:
         ours = [load for load in loads if uuid in load.devices]
         others = [share for share in shares if share.uuid == uuid]
         growth = sum(load.growth(uuid) for load in ours) + sum(share.growth for share in others)
-        # What is not seen yet may be in the figures already: it must not count as others'.
-        held = sum(load.held.get(uuid, load.need.memory or 0) for load in ours)
-        shared = sum(share.held or share.growth for share in others)
-        own = max(held, self._at_sample.get(uuid, 0)) + shared
+        held = sum(load.at_most(uuid) for load in ours)
+        own = max(held, self._at_sample.get(uuid, 0)) + sum(share.held for share in others)
         return DeviceNow(
             gpu=gpu,
             ours=len(ours),
@@ -208,8 +206,10 @@ class DevicePool:
             return f"at most {cap.workers} at once on it after a lack of memory"
         if self._shared and (busy := self._others_use(device)) is not None:
             return busy
+        if need is None and device.workers:
+            return "it is not known how much a worker needs beside others"
         if need is None:
-            return "it is not known how much a worker needs beside others" if device.workers else None
+            return None if device.left >= CONTEXT_BYTES else _FULL
         if need <= device.left:
             return None
         if self._is_tried_alone(device, need, largest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.policy import DeviceShare
 from forge_tui.runner.attempt import Attempt, OnDevices
 from forge_tui.runner.device_costs import Need
@@ -23,6 +24,7 @@ class DeviceUse:
         self._journal = work.journal
         self._engine, self._monotonic = means.engine, means.monotonic
         self._machine, self._devices = room.machine, devices
+        self._figures: tuple[Gpu, ...] | None = None
 
     def loads(self, attempts: Collection[Attempt]) -> list[DeviceLoad]:
         """The workers' needs, leaving ones too: they still have their memory."""
@@ -39,10 +41,11 @@ class DeviceUse:
         loads = self.loads(attempts)
         for uuid in dict.fromkeys(uuid for load in loads for uuid in load.devices):
             here = [load for load in loads if uuid in load.devices]
-            held = sum(load.held.get(uuid, 0) for load in here)
+            held = sum(load.at_most(uuid) for load in here)
             growth = sum(load.growth(uuid) for load in here)
             if any(load.need.memory is None for load in here):
-                growth = max(growth, self._devices.pool.total((uuid,)))  # nothing is known: it is all taken
+                # Nothing is known: it is all taken.
+                held = growth = max(growth, self._devices.pool.total((uuid,)))
             found.append(DeviceShare(uuid, len(here), _rounded(held), _rounded(growth)))
         return tuple(found)
 
@@ -60,14 +63,18 @@ class DeviceUse:
         """Take the figures of the machine's last sample. The workers on a device that is lost are ended."""
         look = self._machine.latest
         on_gpus = [attempt for attempt in attempts if attempt.on_devices is not None]
-        is_known = bool(look.resources.gpus)  # else the driver has not answered, and the last figures stay
-        held = self._held() if on_gpus and is_known else {}
-        for attempt in on_gpus if is_known else ():
+        # While the driver does not answer, the sample has the last answer again, and none of what was taken since.
+        gpus = () if look.resources.gpus is self._figures else look.resources.gpus
+        self._figures = look.resources.gpus
+        held = self._held() if on_gpus and gpus else {}
+        for attempt in on_gpus if gpus else ():
             assert attempt.on_devices is not None
             here = held.get(attempt.worker.id, {})
             attempt.on_devices.see({uuid: here[uuid] for uuid in attempt.devices if uuid in here}, look.number)
+            if attempt.on_devices.is_unseen:
+                attempt.on_devices.hold(self._unnamed(attempt, on_gpus))
             self._keep(attempt.on_devices)
-        lost = self._devices.pool.see(look.resources.gpus, self.loads(attempts), self._monotonic())
+        lost = self._devices.pool.see(gpus, self.loads(attempts), self._monotonic())
         for words in lost.values():
             self._journal.warn("device", words)
         for uuid, words in self._devices.pool.broken.items():
@@ -78,6 +85,18 @@ class DeviceUse:
         gpus = self._machine.latest.resources.gpus
         pids = {process.pid for gpu in gpus for process in gpu.processes or ()}
         return held_on(gpus, self._engine.owners(pids))
+
+    def _unnamed(self, attempt: Attempt, attempts: Collection[Attempt]) -> dict[str, int]:
+        """Bytes of processes that the driver does not name, as in a container, on a worker's devices; empty if it is
+        not the only one of this run there.
+        """
+        if any(other is not attempt and set(other.devices) & set(attempt.devices) for other in attempts):
+            return {}
+        return {
+            gpu.uuid: max(0, gpu.memory_used - sum(process.memory or 0 for process in gpu.processes or ()))
+            for gpu in self._machine.latest.resources.gpus
+            if gpu.uuid in attempt.devices
+        }
 
     def _end_on(self, uuid: str, words: str, attempts: Collection[Attempt]) -> None:
         """End the workers on a lost device: they would wait for it, or train on it with errors."""

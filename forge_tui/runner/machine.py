@@ -43,7 +43,7 @@ class MachineSample:
 
 
 def _gpu_record(gpu: Gpu) -> dict[str, Any]:
-    """What changes, and what tells the GPU; `processes`: [process id, bytes] of each. A row every two seconds."""
+    """What changes, and what tells the GPU."""
     record = {
         "index": gpu.index,
         "uuid": gpu.uuid,
@@ -52,7 +52,6 @@ def _gpu_record(gpu: Gpu) -> dict[str, Any]:
         "memory_used": gpu.memory_used,
         "utilization_percent": gpu.utilization_percent,
         "temperature": gpu.temperature,
-        "processes": None if gpu.processes is None else [[one.pid, one.memory] for one in gpu.processes],
     }
     return record if gpu.problem is None else {**record, "problem": gpu.problem}
 

@@ -217,7 +217,12 @@ def _measure_ways(request: Request, selector: selectors.BaseSelector, stack: con
         known.remembered(settings).keep(found)
         plan = run_planner.choose(run_planner.estimate_ways(settings, found, startup), time.monotonic() - begun)
         limit = run_planner.limit_in_words(settings, known.resources, known.others, on)
-        plan = replace(plan, limit=limit, warning=prepare.slowness(settings, known.job.device) or "")
+        plan = replace(
+            plan,
+            limit=limit,
+            warning=prepare.slowness(settings, known.job.device) or "",
+            device=known.device_reason(settings) or "",
+        )
     return Reply(status="planned", plan=plan.to_record())
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from forge_tui.protocol.events import ModelFailed
 from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.runner import groups
 from forge_tui.runner.attempt import Attempt, unexplained
@@ -86,10 +87,11 @@ class Outcomes:
 
     def _broken(self, attempt: Attempt, beside: int, on_its_devices: int) -> None:
         """Handle each model of a worker that ended before it was done."""
-        again, split, shrink, thin = list[int](), False, False, False
+        again, split, shrink = list[int](), False, False
+        thin: ModelFailed | None = None
         for index, job in attempt.jobs.items():
             failure = attempt.failures.get(index) or unexplained(attempt.worker, job, self._journal.clock())
-            failure = self._faults.judged(attempt, failure)
+            failure = self._faults.judged(attempt, failure, on_its_devices)
             members = len(attempt.jobs)
             follows = self._course.retries.follows(
                 failure,
@@ -103,15 +105,15 @@ class Outcomes:
                 again.append(index)
             split = split or follows.split
             shrink = shrink or follows.shrink
-            thin = thin or follows.thin
+            thin = failure if follows.thin else thin
             if follows.elsewhere:
                 self._faults.needs_more(attempt)
         if shrink:
             workers = self._governor.ran_out(beside, self._monotonic())
             what = f"{workers} worker{'s' if workers > 1 else ''} at once from now on"
             self._journal.decide("shrink", f"{attempt.name} ran out of memory: {what}")
-        if thin:
-            self._faults.fewer(attempt, on_its_devices)
+        if thin is not None:
+            self._faults.fewer(attempt, on_its_devices, thin)
         if split:
             self._journal.decide("group", f"{attempt.name} ran out of memory: in two groups from now on")
         self._course.queue.put_first(*(groups.halves(tuple(again)) if split else [tuple(again)]))

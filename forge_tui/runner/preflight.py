@@ -77,10 +77,10 @@ class Preflight:
         on_one = -(-workers // len(free))
         return max(0.0, min(free) / on_one - CONTEXT_BYTES)
 
-    def device_reasons(self, settings: Settings) -> tuple[tuple[str, str], ...]:
-        """Why the run has these devices; nothing where only the CPU could be meant."""
+    def device_reason(self, settings: Settings) -> str | None:
+        """Why the run has these devices; None where only the CPU could be meant."""
         may_be_gpus = bool(self.resources.gpus) and settings.resources.device != "cpu"
-        return (("place", self.devices.reason),) if self.devices.kind != "cpu" or may_be_gpus else ()
+        return self.devices.reason if self.devices.kind != "cpu" or may_be_gpus else None
 
     def remembered(self, settings: Settings) -> Remembered:
         """Earlier measurements of this configuration; in a sweep, of its largest one."""
@@ -191,19 +191,20 @@ def preflight(
 
 def make_plan(settings: Settings, known: Preflight, earlier: Earlier | None) -> prepare.Plan:
     if earlier is None and replacement_in(settings) is not None:
-        chosen = unmeasured(settings, known.limit)
+        chosen = unmeasured(settings, prepare.lasting(known.limit, settings, known.resources))
     elif earlier is None:
         problem = known.found["grouping_problem"]
         chosen = settle(settings, known.limit, known.workers, known.ask, known.remembered(settings), problem)
     else:
         chosen = as_before(settings, earlier.info.threads)
     estimate: int | None = known.found["worker_bytes"]
+    place = known.device_reason(settings)
     return prepare.Plan(
         limit=known.limit,
         resources=known.resources,
         threads=chosen.threads,
         fuse=chosen.fuse,
-        reasons=(*known.device_reasons(settings), *chosen.reasons),
+        reasons=(*(() if place is None else (("place", place),)), *chosen.reasons),
         job=known.job,
         memory_estimate=None if estimate is None else max(chosen.worker_bytes or 0, estimate),
         devices=known.devices.uuids,

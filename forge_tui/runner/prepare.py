@@ -14,7 +14,7 @@ from forge_tui.resources.devices import DeviceChoice, TorchDevices
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.node_limit import NodeLimit, cluster_limit
-from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, worker_limit
+from forge_tui.resources.policy import OnDevices, OtherRuns, WorkerLimit, cpu_share, threads_allowed, worker_limit
 from forge_tui.runner import groups
 from forge_tui.runner.device_costs import DeviceCosts
 from forge_tui.settings.schema import Settings
@@ -107,6 +107,18 @@ def on_cpus(settings: Settings) -> Settings:
     return replace(settings, resources=replace(settings.resources, device="cpu"))
 
 
+def lasting(limit: WorkerLimit, settings: Settings, resources: SystemResources) -> WorkerLimit:
+    """The limit with as many threads per worker as it allows once others leave the machine: threads are chosen once.
+
+    A start beside others' work would else give the only worker all CPUs, and no second one would ever have room.
+    """
+    if limit.limited_by not in ("busy", "other_runs"):
+        return limit
+    rules = settings.resources
+    workers = min(limit.requested, cpu_share(resources, rules))
+    return replace(limit, threads_allowed=threads_allowed(workers, resources, rules))
+
+
 def slowness(settings: Settings, device: str) -> str | None:
     """What makes such a run slow on the device, or None."""
     precisions = settings.sweep.get("training.precision", (settings.training.precision,))
@@ -126,13 +138,7 @@ def choose_devices(
 
     wanted = settings.resources.device
     choice = choose(wanted) if kept is None else _kept(kept, wanted, choose)
-    count = settings.resources.devices_per_model
-    if len(choice.uuids) < count and count > 1:
-        has = ("no GPU", "1 GPU")[len(choice.uuids)] if len(choice.uuids) < 2 else f"{len(choice.uuids)} GPUs"
-        raise UsageError(
-            f"resources.devices_per_model = {count}: the run has {has} ({choice.reason}); give a smaller number, or "
-            "more devices in resources.device"
-        )
+    devices.require_enough(choice, resources.gpus, settings.resources.devices_per_model)
     return choice
 
 
@@ -141,20 +147,19 @@ def _kept(
 ) -> DeviceChoice:
     """The devices of a resumed run: of the same kind, and those that were named if they are there."""
     if kind == "cpu":
-        return DeviceChoice("cpu")
+        return DeviceChoice("cpu", reason="the CPU, as at the start of the run")
     gone = ""
     if not isinstance(wanted, str):
         try:
             return choose(wanted)
         except UsageError as error:
             gone = f", instead of those at the start ({error})"
-    try:
-        found = choose(kind)
-    except UsageError as error:
+    found = choose("auto" if kind == "cuda" else kind)
+    if found.kind != kind:
         raise UsageError(
-            f"the run was started on {kind}, and its results depend on that: {error}. Resume it where there is one, or "
-            "start a new run"
-        ) from error
+            f"the run was started on {kind}, and its results depend on that: here it would train on {found.reason}. "
+            "Resume it where there is one, or start a new run"
+        )
     return replace(found, reason=f"{found.reason}{gone}")
 
 

@@ -66,6 +66,7 @@ class Scheduler:
                 self.stop(f"time limit of {self._limit:g} s ([run] max_seconds, --max-time)")
         status = self.endings.final_state
         self.steering.finish(status)
+        self._attempts.end_samples()
         self._journal.finish(status, self._means.monotonic() - started)
         return status
 

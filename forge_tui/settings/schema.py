@@ -390,7 +390,7 @@ class ResourceSettings:
         ),
     ] = 10.0
     max_suggested_workers: Annotated[
-        int, Rule(ge=1, le=LARGEST_INTEGER, description="maximum number of suggested workers")
+        int, Rule(ge=1, le=LARGEST_INTEGER, description="maximum number of suggested workers; 6 allows one on each GPU")
     ] = 6
     threads: Annotated[
         _Count | Literal["auto"],

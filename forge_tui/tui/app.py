@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,6 +32,7 @@ from forge_tui.tui.widgets.header import host_name
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
     from forge_tui.settings.schema import Settings
+    from forge_tui.tui.advice import Rules
     from forge_tui.tui.app_dialogs import AppDialogs
     from forge_tui.tui.form.source import Draft, FormSource
     from forge_tui.tui.leaving import Leaving
@@ -170,9 +171,9 @@ class ForgeApp(TerminalApp):
         self.controller.close()
         self.machine.close()
 
-    def _resource_rules(self) -> Mapping[str, Any] | None:
+    def _resource_rules(self) -> Rules | None:
         form = self.draft.form
-        return None if form is None else form.resources()
+        return None if form is None else form.rules()
 
     # --- used by screens and parts
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from forge_tui.settings.device_names import device_in
 from forge_tui.settings.user_file import user_settings_file
 
+_COUNTS = ("max_suggested_workers", "devices_per_model")
 THEMES = ("dark", "light", "contrast", "ansi")
 
 
@@ -56,16 +58,20 @@ def read_resources(environment: Mapping[str, str] = os.environ) -> dict[str, Any
         text = environment.get(f"FORGE_TUI_RESOURCES__{name.upper()}")
         if text is not None:
             values[name] = _parsed(text)
+    if "device" in values:
+        values["device"] = device_in(values["device"])
     return {name: value for name, value in values.items() if name in rules and _may_stand(name, value)}
 
 
 def _may_stand(name: str, value: Any) -> bool:
     if name == "policy":
         return value in ("shared", "dedicated")
+    if name == "device":
+        return value is not None
     if isinstance(value, str):
         return name == "memory_per_worker_gb" and value == "measured"
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and value > 0 and (isinstance(value, int) or name != "max_suggested_workers")
+    return is_number and value > 0 and (isinstance(value, int) or name not in _COUNTS)
 
 
 def _table(name: str, path: Path) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from forge_tui.protocol.device_faults import DeviceFault, fault_in
             DeviceFault.MEMORY,
         ),
         ("AcceleratorError: CUDA error: uncorrectable ECC error encountered", DeviceFault.LOST),
-        ("RuntimeError: No CUDA GPUs are available", DeviceFault.LOST),
+        ("RuntimeError: No CUDA GPUs are available", DeviceFault.DOUBTFUL),  # or the code has hidden its GPU
+        ("AcceleratorError: CUDA error: invalid device ordinal", DeviceFault.DOUBTFUL),  # or the code says `cuda:1`
         (
             "RuntimeError: CUDA error: CUDA-capable device(s) is/are busy or unavailable",
-            DeviceFault.LOST,
+            DeviceFault.BUSY,
         ),
         ("AcceleratorError: CUDA error: unspecified launch failure", DeviceFault.DOUBTFUL),
         ("AcceleratorError: CUDA error: device-side assert triggered", None),  # an index out of range in the code

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from running import SMALL, forge
 
+from forge_tui.protocol.plan import Estimate, RunPlan, Way
+from forge_tui.reports.plan_table import plan_table
+
 _RUN = ("--models", "4", "--epochs", "30", "--policy", "dedicated", "--threads", "1", *SMALL)
 
 
@@ -49,3 +52,10 @@ def test_what_a_start_would_refuse_is_refused(tmp_path: Path) -> None:
     done = forge("plan", "--dataset", "nowhere.csv", status=2)
     assert "nowhere.csv" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_says_where_the_ways_were_measured() -> None:
+    ways = (Estimate(Way("parallel", 2, 1, 1), 60.0, 100.0, 1 << 30),)
+    assert plan_table(RunPlan(ways, "", 1.0)).startswith("   MODE")
+    told = RunPlan.from_record(RunPlan(ways, "", 1.0, device="2 GPUs: 2 × Test").to_record())
+    assert plan_table(told).splitlines()[0] == "trained on: 2 GPUs: 2 × Test"

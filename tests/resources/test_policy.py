@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from forge_tui.errors import ResourceError
-from forge_tui.resources import policy
+from forge_tui.resources import advice, policy
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import DefaultThresholds, OtherRuns, capacity, threads_allowed, worker_limit
 from forge_tui.settings.schema import ResourceSettings
@@ -56,7 +56,9 @@ def test_the_largest_machine_is_bound_by_cpu_or_memory_whichever_is_less(resourc
 
 def test_the_suggestion_is_capped_but_a_request_is_not(resources):
     big = resources(64, 512.0)
-    assert policy.recommended_workers(big, SHARED) == 6
+    found = advice.suggestion(big, SHARED, advice.DevicesHere())
+    assert (found.mode, found.workers) == ("parallel", 6)
+    assert found.reason.startswith("at most 6 are suggested; 32 are possible (CPU limit")
     assert worker_limit(20, big, SHARED).workers == 20
 
 

@@ -122,6 +122,17 @@ def test_without_an_estimate_a_worker_is_alone_on_its_device_until_one_is_measur
     )
 
 
+def test_without_an_estimate_a_full_device_is_not_taken_though_no_worker_is_on_it() -> None:
+    server = GpuServer((80.0, 80.0), others={0: (79.5, 100.0), 1: (75.9, 100.0)})
+    assert pool(server).choose(waiting(None), [], []) == Held(
+        "no room for m1. GPU 1 (GPU-00000001): 0.10 GiB are left, the most of 2"
+    )
+    server.others[1] = (75.0, 100.0)
+    found = pool(server).choose(waiting(None), [], [])
+    assert isinstance(found, Placed)
+    assert found.devices == (B,)
+
+
 def test_policy_shared_takes_only_what_others_leave_idle_and_dedicated_what_is_free() -> None:
     busy = GpuServer((80.0, 80.0), others={0: (12.0, 0.0), 1: (0.5, 60.0)})
     held = pool(busy, shared=True).choose(waiting(5), [], [])
@@ -154,7 +165,7 @@ def test_memory_of_a_worker_that_the_driver_does_not_name_is_not_taken_for_other
     server.put(1, (A,), 9.0)
     unseen = [load(10, A)]
     assert isinstance(pool(server, shared=True, loads=unseen).choose(waiting(5), unseen, []), Placed)
-    share = DeviceShare(A, workers=1, held=0, growth=10 * GIB)
+    share = DeviceShare(A, workers=1, held=10 * GIB, growth=10 * GIB)
     assert isinstance(pool(server, shared=True).choose(waiting(5), [], [share]), Placed)
     server.put(2, (A,), 9.0)  # of which only a half can be this worker's
     held = pool(server, shared=True, loads=unseen).choose(waiting(5), unseen, [])

@@ -19,17 +19,17 @@ GPU = Gpu(0, "NVIDIA H100", 80 * GIB, GIB, 5.0, "GPU-aa", 40.0, (GpuProcess(10, 
 SAMPLE = ResourceSample(1.0, 5.0, 0.0, (5.0,), GIB, GIB, 2 * GIB, None, (), CpuUsage(5.0, 0.0, (5.0,), 2.0))
 
 
-def test_the_gpus_are_recorded_with_their_processes() -> None:
+def test_the_gpus_are_recorded() -> None:
     gpus = (GPU, Gpu(1, "NVIDIA H100", 80 * GIB, 80 * GIB, uuid="GPU-bb", problem="it is lost"))
     record = MachineSample(1, machine_state(gpus=gpus), SAMPLE).to_record(2, GIB)
     assert record["gpus"] == [
         {
             "index": 0, "uuid": "GPU-aa", "name": "NVIDIA H100", "memory_total": 80 * GIB, "memory_used": GIB,
-            "utilization_percent": 5.0, "temperature": 40.0, "processes": [[10, GIB], [11, None]],
+            "utilization_percent": 5.0, "temperature": 40.0,
         },
         {
             "index": 1, "uuid": "GPU-bb", "name": "NVIDIA H100", "memory_total": 80 * GIB, "memory_used": 80 * GIB,
-            "utilization_percent": None, "temperature": None, "processes": None, "problem": "it is lost",
+            "utilization_percent": None, "temperature": None, "problem": "it is lost",
         },
     ]  # fmt: skip
 

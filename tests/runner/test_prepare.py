@@ -46,20 +46,33 @@ def with_device(device: Any, **rules: Any) -> Settings:
 
 
 def test_a_resume_keeps_the_kind_of_device_whatever_is_there_now(asked: list[Any]) -> None:
-    assert choose_devices(with_device("auto"), MACHINE, TORCH, "cpu") == DeviceChoice("cpu")
+    assert choose_devices(with_device("auto"), MACHINE, TORCH, "cpu") == DeviceChoice(
+        "cpu", reason="the CPU, as at the start of the run"
+    )
     assert asked == []
     assert choose_devices(with_device("auto"), MACHINE, TORCH, "cuda").kind == "cuda"
-    assert asked == ["cuda"]
+    assert asked == ["auto"]
     asked.clear()
     # Devices that were named and are gone are replaced by others of the kind; a start is refused.
     others = choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH, "cuda")
     assert others.uuids == SERVER.uuids
     assert others.reason == "as set, instead of those at the start (GPU-gone: there is no such device)"
-    assert asked == [["GPU-gone"], "cuda"]
-    with pytest.raises(UsageError, match=r"^the run was started on mps, and its results depend on that: --device mps"):
+    assert asked == [["GPU-gone"], "auto"]
+    with pytest.raises(UsageError, match=r"^--device mps: torch cannot use Apple's GPU here"):
         choose_devices(with_device("auto"), MACHINE, TORCH, "mps")
     with pytest.raises(UsageError, match="no such device"):
         choose_devices(with_device(["GPU-gone"]), MACHINE, TORCH)
+
+
+def test_a_resume_without_a_gpu_of_the_run_is_refused_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = DeviceChoice("cpu", reason="the CPU: no GPU was found")
+    monkeypatch.setattr(prepare.devices, "choose_devices", lambda *_: none)
+    with pytest.raises(UsageError) as refused:
+        choose_devices(with_device("auto"), MACHINE, TORCH, "cuda")
+    assert str(refused.value) == (
+        "the run was started on cuda, and its results depend on that: here it would train on the CPU: no GPU was "
+        "found. Resume it where there is one, or start a new run"
+    )
 
 
 def test_fewer_devices_than_a_model_takes_are_refused(asked: list[Any]) -> None:
@@ -68,6 +81,25 @@ def test_fewer_devices_than_a_model_takes_are_refused(asked: list[Any]) -> None:
     with pytest.raises(UsageError, match=r"= 2: the run has no GPU \(the CPU: no GPU was found\)"):
         choose_devices(with_device("none", devices_per_model=2), MACHINE, TORCH)
     assert choose_devices(with_device("auto", devices_per_model=2), MACHINE, TORCH).uuids == SERVER.uuids
+
+
+def test_others_work_at_the_start_does_not_leave_one_worker_with_all_cpus_for_the_whole_run() -> None:
+    settings = from_plain(
+        {
+            "training": {"train": "mine.py:train", "training_mode": "parallel", "max_parallel_workers": 2},
+            "run": {"models": 9},
+        }
+    )
+    busy = machine_state(others=95.0, cpu_count=32, gpus=SERVER.figures())
+    limit = allowed_workers(settings, busy, uuids=SERVER.uuids)
+    assert (limit.workers, limit.limited_by, limit.threads_allowed) == (1, "busy", 16)
+    threads = unmeasured(settings, prepare.lasting(limit, settings, busy)).threads
+    assert threads == 8
+    idle = machine_state(cpu_count=32, gpus=SERVER.figures())
+    assert allowed_workers(settings, busy, threads=threads, uuids=SERVER.uuids).workers == 1
+    assert allowed_workers(settings, idle, threads=threads, uuids=SERVER.uuids).workers == 2
+    unlimited = allowed_workers(settings, idle, uuids=SERVER.uuids)
+    assert prepare.lasting(unlimited, settings, idle) is unlimited
 
 
 def test_cpus_per_model_bounds_the_workers_and_gives_each_process_its_threads() -> None:

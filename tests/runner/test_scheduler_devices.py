@@ -101,6 +101,40 @@ def test_where_the_driver_counts_no_processes_the_workers_own_reports_count(tmp_
         assert places(stage) == {1: a, 2: a}
 
 
+def test_figures_from_before_a_report_do_not_have_its_memory_however_often_they_come(tmp_path: Path) -> None:
+    server = GpuServer((80.0,), counts_processes=False)
+    with on(server, tmp_path, gib=None) as stage:
+        stage.turn(*stage.actor(1).begins(), *stage.actor(1).trains())
+        stage.look(before := machine(server))
+        server.put(1_001, server.uuids, 45.0)
+        stage.turn(stage.actor(1).says(memory=GIB, shared=0, gpu_memory=45 * GIB))
+        for _ in range(3):
+            stage.look(before)  # a driver that does not answer
+        assert list(places(stage)) == [1]
+        for _ in range(2):
+            stage.look(machine(server))
+        assert list(places(stage)) == [1]
+        assert (
+            "needs 51.75 GiB (measured, with a margin). GPU 0 (GPU-00000000): 24.25 GiB" in decisions(stage, "hold")[-1]
+        )
+
+
+def test_a_command_whose_processes_are_not_named_is_measured_by_what_is_on_its_gpu(tmp_path: Path) -> None:
+    server = GpuServer((80.0, 80.0), counts_processes=False)
+    with on(server, tmp_path, gib=None, models=4, requested=3) as stage:
+        a, b = server.uuids
+        assert places(stage) == {1: a, 2: b}
+        server.put(1_001, (a,), 30.0)
+        server.put(1_002, (b,), 20.0)
+        for actor in stage.actors:
+            stage.turn(*actor.begins(), *actor.trains())
+        stage.look(machine(server))
+        assert places(stage) == {1: a, 2: b}
+        stage.look(machine(server))
+        assert places(stage) == {1: a, 2: b, 3: a}
+        assert "it needs 34.50 GiB (measured, with a margin)" in decisions(stage, "place")[2]
+
+
 def test_a_report_counts_though_the_driver_has_seen_less_before_it(tmp_path: Path) -> None:
     server = GpuServer((80.0,))
     with on(server, tmp_path, gib=30.0) as stage:
@@ -208,6 +242,38 @@ def test_a_workers_words_take_its_device_out_and_doubtful_ones_only_with_the_dri
         assert len(stage.pool.usable) == 1
 
 
+def test_a_device_in_exclusive_mode_has_one_worker_and_is_not_taken_for_a_lost_one(tmp_path: Path) -> None:
+    busy = "AcceleratorError: CUDA error: CUDA-capable device(s) is/are busy or unavailable"
+    server = GpuServer((80.0,))
+    with on(server, tmp_path, models=2, run={"max_retries": 0}) as stage:
+        assert sorted(places(stage)) == [1, 2]
+        stage.turn(*stage.actor(2).fails("exception", busy))
+        assert sorted(places(stage)) == [1]
+        assert decisions(stage, "shrink") == [
+            "planner_2 was refused by GPU 0 (GPU-00000000): at most 1 worker at once on it from now on"
+        ]
+        stage.turn(*stage.actor(1).completes())
+        assert sorted(places(stage)) == [2]
+        stage.turn(*stage.actor(2).fails("exception", busy))  # now it is another user who has it alone
+        assert stage.state is RunState.STOPPED
+        assert [one["kind"] for one in stage.events("model_failed")] == ["exception", "device_lost"]
+
+
+def test_the_memory_of_another_run_of_this_user_is_not_others_before_it_is_seen(tmp_path: Path) -> None:
+    server = GpuServer((80.0,))
+    with on(server, tmp_path / "one", gib=10.0, models=2, state=tmp_path / "state") as stage:
+        first, second = stage.actors
+        server.put(1_000 + first.worker.id, server.uuids, 8.0)
+        stage.turn(*first.begins(), *first.trains())
+        stage.look(machine(server))
+        server.put(1_000 + second.worker.id, server.uuids, 8.0)  # the claim does not know of it yet
+        rules = {"policy": "shared"}
+        with on(server, tmp_path / "two", gib=10.0, models=1, rules=rules, state=tmp_path / "state") as other:
+            assert places(other) == {1: server.uuid(0)}
+            other.turn(*other.actor(1).completes())
+        stage.turn(*first.completes(), *second.completes())
+
+
 def test_a_run_without_a_device_left_stops_with_the_reason_and_can_be_resumed(tmp_path: Path) -> None:
     server = GpuServer((80.0,))
     with on(server, tmp_path, models=2) as stage:
@@ -243,7 +309,7 @@ def test_what_another_run_of_this_user_has_claimed_is_not_taken(tmp_path: Path) 
             (claim,) = other.others()
             need = int(7.5 * GIB) + (600 << 20)
             (share,) = claim.devices
-            assert (share.uuid, share.workers, share.held) == (server.uuid(1), 1, 0)
+            assert (share.uuid, share.workers, share.held) == (server.uuid(1), 1, share.growth)
             assert need <= share.growth < need + (64 << 20)
             stage.turn(*stage.actor(1).completes())
     finally:

@@ -30,3 +30,5 @@ async def test_gpus_are_shown_once_the_driver_answers_and_with_who_is_on_them(
         assert "63 % busy  54" in screen_text(app)
         assert "ada: 1 process" in screen_text(app)
         await until(pilot, lambda: app.machine.detected is not None and app.machine.detected.gpus == answers[0])
+        answers[0] = (Gpu(0, "NVIDIA H100", 80 * GIB, 80 * GIB, uuid="GPU-aa", problem="it is lost"),)
+        await until(pilot, lambda: app.machine.detected is not None and app.machine.detected.gpus == answers[0])

@@ -24,7 +24,7 @@ from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
 from forge_tui.tables.endings import TABLES, is_table
-from forge_tui.tui.advice import NAMES, limit_of
+from forge_tui.tui.advice import NAMES, Rules
 from forge_tui.tui.form.dataset_file import DatasetFile
 from forge_tui.tui.form.fields import (
     DATASET,
@@ -322,13 +322,14 @@ class Form:
         """The resource rules' verdict on the chosen workers; None while their number is invalid."""
         if keys_by_name()[WORKERS].problem(self.values[WORKERS]) is not None:
             return None
-        return limit_of(self.resources(), resources, self.values[WORKERS], self.values[MODE])
+        return self.rules().limit(resources, self.values[WORKERS], self.values[MODE])
 
-    def resources(self) -> dict[str, Any]:
-        """The form's valid values for the resource rules, by the names of `advice.NAMES`."""
+    def rules(self) -> Rules:
+        """The resource rules, with the form's valid values."""
         by_name = keys_by_name()
         given = {name: self.values[f"resources.{name}"] for name in NAMES}
-        return {name: value for name, value in given.items() if by_name[f"resources.{name}"].problem(value) is None}
+        valid = {name: value for name, value in given.items() if by_name[f"resources.{name}"].problem(value) is None}
+        return Rules.of(valid, trains_with_torch=self.kind is not Kind.COMMAND)
 
     def unused(self, name: str) -> str | None:
         """Why a setting has no effect now; None if it has."""

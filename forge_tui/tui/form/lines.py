@@ -60,6 +60,8 @@ def items(
                 details.append(Detail(key_problem(errors[key.key]), Tone.ERROR))
             elif key.key == WORKERS and not read_only:
                 details = verdict(form, limit, resources)
+            elif key.key == DEVICE and resources is not None and not read_only:
+                details = _devices(form, resources)
             elif key.key == MODELS:
                 details = _configs(form)
             elif key.key == DATASET and table is not None:
@@ -93,6 +95,13 @@ def verdict(form: Form, limit: WorkerLimit | None, resources: SystemResources | 
     if not fewer and form.values[MODE] == "parallel" and isinstance(models, int) and models < limit.workers:
         details.append(Detail(f"there are only {models} models, so at most {models} workers have work", Tone.QUIET))
     return details
+
+
+def _devices(form: Form, resources: SystemResources) -> list[Detail]:
+    """Where models would be trained, if it can be elsewhere than on the CPU."""
+    found = form.rules().devices(resources)
+    tone = Tone.WARNING if found.is_refused else Tone.QUIET
+    return [Detail(found.reason, tone)] if found.reason else []
 
 
 def _configs(form: Form) -> list[Detail]:

@@ -18,7 +18,8 @@ times as long.
 so that they are the same in every run.
 
 `MACHINE_CPUS`: the runner finds a machine with so many CPUs, so that it is memory that limits the workers.
-`MACHINE_GPUS`: the runner finds these GPUs: a JSON list of their GiB in all and in use (null: not there).
+`MACHINE_GPUS`: the runner finds these GPUs: a JSON list of their GiB in all and in use, and other fields of `Gpu`, with
+processes as pid and GiB (null: not there); or a file with such a list, which is read at every look.
 """
 
 from __future__ import annotations
@@ -207,16 +208,25 @@ def _pretend(cpus: int) -> None:
     }
 
 
-def _pretend_gpus(sizes):
-    from forge_tui.resources.gpus import Gpu
+def _pretend_gpus(given):
+    from forge_tui.resources.gpus import Gpu, GpuProcess
     from forge_tui.resources.system_probe import SystemProbe
 
-    found = tuple(
-        Gpu(index, "Pretended", size[0] << 30, size[1] << 30, 0.0, uuid=f"GPU-{index:08x}", processes=())
-        for index, size in enumerate(sizes)
-        if size is not None
-    )
-    SystemProbe.gpus = lambda self: found
+    def gpu(index, about):
+        whole, used, more = (*about, {})[:3]
+        more = {"uuid": f"GPU-{index:08x}", "utilization_percent": 0.0, "processes": [], **more}
+        processes = tuple(GpuProcess(pid, int(gib * 2**30)) for pid, gib in more.pop("processes"))
+        return Gpu(index, "Pretended", whole << 30, int(used * 2**30), processes=processes, **more)
+
+    def gpus(self):
+        if given.startswith("/"):
+            with open(given) as file:
+                cards = json.load(file)
+        else:
+            cards = json.loads(given)
+        return tuple(gpu(index, about) for index, about in enumerate(cards) if about is not None)
+
+    SystemProbe.gpus = gpus
 
 
 def _die_at_rename(end: str) -> None:
@@ -274,6 +284,6 @@ if "KILL_AT_RENAME" in os.environ and "forge_tui.runner" in sys.orig_argv:
 if "MACHINE_CPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
     _pretend(int(os.environ["MACHINE_CPUS"]))
 if "MACHINE_GPUS" in os.environ and "forge_tui.runner" in sys.orig_argv:
-    _pretend_gpus(json.loads(os.environ["MACHINE_GPUS"]))
+    _pretend_gpus(os.environ["MACHINE_GPUS"])
 if "WORKER_FAULTS" in os.environ and "forge_tui.worker.fork_server" in sys.orig_argv:
     _install(json.loads(os.environ["WORKER_FAULTS"]))

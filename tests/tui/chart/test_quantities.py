@@ -216,11 +216,11 @@ async def test_times_left_leave_at_once_when_all_is_finished(maker: RunMaker, st
 
 
 def test_the_sidebar_and_configure_ask_the_same_rules() -> None:
-    shared = advice.suggestion({}, MACHINE)
-    dedicated = advice.suggestion({"policy": "dedicated"}, MACHINE)
+    rules = advice.Rules.of({"policy": "dedicated"})
+    shared, dedicated = advice.Rules().suggestion(MACHINE), rules.suggestion(MACHINE)
     assert shared.startswith("parallel, 2 workers: CPU limit")
     assert dedicated.startswith("parallel, 4 workers")
-    assert advice.limit_of({"policy": "dedicated"}, MACHINE, 4, "parallel").workers == 4
+    assert rules.limit(MACHINE, 4, "parallel").workers == 4
 
 
 def test_the_user_s_own_rules_are_read_without_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +228,13 @@ def test_the_user_s_own_rules_are_read_without_the_schema(monkeypatch: pytest.Mo
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text('[resources]\npolicy = "dedicated"\nmemory_per_worker_gb = 2.5\nmax_suggested_workers = "x"\n')
     assert read_resources({}) == {"policy": "dedicated", "memory_per_worker_gb": 2.5}
+    file.write_text('[resources]\ndevice = "gpu"\ndevices_per_model = 1.5\n')
+    assert read_resources({}) == {}
+    file.write_text('[resources]\ndevice = [0, "GPU-5f2a"]\npolicy = "dedicated"\nmemory_per_worker_gb = 2.5\n')
+    assert read_resources({})["device"] == ("0", "GPU-5f2a")
+    for text, device in (("cpu", "cpu"), ("0,2", ("0", "2")), ("1", ("1",))):
+        assert read_resources({"FORGE_TUI_RESOURCES__DEVICE": text})["device"] == device
+    file.write_text('[resources]\npolicy = "dedicated"\nmemory_per_worker_gb = 2.5\n')
     given = {"FORGE_TUI_RESOURCES__POLICY": "shared", "FORGE_TUI_RESOURCES__MAX_SUGGESTED_WORKERS": "3"}
     assert read_resources(given) == {"policy": "shared", "memory_per_worker_gb": 2.5, "max_suggested_workers": 3}
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from forge_tui.resources import advice
+from forge_tui.resources.gpus import Gpu
+from forge_tui.resources.hardware import SystemResources
 from forge_tui.settings.schema import Settings, fields_of, keys_by_name
 from forge_tui.settings.setting_layers import Layer, Source
 from forge_tui.tui.form.form_values import Form, form_of
 from forge_tui.tui.form.kinds import Kind, hides
-from forge_tui.tui.form.lines import _shown
+from forge_tui.tui.form.lines import _shown, items
+from forge_tui.tui.form.settings_rows import Detail, Item, Tone
+from forge_tui.tui.widgets.glyphs import ASCII
 
 DEVICE = "resources.device"
 
@@ -60,3 +65,19 @@ def test_what_does_not_fit_what_is_trained_is_told_beside_its_field(form: Form) 
     }
     assert form.edit(DEVICE, "0,1").errors() == {}
     assert form.train(Kind.BUILT_IN).edit(DEVICE, "0,1").errors() == {}  # hidden, so it plays no part
+
+
+def test_where_models_would_be_trained_is_told_beside_the_device(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(advice, "torch_without_cuda", lambda: None)
+    gpus = tuple(Gpu(number, "Test", 80 << 30, 0, uuid=f"GPU-{number}") for number in range(2))
+    machine = SystemResources(16, 64.0, 60.0, 2.0, 2, 8.0, gpus=gpus)
+
+    def told(form: Form) -> tuple[Detail, ...]:
+        (row,) = [row for row in items(form, {}, machine, ASCII) if isinstance(row, Item) and row.name == DEVICE]
+        return row.details
+
+    assert told(form) == (Detail("2 GPUs: 2 × Test", Tone.QUIET),)
+    assert told(form.edit(DEVICE, "cpu")) == ()
+    (refused,) = told(form.edit(DEVICE, "5"))
+    assert (refused.tone, refused.text[:29]) == (Tone.WARNING, "--device 5: there is no GPU 5")
