@@ -23,6 +23,7 @@ from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.reports.gpu_lines import gpu_lines
 from forge_tui.safe_io.printing import Writable, named, printable
+from forge_tui.safe_io.read_only import refuse_if_read_only
 from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.text.detail_lines import confusion_lines, worst_lines
@@ -71,6 +72,7 @@ def export_report(run: Run, form: ReportFormat, directory: Path) -> Path:
 
     Nothing is overwritten: `-2`, `-3`, … is added if the name is taken. Raises `ForgeError` if no file can be made.
     """
+    refuse_if_read_only("write a report")
     stem = report_stem(run.id)
     content = io.StringIO(newline="")
     write_report(run, form, content)
