@@ -37,6 +37,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
     ),
     "Watch": (
         CommandWord("attach", "open the UI on a run, live or finished", "ui"),
+        CommandWord("serve", "open the UI in a browser, on this machine or through ssh", "serve"),
         CommandWord("runs", "list the known runs", "look"),
         CommandWord("status", "show the models of one run", "look"),
         CommandWord("logs", "show the output of a run or of one model", "look"),
