@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal
 from collections.abc import Callable, Sequence
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from forge_tui.safe_io.printing import shell_word
 from forge_tui.serve.addresses import Addresses
@@ -37,7 +39,9 @@ async def _serve(listener: Listener, command: Sequence[str], announce: Callable[
     addresses, bridge = Addresses(), Bridge(command, limits)
     site = Site(addresses, page_files(), bridge)
     # No log of requests: it would have the secret address.
-    runner = web.AppRunner(site.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
+    runner = web.AppRunner(
+        site.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0, logger=_logger()
+    )
     end = asyncio.Event()
     for each in _SIGNALS:
         asyncio.get_running_loop().add_signal_handler(each, end.set)
@@ -49,6 +53,18 @@ async def _serve(listener: Listener, command: Sequence[str], announce: Callable[
         await bridge.close()
     finally:
         await runner.cleanup()
+
+
+def _logger() -> logging.Logger:
+    """aiohttp's own log, for its defects and ours, without the malformed requests of others, which it would quote."""
+    logger = logging.getLogger("forge_tui.serve.aiohttp")
+    logger.addFilter(_is_no_bad_request)
+    return logger
+
+
+def _is_no_bad_request(record: logging.LogRecord) -> bool:
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or not issubclass(kind, HttpProcessingError)
 
 
 def tunnel_command(listener: Listener, user: str, host: str) -> str:

@@ -20,7 +20,7 @@ from forge_tui.tui.bindings import SEEN_ONLY, WHILE_STARTING
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.machine import Machine
 from forge_tui.tui.navigation import Navigation
-from forge_tui.tui.offered import CHANGES, READ_ONLY, Surroundings
+from forge_tui.tui.offered import Surroundings, reason_against
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.run_controller import RunController
 from forge_tui.tui.run_news import RunNews
@@ -235,12 +235,12 @@ class ForgeApp(TerminalApp):
         default_namespace: DOMNode | None = None,
         namespaces: Mapping[str, DOMNode] | None = None,
     ) -> bool:
-        """Run an action; in a read-only view say that there are none that change something."""
-        if self.surroundings.read_only:
-            _, name, parameters = parse(action) if isinstance(action, str) else action
-            if (parameters[-1] if name == "part" else name) in CHANGES:
-                self.tell(READ_ONLY, "warning")
-                return True
+        """Run an action, or say why there is none of that kind here."""
+        _, name, parameters = parse(action) if isinstance(action, str) else action
+        reason = reason_against(parameters[-1] if name == "part" else name, self.surroundings)
+        if reason is not None:
+            self.tell(reason, "warning")
+            return True
         return await super().run_action(action, default_namespace, namespaces)
 
     def drops(self, event: Key | Paste) -> bool:

@@ -41,6 +41,15 @@ def offered(screen: str, surroundings: Surroundings) -> tuple[Action, ...]:
     return actions
 
 
+def reason_against(action: str, surroundings: Surroundings) -> str | None:
+    """Why an action's key does nothing there, or None."""
+    if surroundings.read_only and action in CHANGES:
+        return READ_ONLY
+    if surroundings.in_browser and action in _TERMINAL_ONLY:
+        return "that is for a terminal: q ends this session, and a click chooses"
+    return None
+
+
 def _in_browser(action: Action) -> Action:
     """The action with the key first that no browser keeps for itself."""
     if action.id == "leave":

@@ -77,8 +77,8 @@ class TerminalApp(App[int]):
     def action_suspend_process(self) -> None:
         """Suspend to the shell, or say why not."""
         if self._terminal_driver is None:
-            self.notify("cannot suspend: there is no terminal here", severity="warning", markup=False)
-        elif problem := suspend_problem():
+            return
+        if problem := suspend_problem():
             self.notify(problem, severity="warning", markup=False)
         else:
             self._suspend()
