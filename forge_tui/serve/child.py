@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         surroundings=Surroundings(in_browser=True, read_only=given.read_only),
         only_ascii=options.ascii,
     )
-    app.driver_class = functools.partial(BrowserDriver, output=output, size=given.size)  # type: ignore[assignment]
+    app.driver_class = functools.partial(BrowserDriver, output=output, first_size=given.size)  # type: ignore[assignment]
     result = app.run(mouse=options.mouse)
     print(ending(app), end="", file=sys.stderr)
     return 1 if app.crash else app.return_code or (result if isinstance(result, int) else 0)

@@ -237,7 +237,7 @@ class ForgeApp(TerminalApp):
     ) -> bool:
         """Run an action, or say why there is none of that kind here."""
         _, name, parameters = parse(action) if isinstance(action, str) else action
-        reason = reason_against(parameters[-1] if name == "part" else name, self.surroundings)
+        reason = reason_against(str(parameters[-1]) if name == "part" else name, self.surroundings)
         if reason is not None:
             self.tell(reason, "warning")
             return True

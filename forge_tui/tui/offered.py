@@ -46,7 +46,7 @@ def reason_against(action: str, surroundings: Surroundings) -> str | None:
     if surroundings.read_only and action in CHANGES:
         return READ_ONLY
     if surroundings.in_browser and action in _TERMINAL_ONLY:
-        return "that is for a terminal: q ends this session, and a click chooses"
+        return "this key is for a terminal, and does nothing in a browser"
     return None
 
 

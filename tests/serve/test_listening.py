@@ -25,8 +25,9 @@ def test_a_port_is_one_of_the_loopback_interface() -> None:
 
 def test_a_port_in_use_or_out_of_range_is_refused_with_advice() -> None:
     with listen_on_port(0) as listener:
+        taken = listen_on_port(listener.port)
         with pytest.raises(UsageError, match=f"--port {listener.port}: Address already in use; choose another one"):
-            listen_on_port(listener.port).__enter__()
+            taken.__enter__()
     for port in (-1, 65536):
         with pytest.raises(UsageError, match="must be from 0 to 65535"):
             listen_on_port(port).__enter__()
@@ -92,5 +93,5 @@ def test_a_file_in_its_place_is_kept(tmp_path: Path) -> None:
 
 def test_a_path_that_is_too_long_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "private" / ("x" * 120)
-    with pytest.raises(UsageError, match="--socket .*path too long"):
+    with pytest.raises(UsageError, match=r"--socket .*path too long"):
         listen_on_socket(path).__enter__()

@@ -126,7 +126,7 @@ async def test_a_browser_is_offered_the_keys_that_it_does_not_keep(tmp_path: Pat
             assert "mouse" not in page.lines
             await page.type("\r")
             await page.type("\x1a")  # Ctrl+Z
-            await page.until_shown("that is for a terminal")
+            await page.until_shown("this key is for a terminal")
 
 
 async def test_y_copies_the_command(tmp_path: Path) -> None:

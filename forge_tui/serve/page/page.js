@@ -2,7 +2,9 @@
 // Beside textual-serve's terminal: where its websocket is, the focus, and why a session has ended.
 (() => {
   const LOST = "The connection is lost: the server has ended, or the way to it is closed. Runs continue.";
-  const NO_WEBGL = "This browser has no WebGL 2, which the terminal is drawn with: open the address in another one.";
+  const LONG = "The session was ended: the pasted text is too long. Runs continue.";
+  const NO_TERMINAL = "This browser cannot draw the terminal, which needs WebGL 2: open the address in another one.";
+  const TOO_LONG = 1009;
   const terminal = document.getElementById("terminal");
   const ended = document.getElementById("ended");
   const again = document.getElementById("again");
@@ -30,18 +32,23 @@
           }
         }
       });
-      this.addEventListener("close", () => show(words || LOST));
+      this.addEventListener("open", () => terminal.querySelector(".xterm-helper-textarea").focus());
+      this.addEventListener("close", (event) => show(words || (event.code === TOO_LONG ? LONG : LOST)));
+    }
+
+    // The terminal also sends before the connection is open, which is an error.
+    send(data) {
+      if (this.readyState === this.OPEN) {
+        super.send(data);
+      }
     }
   };
 
-  // After the terminal has been made, which it is when everything has been loaded.
+  // The terminal is made when everything has been loaded.
   window.addEventListener("load", () =>
     setTimeout(() => {
-      const input = terminal.querySelector(".xterm-helper-textarea");
-      if (input !== null) {
-        input.focus();
-      } else if (document.createElement("canvas").getContext("webgl2") === null) {
-        show(NO_WEBGL);
+      if (terminal.querySelector(".xterm-helper-textarea") === null) {
+        show(NO_TERMINAL);
       }
     }),
   );

@@ -10,6 +10,7 @@ from textual.compose import compose
 from textual.containers import Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.events import Resize
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -139,6 +140,13 @@ class ForgeScreen(Screen[None]):
         """Draw changes since another screen was in front."""
         self.fit(self.app.size.width, self.app.size.height)
         self.call_after_refresh(self.draw_all)
+
+    # Textual 8.2.8 tells a screen of its own size whenever it has laid it out, and lays it out when it is told. Two sizes
+    # under way at once, as while a browser's window is dragged, would alternate for ever, with a whole core.
+    def _screen_resized(self, size: Size) -> None:
+        """Ignore a size that the terminal no longer has."""
+        if size == self.app.size:
+            super()._screen_resized(size)
 
     def fit(self, width: int, height: int) -> None:
         """Choose the layout for a terminal of this size."""
