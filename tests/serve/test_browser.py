@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import re
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -33,9 +34,13 @@ navigator.clipboard.writeText = async (text) => {
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Served]:
-    (tmp_path / "work").mkdir()
-    with serving(cwd=tmp_path / "work") as served:
+    """A server; runs that a failed test has left are ended."""
+    work = tmp_path / "work"
+    work.mkdir()
+    with serving(cwd=work) as served:
         yield served
+    for run in work.glob("runs/*"):
+        forge("kill", run, status=None)
 
 
 @pytest.fixture
@@ -47,7 +52,7 @@ async def browser(tmp_path: Path) -> AsyncIterator[Chromium]:
 @pytest.fixture(autouse=True)
 def small_models(private_directories: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORGE_TUI_TRAINING__MODEL_SIZE", "2000")
-    monkeypatch.setenv("FORGE_TUI_RESOURCES__POLICY", '"dedicated"')
+    monkeypatch.setenv("FORGE_TUI_RESOURCES__POLICY", "dedicated")
 
 
 async def gone(process: psutil.Process) -> None:
@@ -56,18 +61,25 @@ async def gone(process: psutil.Process) -> None:
             await asyncio.sleep(0.02)
 
 
+def selected(tab: Tab) -> str:
+    """The title of the selected setting on Configure, or nothing."""
+    found = re.search(r">[ *] {1,2}(\S+(?: \S+)*)  ", tab.lines)
+    return "" if found is None else found[1]
+
+
 async def configured_and_started(tab: Tab, epochs: str) -> None:
     """Set the number of epochs on Configure, and start, all by keyboard."""
     await tab.until_shown("F2 Start")
     await tab.until_shown("Epochs")
-    while not any(line.lstrip().startswith("> Epochs") or ">  Epochs" in line for line in tab.lines.split("\n")):
-        before = tab.text
+    await tab.until(lambda: selected(tab))
+    while (before := selected(tab)) != "Epochs":
         await tab.press("ArrowDown")
-        await tab.until(lambda before=before: tab.text != before)
+        await tab.until(lambda before=before: selected(tab) not in ("", before), "the next setting")
     await tab.press("Enter")
     await tab.until_shown("Enter keeps")
     await tab.press(*epochs, "Enter")
-    await tab.until_shown("differs from the defaults")
+    await tab.until_shown("set here")
+    await tab.until_shown("F2 Start")
     await tab.press("F2")
     await tab.until_shown("Watch · ")
 
@@ -106,7 +118,7 @@ async def test_a_run_is_started_and_watched_and_outlives_its_page(
         await other.press("K")
         await other.until_shown("End the run at once?")
         await other.press("k")
-        await other.until_shown("stopped")
+        await other.until_shown("● killed")
         assert not attached.wait(60.0).state.is_live
     await other.picture(tmp_path / "ended.png")
 

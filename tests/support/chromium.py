@@ -18,7 +18,7 @@ import aiohttp
 import pyte
 
 PROGRAM = shutil.which("chromium")
-_SECONDS = 60.0
+_SECONDS = 45.0
 _OPTIONS = (
     "--headless=new", "--remote-debugging-port=0", "--no-sandbox", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-default-apps", "--disable-extensions", "--disable-sync",

@@ -63,9 +63,12 @@ class Served:
 
     def sessions(self) -> list[psutil.Process]:
         """The processes of the open sessions."""
-        return [
-            child for child in psutil.Process(self.process.pid).children() if "forge_tui.serve.child" in child.cmdline()
-        ]
+        found = []
+        for child in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if "forge_tui.serve.child" in child.cmdline():
+                    found.append(child)
+        return found
 
 
 @dataclass(frozen=True)
