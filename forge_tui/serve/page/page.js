@@ -5,10 +5,14 @@
   const LONG = "The session was ended: the pasted text is too long. Runs continue.";
   const NO_TERMINAL = "This browser cannot draw the terminal, which needs WebGL 2: open the address in another one.";
   const TOO_LONG = 1009;
+  const NARROW = 640; // pixels
   const terminal = document.getElementById("terminal");
   const ended = document.getElementById("ended");
   const again = document.getElementById("again");
 
+  if (window.innerWidth < NARROW) {
+    terminal.dataset.fontSize = "10"; // so that a telephone has the 60 columns that the UI needs
+  }
   terminal.dataset.sessionWebsocketUrl = location.origin.replace(/^http/, "ws") + location.pathname + "ws";
 
   function show(words) {
