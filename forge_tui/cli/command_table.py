@@ -64,7 +64,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("doctor", "show this machine's resources and limits", "inform"),
         CommandWord("config", "show every setting, its value and its source", "inform"),
         CommandWord("completion", "print completion code for bash, zsh or fish", "completion"),
-        CommandWord("help", "show the help of a command", "overview"),
+        CommandWord("help", "show the help of a command: forge-tui help COMMAND", "overview"),
     ),
 }
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)
