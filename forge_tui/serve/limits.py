@@ -10,7 +10,7 @@ class Limits:
     """Limits of a server. Lengths in bytes, times in seconds."""
 
     sessions: int = 8
-    """Open at once. Each has a process of its own, of about 80 MB."""
+    """Open at once. Each has a process of its own, of about 50 MB."""
     message: int = 64 * 1024
     """A message from a browser: a key, or a pasted text."""
     unread: int = 1024 * 1024
