@@ -49,6 +49,12 @@ class UntrustedCode(UsageError):
     """A run's custom code is not trusted: this user has not started it here; names the code and how to allow it."""
 
 
+class ReadOnlyError(ForgeError):
+    """This process only looks (`--read-only`): it starts, steers, deletes and writes nothing."""
+
+    exit_status = 2
+
+
 class TrialError(UsageError):
     """A training function uses its trial in a way that can never work: its model is not tried again."""
 

@@ -37,6 +37,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
     ),
     "Watch": (
         CommandWord("attach", "open the UI on a run, live or finished", "ui"),
+        CommandWord("serve", "open the UI in a browser, on this machine or through ssh", "serve"),
         CommandWord("runs", "list the known runs", "look"),
         CommandWord("status", "show the models of one run", "look"),
         CommandWord("logs", "show the output of a run or of one model", "look"),
@@ -63,7 +64,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("doctor", "show this machine's resources and limits", "inform"),
         CommandWord("config", "show every setting, its value and its source", "inform"),
         CommandWord("completion", "print completion code for bash, zsh or fish", "completion"),
-        CommandWord("help", "show the help of a command", "overview"),
+        CommandWord("help", "show the help of a command: forge-tui help COMMAND", "overview"),
     ),
 }
 COMMANDS = tuple(command for commands in GROUPS.values() for command in commands)

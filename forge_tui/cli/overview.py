@@ -60,7 +60,7 @@ def text() -> str:
         lines += ["", f"{title}:", *(f"  {command.name.ljust(width)}  {command.help}" for command in commands)]
     width = max(len(option) for option, _ in _OPTIONS)
     lines += ["", "Options:", *(f"  {option.ljust(width)}  {words}" for option, words in _OPTIONS)]
-    return "\n".join([*lines, "", "`forge-tui help COMMAND` shows the help of a command."])
+    return "\n".join(lines)
 
 
 def _example(command: str, words: str) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import gc
 from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import UsageError
+from forge_tui.safe_io.read_only import become_read_only
 
 if TYPE_CHECKING:
     import argparse
@@ -21,6 +22,11 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("--theme", choices=("dark", "light", "contrast", "ansi"), help="colours")
     parser.add_argument("--refresh", type=float, metavar="N", help="repaints per second, at most 10")
     parser.add_argument("--no-mouse", action="store_true", help="leave the mouse to the terminal")
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="only look: nothing can be started, steered, deleted, exported, saved or picked",
+    )
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
@@ -39,7 +45,10 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         theme=arguments.theme or options.theme,
         mouse=options.mouse and not arguments.no_mouse,
     )
-    return open_ui(options=options, run=client.attach(arguments.run))
+    run = client.attach(arguments.run)
+    if arguments.read_only:
+        become_read_only()
+    return open_ui(options=options, run=run, read_only=arguments.read_only)
 
 
 def require_terminal() -> None:
@@ -59,16 +68,29 @@ def ui_options(settings: Settings) -> Any:
 
 
 def open_ui(
-    *, options: Any = None, run: Run | None = None, start_with: Settings | None = None, given: Any = None
+    *,
+    options: Any = None,
+    run: Run | None = None,
+    start_with: Settings | None = None,
+    given: Any = None,
+    read_only: bool = False,
 ) -> int:
-    """Run the app on this terminal; return the exit status."""
+    """Run the app on this terminal; return the exit status. `read_only`: as this process already is."""
     gc.disable()  # until the first paint nothing becomes garbage, and collecting takes 20 ms; the app enables it again
     from forge_tui.tui.app import ForgeApp
+    from forge_tui.tui.offered import Surroundings
     from forge_tui.tui.options import read_options
     from forge_tui.tui.terminal.capabilities import this_terminal
     from forge_tui.tui.terminal.terminal_app import run_app
 
     options = options or read_options()
     only_ascii = this_terminal(force_ascii=options.ascii).ascii
-    app = ForgeApp(run=run, start_with=start_with, given=given, options=options, only_ascii=only_ascii)
+    app = ForgeApp(
+        run=run,
+        start_with=start_with,
+        given=given,
+        options=options,
+        surroundings=Surroundings(read_only=read_only),
+        only_ascii=only_ascii,
+    )
     return run_app(app, mouse=options.mouse)

@@ -11,6 +11,7 @@ from forge_tui.errors import RunDirectoryError
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.unfinished_start import start_in_words, state_of_start
+from forge_tui.safe_io.read_only import refuse_if_read_only
 
 
 def attach(run: str | os.PathLike[str] | None = None) -> Run:
@@ -66,8 +67,9 @@ def delete(path: Path) -> tuple[Path, ...]:
     """Delete the run in a directory with all its files; returns the files that stay: no run has made them.
 
     A symbolic link to the directory is deleted too. Raises `RunDirectoryError` if the run is live, if there is none, or
-    if its files cannot be determined.
+    if its files cannot be determined, `ReadOnlyError` in a read-only process.
     """
+    refuse_if_read_only("delete a run")
     from forge_tui.runs import removal, trust
 
     given = RunDirectory(path).path

@@ -21,6 +21,7 @@ from forge_tui.errors import ChangedError, ForgeError, ResourceError, RunDirecto
 from forge_tui.runs import registry
 from forge_tui.runs.unfinished_start import refuse_unless_a_run_comes_back
 from forge_tui.safe_io.descriptors import reserved
+from forge_tui.safe_io.read_only import refuse_if_read_only
 
 if TYPE_CHECKING:
     from forge_tui.protocol.plan import RunPlan
@@ -180,7 +181,8 @@ def _place_own_code(plain: dict[str, dict[str, Any]]) -> None:
 
 
 def _launch(request: Request) -> tuple[Reply, socket.socket]:
-    """Start a runner, send it the request and wait for its reply."""
+    """Start a runner, send it the request and wait for its reply. Raises `ReadOnlyError` in a read-only process."""
+    refuse_if_read_only(f"{request.action} a run")
     from forge_tui.protocol.request import Reply
     from forge_tui.protocol.wire import receive_message, send_message
 

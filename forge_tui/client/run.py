@@ -22,6 +22,7 @@ from forge_tui.runs.liveness import Liveness, Pulse
 from forge_tui.runs.location import Identity
 from forge_tui.runs.lock import is_locked
 from forge_tui.safe_io.printing import named
+from forge_tui.safe_io.read_only import refuse_if_read_only
 
 if TYPE_CHECKING:
     import polars
@@ -402,7 +403,11 @@ class Run:
         raise UsageError(f"run {self.id} has no model {model!r}; it has {some}")
 
     def control(self, name: str, arguments: dict[str, Any] | None = None, sender: str = "python") -> str:
-        """Leave a command for the runner; returns its id. Raises `RunDirectoryError` if the run is not live."""
+        """Leave a command for the runner; returns its id.
+
+        Raises `RunDirectoryError` if the run is not live, `ReadOnlyError` in a read-only process.
+        """
+        refuse_if_read_only("control a run")
         snapshot = self.snapshot()
         if not snapshot.state.is_live:
             instead = "" if name in ("stop", "kill") else f"; `forge-tui resume {self.id}` continues it"

@@ -16,6 +16,7 @@ from forge_tui.errors import DataError, ForgeError
 from forge_tui.protocol.table_look import TableLook
 from forge_tui.safe_io.descriptors import reserved
 from forge_tui.safe_io.printing import named
+from forge_tui.safe_io.read_only import refuse_if_read_only
 
 LONGEST_SECONDS = 60.0
 
@@ -31,7 +32,11 @@ class TableProcess:
         self._stopped = False
 
     def look(self) -> TableLook:
-        """What is in the table. Raises `ForgeError` if it cannot be looked at, takes too long, or was stopped."""
+        """What is in the table. Raises `ForgeError` if it cannot be looked at, takes too long, or was stopped.
+
+        Raises `ReadOnlyError` in a read-only process: it would show any file that this user may read.
+        """
+        refuse_if_read_only("read a table")
         request = json.dumps({"file": os.fspath(self._path), "data": self._data}).encode()
         process = self._begin()
         try:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from forge_tui.errors import ForgeError
 from forge_tui.exporters.tensorboard_records import figures_record, first_record
 from forge_tui.reports.run_report import epoch_values, report_stem
+from forge_tui.safe_io.read_only import refuse_if_read_only
 
 if TYPE_CHECKING:
     from forge_tui.client.run import Run
@@ -26,6 +27,7 @@ def write_event_files(run: Run, directory: Path) -> Path:
     `-2`, `-3`, … is added if the name is taken. Raises `ForgeError` if no epoch is done or nothing can be written,
     `RunDirectoryError` if the run cannot be read.
     """
+    refuse_if_read_only("write a report")
     models = [model for model in run.snapshot().models if model.epoch > 0]
     if not models:
         raise ForgeError(f"run {run.id}: no model has finished an epoch yet; there is nothing for TensorBoard to show")

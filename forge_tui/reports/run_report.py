@@ -25,6 +25,7 @@ from forge_tui.protocol.phases import TrainingPhase
 from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.reports.gpu_lines import gpu_lines, samples_in
 from forge_tui.safe_io.printing import Writable, named, printable
+from forge_tui.safe_io.read_only import refuse_if_read_only
 from forge_tui.text.baseline_lines import baseline_lines
 from forge_tui.text.config_tables import combination_text, configs_record, configs_table, ranked_by
 from forge_tui.text.detail_lines import confusion_lines, worst_lines
@@ -91,6 +92,7 @@ def export_report(run: Run, form: ReportFormat, directory: Path, metrics: Sequen
     Nothing is overwritten: `-2`, `-3`, … is added if the name is taken. Raises `ForgeError` if no file can be made,
     and as `report_bytes`.
     """
+    refuse_if_read_only("write a report")
     stem = report_stem(run.id)
     content = report_bytes(run, form, metrics)
     count = 1

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from textual.actions import ActionParseResult, parse
 from textual.app import App
+from textual.dom import DOMNode
 from textual.events import Key, Paste
 
 from forge_tui.tui import messages
@@ -18,6 +20,7 @@ from forge_tui.tui.bindings import SEEN_ONLY, WHILE_STARTING
 from forge_tui.tui.choices import UiChoices
 from forge_tui.tui.machine import Machine
 from forge_tui.tui.navigation import Navigation
+from forge_tui.tui.offered import Surroundings, reason_against
 from forge_tui.tui.options import UiOptions
 from forge_tui.tui.run_controller import RunController
 from forge_tui.tui.run_news import RunNews
@@ -60,6 +63,7 @@ class ForgeApp(TerminalApp):
         start_with: Settings | None = None,
         given: FormSource | None = None,
         options: UiOptions | None = None,
+        surroundings: Surroundings = Surroundings(),  # noqa: B008 - immutable
         only_ascii: bool = False,
         choices: UiChoices | None = None,
         host: str | None = None,
@@ -69,20 +73,23 @@ class ForgeApp(TerminalApp):
     ) -> None:
         """`given`: what flags, presets and variables have set, for Configure; `monitor=False`: without the machine.
 
-        `clock` gives UNIX seconds, `monotonic` measures durations.
+        `clock` gives UNIX seconds, `monotonic` measures durations. A read-only view without a run opens on Runs; its
+        process must be read-only too (`safe_io.read_only`): the app only says so, and leaves the keys out.
         """
         options = options or UiOptions()
         self.glyphs = glyph_sets.ASCII if only_ascii or options.ascii else glyph_sets.UNICODE
         self.choices = choices or UiChoices()
         self.host = host or host_name()
         self.clock = clock
+        self.surroundings = surroundings
         self.shell_is_painted = False
         self._given, self._is_bare = given, given is None and run is None
         self._start_with, self._monitor = start_with, monitor
         self.controller = RunController(self, run, refresh=options.refresh, clock=clock, monotonic=monotonic)
         self.status = Status(clock, self._draw_front)
         self.tell = self.status.tell
-        opens_on = "configure" if run is None and start_with is None else "watch"
+        without_run = "runs" if surroundings.read_only else "configure"
+        opens_on = without_run if run is None and start_with is None else "watch"
         self.navigation = Navigation(self, opens_on, lambda: self.draft, self.tell)
         self.machine = Machine(self, self._resource_rules, self._draw_front)
         self._calls = ThreadCalls(self)
@@ -101,7 +108,7 @@ class ForgeApp(TerminalApp):
         """The settings of the next run, kept when their screen is closed."""
         from forge_tui.tui.form.source import Draft, FormSource
 
-        return Draft(self._given or FormSource(), remembers=self._is_bare)
+        return Draft(self._given or FormSource(), remembers=self._is_bare and not self.surroundings.read_only)
 
     @cached_property
     def steering(self) -> Steering:
@@ -129,7 +136,7 @@ class ForgeApp(TerminalApp):
         """Dialogs above any screen."""
         from forge_tui.tui.app_dialogs import AppDialogs
 
-        return AppDialogs(self, self.navigation, self.appearance, self.status)
+        return AppDialogs(self, self.navigation, self.appearance, self.status, self.surroundings)
 
     @property
     def starts_a_run(self) -> bool:
@@ -222,6 +229,20 @@ class ForgeApp(TerminalApp):
         if front is not None and front is self.screen and front.is_tiny and name in SEEN_ONLY:
             return False
         return super().check_action(action, parameters)
+
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action, or say why there is none of that kind here."""
+        _, name, parameters = parse(action) if isinstance(action, str) else action
+        reason = reason_against(str(parameters[-1]) if name == "part" else name, self.surroundings)
+        if reason is not None:
+            self.tell(reason, "warning")
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
 
     def drops(self, event: Key | Paste) -> bool:
         """While a run starts, drop keys meant for the next screen, except those that leave or show something."""

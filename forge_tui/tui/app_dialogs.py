@@ -12,6 +12,7 @@ from forge_tui.tui.bindings import action_text
 from forge_tui.tui.dialogs.help import help_screen
 from forge_tui.tui.dialogs.palette import Palette
 from forge_tui.tui.dialogs.questions import Choice, Question, Reading
+from forge_tui.tui.offered import Surroundings
 from forge_tui.tui.screens.base import ForgeScreen
 from forge_tui.tui.screens.watch_text import messages_text
 
@@ -25,21 +26,38 @@ if TYPE_CHECKING:
 class AppDialogs:
     """Opens dialogs above the screen in front."""
 
-    def __init__(self, app: TerminalApp, navigation: Navigation, appearance: Appearance, status: Status) -> None:
+    def __init__(
+        self,
+        app: TerminalApp,
+        navigation: Navigation,
+        appearance: Appearance,
+        status: Status,
+        surroundings: Surroundings,
+    ) -> None:
         self._app, self._navigation, self._appearance, self._status = app, navigation, appearance, status
+        self._surroundings = surroundings
 
     async def ask(self, question: str, choices: Sequence[Choice], default: str | None = None) -> str | None:
         """Ask; returns the chosen value or None. Await it in a worker."""
         return await self._app.push_screen_wait(Question(printable(question), choices, default))
 
     def show_plainly(self, title: str, text_now: Callable[[], str]) -> None:
-        """Show a text to copy: unwrapped, with the mouse released. It is printed again when the app leaves."""
-        self._appearance.release_mouse()
-        self._app.plain_text = text_now
+        """Show a text to copy: unwrapped, with the mouse released. It is printed again when the app leaves.
+
+        In a browser it is put into the browser's clipboard.
+        """
+        text = printable(text_now())
         body = Text(f"{title}\n\n", style="bold")
-        body.append(f"{printable(text_now())}\n\n", style="not bold")
-        mouse = "" if self._appearance.mouse_on else " The mouse is left to the terminal until m."
-        body.append(f"Enter goes back.{mouse} The command is also printed when you leave.", style="dim")
+        body.append(f"{text}\n\n", style="not bold")
+        if self._surroundings.in_browser:
+            self._app.copy_to_clipboard(text)
+            hint = "Sent to the browser's clipboard. Enter goes back."
+        else:
+            self._appearance.release_mouse()
+            self._app.plain_text = text_now
+            mouse = "" if self._appearance.mouse_on else " The mouse is left to the terminal until m."
+            hint = f"Enter goes back.{mouse} The command is also printed when you leave."
+        body.append(hint, style="dim")
         self._app.push_screen(Reading(body, whole_width=True))
 
     def action_messages(self) -> None:
@@ -50,7 +68,7 @@ class AppDialogs:
         """All keys."""
         front = self._navigation.front
         if front is not None:
-            self._app.push_screen(help_screen(front.name_of_screen, self._app.size.width))
+            self._app.push_screen(help_screen(front.name_of_screen, self._app.size.width, self._surroundings))
 
     def action_palette(self) -> None:
         """Choose an action by its name."""
@@ -59,6 +77,6 @@ class AppDialogs:
             self._app.run_worker(self._choose_action(front), group="dialog", exclusive=True)
 
     async def _choose_action(self, screen: ForgeScreen) -> None:
-        chosen = await self._app.push_screen_wait(Palette(screen.name_of_screen))
+        chosen = await self._app.push_screen_wait(Palette(screen.name_of_screen, self._surroundings))
         if chosen is not None:
             await self._app.run_action(action_text(chosen, type(screen)), screen)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from forge_tui.settings.schema import Settings
     from forge_tui.tui.choices import UiChoices
     from forge_tui.tui.machine import Machine
+    from forge_tui.tui.offered import Surroundings
     from forge_tui.tui.run_controller import RunController
     from forge_tui.tui.status import Severity, Status
     from forge_tui.tui.way_back import WayBack
@@ -135,6 +136,10 @@ class AppInterface(Teller, Protocol):
     @property
     def choices(self) -> UiChoices:
         """The user's choices in the UI."""
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Whether it is in a browser, and whether it is read-only."""
 
     @property
     def clock(self) -> Callable[[], float]:

@@ -28,6 +28,7 @@ class Action(NamedTuple):
     """A user's action: `keys` as Textual names them, `label` for the footer, `where` by screen.
 
     `live`: the footer shows it only while the watched run is live (True) or has ended (False); None: always.
+    `browser_key` does the same: a browser may keep the others for itself.
     """
 
     id: str
@@ -38,6 +39,7 @@ class Action(NamedTuple):
     footer: bool = False
     group: str = "General"
     live: bool | None = None
+    browser_key: str = ""
 
     @property
     def key_text(self) -> str:
@@ -51,12 +53,14 @@ _KEY_WORDS = {
     "shift+tab": "Shift+Tab", "up": "↑", "down": "↓",
     "left": "←", "right": "→", "pageup": "PgUp", "pagedown": "PgDn", "home": "Home", "end": "End",
     "ctrl+r": "Ctrl+R", "ctrl+s": "Ctrl+S", "ctrl+o": "Ctrl+O", "ctrl+z": "Ctrl+Z", "ctrl+l": "Ctrl+L",
+    "f2": "F2", "f4": "F4", "f8": "F8", "f9": "F9",
     "ctrl+q": "Ctrl+Q", "ctrl+c": "Ctrl+C", "upper_a": "A", "upper_o": "O", "upper_k": "K", "upper_r": "R",
     "upper_d": "D", "upper_y": "Y", "upper_g": "G",
 }  # fmt: skip
 
 ACTIONS: tuple[Action, ...] = (
-    Action("start", ("ctrl+r",), "Start", "start a run with these settings", CONFIGURE, True, "Settings"),
+    Action("start", ("ctrl+r",), "Start", "start a run with these settings", CONFIGURE, True, "Settings",
+           browser_key="f2"),
     Action("open_setting", ("enter", "space"), "Edit", "open the setting: edit, choose, switch", CONFIGURE, True,
            "Settings"),
     Action("columns", ("c",), "Columns", "show the columns of the table: kinds, values, what becomes of them",
@@ -75,8 +79,10 @@ ACTIONS: tuple[Action, ...] = (
     Action("reset_setting", ("u", "delete"), "Default", "put the setting's default back", CONFIGURE, False, "Settings"),
     Action("reset_all", ("U",), "Defaults", "put all defaults back; again: what was there before", CONFIGURE, False,
            "Settings"),
-    Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings"),
-    Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings"),
+    Action("load_preset", ("ctrl+o",), "Load", "load a preset or a settings file", CONFIGURE, True, "Settings",
+           browser_key="f4"),
+    Action("save_preset", ("ctrl+s",), "Save", "save these settings as a preset", CONFIGURE, True, "Settings",
+           browser_key="f8"),
     Action("plan", ("P",), "Plan", "measure how long the run would take here in each mode, and choose one", CONFIGURE,
            False, "Settings"),
     Action("pause", ("p",), "Pause", "pause the run (memory is kept, the CPU is free), or continue it", WATCH | MODEL,
@@ -164,7 +170,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("theme", ("t",), "Theme", "the next theme: dark, light, high contrast, terminal's own", EVERYWHERE),
     Action("mouse", ("m",), "Mouse", "use the mouse, or leave it to the terminal for selecting text", EVERYWHERE),
     Action("suspend_process", ("ctrl+z",), "Suspend", "suspend to the shell", EVERYWHERE),
-    Action("redraw", ("ctrl+l",), "Redraw", "draw the screen again", EVERYWHERE),
+    Action("redraw", ("ctrl+l",), "Redraw", "draw the screen again", EVERYWHERE, browser_key="f9"),
     Action("palette", ("colon",), "Palette", "any action by its name", EVERYWHERE),
     Action("help", ("question_mark",), "Help", "all keys", EVERYWHERE, True),
     Action("leave", ("q", "ctrl+q", "ctrl+c"), "Quit", "leave; a live run that was started here: asks", EVERYWHERE,
@@ -176,7 +182,24 @@ SEEN_ONLY = frozenset(action.id for action in ACTIONS) - {"leave", "detach", "su
 
 
 WHILE_STARTING = frozenset(
-    ("q", "ctrl+q", "ctrl+c", "d", "1", "2", "3", "i", "M", "question_mark", "escape", "ctrl+z", "ctrl+l", "ctrl+r")
+    (
+        "q",
+        "ctrl+q",
+        "ctrl+c",
+        "d",
+        "1",
+        "2",
+        "3",
+        "i",
+        "M",
+        "question_mark",
+        "escape",
+        "ctrl+z",
+        "ctrl+l",
+        "f9",
+        "ctrl+r",
+        "f2",
+    )
 )
 """Actions that mean the same before and after a run has started; other keys are dropped in between."""
 
@@ -221,7 +244,7 @@ def bindings_of(name: str, screen: type[HasParts]) -> list[BindingType]:
     """The keys of the screen called `name`, each with an id so that users can remap it."""
     return [
         Binding(
-            ",".join(action.keys),
+            ",".join((*action.keys, action.browser_key) if action.browser_key else action.keys),
             action_text(action.id, screen),
             action.label,
             show=action.footer,

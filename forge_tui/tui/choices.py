@@ -9,6 +9,7 @@ from typing import Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.safe_io.plain_files import read_file
+from forge_tui.safe_io.read_only import is_read_only
 from forge_tui.safe_io.strict_json import Limits, parse_object
 from forge_tui.safe_io.whole_files import make_private, write_atomically
 from forge_tui.settings.user_file import state_directory
@@ -36,10 +37,12 @@ class UiChoices:
         return value if default is None or isinstance(value, type(default)) else default
 
     def put(self, name: str, value: Any) -> None:
-        """Keep a JSON value."""
+        """Keep a JSON value; in a read-only process only until it ends."""
         if self._values.get(name) == value:
             return
         self._values[name] = value
+        if is_read_only():
+            return
         try:
             make_private(self._path.parent)
             write_atomically(self._path, json.dumps(self._values).encode())

@@ -45,7 +45,8 @@ class Leaving:
             self._app.run_dialog(self._ask_and_leave(snapshot))
 
     async def _ask_and_leave(self, snapshot: Snapshot) -> None:
-        continues = "It continues without this terminal"
+        what = "browser" if self._app.surroundings.in_browser else "terminal"
+        continues = f"It continues without this {what}"
         but = "".join(f", but ends with this {what}" for what in what_would_end_a_run()[:1])
         answer = await self._app.dialogs.ask(
             f"{snapshot.run.run} is being trained. {continues}{but}.",

@@ -6,20 +6,21 @@ import textwrap
 
 from rich.text import Text
 
-from forge_tui.tui.bindings import TITLES, actions_of
+from forge_tui.tui.bindings import TITLES
 from forge_tui.tui.dialogs.questions import Reading
+from forge_tui.tui.offered import Surroundings, offered
 
 # Cells for border, padding and scrollbar of a `Reading`, and its maximum width.
 _FRAME, _WIDEST = 7, 90
 _LEAST = 20
 
 
-def help_screen(screen: str, width: int) -> Reading:
+def help_screen(screen: str, width: int, surroundings: Surroundings) -> Reading:
     """The keys of one screen, by group, for a terminal `width` cells wide."""
     text = Text()
     text.append(f"{TITLES[screen]}: keys", style="bold")
     text.append("   (arrows scroll, Enter closes)\n")
-    actions = actions_of(screen)
+    actions = offered(screen, surroundings)
     groups = dict.fromkeys(action.group for action in actions)
     keys = max(len(action.key_text) for action in actions)
     room = max(_LEAST, min(_WIDEST, int(0.98 * width)) - _FRAME - keys - 4)

@@ -9,7 +9,8 @@ from textual.events import Key
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from forge_tui.tui.bindings import Action, actions_of
+from forge_tui.tui.bindings import Action
+from forge_tui.tui.offered import Surroundings, offered
 
 _SHOWN = 12
 
@@ -19,9 +20,9 @@ class Palette(ModalScreen[str | None]):
 
     AUTO_FOCUS = "Input"
 
-    def __init__(self, screen: str) -> None:
+    def __init__(self, screen: str, surroundings: Surroundings) -> None:
         super().__init__()
-        self._actions = actions_of(screen)
+        self._actions = offered(screen, surroundings)
         self._found: tuple[Action, ...] = self._actions
         self._selected = 0
 

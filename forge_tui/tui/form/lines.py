@@ -44,10 +44,11 @@ def items(
     glyphs: Glyphs,
     read_only: bool = False,
     table: TableLook | ForgeError | None = None,
+    workers_can_change: bool = True,
 ) -> tuple[Heading | Item, ...]:
     """The form from top to bottom. `resources`: the machine's, None during detection. `table`: what its table is.
 
-    A read-only form shows the settings of a live run, without verdict and errors.
+    A read-only form shows the settings of a live run, without verdict and errors. `workers_can_change`: of that run.
     """
     limit = None if resources is None else form.verdict(resources)
     rows: list[Heading | Item] = [_kind_item(form, read_only)]
@@ -66,7 +67,8 @@ def items(
                 details = _configs(form)
             elif key.key == DATASET and table is not None:
                 details = [about_table(table)]
-            rows.append(_item(form, key, limit, tuple(details), glyphs, read_only))
+            note = _note(form, key.key, read_only, workers_can_change)
+            rows.append(_item(form, key, limit, tuple(details), glyphs, read_only, note))
     return tuple(rows)
 
 
@@ -189,7 +191,13 @@ def _kind_item(form: Form, read_only: bool) -> Item:
 
 
 def _item(
-    form: Form, key: Key, limit: WorkerLimit | None, details: tuple[Detail, ...], glyphs: Glyphs, read_only: bool
+    form: Form,
+    key: Key,
+    limit: WorkerLimit | None,
+    details: tuple[Detail, ...],
+    glyphs: Glyphs,
+    read_only: bool,
+    note: str,
 ) -> Item:
     name, value = key.key, form.values.get(key.key)
     unused = form.unused(name)
@@ -209,7 +217,7 @@ def _item(
         name=name,
         title=title_of(name),
         value=text,
-        note=_note(form, name, read_only),
+        note=note,
         tone=Tone.ERROR if wrong else Tone.QUIET if unused or (value is None and not swept) else Tone.PLAIN,
         changed=form.differs(key),
         details=details,
@@ -217,10 +225,12 @@ def _item(
     )
 
 
-def _note(form: Form, name: str, read_only: bool) -> str:
+def _note(form: Form, name: str, read_only: bool, workers_can_change: bool) -> str:
     """The note after a value: why it has no effect, or its source."""
     if read_only:
-        return "w changes them" if name == WORKERS else form.unused(name) or _sweep_note(form, name)
+        return (
+            "w changes them" if name == WORKERS and workers_can_change else form.unused(name) or _sweep_note(form, name)
+        )
     source = form.sources.get(name)
     return form.unused(name) or _sweep_note(form, name) or ("" if source is None else source_text(source))
 

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from forge_tui.tui.form.settings_list import SettingsList
 from forge_tui.tui.form.settings_pane import SettingsPane, ValueEditor
 from forge_tui.tui.form.source import Draft
+from forge_tui.tui.offered import READ_ONLY
 from forge_tui.tui.widgets import cells
 from forge_tui.tui.widgets.glyphs import Glyphs
 from forge_tui.tui.widgets.line import Line, joined_ends
@@ -68,8 +69,8 @@ class FormPanel(Vertical):
 
     @property
     def read_only(self) -> bool:
-        """Whether a live run's settings are displayed."""
-        return self._run is not None
+        """Whether the settings cannot be changed: a live run's, or any in a read-only view."""
+        return self._run is not None or self._forge.surroundings.read_only
 
     def show_run(self, path: str, form: Form) -> None:
         """Show a live run's settings."""
@@ -84,6 +85,9 @@ class FormPanel(Vertical):
 
     def editable(self) -> Form | None:
         """The form if it can be edited now; else None, with the reason in the status line."""
+        if self._forge.surroundings.read_only:
+            self._forge.tell(READ_ONLY, "warning")
+            return None
         if self.read_only:
             self._forge.tell("a live run's settings cannot be changed: n makes new settings from them", "warning")
             return None
@@ -121,16 +125,18 @@ class FormPanel(Vertical):
 
         errors = {**self.draft.refusals, **form.errors()}
         table = None if self._looks is None else self._looks.known(form)
-        self.pane.settings.show(items(form, errors, self._forge.machine.detected, self.glyphs, self.read_only, table))
+        detected, steers = self._forge.machine.detected, not self._forge.surroundings.read_only
+        self.pane.settings.show(items(form, errors, detected, self.glyphs, self.read_only, table, steers))
         self._draw_title(form, len(errors))
         self._draw_help()
 
     def _draw_title(self, form: Form, wrong: int) -> None:
+        looks_only = self._forge.surroundings.read_only
         if self._run is not None:
-            left, right = (
-                f" Settings of {cells.clean(Path(self._run[0]).name)}, live: read only",
-                "n new settings from these ",
-            )
+            left = f" Settings of {cells.clean(Path(self._run[0]).name)}, live: read only"
+            right = "" if looks_only else "n new settings from these "
+        elif looks_only:
+            left, right = " Settings of the next run: read only", ""
         else:
             left = " Starting…" if self.starting else " Settings of the next run"
             remembered, changed = form.from_last_time, len(form.changed())

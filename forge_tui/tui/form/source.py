@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import SettingsError
 from forge_tui.safe_io.printing import named
+from forge_tui.safe_io.read_only import refuse_if_read_only
 
 if TYPE_CHECKING:
     from forge_tui.tui.form.form_values import Form
@@ -163,6 +164,7 @@ def save_form(form: Form, path: Path) -> None:
 
     Raises `SettingsError` for an invalid value, `RunDirectoryError` if the file cannot be written.
     """
+    refuse_if_read_only("save settings")
     import tomllib
 
     import tomli_w

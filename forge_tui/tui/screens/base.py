@@ -10,10 +10,12 @@ from textual.compose import compose
 from textual.containers import Horizontal, Vertical
 from textual.css.query import NoMatches
 from textual.events import Resize
+from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
 
-from forge_tui.tui.bindings import TITLES, actions_of, bindings_of
+from forge_tui.tui.bindings import TITLES, bindings_of
+from forge_tui.tui.offered import offered
 from forge_tui.tui.widgets.footer import FooterLine
 from forge_tui.tui.widgets.header import HeaderLine, ResourceLine
 from forge_tui.tui.widgets.line import Line
@@ -74,8 +76,9 @@ class ForgeScreen(Screen[None]):
         """Header, resources, body, status, footer."""
         # Before there is anything below: a class that comes later styles all of it again.
         self.fit(self.app.size.width, self.app.size.height)
-        glyphs = self.forge.glyphs
-        yield HeaderLine(glyphs, self.forge.host, TITLES[self.name_of_screen], id="header")
+        glyphs, surroundings = self.forge.glyphs, self.forge.surroundings
+        title = TITLES[self.name_of_screen] + (", read-only" if surroundings.read_only else "")
+        yield HeaderLine(glyphs, self.forge.host, title, id="header")
         yield ResourceLine(glyphs, id="resources")
         with Horizontal(id="middle"):
             yield Sidebar(glyphs, id="sidebar")
@@ -84,7 +87,7 @@ class ForgeScreen(Screen[None]):
                 if self._body_at_once:
                     yield from self.compose_body()
         yield Line(id="status")
-        yield FooterLine(actions_of(self.name_of_screen), self.name_of_screen, id="footer")
+        yield FooterLine(offered(self.name_of_screen, surroundings), self.name_of_screen, id="footer")
         yield Line(f"forge-tui needs {SMALLEST[0]}×{SMALLEST[1]} cells.", id="tiny")
 
     def compose_body(self) -> ComposeResult:
@@ -137,6 +140,13 @@ class ForgeScreen(Screen[None]):
         """Draw changes since another screen was in front."""
         self.fit(self.app.size.width, self.app.size.height)
         self.call_after_refresh(self.draw_all)
+
+    # Textual 8.2.8 tells a screen of its own size whenever it has laid it out, and lays it out when it is told. Two
+    # sizes under way at once, as while a browser's window is dragged, would alternate for ever, with a whole core.
+    def _screen_resized(self, size: Size) -> None:
+        """Ignore a size that the terminal no longer has."""
+        if size == self.app.size:
+            super()._screen_resized(size)
 
     def fit(self, width: int, height: int) -> None:
         """Choose the layout for a terminal of this size."""

@@ -111,7 +111,10 @@ class RunsScreen(ForgeScreen):
             self.runs.refresh()
             self.forge.tell(str(result), "error")
             return
-        self.runs.empty_text = "No runs yet: 1 configures one, Ctrl+R starts it there."
+        where = self.forge.surroundings
+        start = "F2" if where.in_browser else "Ctrl+R"
+        how = "." if where.read_only else f": 1 configures one, {start} starts it there."
+        self.runs.empty_text = f"No runs yet{how}"
         self.runs.show(result)
         self._draw_divider()
         self.detail.update_run(self.runs.selected)
