@@ -33,8 +33,6 @@ def test_a_port_and_a_socket_exclude_each_other() -> None:
 
 
 def test_a_place_where_it_cannot_listen_is_an_error_of_usage(tmp_path: Path) -> None:
-    pytest.importorskip("aiohttp")
-    pytest.importorskip("textual_serve")
     done = forge("serve", "--port", "70000", status=2)
     assert done.stderr == "forge-tui: --port 70000: must be from 0 to 65535\n"
     tmp_path.chmod(0o755)
