@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import getpass
 import importlib.util
+import os
 import socket
 import sys
 from pathlib import Path
@@ -53,9 +54,17 @@ def run(arguments: argparse.Namespace, name: str) -> int:
             say(f"Whoever has this address can {what}: do not pass it on. It is valid until this server ends.")
             here = "" if arguments.socket is not None else "Open it on this machine; or from"
             say(f"{here or 'From'} your own computer, run this there first, and open the address there:")
-            say(f"    {tunnel_command(listener, getpass.getuser(), socket.gethostname())}")
+            say(f"    {tunnel_command(listener, _user(), socket.gethostname())}")
             say("Ctrl+C ends the server and its sessions. Runs continue.")
 
         serve(listener, command_of(read_only=arguments.read_only), announce)
     say("The server has ended. Runs continue.")
     return 0
+
+
+def _user() -> str:
+    """This user's name; in a container it may have none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

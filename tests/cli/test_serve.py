@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import importlib.util
+import os
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -13,6 +15,7 @@ from run_directories import RunMaker
 from running import forge
 
 from forge_tui import client
+from forge_tui.cli import serve
 
 
 def test_the_extra_is_named_if_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,14 +36,22 @@ def test_a_port_and_a_socket_exclude_each_other() -> None:
 
 
 def test_a_place_where_it_cannot_listen_is_an_error_of_usage(tmp_path: Path) -> None:
-    pytest.importorskip("aiohttp")
-    pytest.importorskip("textual_serve")
     done = forge("serve", "--port", "70000", status=2)
     assert done.stderr == "forge-tui: --port 70000: must be from 0 to 65535\n"
     tmp_path.chmod(0o755)
     done = forge("serve", "--socket", tmp_path / "ui.sock", status=2)
     assert f"others may enter {tmp_path} (mode 755)" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert serve._user() == getpass.getuser()
+
+    def unknown() -> str:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", unknown)
+    assert serve._user() == str(os.getuid())
 
 
 @pytest.fixture
