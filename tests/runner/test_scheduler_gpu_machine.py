@@ -11,6 +11,7 @@ from hypothesis.stateful import invariant, precondition, rule
 from scheduler_machine import SchedulerMachine
 from stage import M, machine_state
 
+from forge_tui.protocol.phases import RunState
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.resources.policy import GIB
 
@@ -90,6 +91,8 @@ class GpuSchedulerMachine(SchedulerMachine):
             return
         for actor in self.stage.actors:
             assert len(actor.worker.devices) == 1
+        if self.stage.journal.info.state is not RunState.RUNNING:
+            return  # what fails while the run ends is tried again when it is resumed
         for model in self.stage.journal.models.values():
             if model.phase is M.FAILED:
                 assert model.failures[-1].kind != "device_lost"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,14 @@ from forge_tui.training.trainer import Trainer
 
 
 def dataset_of(
-    settings: Settings, where: Path, own: Callable[[], Any] | None = None, known: Sequence[Fingerprint] = ()
+    settings: Settings,
+    where: Path,
+    own: Callable[[], Any] | None = None,
+    known: Sequence[Fingerprint] = (),
+    copies: Mapping[str, str] | None = None,
 ) -> Dataset:
     """The dataset of the settings, in float64 where it has real numbers."""
-    found = load_dataset(settings, where, own, known)
+    found = load_dataset(settings, where, own, known, copies=copies)
     if found.vocabulary is not None:
         return found
     targets = {
