@@ -18,7 +18,7 @@ from depth import deep
 from running import SMALL, begin, epochs_of, events, forge, processes_of, wait_until, weights
 
 # A signal after three epochs comes before the last one, on a fast machine too.
-_EPOCHS = "1000"
+_EPOCHS = "300"
 _TO_STOP = ("--no-ui", "--epochs", _EPOCHS, "--models", "1", "--checkpoint-interval", "50", *SMALL)
 
 
