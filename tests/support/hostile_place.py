@@ -19,7 +19,7 @@ from typing import Any
 import hostile_files
 import hostile_records
 from hostile_commands import Outcome, carry_out, first_words
-from running import SMALL, forge, kill_all, processes_of
+from running import SMALL, forge, kill_all, processes_of, wait_until
 
 SECONDS = 90.0
 LINE = "the quick brown fox jumps over the lazy dog;\n"
@@ -229,6 +229,8 @@ class Hostile:
             *("--on-finish", f'["touch", "{self._marker}"]', "--output", "custom"),
             cwd=self._originals,
         )
+        # The runner lives on for a moment, and its command for the end with it.
+        wait_until(lambda: self._marker.exists() and not processes_of(self._originals / "custom"), "the end of the run")
         self._marker.unlink()
 
     def _make_place(self) -> None:
