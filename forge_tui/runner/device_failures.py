@@ -64,7 +64,7 @@ class DeviceFaults:
         self._journal.decide("shrink", f"{attempt.name} {what} {where}: {at_once}")
 
     def needs_more(self, attempt: Attempt) -> None:
-        """Have such models placed only on devices with more memory: one has run out of it alone."""
+        """Place such models only on devices with more memory: one ran out of memory alone on its device."""
         assert self._devices is not None
         assert attempt.on_devices is not None
         total = self._devices.pool.total(attempt.devices)

@@ -22,7 +22,7 @@ _MODE = 0o700
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A socket that listens. `tunnel` is what `ssh -L` takes to reach it at `port` of the user's own computer."""
+    """A socket that listens. `tunnel` is the argument of `ssh -L` that forwards `port` of the user's computer to it."""
 
     socket: socket.socket
     port: int

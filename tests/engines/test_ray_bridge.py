@@ -18,7 +18,7 @@ from forge_tui.errors import UsageError
 
 
 class ScriptedAgent:
-    """Keeps what it is told; answers when the test says so."""
+    """Records its messages; answers when the test says so."""
 
     def __init__(self) -> None:
         self.told: list[bytes] = []
@@ -145,7 +145,7 @@ def test_an_agent_is_told_one_batch_after_the_other_however_fast_commands_come(r
     for number in range(1, 4):
         if len(told) < 4:
             agent.took()
-            wait_until(lambda expected=number: len(agent.told) > expected, "it is told the next batch")
+            wait_until(lambda expected=number: len(agent.told) > expected, "the next batch arrives")
             told = [message for batch in agent.messages for message in batch]
     assert told == [{"do": "setup"}, {"n": 0}, {"n": 1}, {"n": 2}]
 

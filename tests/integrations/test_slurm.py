@@ -15,7 +15,7 @@ from running import forge
 from slurm_cluster import SlurmCluster, missing, slurm_cluster
 
 SCRIPTS = Path(__file__).parents[2] / "docs" / "slurm"
-# The first attempt waits, where the file `wait` is, until it is told to stop: every job is in the middle of its run.
+# The first attempt waits, where the file `wait` is, until it is asked to stop: every job is in the middle of its run.
 LOOP = """
 import time
 from pathlib import Path

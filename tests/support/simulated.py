@@ -234,7 +234,7 @@ class SimulatedCluster(FakeCluster):
         self.clock.at(self.pace.away, back)
 
     def send(self, message: Message, data: bytes = b"") -> None:
-        """What the bridge would do; a reservation takes a moment, and what a lost node is told is lost too."""
+        """What the bridge would do; a reservation takes a moment, and messages to a lost node are lost."""
         if message["do"] == "reserve":
             self.slots[message["slot"]] = message
             slot = message["slot"]

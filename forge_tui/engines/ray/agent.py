@@ -323,7 +323,7 @@ class _Node:
         ended = _ORPHANED if worker.is_orphaned else ended
         if ended.kind is EndKind.OUT_OF_MEMORY:
             self._room.ran_out(len(self._workers), time.monotonic())
-        # Behind its output: messages overtake that, and its end is told when all of it has arrived.
+        # Messages overtake the output, so the end is reported when all of the output has arrived.
         end: Message = {"a": "ended", "w": worker.number, "kind": ended.kind.value, "words": ended.words}
         if worker.is_shipped and self._files is not None:
             end["kept"] = {job.model: self._files.kept(job.model) for job in worker.jobs}

@@ -160,7 +160,7 @@ class RayEngine(Engine):
     def expect(self, cpus: int, memory: int | None) -> None:
         """Note what a worker needs: CPUs, and bytes of memory until one has been measured."""
         self._cpus, self._memory = cpus, memory
-        self._alive_at = float("-inf")  # the nodes are told at once
+        self._alive_at = float("-inf")  # the first message to the nodes is sent at once
 
     def tick(self) -> None:
         """Tell the nodes that the runner lives, give up silent ones, withdraw, place and release."""

@@ -1,4 +1,4 @@
-"""What every node agent is told first."""
+"""The first message to every node agent."""
 
 from __future__ import annotations
 

@@ -141,8 +141,8 @@ class ForgeScreen(Screen[None]):
         self.fit(self.app.size.width, self.app.size.height)
         self.call_after_refresh(self.draw_all)
 
-    # Textual 8.2.8 tells a screen of its own size whenever it has laid it out, and lays it out when it is told. Two
-    # sizes under way at once, as while a browser's window is dragged, would alternate for ever, with a whole core.
+    # Textual 8.2.8 posts a `Resize` of a screen's own size after each layout, and a `Resize` causes a layout. Two sizes
+    # in the queue at once, as while a browser's window is dragged, would alternate for ever and use a whole core.
     def _screen_resized(self, size: Size) -> None:
         """Ignore a size that the terminal no longer has."""
         if size == self.app.size:
