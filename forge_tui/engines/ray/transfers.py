@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from forge_tui.engines.ray.file_thread import FileThread
+from forge_tui.engines.file_thread import FileThread
 from forge_tui.engines.ray.frames import Message
 from forge_tui.engines.ray.remote import RayWorker
 from forge_tui.engines.ray.shipping import Manifest, Shipping

@@ -22,7 +22,7 @@ class FileThread:
         self._news, self._bell = os.pipe()
         os.set_blocking(self._news, False)
         selector.register(self._news, selectors.EVENT_READ, self._call_back)
-        self._thread = threading.Thread(target=self._work, name="files of nodes", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="files", daemon=True)
         self._thread.start()
 
     def do(self, work: Callable[[], _Result], then: Callable[[_Result | OSError], None]) -> None:
