@@ -15,7 +15,7 @@ _VERSION = re.compile(r"^__version__\s*=\s*'([^']+)'", re.MULTILINE)
 
 @functools.cache
 def torch_without_cuda() -> TorchDevices | None:
-    """The devices of a torch that is built without CUDA: none. None if it is built with CUDA, or it cannot be told."""
+    """The devices of a torch that is built without CUDA: none. None if it is built with CUDA, or if that is unknown."""
     try:
         found = importlib.util.find_spec("torch")
     except (ImportError, ValueError):

@@ -116,7 +116,7 @@ class Session:
             stdin.write(packet)
 
     async def end(self) -> None:
-        """End the process: it is asked to, then told to, then killed; within 3 s with the usual limits."""
+        """End the process: by its protocol, then by SIGTERM, then by SIGKILL; within 3 s with the usual limits."""
         process = self._process
         if process is None:
             return

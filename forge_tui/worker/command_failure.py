@@ -29,7 +29,7 @@ class CommandFailed(ForgeError):
 def failure_of(
     reports: CommandReports, status: int, tail: Tail, meter: TreeMeter, *, was_asked: bool
 ) -> CommandFailed | None:
-    """Why a command that ended with `status` has failed, or None. `was_asked`: it was told to end."""
+    """Why a command that ended with `status` has failed, or None. `was_asked`: it was asked to end."""
     if reports.failure is not None:
         return CommandFailed(str(reports.failure), kind="exception", is_final=True)
     if reports.diverged is not None:

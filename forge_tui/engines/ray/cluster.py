@@ -194,7 +194,7 @@ class _AuthenticationQuestion:
         words = said.decode(errors="replace")
         if not any(sign in words for sign in _REFUSALS):
             last = words.strip().splitlines()[-1:] or ["no words"]
-            raise UsageError(f"{where}: it cannot be told whether it has authentication ({last[0]})")
+            raise UsageError(f"{where}: whether it has authentication could not be determined ({last[0]})")
 
 
 class Agent:

@@ -91,7 +91,7 @@ class RayWorker(WorkerHandle):
     end: Ended | None = None
     resident: int | None = None
     is_sent: bool = False
-    """Whether its node was told to start it."""
+    """Whether its start was sent to its node."""
     is_shipped: bool = False
 
     @property
