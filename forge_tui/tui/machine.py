@@ -26,6 +26,14 @@ _GPU_SECONDS = 0.15  # a driver that takes longer delays no other figures: its l
 _CURVE_SAMPLES = 24
 
 
+def _seen(gpus: tuple[Gpu, ...], probe: SystemProbe) -> tuple[SeenGpu, ...]:
+    if not gpus:
+        return ()
+    from forge_tui.resources.gpu_users import seen_gpus
+
+    return seen_gpus(gpus, probe)
+
+
 def _usable(gpus: tuple[Gpu, ...]) -> tuple[str, ...]:
     return tuple(gpu.uuid for gpu in gpus if gpu.problem is None)
 
@@ -83,14 +91,13 @@ class Machine:
 
     def _post_sample(self, sample: ResourceSample) -> None:
         """Called in the monitor's thread. Updates the advice when others become busy or idle."""
-        from forge_tui.resources.gpu_users import seen_gpus
         from forge_tui.resources.hardware import detect
         from forge_tui.resources.policy import GIB, is_busy, is_low_on_memory
 
         assert self._probe is not None
         self._probe.gpu_sampler.begin()
         gpus = self._probe.gpu_sampler.result(time.monotonic() + _GPU_SECONDS).gpus
-        self._app.post_message(ResourcesChanged(sample, seen_gpus(gpus, self._probe)))
+        self._app.post_message(ResourcesChanged(sample, _seen(gpus, self._probe)))
         detected, rules = self.detected, self._rules_now
         if detected is None or rules is None:
             return

@@ -12,7 +12,6 @@ from textual.containers import Container
 
 from forge_tui.safe_io.printing import printable
 from forge_tui.tui.widgets.glyphs import Glyphs
-from forge_tui.tui.widgets.gpu_part import gpu_text
 from forge_tui.tui.widgets.header import GIB, disk_free, here, spark, without_counts
 from forge_tui.tui.widgets.text_panel import TextPanel
 
@@ -70,6 +69,8 @@ class Sidebar(Container, can_focus=False):
             self._pressure_part(text, sample)
         _entry(text, "DISK", f"{disk} free")
         if gpus:
+            from forge_tui.tui.widgets.gpu_part import gpu_text
+
             text.append_text(gpu_text(gpus, width, self._glyphs, None if run is None else run.run))
         elif detected is not None:
             _entry(text, "GPU", "none found")
