@@ -13,11 +13,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -26,22 +23,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "support"))
 
 from ray_nodes import RayNodes
 from training import COMPARED_EPOCH, PEERS
-from ui_support import FORGE_TUI, folder, machine, own_state
+from ui_support import FORGE_TUI, folder, machine, timed
 
 _SETTINGS = ("data.validation_fraction=0.0", "data.normalise=false")
-
-
-def timed(command: Sequence[object], place: Path, nodes: RayNodes) -> tuple[float, str]:
-    """Seconds of a command, and what it printed."""
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [str(part) for part in command], cwd=place, env={**os.environ, **nodes.environment, **own_state(place)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    seconds = time.perf_counter() - begun
-    if done.returncode:
-        raise SystemExit(f"{command} exits {done.returncode}:\n{done.stderr[-2_000:]}")
-    return seconds, done.stdout
 
 
 def by_tune(options: argparse.Namespace, nodes: RayNodes, place: Path) -> tuple[float, list[float]]:
@@ -49,7 +33,7 @@ def by_tune(options: argparse.Namespace, nodes: RayNodes, place: Path) -> tuple[
     output = place / "losses.jsonl"
     sizes = ("--models", options.models, "--size", options.size, "--epochs", options.epochs)
     command = [sys.executable, PEERS, "ray", *sizes, "--output", output, "--address", nodes.address]
-    seconds, _ = timed(command, place, nodes)
+    seconds, _ = timed(command, place, nodes.environment)
     return seconds, [json.loads(line)[COMPARED_EPOCH - 1] for line in output.read_text(encoding="utf-8").splitlines()]
 
 
@@ -61,7 +45,7 @@ def by_us(fuse: str, options: argparse.Namespace, nodes: RayNodes, place: Path) 
         "--address", nodes.address, "--set", "data.samples=640",
         *(part for setting in _SETTINGS for part in ("--set", setting)),
     ]  # fmt: skip
-    seconds, _ = timed(command, place, nodes)
+    seconds, _ = timed(command, place, nodes.environment)
     records = [json.loads(path.read_text(encoding="utf-8")) for path in (place / "run").glob("cognate_*.json")]
     records.sort(key=lambda record: record["seed"])
     return seconds, [record["history"][COMPARED_EPOCH - 1]["loss"] for record in records]
@@ -74,7 +58,7 @@ def next_model(where: Sequence[object], options: argparse.Namespace, nodes: RayN
         "--epochs", 1, "--model-size", 1_000, "--batch-size", 64, "--output", "run", "--set", "data.samples=64",
         "--set", _SETTINGS[0], *where,
     ]  # fmt: skip
-    _, said = timed(command, place, nodes)
+    _, said = timed(command, place, nodes.environment)
     events = [json.loads(line) for line in said.splitlines()]
     starts = [event["time"] for event in events if event["event"] == "model_started"]
     return [1000 * (later - earlier) for earlier, later in pairwise(starts)]

@@ -15,13 +15,10 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import statistics
-import subprocess
-import time
 from pathlib import Path
 
-from ui_support import FORGE_TUI, folder, machine, own_state
+from ui_support import FORGE_TUI, folder, machine, timed
 
 REACHED = 0.95
 SIDES = {
@@ -41,15 +38,9 @@ def steps_of(side: str, options: argparse.Namespace, place: Path) -> tuple[list[
         *FORGE_TUI, "--no-ui", *SIDES[side][0], "--policy", "dedicated", "--models", options.seeds, "--output", "run",
         *(("--epochs", options.epochs) if options.epochs else ()),
     ]  # fmt: skip
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [str(part) for part in command], cwd=place, env={**os.environ, **own_state(place)}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise SystemExit(f"{command} exits {done.returncode}:\n{done.stderr[-2_000:]}")
+    seconds, _ = timed(command, place)
     records = [json.loads(path.read_bytes()) for path in sorted((place / "run").glob("cognate_*.json"))]
-    return [_first(record["history"]) for record in records], time.perf_counter() - begun
+    return [_first(record["history"]) for record in records], seconds
 
 
 def _first(history: list[dict[str, float]]) -> float:

@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Sequence
 from pathlib import Path
 
-from ui_support import FORGE_TUI, folder, machine, own_state
+from ui_support import FORGE_TUI, folder, machine, timed
 
 COMPARED_EPOCH = 10
 ALLOWED = 0.01
@@ -30,7 +26,7 @@ def by_peer(peer: str, options: argparse.Namespace, place: Path) -> tuple[float,
     """Seconds of one peer's command, and each model's loss of epoch 10."""
     output = place / "losses.jsonl"
     sizes = ("--models", options.models, "--size", options.size, "--epochs", options.epochs)
-    seconds = _timed([sys.executable, PEERS, peer, *sizes, "--output", output], place)
+    seconds, _ = timed([sys.executable, PEERS, peer, *sizes, "--output", output], place)
     return seconds, [json.loads(line)[COMPARED_EPOCH - 1] for line in output.read_text(encoding="utf-8").splitlines()]
 
 
@@ -42,22 +38,10 @@ def by_us(fuse: str, options: argparse.Namespace, place: Path) -> tuple[float, l
         "--model-size", options.size, "--epochs", options.epochs, "--threads", 1, "--fuse", fuse, "--output", "run",
         *(part for setting in settings for part in ("--set", setting)),
     ]  # fmt: skip
-    seconds = _timed(command, place)
+    seconds, _ = timed(command, place)
     records = [json.loads(path.read_text(encoding="utf-8")) for path in (place / "run").glob("cognate_*.json")]
     records.sort(key=lambda record: record["seed"])
     return seconds, [record["history"][COMPARED_EPOCH - 1]["loss"] for record in records]
-
-
-def _timed(command: Sequence[object], place: Path) -> float:
-    begun = time.perf_counter()
-    done = subprocess.run(
-        [str(part) for part in command], cwd=place, env={**os.environ, **own_state(place)}, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
-    seconds = time.perf_counter() - begun
-    if done.returncode:
-        raise SystemExit(f"{command} exits {done.returncode}:\n{done.stderr[-2_000:]}")
-    return seconds
 
 
 def _difference(found: list[float], expected: list[float]) -> float:

@@ -23,7 +23,7 @@ import tempfile
 import termios
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -301,6 +301,19 @@ def feed(path: Path, count: int, changes: float) -> None:
 def own_state(home: Path) -> dict[str, str]:
     """Variables for a program whose state and settings lie in `home`: nobody else's runs take a part of the machine."""
     return {f"XDG_{kind}_HOME": str(home / kind.lower()) for kind in ("STATE", "CONFIG", "CACHE")}
+
+
+def timed(command: Sequence[object], place: Path, variables: Mapping[str, str] | None = None) -> tuple[float, str]:
+    """Seconds of a command in `place`, with its state there, and what it printed; ends the benchmark if it fails."""
+    begun = time.perf_counter()
+    done = subprocess.run(
+        [str(part) for part in command], cwd=place, env={**os.environ, **(variables or {}), **own_state(place)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    if done.returncode:
+        raise SystemExit(f"{command} exits {done.returncode}:\n{done.stderr[-2_000:]}")
+    return seconds, done.stdout
 
 
 @contextlib.contextmanager
