@@ -10,14 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from forge_tui.errors import UsageError
-from forge_tui.resources.devices import CPU, choose_devices, is_torch_asked, require_enough
-from forge_tui.resources.installed_torch import torch_without_cuda
-from forge_tui.resources.policy import (
-    MAX_SUGGESTED_WORKERS,
-    OnDevices,
-    Thresholds,
-    capacity,
-)
+from forge_tui.resources.policy import MAX_SUGGESTED_WORKERS, OnDevices, Thresholds, capacity
 
 if TYPE_CHECKING:
     from forge_tui.resources.hardware import SystemResources
@@ -56,6 +49,11 @@ def devices_here(
 
     Starts nothing: of torch it knows only whether it is built with CUDA. A run asks it.
     """
+    if not resources.gpus and settings.device in ("auto", "cpu") and settings.devices_per_model == 1:
+        return DevicesHere()  # nothing to choose: the UI, which asks at its start, imports no more for that
+    from forge_tui.resources.devices import CPU, choose_devices, is_torch_asked, require_enough
+    from forge_tui.resources.installed_torch import torch_without_cuda
+
     is_asked = is_torch_asked(settings.device, resources.gpus, trains_with_torch=trains_with_torch)
     try:
         choice = choose_devices(

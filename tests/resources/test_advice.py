@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from forge_tui.resources import advice
+from forge_tui.resources import installed_torch
 from forge_tui.resources.advice import DevicesHere, devices_here, suggestion
 from forge_tui.resources.devices import TorchDevices
 from forge_tui.resources.doctor import doctor_text
@@ -27,14 +27,14 @@ AUTO = DefaultThresholds()
 @pytest.fixture
 def torch_can(monkeypatch: pytest.MonkeyPatch) -> None:
     """The installed torch is built with CUDA."""
-    monkeypatch.setattr(advice, "torch_without_cuda", lambda: None)
+    monkeypatch.setattr(installed_torch, "torch_without_cuda", lambda: None)
 
 
 @pytest.fixture
 def torch_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     """The installed torch is built without CUDA."""
     none = TorchDevices(problem="torch 2.9.0+cpu is built without CUDA")
-    monkeypatch.setattr(advice, "torch_without_cuda", lambda: none)
+    monkeypatch.setattr(installed_torch, "torch_without_cuda", lambda: none)
 
 
 @pytest.mark.usefixtures("torch_can")

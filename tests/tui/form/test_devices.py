@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from forge_tui.resources import advice
+from forge_tui.resources import installed_torch
 from forge_tui.resources.gpus import Gpu
 from forge_tui.resources.hardware import SystemResources
 from forge_tui.settings.schema import Settings, fields_of, keys_by_name
@@ -69,7 +69,7 @@ def test_what_does_not_fit_what_is_trained_is_told_beside_its_field(form: Form) 
 
 def test_where_models_would_be_trained_is_told_beside_the_device(form: Form, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setattr(advice, "torch_without_cuda", lambda: None)
+    monkeypatch.setattr(installed_torch, "torch_without_cuda", lambda: None)
     gpus = tuple(Gpu(number, "Test", 80 << 30, 0, uuid=f"GPU-{number}") for number in range(2))
     machine = SystemResources(16, 64.0, 60.0, 2.0, 2, 8.0, gpus=gpus)
 
