@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -55,6 +56,8 @@ def run(arguments: argparse.Namespace, name: str) -> int:
                 model = require_best(attached.id, attached.snapshot()).model
             else:
                 model = attached.model_named(arguments.model)
+    # Threads of torch that wait by spinning would take the CPU from the thread that reads the next rows.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Imported after the run was found: a missing run is reported at once, without importing torch.
     from forge_tui.training.prediction.files import FilePredictions, check_file
     from forge_tui.training.prediction.score import Score

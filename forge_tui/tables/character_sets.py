@@ -29,7 +29,8 @@ def to_utf8(content: bytes, source: str) -> tuple[bytes, str]:
     if encoding == "utf-8":
         content = content[begin:] if begin else content
         try:
-            content.decode()
+            if not content.isascii():
+                content.decode()
         except UnicodeDecodeError as error:
             if begin:
                 raise _no_text(source, f"byte {begin + error.start + 1}: {error.reason}") from None

@@ -16,7 +16,7 @@ from forge_tui.tables.column_encodings import (
     NumberEncoding,
 )
 from forge_tui.tables.kinds import Column, Kind
-from forge_tui.tables.missing import words_with
+from forge_tui.tables.missing import numbers_among, words_with
 from forge_tui.tables.table import Table, positions_of
 
 VERSION = 2
@@ -56,6 +56,13 @@ class Encoder:
     def outputs(self) -> tuple[str, ...]:
         """A name for each encoded number."""
         return tuple(name for column in self.columns for name in column.outputs)
+
+    @property
+    def plain_numbers(self) -> tuple[str, ...]:
+        """The columns of numbers, unless some numbers mean a missing value."""
+        if numbers_among(words_with(self.missing)):
+            return ()
+        return tuple(column.name for column in self.columns if isinstance(column, NumberEncoding))
 
     @property
     def is_indicator(self) -> tuple[bool, ...]:

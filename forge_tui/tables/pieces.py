@@ -14,15 +14,18 @@ from forge_tui.tables.text_pieces import text_pieces
 from forge_tui.tables.typed_pieces import arrow_pieces, parquet_pieces
 
 
-def table_pieces(path: Path, data: DataSettings, wanted: Collection[str], most: int) -> Iterator[Table]:
+def table_pieces(
+    path: Path, data: DataSettings, wanted: Collection[str], most: int, numbers: Collection[str] = ()
+) -> Iterator[Table]:
     """The rows of a table in their order, at most `most` at a time; other columns than `wanted` may be left out.
 
     Of a file of text, Parquet or Arrow only a part is in memory at a time; JSON lines and Excel workbooks are read as
-    a whole. Raises `DataError` with the place in it, `OSError`.
+    a whole. `numbers`: columns whose text may become float64, which is faster. Raises `DataError` with the place in it,
+    `OSError`.
     """
     ending = ".parquet" if path.is_dir() else ending_of(path)
     if ending in TEXT:
-        pieces = text_pieces(path, data)
+        pieces = text_pieces(path, data, numbers)
     elif ending == ".parquet":
         pieces = parquet_pieces(path, data, wanted)
     elif ending in (".arrow", ".feather"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,29 +20,54 @@ _PIECE_BYTES = 16 << 20
 _QUOTE, _LINE_FEED = ord('"'), ord("\n")
 
 
-def read_records(content: bytes, separator: str, columns: int, source: str, begin: int = 0) -> polars.DataFrame:
+def read_records(
+    content: bytes, separator: str, columns: int, source: str, begin: int = 0, numbers: Collection[int] = ()
+) -> polars.DataFrame:
     """The columns `0`, `1`, … of text; blank lines are no records. `content` is UTF-8 without a header.
 
-    `begin`: the number of rows above it. Raises `DataError` with the row (1 is the first) that has another number of
+    `begin`: the number of rows above it. `numbers`: columns that are float64 where all their values are finite numbers
+    with a decimal point; else all are text. Raises `DataError` with the row (1 is the first) that has another number of
     values.
     """
     import polars
 
+    schema: dict[str, type[polars.DataType]] = {str(position): polars.String for position in range(columns)}
+    if numbers and (found := _with_numbers(content, separator, schema, numbers)) is not None:
+        return found
     content = content.rstrip(b"\r\n")
     if not content:
-        return polars.DataFrame(schema={str(position): polars.String for position in range(columns)})
+        return polars.DataFrame(schema=schema)
     # polars fills up records that are too short without a word, and makes records of blank lines.
     if is_regular(content, separator, columns):
-        schema = {str(position): polars.String for position in range(columns)}
         try:
             return polars.read_csv(io.BytesIO(content), has_header=False, separator=separator, schema=schema)
         except (polars.exceptions.PolarsError, polars.exceptions.PanicException):
             pass  # what it takes for malformed may be well-formed, and else the row is named
     if separator == "\t" and _is_regular_without_quotes(content, columns):
-        schema = {str(position): polars.String for position in range(columns)}
         file = io.BytesIO(content)
         return polars.read_csv(file, has_header=False, separator=separator, schema=schema, quote_char=None)
     return _read_slowly(content, separator, columns, source, begin)
+
+
+def _with_numbers(
+    content: bytes, separator: str, schema: dict[str, type[polars.DataType]], numbers: Collection[int]
+) -> polars.DataFrame | None:
+    """Regular records with these columns as float64; None for others, and if one of these is no finite number."""
+    import polars
+
+    if b'"' in content and not is_regular(content, separator, len(schema)):
+        return None
+    typed = schema | {str(position): polars.Float64 for position in numbers}
+    try:
+        found = polars.read_csv(io.BytesIO(content), has_header=False, separator=separator, schema=typed)
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException):
+        return None
+    # A record that is too short lacks its last value, and a blank line all of them.
+    counted = [str(position) for position in {*numbers, len(schema) - 1}]
+    if any(found.select(counted).null_count().row(0)):
+        return None
+    values = found.select(str(position) for position in numbers)
+    return found if values.select(polars.all_horizontal(polars.all().is_finite().all())).item() else None
 
 
 def _is_regular_without_quotes(content: bytes, columns: int) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -23,8 +23,10 @@ _LONGEST_RECORD = 64 << 20
 _QUOTE, _LINE_FEED = ord('"'), ord("\n")
 
 
-def text_pieces(path: Path, data: DataSettings) -> Iterator[Table]:
+def text_pieces(path: Path, data: DataSettings, numbers: Collection[str] = ()) -> Iterator[Table]:
     """The rows of a text table in their order, some at a time; its layout is found from its beginning.
+
+    The columns called `numbers` are float64 where all values of all of them are finite numbers; other columns are text.
 
     As a whole are read files of one piece, in UTF-16 or UTF-32, with the line ends of old Macs, or compressed by
     Zstandard. Raises `DataError` with the row, `OSError`.
@@ -32,12 +34,14 @@ def text_pieces(path: Path, data: DataSettings) -> Iterator[Table]:
     with opened(path) as file:
         beginning = b"" if file is None else file.read(_PIECE_BYTES)
         if file is not None and len(beginning) == _PIECE_BYTES and b"\n" in beginning and not is_wide(beginning):
-            yield from _pieces(file, beginning, str(path), data)
+            yield from _pieces(file, beginning, str(path), data, numbers)
             return
     yield read_text_table(path, data)
 
 
-def _pieces(file: IO[bytes], beginning: bytes, source: str, data: DataSettings) -> Iterator[Table]:
+def _pieces(
+    file: IO[bytes], beginning: bytes, source: str, data: DataSettings, numbers: Collection[str]
+) -> Iterator[Table]:
     lines = _Lines(file, beginning, source)
     text = lines.read()
     layout = find_layout(text, source, separator=data.separator, decimal=data.decimal, header=data.header)
@@ -45,11 +49,14 @@ def _pieces(file: IO[bytes], beginning: bytes, source: str, data: DataSettings) 
     written = TextFormat(
         encoding=lines.encoding, separator=layout.separator, decimal=layout.decimal, header=layout.header
     )
+    as_numbers = [place for place, name in enumerate(names) if name in numbers and layout.decimal == "."]
     text, row = text[layout.begin :], 0
     while True:
         end = len(text) if lines.is_at_end else _end_of_records(text)
         if end:
-            frame = read_records(text[:end], layout.separator, len(names), source, row)
+            frame = read_records(text[:end], layout.separator, len(names), source, row, as_numbers)
+            if as_numbers and not frame.dtypes[as_numbers[0]].is_float():
+                as_numbers = []  # reading every piece twice is slower
             yield Table(source=source, names=names, frame=frame, format=written, begin=row)
             row += frame.height
         elif len(text) > _LONGEST_RECORD:
@@ -63,23 +70,25 @@ class _Lines:
     """Whole lines of a file as UTF-8. `is_at_end`: nothing is left of it."""
 
     def __init__(self, file: IO[bytes], beginning: bytes, source: str) -> None:
-        self._file, self._left, self._source = file, beginning, source
+        self._file, self._left, self._block, self._source = file, b"", beginning, source
         self.encoding = "utf-8"
         self._is_plain = True
         self.is_at_end = False
 
     def read(self) -> bytes:
         """Some more lines. Raises `DataError` for what is no text, and for text in two encodings."""
-        end = self._left.rfind(b"\n") + 1
-        while not end and (more := self._file.read(_PIECE_BYTES)):
-            end = more.rfind(b"\n") + 1
-            end += len(self._left) if end else 0
-            self._left += more
-        lines, self._left = self._left[: end or None], self._left[end:] if end else b""
-        if not self._left or end:
-            self._left += self._file.read(_PIECE_BYTES)
-        self.is_at_end = not self._left
-        return self._decoded(lines)
+        parts: list[bytes | memoryview] = [self._left]
+        block = self._block
+        while not (end := block.rfind(b"\n") + 1) and block:
+            parts.append(block)
+            block = self._file.read(_PIECE_BYTES)
+        parts.append(memoryview(block)[:end])
+        self._left, self._block = block[end:], self._file.read(_PIECE_BYTES)
+        if not self._block:
+            parts.append(self._left)
+            self._left = b""
+            self.is_at_end = True
+        return self._decoded(b"".join(parts))
 
     def _decoded(self, lines: bytes) -> bytes:
         text, encoding = to_utf8(lines, self._source)

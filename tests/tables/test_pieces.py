@@ -11,12 +11,16 @@ from pathlib import Path
 
 import polars
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from forge_tui.errors import DataError
 from forge_tui.settings.schema import DataSettings
 from forge_tui.tables import text_pieces, typed_pieces
+from forge_tui.tables.numbers import numbers_of
 from forge_tui.tables.pieces import table_pieces
 from forge_tui.tables.read import read_table
+from forge_tui.tables.records import read_records
 from forge_tui.tables.table import Table
 
 DATA = DataSettings()
@@ -176,3 +180,51 @@ def test_what_is_no_such_file_is_told(tmp_path: Path, name: str) -> None:
     polars.DataFrame({"a": [1], " a": [2]}).write_parquet(tmp_path / "twice.parquet")
     with pytest.raises(DataError, match="several columns are called 'a'"):
         pieces(tmp_path / "twice.parquet")
+
+
+NUMBERS = st.one_of(
+    st.floats(width=64).map(repr),
+    st.floats(width=32).map(repr),
+    st.integers(-(2**70), 2**70).map(str),
+    st.decimals(allow_nan=False, allow_infinity=False).map(str),
+    st.text("0123456789.+-eE", max_size=6),
+    st.sampled_from(
+        ["", " 1", "1 ", "+5", "007", "1e400", "-1e-400", "inf", "nan", "NA", "1_0", "0x1p3", '"2.5"', "1,5", "12%"]
+    ),
+)
+
+
+@given(st.lists(NUMBERS, min_size=1, max_size=8))
+def test_numbers_read_as_such_are_those_of_the_text(written: list[str]) -> None:
+    content = "".join(f"{text};x\n" for text in written).encode()
+    try:
+        as_text = read_records(content, ";", 2, "t.csv")
+    except DataError:
+        return
+    found = read_records(content, ";", 2, "t.csv", numbers=(0,))
+    if found.dtypes[0] == polars.Float64:
+        assert found.to_series(0).to_list() == numbers_of(as_text.to_series(0)).to_list()
+        assert found.to_series(1).equals(as_text.to_series(1))
+    else:
+        assert found.equals(as_text)
+
+
+def test_numbers_are_numbers_as_far_as_all_of_them_are(tmp_path: Path) -> None:
+    read = lambda rows: read_records(rows, ",", 3, "t.csv", numbers=(0, 2)).dtypes  # noqa: E731
+    text, number = polars.String, polars.Float64
+    assert read(b"1,2,3\n4,5,6\n") == [number, text, number]
+    for other in (b"", b"NA", b"inf", b"$8"):
+        assert read(b"1,2,3\n4,5," + other + b"\n") == [text] * 3
+
+
+@pytest.mark.usefixtures("small")
+def test_pieces_with_numbers_are_text_from_the_first_that_has_other_text(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "".join(f"{'NA' if row == 30 else row},x\n" for row in range(60)))
+    found = list(table_pieces(path, DATA, ("a", "b"), 1000, ("a",)))
+    kinds = [piece.frame.dtypes[0] for piece in found]
+    assert kinds[0] == polars.Float64
+    assert kinds == sorted(kinds, key=lambda kind: kind == polars.String)
+    assert kinds[-1] == polars.String
+    assert {kind for piece in found for kind in piece.frame.dtypes[1:]} == {polars.String}
+    assert sum(piece.rows for piece in found) == 60

@@ -80,7 +80,7 @@ class FilePredictions:
         inputs, target = self.description.inputs, self.description.target
         if self.path.suffix.lower() not in ARRAYS:
             wanted = {*inputs.features, *([] if target is None else [target])}
-            for table in table_pieces(self.path, self._reading(), wanted, inputs.piece_rows):
+            for table in table_pieces(self.path, self._reading(), wanted, inputs.piece_rows, inputs.plain_numbers):
                 yield inputs.of_table(table), table
             return
         array = array_of_file(self.path, self.data)

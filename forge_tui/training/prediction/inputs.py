@@ -42,6 +42,11 @@ class ModelInputs:
         width = max(len(self.features), math.prod(self.shape or (1,)), 1)
         return max(1, min(_ROWS, _CELLS // width))
 
+    @property
+    def plain_numbers(self) -> tuple[str, ...]:
+        """The columns of which a finite number in text means that number, and nothing else."""
+        return self.features if self.encoder is None else self.encoder.plain_numbers
+
     def pieces(self, given: Any) -> Iterator[Tensor]:
         """The inputs for each row of a frame, a dict or an array, float32 (n, *shape), in their order.
 
