@@ -12,9 +12,9 @@
 run=$PWD/runs/job-$SLURM_JOB_ID # a job that is queued again keeps its number
 
 if [ -e "$run/run.db" ]; then
-  forge-tui resume "$run" --no-ui &
+  forge-tui resume "$run" --no-ui "${engine[@]}" & # engine: of ray.sh
 else
-  forge-tui --no-ui --output "$run" "$@" &
+  forge-tui --no-ui --output "$run" "${engine[@]}" "$@" &
 fi
 training=$!
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from custom_code import records
 from running import forge
 from slurm_cluster import SlurmCluster, missing, slurm_cluster
 
@@ -42,7 +43,7 @@ def train(trial, rate: float = 0.1):
         state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "points": points, "epoch": epoch}
         trial.checkpoint(state)
         if epoch == 5 and trial.attempt == 1 and Path("wait").exists():
-            Path("waits").touch()
+            Path(f"waits-{trial.index}").touch()
             while not trial.should_stop:
                 time.sleep(0.05)
     trial.save(model)
@@ -67,14 +68,19 @@ pytestmark = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 
 
 @pytest.fixture(scope="module")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
-    place = tmp_path_factory.mktemp("slurm")
-    bin_directory = place / "bin"
-    bin_directory.mkdir()
-    command = bin_directory / "forge-tui"
-    command.write_text(f"#!{sys.executable}\nfrom forge_tui.__main__ import main\nraise SystemExit(main())\n")
-    command.chmod(0o755)
-    with slurm_cluster({"PATH": f"{bin_directory}:{os.environ['PATH']}"}) as cluster:
+def path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """PATH with the commands of this environment."""
+    place = tmp_path_factory.mktemp("bin")
+    for name, module in (("forge-tui", "forge_tui.__main__"), ("ray", "ray.scripts.scripts")):
+        command = place / name
+        command.write_text(f"#!{sys.executable}\nfrom {module} import main\nraise SystemExit(main())\n")
+        command.chmod(0o755)
+    return f"{place}:{os.environ['PATH']}"
+
+
+@pytest.fixture(scope="module")
+def slurm(path: str) -> Iterator[SlurmCluster]:
+    with slurm_cluster({"PATH": path}) as cluster:
         yield cluster
 
 
@@ -93,6 +99,7 @@ def until(condition: Callable[[], object], slurm: SlurmCluster, project: Path, j
     deadline = time.monotonic() + 120
     while not condition():
         told = f"{said(project, job)}\n{slurm.run('scontrol', 'show', 'job', job)}"
+        assert "JobState=FAILED" not in told, told
         assert time.monotonic() < deadline, told
         time.sleep(0.05)
 
@@ -101,7 +108,7 @@ def begun(slurm: SlurmCluster, project: Path, *options: str) -> str:
     """A job in the middle of its run."""
     (project / "wait").touch()
     job = slurm.submit(*SMALL, *options, "train.sh", *FLAGS, cwd=project)
-    until((project / "waits").exists, slurm, project, job)
+    until((project / "waits-1").exists, slurm, project, job)
     return job
 
 
@@ -181,3 +188,27 @@ def test_the_limits_of_a_job_are_seen(slurm: SlurmCluster, project: Path) -> Non
     text = said(project, job)
     assert "Slurm (SLURM_CPUS_ON_NODE=1)" in text or "1 CPU" in text
     assert "SLURM_MEM_PER_NODE=1500" in text or "1.46 GiB" in text, text
+
+
+def test_the_nodes_of_a_job_train_together_and_those_of_the_next_continue(path: str, project: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed (extra `ray`)")
+    # Ray takes 127.0.0.1 for the machine's own address, and its nodes need different ones.
+    here = Path(path.partition(":")[0]) / "hostname"
+    here.write_text("#!/bin/sh\necho 127.0.0.$((${SLURMD_NODENAME##*-} + 1)) 192.0.2.7\n")
+    here.chmod(0o755)
+    flags = (*FLAGS, "--models", "2", "--policy", "dedicated", "--mode", "parallel", "--workers", "2")
+    (project / "wait").touch()
+    with slurm_cluster({"PATH": path}, nodes=2) as slurm:
+        job = slurm.submit(*SMALL, "--nodes=2", "ray.sh", *flags, "--set", "engine.files=shared", cwd=project)
+        until(lambda: all((project / f"waits-{index}").exists() for index in (1, 2)), slurm, project, job)
+        slurm.run("scancel", "--signal=USR1", "--batch", job)
+        until(lambda: slurm.told(job, "Restarts") == "1", slurm, project, job)
+        (project / "wait").unlink()
+        slurm.start_now(job)
+        slurm.wait_for(job, "COMPLETED")
+    run = project / "runs" / f"job-{job}"
+    assert {event["place"]["host"] for event in records(run, "model_started")} == set(slurm.nodes)
+    forge(*flags, "--no-ui", "--output", "undisturbed", cwd=project)
+    for index in (1, 2):
+        name = f"cognate_loop_{index}.safetensors"
+        assert (run / name).read_bytes() == (project / "undisturbed" / name).read_bytes()

@@ -1,4 +1,4 @@
-"""A Slurm of one node on this machine, for tests: its daemons, without systemd, in a directory."""
+"""A Slurm on this machine, for tests: its daemons, without systemd, in a directory."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -32,7 +33,11 @@ def missing() -> str | None:
     return None
 
 
-def _configuration(place: Path, host: str, ports: Sequence[int]) -> str:
+def _configuration(place: Path, host: str, nodes: Sequence[str], ports: Sequence[int]) -> str:
+    declared = "\n".join(
+        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4096"
+        for name, port in zip(nodes, ports[1:], strict=True)
+    )
     return f"""\
 ClusterName=forge
 SlurmctldHost={host}(127.0.0.1)
@@ -41,13 +46,12 @@ SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={place}/munge/socket
 SlurmctldPort={ports[0]}
-SlurmdPort={ports[1]}
 StateSaveLocation={place}/state
-SlurmdSpoolDir={place}/spool
+SlurmdSpoolDir={place}/spool-%n
 SlurmctldPidFile={place}/slurmctld.pid
-SlurmdPidFile={place}/slurmd.pid
+SlurmdPidFile={place}/slurmd-%n.pid
 SlurmctldLogFile={place}/slurmctld.log
-SlurmdLogFile={place}/slurmd.log
+SlurmdLogFile={place}/slurmd-%n.log
 ReturnToService=2
 ProctrackType=proctrack/cgroup
 TaskPlugin=task/cgroup
@@ -60,9 +64,9 @@ JobAcctGatherType=jobacct_gather/none
 SwitchType=switch/none
 MpiDefault=none
 SchedulerParameters=batch_sched_delay=0,bf_interval=1,sched_interval=1
-NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=4096 State=UNKNOWN
-PartitionName=low Nodes={host} Default=YES PriorityTier=1 PreemptMode=REQUEUE
-PartitionName=high Nodes={host} PriorityTier=2 PreemptMode=OFF
+{declared}
+PartitionName=low Nodes=ALL Default=YES PriorityTier=1 PreemptMode=REQUEUE
+PartitionName=high Nodes=ALL PriorityTier=2 PreemptMode=OFF
 """
 
 
@@ -80,7 +84,7 @@ class SlurmCluster:
     """A running Slurm. Its commands get `variables` beside this process's own."""
 
     place: Path
-    host: str
+    nodes: tuple[str, ...]
     variables: dict[str, str]
     _daemons: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -128,9 +132,9 @@ class SlurmCluster:
         for command in (
             ("munged", "--foreground", *(f"--{name}={munge / file}" for name, file in files.items())),
             ("slurmctld", "-D", "-i"),
-            ("slurmd", "-D", "-N", self.host),
+            *(("slurmd", "-D", "-N", name) for name in self.nodes),
         ):
-            with (self.place / f"{command[0]}.out").open("wb") as said:
+            with (self.place / f"{command[0]}{len(self._daemons)}.out").open("wb") as said:
                 self._daemons.append(
                     subprocess.Popen(command, env=self.environment, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
                 )
@@ -152,8 +156,8 @@ class SlurmCluster:
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()
-        for controller in _CONTROLLERS:
-            top = Path("/sys/fs/cgroup") / controller / f"slurm_{self.host}"
+        for controller, node in product(_CONTROLLERS, self.nodes):
+            top = Path("/sys/fs/cgroup") / controller / f"slurm_{node}"
             for group in (*sorted(top.rglob("*/"), reverse=True), top):
                 with contextlib.suppress(OSError):
                     group.rmdir()
@@ -174,30 +178,31 @@ class SlurmCluster:
 
 
 @contextlib.contextmanager
-def slurm_cluster(variables: dict[str, str]) -> Iterator[SlurmCluster]:
-    """A Slurm with two CPUs and 4 GiB in the partitions `low` (can be preempted) and `high`."""
+def slurm_cluster(variables: dict[str, str], nodes: int = 1) -> Iterator[SlurmCluster]:
+    """A Slurm whose nodes have two CPUs and 4 GiB, in the partitions `low` (can be preempted) and `high`."""
     # The socket of munge has to be within everybody's reach.
     with tempfile.TemporaryDirectory(prefix="forge-tui-slurm-") as directory:
         place = Path(directory)
         place.chmod(0o755)
-        with _cluster_in(place, variables) as cluster:
+        with _cluster_in(place, variables, nodes) as cluster:
             yield cluster
 
 
 @contextlib.contextmanager
-def _cluster_in(place: Path, variables: dict[str, str]) -> Iterator[SlurmCluster]:
+def _cluster_in(place: Path, variables: dict[str, str], number: int) -> Iterator[SlurmCluster]:
     host = socket.gethostname().partition(".")[0]
-    for name in ("munge", "state", "spool"):
+    nodes = tuple(f"{host}-{one}" for one in range(1, number + 1)) if number > 1 else (host,)
+    for name in ("munge", "state", *(f"spool-{node}" for node in nodes)):
         (place / name).mkdir(mode=0o755)
     key = place / "munge" / "key"
     key.write_bytes(os.urandom(128))
     key.chmod(0o600)
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(1 + number)]
         ports = [one.getsockname()[1] for one in sockets]
-    (place / "slurm.conf").write_text(_configuration(place, host, ports))
+    (place / "slurm.conf").write_text(_configuration(place, host, nodes, ports))
     (place / "cgroup.conf").write_text(_CGROUPS)
-    cluster = SlurmCluster(place, host, {**variables, "SLURM_CONF": str(place / "slurm.conf")})
+    cluster = SlurmCluster(place, nodes, {**variables, "SLURM_CONF": str(place / "slurm.conf")})
     try:
         cluster.begin()
         yield cluster
