@@ -123,6 +123,24 @@ async def test_a_run_is_started_and_watched_and_outlives_its_page(
     await other.picture(tmp_path / "ended.png")
 
 
+async def test_a_page_that_takes_nothing_for_a_while_delays_no_run_and_catches_up(
+    server: Served, browser: Chromium, tmp_path: Path
+) -> None:
+    tab = await browser.open(server.address)
+    await configured_and_started(tab, "1000")
+    await tab.until_shown("● train")
+    run = next(iter((tmp_path / "work" / "runs").iterdir()))
+    async with tab.held():
+        taken = tab.text
+        with client.attach(run) as attached:
+            assert (await asyncio.to_thread(attached.wait, 120.0)).state == "completed"
+        assert tab.text == taken
+    await tab.until_shown("completed")
+    await tab.press("2")
+    await tab.until_shown("1000/1000")
+    await tab.picture(tmp_path / "caught-up.png")
+
+
 async def test_the_screen_follows_the_size_of_the_page(server: Served, browser: Chromium, tmp_path: Path) -> None:
     tab = await browser.open(server.address)
     await tab.until_shown("F2 Start")

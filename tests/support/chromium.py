@@ -99,6 +99,7 @@ class Tab:
         self.sent: list[str] = []
         self.requests: list[str] = []
         self.complaints: list[str] = []
+        self.is_held = False
         self._news = asyncio.Event()
         self._screen = pyte.Screen(80, 24)
         self._stream = pyte.Stream(self._screen)
@@ -131,6 +132,8 @@ class Tab:
                 self._screen.resize(size["height"], size["width"])
         elif method == "Network.requestWillBeSent":
             self.requests.append(given["request"]["url"])
+        elif method in ("Debugger.paused", "Debugger.resumed"):
+            self.is_held = method == "Debugger.paused"
         elif method == "Network.webSocketCreated":
             self.requests.append(given["url"])
         elif method == "Runtime.exceptionThrown":
@@ -163,6 +166,16 @@ class Tab:
         result = await self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
+
+    @contextlib.asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Inside, the page runs no script, and takes nothing that it is sent."""
+        await self.call("Debugger.enable")
+        await self.call("Debugger.pause")
+        await self.until(lambda: self.is_held, "the page's script held")
+        yield
+        await self.call("Debugger.resume")
+        await self.call("Debugger.disable")
 
     async def press(self, *keys: str) -> None:
         """Press keys by their names in JavaScript."""
