@@ -1,4 +1,4 @@
-"""Runs: the known runs, live ones first; watch, resume, delete, or report one."""
+"""Runs: the known runs, live ones first; watch, steer, resume, name, delete, or report one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from forge_tui.tui.widgets.filter_line import FilterLine
 LOOK_SECONDS = 2.0
 # With fewer lines the selected run is not described below the list.
 _DETAIL_FROM_HEIGHT = 20
-_FILTER_HINT = "filter: id, state, type, mode, path (Enter keeps, empty shows all)"
+_FILTER_HINT = "filter: name, id, note, state, type, path (Enter keeps, empty shows all)"
 
 
 class RunsScreen(ForgeScreen):
@@ -38,7 +38,7 @@ class RunsScreen(ForgeScreen):
     DEFAULT_CSS = """
     RunsScreen #runs { height: 1fr; min-height: 3; }
     RunsScreen #runs-divider { height: 1; }
-    RunsScreen #run-detail { height: 6; padding: 0 1; }
+    RunsScreen #run-detail { height: 7; padding: 0 1; }
     RunsScreen.-low #run-detail { display: none; }
     """
     runs: RunList
