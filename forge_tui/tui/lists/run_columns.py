@@ -21,7 +21,7 @@ _MODELS_LEAST, _MODELS_COMFORTABLE, _MODELS_MOST = 11, 14, 24
 _DAY, _DAY_AND_YEAR = 11, 16
 _DIRECTORY_LEAST, _DIRECTORY_MOST = 24, 80
 # From here on columns are two cells apart.
-_ROOMY = 100
+_ROOMY = 120
 # The age of older data is shown: a runner writes a sign of life every second.
 _STALE_SECONDS = 60.0
 

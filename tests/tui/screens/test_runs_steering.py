@@ -116,7 +116,7 @@ async def test_a_filter_finds_names_and_notes(maker: RunMaker) -> None:
         write_label(RunDirectory(maker.make(run, count=1)), Label(name, note))
     app = Host(RunsScreen)
     async with app.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: len(app.front.runs.shown) == 2)
+        await until(pilot, lambda: "2 runs" in screen_text(app))
         app.front.runs.set_filter("dropout")
         assert [look.entry.run for look in app.front.runs.shown] == ["b"]
         app.front.runs.set_filter("base")
