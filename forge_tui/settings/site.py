@@ -1,8 +1,8 @@
 """The site-wide settings with the schema: their values, and the keys that they lock.
 
-A locked key has the value of the file that locks it, or the default where that file gives none. `hold` is the check
-that no way of giving settings passes by; the layers, the form and a live run's commands ask `Site` earlier, for a
-better message.
+A locked key has the value of the file that locks it, or the default where that file gives none. The layers, the form
+and Python's settings are held to it where they are given, for a message that names the place; the runner checks once
+more whatever it is asked to start (`require_held`) or to continue (`hold_earlier`).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Site:
             what = f"{name} cannot be set: [{table}] is locked"
         else:
             what = f"{name} is locked to {shown(self.value_of(name))}"
-        return f"{what} for all users by {lock.place}; leave it out, or ask your administrator"
+        return f"{what} by {lock.place}, for all users; leave it out, or ask your administrator"
 
     def refusals(self, plain: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, Lock]]:
         """The locked keys whose values, in plain settings, are not the site's. What plays no part does not count."""
@@ -154,6 +154,22 @@ def hold(settings: Settings, site: Site | None = None) -> Settings:
     if problems:
         raise SettingsError("\n".join(problems))
     return from_plain(plain)
+
+
+def require_held(settings: Settings, site: Site | None = None) -> None:
+    """Raise `SettingsError` unless every locked key has the site's value, in settings that `hold` has passed.
+
+    Paths have been made absolute since.
+    """
+    site = read_site() if site is None else site
+    plain = to_plain(settings)
+    problems = []
+    for name, _lock in site.refusals(plain):
+        table, _, key = name.partition(".")
+        if not _same_as_recorded(name, plain[table][key], site.value_of(name)):
+            problems.append(f"{name} = {shown(plain[table][key])}: {site.refusal(name)}")
+    if problems:
+        raise SettingsError("\n".join(problems))
 
 
 def hold_earlier(settings: Settings, site: Site | None = None) -> tuple[Settings, tuple[str, ...]]:

@@ -31,7 +31,7 @@ def test_the_command_is_refused_with_the_file_that_locks_it(
         )
         outcome, reason = asked_for(5)
         assert outcome == "refused"
-        assert f"training.max_parallel_workers is locked to 2 for all users by {file}, line 4" in reason
+        assert f"training.max_parallel_workers is locked to 2 by {file}, line 4" in reason
         assert asked_for(2)[0] == "done"  # the value that is locked
         file.chmod(0o666)
         outcome, reason = asked_for(5)

@@ -13,7 +13,7 @@ from forge_tui.settings.config_rows import config_rows
 from forge_tui.settings.files import read_values
 from forge_tui.settings.schema import ResourceSettings, RunSettings, Settings, TrainingConfig
 from forge_tui.settings.setting_layers import Layer, resolve_settings
-from forge_tui.settings.site import hold, hold_earlier, read_site
+from forge_tui.settings.site import hold, hold_earlier, read_site, require_held
 from forge_tui.settings.user_file import user_settings_file
 
 Write = Callable[[str], Path]
@@ -55,7 +55,7 @@ def test_a_locked_key_is_refused_by_every_layer_with_the_file_and_line_of_the_lo
     file = site_settings(LOCKED)
     own = tmp_path / "own.toml"
     own.write_text('[resources]\npolicy = "shared"\n')
-    by = f'resources.policy is locked to "dedicated" for all users by {file}, line 4'
+    by = f'resources.policy is locked to "dedicated" by {file}, line 4'
 
     assert refusal(use_user_file=True, user_file=own).startswith(f"{own}, line 2: {by}")
     assert refusal(settings_file=own).startswith(f"{own}, line 2: {by}")
@@ -64,7 +64,7 @@ def test_a_locked_key_is_refused_by_every_layer_with_the_file_and_line_of_the_lo
     )
     assert refusal(flags={"resources.policy": "shared"}).startswith(f"--policy: {by}")
     assert refusal(assignments=["resources.policy=shared"]).startswith(f"--set: {by}")
-    epochs = f"training.epochs is locked to 100 for all users by {file}, line 4"
+    epochs = f"training.epochs is locked to 100 by {file}, line 4"
     assert refusal(preset="grokking").splitlines()[0].startswith("preset grokking, line ")
     assert epochs in refusal(preset="grokking")
 
@@ -152,7 +152,7 @@ def test_a_more_important_site_file_wins_but_for_what_a_less_important_one_locks
 
     first = tmp_path / "first" / "forge-tui" / "settings.toml"
     first.write_text("[run]\nseed = 5\n")
-    assert refusal().startswith(f"{first}, line 2: run.seed is locked to 1 for all users by {system}, line 5")
+    assert refusal().startswith(f"{first}, line 2: run.seed is locked to 1 by {system}, line 5")
 
 
 def test_locks_of_what_plays_no_part_do_not_refuse_a_command(site_settings: Write) -> None:
@@ -191,7 +191,7 @@ def test_a_resume_is_refused_where_a_lock_is_on_what_is_trained(site_settings: W
     file = site_settings("[site]\nlocked = ['training.epochs', 'engine']\n")
     with pytest.raises(SettingsError) as caught:
         hold_earlier(Settings(training=TrainingConfig(epochs=200)))
-    assert f"training.epochs = 200: training.epochs is locked to 100 for all users by {file}" in str(caught.value)
+    assert f"training.epochs = 200: training.epochs is locked to 100 by {file}" in str(caught.value)
 
 
 def test_a_resume_knows_paths_that_a_start_has_made_absolute(site_settings: Write, tmp_path: Path) -> None:
@@ -210,3 +210,13 @@ def test_config_says_what_is_locked_and_where(site_settings: Write) -> None:
 
 def test_the_users_settings_file_is_not_the_sites(site_settings: Write) -> None:
     assert user_settings_file() != site_settings("")
+
+
+def test_the_runner_starts_nothing_that_breaks_a_lock_whoever_asks(site_settings: Write, tmp_path: Path) -> None:
+    site_settings(f"[run]\npython_path = ['{tmp_path}']\n[site]\nlocked = ['resources', 'run.python_path']\n")
+    code = RunSettings(python_path=(str(tmp_path), "/beside"))
+    require_held(Settings(run=code))
+    with pytest.raises(SettingsError, match=r"resources.policy is locked to .shared."):
+        require_held(Settings(run=code, resources=ResourceSettings(policy="dedicated")))
+    with pytest.raises(SettingsError, match=r"run.python_path is locked"):
+        require_held(Settings(run=RunSettings(python_path=("/elsewhere",))))

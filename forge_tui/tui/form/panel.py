@@ -365,10 +365,12 @@ class FormPanel(Vertical):
 
     def _is_locked(self, form: Form, name: str) -> bool:
         """Whether the site-wide settings lock a setting; the reason is in the status line then."""
-        if form.holds(name):
-            self._forge.tell(form.site.refusal(name), "error")
-            return True
-        return False
+        from forge_tui.tui.form.fields import title_of
+
+        lock = form.site.lock_of(name)
+        if lock is not None:
+            self._forge.tell(f"{title_of(name)}: locked by {lock.place}, for all users", "error")
+        return lock is not None
 
     def reset_all(self) -> bool:
         """Restore all defaults (True); if they are set already, undo the last reset (False)."""

@@ -15,8 +15,8 @@ from forge_tui.tui.widgets.header import without_counts
 # The keys that make sense for a run's state.
 _NEXT_LIVE = "Enter watches it, p pauses it, s stops it after a checkpoint, N names it."
 _NEXT_PAUSED = "Enter watches it, p continues it, s stops it after a checkpoint, N names it."
-_NEXT_COMPLETED = "Enter shows it, R trains it further, e writes a report, D deletes it."
-_NEXT_ENDED = "R resumes it from its newest checkpoints, Enter shows it, D deletes it."
+_NEXT_COMPLETED = "Enter shows it, R trains it further, N names it, D deletes it."
+_NEXT_ENDED = "R resumes it from its newest checkpoints, N names it, D deletes it."
 
 
 def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, only_ascii: bool = False) -> list[Paragraph]:
