@@ -76,7 +76,11 @@ def _cluster(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
         return None
     from forge_tui.engines.ray.doctor import cluster_report
     from forge_tui.settings.engine import require_ray
+    from forge_tui.settings.setting_layers import resolve_settings
 
+    flags = {"engine.name": "ray", "engine.address": arguments.address, "engine.trust_cluster": arguments.trust_cluster}
+    given = {name: value for name, value in flags.items() if value}
+    resolve_settings(flags=given, environment={}, use_user_file=False)  # refuses what the site has locked
     require_ray()
     say("asking the nodes of the Ray cluster…")
     return cluster_report(arguments.address, trust=arguments.trust_cluster)
