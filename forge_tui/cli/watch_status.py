@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 from typing import IO, TYPE_CHECKING
@@ -119,6 +120,7 @@ def fitted(lines: Sequence[str], snapshot: Snapshot, width: int, height: int) ->
     """
     from rich.cells import chop_cells
 
+    lines = [*textwrap.wrap(lines[0], width), *lines[1:]]  # its end has the time left
     if len(lines) > height:
         active = {model.name for model in snapshot.models if model.phase.is_active}
         names = {model.name for model in snapshot.models}

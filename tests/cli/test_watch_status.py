@@ -100,6 +100,7 @@ def test_a_terminal_is_redrawn_in_place_and_left_clean(
     text = watched(snapshots, Drawn(), monkeypatch)
 
     assert "88%" in text
+    assert "ETA" in text
     # On the low terminal the line above has left the screen, as below any output of that length.
     left = [] if height == 6 else ["$ forge-tui status --watch"]
     assert [line.rstrip() for line in screen.display if line.strip()] == left
