@@ -14,8 +14,10 @@ from forge_tui.client.run import Run
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.label import LONGEST_NAME, LONGEST_NOTE, Label, checked_note, checked_run_name
 from forge_tui.runs import registry
-from forge_tui.runs.label import is_label, read_label, write_label
+from forge_tui.runs.label import is_label, read_label, refuse_foreign_label, write_label
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.runs.lock import RunLock
+from forge_tui.runs.starting import Start
 from forge_tui.safe_io import whole_files
 
 
@@ -214,3 +216,30 @@ def test_a_list_that_is_rewritten_keeps_results(maker: RunMaker, monkeypatch: py
     registry.finished(path, "completed", 1.0, best=("loss", 0.5), seconds=7.0)
     registry.forget(Path(os.devnull))
     assert [(one.metric, one.value, one.seconds) for one in registry.known()] == [("loss", 0.5, 7.0)]
+
+
+# --- a start that moves an earlier run away
+
+
+def test_each_run_in_a_directory_keeps_its_own_label(maker: RunMaker) -> None:
+    directory = RunDirectory(named(maker, "run", "old"))
+    with RunLock.acquire(directory.lock):
+        start = Start.begin(directory, ["cognate_planner_1"], b"", "move", made_root=False)
+        start.move_earlier()
+        assert read_label(directory.path) == Label()
+        write_label(directory, Label("new"))
+        assert read_label(directory.path / "previous-1") == Label("old")
+        start.undo()
+    assert read_label(directory.path) == Label("old")
+    assert not (directory.path / "previous-1").exists()
+
+
+def test_a_foreign_file_is_no_reason_against_a_run_without_a_name(tmp_path: Path) -> None:
+    (tmp_path / "label.json").write_text("[]")
+    directory = RunDirectory(tmp_path)
+    directory.make()
+    with RunLock.acquire(directory.lock):
+        Start.begin(directory, ["cognate_planner_1"], b"", "refuse", made_root=False).undo()
+        with pytest.raises(RunDirectoryError, match="leave the run without a name"):
+            refuse_foreign_label(directory)
+    assert (tmp_path / "label.json").read_text() == "[]"
