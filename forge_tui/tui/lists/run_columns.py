@@ -15,7 +15,9 @@ from forge_tui.tui.widgets.cells import Piece
 from forge_tui.tui.widgets.glyphs import Glyphs
 
 GUTTER = 2
-_STATE, _PROGRESS, _MODE, _BEST, _TOOK = 12, 14, 8, 15, 5
+_STATE, _PROGRESS, _MODE, _TOOK = 12, 14, 8, 5
+# A number alone, and one with the name of its metric, as in `0.9777 accuracy`.
+_BEST_LEAST, _BEST = 9, 15
 _RUN_LEAST, _RUN_COMFORTABLE, _RUN_MOST = 12, 24, 40
 _MODELS_LEAST, _MODELS_COMFORTABLE, _MODELS_MOST = 11, 14, 24
 _DAY, _DAY_AND_YEAR = 11, 16
@@ -80,8 +82,9 @@ def run_layout(width: int, looks: Sequence[RunLook]) -> RunLayout:
         rest -= more
         return now + more
 
-    best = column(_BEST)
+    best = column(_BEST_LEAST)
     run = grown(_RUN_LEAST, min(names, _RUN_COMFORTABLE))
+    best = grown(best, _BEST) if best and rest >= _BEST - _BEST_LEAST else best
     took = column(_TOOK)
     models = column(min(max(types, _MODELS_LEAST), _MODELS_COMFORTABLE)) or column(_MODELS_LEAST)
     created = column(_DAY)
@@ -124,7 +127,7 @@ def run_row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> lis
         why = cells.left(cells.clean(look.problem.replace(f"{entry.path}/", ""), only_ascii), room, glyphs.ellipsis)
         return [*found, (gap + why, "failed")]
     found.append((gap + cells.left(progress_text(look, glyphs, now), _PROGRESS, glyphs.ellipsis), "number"))
-    results = ((best_text(entry, glyphs), layout.best), (took_text(entry, glyphs), layout.took))
+    results = ((best_text(entry, glyphs, layout.best), layout.best), (took_text(entry, glyphs), layout.took))
     found += [(gap + cells.left(text, width, glyphs.ellipsis), "number") for text, width in results if width]
     if layout.models:
         found.append((gap + cells.left(models_text(entry, only_ascii), layout.models, glyphs.ellipsis), "number"))
@@ -141,12 +144,12 @@ def run_row(look: RunLook, layout: RunLayout, glyphs: Glyphs, now: float) -> lis
     return [*found, (" " * max(0, layout.width - GUTTER - used), "number")]
 
 
-def best_text(entry: KnownRun, glyphs: Glyphs) -> str:
-    """How good the best model is, the number first: it stays where the metric's name is cut."""
+def best_text(entry: KnownRun, glyphs: Glyphs, width: int) -> str:
+    """How good the best model is: the number, and as much of the metric's name as says something."""
     if entry.metric is None or entry.value is None:
         return glyphs.unknown
     number = result_text(entry.metric, entry.value).removeprefix(f"{entry.metric} ")
-    return cells.clean(f"{number} {entry.metric}", glyphs.ascii)
+    return cells.clean(number if width < _BEST else f"{number} {entry.metric}", glyphs.ascii)
 
 
 def took_text(entry: KnownRun, glyphs: Glyphs) -> str:

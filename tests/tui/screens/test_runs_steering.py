@@ -138,6 +138,18 @@ def test_best_and_time_are_in_the_list_at_80_columns(maker: RunMaker) -> None:
     assert all(len(text) == 78 for text in (live, ended))
 
 
+def test_where_there_is_less_room_the_number_stands_alone(maker: RunMaker) -> None:
+    maker.make("20261123-150210-planner", count=1)
+    known = KnownRuns()
+    (look,) = known.look()
+    known.close()
+    layout = run_layout(68, [look])
+    row = "".join(text for text, _ in run_row(look, layout, UNICODE, maker.now))
+    assert "20261123-150210-planner" in row
+    assert "0.9720" in row
+    assert "accuracy" not in row
+
+
 def test_results_of_older_runs_are_read_a_few_at_a_time(maker: RunMaker, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     from forge_tui.tui.lists import known_runs
 
