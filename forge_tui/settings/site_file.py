@@ -35,12 +35,13 @@ _LARGEST_FILE = 1 << 20
 def site_settings_files() -> tuple[Path, ...]:
     """The site-wide settings files that exist, the least important first: the system's own, then `XDG_CONFIG_DIRS`.
 
-    Raises `SettingsError` for one that cannot be looked at.
+    A directory of the variable that this user may not look into is left out, as the specification has it: after `sudo`
+    it may be another user's. Raises `SettingsError` if the system's own cannot be looked into.
     """
     named_ones = platformdirs.site_config_dir(_APP, appauthor=False, multipath=True).split(os.pathsep)
     system = SYSTEM / _APP / _NAME
     others = [path for one in reversed(named_ones) if (path := Path(one) / _NAME) != system]
-    return tuple(path for path in (system, *others) if _exists(path))
+    return tuple(path for path in (system, *others) if _exists(path, is_optional=path != system))
 
 
 def read_site_file(path: Path) -> bytes:
@@ -65,9 +66,9 @@ def _problem_of(path: Path) -> str | None:
     try:
         for place, follows in ((path.parent, True), (path, False), (path, True)):
             status = os.stat(place, follow_symlinks=follows)
-            if status.st_uid != ADMINISTRATOR:
+            if not _is_the_administrators(status.st_uid):
                 what = _what(path, place, status.st_mode)
-                mend = f"`chown {ADMINISTRATOR} {shell_word(str(place))}`"
+                mend = f"`chown -h {ADMINISTRATOR} {shell_word(str(place))}`"
                 return f"{what} belongs to {_user(status.st_uid)}, not to root, so it is not used{_until(mend)}"
             if _anyone_writes(status.st_mode):
                 mend = f"`chmod o-w {shell_word(str(place))}`"
@@ -75,6 +76,31 @@ def _problem_of(path: Path) -> str | None:
     except OSError as error:
         return f"cannot be looked at: {error.strerror or error}{_WHOSE}"
     return None
+
+
+def _is_the_administrators(uid: int) -> bool:
+    """Whether a file of that owner is root's.
+
+    In a container of a user without root's rights, root of the machine has no number: its files have the number that
+    stands for all owners from outside.
+    """
+    return uid == ADMINISTRATOR or (uid == _number("/proc/sys/kernel/overflowuid") and not _has_root())
+
+
+def _has_root() -> bool:
+    """Whether root of the machine has a number in this process's user namespace; yes where there are none."""
+    try:
+        lines = Path("/proc/self/uid_map").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return True
+    return any(int(outside) == 0 for _, outside, _ in map(str.split, lines))
+
+
+def _number(path: str) -> int | None:
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
 
 
 def _what(path: Path, place: Path, mode: int) -> str:
@@ -99,12 +125,14 @@ def _user(uid: int) -> str:
         return f"uid {uid}"
 
 
-def _exists(path: Path) -> bool:
+def _exists(path: Path, *, is_optional: bool) -> bool:
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
+        if is_optional:
+            return False
         raise SettingsError(f"{named(path)}: cannot be looked at: {error.strerror or error}{_WHOSE}") from None
     return True
 

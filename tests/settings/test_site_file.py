@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -36,7 +37,19 @@ def test_a_file_of_another_user_is_refused_with_the_command_that_mends_it(
     path.parent.parent.chmod(0o700)
     monkeypatch.setattr(site_file, "ADMINISTRATOR", os.getuid() + 1)
     assert "belongs to" in refusal(path)
-    assert f"`chown {os.getuid() + 1} {path.parent}`" in refusal(path)
+    assert f"`chown -h {os.getuid() + 1} {path.parent}`" in refusal(path)
+
+
+def test_where_root_has_no_number_its_files_have_that_of_all_owners_from_outside(
+    site_settings: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container of a user without root's rights."""
+    path = site_settings("")
+    monkeypatch.setattr(site_file, "ADMINISTRATOR", os.getuid() + 1)
+    monkeypatch.setattr(site_file, "_number", lambda _: os.getuid())
+    assert "belongs to" in refusal(path)
+    monkeypatch.setattr(site_file, "_has_root", lambda: False)
+    assert read_site_file(path) == b""
 
 
 @pytest.mark.parametrize("mode", [0o646, 0o666])
@@ -83,6 +96,27 @@ def test_a_directory_in_its_place_is_told(site_settings: Write) -> None:
     path.unlink()
     path.mkdir(mode=0o755)
     assert "cannot be read" in refusal(path)
+
+
+def test_a_directory_of_the_variable_that_cannot_be_looked_into_is_left_out_and_the_systems_own_is_not(
+    site_settings: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As root's directories are after `sudo -u`: the specification says to skip them."""
+    path = site_settings("")
+    monkeypatch.setenv("XDG_CONFIG_DIRS", f"{tmp_path}/closed")
+    real = Path.lstat
+    closed = [tmp_path / "closed" / "forge-tui" / "settings.toml"]
+
+    def lstat(one: Path) -> os.stat_result:
+        if one in closed:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return real(one)
+
+    monkeypatch.setattr(Path, "lstat", lstat)
+    assert site_settings_files() == (path,)
+    closed.append(path)
+    with pytest.raises(SettingsError, match="cannot be looked at: Permission denied"):
+        site_settings_files()
 
 
 def test_the_ui_reads_its_options_below_the_users_own(site_settings: Write) -> None:
