@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from hypothesis import HealthCheck, settings
 from prepared import from_scratch, prepared_runners
 from run_directories import RunMaker
 from running import processes_of
+
+from forge_tui.settings import site_file
 
 # How long an example takes says nothing on a machine that others use too.
 # The same examples every time: `--hypothesis-profile explore` looks for new ones.
@@ -53,6 +55,7 @@ def private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(home / "state"))
         patch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+        patch.setenv("XDG_CONFIG_DIRS", str(home / "site"))
         yield
 
 
@@ -76,6 +79,7 @@ def private_directories(tmp_path_factory: pytest.TempPathFactory, monkeypatch: p
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("XDG_STATE_HOME", str(home / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(home / "config"))
+    monkeypatch.setenv("XDG_CONFIG_DIRS", str(home / "site"))
     for name in [name for name in os.environ if name.startswith("FORGE_TUI_")]:
         monkeypatch.delenv(name)
 
@@ -107,6 +111,22 @@ def process_as_it_was(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         torch.set_flush_denormal(False)
         if threads is not None:
             torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def site_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Writes the site-wide settings of this process, whose user is taken for the administrator; returns their file."""
+    monkeypatch.setattr(site_file, "SYSTEM", tmp_path / "etc")
+    monkeypatch.setattr(site_file, "ADMINISTRATOR", os.getuid())
+    path = tmp_path / "etc" / "forge-tui" / "settings.toml"
+
+    def write(text: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        path.chmod(0o644)
+        return path
+
+    return write
 
 
 @pytest.fixture

@@ -104,4 +104,4 @@ def progress_line(snapshot: Snapshot) -> str:
         if snapshot.state.is_live
         else f"took {duration(snapshot.elapsed_seconds)}"
     )
-    return printable(f"{snapshot.run.run} {snapshot.state} {snapshot.overall_percent:.0f}%, {', '.join(parts)}, {eta}")
+    return printable(f"{snapshot.heading} {snapshot.state} {snapshot.overall_percent:.0f}%, {', '.join(parts)}, {eta}")

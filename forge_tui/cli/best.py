@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
-    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
+    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory, name or run id; without it the newest")
     parser.add_argument("--json", action="store_true", help="as JSON, with the reason and the model's state")
 
 

@@ -42,6 +42,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("status", "show the models of one run", "look"),
         CommandWord("logs", "show the output of a run or of one model", "look"),
         CommandWord("wait", "block until a run ends, with its exit status", "look"),
+        CommandWord("label", "give a run a name and a note, or print them", "label"),
     ),
     "Control": (
         CommandWord("stop", "stop a live run after a checkpoint", "steer"),
@@ -51,7 +52,7 @@ GROUPS: dict[str, tuple[CommandWord, ...]] = {
         CommandWord("cancel", "end one model of a live run", "steer"),
         CommandWord("retry", "train a failed or cancelled model of a live run again", "steer"),
         CommandWord("workers", "change the number of workers of a live run", "steer"),
-        CommandWord("rm", "delete a run", "steer"),
+        CommandWord("rm", "delete runs", "steer"),
     ),
     "Results": (
         CommandWord("report", "report a run as text, JSON, CSV or TensorBoard files", "report"),

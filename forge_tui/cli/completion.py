@@ -68,6 +68,7 @@ def _add_completers(parser: argparse.ArgumentParser) -> None:
 
     by_dest: dict[str, Completer] = {
         "run": _runs,
+        "runs": _runs,
         "against": _runs,
         "model": _models,
         "preset": lambda **_: preset_names(),
@@ -109,14 +110,14 @@ def _assignments(**_: Any) -> list[str]:
 
 
 def _runs(prefix: str, **_: Any) -> list[str]:
-    """Ids of the known runs; directories if a path is typed."""
+    """Names and ids of the known runs; directories if a path is typed."""
     from argcomplete.completers import DirectoriesCompleter
 
     from forge_tui import client
 
     if os.sep in prefix or prefix.startswith("."):
         return list(DirectoriesCompleter()(prefix))
-    return [entry.run for entry in client.known_runs()]
+    return [name for entry in client.named_runs() for name in (entry.name, entry.run) if name]
 
 
 def _models(parsed_args: argparse.Namespace, **_: Any) -> list[str]:

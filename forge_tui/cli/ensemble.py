@@ -10,7 +10,7 @@ from forge_tui.safe_io.printing import answers, say
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
-    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
+    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory, name or run id; without it the newest")
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--trust-code", action="store_true", help="run custom code of a run that you have not started")
 

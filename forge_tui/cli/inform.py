@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any
 
-from forge_tui.errors import UsageError
+from forge_tui.errors import SettingsError, UsageError
 from forge_tui.safe_io.printing import answers, say
 
 
@@ -40,6 +40,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
     nodes = _cluster(arguments)
     report = ResourceManager(settings=DefaultThresholds(**read_resources())).generate_resource_report()
+    report["site"] = _site()
     if nodes is not None:
         report["cluster"] = {"nodes": nodes}
     if arguments.json:
@@ -53,6 +54,20 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _site() -> dict[str, Any]:
+    """The site-wide settings: their files, the keys that they lock, and what is wrong with them."""
+    from forge_tui.settings.site import read_site
+    from forge_tui.settings.site_file import site_settings_files
+
+    try:
+        files = [str(path) for path in site_settings_files()]
+        site = read_site()
+    except SettingsError as error:
+        return {"files": [], "values": {}, "locked": {}, "problem": str(error)}
+    locked = {lock.name: lock.place for lock in site.locks}
+    return {"files": files, "values": dict(site.values), "locked": locked, "problem": None}
+
+
 def _cluster(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
     """The nodes of the cluster that was asked for."""
     if arguments.engine != "ray":
@@ -61,7 +76,11 @@ def _cluster(arguments: argparse.Namespace) -> list[dict[str, Any]] | None:
         return None
     from forge_tui.engines.ray.doctor import cluster_report
     from forge_tui.settings.engine import require_ray
+    from forge_tui.settings.setting_layers import resolve_settings
 
+    flags = {"engine.name": "ray", "engine.address": arguments.address, "engine.trust_cluster": arguments.trust_cluster}
+    given = {name: value for name, value in flags.items() if value}
+    resolve_settings(flags=given, environment={}, use_user_file=False)  # refuses what the site has locked
     require_ray()
     say("asking the nodes of the Ray cluster…")
     return cluster_report(arguments.address, trust=arguments.trust_cluster)
@@ -75,7 +94,12 @@ def _config(arguments: argparse.Namespace) -> int:
     resolved = resolve_arguments(arguments)
     rows = config_rows(resolved)
     if resolved.settings.run.json:
-        print(json.dumps([{"key": key, "value": value, "source": source} for key, value, source in rows]))
+        locked = resolved.site.lock_of
+        records = (
+            {"key": key, "value": value, "source": source, "locked": locked(key) is not None}
+            for key, value, source in rows
+        )
+        print(json.dumps(list(records)))
     else:
         sys.stdout.write(table(("KEY", "VALUE", "FROM"), rows))
     return 0

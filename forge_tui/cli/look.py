@@ -12,13 +12,16 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.log_file import LogReader
 from forge_tui.runs.unfinished_start import start_in_words
-from forge_tui.safe_io.printing import answer, harmless, named, printable, say, shell_word
+from forge_tui.safe_io.printing import harmless, named, printable, say, shell_word
 from forge_tui.safe_io.rewriting import Rewriter
+
+if TYPE_CHECKING:
+    from forge_tui.protocol.snapshot import Snapshot
 
 _FOLLOW_SECONDS = 0.2
 
@@ -27,12 +30,16 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of one command."""
     if name != "runs":
         optional = "?" if name == "status" else None
-        parser.add_argument("run", metavar="RUN", nargs=optional, help="run directory or run id")
+        parser.add_argument("run", metavar="RUN", nargs=optional, help="run directory, name or run id")
     if name == "logs":
         parser.add_argument("model", metavar="MODEL", nargs="?", help="a model's name; without it the runner's output")
         parser.add_argument("-f", "--follow", action="store_true", help="continue until the run ends")
+    if name == "status":
+        parser.add_argument(
+            "--watch", action="store_true", help="until the run ends, with its exit status; in a pipe a line per change"
+        )
     if name in ("runs", "status"):
-        parser.add_argument("--json", action="store_true", help="as JSON")
+        parser.add_argument("--json", action="store_true", help="as JSON; with --watch a line per change")
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
@@ -41,7 +48,7 @@ def run(arguments: argparse.Namespace, name: str) -> int:
         case "runs":
             return _runs(arguments.json)
         case "status":
-            return _status(arguments.run, arguments.json)
+            return _status(arguments.run, arguments.json, watch=arguments.watch)
         case "logs":
             return _logs(arguments.run, arguments.model, arguments.follow)
     return _wait(arguments.run)
@@ -49,27 +56,29 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
 def _runs(as_json: bool) -> int:
     from forge_tui.client import known_runs
-    from forge_tui.text.figures import table
+    from forge_tui.text.figures import duration, result_text, table
 
-    known = known_runs()
+    known = known_runs(results=True)
     if as_json:
         print(json.dumps([{**dataclasses.asdict(entry), "path": str(entry.path)} for entry in known]))
         return 0
     if not known:
         say("No runs yet: `forge-tui demo` makes one.")
         return 0
-    rows = [
-        (
-            entry.run,
-            entry.status or "—",
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created)),
-            f"{entry.models} × {entry.model_type}",
-            entry.mode,
-            str(entry.path),
-        )
-        for entry in known
-    ]
-    sys.stdout.write(table(("RUN", "STATE", "CREATED", "MODELS", "MODE", "DIRECTORY"), rows))
+    columns: dict[str, list[str]] = {
+        "RUN": [entry.run for entry in known],
+        "NAME": [entry.name for entry in known],
+        "STATE": [entry.status or "—" for entry in known],
+        "CREATED": [time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.created)) for entry in known],
+        "MODELS": [f"{entry.models} × {entry.model_type}" for entry in known],
+        "MODE": [entry.mode for entry in known],
+        "BEST": [result_text(entry.metric, entry.value) for entry in known],
+        "TOOK": [duration(entry.seconds) for entry in known],
+        "DIRECTORY": [str(entry.path) for entry in known],
+        "NOTE": [entry.note for entry in known],
+    }
+    shown = {title: cells for title, cells in columns.items() if title not in ("NAME", "NOTE") or any(cells)}
+    sys.stdout.write(table(list(shown), list(zip(*shown.values(), strict=True))))
     sys.stdout.flush()
     for entry in known:
         if entry.status == "killed" and (words := start_in_words(entry.path)) is not None:
@@ -77,41 +86,58 @@ def _runs(as_json: bool) -> int:
     return 0
 
 
-def _status(which: str | None, as_json: bool) -> int:
+def _status(which: str | None, as_json: bool, *, watch: bool) -> int:
     from forge_tui import client
     from forge_tui.batch.batch_mode import why_it_ended
-    from forge_tui.batch.progress import progress_line
     from forge_tui.protocol.phases import RunState
-    from forge_tui.reports.run_report import best_line, result_table, status_record
-    from forge_tui.text.baseline_lines import baseline_lines
+    from forge_tui.reports.run_report import status_record
 
     with client.attach(which) as attached:
-        snapshot = attached.snapshot()
-    if as_json:
-        print(json.dumps(status_record(snapshot)))
-        return 0
-    answer(progress_line(snapshot))
-    if snapshot.run.limit_reason:
-        answer(printable(f"workers {snapshot.run.workers} of {snapshot.run.requested}: {snapshot.run.limit_reason}"))
-    sys.stdout.write(result_table(snapshot) + best_line(snapshot) + baseline_lines(snapshot))
-    sys.stdout.flush()
+        if watch:
+            from forge_tui.cli.watch_status import exit_status, watch_status
+
+            snapshot = watch_status(attached, _status_lines, as_json=as_json)
+            status, is_told = exit_status(snapshot), as_json or not sys.stdout.isatty()
+        else:
+            snapshot, status, is_told = attached.snapshot(), 0, False
+            if as_json:
+                print(json.dumps(status_record(snapshot)))
+                return 0
+    if not is_told:
+        sys.stdout.write("".join(f"{line}\n" for line in _status_lines(snapshot)))
+        sys.stdout.flush()
     if snapshot.state is RunState.DIED:
         say(f"{why_it_ended(snapshot)}; to continue: forge-tui resume {shell_word(snapshot.run.run)}")
     for problem in snapshot.problems:
         say(f"warning: {problem}")
-    return 0
+    return status
+
+
+def _status_lines(snapshot: Snapshot) -> list[str]:
+    """The status of a run for people."""
+    from forge_tui.batch.progress import progress_line
+    from forge_tui.reports.run_report import best_line, result_table
+    from forge_tui.text.baseline_lines import baseline_lines
+
+    run = snapshot.run
+    lines = [progress_line(snapshot)]
+    if snapshot.label.note:
+        lines.append(printable(f"note: {snapshot.label.note}"))
+    if run.limit_reason:
+        lines.append(printable(f"workers {run.workers} of {run.requested}: {run.limit_reason}"))
+    return lines + (result_table(snapshot) + best_line(snapshot) + baseline_lines(snapshot)).splitlines()
 
 
 def _wait(which: str) -> int:
     from forge_tui import client
     from forge_tui.batch.batch_mode import why_it_ended
-    from forge_tui.protocol.phases import RunState
+    from forge_tui.cli.watch_status import exit_status
 
     with client.attach(which) as attached:
         snapshot = attached.wait()
     reason = why_it_ended(snapshot)
     say(f"run {snapshot.run.run} {snapshot.state}" + (f": {reason}" if reason else ""))
-    return 0 if snapshot.state is RunState.COMPLETED else 1
+    return exit_status(snapshot)
 
 
 def _logs(which: str, model: str | None, follow: bool) -> int:

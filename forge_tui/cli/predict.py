@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
-    parser.add_argument("run", metavar="RUN", help="run directory or run id")
+    parser.add_argument("run", metavar="RUN", help="run directory, name or run id")
     parser.add_argument(
         "file",
         metavar="FILE",

@@ -13,7 +13,7 @@ from forge_tui.settings.amounts import whole_number
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of the command."""
-    parser.add_argument("run", metavar="RUN", help="run directory or run id")
+    parser.add_argument("run", metavar="RUN", help="run directory, name or run id")
     parser.add_argument("model", metavar="MODEL", nargs="?", help="a model's name, or its number; without it the best")
     parser.add_argument("--prompt", metavar="TEXT", default="", help="the beginning of the text")
     parser.add_argument("--length", metavar="N", type=_count, default=200, help="characters to add (default: 200)")

@@ -19,7 +19,7 @@ _DEMO = {"training.epochs": "60", "training.training_mode": "parallel"}
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of one way to start."""
     if name == "resume":
-        parser.add_argument("run", metavar="RUN", help="run directory or run id")
+        parser.add_argument("run", metavar="RUN", help="run directory, name or run id")
         parser.add_argument(
             "--epochs", type=whole_number, metavar="N", help="train a finished run further, to N epochs"
         )
@@ -54,6 +54,7 @@ def configure(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="move an earlier run's files in the output directory to previous-N/"
     )
+    parser.add_argument("--name", metavar="NAME", default="", help="what to call the run; commands accept it for RUN")
     add_source_flags(parser)
     add_flags(parser)
 
@@ -84,20 +85,28 @@ def run(arguments: argparse.Namespace, name: str) -> int:
 
     if not name and not batch and not arguments.check:
         ui.require_terminal()
+    from forge_tui.protocol.label import checked_run_name
     from forge_tui.settings.flags import resolve_arguments
 
     if name == "demo" and "run.command" in arguments:
         raise UsageError("demo trains three models of its own; leave `demo` out to run a command")
     settings = resolve_arguments(arguments, _DEMO if name == "demo" else None).settings
+    called = checked_run_name(arguments.name)
     previous: Literal["refuse", "move"] = "move" if arguments.overwrite else "refuse"
     if arguments.check:
         return _check(settings, previous)
     batch = batch or settings.run.json or (name == "demo" and not _on_terminal())
     if not batch:
         start_with = settings if name == "demo" else None
-        return ui.open_ui(options=ui.ui_options(settings), start_with=start_with, given=_source(arguments))
+        return ui.open_ui(
+            options=ui.ui_options(settings), start_with=start_with, given=_source(arguments), called=called
+        )
     _tell_what_is_read(settings)
-    started = client.start(settings, detach=True, previous=previous)
+    started = client.start(settings, detach=True, previous=previous, name=called)
+    if called:
+        from forge_tui.cli.label import warn_of_namesakes
+
+        warn_of_namesakes(called, client.namesakes(called, started.path))
     return _watch(started, detach=arguments.detach, json_lines=settings.run.json)
 
 
@@ -107,7 +116,12 @@ def _engine(arguments: argparse.Namespace) -> Any:
     from forge_tui.settings.setting_layers import resolve_settings
 
     given = {name: value for name, value in flag_values(arguments).items() if name in _ENGINE}
-    return resolve_settings(flags=given, environment={}, use_user_file=False).settings.engine if given else None
+    # What the site locks is checked by the runner, against all settings of the run.
+    return (
+        resolve_settings(flags=given, environment={}, use_user_file=False, use_site=False).settings.engine
+        if given
+        else None
+    )
 
 
 def _tell_what_is_read(settings: Any) -> None:

@@ -27,19 +27,21 @@ _TO_THE_END = ("stop", "kill")
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of one command."""
-    parser.add_argument("run", metavar="RUN", help="run directory or run id")
+    if name == "rm":
+        parser.add_argument("runs", metavar="RUN", nargs="+", help="run directory, name or run id")
+        parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
+        return
+    parser.add_argument("run", metavar="RUN", help="run directory, name or run id")
     if name in ("cancel", "retry"):
         parser.add_argument("model", metavar="MODEL", help="the model's name, or its number")
     elif name == "workers":
         parser.add_argument("workers", metavar="N", type=whole_number, help="how many workers to ask for")
-    elif name == "rm":
-        parser.add_argument("--yes", "-y", action="store_true", help="do not ask")
 
 
 def run(arguments: argparse.Namespace, name: str) -> int:
     """Carry out one command."""
     if name == "rm":
-        return _remove(arguments.run, arguments.yes)
+        return _remove(arguments.runs, arguments.yes)
     from forge_tui import client
 
     with client.attach(arguments.run) as attached:
@@ -75,19 +77,42 @@ def _command(attached: Run, name: str, given: dict[str, Any]) -> int:
     return 0
 
 
-def _remove(which: str, sure: bool) -> int:
+def _remove(which: Sequence[str], sure: bool) -> int:
+    """Delete runs, each by itself: one that cannot be deleted is reported, and the others go.
+
+    Asks once, about those that exist. The exit status is that of the first error.
+    """
     from forge_tui import client
 
-    path = client.find(which)
-    if not sure:
+    statuses, paths = [], []
+    for run in which:
+        try:
+            paths.append(client.find(run))
+        except ForgeError as error:
+            statuses.append(_tell_kept(error))
+    paths = list(dict.fromkeys(paths))
+    if paths and not sure:
+        what = named(paths[0]) if len(paths) == 1 else f"{len(paths)} runs"
         if not sys.stdin.isatty():
-            raise RunDirectoryError(f"{named(path)}: not deleted; give --yes to delete it without being asked")
-        if input(f"Delete {named(path)} and all models in it? [y/N] ").strip().lower() not in ("y", "yes"):
+            raise RunDirectoryError(f"{what}: not deleted; give --yes to delete without being asked")
+        for path in paths if len(paths) > 1 else ():
+            say(named(path))
+        models = "in it" if len(paths) == 1 else "in them"
+        if input(f"Delete {what} and all models {models}? [y/N] ").strip().lower() not in ("y", "yes"):
             say("Nothing was deleted.")
             return 1
-    stayed = client.delete(path)
-    say(_removed(path, stayed))
-    return 0
+    for path in paths:
+        try:
+            say(_removed(path, client.delete(path)))
+        except ForgeError as error:
+            statuses.append(_tell_kept(error))
+    return statuses[0] if statuses else 0
+
+
+def _tell_kept(error: ForgeError) -> int:
+    """Report why a run is not deleted; returns the exit status for it."""
+    say(f"forge-tui: {error}")
+    return error.exit_status
 
 
 def _removed(path: Path, stayed: Sequence[Path]) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser, name: str) -> None:
     """Add the options of `attach`."""
-    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory or run id; without it the newest")
+    parser.add_argument("run", metavar="RUN", nargs="?", help="run directory, name or run id; without it the newest")
     parser.add_argument("--ascii", action="store_true", help="plain characters only")
     parser.add_argument("--theme", choices=("dark", "light", "contrast", "ansi"), help="colours")
     parser.add_argument("--refresh", type=float, metavar="N", help="repaints per second, at most 10")
@@ -74,8 +74,12 @@ def open_ui(
     start_with: Settings | None = None,
     given: Any = None,
     read_only: bool = False,
+    called: str = "",
 ) -> int:
-    """Run the app on this terminal; return the exit status. `read_only`: as this process already is."""
+    """Run the app on this terminal; return the exit status.
+
+    `read_only`: as this process already is; `called`: the name of the run that it starts first.
+    """
     gc.disable()  # until the first paint nothing becomes garbage, and collecting takes 20 ms; the app enables it again
     from forge_tui.tui.app import ForgeApp
     from forge_tui.tui.offered import Surroundings
@@ -92,5 +96,6 @@ def open_ui(
         options=options,
         surroundings=Surroundings(read_only=read_only),
         only_ascii=only_ascii,
+        called=called,
     )
     return run_app(app, mouse=options.mouse)

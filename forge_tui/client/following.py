@@ -11,6 +11,7 @@ from forge_tui.errors import RunGone
 from forge_tui.protocol.phases import RunState
 
 if TYPE_CHECKING:
+    from forge_tui.protocol.label import Label
     from forge_tui.protocol.run_info import RunInfo
     from forge_tui.protocol.snapshot import Snapshot
 
@@ -31,7 +32,7 @@ def changes(
 
     `nothing`: yielded beside the last snapshot if the directory is gone; `rest` waits after the end of the run.
     """
-    last: tuple[int, RunInfo, RunState, int] | None = None
+    last: tuple[int, RunInfo, RunState, int, Label] | None = None
     snapshot: Snapshot | None = None
     while not cancelled.is_set():
         try:
@@ -41,7 +42,8 @@ def changes(
                 yield dataclasses.replace(snapshot, state=RunState.DIED), nothing
             raise
         live = snapshot.state.is_live
-        mark = (snapshot.revision, snapshot.run, snapshot.state, int(snapshot.age / _STALE_SECONDS) if live else 0)
+        age = int(snapshot.age / _STALE_SECONDS) if live else 0
+        mark = (snapshot.revision, snapshot.run, snapshot.state, age, snapshot.label)
         if mark != last or found:
             last = mark
             yield snapshot, found

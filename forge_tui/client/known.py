@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forge_tui.client.run import Run
 from forge_tui.errors import RunDirectoryError
@@ -13,9 +14,14 @@ from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.unfinished_start import start_in_words, state_of_start
 from forge_tui.safe_io.read_only import refuse_if_read_only
 
+if TYPE_CHECKING:
+    from forge_tui.protocol.snapshot import Snapshot
+
+_MOST_READ = 100
+
 
 def attach(run: str | os.PathLike[str] | None = None) -> Run:
-    """Open an existing run, live or finished: a run directory, a run id, or by default the newest run.
+    """Open an existing run, live or finished: a run directory, a name, a run id, or by default the newest run.
 
     Raises `RunDirectoryError` if there is none.
     """
@@ -27,22 +33,66 @@ def attach(run: str | os.PathLike[str] | None = None) -> Run:
 
 
 def find(run: str | None) -> Path:
-    """The run directory of a directory, a run id, or the newest run. Raises `RunDirectoryError` if there is none."""
+    """The run directory of a directory, a name, a run id, or the newest run.
+
+    Raises `RunDirectoryError` if there is none.
+    """
     return registry.resolve(run)
 
 
-def known_runs() -> list[registry.KnownRun]:
-    """All known runs, the newest first, with their present state as `status`."""
-    return [entry if entry.status is not None else _looked_up(entry) for entry in registry.known()]
+def known_runs(*, results: bool = False) -> list[registry.KnownRun]:
+    """All known runs, the newest first, with their present state as `status`, and their names and notes.
+
+    `results`: also how good the best model of each is, and how long it took. What an older version has not recorded
+    with the end of a run is read from the run, of the newest 100 such runs.
+    """
+    found = []
+    left = _MOST_READ if results else 0
+    for entry in map(registry.labelled, registry.known()):
+        if entry.status is None:
+            found.append(_looked_up(entry))
+        elif entry.seconds is None and left:
+            left -= 1
+            found.append(dataclasses.replace(_looked_up(entry), status=entry.status))
+        else:
+            found.append(entry)
+    return found
+
+
+def named_runs() -> list[registry.KnownRun]:
+    """All known runs, the newest first, with their names and notes, as they were registered: no run is opened."""
+    return [registry.labelled(entry) for entry in registry.known()]
+
+
+def with_results(entry: registry.KnownRun, snapshot: Snapshot) -> registry.KnownRun:
+    """The entry with how good the best model is so far, and how long the run has taken."""
+    from forge_tui.analysis.ranking import best_so_far
+
+    best = best_so_far(snapshot)
+    return dataclasses.replace(
+        entry,
+        metric=None if best is None else best.metric.title,
+        value=None if best is None else best.value,
+        seconds=snapshot.elapsed_seconds,
+    )
 
 
 def _looked_up(entry: registry.KnownRun) -> registry.KnownRun:
     try:
         with Run(entry.path) as run:
-            state = run.snapshot().state.value
+            snapshot = run.snapshot()
     except RunDirectoryError:
-        state = state_of_start(entry.path) or "unreadable"
-    return dataclasses.replace(entry, status=state)
+        return dataclasses.replace(entry, status=state_of_start(entry.path) or "unreadable")
+    return dataclasses.replace(with_results(entry, snapshot), status=snapshot.state.value)
+
+
+def namesakes(name: str, path: Path) -> list[str]:
+    """The directories of other known runs that a name also stands for, as their name or their id."""
+    return [
+        str(entry.path)
+        for entry in named_runs()
+        if name in (entry.name, entry.run) and os.path.realpath(entry.path) != os.path.realpath(path)
+    ]
 
 
 def untrusted_code(path: Path) -> list[str]:

@@ -38,14 +38,19 @@ def start(
     *,
     previous: Literal["refuse", "move"] = "refuse",
     leash: bool | None = None,
+    name: str = "",
 ) -> Run:
     """Start a run; returns when it has begun: its data is read and its first models are queued.
 
     Without `detach` the run stops after a checkpoint when this process dies (`leash=False`: it continues). `previous`
-    decides about an earlier run in the same directory: `move` moves its files into `previous-N/` there. Raises
-    `ForgeError` with the reason if it cannot begin.
+    decides about an earlier run in the same directory: `move` moves its files into `previous-N/` there. `name`: what
+    the run is called; commands accept it for the run. Keys that the site-wide settings lock have the site's values.
+    Raises `ForgeError` with the reason if it cannot begin.
     """
-    request = _request("start", settings, previous, leash if leash is not None else not detach)
+    from forge_tui.protocol.label import checked_run_name
+
+    called = checked_run_name(name)
+    request = _request("start", settings, previous, leash if leash is not None else not detach, called)
     reply, channel = _launch(request)
     return Run(Path(reply.directory), channel)
 
@@ -121,6 +126,7 @@ def _request(
     settings: Settings | None,
     previous: Literal["refuse", "move"],
     leash: bool,
+    name: str = "",
 ) -> Request:
     from forge_tui.protocol.request import Request
     from forge_tui.settings.command import require_fitting
@@ -129,9 +135,10 @@ def _request(
     from forge_tui.settings.own_names import own_functions, own_in_sweep
     from forge_tui.settings.replacement import refuse_replacement, require_no_unused
     from forge_tui.settings.schema import Settings, from_plain, to_plain
+    from forge_tui.settings.site import hold
 
     # Checked again: values may have changed since; the keys of a sweep get their full names.
-    settings = from_plain(to_plain(settings or Settings()))
+    settings = hold(from_plain(to_plain(settings or Settings())))
     require_no_unused(settings)
     require_engine(settings)
     require_fitting(settings)
@@ -155,6 +162,7 @@ def _request(
         settings=plain,
         previous=previous,
         leash=leash,
+        name=name,
     )
 
 

@@ -53,7 +53,7 @@ def snapshot_html(snapshot: Snapshot) -> Markup:
     bar = element("progress", percent, max=100.0, value=snapshot.overall_percent)
     return element(
         "div",
-        element("div", element("b", f"Run {snapshot.run.run}"), f": {state_line(snapshot)}"),
+        element("div", element("b", f"Run {snapshot.heading}"), f": {state_line(snapshot)}"),
         element("div", bar, f" {percent}") if snapshot.state.is_live else None,
         element(
             "table",

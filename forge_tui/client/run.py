@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from forge_tui.analysis.spread import SeedValues, Span
     from forge_tui.protocol.events import EpochFinished
+    from forge_tui.protocol.label import Label
     from forge_tui.protocol.model_state import ModelState
     from forge_tui.protocol.request import Farewell
     from forge_tui.protocol.run_info import RunInfo
@@ -73,6 +74,7 @@ class Run:
         self._ordered: tuple[ModelState, ...] = ()
         self._revision = 0
         self._sent: dict[str, int] = {}
+        self._labelled: tuple[tuple[int, int, int], Label] | None = None
 
     @functools.cached_property
     def _reader(self) -> RunReader:
@@ -232,7 +234,17 @@ class Run:
             seconds=seconds,
             eta_seconds=eta,
             problems=tuple(self._reader.problems),
+            label=self._label(),
         )
+
+    def _label(self) -> Label:
+        """The run's label, read again only if it was written."""
+        from forge_tui.runs.label import label_mark, read_label
+
+        mark = label_mark(self.directory.path)
+        if self._labelled is None or self._labelled[0] != mark:
+            self._labelled = mark, read_label(self.directory.path)
+        return self._labelled[1]
 
     def _is_alive(self, info: RunInfo, now: float, monotonic: float) -> bool:
         """Whether the run is being trained: by the lock, on another host by the heartbeat."""
@@ -362,6 +374,33 @@ class Run:
             time.sleep(min(left, _END_SECONDS))
             if was_held and not is_locked(self.directory.lock):
                 return
+
+    # --- name and note
+
+    @property
+    def label(self) -> Label:
+        """The name and the note that the run was given; empty without."""
+        from forge_tui.runs.label import read_label
+
+        return read_label(self.directory.path)
+
+    def set_label(self, *, name: str | None = None, note: str | None = None) -> Label:
+        """Give the run another name, another note, or both; an empty text removes one, None keeps it.
+
+        Returns the new label. Raises `UsageError` for a name that could be taken for a path, `RunDirectoryError` if it
+        cannot be written, `ReadOnlyError` in a read-only process.
+        """
+        refuse_if_read_only("name a run")
+        from forge_tui.protocol.label import Label, checked_note, checked_run_name
+        from forge_tui.runs.label import write_label
+
+        old = self.label
+        new = Label(
+            old.name if name is None else checked_run_name(name), old.note if note is None else checked_note(note)
+        )
+        if new != old:
+            write_label(self.directory, new)
+        return new
 
     # --- control
 

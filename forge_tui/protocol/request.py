@@ -16,7 +16,7 @@ class Request:
     `accept_changes`: a resume continues with changed data or code; `trust_code`: it may run custom code of a run that
     this user has not started. `dataset` and `python_path`: where a resume finds the data and the code of a moved
     project. `engine`: `[engine]` of a resume, but for `fuse`; None: as before. With `leash` the run stops after a
-    checkpoint when the caller's side of the channel closes.
+    checkpoint when the caller's side of the channel closes. `name`: what a new run is called, empty: nothing.
     """
 
     action: Literal["start", "resume", "check", "plan"]
@@ -31,6 +31,7 @@ class Request:
     dataset: str | None = None
     python_path: tuple[str, ...] = ()
     engine: dict[str, Any] | None = None
+    name: str = ""
 
     def to_record(self) -> dict[str, Any]:
         """A JSON-able dict of the request."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from forge_tui.protocol.label import NO_LABEL, Label
 from forge_tui.protocol.metrics import MetricTable, declared_metrics, old_keys
 from forge_tui.protocol.model_state import Failure, ModelState
 from forge_tui.protocol.phases import RunState, TrainingPhase
@@ -22,7 +23,7 @@ class Snapshot:
 
     `eta_seconds` is the time until the last model ends, None while unknown. `age` is the age of the data (seconds
     since the runner last wrote, at `written`, UNIX seconds). `seconds` is the measured duration of the run so far, or
-    None. `problems` says in words what could not be read.
+    None. `problems` says in words what could not be read. `label` has the name and the note that a user gave the run.
     """
 
     run: RunInfo
@@ -35,10 +36,21 @@ class Snapshot:
     seconds: float | None = None
     eta_seconds: float | None = None
     problems: tuple[str, ...] = ()
+    label: Label = NO_LABEL
 
     def __repr__(self) -> str:
         models = f"{self.completed} of {len(self.models)} models completed"
         return f"<Snapshot of run {self.run.run!r}: {self.state}, {models}, {self.overall_percent:.0f} %>"
+
+    @property
+    def title(self) -> str:
+        """What people call the run: its name if it has one, else its id."""
+        return self.label.name or self.run.run
+
+    @property
+    def heading(self) -> str:
+        """Name and id, for the head of a report: `baseline (20261123-150210-planner)`; without a name the id."""
+        return f"{self.label.name} ({self.run.run})" if self.label.name else self.run.run
 
     @cached_property
     def metrics(self) -> MetricTable:
@@ -96,6 +108,8 @@ class Snapshot:
         del about["key"]  # private to the user's state directory
         return {
             **about,
+            "name": self.label.name,
+            "note": self.label.note,
             "state": self.state.value,
             "time": self.time,
             "age": self.age,

@@ -206,7 +206,8 @@ def metric_columns(snapshot: Snapshot) -> list[str]:
 def _text(run: Run, snapshot: Snapshot) -> str:
     info, samples = snapshot.run, run.resources()
     lines = [
-        f"Run {info.run}: {snapshot.state}" + (f" ({info.reason})" if info.reason else ""),
+        f"Run {snapshot.heading}: {snapshot.state}" + (f" ({info.reason})" if info.reason else ""),
+        *([f"Note: {snapshot.label.note}"] if snapshot.label.note else []),
         f"{len(snapshot.models)} {info.model_type} models{epochs_text(info.epochs)}, {info.mode}, policy {info.policy}",
         f"Workers {info.workers} of {info.requested}, {info.threads} thread{'s' if info.threads > 1 else ''} each: "
         f"{info.limit_reason}",

@@ -22,6 +22,7 @@ def doctor_text(report: dict[str, Any], width: int = 80) -> str:
         ("What this allows", _allowed(report)),
         ("Suggestion", _suggestion(report)),
         ("After you leave", _endings(report)),
+        ("Site-wide settings", _site(report)),
         ("Problems", _problems(report)),
     )
     blocks = []
@@ -133,6 +134,20 @@ def _endings(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield ending["what"], ending["reason"]
         if ending["remedy"]:
             yield "advice", ending["remedy"]
+
+
+def _site(report: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    site = report.get("site")
+    if site is None:
+        return
+    for file in site["files"]:
+        yield "file", file
+    if site["values"]:
+        yield "values", f"{len(site['values'])}: {', '.join(site['values'])}"
+    for name, place in site["locked"].items():
+        yield "locked", f"{name}, by {place}"
+    if site["problem"] is not None:
+        yield "refused", f"{site['problem']}"
 
 
 def _problems(report: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from forge_tui.protocol.run_info import RunInfo
 from forge_tui.runner.opened import RUNNER_LOG
 from forge_tui.runs import registry, removal, run_models, starting
 from forge_tui.runs.in_the_way import refuse_foreign_lock
+from forge_tui.runs.label import refuse_foreign_label
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.location import Identity, Location
 from forge_tui.runs.lock import RunLock
@@ -77,6 +78,8 @@ def _make_directory(request: Request, undo: contextlib.ExitStack) -> tuple[RunDi
 def begin_start(request: Request, directory: RunDirectory, made_root: bool) -> Start:
     """Announce the start of a new run. Raises `RunDirectoryError` if something is in its way."""
     settings = settings_of(request)
+    if request.name:
+        refuse_foreign_label(directory)
     text = settings_text(settings).encode()
     return Start.begin(directory, run_models.names(settings), text, request.previous, made_root=made_root)
 

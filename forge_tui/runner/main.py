@@ -52,6 +52,7 @@ from forge_tui.safe_io.descriptors import open_closed
 from forge_tui.safe_io.printing import named, say
 from forge_tui.settings.replacement import what_trains
 from forge_tui.settings.schema import Settings
+from forge_tui.settings.site import require_held
 
 _FLUSH_SECONDS = 5.0
 # The last writes are fast unless the disk is stuck.
@@ -121,6 +122,8 @@ def _prepare(
     """Do everything up to the first step. After an error the directory is as it was before."""
     selector = stack.enter_context(selectors.DefaultSelector())
     selector.register(channel, selectors.EVENT_READ, lambda: _caller_left(channel))
+    if request.action != "resume":
+        require_held(settings_of(request))
     if request.action in ("check", "plan"):
         _answer(channel, (_check if request.action == "check" else _measure_ways)(request, selector, stack))
         return None, None

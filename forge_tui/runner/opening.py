@@ -12,6 +12,7 @@ import forge_tui
 from forge_tui.engines.output import Outputs
 from forge_tui.errors import RunDirectoryError
 from forge_tui.protocol.events import RunStarted
+from forge_tui.protocol.label import Label
 from forge_tui.protocol.request import Request
 from forge_tui.protocol.run_data import RunData
 from forge_tui.protocol.run_info import RunInfo
@@ -21,6 +22,7 @@ from forge_tui.runner.journal import Journal
 from forge_tui.runner.opened import RUNNER_LOG, Opened, distrust, register, report_code, trusted
 from forge_tui.runner.prepare import Plan, slowness
 from forge_tui.runs import run_models
+from forge_tui.runs.label import write_label
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.starting import Start
 from forge_tui.runs.store import RunStore
@@ -43,6 +45,8 @@ def open_new(
     """Move an earlier run away, if any, then write settings, code, database and registry entry of the new one."""
     start.move_earlier()
     write_settings(settings, directory.settings)
+    if request.name:
+        write_label(directory, Label(request.name))
     training = settings.training
     info = RunInfo(
         run=directory.id,

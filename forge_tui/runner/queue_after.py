@@ -17,9 +17,11 @@ def predecessor(after: str | None, own: Path, working_directory: Path) -> RunDir
     if after is None:
         return None
     beside = working_directory / Path(after).expanduser()
-    found = (
-        RunDirectory(beside) if os.path.isfile(RunDirectory(beside).database) else RunDirectory(registry.resolve(after))
-    )
+    if os.path.isfile(RunDirectory(beside).database):
+        found = RunDirectory(beside)
+        registry.refuse_clash(after, found.path)
+    else:
+        found = RunDirectory(registry.resolve(after))
     if found.path == RunDirectory(own).path:
         raise UsageError(f"--after {after}: a run cannot wait for itself")
     return found

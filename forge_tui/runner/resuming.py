@@ -39,6 +39,7 @@ from forge_tui.runs.survey import refuse_links_in, tidy
 from forge_tui.safe_io.printing import named
 from forge_tui.settings.files import read_settings, settings_digest
 from forge_tui.settings.schema import EngineSettings, Settings, from_plain, to_plain
+from forge_tui.settings.site import hold_earlier
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Earlier:
     """The directories that are created again."""
     recorded: RunInfo | None = None
     """Its record as found; `info` has the new paths of a moved project (None: not moved)."""
+    followed: tuple[str, ...] = ()
+    """What the site-wide settings have changed in its settings, in words."""
 
     def code(self, request: Request, stack: contextlib.ExitStack) -> Code:
         """The code that it continues with; none of it was imported before.
@@ -93,6 +96,7 @@ class Earlier:
                 journal.info,
                 path=str(self.directory.path),  # it may have been moved since
                 epochs=epochs,
+                policy=self.settings.resources.policy,
                 runner=os.getpid(),
                 host=socket.gethostname(),
                 data=None if changes.data is None else changes.data.to_record(),
@@ -112,7 +116,7 @@ class Earlier:
             journal.phase(model.index, TrainingPhase.QUEUED, "resumed")
             if self._goes_back(model):
                 self._roll_back(journal, model)
-        for kind, words in (*changes.accepted, *changes.notices):
+        for kind, words in (*changes.accepted, *changes.notices, *(("site", words) for words in self.followed)):
             journal.warn(kind, words)
         register(journal)
         report_code(journal, code, untrusted)
@@ -174,7 +178,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
         plain["training"]["epochs"] = request.epochs if request.epochs is not None else info.epochs
         if request.engine is not None:
             plain["engine"] = {**request.engine, "fuse": plain["engine"]["fuse"]}
-        settings = from_plain(plain)
+        settings, followed = hold_earlier(from_plain(plain))
         seconds = seconds_so_far(info, reader.heartbeat())
         states, _revision = reader.models(0)
         reached = reached_rungs(reader, rungs_of(settings), states, table_of(settings.training, info.metrics))
@@ -197,7 +201,7 @@ def open_earlier(request: Request, directory: RunDirectory) -> Earlier:
     require_data(settings, directory.path)
     made = tuple(room for room in ROOMS if not os.path.lexists(directory.path / room))
     chosen = groups.settled(settings, info.fuse)
-    return Earlier(directory, chosen, info, tuple(states), seconds, reached, made, recorded)
+    return Earlier(directory, chosen, info, tuple(states), seconds, reached, made, recorded, followed)
 
 
 def seconds_so_far(info: RunInfo, heartbeat: Heartbeat) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from forge_tui.errors import RunDirectoryError
+from forge_tui.errors import RunDirectoryError, SettingsError
 from forge_tui.protocol import events as happened
 from forge_tui.protocol import transitions
 from forge_tui.protocol.model_state import ModelState
@@ -17,7 +17,9 @@ from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.runner.journal import Journal
 from forge_tui.runs import commands
 from forge_tui.runs.layout import RunDirectory
+from forge_tui.settings.site import read_site
 
+_WORKERS = "training.max_parallel_workers"
 MOST_WORKERS = 100_000
 
 
@@ -187,7 +189,7 @@ class Steering:
         wanted = command.arguments.get("workers")
         if type(wanted) is not int or not 1 <= wanted <= MOST_WORKERS:
             return f"workers = {wanted!r}: must be a whole number from 1 to {MOST_WORKERS}", None, None
-        return None, None, wanted
+        return _locked(wanted), None, wanted
 
     # --- when it is carried out
 
@@ -235,6 +237,17 @@ class Steering:
                 reason=reason,
             )
         )
+
+
+def _locked(workers: int) -> str | None:
+    """Why the site-wide settings, as they are now, do not allow this number of workers; None if they do."""
+    try:
+        site = read_site()
+    except SettingsError as error:
+        return str(error)
+    if site.lock_of(_WORKERS) is None or site.value_of(_WORKERS) == workers:
+        return None
+    return site.refusal(_WORKERS)
 
 
 def _at_once() -> Outcome | None:

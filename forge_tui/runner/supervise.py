@@ -13,9 +13,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from forge_tui.analysis.ranking import best_so_far
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.metrics import with_custom_metric
 from forge_tui.protocol.phases import RunState, TrainingPhase
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.resources.node_limit import NodeLimit
 from forge_tui.resources.policy import WorkerLimit
 from forge_tui.runner import groups
@@ -145,7 +147,11 @@ def _list_as_ended(opened: Opened, state: RunState) -> None:
         if not os.path.lexists(opened.directory.path):
             registry.forget(opened.directory.path)
         registry.register(opened.journal.info)
-    registry.finished(opened.path, state, opened.journal.clock())
+    journal = opened.journal
+    models, now = tuple(journal.models.values()), journal.clock()
+    best = best_so_far(Snapshot(run=journal.info, models=models, state=state, revision=0, time=now))
+    decided = None if best is None else (best.metric.title, best.value)
+    registry.finished(opened.path, state, now, best=decided, seconds=journal.info.seconds)
 
 
 def _run(scheduler: Scheduler, opened: Opened) -> RunState:

@@ -1,7 +1,8 @@
 """Which files in a run directory are the run's, by its record (`runs.record`); everything else is somebody else's.
 
 Recorded are the paths that a run creates at run level; those of a model follow from its recorded name, those of its
-code from `RunInfo.code`. A symbolic link is never the run's: forge-tui makes none.
+code from `RunInfo.code`. A label, which is written without the record, is known by its content. A symbolic link is
+never the run's: forge-tui makes none.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Protocol
 
 from forge_tui.errors import RunDirectoryError
 from forge_tui.runs.inside import refuse_links
+from forge_tui.runs.label import is_label
 from forge_tui.runs.names import (
     CHECKPOINTS,
     CODE,
     COMMANDS,
     DATABASE,
     FILES_OF_TRIAL,
+    LABEL,
     LOGS,
     MOVING,
     PREVIOUS,
@@ -88,6 +91,8 @@ class _Root:
 
     def owns(self, name: str) -> bool:
         original = original_of(name)
+        if LABEL in (name, original):
+            return is_label(self.path / name)
         return self._is_file(name) or (original is not None and (self._is_file(original) or original == _PROBE))
 
     def _is_file(self, name: str) -> bool:

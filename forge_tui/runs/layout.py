@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from forge_tui.errors import RunDirectoryError
-from forge_tui.runs.names import DATABASE, FILES_OF_TRIAL, MOVING, REMOVED, ROOT, STARTING_FILE
+from forge_tui.runs.names import DATABASE, FILES_OF_TRIAL, LABEL, MOVING, REMOVED, ROOT, STARTING_FILE
 from forge_tui.safe_io.printing import named
 from forge_tui.safe_io.whole_files import LONGEST_DATABASE, directory_error, half_written, path_bytes, write_atomically
 
@@ -73,6 +73,11 @@ class RunDirectory:
     def settings(self) -> Path:
         """The settings file that the run was started with."""
         return self.path / "settings.toml"
+
+    @property
+    def label(self) -> Path:
+        """The name and the note that the run was given, if any."""
+        return self.path / LABEL
 
     @property
     def checkpoints(self) -> Path:

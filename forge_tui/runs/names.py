@@ -14,6 +14,7 @@ REMOVED = ".run.db.removed"
 MOVING = ".previous.moving"
 """Where version 0.1.0 collected an earlier run's files before it renamed it to `previous-N`."""
 LOCK = "lock"
+LABEL = "label.json"
 STARTING_FILE, STARTING_LOG = "starting.json", "starting.log"
 CHECKPOINTS, COMMANDS, LOGS, CODE = "checkpoints", "commands", "logs", "code"
 SHARED = (CHECKPOINTS, LOGS, CODE)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from forge_tui.errors import RunDirectoryError, UsageError
 from forge_tui.protocol.record_fields import check_record
+from forge_tui.runs.label import read_label
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.names import DATABASE
 from forge_tui.runs.unfinished_start import start_in_words, state_of_start
@@ -42,7 +43,9 @@ _LARGEST_FILE = 256 << 20
 class KnownRun:
     """A run as it was registered; its present state is in its own directory. Times in UNIX seconds.
 
-    `has_key`: it was registered by a version that records trust under `trust/`.
+    `has_key`: it was registered by a version that records trust under `trust/`. `metric` and `value` say how good the
+    best model was when the run ended, `seconds` how long it took; None where an older version has not recorded them.
+    `name` and `note` are those of its label, filled in by `labelled`.
     """
 
     run: str
@@ -55,6 +58,16 @@ class KnownRun:
     status: str | None = None
     finished: float | None = None
     has_key: bool = False
+    metric: str | None = None
+    value: float | None = None
+    seconds: float | None = None
+    name: str = ""
+    note: str = ""
+
+    @property
+    def title(self) -> str:
+        """What people call the run: its name if it has one, else its id."""
+        return self.name or self.run
 
 
 def register(info: RunInfo, state: Path | None = None) -> None:
@@ -68,9 +81,33 @@ def register(info: RunInfo, state: Path | None = None) -> None:
     )  # fmt: skip
 
 
-def finished(path: Path, status: str, when: float, state: Path | None = None) -> None:
-    """Record how the run at `path` ended. Raises as `register`."""
-    _append({"event": "finished", "path": str(RunDirectory(path).path), "status": status, "finished": when}, state)
+def finished(
+    path: Path,
+    status: str,
+    when: float,
+    state: Path | None = None,
+    *,
+    best: tuple[str, float] | None = None,
+    seconds: float | None = None,
+) -> None:
+    """Record how the run at `path` ended: `best` is the title of the metric that decides, and its value.
+
+    Raises as `register`.
+    """
+    metric, value = best or (None, None)
+    _append(
+        {
+            "event": "finished", "path": str(RunDirectory(path).path), "status": status, "finished": when,
+            "metric": metric, "value": value, "seconds": seconds,
+        },
+        state,
+    )  # fmt: skip
+
+
+def labelled(entry: KnownRun) -> KnownRun:
+    """The entry with the name and the note that the run has now."""
+    label = read_label(entry.path)
+    return entry if not (label.name or label.note) else replace(entry, name=label.name, note=label.note)
 
 
 def forget(path: Path, state: Path | None = None) -> None:
@@ -116,9 +153,10 @@ def mark(state: Path | None = None) -> tuple[int, int, int]:
 
 
 def resolve(run: str | None, state: Path | None = None) -> Path:
-    """The directory of a run given as a directory, an id, the beginning of an id, or None for the newest.
+    """The directory of a run given as a directory, its name, an id, the beginning of an id, or None for the newest.
 
-    Raises `UsageError`, with similar names, if none or several match; `RunDirectoryError` for a directory without run.
+    Raises `UsageError`, with similar names, if none or several match, also if a directory of a run and another run's
+    name do; `RunDirectoryError` for a directory without run.
     """
     if run is None:
         newest = next((one for one in known(state) if state_of_start(one.path) != "starting"), None)
@@ -129,24 +167,46 @@ def resolve(run: str | None, state: Path | None = None) -> Path:
         raise UsageError("the name of the run is empty; leave it out for the newest, or see `forge-tui runs`")
     directory = RunDirectory(Path(run))
     if _is_there(directory):
+        refuse_clash(run, directory.path, state)
         return directory.path
-    runs = known(state)
-    exact = [one for one in runs if one.run == run]
+    runs = [labelled(one) for one in known(state)]
+    exact = [one for one in runs if run in (one.run, one.name)]
     fitting = exact or [one for one in runs if one.run.startswith(run)]
     if len(fitting) == 1:
         return _begun(fitting[0].path)
     if fitting:
         some = ", ".join(escaped(str(one.path) if exact else one.run) for one in fitting[:_NEAR])
         more = f" and {len(fitting) - _NEAR} more" if len(fitting) > _NEAR else ""
-        raise UsageError(f"{run!r} fits {len(fitting)} runs: {some}{more}; name one in full")
+        how = "give the directory of one" if exact else "name one in full"
+        raise UsageError(f"{run!r} fits {len(fitting)} runs: {some}{more}; {how}")
     if os.path.isdir(_begun(directory.path)):
         raise RunDirectoryError(f"there is no run in {named(directory.path)}; `forge-tui runs` lists the known ones")
-    names = [escaped(one.run) for one in runs]
+    names = [escaped(name) for one in runs for name in (one.name, one.run) if name]
     near = difflib.get_close_matches(run, names, n=_NEAR, cutoff=0.4)
     hint = f"the nearest are {', '.join(near)}" if near else "none is known"
     if names and not near:
         hint = f"the newest are {', '.join(names[:_NEAR])}"
     raise UsageError(f"no run {run!r}; {hint}; `forge-tui runs` lists them all")
+
+
+def refuse_clash(run: str, path: Path, state: Path | None = None) -> None:
+    """Raise `UsageError` if a word that stands for the run directory `path` is another run's name, too."""
+    if os.sep in run or run in (os.curdir, os.pardir):
+        return
+    try:
+        others = [one for one in known(state) if read_label(one.path).name == run and not _is_same(one.path, path)]
+    except RunDirectoryError:
+        return  # without a list of runs no name can be used
+    if others:
+        other = escaped(others[0].run if len(others) == 1 else str(others[0].path))
+        raise UsageError(
+            f"{run!r} is a run directory here, and the name of another run, {other}; write {os.curdir}{os.sep}"
+            f"{escaped(run)} for the directory, or {other} for the other one"
+        )
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    return one == other or os.path.realpath(one) == os.path.realpath(other)
 
 
 def _begun(path: Path) -> Path:
@@ -188,6 +248,7 @@ def _fold(data: bytes) -> dict[str, KnownRun]:
                     runs[path] = _run_of(record)
                 case "finished" if path in runs:
                     ended = {name: record[name] for name in ("status", "finished")}
+                    ended |= {name: record[name] for name in ("metric", "value", "seconds") if name in record}
                     check_record(ended, KnownRun)
                     runs[path] = replace(runs[path], **ended)
                 case "forgotten":
@@ -243,7 +304,10 @@ def _lines_of(run: KnownRun) -> bytes:
     }  # fmt: skip
     lines = json.dumps(record).encode() + b"\n"
     if run.status is not None:
-        end = {"v": 1, "event": "finished", "path": str(run.path), "status": run.status, "finished": run.finished}
+        end = {
+            "v": 1, "event": "finished", "path": str(run.path), "status": run.status, "finished": run.finished,
+            "metric": run.metric, "value": run.value, "seconds": run.seconds,
+        }  # fmt: skip
         lines += json.dumps(end).encode() + b"\n"
     return lines
 

@@ -10,12 +10,18 @@ from forge_tui.settings.sweep import TABLE as SWEEP
 
 
 def config_rows(resolved: Resolved) -> list[tuple[str, str, str]]:
-    """(key, value in TOML or — if not set, source) of every setting, in the schema's order."""
+    """(key, value in TOML or — if not set, source) of every setting, in the schema's order.
+
+    The source of a locked one ends with the file that locks it.
+    """
     rows: list[tuple[str, str, str]] = []
     plain = to_plain(resolved.settings)
     free = [f"{table}.{name}" for table in (*FREE_TABLES, SWEEP) for name in plain[table]]
     for name in (*(key.key for key in fields_of()), *free):
         table, _, own = name.partition(".")
         value = plain[table][own]
-        rows.append((name, "—" if value is None else shown(value), resolved.sources[name].text))
+        lock, source = resolved.site.lock_of(name), resolved.sources[name].text
+        if lock is not None:
+            source = f"{source} (locked)" if source == lock.place else f"{source}, locked by {lock.place}"
+        rows.append((name, "—" if value is None else shown(value), source))
     return rows

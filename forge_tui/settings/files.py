@@ -28,6 +28,7 @@ from forge_tui.settings.schema import (
     to_plain,
     unknown,
 )
+from forge_tui.settings.site_file import TABLE as SITE
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
 
@@ -48,16 +49,33 @@ class FileValue:
     line: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A TOML document, and the line of every key."""
+
+    document: dict[str, Any]
+    lines: Mapping[tuple[str, ...], int]
+
+
 def read_values(path: Path, *, pipe: bool = False) -> list[FileValue]:
     """The values of a settings file, in its order. `pipe`: allow a pipe, such as a shell's `<(…)`.
 
     Raises `SettingsError` naming file, line, key, value and what is allowed, one line per problem.
     """
-    text = _read_text(path, pipe)
-    document, lines = _parse(path, text)
+    return values_in(path, _parse(path, _read_text(path, pipe)))
+
+
+def parsed_settings(path: Path, content: bytes) -> Parsed:
+    """The content of a settings file as TOML. Raises `SettingsError` naming file and line."""
+    return _parse(path, _decoded(path, content))
+
+
+def values_in(path: Path, parsed: Parsed) -> list[FileValue]:
+    """The values of a parsed settings file, in its order. Raises `SettingsError` as `read_values`."""
     values: list[FileValue] = []
     problems: list[str] = []
-    for place, value in _entries(document):
+    lines = parsed.lines
+    for place, value in _entries(parsed.document):
         line = next((lines[place[:length]] for length in range(len(place), 0, -1) if place[:length] in lines), None)
         try:
             key = _key(place, value)
@@ -88,7 +106,7 @@ def settings_digest(path: Path | str) -> str:
 
     Raises `SettingsError` as `read_settings` does.
     """
-    document, _lines = _parse(Path(path), _read_text(Path(path)))
+    document = _parse(Path(path), _read_text(Path(path))).document
     training = document.get("training")
     if isinstance(training, dict):
         training.pop("epochs", None)
@@ -153,6 +171,10 @@ def _read_text(path: Path, pipe: bool = False) -> str:
         raise SettingsError(f"{_name(path)}: cannot be read: {reason}") from None
     if len(content) > _LARGEST_FILE:
         raise SettingsError(f"{_name(path)}: is larger than 1 MiB; this is not a settings file")
+    return _decoded(path, content)
+
+
+def _decoded(path: Path, content: bytes) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -160,10 +182,9 @@ def _read_text(path: Path, pipe: bool = False) -> str:
         raise SettingsError(f"{_name(path)}, line {line}: is not UTF-8 text; save the file as UTF-8") from None
 
 
-def _parse(path: Path, text: str) -> tuple[dict[str, Any], Mapping[tuple[str, ...], int]]:
-    """The document, and the line of every key."""
+def _parse(path: Path, text: str) -> Parsed:
     try:
-        return tomllib.loads(text), key_lines(text)
+        return Parsed(tomllib.loads(text), key_lines(text))
     except tomllib.TOMLDecodeError as error:
         found = _SYNTAX_PLACE.fullmatch(str(error))
         what = escaped(found["what"] if found else str(error))
@@ -205,6 +226,8 @@ def _key(place: tuple[str, ...], value: Any) -> Key | SweepKey:
         quoted = ".".join(shown(part) if "." in part else escaped(part) for part in place)
         raise SettingsError(f"unknown key {quoted}; in quotes, a dot is part of the name")
     name = ".".join(place)
+    if name == SITE:
+        raise SettingsError(f"[{SITE}] is only for the site-wide settings.toml of an administrator; leave it out")
     if name in (*tables(), *FREE_TABLES, SWEEP):
         if isinstance(value, list):
             raise SettingsError(f"{named(name)}: must be one table; write [{named(name)}] once, in single brackets")

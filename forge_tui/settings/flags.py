@@ -12,6 +12,7 @@ from forge_tui.settings.presets import preset_names
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import fields_of, keys_by_name, tables, unknown
 from forge_tui.settings.setting_layers import Resolved, resolve_settings
+from forge_tui.settings.site import read_site
 
 
 def add_source_flags(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +65,11 @@ def flag_values(namespace: argparse.Namespace) -> dict[str, Any]:
 def resolve_arguments(namespace: argparse.Namespace, beneath: Mapping[str, str] | None = None) -> Resolved:
     """The settings from the flags of `add_source_flags` and `add_flags`, over the values `beneath` (by full name).
 
-    Raises `SettingsError`.
+    Of those `beneath`, which are nobody's wish, locked ones are left out. Raises `SettingsError`.
     """
+    if beneath:
+        site = read_site()
+        beneath = {name: value for name, value in beneath.items() if site.lock_of(name) is None}
     return resolve_settings(
         preset=namespace.preset,
         settings_file=namespace.settings,

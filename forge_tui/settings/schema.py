@@ -216,9 +216,9 @@ class RunSettings:
         float,
         Rule(ge=0.0, description="end and retry a worker without a step for this long (seconds; 0: never)"),
     ] = 1800.0
-    after: Annotated[str | None, Rule(min_length=1, description="begin when this run has ended (directory or id)")] = (
-        None
-    )
+    after: Annotated[
+        str | None, Rule(min_length=1, description="begin when this run has ended (directory, name or id)")
+    ] = None
     command: Annotated[
         tuple[str, ...],
         Rule(

@@ -1,7 +1,8 @@
 """Merges the layers of a run's settings and records the source of every value.
 
-Later layers override earlier ones: defaults, the user's settings.toml, `--preset`, `--settings`, environment, flags
-and `--set`. Every layer is checked by itself, so a wrong value is reported even if a later layer overrides it.
+Later layers override earlier ones: defaults, the site-wide settings.toml, the user's own, `--preset`, `--settings`,
+environment, flags and `--set`. Every layer is checked by itself, so a wrong value is reported even if a later layer
+overrides it; and so is another value of a key that the site locks.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from forge_tui.settings.schema import (
     to_plain,
     unknown,
 )
+from forge_tui.settings.site import NO_SITE, PYTHON_PATH, Site, read_site, same
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key
 from forge_tui.settings.user_file import STATE_VARIABLE, user_settings_file
@@ -44,11 +46,16 @@ class Layer(StrEnum):
     """Where a value may come from, lowest first."""
 
     DEFAULT = "default"
+    SITE = "site"
     USER = "user"
     PRESET = "preset"
     FILE = "file"
     ENVIRONMENT = "environment"
     FLAG = "flag"
+
+
+_PREFERRED = (Layer.SITE, Layer.USER)
+"""Files with what is preferred for all runs: what plays no part in one of them is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +75,18 @@ class Source:
                 return "default"
             case Layer.PRESET:
                 return f"preset {self.name}, line {self.line}"
-            case Layer.USER | Layer.FILE:
+            case Layer.SITE | Layer.USER | Layer.FILE:
                 return f"{escaped(str(self.file))}, line {self.line}"
         return str(self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The settings of a run, and the source of each value (by full name, such as `training.epochs`)."""
+    """The settings of a run, the source of each value (by full name, such as `training.epochs`), and the site's."""
 
     settings: Settings
     sources: Mapping[str, Source]
+    site: Site = NO_SITE
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,19 +106,25 @@ def resolve_settings(
     sweeps: Iterable[str] = (),
     user_file: Path | str | None = None,
     use_user_file: bool = True,
+    use_site: bool = True,
 ) -> Resolved:
     """Merge all layers. A settings file overrides a preset.
 
     `flags` are values by full name, as text or typed; `assignments` are texts `KEY=VALUE` (`--set`), `sweeps` texts
     `KEY=VALUE,VALUE` (`--sweep`). The user's file is `user_file`, by default the one in the configuration directory,
-    which may be missing. A single value for a setting overrides its sweep in an earlier layer.
+    which may be missing. A single value for a setting overrides its sweep in an earlier layer. `use_site=False`:
+    without the site-wide settings, whose locks then have to be checked where the result is used.
 
     Raises `SettingsError` naming every invalid value and its source.
     """
     defaults = Settings()
     values = to_plain(defaults)
     sources: dict[str, Source] = {key.key: Source(Layer.DEFAULT) for key in fields_of()}
-    layers: list[list[_Value]] = []
+    site = read_site() if use_site else NO_SITE
+    layers: list[list[_Value]] = [
+        [_Value(one.key, one.value, Source(Layer.SITE, layer.file, one.line)) for one in layer.values]
+        for layer in site.layers
+    ]
     if use_user_file:
         layers.append(_user_layer(user_file))
     if preset is not None:
@@ -119,7 +133,7 @@ def resolve_settings(
         layers.append(_file_layer(Path(settings_file), Layer.FILE))
     layers.append(_environment_layer(environment))
     layers.append(_flag_layer(flags or {}, list(assignments), list(sweeps)))
-    for layer in layers:
+    for layer in (_without_locked(layer, site) for layer in layers):
         for given in layer:
             if isinstance(given.key, Key):
                 values[SWEEP].pop(given.key.key, None)
@@ -128,35 +142,52 @@ def resolve_settings(
             values[given.key.table][given.key.name] = given.value
             sources[given.key.key] = given.source
     _settle_replacement(values, sources)
-    _place_own_code(values, sources)
+    if site.lock_of(PYTHON_PATH) is None:
+        _place_own_code(values, sources)
     settings = from_plain(values)
     problems = [f"{sources[name].text}: {words}" for name, words in problems_in(settings).items()]
     if problems:
         raise SettingsError("\n".join(problems))
-    return Resolved(settings, sources)
+    return Resolved(settings, sources, site)
+
+
+def _without_locked(layer: list[_Value], site: Site) -> list[_Value]:
+    """A layer without the values of locked keys, which are the site's. Raises `SettingsError` for another one."""
+    if not site.locks:
+        return layer
+    problems = [
+        f"{given.source.text}: {site.refusal(given.key.key)}"
+        for given in layer
+        if given.source.layer is not Layer.SITE
+        and site.lock_of(given.key.key) is not None
+        and not same(given.value, site.value_of(given.key.key))
+    ]
+    if problems:
+        raise SettingsError("\n".join(problems))
+    return [one for one in layer if one.source.layer is Layer.SITE or site.lock_of(one.key.key) is None]
 
 
 def _settle_replacement(values: dict[str, dict[str, Any]], sources: dict[str, Source]) -> None:
     """Refuse what was given for this run and plays no part beside a training function or a command.
 
-    The user's own file has what is preferred where it plays a part: elsewhere it is left out. A file may name values
-    that are the defaults: settings.toml of a run has all of them.
+    The site's and the user's own file have what is preferred where it plays a part: elsewhere it is left out. A file
+    may name values that are the defaults: settings.toml of a run has all of them.
     """
     command = values["run"]["command"]
     found = replacement_of(values["training"]["train"], command)
     if found is None:
         for name in PER_MODEL:
-            if sources[name].layer is Layer.USER:
+            if sources[name].layer in _PREFERRED:
                 _leave_out(keys_by_name()[name], values, sources)
         return
     problems = []
     for key in found.unused_keys():
         source, is_default = sources[key.key], values[key.table][key.name] == _plain_default(key)
-        if source.layer is Layer.USER:
+        if source.layer in _PREFERRED:
             _leave_out(key, values, sources)
         elif source.layer in (Layer.ENVIRONMENT, Layer.FLAG) or not is_default:
             problems.append(found.refusal(key, source.text))
-    for swept in [one for one in values[SWEEP] if sources[f"{SWEEP}.{one}"].layer is Layer.USER]:
+    for swept in [one for one in values[SWEEP] if sources[f"{SWEEP}.{one}"].layer in _PREFERRED]:
         if found.swept_problems([swept]):
             del values[SWEEP][swept], sources[f"{SWEEP}.{swept}"]
     problems += found.swept_problems(values[SWEEP])
@@ -181,7 +212,8 @@ def _place_own_code(values: dict[str, dict[str, Any]], sources: dict[str, Source
     names = [f"training.{name}" for name in OWN]
     named = [name for name in names if named_function(values["training"][name.partition(".")[2]]) is not None]
     named += [f"{SWEEP}.{name}" for name in names if any(map(named_function, values[SWEEP].get(name, ())))]
-    by_file = {sources[name].file: sources[name] for name in named if sources[name].layer in (Layer.USER, Layer.FILE)}
+    files = (Layer.SITE, Layer.USER, Layer.FILE)
+    by_file = {sources[name].file: sources[name] for name in named if sources[name].layer in files}
     if by_file:
         values["run"]["python_path"] = [str(file.absolute().parent) for file in by_file if file is not None]
         sources["run.python_path"] = next(iter(by_file.values()))

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forge_tui.protocol.metrics import SHARE
+from forge_tui.protocol.metrics import BUILT_IN, SHARE
 from forge_tui.safe_io.printing import printable
 
 if TYPE_CHECKING:
@@ -93,6 +93,14 @@ def headline_text(metrics: Mapping[str, float | None], table: MetricTable) -> st
 def best_text(best: Best) -> str:
     """The value that makes a model the best: `accuracy 0.9777`, `validation loss 0.08`."""
     return f"{best.metric.title} {value_of(best.metric, best.value)}"
+
+
+def result_text(metric: str | None, value: float | None) -> str:
+    """As `best_text`, of what the list of runs has recorded: the metric's title, and its value."""
+    if metric is None or value is None:
+        return UNKNOWN
+    known = next((one for one in BUILT_IN if one.title == metric), None)
+    return f"{metric} {number(value) if known is None else value_of(known, value)}"
 
 
 def short_path(path: Path) -> str:

@@ -70,8 +70,10 @@ class ForgeApp(TerminalApp):
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         monitor: bool = True,
+        called: str = "",
     ) -> None:
-        """`given`: what flags, presets and variables have set, for Configure; `monitor=False`: without the machine.
+        """`given`: what flags, presets and variables have set, for Configure; `called`: the name of the run that is
+        started first; `monitor=False`: without the machine.
 
         `clock` gives UNIX seconds, `monotonic` measures durations. A read-only view without a run opens on Runs; its
         process must be read-only too (`safe_io.read_only`): the app only says so, and leaves the keys out.
@@ -84,7 +86,7 @@ class ForgeApp(TerminalApp):
         self.surroundings = surroundings
         self.shell_is_painted = False
         self._given, self._is_bare = given, given is None and run is None
-        self._start_with, self._monitor = start_with, monitor
+        self._start_with, self._monitor, self._called = start_with, monitor, called
         self.controller = RunController(self, run, refresh=options.refresh, clock=clock, monotonic=monotonic)
         self.status = Status(clock, self._draw_front)
         self.tell = self.status.tell
@@ -202,7 +204,7 @@ class ForgeApp(TerminalApp):
 
         reads = replacement_in(settings) is None
         self.tell("Reading the data and building the model…" if reads else "Starting what is to train…")
-        self.controller.start(settings, previous)
+        self.controller.start(settings, previous, self._called)
 
     def resume_run(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
         """Continue a run and watch it; asks first if that would run untrusted code."""
@@ -255,6 +257,8 @@ class ForgeApp(TerminalApp):
     def on_run_opened(self, message: messages.RunOpened) -> None:
         """Watch the run."""
         self.controller.answered(message)
+        if message.request.how == "start":
+            self._called = ""
         self.watch_run(message.run)
 
     def on_run_refused(self, message: messages.RunRefused) -> None:

@@ -93,7 +93,7 @@ class Leaving:
         status = 0
         if snapshot is not None:
             run = snapshot.run
-            lines = [f"{printable(run.run)} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"]
+            lines = [f"{printable(snapshot.title)} {snapshot.state}: {snapshot.completed}/{len(snapshot.models)} done"]
             lines.append(f"forge-tui attach {shell_word(run.path)}")
             if snapshot.state.is_live:
                 lines += [f"It ends with this {what}; `forge-tui doctor` says why." for what in what_would_end_a_run()]

@@ -82,7 +82,7 @@ class StartRefused(Message):
 class CommandsAnswered(Message):
     """The runner's answers to the commands called `name`; `waiting`: how many it did not answer in `seconds`.
 
-    `error` says why they could not be sent.
+    `error` says why they could not be sent. `run`: the run that they are about, if it is not the watched one.
     """
 
     name: str
@@ -90,6 +90,7 @@ class CommandsAnswered(Message):
     waiting: int = 0
     seconds: float = 0.0
     error: str = ""
+    run: str = ""
 
 
 @dataclass

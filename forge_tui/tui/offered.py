@@ -10,7 +10,7 @@ CHANGES = frozenset(
     (
         "start", "open_setting", "next_kind", "previous_kind", "ignore_column", "make_target", "reset_column", "less",
         "more", "sweep", "reset_setting", "reset_all", "load_preset", "save_preset", "plan", "columns", "pause", "stop",
-        "cancel", "retry", "workers", "kill", "resume", "delete", "new", "export",
+        "cancel", "retry", "workers", "kill", "resume", "delete", "new", "export", "label",
     )
 )  # fmt: skip
 """Actions that start, steer, delete, export, save or pick something; a read-only view has none of them.

@@ -1,4 +1,4 @@
-"""`[ui]` of the user's settings, read without the schema so that the first paint does not wait for it."""
+"""`[ui]` of the site's and the user's settings, read without the schema: the first paint does not wait for it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from forge_tui.settings.device_names import device_in
+from forge_tui.settings.site_file import plain_site_table
 from forge_tui.settings.user_file import user_settings_file
 
 _COUNTS = ("max_suggested_workers", "devices_per_model")
@@ -26,8 +27,8 @@ class UiOptions(NamedTuple):
 
 
 def read_options(environment: Mapping[str, str] = os.environ) -> UiOptions:
-    """The user's file, then the environment. Invalid values are ignored: `forge-tui config` reports them."""
-    values = _table("ui", user_settings_file())
+    """The site's file, the user's, the environment. Invalid values are ignored: `forge-tui config` reports them."""
+    values = {**plain_site_table("ui").values, **_table("ui", user_settings_file())}
     for name in ("theme", "refresh", "ascii", "mouse", "bell"):
         text = environment.get(f"FORGE_TUI_UI__{name.upper()}")
         if text is not None:
@@ -49,15 +50,20 @@ def options_of(values: Mapping[str, Any]) -> UiOptions:
 
 
 def read_resources(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """Valid values of `[resources]` in the user's file, then the environment, by the names of the rules."""
+    """Valid values of `[resources]` in the site's file, the user's, then the environment, by the names of the rules.
+
+    What the site locks is the site's, or the default.
+    """
     from forge_tui.resources.policy import DefaultThresholds
 
+    site = plain_site_table("resources")
     values = _table("resources", user_settings_file())
     rules = {field.name: getattr(DefaultThresholds(), field.name) for field in dataclasses.fields(DefaultThresholds)}
     for name in rules:
         text = environment.get(f"FORGE_TUI_RESOURCES__{name.upper()}")
         if text is not None:
             values[name] = _parsed(text)
+    values = {**site.values, **{name: value for name, value in values.items() if not site.holds(name)}}
     if "device" in values:
         values["device"] = device_in(values["device"])
     return {name: value for name, value in values.items() if name in rules and _may_stand(name, value)}

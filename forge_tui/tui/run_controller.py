@@ -78,11 +78,11 @@ class RunController:
         """Whether a start or a resume is pending."""
         return self._starts > 0
 
-    def start(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse") -> None:
-        """Start a run; `RunOpened` or `RunRefused` follows."""
+    def start(self, settings: Settings, previous: Literal["refuse", "move"] = "refuse", name: str = "") -> None:
+        """Start a run, called `name`; `RunOpened` or `RunRefused` follows."""
         from forge_tui import client
 
-        self._open(OpenRequest("start"), lambda: client.start(settings, detach=True, previous=previous))
+        self._open(OpenRequest("start"), lambda: client.start(settings, detach=True, previous=previous, name=name))
 
     def resume(self, path: Path, epochs: int | None = None, *, trust_code: bool = False) -> None:
         """Continue the run in `path`, up to `epochs`; `RunOpened` or `RunRefused` follows."""
@@ -184,16 +184,30 @@ class RunController:
     def send(self, name: str, arguments: list[dict[str, Any]], sender: str) -> None:
         """Send the watched run one command per item of `arguments`; `CommandsAnswered` follows."""
         run = self.run
-        if run is None:
-            return
+        if run is not None:
+            self._post_answers(lambda: _send(run, name, arguments, sender), name, len(arguments))
+
+    def send_to(self, path: Path, title: str, name: str, sender: str) -> None:
+        """Send a command to the run in `path`, which need not be the watched one; `CommandsAnswered` follows."""
+
+        def send() -> list[dict[str, Any]]:
+            from forge_tui import client
+
+            with client.attach(path) as run:
+                return _send(run, name, [{}], sender)
+
+        self._post_answers(send, name, 1, title)
+
+    def _post_answers(self, send: Callable[[], list[dict[str, Any]]], name: str, count: int, title: str = "") -> None:
+        """Send in a thread, and post the answers to `count` commands."""
 
         def work() -> None:
             try:
-                answers = _send(run, name, arguments, sender)
-                waiting = len(arguments) - len(answers)
-                self._app.post_message(CommandsAnswered(name, answers, waiting, ANSWER_SECONDS))
+                answers = send()
+                found = CommandsAnswered(name, answers, count - len(answers), ANSWER_SECONDS, run=title)
             except (ForgeError, OSError) as error:
-                self._app.post_message(CommandsAnswered(name, [], error=str(error)))
+                found = CommandsAnswered(name, [], error=str(error), run=title)
+            self._app.post_message(found)
 
         self._app.run_worker(work, thread=True, group="io")
 

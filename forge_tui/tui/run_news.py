@@ -42,7 +42,7 @@ class RunNews:
         came = self._controller.take(message)
         if came is None:
             return
-        self._show_title(f"{self._host} {printable(snapshot.run.run)} {snapshot.overall_percent:.0f}%")
+        self._show_title(f"{self._host} {printable(snapshot.title)} {snapshot.overall_percent:.0f}%")
         self._status.check(snapshot)
         if came in (Turn.ENDED, Turn.UNFINISHED):
             self._tell_the_end(snapshot)

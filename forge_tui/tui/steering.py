@@ -40,7 +40,8 @@ class Steering:
 
     def tell_answers(self, message: CommandsAnswered) -> None:
         """Show the runner's answers."""
-        name, answers, tell = message.name, message.answers, self._app.tell
+        name = f"{message.name} {message.run}".rstrip()
+        answers, tell = message.answers, self._app.tell
         refused = [answer for answer in answers if answer["outcome"] in ("refused", "failed")]
         if message.error:
             tell(message.error, "error")

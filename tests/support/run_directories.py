@@ -11,10 +11,12 @@ from typing import Any
 
 from measured import fields
 
+from forge_tui.analysis.ranking import best_so_far
 from forge_tui.protocol.events import EpochFinished, Event, ModelFailed, PhaseChanged
 from forge_tui.protocol.model_state import ModelState, apply
 from forge_tui.protocol.phases import RunState, TrainingPhase
 from forge_tui.protocol.run_info import RunInfo
+from forge_tui.protocol.snapshot import Snapshot
 from forge_tui.runs import registry
 from forge_tui.runs.layout import RunDirectory
 from forge_tui.runs.lock import RunLock
@@ -87,7 +89,10 @@ class RunMaker:
         if registered:
             registry.register(record)
             if not recorded.is_live:
-                registry.finished(directory.path, recorded.value, record.finished or created)
+                ended = record.finished or created
+                best = best_so_far(Snapshot(run=record, models=tuple(states), state=recorded, revision=0, time=ended))
+                decided = None if best is None else (best.metric.title, best.value)
+                registry.finished(directory.path, recorded.value, ended, best=decided, seconds=ended - created)
         return directory.path
 
     def register_only(self, count: int) -> None:
@@ -103,7 +108,7 @@ class RunMaker:
                     epochs=5, created=created,
                 )
             )  # fmt: skip
-            registry.finished(path, "completed", created + 30.0)
+            registry.finished(path, "completed", created + 30.0, best=("loss", 0.5), seconds=30.0)
 
     def model(self, index: int, phase: TrainingPhase = TrainingPhase.COMPLETED, **known: Any) -> ModelState:
         """A model that has come to its end, unless told otherwise."""

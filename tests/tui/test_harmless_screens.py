@@ -50,7 +50,7 @@ async def test_watch_model_and_runs_show_hostile_names_as_text(path: Path) -> No
         await until(pilot, lambda: isinstance(app.screen, ModelScreen) and "ATTEMPTS" in written(app))
         assert is_clean(written(app))
         app.navigation.go_to("runs")
-        await until(pilot, lambda: "CREATED" in written(app) and "> ● live" in written(app))
+        await until(pilot, lambda: "PROGRESS" in written(app) and "> ● live" in written(app))
         assert is_clean(written(app))
 
 

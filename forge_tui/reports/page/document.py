@@ -42,7 +42,7 @@ def write_page(run: Run, snapshot: Snapshot, out: Writable) -> None:
     links = (element("li", element("a", one.title, href=f"#{one.name}")) for one in sections)
     page = Template(_file("template.html")).substitute(
         policy=_policy(style, script),
-        title=escaped(f"Run {snapshot.run.run}"),
+        title=escaped(f"Run {snapshot.heading}"),
         style=style,
         head=heading(snapshot),
         problems=paragraphs((f"Warning: {problem}" for problem in snapshot.problems), "problem"),

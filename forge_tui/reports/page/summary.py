@@ -39,10 +39,11 @@ def heading(snapshot: Snapshot) -> Markup:
         ("Started", UNKNOWN if info.started is None else moment(info.started)),
         ("Host", info.host or UNKNOWN),
         ("Directory", info.path),
+        *([("Note", snapshot.label.note)] if snapshot.label.note else []),
     ]
     return element(
         "header",
-        element("h1", f"Run {info.run} ", element("span", f"{state}{reason}", class_=f"state {state}")),
+        element("h1", f"Run {snapshot.heading} ", element("span", f"{state}{reason}", class_=f"state {state}")),
         facts(pairs),
     )
 

@@ -33,7 +33,7 @@ def run_picture(run: Run, form: PictureFormat, metrics: Sequence[str] = ()) -> b
     if not curves.metrics:
         raise UsageError(f"run {run.id}: no model has finished an epoch yet; there is no curve to draw")
     chosen = _named(curves, metrics) if metrics else _usual(curves)
-    drawing = curve_picture(f"Run {snapshot.run.run}: {snapshot.state}", curves, chosen)
+    drawing = curve_picture(f"Run {snapshot.heading}: {snapshot.state}", curves, chosen)
     return png_file(drawing) if form == "png" else svg_file(drawing).encode("utf-8", "replace")
 
 

@@ -21,6 +21,7 @@ from forge_tui.settings.keys import FREE_TABLES, Key, free_key
 from forge_tui.settings.problems import shown
 from forge_tui.settings.schema import Settings, fields_of, from_plain, key_named, keys_by_name, tables, to_plain
 from forge_tui.settings.setting_layers import Layer, Source
+from forge_tui.settings.site import Site
 from forge_tui.settings.sweep import TABLE as SWEEP
 from forge_tui.settings.sweep import SweepKey, sweep_key, too_many, values_text
 from forge_tui.tables.endings import TABLES, is_table
@@ -68,7 +69,9 @@ class Form:
     environment. `kind` is what is trained: settings that play no part for it are hidden, and are left out of a run;
     they are kept for another kind. `parameters` are those of the training function, with their defaults as they are
     written there (None: it has none); their values are settings as `model.lr`. `dataset` is the checked dataset; None
-    until it is known. Methods that change something return a new form.
+    until it is known. `site` are the site-wide settings: keys that they lock keep their values, and `refused` names
+    those that changes were to give another one; whoever shows the reason empties it. Methods that change something
+    return a new form.
     """
 
     values: Mapping[str, Any]
@@ -77,6 +80,28 @@ class Form:
     kind: Kind = Kind.BUILT_IN
     parameters: Mapping[str, str | None] = field(default_factory=dict)
     dataset: DatasetFile | None = None
+    site: Site = field(default_factory=Site)
+    refused: tuple[str, ...] = ()
+
+    def holds(self, name: str) -> bool:
+        """Whether the site-wide settings lock a setting, or its sweep."""
+        return self.site.lock_of(name) is not None
+
+    def held(self) -> Form:
+        """The form with every locked setting as the site has it."""
+        names = [key.key for key in fields_of() if self.holds(key.key)]
+        names += [name for name in self.site.values if self.holds(name) and name not in names]
+        values = {name: self.site.value_of(name) for name in names}
+        sources: dict[str, Source | Changed] = {
+            name: Source(Layer.SITE, lock.file, lock.line)
+            for name in names
+            if (lock := self.site.lock_of(name)) is not None
+        }
+        return replace(
+            self,
+            values={**{name: value for name, value in self.values.items() if not self.holds(name)}, **values},
+            sources={**{name: source for name, source in self.sources.items() if not self.holds(name)}, **sources},
+        )
 
     def typed(self, name: str) -> str:
         """The value as text for editing, for `edit`."""
@@ -145,6 +170,8 @@ class Form:
     def reset(self, name: str) -> Form:
         """The form with the setting's default; without an argument of custom code."""
         key = key_of(name)
+        if key.is_free and self.holds(name):
+            return replace(self, refused=(*self.refused, name))
         if key.is_free:
             gone = {name, f"{SWEEP}.{name}"}
             return replace(
@@ -159,7 +186,7 @@ class Form:
     def reset_all(self) -> Form:
         """The form with every setting's default, without files, variables, flags, sweeps or the last form."""
         sources = {key.key: Source(Layer.DEFAULT) for key in fields_of()}
-        return replace(self, values=flat(Settings()), sources=sources, kind=Kind.BUILT_IN)
+        return replace(self, values=flat(Settings()), sources=sources, kind=Kind.BUILT_IN).held()
 
     def train(self, kind: Kind) -> Form:
         """The form for runs of another kind. A command has numbers of models and epochs of its own by default."""
@@ -170,7 +197,8 @@ class Form:
         if kind is Kind.COMMAND and isinstance(command, list | tuple):
             plain["run"]["command"] = command
             with_own_numbers(plain, given)
-        own = {name: plain[key.table][key.name] for name, key in keys.items() if not given[name]}
+        free = [name for name in keys if not given[name] and not self.holds(name)]
+        own = {name: plain[keys[name].table][keys[name].name] for name in free}
         return replace(self, kind=kind, values={**self.values, **own})
 
     def step_kind(self, by: int) -> Form:
@@ -314,9 +342,18 @@ class Form:
             and form_key(name).problem(self.values[name]) is None
         }
 
+    @property
+    def refusal(self) -> str:
+        """Why changes of locked settings were not made; empty if there were none."""
+        if not self.refused:
+            return ""
+        more = f" (and {len(self.refused) - 1} more)" if len(self.refused) > 1 else ""
+        return self.site.refusal(self.refused[0]) + more
+
     def for_a_new_run(self) -> Form:
-        """The form for another run with these settings, in a new directory."""
-        return self if self.values[OUTPUT] is None else self.with_values({OUTPUT: None}, {OUTPUT: Changed()})
+        """The form for another run with these settings, in a new directory, and with what the site locks now."""
+        form = self.held() if self.site.locks else self
+        return form if form.values[OUTPUT] is None else form.with_values({OUTPUT: None}, {OUTPUT: Changed()})
 
     def verdict(self, resources: SystemResources) -> WorkerLimit | None:
         """The resource rules' verdict on the chosen workers; None while their number is invalid."""
@@ -367,12 +404,20 @@ class Form:
         return device_problems(self.kind.trains, device, devices_per_model, cpus_per_model)
 
     def with_values(self, values: Mapping[str, Any], sources: Mapping[str, Source | Changed]) -> Form:
-        """The form with other values and sources."""
+        """The form with other values and sources, except for locked settings."""
+        refused: tuple[str, ...] = ()
+        if self.site.locks:
+            refused = tuple(
+                name for name, value in values.items() if self.holds(name) and not same(value, self.values.get(name))
+            )
+            values = {name: value for name, value in values.items() if not self.holds(name)}
+            sources = {name: source for name, source in sources.items() if not self.holds(name)}
         ended = {f"{SWEEP}.{name}" for name in values} - values.keys()
         found = replace(
             self,
             values={name: value for name, value in {**self.values, **values}.items() if name not in ended},
             sources={name: source for name, source in {**self.sources, **sources}.items() if name not in ended},
+            refused=(*self.refused, *refused),
         )
         given = {name.removeprefix(f"{SWEEP}.") for name in values}
         return found.train(kind_after(self.kind, given, found.all_values))

@@ -141,6 +141,8 @@ def about(form: Form, key: Key | None, read_only: bool = False) -> tuple[str, st
     parts = [key.flag, *([key.allowed] if key.allowed else [key.type_words]), f"default {default}"]
     if not read_only:
         swept = f"{SWEEP}.{key.key}"
+        if (lock := form.site.lock_of(key.key)) is not None:
+            parts.append(f"locked by {lock.place}")
         parts.append(source_text(form.sources[swept if swept in form.values else key.key], short=False))
     return first, " · ".join(dict.fromkeys(part for part in parts if part != "default"))
 
@@ -157,6 +159,8 @@ def source_text(source: Source | Changed, short: bool = True) -> str:
     match source.layer:
         case Layer.DEFAULT:
             return ""
+        case Layer.SITE if source.file is not None:
+            return f"site {source.file.name}:{source.line}" if source.line else f"site {source.file.name}"
         case Layer.USER | Layer.FILE if source.file is not None:
             return f"{source.file.name}:{source.line}" if source.line else source.file.name
         case Layer.PRESET:
@@ -200,7 +204,7 @@ def _item(
     note: str,
 ) -> Item:
     name, value = key.key, form.values.get(key.key)
-    unused = form.unused(name)
+    unused, locked = form.unused(name), form.holds(name) and not read_only
     wrong = bool(details) and details[0].tone is Tone.ERROR
     swept = form.swept(name)
     text = glyphs.unknown if name == TARGET and unused else _shown(key, value) if swept is None else _listed(key, swept)
@@ -208,7 +212,9 @@ def _item(
         text = _default_target(form)
     if key.is_free and value is None and swept is None:
         text = form.arguments().get(key.name) or "no default: give a value"
-    if name == WORKERS and not wrong and not read_only:
+    if locked:
+        text = f"{text} (locked)"
+    elif name == WORKERS and not wrong and not read_only:
         largest = form.values["resources.max_suggested_workers"]
         shown_largest = largest if isinstance(largest, int) and 2 <= largest <= 2 * _SLIDER_LARGEST else 6
         most = shown_largest if limit is None else _most(form, limit)

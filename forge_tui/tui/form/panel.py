@@ -191,8 +191,13 @@ class FormPanel(Vertical):
     def change(self, form: Form) -> None:
         """Set a changed form; check its dataset and its function if they have changed.
 
-        Refusals of changed values are removed.
+        Refusals of changed values are removed. A locked setting stays as it is, with the reason in the status line.
         """
+        if form.refused:
+            from dataclasses import replace
+
+            self._forge.tell(form.refusal, "error")
+            form = replace(form, refused=())
         before, self.draft.form = self.draft.form, form
         from forge_tui.settings.training_function import TRAIN
         from forge_tui.tui.form.fields import DATASET
@@ -271,6 +276,8 @@ class FormPanel(Vertical):
             return
         from forge_tui.tui.form.fields import DATASET, TARGET, WORKERS, is_choice, takes_more_than_words
 
+        if self._is_locked(form, key.key):
+            return
         found = form.dataset_found
         if form.swept(key.key) is not None:
             self.open_values()
@@ -296,12 +303,15 @@ class FormPanel(Vertical):
             return
         from forge_tui.errors import SettingsError
         from forge_tui.settings.schema import keys_by_name
+        from forge_tui.settings.sweep import TABLE as SWEEP
         from forge_tui.settings.sweep import sweep_key
 
         try:
             sweep_key(key.key, keys_by_name())
         except SettingsError as error:
             self._forge.tell(str(error), "warning")
+            return
+        if self._is_locked(form, f"{SWEEP}.{key.key}"):
             return
         self._before, self._several = form, True
         self.pane.open_editor(form.typed_values(key.key), stepping=False, replace=False)
@@ -337,6 +347,8 @@ class FormPanel(Vertical):
         if key is None:
             self.change(form.step_kind(by))
             return
+        if self._is_locked(form, key.key):
+            return
         if form.swept(key.key) is not None:
             self._forge.tell("it is swept: Enter edits its values, u restores the default")
             return
@@ -348,8 +360,17 @@ class FormPanel(Vertical):
     def reset_selected(self) -> None:
         """Restore the selected setting's default."""
         form, key = self.editable(), self.selected_key()
-        if form is not None and key is not None:
+        if form is not None and key is not None and not self._is_locked(form, key.key):
             self.change(form.reset(key.key))
+
+    def _is_locked(self, form: Form, name: str) -> bool:
+        """Whether the site-wide settings lock a setting; the reason is in the status line then."""
+        from forge_tui.tui.form.fields import title_of
+
+        lock = form.site.lock_of(name)
+        if lock is not None:
+            self._forge.tell(f"{title_of(name)}: locked by {lock.place}, for all users", "error")
+        return lock is not None
 
     def reset_all(self) -> bool:
         """Restore all defaults (True); if they are set already, undo the last reset (False)."""

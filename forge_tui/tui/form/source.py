@@ -74,9 +74,10 @@ def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
 
     Reads files and imports the schema: call it in a worker thread. An invalid file or variable is a `problem`.
     """
+    from dataclasses import replace
+
     from forge_tui.settings.keys import free_key
-    from forge_tui.settings.schema import Settings, fields_of
-    from forge_tui.settings.setting_layers import Layer, Source, resolve_settings
+    from forge_tui.settings.setting_layers import Layer, resolve_settings
     from forge_tui.settings.sweep import TABLE as SWEEP
     from forge_tui.tui.form.form_values import Changed, form_key, form_of
 
@@ -90,9 +91,9 @@ def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
             sweeps=source.sweeps,
         )
     except SettingsError as error:
-        return Filled(form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()}), str(error))
-    form = form_of(resolved.settings, dict(resolved.sources), base.settings)
-    below = (Layer.DEFAULT, Layer.USER)
+        return Filled(_without_what_users_give(), str(error))
+    form = replace(form_of(resolved.settings, dict(resolved.sources), base.settings), site=resolved.site)
+    below = (Layer.DEFAULT, Layer.SITE, Layer.USER)
     if source.gives_something or any(given.layer not in below for given in resolved.sources.values()):
         return Filled(form)
     for name, value in last.items():
@@ -100,7 +101,22 @@ def fill_form(source: FormSource, last: Mapping[str, Any]) -> Filled:
             continue
         if form_key(name).problem(value) is None:
             form = form.with_values({name: value}, {name: Changed(last_time=True)})
-    return Filled(form)
+    return Filled(replace(form, refused=()))
+
+
+def _without_what_users_give() -> Form:
+    """The form of the site-wide settings; of the defaults if these are what is wrong, since nothing starts then."""
+    from dataclasses import replace
+
+    from forge_tui.settings.schema import Settings, fields_of
+    from forge_tui.settings.setting_layers import Layer, Source, resolve_settings
+    from forge_tui.tui.form.form_values import form_of
+
+    try:
+        resolved = resolve_settings(environment={}, use_user_file=False)
+    except SettingsError:
+        return form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()})
+    return replace(form_of(resolved.settings, dict(resolved.sources), resolved.settings), site=resolved.site)
 
 
 def load_file(form: Form, path: Path, preset: str | None = None) -> Form:
@@ -122,7 +138,7 @@ def run_form(path: Path, base: Form) -> Form:
     from forge_tui.tui.form.form_values import form_of
 
     empty = form_of(Settings(), {key.key: Source(Layer.DEFAULT) for key in fields_of()})
-    return replace(empty.overlay(read_values(path), Source(Layer.FILE, path)), base=base.base)
+    return replace(empty.overlay(read_values(path), Source(Layer.FILE, path)), base=base.base, site=base.site)
 
 
 def user_presets() -> Path:

@@ -19,7 +19,10 @@ from forge_tui.tui.widgets.glyphs import UNICODE, Glyphs
 
 
 class RunList(KeyedList[RunLook, RunLayout]):
-    """One line per run; its keys are the paths of the runs. The filter sees id, state, type, mode and path."""
+    """One line per run; its keys are the paths of the runs.
+
+    The filter sees name, id, note, state, type, mode and path.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"keyed-list--{name}" for name in ("active", "paused", "done", "mark")}
     DEFAULT_CSS = """
@@ -105,5 +108,6 @@ class RunList(KeyedList[RunLook, RunLayout]):
 
 def _words_of(look: RunLook) -> str:
     entry = look.entry
-    words = (entry.run, look.state_word, "live" if look.is_live else "", entry.model_type, entry.mode, str(entry.path))
+    state = (look.state_word, "live" if look.is_live else "")
+    words = (entry.name, entry.run, entry.note, *state, entry.model_type, entry.mode, str(entry.path))
     return " ".join(words).casefold()

@@ -120,7 +120,7 @@ class ColumnActions:
             return False
         if form is not before:
             self._change(form)
-        return True
+        return not form.refused
 
     def _names(self) -> tuple[str, ...]:
         look = self._look()

@@ -300,8 +300,10 @@ class ConfigureScreen(ForgeScreen):
                 return
             names = before.values.keys() | form.values.keys()
             changed = sum(form.values.get(name) != before.values.get(name) for name in names)
+            kept = f"; {form.refusal}" if form.refused else ""
             self.panel.change(form)
-            self.forge.tell(f"{preset or path.name}: {changed} setting{'' if changed == 1 else 's'} changed")
+            done = f"{preset or path.name}: {changed} setting{'' if changed == 1 else 's'} changed"
+            self.forge.tell(done + kept, "error" if kept else "information")
 
         self.forge.call_in_thread(partial(load_file, before, path, preset), then=loaded)
 

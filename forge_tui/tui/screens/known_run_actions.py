@@ -1,4 +1,4 @@
-"""Actions on the selected run in the list of runs: watch, resume, compare, delete, report."""
+"""Actions on the selected run in the list of runs: watch, pause, stop, resume, name, compare, delete, report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from forge_tui.tui.screens.exporting import ask_and_export
 from forge_tui.tui.widgets import cells
 
 if TYPE_CHECKING:
+    from forge_tui.protocol.label import Label
     from forge_tui.protocol.snapshot import Snapshot
     from forge_tui.tui.app_interface import AppInterface
     from forge_tui.tui.lists.known_runs import RunLook
     from forge_tui.tui.lists.run_list import RunList
 
-ACTIONS = ("compare", "resume", "delete", "export")
+ACTIONS = ("compare", "pause", "stop", "resume", "label", "delete", "export")
 
 
 class KnownRunActions:
@@ -33,10 +34,10 @@ class KnownRunActions:
         forge: AppInterface,
         runs: RunList,
         snapshot_of: Callable[[Path], Snapshot | None],
-        deleted: Callable[[], None],
+        changed: Callable[[], None],
     ) -> None:
-        """`snapshot_of`: a run's snapshot, if it has been read. `deleted` is called when the list may have changed."""
-        self._forge, self._runs, self._snapshot_of, self._deleted = forge, runs, snapshot_of, deleted
+        """`snapshot_of`: a run's snapshot, if it has been read. `changed` is called when the list may have changed."""
+        self._forge, self._runs, self._snapshot_of, self._changed = forge, runs, snapshot_of, changed
 
     def watch_selected(self) -> None:
         """Watch the selected run, live or ended."""
@@ -66,20 +67,90 @@ class KnownRunActions:
         snapshot = self._snapshot_of(path)
         return snapshot is not None and any(model.combination for model in snapshot.models)
 
+    # --- a live run
+
+    def action_pause(self) -> None:
+        """Pause the selected run, or continue a paused one."""
+        look = self._live_or_tell("pause")
+        if look is not None:
+            self._send("continue" if look.state is RunState.PAUSED else "pause", look)
+
+    def action_stop(self) -> None:
+        """Ask, then stop the selected run after a checkpoint."""
+        look = self._live_or_tell("stop")
+        if look is not None:
+            self._forge.run_dialog(self._ask_and_stop(look))
+
+    async def _ask_and_stop(self, look: RunLook) -> None:
+        choices = (Choice("s", "Stop after checkpoint", "stop"), Choice("b", "Back", "back"))
+        question = cells.clean(f"Stop {look.entry.title} after a checkpoint?", self._forge.glyphs.ascii)
+        if await self._forge.dialogs.ask(question, choices, "back") == "stop":
+            self._send("stop", look)
+
+    def _send(self, command: str, look: RunLook) -> None:
+        title = self._short(look.entry.title)
+        self._forge.tell(f"{command} {title}: sent")
+        self._forge.controller.send_to(look.entry.path, title, command, f"ui {self._forge.host}")
+
+    def _live_or_tell(self, command: str) -> RunLook | None:
+        look = self._readable_or_tell()
+        if look is not None and not look.is_live:
+            message = f"nothing to {command}: {self._short(look.entry.title)} is {look.state_word}; R resumes it"
+            self._forge.tell(message, "warning")
+            return None
+        return look
+
+    # --- name and note
+
+    def action_label(self) -> None:
+        """Ask for the selected run's name and note."""
+        look = self._selected_or_tell()
+        if look is not None:
+            self._forge.run_dialog(self._ask_and_label(look))
+
+    async def _ask_and_label(self, look: RunLook) -> None:
+        entry, only_ascii = look.entry, self._forge.glyphs.ascii
+        question = f"What is {entry.run} called? Commands accept this name for it. (empty: no name)"
+        name = await self._forge.push_screen_wait(Ask(cells.clean(question, only_ascii), entry.name))
+        if name is None:
+            return
+        note = await self._forge.push_screen_wait(Ask("A note about it: (empty: none)", entry.note))
+
+        def label() -> tuple[Label, list[str]]:
+            with client.attach(entry.path) as run:
+                new = run.set_label(name=name, note=note)
+            return new, client.namesakes(new.name, entry.path) if new.name else []
+
+        def labelled(result: Any) -> None:
+            self._changed()
+            if isinstance(result, ForgeError):
+                self._forge.tell(f"not named: {result}", "error")
+                return
+            new, others = result
+            told = f"{entry.run}: {new.name or 'no name'}, {new.note or 'no note'}"
+            if others:
+                told += f"; {short_path(Path(others[0]))} is called that too: commands need the directory"
+            self._forge.tell(cells.clean(told, only_ascii), "warning" if others else "information")
+
+        self._forge.call_in_thread(label, then=labelled)
+
+    # --- an ended run
+
     def action_resume(self) -> None:
         """Ask, then continue the selected run; a completed one for more epochs."""
         look = self._readable_or_tell()
         if look is None:
             return
         if look.is_live:
-            message = f"nothing to resume: {self._short(look.entry.run)} is {look.state_word}; Enter watches it"
+            goes_on = "p continues it" if look.state is RunState.PAUSED else "Enter watches it"
+            message = f"nothing to resume: {self._short(look.entry.title)} is {look.state_word}; {goes_on}"
             self._forge.tell(message, "warning")
             return
         ask = self._ask_and_train_further if look.state is RunState.COMPLETED else self._ask_and_resume
         self._forge.run_dialog(ask(look))
 
     async def _ask_and_resume(self, look: RunLook) -> None:
-        question = f"Continue {look.entry.run} ({look.state_word}) from its newest checkpoints?"
+        question = f"Continue {look.entry.title} ({look.state_word}) from its newest checkpoints?"
         choices = (Choice("r", "Resume", "resume"), Choice("b", "Back", "back"))
         if await self._forge.dialogs.ask(question, choices, "resume") == "resume":
             self._forge.resume_run(look.entry.path)
@@ -89,7 +160,7 @@ class KnownRunActions:
         known = self._snapshot_of(path)
         done = 0 if known is None else known.run.epochs or 0
         so_far = f" Its models have {done} epochs." if done else ""
-        question = f"{look.entry.run} is completed.{so_far} Train it to how many epochs in all? (empty: not)"
+        question = f"{look.entry.title} is completed.{so_far} Train it to how many epochs in all? (empty: not)"
         answer = await self._forge.push_screen_wait(Ask(cells.clean(question, self._forge.glyphs.ascii)))
         if answer is None or not answer.strip():
             return
@@ -109,13 +180,13 @@ class KnownRunActions:
         if look is None:
             return
         if look.is_live:
-            message = f"not deleted: {self._short(look.entry.run)} is {look.state_word}; stop it first (Enter, s)"
+            message = f"not deleted: {self._short(look.entry.title)} is {look.state_word}; s stops it first"
             self._forge.tell(message, "error")
             return
         self._forge.run_dialog(self._ask_and_delete(look))
 
     async def _ask_and_delete(self, look: RunLook) -> None:
-        name, path, count = look.entry.run, look.entry.path, look.entry.models
+        name, path, count = look.entry.title, look.entry.path, look.entry.models
         models = f"{count} model{'' if count == 1 else 's'}"
         question = (
             f"Delete {name} for good, with its {models}, checkpoints, history and logs? It is in {short_path(path)}"
@@ -134,7 +205,7 @@ class KnownRunActions:
                 self._forge.tell(cells.clean(message, self._forge.glyphs.ascii), "warning")
             else:
                 self._forge.tell(f"deleted: {name}")
-            self._deleted()
+            self._changed()
 
         self._forge.call_in_thread(lambda: client.delete(path), then=deleted)
 

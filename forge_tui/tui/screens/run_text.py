@@ -13,15 +13,20 @@ from forge_tui.tui.widgets.document import Paragraph
 from forge_tui.tui.widgets.header import without_counts
 
 # The keys that make sense for a run's state.
-_NEXT_LIVE = "Enter watches it (there s stops it after a checkpoint), e writes a report."
-_NEXT_COMPLETED = "Enter shows it, R trains it further, e writes a report, D deletes it."
-_NEXT_ENDED = "R resumes it from its newest checkpoints, Enter shows it, D deletes it."
+_NEXT_LIVE = "Enter watches it, p pauses it, s stops it after a checkpoint, N names it."
+_NEXT_PAUSED = "Enter watches it, p continues it, s stops it after a checkpoint, N names it."
+_NEXT_COMPLETED = "Enter shows it, R trains it further, N names it, D deletes it."
+_NEXT_ENDED = "R resumes it from its newest checkpoints, N names it, D deletes it."
 
 
 def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, only_ascii: bool = False) -> list[Paragraph]:
     """The lines for the selected run. `snapshot` is None while it is being read, or if `problem` says why not."""
     entry = look.entry
     head = [Paragraph((("directory ", "label"), (short_path(entry.path), "text")), hang=10)]
+    if entry.name or entry.note:
+        called = f"{entry.name} ({entry.run})" if entry.name else entry.run
+        label = called + (f": {entry.note}" if entry.note else "")
+        head.insert(0, Paragraph((("run       ", "label"), (label, "text")), hang=10))
     problem = look.problem or problem
     if problem:
         return [
@@ -54,7 +59,9 @@ def about_run(look: RunLook, snapshot: Snapshot | None, problem: str, only_ascii
         lines.append(Paragraph((("workers   ", "label"), (workers, "text")), hang=10))
     lines += [Paragraph((("warning   ", "warning"), (each, "text")), hang=10) for each in snapshot.problems[:1]]
     following = _NEXT_COMPLETED if snapshot.state is RunState.COMPLETED else _NEXT_ENDED
-    return [*lines, Paragraph(((_NEXT_LIVE if snapshot.state.is_live else following, "quiet"),))]
+    if snapshot.state.is_live:
+        following = _NEXT_PAUSED if snapshot.state is RunState.PAUSED else _NEXT_LIVE
+    return [*lines, Paragraph(((following, "quiet"),))]
 
 
 def _progress(snapshot: Snapshot) -> str:

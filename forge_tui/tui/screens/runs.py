@@ -1,4 +1,4 @@
-"""Runs: the known runs, live ones first; watch, resume, delete, or report one."""
+"""Runs: the known runs, live ones first; watch, steer, resume, name, delete, or report one."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from forge_tui.tui.widgets.divider import Divider
 from forge_tui.tui.widgets.filter_line import FilterLine
 
 LOOK_SECONDS = 2.0
+_OF_LIVE, _OF_ENDED = ("pause", "stop"), ("resume", "delete")
 # With fewer lines the selected run is not described below the list.
 _DETAIL_FROM_HEIGHT = 20
-_FILTER_HINT = "filter: id, state, type, mode, path (Enter keeps, empty shows all)"
+_FILTER_HINT = "filter: name, id, note, state, type, path (Enter keeps, empty shows all)"
 
 
 class RunsScreen(ForgeScreen):
@@ -38,7 +39,7 @@ class RunsScreen(ForgeScreen):
     DEFAULT_CSS = """
     RunsScreen #runs { height: 1fr; min-height: 3; }
     RunsScreen #runs-divider { height: 1; }
-    RunsScreen #run-detail { height: 6; padding: 0 1; }
+    RunsScreen #run-detail { height: 7; padding: 0 1; }
     RunsScreen.-low #run-detail { display: none; }
     """
     runs: RunList
@@ -86,6 +87,12 @@ class RunsScreen(ForgeScreen):
         super().on_resize(event)
         self.call_after_refresh(self._draw_divider)
 
+    @property
+    def idle_actions(self) -> frozenset[str]:
+        """A live run is paused and stopped, an ended one resumed and deleted."""
+        look = self.runs.selected if self.is_there else None
+        return frozenset() if look is None else frozenset(_OF_ENDED if look.is_live else _OF_LIVE)
+
     # --- reading, in threads
 
     def look(self) -> None:
@@ -118,6 +125,7 @@ class RunsScreen(ForgeScreen):
         self.runs.show(result)
         self._draw_divider()
         self.detail.update_run(self.runs.selected)
+        self.draw_shell()
         if self._look_again:
             self._look_again = False
             self.look()
@@ -125,8 +133,9 @@ class RunsScreen(ForgeScreen):
     # --- messages of the list
 
     def on_virtual_list_selected(self) -> None:
-        """Read the newly selected run."""
+        """Read the newly selected run, and show the keys for it."""
         self.detail.show_run(self.runs.selected)
+        self.draw_shell()
 
     def on_virtual_list_opened(self) -> None:
         """Watch the run."""

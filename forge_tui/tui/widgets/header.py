@@ -71,7 +71,7 @@ class HeaderLine(Line):
         state = Text(f" {self._glyphs.live} {state_word(snapshot.state)} ", style=_STATE_STYLES[snapshot.state])
         right = Text(self._right(snapshot, width))
         # If space is short the names are shortened, never the screen and the state.
-        where, who = f"{self._screen} · ", f"{self._host} {cells.clean(snapshot.run.run, self._glyphs.ascii)}"
+        where, who = f"{self._screen} · ", f"{self._host} {cells.clean(snapshot.title, self._glyphs.ascii)}"
         room = max(0, width - right.cell_len - state.cell_len - len(where))
         left = Text(where)
         left.append(cells.middle(who, room, self._glyphs.ellipsis).rstrip() if cells.width_of(who) > room else who)

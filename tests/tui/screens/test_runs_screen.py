@@ -271,7 +271,7 @@ async def test_a_live_run_is_not_deleted(maker: RunMaker) -> None:
         await until(pilot, lambda: names(app))
         await pilot.press("D")
         await until(pilot, lambda: app.status.plain)
-        assert app.status.plain == "! not deleted: busy is live; stop it first (Enter, s)"
+        assert app.status.plain == "! not deleted: busy is live; s stops it first"
         assert isinstance(app.screen, RunsScreen)
         assert path.is_dir()
 
@@ -407,7 +407,7 @@ def test_a_default_run_id_is_whole_at_80_columns(maker: RunMaker) -> None:
     row = next("".join(text for text, _ in run_columns.run_row(look, layout, UNICODE, maker.now)) for look in looks
                if look.entry.run.startswith("2026"))  # fmt: skip
     assert "20261123-150210-reasoner" in row
-    assert "12 × reasoner" in row
+    assert "0.9720 accuracy" in row
 
 
 def test_directory_mode_and_year_appear_with_the_room(maker: RunMaker) -> None:
@@ -415,8 +415,11 @@ def test_directory_mode_and_year_appear_with_the_room(maker: RunMaker) -> None:
     looks = KnownRuns().look()
     narrow, middle, wide = (run_columns.run_layout(width, looks) for width in (80, 100, 168))
     assert (narrow.mode, narrow.directory) == (0, 0)
-    assert middle.mode > 0
-    assert middle.created == 16
+    assert (narrow.models, narrow.created, middle.mode) == (0, 0, 0)
+    assert middle.models > 0
+    assert middle.created > 0
+    assert wide.mode > 0
+    assert wide.created == 16
     assert wide.directory >= 24
 
 
