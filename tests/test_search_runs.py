@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from running import SMALL, begin, events, forge, has_ended, processes_of, wait_until
 
 from forge_tui import client, load_model
 from forge_tui.protocol.phases import TrainingPhase
+from forge_tui.runner.search.draws import STARTUP_TRIALS
 from forge_tui.settings.files import read_settings
 
 RUN = ("--no-ui", "--json", *SMALL, "--epochs", "3", "--set", "data.samples=200")
@@ -195,9 +197,13 @@ class TestTpe:
             hold.touch()
             front_end = begin("resume", broken, "--json") if broken.exists() else begin(*search, "--output", broken)
             wait_until(lambda done=done: proposed_in(broken) == done + 1, f"trial {done + 1} is proposed")
-            for process in processes_of(broken, "runner"):
+            runners = processes_of(broken, "runner")
+            samplers = [one for runner in runners for one in runner.children() if is_sampler(one)]
+            assert len(samplers) == (done > STARTUP_TRIALS), "it is there when it is needed"
+            for process in runners:
                 process.kill()
             wait_until(lambda: has_ended(broken), "all processes are gone")
+            wait_until(lambda samplers=samplers: not any(map(is_sampler, samplers)), "and so is that of the sampler")
             front_end.communicate()
             hold.unlink()
         forge("resume", broken, "--json")
@@ -217,6 +223,14 @@ class TestTpe:
         )  # fmt: skip
         assert told[-1]["status"] == "completed"
         assert len({json.dumps(one) for one in combinations(run_directory)}) == 14
+
+
+def is_sampler(process: psutil.Process) -> bool:
+    """Whether it is the live process of a sampler."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and "forge-tui: search" in " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return False
 
 
 def proposed_in(directory: Path) -> int:
