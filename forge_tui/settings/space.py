@@ -98,7 +98,11 @@ class Choices:
 
     def has(self, value: Any) -> bool:
         """Whether a value is one of the list."""
-        return any(json.dumps(value) == json.dumps(one) for one in self.values)
+        return json.dumps(value) in map(json.dumps, self.values)
+
+    def place_of(self, value: Any) -> int:
+        """The place of a value in the list, from 0; 1, 1.0 and true are three. Raises `ValueError` if it is none."""
+        return [json.dumps(one) for one in self.values].index(json.dumps(value))
 
     @property
     def ends(self) -> tuple[Any, ...]:

@@ -88,15 +88,7 @@ def _value(dimension: Dimension, given: Any) -> Any:
 
 
 def _given(dimension: Dimension, value: Any) -> Any:
-    return (
-        next(place for place in range(len(dimension.values)) if _is(dimension, place, value))
-        if isinstance(dimension, Choices)
-        else value
-    )
-
-
-def _is(choices: Choices, place: int, value: Any) -> bool:
-    return key_of({"": choices.values[place]}) == key_of({"": value})
+    return dimension.place_of(value) if isinstance(dimension, Choices) else value
 
 
 def _frozen(trial: Trial, space: Mapping[str, Dimension], distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
